@@ -1,0 +1,101 @@
+"""Every exception that netd raises on purpose.
+
+::
+
+    NetdError
+    ├── WireError            a peer's bytes are not what the RFC allows: dropped, counted by ``reason``
+    ├── PeerError            a device or NAS did not do as asked; holds what it said
+    ├── StoreError           the database
+    │   ├── StoreUnavailable   it cannot be reached now; the same call may succeed later
+    │   ├── NotFound           no such row (for this tenant)
+    │   └── Conflict           the row would break a uniqueness or reference rule
+    ├── InvalidInput         somebody's request or file; lists every fault with its place
+    ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
+    └── ExtensionError       a vendor or plugin is broken; only it is disabled
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class NetdError(Exception):
+    """Root of the tree; its text is fit to be shown to an operator and holds no secret."""
+
+
+class WireError(NetdError):
+    """A peer's bytes are malformed or forged.
+
+    ``reason`` is a short snake_case slug from a closed set (it becomes a metric label); ``detail`` is for people.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class PeerError(NetdError):
+    """A device or NAS refused, or answered nonsense; ``said`` is its own text."""
+
+    def __init__(self, detail: str, said: str = "") -> None:
+        super().__init__(detail)
+        self.said = said
+
+
+class StoreError(NetdError):
+    """The database refused a statement for a reason that is not the caller's input."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached, or went away in the middle; nothing was committed."""
+
+
+class NotFound(StoreError):
+    """No such object for this tenant."""
+
+    def __init__(self, kind: str, key: object) -> None:
+        super().__init__(f"{kind} {key!s} does not exist")
+        self.kind = kind
+        self.key = key
+
+
+class Conflict(StoreError):
+    """A uniqueness or reference rule forbids the change; ``field`` names the offending member where known."""
+
+    def __init__(self, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+class Fault(NamedTuple):
+    """One thing wrong with an input: where (JSON pointer, or ``line 7, column plan``) and what."""
+
+    where: str
+    what: str
+
+
+class InvalidInput(NetdError):
+    """Input that cannot be accepted; ``faults`` lists all that is wrong, not only the first thing."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"{f.where}: {f.what}" for f in faults))
+        self.faults = tuple(faults)
+
+
+class ConfigError(NetdError):
+    """A configuration key or value is wrong; ``source`` is a file name or an environment variable."""
+
+    def __init__(self, source: str, key: str, reason: str) -> None:
+        super().__init__(f"{source}: {key}: {reason}" if key else f"{source}: {reason}")
+        self.source = source
+        self.key = key
+        self.reason = reason
+
+
+class ExtensionError(NetdError):
+    """A vendor or plugin cannot be used; ``extension`` is its name."""
+
+    def __init__(self, extension: str, reason: str) -> None:
+        super().__init__(f"{extension}: {reason}")
+        self.extension = extension
+        self.reason = reason
