@@ -1,0 +1,50 @@
+"""What operations need of services that stand above them; the daemon hands the real ones in."""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from netd.model.access import Reason
+from netd.model.control import ControlResult
+from netd.model.session import Session
+
+
+class SessionControl(Protocol):
+    """Speaks to the NAS of a live session (RFC 5176)."""
+
+    async def disconnect(self, session: Session) -> ControlResult:
+        """Ask the session's NAS to end it; returns what the NAS said, never raises for what the NAS does."""
+        ...
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What an Access-Request with these facts would be answered now. ``attributes`` are (name, text) of the reply, secrets left out."""
+
+    accept: bool
+    reason: Reason
+    detail: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+class AccessProbe(Protocol):
+    """Asks the running engine for a decision, from the same memory and by the same code as a packet; nothing is counted or recorded."""
+
+    def decide(self, tenant_id: int, username: str, password: str | None, nas_id: int | None = None) -> Verdict:
+        """Decide for ``username``; ``password`` None skips the password check. ``nas_id`` None: the tenant's first NAS, else generic."""
+        ...
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of one part of the daemon for /health. A critical part that is down makes the daemon not ready."""
+
+    name: str
+    state: Literal["ok", "degraded", "down"]
+    critical: bool = False
+    since: float = 0.0  # Unix time of the last change of state
+    detail: str = ""
+
+
+class Health(Protocol):
+    """Knows the state of every part; answers from memory."""
+
+    def parts(self) -> list[Part]: ...
