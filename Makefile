@@ -1,0 +1,76 @@
+# Every target makes its own environment: .venv, from requirements.lock, with the newest Python >= 3.11 found (or PYTHON=...).
+SHELL := /bin/sh
+PY    := .venv/bin/python
+STAMP := .venv/.installed
+
+NETD_DATA_DIR ?= $(CURDIR)/.netd
+PYTEST_ARGS   ?=
+UV_VERSION    := 0.13.8
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench fuzz soak wheel lock venv clean
+
+help:  ## this text
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP)  ## start netd on its embedded database, data in ./.netd (or NETD_DATA_DIR)
+	@NETD_DATA_DIR="$(NETD_DATA_DIR)" exec .venv/bin/netd serve
+
+test: $(STAMP)  ## run the tests (PYTEST_ARGS="-k radius -x" narrows)
+	$(PY) -m pytest -q --session-timeout=1800 $(PYTEST_ARGS)
+
+check: $(STAMP)  ## formatting, lint, types, layers
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: $(STAMP)  ## format the code and sort its imports
+	.venv/bin/ruff check --fix --exit-zero --quiet .
+	.venv/bin/ruff format .
+
+bench: $(STAMP)  ## measure speed and memory, and print the numbers
+	$(PY) tests/bench/run.py $(BENCH_ARGS)
+
+fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
+	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)
+
+soak: $(STAMP)  ## run a daemon under load for a long time (SOAK_ARGS)
+	$(PY) tests/soak/run.py $(SOAK_ARGS)
+
+wheel: $(STAMP)  ## build dist/netd-*.whl and the source archive
+	.venv/bin/hatchling build
+
+lock: $(STAMP)  ## resolve pyproject.toml into requirements.lock anew
+	$(PY) -m venv build/lock
+	build/lock/bin/pip install --quiet uv==$(UV_VERSION)
+	build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --group dev \
+	    --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+venv: $(STAMP)  ## only make the environment
+
+clean:  ## remove everything that make has made, but not .netd
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A virtual environment needs the standard library's venv and ensurepip, which some distributions package apart (Debian: python3-venv).
+$(STAMP): requirements.lock pyproject.toml
+	@set -eu; \
+	usable() { "$$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }; \
+	if [ ! -x $(PY) ] || ! usable $(PY); then \
+	    python=; \
+	    for candidate in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do \
+	        if usable "$$candidate"; then python=$$candidate; break; fi; \
+	        if [ -n "$(PYTHON)" ]; then echo "PYTHON=$(PYTHON) is not a Python >= 3.11 with venv and ensurepip" >&2; exit 1; fi; \
+	    done; \
+	    if [ -z "$$python" ]; then \
+	        echo "netd needs Python >= 3.11 with its venv and ensurepip modules (Debian: apt-get install python3 python3-venv);" >&2; \
+	        echo "none of python3.14 … python3.11 and python3 in PATH is one. Name it with: make PYTHON=/path/to/python3" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "Making .venv with $$($$python --version) (once, about a minute)"; \
+	    "$$python" -m venv --clear .venv; \
+	fi; \
+	$(PY) -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements.lock; \
+	$(PY) -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .; \
+	touch $(STAMP)
