@@ -69,11 +69,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: str
     title: str
     version: str
-    api: int                                   # version of this SDK it was written for; netd refuses others
+    api: int  # version of this SDK it was written for; netd refuses others
     capabilities: tuple[str, ...]
-    dictionaries: tuple[str, ...] = ()         # files beside the manifest, FreeRADIUS syntax
+    dictionaries: tuple[str, ...] = ()  # files beside the manifest, FreeRADIUS syntax
     coa_port: int = 3799
-    sources: tuple[str, ...] = ()              # documents or captures that the knowledge in it comes from
+    sources: tuple[str, ...] = ()  # documents or captures that the knowledge in it comes from
 
 
 SDK_API = 1

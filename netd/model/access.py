@@ -7,19 +7,19 @@ class Reason(StrEnum):
     """Why an Access-Request was answered as it was; stands in radpostauth.reason, metrics and ``netd subscriber explain``."""
 
     OK = "ok"
-    WALLED = "walled"                            # accepted into the walled garden: a lock with mode walled is on
+    WALLED = "walled"  # accepted into the walled garden: a lock with mode walled is on
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"
-    NO_PASSWORD_SET = "no_password_set"          # the subscriber has no password, so none can be right
-    NO_CREDENTIALS = "no_credentials"            # the request carries nothing to check
-    UNSUPPORTED_METHOD = "unsupported_method"    # EAP and others that netd does not speak
+    NO_PASSWORD_SET = "no_password_set"  # the subscriber has no password, so none can be right
+    NO_CREDENTIALS = "no_credentials"  # the request carries nothing to check
+    UNSUPPORTED_METHOD = "unsupported_method"  # EAP and others that netd does not speak
     PENDING = "pending"
     SUSPENDED = "suspended"
     TERMINATED = "terminated"
     EXPIRED = "expired"
-    LOCKED = "locked"                            # a lock with mode reject is on
-    CHECK_FAILED = "check_failed"                # a radcheck attribute does not match
+    LOCKED = "locked"  # a lock with mode reject is on
+    CHECK_FAILED = "check_failed"  # a radcheck attribute does not match
     SESSION_LIMIT = "session_limit"
-    RATE_LIMITED = "rate_limited"                # too many failures of this user or source lately
-    POLICY = "policy"                            # a plugin said no
-    NOT_GRANTABLE = "not_grantable"              # the plan cannot be expressed for this NAS (driver missing or refused)
+    RATE_LIMITED = "rate_limited"  # too many failures of this user or source lately
+    POLICY = "policy"  # a plugin said no
+    NOT_GRANTABLE = "not_grantable"  # the plan cannot be expressed for this NAS (driver missing or refused)
