@@ -25,7 +25,7 @@ create table plans (
     session_timeout_seconds  integer check (session_timeout_seconds between 60 and 31536000),
     idle_timeout_seconds     integer check (idle_timeout_seconds between 30 and 31536000),
     interim_seconds          integer not null default 300 check (interim_seconds between 60 and 86400),
-    max_sessions             integer not null default 1 check (max_sessions between 0 and 1000000),  -- 0: no limit
+    max_sessions             integer not null default 0 check (max_sessions between 0 and 1000000),  -- 0: no limit
     ipv4_pool                text,                                           -- pool names as the NAS knows them
     ipv6_pool                text,
     delegated_ipv6_pool      text,
@@ -214,7 +214,7 @@ create table radacct (
     class               text,
     interim_seconds     integer not null,
     applied_policy      text,
-    closed_by           text not null check (closed_by in ('stop', 'nas_reload', 'reaper', 'superseded', 'operator')),
+    closed_by           text not null check (closed_by in ('stop', 'nas_reload', 'reaper', 'superseded', 'not_found', 'operator')),
     primary key (radacctid, acctstarttime)
 ) partition by range (acctstarttime);
 create unique index radacct_unique on radacct (acctuniqueid, acctstarttime);

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 EnforceState = Literal["applied", "pending", "refused", "unreachable", "unverified"]
-ClosedBy = Literal["stop", "nas_reload", "reaper", "superseded", "operator"]
+ClosedBy = Literal["stop", "nas_reload", "reaper", "superseded", "not_found", "operator"]
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
