@@ -1,0 +1,156 @@
+"""How accounting packets become session rows: pure, and indifferent to order and repetition.
+
+A session is named by NAS, Acct-Session-Id and user. A NAS may use an Acct-Session-Id again (after a reboot its counter often
+starts anew); the later use is another *generation* with a row of its own. That a packet belongs to a new generation is
+believed only on evidence: an Event-Timestamp, or another Class, never because it merely arrived late.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from netd.model.accounting import FACTS, Facts, Record, Row
+
+TOLERANCE_SECONDS = 2.0
+"""Clocks with a resolution of one second, and Acct-Session-Time rounded down, place one event up to this far apart."""
+
+_SYNTHETIC = frozenset(("nas_reload", "reaper", "not_found", "operator"))
+_FACT_NAMES = Facts.__struct_fields__
+
+
+class Change(NamedTuple):
+    """A row before (None: it is new) and after the records of a batch."""
+
+    before: Row | None
+    after: Row
+
+
+class Usage(NamedTuple):
+    """Octets and seconds that a record added to its session; ``at`` is the Unix time they are credited to."""
+
+    tenant_id: int
+    subscriber_id: int
+    at: float
+    up_octets: int
+    down_octets: int
+    session_seconds: int
+
+
+class Ledger:
+    """The rows that a batch touches. Give it the stored rows, ``post`` the records, take ``changes`` and ``usage``."""
+
+    def __init__(self, stored: Iterable[Row], new_id: Callable[[], int]) -> None:
+        self._rows: dict[str, list[Row]] = {}
+        self._before: dict[int, Row] = {}
+        self._touched: dict[int, Row] = {}
+        self._new_id = new_id
+        self.usage: list[Usage] = []
+        for row in stored:
+            self._rows.setdefault(row.acctuniqueid, []).append(row)
+
+    def post(self, record: Record) -> Row:
+        """Account one record; returns the row it belongs to."""
+        rows = self._rows.get(record.acctuniqueid)
+        row = _generation(rows, record) if rows else None
+        if row is None:
+            row = self._open(record)
+        elif _is_later_generation(row, record):
+            if row.stopped_at is None:
+                self._touch(row)
+                row.stopped_at, row.closed_by, row.terminate_cause = row.updated_at, "superseded", "Lost-Carrier"
+            row = self._open(record)
+        else:
+            self._merge(row, record)
+        return row
+
+    def changes(self) -> list[Change]:
+        """What must be written."""
+        return [Change(self._before.get(key), row) for key, row in self._touched.items()]
+
+    def _touch(self, row: Row) -> None:
+        if row.radacctid not in self._touched:
+            self._touched[row.radacctid] = row
+            self._before[row.radacctid] = msgspec.structs.replace(row)
+
+    def _open(self, record: Record) -> Row:
+        facts = {name: getattr(record, name) for name in _FACT_NAMES}
+        row = Row(radacctid=self._new_id(), started_at=record.started_at, updated_at=record.event_at, applied_policy=record.applied_policy, **facts)
+        if record.kind == "stop":
+            _stop(row, record)
+        self._rows.setdefault(row.acctuniqueid, []).append(row)
+        self._touched[row.radacctid] = row
+        self._credit(row, record, row.acctinputoctets, row.acctoutputoctets, row.acctsessiontime)
+        return row
+
+    def _merge(self, row: Row, record: Record) -> None:
+        self._touch(row)
+        up, down, seconds = row.acctinputoctets, row.acctoutputoctets, row.acctsessiontime
+        row.acctinputoctets = max(up, record.acctinputoctets)
+        row.acctoutputoctets = max(down, record.acctoutputoctets)
+        row.acctinputpackets = max(row.acctinputpackets, record.acctinputpackets)
+        row.acctoutputpackets = max(row.acctoutputpackets, record.acctoutputpackets)
+        row.acctsessiontime = max(seconds, record.acctsessiontime)
+        row.started_at = min(row.started_at, record.started_at)
+        newer = record.event_at >= row.updated_at
+        for name in FACTS:
+            value = getattr(record, name)
+            if value is not None and (newer or getattr(row, name) is None):
+                setattr(row, name, value)
+        row.subscriber_id = row.subscriber_id or record.subscriber_id
+        row.applied_policy = row.applied_policy or record.applied_policy
+        alive = record.event_at > (row.stopped_at or 0.0)
+        if newer:
+            if record.kind == "interim" and record.event_at > row.updated_at:
+                row.acctinterval = round(record.event_at - row.updated_at)
+            row.updated_at = record.event_at
+        if record.kind == "stop":
+            _stop(row, record)
+        elif row.closed_by in _SYNTHETIC and record.kind == "interim" and alive:
+            row.stopped_at = row.closed_by = row.terminate_cause = None  # it was thought dead, but its NAS goes on counting
+        self._credit(row, record, row.acctinputoctets - up, row.acctoutputoctets - down, row.acctsessiontime - seconds)
+
+    def _credit(self, row: Row, record: Record, up_octets: int, down_octets: int, session_seconds: int) -> None:
+        if row.subscriber_id is not None and (up_octets or down_octets or session_seconds):
+            self.usage.append(Usage(row.tenant_id, row.subscriber_id, record.event_at, up_octets, down_octets, session_seconds))
+
+
+def _stop(row: Row, record: Record) -> None:
+    """End ``row`` as its NAS says. A repeated Stop changes nothing but a later time."""
+    if row.closed_by == "stop" and row.stopped_at is not None:
+        row.stopped_at = min(row.stopped_at, record.event_at)
+    else:
+        row.stopped_at = record.event_at
+    row.closed_by = "stop"
+    row.terminate_cause = record.terminate_cause or "Unknown"
+    row.connectinfo_stop = record.connectinfo_stop or row.connectinfo_stop
+
+
+def _generation(rows: list[Row], record: Record) -> Row | None:
+    """The row among the generations of one unique id that ``record`` speaks of."""
+    if len(rows) == 1:
+        return rows[0]
+    if record.class_ is not None:
+        same = [row for row in rows if row.class_ == record.class_]
+        rows = same or rows
+    if record.exact:
+        begun = [row for row in rows if row.started_at <= record.event_at + TOLERANCE_SECONDS]
+        if begun:
+            return max(begun, key=lambda row: row.started_at)
+        return min(rows, key=lambda row: row.started_at)
+    return max(rows, key=lambda row: (row.stopped_at is None, row.started_at))
+
+
+def _is_later_generation(row: Row, record: Record) -> bool:
+    if record.class_ is not None and row.class_ == record.class_:
+        return False
+    other_class = record.class_ is not None and row.class_ is not None
+    if record.kind == "start":
+        if other_class and (not record.exact or record.event_at > row.started_at + TOLERANCE_SECONDS):
+            return True
+        return record.exact and record.event_at > (row.stopped_at or row.updated_at) + TOLERANCE_SECONDS
+    # An Interim or Stop whose Start is missing: the session must have begun after all that is known of the row, and its own
+    # clock must have started again, so that a NAS that never counts Acct-Session-Time does not open a row with each packet.
+    last = row.stopped_at or row.updated_at
+    begun_later = record.started_at > last + TOLERANCE_SECONDS and record.acctsessiontime < row.acctsessiontime
+    return begun_later and (record.exact or other_class)
