@@ -1,0 +1,416 @@
+"""``netd.toml`` and the environment, as frozen values.
+
+Every key has a default, so the file may be missing. ``NETD_<TABLE>__<KEY>`` overrides the file (lists are comma separated), and
+``NETD_DATA_DIR`` the one key that stands outside any table. What is not a key is refused, in the file and in the environment.
+"""
+
+import hmac
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import inspect
+
+from netd.errors import ConfigError
+
+DEFAULT_FILE = Path("/etc/netd/netd.toml")
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+"""0 lets the kernel choose; the daemon then says which one it got."""
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Days = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+BitsPerSecond = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000_000)]
+
+
+class Secret:
+    """Text that must not be seen: it prints as ``***``, no encoder takes it, and comparing takes the same time wherever it differs."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text itself; only for handing it to whom it is meant for."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not to be serialised")
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[log]``"""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe records that are written."""
+    format: Literal["auto", "console", "json"] = "auto"
+    """``auto``: text on a terminal and in the journal, else one JSON object a line."""
+
+
+class DatabaseConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[database]``"""
+
+    url: Secret = Secret()
+    """``postgresql://…`` of an external server (>= 15; several hosts allowed); empty: netd runs its own."""
+    bin_dir: str = ""
+    """Folder with ``postgres`` and ``initdb`` for the embedded server; empty: found by itself."""
+    pool_size: Annotated[int, msgspec.Meta(ge=2, le=500)] = 10
+    """Connections kept open."""
+    start_timeout_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+    """How long the database may take to answer at start (crash recovery included)."""
+
+
+class RadiusConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[radius]``"""
+
+    addresses: tuple[str, ...] = ("0.0.0.0", "::")
+    """IP addresses to listen on, each on both ports."""
+    auth_port: Port = 1812
+    """UDP port for authentication."""
+    acct_port: Port = 1813
+    """UDP port for accounting."""
+    reject_delay_seconds: Annotated[float, msgspec.Meta(ge=0, le=10)] = 1.0
+    """How long an Access-Reject is held back, against guessing; 0 sends it at once."""
+    user_failures_per_minute: Positive = 10
+    """Failures of one user name in a minute after which it is refused without looking."""
+    source_failures_per_minute: Positive = 30
+    """The same for one source: what the subscriber calls from, not the NAS."""
+    duplicate_seconds: Annotated[int, msgspec.Meta(ge=1, le=300)] = 10
+    """How long a reply is kept for retransmitted requests (RFC 5080)."""
+    grant_hold_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 60
+    """How long an Access-Accept counts as a session while its Accounting-Start has not come."""
+    stale_after_intervals: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    """Interim intervals without a sign of life after which a session is closed."""
+    log_accepts: bool = True
+    """Keep a ``radpostauth`` row of every accept too; rejects are always kept."""
+    batch_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5
+    """Milliseconds that an accounting record waits for others to be committed with."""
+    batch_records: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
+    """Accounting records committed at once, at most."""
+    wall: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] = "walled-garden"
+    """Filter, address list or profile on the NAS that makes the walled garden."""
+    wall_url: str = ""
+    """Page to which a NAS that can redirect sends subscribers in the walled garden (http or https); empty: none."""
+    wall_down_bps: BitsPerSecond = 1_000_000
+    """Rate towards a subscriber in the walled garden, bit/s."""
+    wall_up_bps: BitsPerSecond = 1_000_000
+    """Rate from a subscriber in the walled garden, bit/s."""
+
+
+class CoaConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[coa]``: CoA- and Disconnect-Requests (RFC 5176)."""
+
+    source_address: str = ""
+    """IP address to send from, where a NAS accepts only that; empty: the kernel chooses."""
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    """Transmissions of one request before it counts as unanswered."""
+    timeout_seconds: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 2.0
+    """Wait after the first transmission; doubles with each further one."""
+    window: Annotated[int, msgspec.Meta(ge=1, le=255)] = 8
+    """Requests under way to one NAS at a time."""
+    retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
+    """Pause before a change that a NAS did not apply is tried again."""
+
+
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[retention]``"""
+
+    radacct_months: Annotated[int, msgspec.Meta(ge=1, le=1200)] = 24
+    """Months for which closed sessions are kept."""
+    radpostauth_days: Days = 90
+    """Days for which authentication results are kept."""
+    usage_days: Days = 800
+    """Days for which usage per subscriber and day is kept."""
+
+
+class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[web]``: the control API."""
+
+    address: str = "127.0.0.1"
+    """IP address to listen on."""
+    port: Port = 8080
+    """TCP port."""
+
+
+class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[secrets]``"""
+
+    key_file: str = ""
+    """File with the keys that encrypt secrets at rest, made if missing; empty: ``secret.key`` in the data folder."""
+
+
+class ExtensionsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[extensions]``"""
+
+    folders: tuple[str, ...] = ("/etc/netd/vendors", "/etc/netd/plugins")
+    """Folders whose subfolders are vendors and plugins; a later one hides a bundled one of the same name."""
+    disabled: tuple[str, ...] = ()
+    """Names of vendors and plugins that are not to be loaded."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be configured."""
+
+    data_dir: Path
+    """Folder for the embedded database, keys and tokens. Default: /var/lib/netd as root, under systemd its state folder, else ~/.local/share/netd."""
+    log: LogConfig = LogConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    radius: RadiusConfig = RadiusConfig()
+    coa: CoaConfig = CoaConfig()
+    retention: RetentionConfig = RetentionConfig()
+    web: WebConfig = WebConfig()
+    secrets: SecretsConfig = SecretsConfig()
+    extensions: ExtensionsConfig = ExtensionsConfig()
+
+    @property
+    def key_file(self) -> Path:
+        """Where the keys for secrets at rest are; a relative ``secrets.key_file`` lies in the data folder."""
+        return self.data_dir / (self.secrets.key_file or "secret.key")
+
+
+class Setting(NamedTuple):
+    """A value as somebody wrote it; ``source`` is the file, or the environment variable."""
+
+    source: str
+    value: object
+
+
+TABLES: dict[str, type[msgspec.Struct]] = {field.name: field.type for field in msgspec.structs.fields(Config) if field.name != "data_dir"}
+
+KEYS: dict[str, Any] = {"data_dir": str} | {f"{table}.{field.name}": field.type for table, struct in TABLES.items() for field in msgspec.structs.fields(struct)}
+"""Dotted key -> type."""
+
+VARIABLES: dict[str, str] = {"NETD_" + key.upper().replace(".", "__"): key for key in KEYS}
+"""Environment variable -> dotted key."""
+
+# Read by the command line client, by load() and by the test suite.
+NOT_KEYS = frozenset({"NETD_URL", "NETD_TOKEN", "NETD_CONFIG", "NETD_REQUIRE_PEERS"})
+
+# Kubernetes and Docker links put these there by themselves for a service that is called netd.
+SERVICE_LINK = re.compile(r"NETD_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)")
+
+
+def load(path: Path | None, environ: Mapping[str, str], default_file: Path = DEFAULT_FILE) -> Config:
+    """Read the configuration, or raise ConfigError for the first thing wrong with it.
+
+    The file is ``path``, else what ``NETD_CONFIG`` names, else ``default_file`` if that exists.
+    """
+    named = path or (Path(environ["NETD_CONFIG"]) if environ.get("NETD_CONFIG") else None)
+    settings = _read_file(named or default_file, missing_ok=named is None)
+    settings |= _read_environment(environ)
+    values = {key: _convert(key, setting) for key, setting in settings.items()}
+    for key, value in values.items():
+        _check(key, value, settings[key].source)
+    tables = {
+        table: struct(**{field: values[key] for field in struct.__struct_fields__ if (key := f"{table}.{field}") in values}) for table, struct in TABLES.items()
+    }
+    config = Config(data_dir=_data_dir(settings.get("data_dir"), environ), **tables)  # type: ignore[arg-type]
+    _check_together(config, settings)
+    return config
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """Return where the daemon keeps its data when nobody says otherwise."""
+    state = environ.get("STATE_DIRECTORY", "").split(":")[0]  # systemd: StateDirectory=
+    if state:
+        return Path(state)
+    if os.geteuid() == 0:
+        return Path("/var/lib/netd")
+    home = environ.get("HOME")
+    share = environ.get("XDG_DATA_HOME") or (Path(home) if home else Path.home()) / ".local" / "share"
+    return Path(share) / "netd"
+
+
+def _read_file(file: Path, *, missing_ok: bool) -> dict[str, Setting]:
+    source = str(file)
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if missing_ok:
+            return {}
+        raise ConfigError(source, "", "does not exist") from error
+    except OSError as error:
+        raise ConfigError(source, "", f"cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(source, "", f"is not TOML: {error}") from error
+    settings: dict[str, Setting] = {}
+    for name, value in document.items():
+        if name in TABLES and isinstance(value, dict):
+            settings |= {f"{name}.{key}": Setting(source, inner) for key, inner in value.items()}
+        elif name in TABLES:
+            raise ConfigError(source, name, f"expected a table [{name}], not a value")
+        elif isinstance(value, dict):
+            raise ConfigError(source, name, "there is no such table" + _hint(name, TABLES, "tables are " + ", ".join(TABLES)))
+        else:
+            settings[name] = Setting(source, value)
+    for key in [key for key in settings if key not in KEYS]:
+        table = key.partition(".")[0]
+        known = [name for name in KEYS if name.startswith(f"{table}.")] or ["data_dir"]
+        expected = _expected_keys(table) if table in TABLES else "all keys but data_dir stand in a table: " + ", ".join(TABLES)
+        raise ConfigError(source, key, "there is no such key" + _hint(key, known, expected))
+    return settings
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
+    settings: dict[str, Setting] = {}
+    for name in sorted(environ):
+        if name in VARIABLES:
+            settings[VARIABLES[name]] = Setting(name, environ[name])
+        elif name.startswith("NETD_") and name not in NOT_KEYS and not SERVICE_LINK.fullmatch(name):
+            table, _, key = name.removeprefix("NETD_").lower().partition("__")
+            expected = _expected_keys(table) if key and table in TABLES else "variables are NETD_DATA_DIR and NETD_<TABLE>__<KEY>"
+            raise ConfigError(
+                name, f"{table}.{key}" if key else "", "there is no such variable" + _hint(name, [*VARIABLES, *NOT_KEYS], expected, prefix="NETD_")
+            )
+    return settings
+
+
+def _hint(wrong: str, known: Iterable[str], otherwise: str, *, prefix: str = "") -> str:
+    """Name the nearest of ``known``; the ``prefix`` that all of them have says nothing about nearness."""
+    close = get_close_matches(wrong.removeprefix(prefix), [name.removeprefix(prefix) for name in known], n=1, cutoff=0.7)
+    return f"; did you mean {prefix}{close[0]}?" if close else f"; {otherwise}"
+
+
+def _expected_keys(table: str) -> str:
+    return f"keys of [{table}] are " + ", ".join(TABLES[table].__struct_fields__)
+
+
+def _convert(key: str, setting: Setting) -> object:
+    """Return the value in the type of its key. Text from the environment is read leniently: there is no other way to write a number there."""
+    kind, value = KEYS[key], setting.value
+    from_environment = setting.source in VARIABLES
+    if kind is Secret:
+        if not isinstance(value, str):
+            raise ConfigError(setting.source, key, "expected a string")
+        return Secret(value)
+    if from_environment and isinstance(value, str):
+        if kind is bool:
+            value = value.lower()
+        elif isinstance(inspect.type_info(kind), inspect.VarTupleType):
+            value = [item.strip() for item in value.split(",") if item.strip()]
+    try:
+        return msgspec.convert(value, kind, strict=not from_environment)
+    except msgspec.ValidationError as error:
+        raise ConfigError(setting.source, key, f"expected {_expected(inspect.type_info(kind))}, not {setting.value!r}") from error
+
+
+def _expected(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.IntType(ge=low, le=high):
+            return f"a whole number from {low} to {high}"
+        case inspect.FloatType(ge=low, le=high):
+            return f"a number from {low:g} to {high:g}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.LiteralType(values=values):
+            return "one of " + ", ".join(str(value) for value in values)
+        case inspect.VarTupleType():
+            return "a list of strings"
+        case inspect.StrType(min_length=low, max_length=high) if high is not None:
+            return f"a string of {low} to {high} characters"
+        case _:
+            return "a string"
+
+
+def _ip_address(value: str) -> str | None:
+    try:
+        ip_address(value)
+    except ValueError:
+        return f"{value!r} is not an IP address"
+    return None
+
+
+def _ip_addresses(values: tuple[str, ...]) -> str | None:
+    if not values:
+        return "expected at least one IP address"
+    if len(set(values)) < len(values):
+        return "names an address twice"
+    return next((fault for value in values if (fault := _ip_address(value))), None)
+
+
+def _http_url(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # an impossible port or IPv6 literal
+        good = False
+    return None if good and value.isprintable() and " " not in value else f"{value!r} is not an http or https URL"
+
+
+def _database_url(value: Secret) -> str | None:
+    # The value itself may carry a password, so it must not be in the message.
+    if value and not value.reveal().startswith(("postgresql://", "postgres://")):
+        return "expected postgresql://user:password@host:port/database, or nothing for the embedded server"
+    return None
+
+
+def _absolute(value: str) -> str | None:
+    return None if Path(value).is_absolute() else f"{value!r} is not an absolute path"
+
+
+def _absolutes(values: tuple[str, ...]) -> str | None:
+    return next((fault for value in values if (fault := _absolute(value))), None)
+
+
+CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "database.url": _database_url,
+    "database.bin_dir": lambda value: _absolute(value) if value else None,
+    "radius.addresses": _ip_addresses,
+    "radius.wall": lambda value: None if value.isprintable() else "contains a control character",
+    "radius.wall_url": lambda value: _http_url(value) if value else None,
+    "coa.source_address": lambda value: _ip_address(value) if value else None,
+    "web.address": _ip_address,
+    "extensions.folders": _absolutes,
+}
+"""Dotted key -> what is wrong with a value of the right type, or None."""
+
+
+def _check(key: str, value: object, source: str) -> None:
+    check = CHECKS.get(key)
+    fault = check(value) if check else None
+    if fault:
+        raise ConfigError(source, key, fault)
+
+
+def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
+    """Check what depends on two keys; the fault is laid to the one that somebody set."""
+    if config.radius.auth_port == config.radius.acct_port != 0:
+        key = "radius.acct_port" if "radius.acct_port" in settings else "radius.auth_port"
+        raise ConfigError(settings[key].source, key, f"radius.auth_port and radius.acct_port are both {config.radius.auth_port}")
+
+
+def _data_dir(setting: Setting | None, environ: Mapping[str, str]) -> Path:
+    if setting is None:
+        return default_data_dir(environ)
+    path = Path(str(setting.value))
+    if not str(setting.value):
+        raise ConfigError(setting.source, "data_dir", "expected a folder")
+    if setting.source in VARIABLES:
+        return path.absolute()
+    if not path.is_absolute():
+        raise ConfigError(setting.source, "data_dir", f"{setting.value!r} is not an absolute path")
+    return path

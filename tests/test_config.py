@@ -1,0 +1,234 @@
+import copy
+import pickle
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from netd.config import KEYS, TABLES, VARIABLES, Config, Secret, default_data_dir, load
+from netd.errors import ConfigError
+
+NOWHERE = Path("/nonexistent/netd.toml")
+EXAMPLE = Path(__file__).parents[1] / "config" / "netd.toml"
+
+
+def from_text(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> Config:
+    file = tmp_path / "netd.toml"
+    file.write_text(text, encoding="utf-8")
+    return load(file, environ or {"HOME": "/home/op"}, NOWHERE)
+
+
+def from_environment(**environ: str) -> Config:
+    return load(None, {"HOME": "/home/op", **environ}, NOWHERE)
+
+
+def fault(call, *args, **kwargs) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        call(*args, **kwargs)
+    return caught.value
+
+
+def test_defaults_need_no_file():
+    config = from_environment()
+    assert config.radius.addresses == ("0.0.0.0", "::")
+    assert (config.radius.auth_port, config.radius.acct_port, config.web.port) == (1812, 1813, 8080)
+    assert not config.database.url
+    assert config.coa.timeout_seconds == 2.0
+    assert config.key_file == config.data_dir / "secret.key"
+
+
+def test_file_sets_every_kind_of_value(tmp_path):
+    config = from_text(
+        tmp_path,
+        """
+        data_dir = "/srv/netd"
+        [log]
+        level = "debug"
+        [database]
+        url = "postgresql://netd:hunter2@db/netd"
+        [radius]
+        addresses = ["192.0.2.1", "2001:db8::1"]
+        auth_port = 0
+        acct_port = 0
+        reject_delay_seconds = 0
+        log_accepts = false
+        [secrets]
+        key_file = "/run/credentials/netd.key"
+        """,
+    )
+    assert config.data_dir == Path("/srv/netd")
+    assert config.log.level == "debug"
+    assert config.database.url.reveal() == "postgresql://netd:hunter2@db/netd"
+    assert config.radius.addresses == ("192.0.2.1", "2001:db8::1")
+    assert config.radius.auth_port == config.radius.acct_port == 0
+    assert config.radius.reject_delay_seconds == 0.0
+    assert config.radius.log_accepts is False
+    assert config.key_file == Path("/run/credentials/netd.key")
+    assert config.web == Config(data_dir=Path("/")).web
+
+
+def test_environment_wins_over_the_file(tmp_path):
+    text = "[radius]\nauth_port = 1000\nacct_port = 1001\n"
+    environ = {
+        "NETD_RADIUS__AUTH_PORT": "2000",
+        "NETD_RADIUS__ADDRESSES": "192.0.2.1, 2001:db8::1",
+        "NETD_RADIUS__LOG_ACCEPTS": "False",
+        "NETD_COA__TIMEOUT_SECONDS": "0.5",
+        "NETD_EXTENSIONS__DISABLED": "",
+        "NETD_DATABASE__URL": "postgres://db/netd",
+        "NETD_DATA_DIR": "/srv/netd",
+    }
+    config = from_text(tmp_path, text, environ)
+    assert (config.radius.auth_port, config.radius.acct_port) == (2000, 1001)
+    assert config.radius.addresses == ("192.0.2.1", "2001:db8::1")
+    assert config.radius.log_accepts is False
+    assert config.coa.timeout_seconds == 0.5
+    assert config.extensions.disabled == ()
+    assert config.database.url.reveal() == "postgres://db/netd"
+    assert config.data_dir == Path("/srv/netd")
+
+
+def test_which_file(tmp_path):
+    named, default = tmp_path / "named.toml", tmp_path / "default.toml"
+    option = tmp_path / "option.toml"
+    for file, port in ((named, 1), (default, 2), (option, 3)):
+        file.write_text(f"[web]\nport = {port}\n")
+    assert load(option, {"NETD_CONFIG": str(named)}, default).web.port == 3
+    assert load(None, {"NETD_CONFIG": str(named)}, default).web.port == 1
+    assert load(None, {"NETD_CONFIG": ""}, default).web.port == 2
+    assert load(None, {}, NOWHERE).web.port == 8080
+    for error in (fault(load, NOWHERE, {}), fault(load, None, {"NETD_CONFIG": str(NOWHERE)})):
+        assert (error.source, error.key, error.reason) == (str(NOWHERE), "", "does not exist")
+    assert fault(load, tmp_path, {}).reason == "cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        ("[radios]\n", "radios", "there is no such table; did you mean radius?"),
+        (
+            "[zzz]\n",
+            "zzz",
+            "there is no such table; tables are log, database, radius, coa, retention, web, secrets, extensions",
+        ),
+        ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),
+        ("[web]\nfoo = 1\n", "web.foo", "there is no such key; keys of [web] are address, port"),
+        ("datadir = '/x'\n", "datadir", "there is no such key; did you mean data_dir?"),
+        ("radius = 1\n", "radius", "expected a table [radius], not a value"),
+        ("[web]\nport = '8080'\n", "web.port", "expected a whole number from 0 to 65535, not '8080'"),
+        ("[web]\nport = 65536\n", "web.port", "expected a whole number from 0 to 65535, not 65536"),
+        ("[web]\nport = true\n", "web.port", "expected a whole number from 0 to 65535, not True"),
+        ("[web.port]\nx = 1\n", "web.port", "expected a whole number from 0 to 65535, not {'x': 1}"),
+        ("[coa]\ntimeout_seconds = nan\n", "coa.timeout_seconds", "expected a number from 0.05 to 60, not nan"),
+        ("[coa]\ntimeout_seconds = inf\n", "coa.timeout_seconds", "expected a number from 0.05 to 60, not inf"),
+        ("[log]\nlevel = 'loud'\n", "log.level", "expected one of debug, error, info, warning, not 'loud'"),
+        ("[radius]\nlog_accepts = 1\n", "radius.log_accepts", "expected true or false, not 1"),
+        ("[radius]\naddresses = '::'\n", "radius.addresses", "expected a list of strings, not '::'"),
+        ("[radius]\naddresses = ['::', 'any']\n", "radius.addresses", "'any' is not an IP address"),
+        ("[radius]\naddresses = ['::', '::']\n", "radius.addresses", "names an address twice"),
+        ("[radius]\naddresses = []\n", "radius.addresses", "expected at least one IP address"),
+        ("[radius]\nwall = ''\n", "radius.wall", "expected a string of 1 to 128 characters, not ''"),
+        ("[radius]\nwall_url = 'ftp://x/'\n", "radius.wall_url", "'ftp://x/' is not an http or https URL"),
+        ("[radius]\nwall_url = 'https://'\n", "radius.wall_url", "'https://' is not an http or https URL"),
+        ("[radius]\nwall_url = 'http://x:99999/'\n", "radius.wall_url", "'http://x:99999/' is not an http or https URL"),
+        ("[radius]\nauth_port = 1813\n", "radius.auth_port", "radius.auth_port and radius.acct_port are both 1813"),
+        ("[coa]\nsource_address = 'eth0'\n", "coa.source_address", "'eth0' is not an IP address"),
+        ("[web]\naddress = ''\n", "web.address", "'' is not an IP address"),
+        ("[extensions]\nfolders = ['x']\n", "extensions.folders", "'x' is not an absolute path"),
+        ("data_dir = 'x'\n", "data_dir", "'x' is not an absolute path"),
+        ("data_dir = 1\n", "data_dir", "expected a string, not 1"),
+    ],
+)
+def test_a_wrong_file_names_file_key_and_reason(tmp_path, text, key, reason):
+    error = fault(from_text, tmp_path, text)
+    assert (error.source, error.key, error.reason) == (str(tmp_path / "netd.toml"), key, reason)
+    assert str(error) == f"{tmp_path / 'netd.toml'}: {key}: {reason}"
+
+
+def test_not_toml(tmp_path):
+    assert fault(from_text, tmp_path, "[web\n").reason.startswith("is not TOML: ")
+    file = tmp_path / "latin.toml"
+    file.write_bytes(b"# \xff\n")
+    assert fault(load, file, {}).reason.startswith("is not TOML: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "key", "reason"),
+    [
+        ("NETD_RADIUS__AUTH_PROT", "1", "radius.auth_prot", "there is no such variable; did you mean NETD_RADIUS__AUTH_PORT?"),
+        ("NETD_RADIUS_AUTH_PORT", "1", "", "there is no such variable; did you mean NETD_RADIUS__AUTH_PORT?"),
+        ("NETD_DATADIR", "/x", "", "there is no such variable; did you mean NETD_DATA_DIR?"),
+        ("NETD_TOKENS", "x", "", "there is no such variable; did you mean NETD_TOKEN?"),
+        (
+            "NETD_COA__XXXXXXXX",
+            "x",
+            "coa.xxxxxxxx",
+            "there is no such variable; keys of [coa] are source_address, attempts, timeout_seconds, window, retry_seconds",
+        ),
+        ("NETD_Q", "x", "", "there is no such variable; variables are NETD_DATA_DIR and NETD_<TABLE>__<KEY>"),
+        ("NETD_WEB__PORT", "", "web.port", "expected a whole number from 0 to 65535, not ''"),
+        ("NETD_WEB__PORT", "70000", "web.port", "expected a whole number from 0 to 65535, not '70000'"),
+        ("NETD_RADIUS__LOG_ACCEPTS", "yes", "radius.log_accepts", "expected true or false, not 'yes'"),
+        ("NETD_RADIUS__ACCT_PORT", "1812", "radius.acct_port", "radius.auth_port and radius.acct_port are both 1812"),
+        ("NETD_DATA_DIR", "", "data_dir", "expected a folder"),
+    ],
+)
+def test_a_wrong_variable_names_itself(name, value, key, reason):
+    error = fault(from_environment, **{name: value})
+    assert (error.source, error.key, error.reason) == (name, key, reason)
+
+
+def test_variables_that_are_no_keys():
+    from_environment(NETD_URL="http://[::1]:8080", NETD_TOKEN="x", NETD_CONFIG="", NETD_REQUIRE_PEERS="1")
+    from_environment(NETD_SERVICE_HOST="10.0.0.1", NETD_SERVICE_PORT_API="8080", NETD_PORT="tcp://10.0.0.1:8080", NETD_PORT_8080_TCP_ADDR="10.0.0.1")
+
+
+def test_database_url_is_never_shown(tmp_path):
+    for error in (
+        fault(from_environment, NETD_DATABASE__URL="mysql://netd:hunter2@db/netd"),
+        fault(from_text, tmp_path, "[database]\nurl = 'hunter2'\n"),
+        fault(from_text, tmp_path, "[database]\nurl = ['hunter2']\n"),
+    ):
+        assert "hunter2" not in str(error) + repr(error)
+    config = from_environment(NETD_DATABASE__URL="postgresql://netd:hunter2@db/netd")
+    assert "hunter2" not in repr(config) + str(config.database) + f"{config.database.url:>40}"
+
+
+def test_secret():
+    secret = Secret("hunter2")
+    assert (repr(secret), str(secret), f"{secret!s:>5}", "%s" % secret) == ("***", "***", "  ***", "***")  # noqa: UP031
+    assert secret == Secret("hunter2") != Secret("hunter3")
+    assert secret != "hunter2"
+    assert hash(secret) == hash(Secret("hunter2"))
+    assert secret and not Secret()
+    for encode in (msgspec.json.encode, msgspec.msgpack.encode, msgspec.to_builtins, pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError):
+            encode(secret)
+
+
+def test_data_dir(monkeypatch, tmp_path):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert default_data_dir({"HOME": "/root"}) == Path("/var/lib/netd")
+    assert default_data_dir({"STATE_DIRECTORY": "/var/lib/netd-two:/x"}) == Path("/var/lib/netd-two")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert default_data_dir({"HOME": "/home/op"}) == Path("/home/op/.local/share/netd")
+    assert default_data_dir({"HOME": "/home/op", "XDG_DATA_HOME": "/data"}) == Path("/data/netd")
+    assert default_data_dir({}) == Path.home() / ".local/share/netd"
+    monkeypatch.chdir(tmp_path)
+    assert from_environment(NETD_DATA_DIR="data").data_dir == tmp_path / "data"
+
+
+def test_example_file_shows_every_key_with_its_default(tmp_path):
+    text = EXAMPLE.read_text(encoding="utf-8")
+    shown = tomllib.loads(re.sub(r"(?m)^#(?=[a-z_]+ = )", "", text))
+    assert {f"{table}.{key}" for table in TABLES for key in shown[table]} | {"data_dir"} == set(KEYS)
+    assert from_text(tmp_path, text) == from_environment()
+    uncommented = from_text(tmp_path, re.sub(r"(?m)^#(?=[a-z_]+ = )", "", text))
+    assert uncommented == msgspec.structs.replace(from_environment(), data_dir=Path("/var/lib/netd"))
+
+
+def test_every_key_has_a_variable():
+    assert VARIABLES["NETD_RADIUS__AUTH_PORT"] == "radius.auth_port"
+    assert sorted(VARIABLES.values()) == sorted(KEYS)
