@@ -289,6 +289,52 @@ def test_mschap_error():
     assert refused("mschap_error_length", p.mschap_error, 7, CHALLENGE_2, "x" * 250)
 
 
+# The answer to an Access-Request with MS-CHAP
+
+
+def vendor_attributes(encoded):
+    """Microsoft's attributes of an encoded body, each in its own Vendor-Specific."""
+    found = {}
+    while encoded:
+        assert encoded[0] == 26 and encoded[2:6] == bytes.fromhex("00000137") and encoded[7] == encoded[1] - 6
+        found[encoded[6]] = encoded[8 : encoded[1]]
+        encoded = encoded[encoded[1] :]
+    return found
+
+
+def answer(microsoft, password, username=USER):
+    proved, encoded = p.mschap(microsoft, username, p.nt_hash(password), SECRET, AUTHENTICATOR, (b"\x80\x02", b"\x80\x03"))
+    return proved, vendor_attributes(encoded)
+
+
+def test_mschap_answers_v2():
+    proved, found = answer({11: CHALLENGE_2, 25: RESPONSE_2}, "clientPass")
+    assert proved and set(found) == {26, 7, 8, 16, 17}
+    assert found[26] == b"\x07S=407A5589115FD0D6209F510FE9C04566932CDA56"
+    assert (found[7], found[8]) == (bytes((0, 0, 0, 1)), bytes((0, 0, 0, 6)))
+    right = p.mschap2_verify(RESPONSE_2, CHALLENGE_2, USER, p.nt_hash("clientPass"))
+    assert right is not None
+    assert found[16][:2] == b"\x80\x02" and p.salt_decrypt(found[16], SECRET, AUTHENTICATOR) == right.send_key
+    assert found[17][:2] == b"\x80\x03" and p.salt_decrypt(found[17], SECRET, AUTHENTICATOR) == right.recv_key
+
+
+def test_mschap_answers_v1():
+    proved, found = answer({11: CHALLENGE_1, 1: RESPONSE_1}, "bob")
+    assert proved and set(found) == {12, 7, 8} and found[8] == bytes((0, 0, 0, 4)) and len(found[12]) == 32
+    assert p.pap_decrypt(found[12], KEYED, AUTHENTICATOR) == p.mschap1_mppe_keys(p.nt_hash("bob"))
+
+
+def test_mschap_answers_wrong():
+    assert answer({11: CHALLENGE_2, 25: RESPONSE_2}, "x") == (False, {2: p.mschap_error(7, CHALLENGE_2)})
+    assert answer({11: CHALLENGE_1, 1: RESPONSE_1}, "x") == (False, {2: p.mschap_error(7, CHALLENGE_1, version=2)})
+    assert answer({11: CHALLENGE_1}, "x") == (False, {})
+
+
+def test_mschap_v2_counts_before_v1():
+    """A right v1 response beside a wrong v2 one would be a way down to the weaker method."""
+    assert not answer({11: CHALLENGE_2, 1: RESPONSE_1, 25: RESPONSE_2[:-1] + b"\0"}, "clientPass")[0]
+
+
 # Octets of any kind
 
 HOSTILE = {
@@ -305,6 +351,7 @@ HOSTILE = {
     "mppe_master_key": lambda a, b, c: p.mppe_master_key(a, b),
     "mppe_start_key": lambda a, b, c: p.mppe_start_key(a, b),
     "mschap_error": lambda a, b, c: p.mschap_error(len(a), b, c.decode("utf-8", "surrogateescape")),
+    "mschap": lambda a, b, c: p.mschap({11: a, 25: b} if len(c) % 2 else {11: a, 1: b}, c, bytes(16), a, b, (SALT, SALT)),
     "des_key": lambda a, b, c: p.des_key(a),
 }
 likely = st.one_of(octets, *(st.binary(min_size=n, max_size=n) for n in (7, 8, 16, 17, 34, 50)))
