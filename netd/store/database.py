@@ -1,0 +1,216 @@
+"""The connection pool: bounded waits, netd's own errors, and a state that says whether the database is there."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+
+from netd.errors import ConfigError, StoreUnavailable
+from netd.store.translate import is_gone, translated, unreachable
+
+log = logging.getLogger(__name__)
+
+# What row functions take: a connection of the pool (inside acquire or transaction) or a dedicated one (connect).
+Connection: TypeAlias = asyncpg.Connection
+Target: TypeAlias = str | Mapping[str, Any]
+
+PROBE_DOWN_SECONDS = 1.0
+PROBE_UP_SECONDS = 5.0
+
+
+def arguments(target: Target) -> dict[str, Any]:
+    """asyncpg's connect arguments for a URL or ready-made keywords.
+
+    A URL may name several hosts; the one that accepts writes is used unless it says otherwise (``target_session_attrs``).
+    ``statement_cache_size=0`` in its query is for PgBouncer in transaction mode. Raises ConfigError for what is no PostgreSQL URL.
+    """
+    if not isinstance(target, str):
+        return dict(target)
+    if not target.startswith(("postgres://", "postgresql://")):
+        raise ConfigError("database", "url", "must begin with postgresql://")
+    parts = urlsplit(target)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    found: dict[str, Any] = {}
+    if "statement_cache_size" in query:
+        size = query.pop("statement_cache_size")
+        if not size.isdecimal():
+            raise ConfigError("database", "url", "statement_cache_size must be a number")
+        found["statement_cache_size"] = int(size)
+    query.setdefault("target_session_attrs", "read-write")
+    return {"dsn": urlunsplit(parts._replace(query=urlencode(query))), **found}
+
+
+async def connect(target: Target, timeout_seconds: float = 5.0, command_timeout_seconds: float | None = None) -> Connection:
+    """Open a dedicated connection with the same codecs as the pool's (LISTEN, migrations). Raises StoreUnavailable."""
+    keywords: dict[str, Any] = {"server_settings": {"application_name": "netd"}, **arguments(target)}
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            connection = await asyncpg.connect(timeout=timeout_seconds, command_timeout=command_timeout_seconds, **keywords)
+            await _prepare(connection)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise unreachable(error) from error
+    return connection
+
+
+class Database:
+    """A pool of connections to one database. Made by :meth:`open`; it comes back by itself after an outage.
+
+    ``up`` and ``since`` (Unix time of the last change) follow what statements and a probe in the background see;
+    ``on_change`` is called with the new ``up`` at each change.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, acquire_timeout_seconds: float, on_change: Callable[[bool], None] | None) -> None:
+        self._pool = pool
+        self._acquire_timeout_seconds = acquire_timeout_seconds
+        self.on_change = on_change
+        self.up = True
+        self.since = time.time()
+        self.last_error = ""
+        self._doubt = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, target: Target, size: int = 10, *, command_timeout_seconds: float = 30.0, acquire_timeout_seconds: float = 5.0,
+        on_change: Callable[[bool], None] | None = None,
+    ) -> "Database":
+        """Connect to ``target`` (URL or asyncpg's keywords). Raises StoreUnavailable if the database cannot be reached now."""
+        keywords: dict[str, Any] = {"server_settings": {"application_name": "netd"}, **arguments(target)}
+        try:
+            pool = await asyncpg.create_pool(
+                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=_prepare, **keywords)
+        except ValueError as error:  # asyncpg's ClientConfigurationError: the URL's parts make no sense
+            raise ConfigError("database", "url", str(error)) from error
+        database = cls(pool, acquire_timeout_seconds, on_change)
+        try:
+            async with database.acquire() as connection:
+                await connection.fetchval("select 1")
+        except BaseException:
+            pool.terminate()
+            raise
+        database._watcher = asyncio.create_task(database._watch(), name="database probe")
+        return database
+
+    async def close(self) -> None:
+        """Close all connections; those in use are given a few seconds, then cut."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+        try:
+            async with asyncio.timeout(5):
+                await self._pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self._pool.terminate()
+
+    @contextlib.asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """A connection without a transaction: each statement commits by itself. Raises StoreUnavailable, Conflict, StoreError."""
+        connection = await self._acquire()
+        try:
+            yield connection
+        except BaseException as error:
+            await self._release(connection, clean=False)
+            await self._note(error)
+            known = translated(error)
+            if known is not None:
+                raise known from error
+            raise
+        else:
+            await self._release(connection, clean=True)
+            self._set_up()
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection inside a transaction that commits at the end of the block and rolls back if it raises.
+
+        StoreUnavailable means that nothing was committed, except when the connection is lost during the commit itself:
+        then the outcome is unknown and the text says so. Repeat only what may be repeated.
+        """
+        async with self.acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield connection
+            except BaseException:
+                # A lost connection rolls back by itself; the first error is the one to tell.
+                with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                    await transaction.rollback()
+                raise
+            try:
+                await transaction.commit()
+            except Exception as error:
+                if not is_gone(error) and not isinstance(error, TimeoutError):
+                    raise
+                raise StoreUnavailable("the database went away during a commit; whether it was committed is unknown") from error
+
+    async def _acquire(self) -> Connection:
+        try:
+            return await self._pool.acquire(timeout=self._acquire_timeout_seconds)
+        except TimeoutError as error:
+            if self._pool.get_size() >= self._pool.get_max_size() and self._pool.get_idle_size() == 0 and self.up:
+                self._doubt.set()
+                raise StoreUnavailable(f"no database connection became free in {self._acquire_timeout_seconds:g} s") from error
+            self._set_down(error)
+            raise unreachable(error) from error
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            self._set_down(error)
+            raise unreachable(error) from error
+
+    async def _release(self, connection: Connection, clean: bool) -> None:
+        try:
+            await self._pool.release(connection, timeout=self._acquire_timeout_seconds)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            # The statements had their result already; the pool drops this connection.
+            if clean:
+                log.warning("a database connection was dropped: %s", error)
+            self._doubt.set()
+
+    async def _note(self, error: BaseException) -> None:
+        cause = error.__cause__ if isinstance(error, StoreUnavailable) and error.__cause__ is not None else error
+        if is_gone(cause):
+            self._set_down(cause)
+        elif isinstance(cause, TimeoutError):
+            self._doubt.set()
+        elif isinstance(cause, asyncpg.ReadOnlySQLTransactionError):
+            # The server became a standby: connect anew, to the one that accepts writes.
+            await self._pool.expire_connections()
+
+    async def _watch(self) -> None:
+        while True:
+            self._doubt.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_UP_SECONDS if self.up else PROBE_DOWN_SECONDS):
+                    await self._doubt.wait()
+            with contextlib.suppress(StoreUnavailable):
+                async with self.acquire() as connection:
+                    await connection.fetchval("select 1", timeout=self._acquire_timeout_seconds)
+
+    def _set_up(self) -> None:
+        if not self.up:
+            log.info("the database is back after %.0f s", time.time() - self.since)
+            self._set(True)
+
+    def _set_down(self, error: BaseException) -> None:
+        self.last_error = (str(error) or type(error).__name__).splitlines()[0]
+        if self.up:
+            log.error("the database is away: %s", self.last_error)
+            self._set(False)
+
+    def _set(self, up: bool) -> None:
+        self.up, self.since = up, time.time()
+        if self.on_change is not None:
+            self.on_change(up)
+
+
+async def _prepare(connection: Connection) -> None:
+    # The binary form of jsonb is a version octet (1) and the text.
+    await connection.set_type_codec(
+        "jsonb", schema="pg_catalog", format="binary", encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+        decoder=lambda data: msgspec.json.decode(data[1:]))

@@ -1,0 +1,105 @@
+"""From what asyncpg raises to netd's own errors: what is gone, what conflicts, what is broken."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import asyncpg
+
+from netd.errors import Conflict, NetdError, StoreError, StoreUnavailable
+
+
+class Rule(NamedTuple):
+    """What breaking a constraint means to the person who sent the value."""
+
+    field: str
+    detail: str
+
+
+# Constraint or unique index -> the API's field and a sentence. What is not listed is told by the constraint's own name.
+RULES: Mapping[str, Rule] = MappingProxyType({
+    "tenants_name_key": Rule("name", "a tenant with this name exists"),
+    "tenants_name_check": Rule("name", "a tenant's name is lower-case letters, digits and hyphens, at most 63"),
+    "plans_name": Rule("name", "a plan with this name exists"),
+    "subscribers_tenant_id_username_key_key": Rule("username", "a subscriber with this username exists"),
+    "subscribers_tenant_id_plan_id_fkey": Rule("plan", "this plan does not exist, or subscribers still have it"),
+    "subscribers_ipv4": Rule("ipv4", "another subscriber has this address"),
+    "subscribers_ipv4_check": Rule("ipv4", "must be one IPv4 address"),
+    "subscribers_ipv6_prefix_check": Rule("ipv6_prefix", "must be an IPv6 prefix"),
+    "subscribers_delegated_ipv6_prefix_check": Rule("delegated_ipv6_prefix", "must be an IPv6 prefix"),
+    "access_locks_one_per_reason": Rule("reason", "the subscriber has a lock for this reason already"),
+    "access_locks_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+    "radcheck_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+    "radreply_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+    "nas_nasname_key": Rule("address", "another NAS has this address"),
+    "nas_shortname": Rule("name", "a NAS with this name exists"),
+    "nas_shortname_check": Rule("name", "a NAS's name has 1 to 64 characters"),
+    "nas_type_check": Rule("vendor", "this vendor is not known"),
+    "sessions_pkey": Rule("unique_id", "this session is open already"),
+    "radacct_unique": Rule("unique_id", "this session is recorded already"),
+    "api_tokens_token_hash_key": Rule("token", "this token exists"),
+})
+
+# The server was there and left, is leaving or not yet ready (class 57P), or the network took it (class 08).
+_GONE = (
+    asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError,
+    asyncpg.IdleSessionTimeoutError, ConnectionError,
+)
+# It is there and said no this time; nothing was kept. The same call may well succeed later.
+_REFUSED_FOR_NOW = (
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
+    asyncpg.TransactionRollbackError,  # deadlock, serialization
+    asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.ReadOnlySQLTransactionError, asyncpg.IdleInTransactionSessionTimeoutError,
+)
+_CONFLICTS = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError, asyncpg.CheckViolationError, asyncpg.ExclusionViolationError)
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether ``error`` says that the server or the connection to it is not there."""
+    if isinstance(error, asyncpg.InterfaceError):
+        # asyncpg has no type of its own for "the connection or the pool is closed (or closing)".
+        return not isinstance(error, asyncpg.DataError) and "clos" in str(error)
+    return isinstance(error, _GONE)
+
+
+def unreachable(error: BaseException) -> StoreUnavailable:
+    """What a failed attempt to connect is, whatever its cause: the operator reads why."""
+    return StoreUnavailable(f"the database cannot be reached: {_text(error)}")
+
+
+def translated(error: BaseException) -> NetdError | None:
+    """netd's error for what a statement raised; None if the error is not the database's."""
+    if isinstance(error, NetdError):
+        return None
+    if is_gone(error):
+        return StoreUnavailable(f"the database went away: {_text(error)}")
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable("the database did not answer in time")
+    if isinstance(error, _REFUSED_FOR_NOW):
+        return StoreUnavailable(f"the database refused for now: {_text(error)}")
+    if isinstance(error, _CONFLICTS):
+        return _conflict(error)
+    if isinstance(error, asyncpg.PostgresError):
+        return StoreError(f"the database refused a statement: {_text(error)} ({error.sqlstate})")
+    if isinstance(error, asyncpg.InterfaceError):
+        return StoreError(f"a statement could not be sent: {_text(error)}")
+    return None
+
+
+def _conflict(error: asyncpg.PostgresError) -> Conflict:
+    name = error.constraint_name or ""
+    if name in RULES:
+        return Conflict(RULES[name].detail, RULES[name].field)
+    table = error.table_name or ""
+    if isinstance(error, asyncpg.CheckViolationError):
+        field = re.sub(r"_check\d*$", "", name).removeprefix(f"{table}_")
+        return Conflict(f"{field} is outside what {table} allows", field)
+    if isinstance(error, asyncpg.ForeignKeyViolationError):
+        return Conflict(f"{table}: a row that this refers to does not exist, or is still referred to ({name})")
+    return Conflict(f"{table}: such a row exists already ({name})")
+
+
+def _text(error: BaseException) -> str:
+    # The first line: asyncpg appends DETAIL and HINT, which may quote whole rows.
+    return (str(error) or type(error).__name__).splitlines()[0]

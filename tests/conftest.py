@@ -1,0 +1,237 @@
+"""Fixtures for everybody: a real PostgreSQL for the run, a fresh migrated database per test, and peers that must not go missing in CI.
+
+The server is netd's own embedded one (without fsync, to be quick). NETD_TEST_DATABASE_URL switches the whole run to another server:
+its user must be allowed to create databases.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from netd.errors import StoreUnavailable
+from netd.store.database import Database, arguments, connect
+from netd.store.embedded import EmbeddedServer
+from netd.store.migrate import migrate
+
+T = TypeVar("T")
+
+SQL = Path(__file__).resolve().parent.parent / "sql"
+QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
+
+
+class Background:
+    """An event loop in a thread of its own, so that what lives for the whole run belongs to no test's loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="test fixtures", daemon=True)
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T], timeout_seconds: float = 90.0) -> T:
+        """Run ``work`` to its end there; blocks the caller."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+class Cluster:
+    """The server of the run. ``admin_url`` is a database on it from which others can be made."""
+
+    def __init__(self, background: Background, admin_url: str) -> None:
+        self._background = background
+        self.admin_url = admin_url
+        self._numbers = itertools.count(1)
+        self._tag = f"{os.getpid()}_{secrets.token_hex(3)}"
+        self.template = f"netd_template_{self._tag}"
+
+    def url(self, database: str) -> str:
+        """The URL of ``database`` on this server."""
+        return urlunsplit(urlsplit(self.admin_url)._replace(path=f"/{database}"))
+
+    def create(self, template: str = "template0") -> str:
+        """Make a database; returns its name."""
+        name = f"netd_test_{self._tag}_{next(self._numbers)}"
+        self._background.call(self._execute(f'create database "{name}" template "{template}"'))
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop a database, whoever is still connected to it."""
+        self._background.call(self._execute(f'drop database if exists "{name}" with (force)'))
+
+    async def make_template(self) -> None:
+        """Make the migrated database that :meth:`create` copies."""
+        await self._execute(f'create database "{self.template}"')
+        connection = await connect(self.url(self.template))
+        try:
+            await migrate(connection, SQL)
+        finally:
+            await connection.close()
+
+    async def _execute(self, statement: str) -> None:
+        connection = await connect(self.admin_url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def require_peer() -> Callable[[str], str]:
+    """``require_peer("radclient")`` -> its path; a program that is missing skips the test on a user's machine and fails it in CI."""
+
+    def require(program: str) -> str:
+        found = shutil.which(program)
+        if found is None:
+            said = f"{program} is not installed"
+            if os.environ.get("CI") or os.environ.get("NETD_REQUIRE_PEERS"):
+                pytest.fail(said)
+            pytest.skip(said)
+        return found
+
+    return require
+
+
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """A temporary folder that an unprivileged account can enter too (pytest's own are 0700), so that root's clusters stay inside."""
+    folder = Path(tempfile.mkdtemp(prefix="netd-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A fresh data folder for a daemon or an EmbeddedServer, removed afterwards. Use it instead of tmp_path where a cluster is made."""
+    with public_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def background() -> Iterator[Background]:
+    """The loop of the session's fixtures."""
+    running = Background()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(background: Background) -> Iterator[Cluster]:
+    """The server of the run, with a migrated template database."""
+    with contextlib.ExitStack() as stack:
+        url = os.environ.get("NETD_TEST_DATABASE_URL", "")
+        if not url:
+            folder = stack.enter_context(public_folder())
+            server = EmbeddedServer(folder, settings=QUICK)
+            background.call(server.start())
+            stack.callback(lambda: background.call(server.stop()))
+            url = server.dsn
+        made = Cluster(background, url)
+        background.call(made.make_template())
+        stack.callback(made.drop, made.template)
+        yield made
+
+
+@pytest.fixture
+def dsn(cluster: Cluster) -> Iterator[str]:
+    """The URL of a fresh migrated database, dropped afterwards."""
+    name = cluster.create(cluster.template)
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def empty_dsn(cluster: Cluster) -> Iterator[str]:
+    """The URL of a fresh database without any table."""
+    name = cluster.create()
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def connect_kwargs(dsn: str) -> dict[str, Any]:
+    """asyncpg's arguments for the same database as ``dsn``."""
+    return arguments(dsn)
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    """A pool on a fresh migrated database."""
+    opened = await Database.open(dsn, size=5)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """One connection to a fresh migrated database."""
+    opened = await connect(dsn)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def external_postgres15(require_peer: Callable[[str], str]) -> Iterator[str]:
+    """The URL of a server that netd does not run: the distribution's PostgreSQL 15 on TCP with a password, database netd."""
+    programs = Path(require_peer("/usr/lib/postgresql/15/bin/postgres")).parent
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(public_folder())
+        password = secrets.token_hex(8)
+        (folder / "password").write_text(password)
+        user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if os.geteuid() == 0 else ["setpriv"]
+        (folder / "data").mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            os.chown(folder / "data", user.pw_uid, user.pw_gid)
+        subprocess.run(
+            [*prefix, programs / "initdb", "-D", folder / "data", "-U", "netd", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256",
+             f"--pwfile={folder / 'password'}", "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "lc_messages=C"]
+        process = subprocess.Popen(
+            [*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *settings], stderr=subprocess.DEVNULL, cwd="/")
+        stack.callback(process.wait, 10)
+        stack.callback(process.terminate)
+        url = f"postgresql://netd:{password}@127.0.0.1:{port}/postgres"
+        made = Background()
+        stack.callback(made.close)
+        made.call(_create_database(url))
+        yield f"postgresql://netd:{password}@127.0.0.1:{port}/netd"
+
+
+async def _create_database(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            connection = await connect(url)
+        except StoreUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            await connection.execute("create database netd")
+            await connection.close()
+            return
