@@ -64,6 +64,7 @@ create table subscribers (
 );
 create index subscribers_plan on subscribers (plan_id);
 create unique index subscribers_ipv4 on subscribers (tenant_id, ipv4) where ipv4 is not null and state <> 'terminated';
+create unique index subscribers_delegated on subscribers (tenant_id, delegated_ipv6_prefix) where delegated_ipv6_prefix is not null and state <> 'terminated';
 create index subscribers_name_prefix on subscribers (tenant_id, username_key text_pattern_ops);
 
 create table access_locks (
@@ -173,6 +174,7 @@ create table sessions (
 ) with (fillfactor = 70);
 create index sessions_subscriber on sessions (subscriber_id);
 create index sessions_nas on sessions (nas_id);
+create index sessions_username on sessions (tenant_id, lower(btrim(username)));
 
 -- Closed sessions, by month of their start. Partitions are made ahead and detached after the retention time by netd.store.partitions.
 create table radacct (
@@ -219,8 +221,15 @@ create table radacct (
 ) partition by range (acctstarttime);
 create unique index radacct_unique on radacct (acctuniqueid, acctstarttime);
 create index radacct_subscriber on radacct (subscriber_id, acctstarttime);
-create index radacct_tenant_start on radacct (tenant_id, acctstarttime, radacctid);
+-- Lists go back by radacctid, a page at a time: each of these gives that order by itself.
+create index radacct_tenant on radacct (tenant_id, radacctid);
+create index radacct_username on radacct (tenant_id, lower(btrim(username)), radacctid);
+create index radacct_nas on radacct (nas_id, radacctid);
+-- "Who had this address then?" For IPv6 the question is asked with every prefix that holds the address.
 create index radacct_framedip on radacct (framedipaddress, acctstarttime);
+create index radacct_ipv6address on radacct (framedipv6address) where framedipv6address is not null;
+create index radacct_ipv6prefix on radacct (framedipv6prefix) where framedipv6prefix is not null;
+create index radacct_delegated on radacct (delegatedipv6prefix) where delegatedipv6prefix is not null;
 create table radacct_default partition of radacct default;                     -- a start far outside is kept, not lost
 
 create table usage_daily (
@@ -255,6 +264,7 @@ create index radpostauth_authdate on radpostauth (authdate);
 create table api_tokens (
     id           bigint generated always as identity primary key,
     tenant_id    bigint not null references tenants,
+    public_id    text not null unique check (public_id ~ '^[a-z2-7]{12}$'),  -- the token's second part: tells tokens apart, opens nothing
     name         text not null,
     role         text not null check (role in ('admin', 'operator', 'read_only')),
     token_hash   bytea not null unique,                                        -- SHA-256 of a token with 256 random bits
