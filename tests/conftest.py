@@ -119,6 +119,9 @@ def public_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
+        location = folder / "postgres.location"  # where TMPDIR itself is closed to others
+        if location.exists():
+            shutil.rmtree(location.read_text().strip(), ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ import msgspec
 import netd
 from netd.errors import StoreError
 from netd.store.database import Connection
+from netd.store.translate import is_gone, translating
 
 log = logging.getLogger(__name__)
 
@@ -66,25 +67,26 @@ async def migrate(connection: Connection, folder: Path) -> list[str]:
     """
     _check_server(connection)
     wanted = read(folder)
-    try:
+    with translating():
         await connection.execute("select pg_advisory_lock($1)", LOCK_KEY, timeout=PATIENCE_SECONDS)
         try:
             await connection.execute(_BOOKS)
             return [await _apply(connection, migration) for migration in await _missing(connection, wanted)]
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise StoreError(f"the database user may not make tables: {error}; it should own the database") from error
         finally:
             if not connection.is_closed():
                 await connection.execute("select pg_advisory_unlock($1)", LOCK_KEY)
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise StoreError(f"the database user may not make tables: {error}; it should own the database") from error
 
 
 async def pending(connection: Connection, folder: Path) -> list[str]:
     """The names of the migrations that :func:`migrate` would apply. Raises StoreError where it would."""
     _check_server(connection)
     wanted = read(folder)
-    if await connection.fetchval("select to_regclass('schema_migrations') is null"):
-        return [migration.name for migration in wanted]
-    return [migration.name for migration in await _missing(connection, wanted)]
+    with translating():
+        if await connection.fetchval("select to_regclass('schema_migrations') is null"):
+            return [migration.name for migration in wanted]
+        return [migration.name for migration in await _missing(connection, wanted)]
 
 
 def _check_server(connection: Connection) -> None:
@@ -117,9 +119,9 @@ async def _apply(connection: Connection, migration: Migration) -> str:
             await connection.execute(
                 "insert into schema_migrations (version, name, checksum, netd_version) values ($1, $2, $3, $4)",
                 migration.version, migration.name, migration.checksum, netd.__version__)
-    except asyncpg.InsufficientPrivilegeError:
-        raise
     except asyncpg.PostgresError as error:
+        if is_gone(error) or isinstance(error, asyncpg.InsufficientPrivilegeError):
+            raise
         raise StoreError(f"migration {migration.name} failed: {error}") from error
     log.info("applied migration %s", migration.name)
     return migration.name

@@ -1,7 +1,8 @@
 """From what asyncpg raises to netd's own errors: what is gone, what conflicts, what is broken."""
 
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -85,6 +86,18 @@ def translated(error: BaseException) -> NetdError | None:
     if isinstance(error, asyncpg.InterfaceError):
         return StoreError(f"a statement could not be sent: {_text(error)}")
     return None
+
+
+@contextlib.contextmanager
+def translating() -> Iterator[None]:
+    """Raise netd's errors instead of asyncpg's in the block: for dedicated connections; a pool's do it by themselves."""
+    try:
+        yield
+    except Exception as error:
+        known = translated(error)
+        if known is None:
+            raise
+        raise known from error
 
 
 def _conflict(error: asyncpg.PostgresError) -> Conflict:

@@ -1,0 +1,131 @@
+"""Months of radacct: made ahead, filled from the default partition, detached; old rows deleted in batches."""
+
+import asyncio
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from netd.errors import StoreUnavailable
+from netd.store.database import Connection, Database, connect
+from netd.store.partitions import Month, ensure, prune, retire
+from netd.store.translate import translating
+
+TODAY = date(2026, 1, 15)
+
+
+async def record(connection: Connection, started: datetime, number: int) -> None:
+    await connection.execute(
+        "insert into radacct (radacctid, tenant_id, acctuniqueid, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,"
+        " acctupdatetime, acctstoptime, acctterminatecause, interim_seconds, closed_by)"
+        " values ($1, 1, $1::bigint::text, 's', 'u', '10.0.0.1', '10.0.0.1', $2, $2, $2, 'User-Request', 300, 'stop')", number, started)
+
+
+async def where(connection: Connection) -> dict[int, str]:
+    return {row["radacctid"]: row["t"] for row in await connection.fetch("select radacctid, tableoid::regclass::text t from radacct")}
+
+
+def test_months() -> None:
+    assert Month.of(TODAY).plus(-1) == Month(2025, 12)
+    assert Month(2025, 12).plus(1) == Month(2026, 1)
+    assert Month(2026, 1).plus(-25) == Month(2023, 12)
+    assert Month(2026, 1).start == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def test_ensure_is_idempotent_and_bounds_are_utc(connection: Connection) -> None:
+    await connection.execute("set timezone = 'Pacific/Auckland'")
+    assert await ensure(connection, TODAY) == ["radacct_202512", "radacct_202601", "radacct_202602", "radacct_202603"]
+    assert await ensure(connection, TODAY) == []
+    await record(connection, datetime(2025, 12, 31, 23, 59, 59, tzinfo=UTC), 1)
+    await record(connection, datetime(2026, 1, 1, tzinfo=UTC), 2)
+    await record(connection, datetime(2027, 1, 1, tzinfo=UTC), 3)
+    assert await where(connection) == {1: "radacct_202512", 2: "radacct_202601", 3: "radacct_default"}
+
+
+async def test_rows_in_the_default_partition_move(connection: Connection) -> None:
+    for number in range(20):
+        await record(connection, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=number * 2), number)
+    await ensure(connection, TODAY, months_ahead=0)
+    found = await where(connection)
+    assert [found[number] for number in (0, 15, 16)] == ["radacct_202601", "radacct_202601", "radacct_default"]
+    assert len(found) == 20
+    names = {row["indexdef"].split(" USING ")[1] for row in await connection.fetch("select indexdef from pg_indexes where tablename = 'radacct_202601'")}
+    assert "btree (subscriber_id, acctstarttime)" in names
+
+
+async def test_ensure_beside_a_writer_and_another_node(dsn: str) -> None:
+    """No insert fails while two nodes make the same partitions."""
+    writer, first, second = [await connect(dsn) for _ in range(3)]
+    try:
+        async def write() -> None:
+            for number in range(300):
+                await record(writer, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number * 8), number)
+
+        made = await asyncio.gather(write(), ensure(first, TODAY), ensure(second, TODAY))
+        assert sorted(made[1] + made[2]) == ["radacct_202512", "radacct_202601", "radacct_202602", "radacct_202603"]
+        found = await where(writer)
+        assert len(found) == 300 and found[299] == "radacct_default" and found[0] == "radacct_202601"
+    finally:
+        for one in (writer, first, second):
+            await one.close()
+
+
+async def test_retire_keeps_the_months_asked_for(connection: Connection) -> None:
+    for month in (Month(2025, 9), Month(2025, 10), Month(2025, 11)):
+        await ensure(connection, month.start.date(), months_ahead=0)
+    await record(connection, datetime(2025, 10, 5, tzinfo=UTC), 1)
+    await record(connection, datetime(1970, 1, 1, tzinfo=UTC), 2)
+    await record(connection, datetime(2025, 11, 5, tzinfo=UTC), 3)
+    detached = await retire(connection, TODAY, 2)
+    assert detached == ["radacct_197001_detached", "radacct_202508_detached", "radacct_202509_detached", "radacct_202510_detached"]
+    assert await where(connection) == {3: "radacct_202511"}
+    assert await connection.fetchval("select count(*) from radacct_202510_detached") == 1
+    assert await connection.fetchval("select count(*) from pg_constraint where conrelid = 'radacct_202510_detached'::regclass and contype = 'f'") == 0
+    assert await retire(connection, TODAY, 2) == []
+    await record(connection, datetime(1970, 1, 2, tzinfo=UTC), 4)
+    assert await retire(connection, TODAY, 2) == ["radacct_197001_detached_2"]
+
+
+async def test_retire_drops(connection: Connection) -> None:
+    await ensure(connection, date(2025, 1, 1), months_ahead=0)
+    assert await retire(connection, TODAY, 12, drop=True) == ["radacct_202412"]
+    assert await connection.fetchval("select count(*) from pg_class where relname like 'radacct_202412%'") == 0
+
+
+async def test_a_report_in_progress_makes_it_wait_no_longer_than_the_lock_timeout(
+    dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("netd.store.partitions.LOCK_TIMEOUT", "100ms")
+    report = await connect(dsn)
+    try:
+        async with report.transaction():
+            await report.fetch("select * from radacct")
+            with pytest.raises(StoreUnavailable), translating():
+                await ensure(connection, TODAY)
+    finally:
+        await report.close()
+    assert len(await ensure(connection, TODAY)) == 4
+
+
+async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> None:
+    now = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    async with database.transaction() as connection:
+        await connection.execute("insert into plans (tenant_id, name, down_bps, up_bps) values (1, 'p', 1, 1)")
+        await connection.execute("insert into subscribers (tenant_id, username, username_key, plan_id) values (1, 'u', 'u', 1)")
+        await connection.execute("delete from changes")
+        await connection.execute(
+            "insert into radpostauth (tenant_id, username, username_key, reply, reason, authdate)"
+            " select 1, 'u', 'u', 'Access-Reject', 'locked', $1::timestamptz - i * interval '1 day' from generate_series(0, 99) i", now)
+        await connection.execute("insert into usage_daily (tenant_id, subscriber_id, day) select 1, 1, $1::date - i from generate_series(0, 9) i", now.date())
+        await connection.execute("insert into changes (at, entity, entity_id) select $1::timestamptz - i * interval '12 hours', 'plan', 1 from generate_series(0, 9) i", now)
+    async with database.acquire() as connection:
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, batch_rows=3) == {"radpostauth": 9, "usage_daily": 5, "changes": 7}
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4) == {"radpostauth": 0, "usage_daily": 0, "changes": 0}
+        assert await connection.fetchval("select min(authdate) from radpostauth") == now - timedelta(days=90)
+
+
+async def test_inserting_through_the_parent_still_checks(connection: Connection) -> None:
+    await ensure(connection, TODAY)
+    await record(connection, datetime(2026, 1, 2, tzinfo=UTC), 1)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await record(connection, datetime(2026, 1, 2, tzinfo=UTC), 1)
