@@ -71,7 +71,7 @@ class Cluster:
     def create(self, template: str = "template0") -> str:
         """Make a database; returns its name."""
         name = f"netd_test_{self._tag}_{next(self._numbers)}"
-        self._background.call(self._execute(f'create database "{name}" template "{template}"'))
+        self._background.call(self._execute(f'create database "{name}" template "{template}" strategy file_copy'))
         return name
 
     def drop(self, name: str) -> None:
@@ -111,10 +111,18 @@ def require_peer() -> Callable[[str], str]:
     return require
 
 
+def _quickest() -> str | None:
+    # A copy of the template is some 300 files: 11 ms in memory, 400 ms on a busy disk.
+    memory = Path("/dev/shm")
+    if "TMPDIR" in os.environ or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 2 << 30:
+        return None
+    return str(memory)
+
+
 @contextlib.contextmanager
 def public_folder() -> Iterator[Path]:
     """A temporary folder that an unprivileged account can enter too (pytest's own are 0700), so that root's clusters stay inside."""
-    folder = Path(tempfile.mkdtemp(prefix="netd-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="netd-test-", dir=_quickest()))
     folder.chmod(0o755)
     try:
         yield folder
