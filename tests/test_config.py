@@ -181,7 +181,7 @@ def test_a_wrong_variable_names_itself(name, value, key, reason):
 
 
 def test_variables_that_are_no_keys():
-    from_environment(NETD_URL="http://[::1]:8080", NETD_TOKEN="x", NETD_CONFIG="", NETD_REQUIRE_PEERS="1")
+    from_environment(NETD_URL="http://[::1]:8080", NETD_TOKEN="x", NETD_CONFIG="", NETD_REQUIRE_PEERS="1", NETD_TEST_DATABASE_URL="x")
     from_environment(NETD_SERVICE_HOST="10.0.0.1", NETD_SERVICE_PORT_API="8080", NETD_PORT="tcp://10.0.0.1:8080", NETD_PORT_8080_TCP_ADDR="10.0.0.1")
 
 
