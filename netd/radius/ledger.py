@@ -65,8 +65,8 @@ class Ledger:
         return row
 
     def changes(self) -> list[Change]:
-        """What must be written."""
-        return [Change(self._before.get(key), row) for key, row in self._touched.items()]
+        """What must be written; a record that told nothing new leaves no change."""
+        return [Change(before, row) for key, row in self._touched.items() if (before := self._before.get(key)) != row]
 
     def _touch(self, row: Row) -> None:
         if row.radacctid not in self._touched:
@@ -92,12 +92,13 @@ class Ledger:
         row.acctoutputpackets = max(row.acctoutputpackets, record.acctoutputpackets)
         row.acctsessiontime = max(seconds, record.acctsessiontime)
         row.started_at = min(row.started_at, record.started_at)
-        newer = record.event_at >= row.updated_at
+        newer = record.event_at >= row.updated_at and not (row.closed_by == "stop" and record.event_at > (row.stopped_at or 0.0))
         for name in FACTS:
             value = getattr(record, name)
             if value is not None and (newer or getattr(row, name) is None):
                 setattr(row, name, value)
-        row.subscriber_id = row.subscriber_id or record.subscriber_id
+        if row.subscriber_id is None:
+            row.subscriber_id = record.subscriber_id
         row.applied_policy = row.applied_policy or record.applied_policy
         alive = record.event_at > (row.stopped_at or 0.0)
         if newer:
@@ -127,9 +128,7 @@ def _stop(row: Row, record: Record) -> None:
 
 
 def _generation(rows: list[Row], record: Record) -> Row | None:
-    """The row among the generations of one unique id that ``record`` speaks of."""
-    if len(rows) == 1:
-        return rows[0]
+    """The row among the generations of one unique id that ``record`` speaks of, None if it speaks of none of them."""
     if record.class_ is not None:
         same = [row for row in rows if row.class_ == record.class_]
         rows = same or rows
@@ -137,6 +136,8 @@ def _generation(rows: list[Row], record: Record) -> Row | None:
         begun = [row for row in rows if row.started_at <= record.event_at + TOLERANCE_SECONDS]
         if begun:
             return max(begun, key=lambda row: row.started_at)
+        if record.kind == "stop":
+            return None  # it ended before anything known began: a generation of its own
         return min(rows, key=lambda row: row.started_at)
     return max(rows, key=lambda row: (row.stopped_at is None, row.started_at))
 

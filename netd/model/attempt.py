@@ -1,0 +1,43 @@
+"""Answered Access-Requests as radpostauth keeps them."""
+
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
+
+import msgspec
+
+from netd.model.access import Reason
+
+Reply = Literal["Access-Accept", "Access-Reject"]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One answered Access-Request; never a password. ``nas_ip_address`` is what the NAS called itself, else the packet's source."""
+
+    id: int
+    nas_id: int | None
+    nas: str | None
+    subscriber_id: int | None
+    username: str
+    reply: Reply
+    reason: Reason
+    nas_ip_address: IPv4Address | IPv6Address | None
+    calling_station_id: str | None
+    called_station_id: str | None
+    at: datetime
+
+
+class NewAttempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An answer to be recorded; texts may hold whatever the NAS sent. ``class_`` is the Class attribute of an Accept."""
+
+    tenant_id: int
+    nas_id: int | None
+    subscriber_id: int | None
+    username: str
+    reply: Reply
+    reason: Reason
+    nas_ip_address: str | None
+    calling_station_id: str | None
+    called_station_id: str | None
+    class_: str | None
+    at: datetime

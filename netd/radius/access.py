@@ -1,0 +1,249 @@
+"""The access decision: in memory, synchronous, the same code for a packet, ``/radius/test/auth`` and ``netd subscriber explain``."""
+
+import hmac
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from netd.config import RadiusConfig
+from netd.model.access import Reason
+from netd.model.subscriber import username_key
+from netd.radius import mschap
+from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.limits import Failures
+from netd.radius.sessions import Hold, Sessions
+from netd.sdk import AccessRequest
+from netd.wire import passwords, radius
+from netd.wire.attributes import decode
+
+MICROSOFT: Final = 311
+CLASS_PREFIX: Final = "netd1"
+
+_STATES: Final = {"pending": Reason.PENDING, "suspended": Reason.SUSPENDED, "terminated": Reason.TERMINATED}
+_OK: Final = Reason.OK
+_NO_MORE_THAN: Final = 2**32 - 1
+
+
+class Verdict(NamedTuple):
+    """What to answer. ``attributes`` is the encoded body without Proxy-State and Message-Authenticator; ``class_`` what was put in Class."""
+
+    reason: Reason
+    subscriber: SubscriberRecord | None
+    attributes: bytes = b""
+    detail: str = ""
+    class_: str | None = None
+
+    @property
+    def accept(self) -> bool:
+        return self.reason is Reason.OK or self.reason is Reason.WALLED
+
+
+Review = Callable[[AccessRequest, Reason], Reason | None]
+
+
+class Access:
+    """Decides Access-Requests from the directory and the open sessions."""
+
+    def __init__(self, directory: Directory, sessions: Sessions, config: RadiusConfig, reviews: Sequence[Review], node: str) -> None:
+        self.directory = directory
+        self.sessions = sessions
+        self.failures = Failures()
+        self._config = config
+        self._reviews = reviews
+        self._node = node  # tells the grants of two nodes, and of two runs of one node, apart
+        self._grants = 0
+        self._user_limit = config.user_failures_per_minute
+        self._source_limit = config.source_failures_per_minute
+
+    def decide(self, packet: radius.Packet, nas: NasRecord, host: str, now: float, wall_clock: float) -> Verdict:
+        """Decide one request; ``now`` is monotonic, ``wall_clock`` Unix time. Counts failures and holds a place for an Accept."""
+        attributes = packet.attributes
+        raw = attributes.get(radius.USER_NAME)
+        if raw is None:
+            return Verdict(Reason.NO_CREDENTIALS, None, detail="no User-Name")
+        name = raw.decode("utf-8", "replace").strip().lower()  # username_key, in place
+        subscriber = nas.users.get(name)
+        calling = attributes.get(radius.CALLING_STATION_ID)
+        failures = self.failures
+        limited = self._limited(nas, name, calling, subscriber, now)
+        if limited:
+            return Verdict(Reason.RATE_LIMITED, subscriber, detail=limited)
+        if subscriber is None:
+            failures.add((nas.tenant_id, name), now)
+            failures.add((nas.id, calling), now)
+            return Verdict(Reason.UNKNOWN_USER, None)
+        reason, proof = self._authenticate(packet, subscriber, nas)
+        if reason is not _OK:
+            failures.add((nas.tenant_id, name), now)
+            failures.add((nas.id, calling), now)
+            return Verdict(reason, subscriber, proof)
+        return self._authorise(packet, subscriber, nas, host, now, wall_clock, proof)
+
+    def _limited(self, nas: NasRecord, name: str, calling: bytes | None, subscriber: SubscriberRecord | None, now: float) -> str:
+        """Why this request is refused unseen, or "". A line that logged this user in before is spared the user's limit:
+        a stranger who guesses passwords must not lock the owner out."""
+        failures = self.failures
+        if failures.count((nas.tenant_id, name), now) >= self._user_limit and (subscriber is None or calling is None or subscriber.last_source != calling):
+            return f"{self._user_limit} failures of this user within a minute"
+        if calling is not None and failures.count((nas.id, calling), now) >= self._source_limit:
+            return f"{self._source_limit} failures from this Calling-Station-Id within a minute"
+        return ""
+
+    def _authenticate(self, packet: radius.Packet, subscriber: SubscriberRecord, nas: NasRecord) -> tuple[Reason, bytes]:
+        """Check the credentials; the second value is what the answer must carry for them (MS-CHAP)."""
+        attributes = packet.attributes
+        password = subscriber.password
+        cipher = attributes.get(radius.USER_PASSWORD)
+        if cipher is not None:
+            if password is None:
+                return Reason.NO_PASSWORD_SET, b""
+            plain = passwords.pap_decrypt(cipher, nas.secret.prefix, packet.authenticator)
+            return (_OK if hmac.compare_digest(plain, password) else Reason.WRONG_PASSWORD), b""
+        chap = attributes.get(radius.CHAP_PASSWORD)
+        if chap is not None:
+            if password is None:
+                return Reason.NO_PASSWORD_SET, b""
+            challenge = attributes.get(radius.CHAP_CHALLENGE) or packet.authenticator
+            return (_OK if passwords.chap_verify(chap, challenge, password) else Reason.WRONG_PASSWORD), b""
+        if radius.EAP_MESSAGE in attributes or radius.ARAP_PASSWORD in attributes:
+            return Reason.UNSUPPORTED_METHOD, b""
+        microsoft = radius.vendor_attributes(packet, MICROSOFT) if radius.VENDOR_SPECIFIC in attributes else {}
+        if mschap.CHAP_CHALLENGE in microsoft:
+            if password is None:
+                return Reason.NO_PASSWORD_SET, b""
+            if subscriber.nt_hash is None:
+                subscriber.nt_hash = passwords.nt_hash(password.decode("utf-8", "replace"))
+            answer = mschap.answer(microsoft, attributes[radius.USER_NAME], subscriber.nt_hash, nas.secret.value, packet.authenticator, self._salts())
+            if answer is not None:
+                return (_OK if answer[0] else Reason.WRONG_PASSWORD), answer[1]
+        return Reason.NO_CREDENTIALS, b""
+
+    def _salts(self) -> tuple[bytes, bytes]:
+        """Two salts that differ within the packet and from packet to packet, high bit set (RFC 2868 3.5)."""
+        self._grants += 1
+        first = self._grants * 2 % 0x8000
+        return (0x8000 | first).to_bytes(2, "big"), (0x8000 | first ^ 1).to_bytes(2, "big")
+
+    def standing(self, subscriber: SubscriberRecord, wall_clock: float) -> tuple[Reason, str]:
+        """Whether the subscriber may be online at all, credentials and session limit aside: OK, WALLED, or why not."""
+        if subscriber.simple:
+            return _OK, ""
+        if subscriber.state != "active":
+            return _STATES[subscriber.state], ""
+        if subscriber.expires_at is not None and subscriber.expires_at <= wall_clock:
+            return Reason.EXPIRED, ""
+        walled = ""
+        for lock in subscriber.locks:
+            if lock.until is None or lock.until > wall_clock:
+                if not lock.walled:
+                    return Reason.LOCKED, lock.reason
+                walled = walled or lock.reason
+        return (Reason.WALLED, walled) if walled else (_OK, "")
+
+    def policy(self, subscriber: SubscriberRecord, nas: NasRecord, wall_clock: float) -> tuple[Reason, Grant | None, str]:
+        """What a session of the subscriber should have now: reason, grant, fingerprint. No grant: it should not be online."""
+        reason, detail = self.standing(subscriber, wall_clock)
+        if reason is not _OK and reason is not Reason.WALLED:
+            return reason, None, detail
+        if subscriber.plan is None:
+            return Reason.NOT_GRANTABLE, None, "its plan could not be loaded"
+        grant = self.directory.grant(subscriber.plan, nas.vendor, reason is Reason.WALLED)
+        if grant.fault:
+            return Reason.NOT_GRANTABLE, None, grant.fault
+        return reason, grant, grant.fingerprint + subscriber.extra_print
+
+    def _authorise(
+        self, packet: radius.Packet, subscriber: SubscriberRecord, nas: NasRecord, host: str, now: float, wall_clock: float, proof: bytes
+    ) -> Verdict:
+        reason, grant, print_ = self.policy(subscriber, nas, wall_clock)
+        if grant is None:
+            return Verdict(reason, subscriber, detail=print_)
+        attributes = packet.attributes
+        if subscriber.checks is not None:
+            failed = subscriber.checks.failed(decode(self.directory.dictionary, packet.data[radius.HEADER :]))
+            if failed is not None:
+                return Verdict(Reason.CHECK_FAILED, subscriber, detail=failed)
+        calling = attributes.get(radius.CALLING_STATION_ID)
+        limit = subscriber.max_sessions
+        if limit is None:
+            limit = subscriber.plan.plan.max_sessions  # type: ignore[union-attr]  # a grant exists, so the plan does
+        if limit:
+            occupied = self.sessions.occupied(subscriber.id, host, calling, now)
+            if occupied >= limit:
+                return Verdict(Reason.SESSION_LIMIT, subscriber, detail=f"{occupied} of {limit} sessions")
+        for review in self._reviews:
+            changed = review(self._facts(packet, nas), reason)
+            if changed is not None:
+                return Verdict(changed, subscriber, detail="a plugin refused")
+        self._grants += 1
+        token = f"{self._node}{self._grants:x}"
+        class_ = f"{CLASS_PREFIX}:{token}:{subscriber.id:x}:{print_}"
+        if limit:
+            self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))
+        if calling is not None:
+            subscriber.last_source = calling
+        encoded = class_.encode()
+        body = self._body(subscriber, grant, wall_clock) + bytes((radius.CLASS, len(encoded) + 2)) + encoded + proof
+        return Verdict(reason, subscriber, body, "", class_)
+
+    def _body(self, subscriber: SubscriberRecord, grant: Grant, wall_clock: float) -> bytes:
+        if subscriber.expires_at is None and not subscriber.replaced:
+            return grant.attributes + subscriber.extra
+        attributes = radius.split(grant.attributes)
+        if subscriber.replaced:
+            attributes = [(kind, value) for kind, value in attributes if kind not in subscriber.replaced]
+        attributes += radius.split(subscriber.extra)
+        if subscriber.expires_at is not None:
+            attributes = _cut_session_timeout(attributes, max(1, min(int(subscriber.expires_at - wall_clock), _NO_MORE_THAN)))
+        return radius.join(attributes)
+
+    def _facts(self, packet: radius.Packet, nas: NasRecord) -> AccessRequest:
+        def text(kind: int) -> str | None:
+            value = packet.attributes.get(kind)
+            return None if value is None else value.decode("utf-8", "replace")
+
+        return AccessRequest(
+            tenant_id=nas.tenant_id, username=text(radius.USER_NAME) or "", nas=nas.name, nas_port_id=text(radius.NAS_PORT_ID),
+            calling_station_id=text(radius.CALLING_STATION_ID), called_station_id=text(radius.CALLED_STATION_ID),
+        )  # fmt: skip
+
+    def probe(self, tenant_id: int, username: str, password: str | None, nas: NasRecord | None, vendor: str, wall_clock: float) -> Verdict:
+        """What a request would be answered now, without a packet: nothing is counted, held or recorded."""
+        subscriber = self.directory.users.get(tenant_id, {}).get(username_key(username))
+        if subscriber is None:
+            return Verdict(Reason.UNKNOWN_USER, None)
+        if password is not None:
+            if subscriber.password is None:
+                return Verdict(Reason.NO_PASSWORD_SET, subscriber)
+            if not hmac.compare_digest(password.encode(), subscriber.password):
+                return Verdict(Reason.WRONG_PASSWORD, subscriber)
+        reason, detail = self.standing(subscriber, wall_clock)
+        if reason is not _OK and reason is not Reason.WALLED:
+            return Verdict(reason, subscriber, detail=detail)
+        if subscriber.plan is None:
+            return Verdict(Reason.NOT_GRANTABLE, subscriber, detail="its plan could not be loaded")
+        grant = self.directory.grant(subscriber.plan, nas.vendor if nas else vendor, reason is Reason.WALLED)
+        if grant.fault:
+            return Verdict(Reason.NOT_GRANTABLE, subscriber, detail=grant.fault)
+        limit = subscriber.plan.plan.max_sessions if subscriber.max_sessions is None else subscriber.max_sessions
+        open_now = len(self.sessions.by_subscriber.get(subscriber.id, ()))
+        if limit and open_now >= limit:
+            return Verdict(Reason.SESSION_LIMIT, subscriber, detail=f"{open_now} of {limit} sessions are open")
+        return Verdict(reason, subscriber, self._body(subscriber, grant, wall_clock), detail)
+
+
+def _cut_session_timeout(attributes: list[tuple[int, bytes]], seconds: int) -> list[tuple[int, bytes]]:
+    """Session-Timeout (27) no longer than ``seconds``: a session must not outlive the subscription."""
+    granted = [int.from_bytes(value, "big") for kind, value in attributes if kind == 27]
+    kept = [(kind, value) for kind, value in attributes if kind != 27]
+    return [*kept, (27, min([seconds, *granted]).to_bytes(4, "big"))]
+
+
+def parse_class(text: str) -> tuple[str, int, str] | None:
+    """(token, subscriber id, fingerprint) of a Class that netd made, None for any other."""
+    parts = text.split(":")
+    if len(parts) != 4 or parts[0] != CLASS_PREFIX:
+        return None
+    try:
+        return parts[1], int(parts[2], 16), parts[3]
+    except ValueError:
+        return None

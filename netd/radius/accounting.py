@@ -1,0 +1,254 @@
+"""Accounting: packets are collected for a few milliseconds, folded into session rows, committed together, then acknowledged.
+
+Nothing is acknowledged that PostgreSQL has not committed. While it is away packets wait in a bounded queue and the NAS repeats them.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from netd.config import RadiusConfig
+from netd.errors import StoreError, StoreUnavailable
+from netd.model.accounting import Record, Row
+from netd.radius.access import parse_class
+from netd.radius.directory import Directory, NasRecord, SubscriberRecord
+from netd.radius.ledger import TOLERANCE_SECONDS, Ledger
+from netd.radius.record import AccountingSwitch, read
+from netd.radius.sessions import Sessions
+from netd.store import accounting as store
+from netd.store import sessions as session_store
+from netd.store.database import Connection, Database
+from netd.wire.radius import Packet
+
+log = logging.getLogger(__name__)
+
+QUEUE_LIMIT = 20_000
+"""Packets that may wait for a commit; the newest beyond that are dropped unacknowledged, and their NAS sends them again."""
+
+HISTORY_SECONDS = 32 * 86_400.0
+"""How far around an event a closed session of the same id is looked for: a month, so that at most three partitions are read."""
+
+RETRY_SECONDS = 0.5
+ID_BLOCK = 500
+
+
+class Pending(NamedTuple):
+    """A verified packet that waits for its commit. ``done`` is called once: True when committed, False when it was given up."""
+
+    packet: Packet
+    nas: NasRecord
+    source: str
+    received_at: float
+    done: Callable[[bool], None]
+
+
+class Opened(NamedTuple):
+    """What a batch did to the sessions in memory: rows open now, and unique ids that ended."""
+
+    rows: list[Row]
+    ended: list[str]
+
+
+class Accounting:
+    """The queue and its one committer."""
+
+    def __init__(self, database: Database, directory: Directory, sessions: Sessions, config: RadiusConfig) -> None:
+        self.database = database
+        self.directory = directory
+        self.sessions = sessions
+        self.committed = 0
+        self.batches = 0
+        self.shed = 0
+        self.failed = 0
+        self.commit_seconds = 0.0
+        self.listening_since = time.time()
+        self.on_open: Callable[[Row], None] = lambda row: None
+        self.policy_of: Callable[[SubscriberRecord, NasRecord], str | None] = lambda subscriber, nas: None
+        self._config = config
+        self._queue: list[Pending] = []
+        self._arrived = asyncio.Event()
+        self._stopping = False
+        self._ids: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def offer(self, pending: Pending) -> bool:
+        """Take a packet for the next commit; False if the queue is full (it must not be acknowledged)."""
+        if len(self._queue) >= QUEUE_LIMIT or self._stopping:
+            self.shed += 1
+            return False
+        self._queue.append(pending)
+        if not self._arrived.is_set():
+            self._arrived.set()
+        return True
+
+    async def run(self) -> None:
+        """Commit batches until ``finish`` was called and the queue is empty."""
+        while True:
+            if not self._queue:
+                if self._stopping:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                if not self._stopping:
+                    await asyncio.sleep(self._config.batch_delay_ms / 1000)
+                continue
+            batch = self._queue[: self._config.batch_records]
+            if await self._commit(batch):
+                del self._queue[: len(batch)]
+            elif self._stopping:
+                return  # unacknowledged: the NAS will send them again
+            else:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def finish(self) -> None:
+        """Commit what is queued and take nothing more."""
+        self._stopping = True
+        self._arrived.set()
+
+    async def _commit(self, batch: Sequence[Pending]) -> bool:
+        """Commit and acknowledge ``batch``; False if the database is away."""
+        started = time.monotonic()
+        try:
+            async with self.database.transaction() as conn:
+                opened = await self._write(conn, batch)
+        except StoreUnavailable as error:
+            log.warning("accounting waits for the database", extra={"queued": len(self._queue), "error": str(error)})
+            self.listening_since = time.time()
+            return False
+        except StoreError as error:
+            if len(batch) > 1:  # find the packet that the database refuses, and let the others through
+                middle = len(batch) // 2
+                return await self._commit(batch[:middle]) and await self._commit(batch[middle:])
+            log.error("accounting packet refused by the database", extra={"nas": batch[0].nas.name, "error": str(error)})
+            self.failed += 1
+            batch[0].done(False)
+            return True
+        self.commit_seconds += time.monotonic() - started
+        self.batches += 1
+        self.committed += len(batch)
+        self._follow(opened)
+        for pending in batch:
+            pending.done(True)
+        return True
+
+    def _follow(self, opened: Opened) -> None:
+        """Bring the sessions in memory up to what was committed."""
+        self.sessions.remove(opened.ended)
+        for row in opened.rows:
+            known = row.acctuniqueid in self.sessions.by_id
+            self.sessions.put(row)
+            if not known:
+                granted = parse_class(row.class_) if row.class_ else None
+                if row.subscriber_id is not None:
+                    self.sessions.release(row.subscriber_id, granted[0] if granted else None)
+                self.on_open(row)
+
+    async def _write(self, conn: Connection, batch: Sequence[Pending]) -> Opened:
+        """Write a batch in the order of arrival; Accounting-On and -Off divide it."""
+        open_rows: dict[str, Row] = {}
+        ended: dict[str, None] = {}
+        run: list[Record] = []
+        for pending in batch:
+            item = self._read(pending)
+            if isinstance(item, Record):
+                run.append(item)
+                continue
+            await self._fold(conn, run, open_rows, ended)
+            run = []
+            if item is not None:
+                ids = await store.open_of_nas(conn, item.nas_id, item.source, item.nas_identifier, item.event_at)
+                if ids:
+                    await session_store.close(conn, ids, "nas_reload", item.cause, datetime.fromtimestamp(item.event_at, UTC))
+                    log.info("NAS restarted: its sessions are closed", extra={"nas": pending.nas.name, "source": item.source, "sessions": len(ids)})
+                for key in ids:
+                    open_rows.pop(key, None)
+                    ended[key] = None
+        await self._fold(conn, run, open_rows, ended)
+        return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows])
+
+    def _read(self, pending: Pending) -> Record | AccountingSwitch | None:
+        item = read(pending.packet, pending.nas, pending.source, pending.received_at)
+        if not isinstance(item, Record):
+            return item
+        subscriber = pending.nas.users.get(item.username.strip().lower())
+        granted = parse_class(item.class_) if item.class_ else None
+        if granted is not None:
+            item.applied_policy = granted[2]
+            if subscriber is None:
+                known = self.directory.subscribers.get(granted[1])
+                subscriber = known if known is not None and known.tenant_id == pending.nas.tenant_id else None
+        if subscriber is not None:
+            item.subscriber_id = subscriber.id
+            if subscriber.plan is not None:
+                item.interim_seconds = subscriber.plan.plan.interim_seconds
+            if item.applied_policy is None and item.kind != "stop":  # a NAS that does not return Class: taken to have what is due now
+                item.applied_policy = self.policy_of(subscriber, pending.nas)
+        return item
+
+    async def _fold(self, conn: Connection, run: list[Record], open_rows: dict[str, Row], ended: dict[str, None]) -> None:
+        if not run:
+            return
+        keys = list({record.acctuniqueid: None for record in run})
+        await store.lock(conn, keys)
+        stored = await store.read_open(conn, keys)
+        begun = {row.acctuniqueid: row.started_at for row in stored}
+        # A closed row can be meant where no open one is known, or where the open one began after the event.
+        missing = [record for record in run if begun.get(record.acctuniqueid, math.inf) > record.event_at + TOLERANCE_SECONDS]
+        if missing:
+            starts = [record.started_at for record in missing]
+            absent = list({record.acctuniqueid: None for record in missing})
+            stored += await store.read_closed(conn, absent, min(starts) - HISTORY_SECONDS, max(starts) + HISTORY_SECONDS)
+        if len(self._ids) < len(keys):
+            self._ids += await store.reserve_ids(conn, max(ID_BLOCK, len(keys) * 2))
+        ledger = Ledger(stored, self._ids.pop)
+        for record in run:
+            ledger.post(record)
+        await _apply(conn, ledger, open_rows, ended)
+
+
+async def _apply(conn: Connection, ledger: Ledger, open_rows: dict[str, Row], ended: dict[str, None]) -> None:
+    """Write what the records of a run changed: at most six statements, whatever their number."""
+    fresh: list[Row] = []
+    updated: list[Row] = []
+    closed: list[Row] = []
+    closing: list[str] = []
+    reopened: list[tuple[int, float]] = []
+    amended: list[tuple[Row, Row]] = []
+    for before, row in ledger.changes():
+        was_open = before is not None and before.stopped_at is None
+        is_open = row.stopped_at is None
+        if is_open:
+            (updated if was_open else fresh).append(row)
+            if before is not None and not was_open:
+                reopened.append((before.radacctid, before.started_at))
+        elif before is None or was_open:
+            closed.append(row)
+            if was_open:
+                closing.append(row.acctuniqueid)
+        else:
+            amended.append((before, row))
+    if closing:
+        await store.delete_open(conn, closing)
+    if reopened:
+        await store.delete_closed(conn, reopened)
+    if fresh:
+        await store.insert_open(conn, fresh)
+    if updated:
+        await store.update_open(conn, updated)
+    if closed:
+        await store.insert_closed(conn, closed)
+    if amended:
+        await store.replace_closed(conn, amended)
+    if ledger.usage:
+        await store.add_usage(conn, ledger.usage)
+    for key in closing:
+        open_rows.pop(key, None)
+        ended[key] = None
+    for row in (*fresh, *updated):
+        open_rows[row.acctuniqueid] = row

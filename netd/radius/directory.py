@@ -1,0 +1,335 @@
+"""The engine's memory of who may connect: every tenant's subscribers, plans and NAS as compact records.
+
+Loaded at start and kept current by the change feed. Access decisions read only this; so they go on while the database is away.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Final
+
+from netd.errors import ExtensionError, StoreError
+from netd.extensions import Extensions, Vendor
+from netd.model.plan import Plan
+from netd.radius.checks import CompiledChecks, compile_checks
+from netd.sdk import Service
+from netd.store.directory import NasRow, SubscriberRow
+from netd.wire.attributes import encode, from_text
+from netd.wire.dictionary import Dictionary
+from netd.wire.radius import SharedSecret
+
+log = logging.getLogger(__name__)
+
+Opener = Callable[[bytes, bytes], bytes]
+"""Opens a sealed secret: (sealed, context) -> plain."""
+
+
+class Grant:
+    """The encoded attributes of one service for one vendor, and their fingerprint; ``fault`` says why there are none."""
+
+    __slots__ = ("attributes", "fault", "fingerprint", "service")
+
+    def __init__(self, service: Service, attributes: bytes, fault: str = "") -> None:
+        self.service = service
+        self.attributes = attributes
+        self.fault = fault
+        self.fingerprint = blake2b(attributes, digest_size=4).hexdigest()
+
+
+class PlanRecord:
+    """A plan and the grants compiled from it, by vendor; the second table is the walled garden's."""
+
+    __slots__ = ("grants", "plan", "walled")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.grants: dict[str, Grant] = {}
+        self.walled: dict[str, Grant] = {}
+
+
+class Lock:
+    """A lock in force until ``until`` (Unix time; None: until lifted)."""
+
+    __slots__ = ("reason", "until", "walled")
+
+    def __init__(self, reason: str, mode: str, until: float | None) -> None:
+        self.reason = reason
+        self.walled = mode == "walled"
+        self.until = until
+
+
+class SubscriberRecord:
+    """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept."""
+
+    __slots__ = (
+        "checks", "expires_at", "extra", "extra_print", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
+        "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "username",
+    )  # fmt: skip
+
+    def __init__(self, row: SubscriberRow, plan: PlanRecord | None, password: bytes | None) -> None:
+        self.id = row.id
+        self.tenant_id = row.tenant_id
+        self.username = row.username
+        self.password = password
+        self.plan = plan
+        self.state = row.state
+        self.state_changed_at = row.state_changed_at
+        self.expires_at = row.expires_at
+        self.max_sessions = row.max_sessions
+        self.ipv4 = row.ipv4
+        self.locks = tuple(Lock(*lock) for lock in row.locks) if row.locks else ()
+        self.checks: CompiledChecks | None = None
+        self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
+        self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
+        self.extra_print = ""
+        self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
+        self.nt_hash: bytes | None = None
+        self.simple = row.state == "active" and not self.locks and row.expires_at is None and not row.checks
+
+
+class NasRecord:
+    """A NAS entry with everything that a packet from it needs, and its counters (read by metrics)."""
+
+    __slots__ = (
+        "accepts", "accounting", "challenges", "coa_address", "coa_port", "drops", "duplicates", "enabled", "exact", "id", "learning", "limit_proxy_state",
+        "limit_proxy_state_switch", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "status", "tenant_id", "users", "vendor",
+    )  # fmt: skip
+
+    def __init__(self, row: NasRow, secret: bytes, users: dict[str, SubscriberRecord]) -> None:
+        self.id = row.id
+        self.tenant_id = row.tenant_id
+        self.name = row.shortname
+        self.network = ipaddress.ip_network(row.nasname)
+        self.exact = self.network.num_addresses == 1
+        self.vendor = row.vendor
+        self.secret = SharedSecret(secret)
+        self.coa_address = row.coa_address
+        self.coa_port = row.coa_port
+        self.enabled = row.enabled
+        self.users = users
+        self.require_ma_switch = row.require_message_authenticator
+        self.limit_proxy_state_switch = row.limit_proxy_state
+        require = row.require_message_authenticator
+        limit = row.limit_proxy_state
+        self.require_ma = (row.learned_require_message_authenticator if require == "auto" else require) == "yes"
+        self.limit_proxy_state = (row.learned_limit_proxy_state if limit == "auto" else limit) == "yes"
+        self.learning = (require == "auto" and row.learned_require_message_authenticator is None) or (limit == "auto" and row.learned_limit_proxy_state is None)
+        self.accepts = self.challenges = self.accounting = self.duplicates = self.status = 0
+        self.rejects: dict[str, int] = {}
+        self.drops: dict[str, int] = {}
+
+    def adopt_counts(self, before: "NasRecord") -> None:
+        """Go on counting where the record that this one replaces stopped; counters never go back."""
+        for name in ("accepts", "challenges", "accounting", "duplicates", "status", "rejects", "drops"):
+            setattr(self, name, getattr(before, name))
+
+
+class Wall:
+    """The walled garden as configured: what a walled subscriber gets instead of the plan's rates."""
+
+    __slots__ = ("down_bps", "name", "up_bps", "url")
+
+    def __init__(self, name: str, url: str, down_bps: int, up_bps: int) -> None:
+        self.name = name
+        self.url = url
+        self.down_bps = down_bps
+        self.up_bps = up_bps
+
+
+GENERIC: Final = "generic"
+
+
+class Directory:
+    """Subscribers, plans and NAS of all tenants, and the grants compiled from them."""
+
+    def __init__(self, extensions: Extensions, open_secret: Opener, wall: Wall) -> None:
+        self.dictionary: Dictionary = extensions.dictionary
+        self.extensions = extensions
+        self.wall = wall
+        self.users: dict[int, dict[str, SubscriberRecord]] = {}  # by tenant, then by username_key
+        self.subscribers: dict[int, SubscriberRecord] = {}
+        self.plans: dict[int, PlanRecord] = {}
+        self.nas: dict[int, NasRecord] = {}
+        self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
+        self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
+        self._keys: dict[int, str] = {}
+        self._open = open_secret
+        self._by_source: dict[str, NasRecord | None] = {}
+        self._lengths: dict[int, list[int]] = {4: [], 6: []}
+        self._by_network: dict[tuple[int, int, int], NasRecord] = {}
+
+    # -- loading -----------------------------------------------------------------------------------------------------
+
+    def put_plans(self, plans: Iterable[Plan]) -> None:
+        """Take plans in, new or changed. Records stay the same objects, so subscribers see the new values at once."""
+        for plan in plans:
+            record = self.plans.get(plan.id)
+            if record is None:
+                self.plans[plan.id] = PlanRecord(plan)
+            else:
+                record.plan = plan
+                record.grants = {}
+                record.walled = {}
+
+    def put_subscribers(self, rows: Iterable[SubscriberRow]) -> None:
+        """Take subscribers in, new or changed. One that cannot be loaded is left as it was and named in ``faults``."""
+        for row in rows:
+            name = f"subscriber {row.id}"
+            try:
+                record = self._record(row)
+            except (ValueError, LookupError, StoreError) as error:
+                log.error("subscriber not loaded", extra={"subscriber": row.username, "error": str(error)})
+                self.faults[name] = str(error)
+                continue
+            if self.faults:
+                self.faults.pop(name, None)
+            users = self.users.setdefault(row.tenant_id, {})
+            known = self._keys.get(row.id)
+            if known is not None:
+                record.last_source = self.subscribers[row.id].last_source
+                if known != row.username_key:
+                    users.pop(known, None)
+            self._keys[row.id] = row.username_key
+            self.subscribers[row.id] = record
+            users[row.username_key] = record
+
+    def _record(self, row: SubscriberRow) -> SubscriberRecord:
+        password = None if row.password is None else self._open(row.password, b"subscribers.password")
+        record = SubscriberRecord(row, self.plans.get(row.plan_id), password)
+        avps: list[tuple[str, object]] = []
+        if row.ipv4 is not None:
+            avps.append(("Framed-IP-Address", ipaddress.IPv4Address(row.ipv4)))
+        if row.ipv6_prefix is not None:
+            avps.append(("Framed-IPv6-Prefix", ipaddress.IPv6Network(row.ipv6_prefix)))
+        if row.delegated_ipv6_prefix is not None:
+            avps.append(("Delegated-IPv6-Prefix", ipaddress.IPv6Network(row.delegated_ipv6_prefix)))
+        if row.replies:
+            record.replaced = self._extend(avps, row.replies)
+        if avps:
+            record.extra = encode(self.dictionary, avps)  # type: ignore[arg-type]
+            record.extra_print = blake2b(record.extra, digest_size=4).hexdigest()
+        if row.checks:
+            record.checks = compile_checks(self.dictionary, row.checks)
+        return record
+
+    def _extend(self, avps: list[tuple[str, object]], replies: Sequence[tuple[str, str, str]]) -> frozenset[int]:
+        """Add radreply rows: ``+=`` adds one more value, ``:=`` and ``=`` replace what the grant says of that attribute."""
+        replaced = set()
+        for name, op, text in replies:
+            attribute = self.dictionary.attribute(name.partition(":")[0])
+            if op != "+=" and attribute.vendor == 0:
+                replaced.add(attribute.path[0])
+                avps[:] = [avp for avp in avps if avp[0] != attribute.name]
+            avps.append((name, from_text(attribute, text)))
+        return frozenset(replaced)
+
+    def remove_subscribers(self, ids: Iterable[int]) -> None:
+        """Forget subscribers that were deleted."""
+        for key in ids:
+            record = self.subscribers.pop(key, None)
+            name = self._keys.pop(key, None)
+            if record is not None and name is not None and self.users[record.tenant_id].get(name) is record:
+                del self.users[record.tenant_id][name]
+
+    def put_nas(self, rows: Iterable[NasRow]) -> None:
+        """Take NAS in, new or changed; works from the next packet on."""
+        for row in rows:
+            name = f"nas {row.id}"
+            try:
+                secret = self._open(row.secret, b"nas.secret")
+            except StoreError as error:
+                log.error("NAS not loaded", extra={"nas": row.shortname, "error": str(error)})
+                self.faults[name] = str(error)
+                continue
+            self.faults.pop(name, None)
+            record = NasRecord(row, secret, self.users.setdefault(row.tenant_id, {}))
+            before = self.nas.get(row.id)
+            if before is not None:
+                record.adopt_counts(before)
+            self.nas[row.id] = record
+        self._index()
+
+    def remove_nas(self, ids: Iterable[int]) -> None:
+        """Forget NAS that were deleted."""
+        for key in ids:
+            self.nas.pop(key, None)
+        self._index()
+
+    def _index(self) -> None:
+        self._by_source = {}
+        self._by_network = {}
+        lengths: dict[int, set[int]] = {4: set(), 6: set()}
+        for record in self.nas.values():
+            if record.enabled:
+                network = record.network
+                lengths[network.version].add(network.prefixlen)
+                self._by_network[(network.version, network.prefixlen, int(network.network_address))] = record
+        self._lengths = {version: sorted(found, reverse=True) for version, found in lengths.items()}
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def source(self, host: str) -> NasRecord | None:
+        """The NAS whose longest prefix holds the source address of a packet, None if no NAS does."""
+        try:
+            return self._by_source[host]
+        except KeyError:
+            pass
+        address = ipaddress.ip_address(host.partition("%")[0])
+        if address.version == 6 and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        bits, value = address.max_prefixlen, int(address)
+        found = None
+        for length in self._lengths[address.version]:
+            found = self._by_network.get((address.version, length, value >> (bits - length) << (bits - length)))
+            if found is not None:
+                break
+        if len(self._by_source) > 65536:  # strangers must not fill the memory
+            self._by_source = {}
+        self._by_source[host] = found
+        return found
+
+    def vendor(self, name: str) -> Vendor | None:
+        """The driver of a NAS, None if it is missing or broken."""
+        return self.extensions.vendors.get(name)
+
+    def grant(self, plan: PlanRecord, vendor: str, walled: bool) -> Grant:
+        """The compiled grant of a plan for a vendor; compiled on first use, kept until the plan changes."""
+        table = plan.walled if walled else plan.grants
+        found = table.get(vendor)
+        if found is None:
+            found = table[vendor] = self._compile(plan.plan, vendor, walled)
+        return found
+
+    def _compile(self, plan: Plan, vendor: str, walled: bool) -> Grant:
+        service = self._service(plan, walled)
+        driver = self.vendor(vendor)
+        if driver is None or driver.access is None:
+            return Grant(service, b"", f"no driver for vendor {vendor}")
+        try:
+            with self.extensions.guard(vendor):
+                avps = driver.access.grant(service)
+            grant = Grant(service, encode(self.dictionary, avps))
+        except (ExtensionError, ValueError, LookupError) as error:
+            log.error("plan cannot be granted", extra={"plan": plan.name, "vendor": vendor, "error": str(error)})
+            return Grant(service, b"", str(error))
+        self.services[grant.fingerprint] = service
+        return grant
+
+    def _service(self, plan: Plan, walled: bool) -> Service:
+        common = dict(
+            ipv4_pool=plan.ipv4_pool, ipv6_pool=plan.ipv6_pool, delegated_ipv6_pool=plan.delegated_ipv6_pool, dns=plan.dns,
+            idle_timeout_seconds=plan.idle_timeout_seconds, interim_seconds=plan.interim_seconds, session_timeout_seconds=plan.session_timeout_seconds,
+        )  # fmt: skip
+        if walled:
+            wall = self.wall
+            return Service(
+                down_bps=min(wall.down_bps, plan.down_bps), up_bps=min(wall.up_bps, plan.up_bps), walled=True, wall=wall.name, wall_url=wall.url or None,
+                **common,  # type: ignore[arg-type]
+            )  # fmt: skip
+        return Service(
+            down_bps=plan.down_bps, up_bps=plan.up_bps, burst_down_bps=plan.burst_down_bps, burst_up_bps=plan.burst_up_bps,
+            burst_threshold_down_bps=plan.burst_threshold_down_bps, burst_threshold_up_bps=plan.burst_threshold_up_bps,
+            burst_seconds=plan.burst_seconds, priority=plan.priority, profile=plan.profile,
+            **common,  # type: ignore[arg-type]
+        )  # fmt: skip

@@ -1,0 +1,95 @@
+"""Fills the directory and the sessions from the database, and keeps the directory current from the change feed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from netd.radius.directory import Directory
+from netd.radius.enforce import Enforcer
+from netd.radius.sessions import Sessions
+from netd.store import accounting as accounting_store
+from netd.store import directory as store
+from netd.store.database import Database
+from netd.store.feed import Batch
+
+log = logging.getLogger(__name__)
+
+
+class Loader:
+    """Reads what changed and tells enforcement."""
+
+    def __init__(self, database: Database, directory: Directory, sessions: Sessions, enforcer: Enforcer) -> None:
+        self.database = database
+        self.directory = directory
+        self.sessions = sessions
+        self.enforcer = enforcer
+        self.loaded_at = 0.0
+        self.applied = 0
+
+    async def load(self) -> None:
+        """Read everything. Entries that are gone from the database are forgotten."""
+        started = time.monotonic()
+        directory = self.directory
+        seen: set[int] = set()
+        async with self.database.transaction() as conn:
+            directory.put_plans(await store.plans(conn))
+            nas = await store.nas(conn)
+            directory.put_nas(nas)
+            directory.remove_nas(set(directory.nas) - {row.id for row in nas})
+            async for rows in store.all_subscribers(conn):
+                directory.put_subscribers(rows)
+                seen.update(row.id for row in rows)
+        directory.remove_subscribers(set(directory.subscribers) - seen)
+        self.loaded_at = time.time()
+        log.info(
+            "directory loaded",
+            extra={
+                "subscribers": len(directory.subscribers),
+                "plans": len(directory.plans),
+                "nas": len(directory.nas),
+                "seconds": round(time.monotonic() - started, 2),
+            },
+        )
+
+    async def load_sessions(self) -> None:
+        """Read the open sessions of all NAS."""
+        async with self.database.transaction() as conn:
+            rows = await accounting_store.read_all_open(conn)
+        for row in rows:
+            self.sessions.put(row)
+        log.info("open sessions loaded", extra={"sessions": len(rows)})
+
+    async def reload(self) -> None:
+        """The feed lost its place: read everything again, and look at every session."""
+        await self.load()
+        self.enforcer.subscribers_changed(list(self.sessions.by_subscriber))
+
+    async def apply(self, batch: Batch) -> None:
+        """Read again what the feed names, then let enforcement look at the sessions concerned."""
+        directory = self.directory
+        plans = batch.changed.get("plan", frozenset())
+        nas = batch.changed.get("nas", frozenset())
+        async with self.database.transaction() as conn:
+            if plans:
+                directory.put_plans(await store.plans(conn, list(plans)))
+            if nas:
+                rows = await store.nas(conn, list(nas))
+                directory.put_nas(rows)
+                directory.remove_nas(nas - {row.id for row in rows})
+            for chunk in _chunks(sorted(batch.changed.get("subscriber", ())), store.CHUNK):
+                found = await store.some_subscribers(conn, chunk)
+                directory.put_subscribers(found)
+                self.enforcer.subscribers_changed(row.id for row in found)
+                deleted = set(chunk) - {row.id for row in found}
+                self.enforcer.subscribers_deleted(deleted)
+                directory.remove_subscribers(deleted)
+                await asyncio.sleep(0)
+        if plans:
+            self.enforcer.plans_changed(plans)
+        self.applied += 1
+
+
+def _chunks(ids: list[int], size: int) -> Iterable[list[int]]:
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]

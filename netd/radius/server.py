@@ -1,0 +1,290 @@
+"""The RADIUS server: reads packets, checks where they come from, and answers (RFC 2865, 2866, 5080, 5997, CVE-2024-3596).
+
+Authentication is answered in the turn of the loop in which the packet was read; accounting once it is committed.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from netd.config import RadiusConfig
+from netd.errors import WireError
+from netd.model.access import Reason
+from netd.radius.access import Access, Verdict
+from netd.radius.accounting import Accounting, Pending
+from netd.radius.directory import Directory, NasRecord
+from netd.radius.replies import IN_WORK, Key, Replies
+from netd.radius.sockets import BATCH, Socket, Source
+from netd.wire import radius
+
+log = logging.getLogger(__name__)
+
+Learned = Callable[[NasRecord, str | None, str | None], None]
+PostAuth = tuple[int, int, int | None, str, str, str, str, str, str | None, str | None, str | None, float]
+"""tenant, NAS, subscriber, User-Name, its key, reply, reason, NAS address, Called-, Calling-Station-Id, Class, Unix time."""
+
+POSTAUTH_LIMIT = 20_000
+"""Log-ins remembered while the database is away; older ones are dropped and counted."""
+
+
+class _Delayed(NamedTuple):
+    due: float
+    sock: Socket
+    source: Source
+    ancillary: Any
+    key: Key
+    authenticator: bytes
+    answer: bytes
+
+
+class Server:
+    """Sockets, duplicate detection and the two request handlers."""
+
+    def __init__(self, directory: Directory, access: Access, accounting: Accounting, config: RadiusConfig) -> None:
+        self.directory = directory
+        self.access = access
+        self.accounting = accounting
+        self.replies = Replies(config.duplicate_seconds)
+        self.on_learned: Learned = lambda nas, require, limit: None
+        self.reading = False
+        self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
+        self.postauth: deque[PostAuth] = deque()
+        self.postauth_dropped = 0
+        self.unknown_sources: dict[str, float] = {}  # for the log: a stranger is named once a minute
+        self._config = config
+        self._delayed: deque[_Delayed] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._sockets: list[Socket] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self, auth: list[Socket], acct: list[Socket]) -> None:
+        """Begin to read. The sockets are closed by ``close``."""
+        self._loop = loop = asyncio.get_running_loop()
+        for sock in auth:
+            loop.add_reader(sock.fileno, self._readable, sock, self._authentication)
+        for sock in acct:
+            loop.add_reader(sock.fileno, self._readable, sock, self._accounting)
+        self._sockets = [*auth, *acct]
+        self.reading = True
+
+    def stop(self) -> None:
+        """Read no more. Rejects that wait for their delay go out at once."""
+        self.reading = False
+        if self._loop is not None:
+            for sock in self._sockets:
+                self._loop.remove_reader(sock.fileno)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._delayed:
+            self._send_delayed(self._delayed.popleft())
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _readable(self, sock: Socket, handle: Callable[[bytes, Source, Any, Socket, float], None]) -> None:
+        now = time.monotonic()
+        self.replies.turn(now)
+        receive = sock.receive
+        for _ in range(BATCH):
+            received = receive()
+            if received is None:
+                return
+            data, source, ancillary = received
+            try:
+                handle(data, source, ancillary, sock, now)
+            except WireError as error:
+                self._drop(source, error.reason)
+            except Exception:  # barrier: one packet must not end the service; it is dropped, counted and reported
+                log.exception("packet dropped by an internal error", extra={"source": source[0], "port": sock.port})
+                self._drop(source, "internal_error")
+
+    def _drop(self, source: Source, reason: str) -> None:
+        nas = self.directory.source(source[0]) if source[0] else None
+        counts = self.unknown if nas is None else nas.drops
+        counts[reason] = counts.get(reason, 0) + 1
+
+    def _client(self, source: Source) -> NasRecord | None:
+        nas = self.directory.source(source[0])
+        if nas is None:
+            self.unknown["unknown_client"] = self.unknown.get("unknown_client", 0) + 1
+            now = time.monotonic()
+            if now - self.unknown_sources.get(source[0], -60.0) >= 60.0:
+                if len(self.unknown_sources) > 1000:
+                    self.unknown_sources.clear()
+                self.unknown_sources[source[0]] = now
+                log.warning("packet from an unknown client dropped", extra={"source": source[0]})
+        return nas
+
+    # -- authentication ----------------------------------------------------------------------------------------------
+
+    def _authentication(self, data: bytes, source: Source, ancillary: Any, sock: Socket, now: float) -> None:
+        nas = self._client(source)
+        if nas is None:
+            return
+        packet = radius.parse(data)
+        code = packet.code
+        if code != radius.ACCESS_REQUEST and code != radius.STATUS_SERVER:
+            raise WireError("unexpected_code", str(code))
+        authenticator = packet.authenticator
+        key: Key = (source, sock.number << 16 | code << 8 | packet.identifier)
+        replies = self.replies
+        known = replies.find(key, authenticator)
+        if known is not None:
+            nas.duplicates += 1
+            if known:
+                sock.send(known, source, ancillary)
+            return
+        self._check_signature(packet, nas)
+        if code == radius.STATUS_SERVER:
+            nas.status += 1
+            answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, _proxy_states(packet), nas.secret)
+            sock.send(answer, source, ancillary)
+            return
+        wall_clock = time.time()
+        verdict = self.access.decide(packet, nas, source[0], now, wall_clock)
+        body = verdict.attributes
+        if radius.PROXY_STATE in packet.attributes:
+            body += _proxy_states(packet)
+        if verdict.reason is Reason.OK or verdict.reason is Reason.WALLED:
+            answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, body, nas.secret)
+            replies.put(key, authenticator, answer)
+            sock.send(answer, source, ancillary)
+            nas.accepts += 1
+            if self._config.log_accepts:
+                self._record(packet, nas, source, verdict, "Access-Accept", wall_clock)
+            return
+        reason = verdict.reason.value
+        nas.rejects[reason] = nas.rejects.get(reason, 0) + 1
+        answer = radius.reply(radius.ACCESS_REJECT, packet.identifier, authenticator, body, nas.secret)
+        self._record(packet, nas, source, verdict, "Access-Reject", wall_clock)
+        replies.put(key, authenticator, IN_WORK)
+        delayed = _Delayed(now + self._config.reject_delay_seconds, sock, source, ancillary, key, authenticator, answer)
+        if self._config.reject_delay_seconds <= 0:
+            self._send_delayed(delayed)
+            return
+        self._delayed.append(delayed)
+        if self._timer is None and self._loop is not None:
+            self._timer = self._loop.call_later(self._config.reject_delay_seconds, self._flush_delayed)
+
+    def _check_signature(self, packet: radius.Packet, nas: NasRecord) -> None:
+        """Message-Authenticator and the rules against forged answers (CVE-2024-3596); raises WireError to drop the packet."""
+        attributes = packet.attributes
+        if radius.EAP_MESSAGE in attributes and (
+            radius.USER_PASSWORD in attributes or radius.CHAP_PASSWORD in attributes or radius.ARAP_PASSWORD in attributes
+        ):
+            raise WireError("eap_with_password")
+        if packet.ma_at:
+            if not radius.message_authenticator_ok(packet, nas.secret):
+                raise WireError("message_authenticator_wrong")
+        elif packet.code == radius.STATUS_SERVER or radius.EAP_MESSAGE in attributes or nas.require_ma:
+            raise WireError("message_authenticator_missing")
+        if nas.learning and packet.code == radius.ACCESS_REQUEST:
+            self._learn(packet, nas)
+        if nas.limit_proxy_state and not packet.ma_at and radius.PROXY_STATE in attributes:
+            raise WireError("proxy_state_unsigned")
+
+    def _learn(self, packet: radius.Packet, nas: NasRecord) -> None:
+        """What the first Access-Request of a NAS set to ``auto`` teaches. A prefix may hold different devices: nothing strict is learned for it."""
+        require = limit = None
+        if nas.require_ma_switch == "auto":
+            if not packet.ma_at:
+                require = "no"
+            elif radius.EAP_MESSAGE not in packet.attributes and nas.exact:
+                require = "yes"
+        if nas.limit_proxy_state_switch == "auto":
+            if radius.PROXY_STATE in packet.attributes and not packet.ma_at:
+                limit = "no"
+            elif nas.exact:
+                limit = "yes"
+        if require is None and limit is None:
+            return
+        nas.require_ma = nas.require_ma if require is None else require == "yes"
+        nas.limit_proxy_state = nas.limit_proxy_state if limit is None else limit == "yes"
+        nas.learning = (nas.require_ma_switch == "auto" and require is None) or (nas.limit_proxy_state_switch == "auto" and limit is None)
+        log.info("learned from the first Access-Request", extra={"nas": nas.name, "require_message_authenticator": require, "limit_proxy_state": limit})
+        self.on_learned(nas, require, limit)
+
+    def _record(self, packet: radius.Packet, nas: NasRecord, source: Source, verdict: Verdict, reply: str, wall_clock: float) -> None:
+        postauth = self.postauth
+        if len(postauth) >= POSTAUTH_LIMIT:
+            postauth.popleft()
+            self.postauth_dropped += 1
+        attributes = packet.attributes
+        subscriber = verdict.subscriber
+        called, calling = attributes.get(radius.CALLED_STATION_ID), attributes.get(radius.CALLING_STATION_ID)
+        name = clean(attributes.get(radius.USER_NAME, b""))
+        postauth.append(
+            (
+                nas.tenant_id, nas.id, None if subscriber is None else subscriber.id, name, name.strip().lower(), reply, verdict.reason.value, source[0],
+                None if called is None else clean(called), None if calling is None else clean(calling), verdict.class_, wall_clock,
+            )
+        )  # fmt: skip
+
+    def _flush_delayed(self) -> None:
+        self._timer = None
+        now = time.monotonic() + 0.002  # timers are coarse; what is due within them goes now
+        delayed = self._delayed
+        while delayed and delayed[0].due <= now:
+            self._send_delayed(delayed.popleft())
+        if delayed and self._loop is not None:
+            self._timer = self._loop.call_later(max(0.0, delayed[0].due - now), self._flush_delayed)
+
+    def _send_delayed(self, delayed: _Delayed) -> None:
+        self.replies.finish(delayed.key, delayed.authenticator, delayed.answer)
+        delayed.sock.send(delayed.answer, delayed.source, delayed.ancillary)
+
+    # -- accounting --------------------------------------------------------------------------------------------------
+
+    def _accounting(self, data: bytes, source: Source, ancillary: Any, sock: Socket, now: float) -> None:
+        nas = self._client(source)
+        if nas is None:
+            return
+        packet = radius.parse(data)
+        code = packet.code
+        authenticator = packet.authenticator
+        key: Key = (source, sock.number << 16 | code << 8 | packet.identifier)
+        known = self.replies.find(key, authenticator)
+        if known is not None:
+            nas.duplicates += 1
+            if known:
+                sock.send(known, source, ancillary)
+            return
+        if code == radius.STATUS_SERVER:
+            self._check_signature(packet, nas)
+            nas.status += 1
+            sock.send(radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _proxy_states(packet), nas.secret), source, ancillary)
+            return
+        if code != radius.ACCOUNTING_REQUEST:
+            raise WireError("unexpected_code", str(code))
+        if not radius.request_authenticator_ok(packet, nas.secret):
+            raise WireError("request_authenticator_wrong")
+        if packet.ma_at and not radius.message_authenticator_ok(packet, nas.secret):
+            raise WireError("message_authenticator_wrong")
+        answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _proxy_states(packet), nas.secret, sign=bool(packet.ma_at))
+
+        def done(committed: bool) -> None:
+            if committed:
+                nas.accounting += 1
+                self.replies.finish(key, authenticator, answer)
+                sock.send(answer, source, ancillary)
+            else:
+                self.replies.forget(key, authenticator)
+
+        if self.accounting.offer(Pending(packet, nas, source[0], time.time(), done)):
+            self.replies.put(key, authenticator, IN_WORK)
+        else:
+            nas.drops["overload"] = nas.drops.get("overload", 0) + 1
+
+
+def _proxy_states(packet: radius.Packet) -> bytes:
+    """Proxy-State goes back unchanged and in order (RFC 2865 5.33)."""
+    return radius.join((radius.PROXY_STATE, value) for value in packet.values(radius.PROXY_STATE))
+
+
+def clean(value: bytes) -> str:
+    """Text from a peer for the database: never a NUL, never invalid UTF-8."""
+    text = value.decode("utf-8", "replace")
+    return text.replace("\0", "\ufffd") if "\0" in text else text

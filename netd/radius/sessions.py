@@ -1,0 +1,119 @@
+"""The open sessions in memory: for session limits, for enforcement, and to find a session's NAS.
+
+PostgreSQL has the truth; this is a copy that follows every commit of this node.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from netd.model.accounting import Row
+
+
+class LiveRecord:
+    """An open session. ``applied`` is the fingerprint of what it was last granted or changed to; times are Unix time."""
+
+    __slots__ = ("applied", "attempts", "busy", "due_at", "enforce_state", "row", "subscriber_id", "wanted")
+
+    def __init__(self, row: Row, subscriber_id: int | None) -> None:
+        self.row = row
+        self.subscriber_id = subscriber_id
+        self.applied = row.applied_policy
+        self.enforce_state = "applied"
+        self.wanted: str | None = None  # what the last attempt aimed at; a new aim starts the back-off anew
+        self.attempts = 0
+        self.due_at = 0.0
+        self.busy = False
+
+
+class Hold(NamedTuple):
+    """An Access-Accept whose accounting Start has not come yet; counts as a session until ``until`` (monotonic)."""
+
+    until: float
+    token: str
+    nas_source: str
+    calling: bytes | None
+
+
+class Sessions:
+    """Open sessions by unique id and by subscriber, and accepted log-ins that wait for their Start."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, LiveRecord] = {}
+        self.by_subscriber: dict[int, set[str]] = defaultdict(set)
+        self._holds: dict[int, list[Hold]] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def put(self, row: Row) -> LiveRecord:
+        """Take an open session in, new or changed."""
+        live = self.by_id.get(row.acctuniqueid)
+        if live is not None and live.row.radacctid == row.radacctid:
+            live.row = row
+            live.applied = live.applied or row.applied_policy
+        else:
+            live = self.by_id[row.acctuniqueid] = LiveRecord(row, None)
+        if live.subscriber_id != row.subscriber_id:
+            self._unlink(live)
+            live.subscriber_id = row.subscriber_id
+            if row.subscriber_id is not None:
+                self.by_subscriber[row.subscriber_id].add(row.acctuniqueid)
+        return live
+
+    def remove(self, unique_ids: Iterable[str]) -> None:
+        """Forget sessions that ended."""
+        for unique_id in unique_ids:
+            live = self.by_id.pop(unique_id, None)
+            if live is not None:
+                self._unlink(live)
+
+    def _unlink(self, live: LiveRecord) -> None:
+        if live.subscriber_id is not None:
+            ids = self.by_subscriber.get(live.subscriber_id)
+            if ids is not None:
+                ids.discard(live.row.acctuniqueid)
+                if not ids:
+                    del self.by_subscriber[live.subscriber_id]
+
+    def of(self, subscriber_id: int) -> list[LiveRecord]:
+        """The open sessions of a subscriber."""
+        return [self.by_id[key] for key in self.by_subscriber.get(subscriber_id, ())]
+
+    def hold(self, subscriber_id: int, hold: Hold) -> None:
+        """Count an Access-Accept until its Start comes."""
+        self._holds.setdefault(subscriber_id, []).append(hold)
+
+    def release(self, subscriber_id: int, token: str | None) -> None:
+        """A Start came: drop the hold it belongs to (``token`` from its Class), else the oldest."""
+        holds = self._holds.get(subscriber_id)
+        if not holds:
+            return
+        match = next((i for i, hold in enumerate(holds) if hold.token == token), None)
+        if match is None and token is None:
+            match = 0
+        if match is not None:
+            del holds[match]
+        if not holds:
+            del self._holds[subscriber_id]
+
+    def occupied(self, subscriber_id: int, nas_source: str, calling: bytes | None, now: float) -> int:
+        """How many sessions of the subscriber a new log-in from this line adds to.
+
+        One from the same NAS and Calling-Station-Id is taken for the same line dialling again: it replaces, it does not add.
+        """
+        ids = self.by_subscriber.get(subscriber_id)
+        count = 0
+        if ids:
+            text = None if calling is None else calling.decode("utf-8", "replace")
+            for key in ids:
+                row = self.by_id[key].row
+                if text is None or row.callingstationid != text or row.nassourceaddress != nas_source:
+                    count += 1
+        holds = self._holds.get(subscriber_id)
+        if holds:
+            holds[:] = [hold for hold in holds if hold.until > now]
+            count += sum(1 for hold in holds if calling is None or hold.calling != calling or hold.nas_source != nas_source)
+            if not holds:
+                del self._holds[subscriber_id]
+        return count

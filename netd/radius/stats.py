@@ -1,0 +1,57 @@
+"""The RADIUS service's series on /metrics, read from its counters at each scrape."""
+
+from collections.abc import Callable, Mapping
+
+from netd.metrics import Metrics
+from netd.radius.accounting import Accounting
+from netd.radius.coa import DynamicAuthorization
+from netd.radius.directory import Directory, NasRecord
+from netd.radius.loader import Loader
+from netd.radius.server import Server
+from netd.radius.sessions import Sessions
+from netd.radius.upkeep import Upkeep
+
+
+def register(
+    metrics: Metrics,
+    directory: Directory,
+    sessions: Sessions,
+    server: Server,
+    accounting: Accounting,
+    client: DynamicAuthorization,
+    upkeep: Upkeep,
+    loader: Loader,
+) -> None:
+    """Add every series of the service to ``metrics``."""
+
+    def per_nas(value: Callable[[NasRecord], int]) -> Callable[[], Mapping[str, float]]:
+        return lambda: {nas.name: value(nas) for nas in directory.nas.values()}
+
+    def by_reason(table: Callable[[NasRecord], Mapping[str, int]]) -> dict[tuple[str, ...], float]:
+        return {(nas.name, reason): count for nas in directory.nas.values() for reason, count in table(nas).items()}
+
+    counter, gauge = metrics.counter_of, metrics.gauge
+    counter("netd_radius_accepts", "Access-Accepts sent", per_nas(lambda nas: nas.accepts), ("nas",))
+    counter("netd_radius_rejects", "Access-Rejects by reason", lambda: by_reason(lambda nas: nas.rejects), ("nas", "reason"))
+    counter(
+        "netd_radius_drops", "Packets dropped, by reason; nas is empty where the source is nobody's",
+        lambda: by_reason(lambda nas: nas.drops) | {("", reason): count for reason, count in server.unknown.items()}, ("nas", "reason"),
+    )  # fmt: skip
+    counter("netd_radius_duplicates", "Retransmitted requests", per_nas(lambda nas: nas.duplicates), ("nas",))
+    counter("netd_radius_status_requests", "Status-Server requests answered", per_nas(lambda nas: nas.status), ("nas",))
+    counter("netd_radius_accounting_responses", "Accounting requests committed and acknowledged", per_nas(lambda nas: nas.accounting), ("nas",))
+    counter("netd_radius_accounting_batches", "Transactions that committed accounting", lambda: accounting.batches)
+    counter("netd_radius_accounting_commit_seconds", "Time spent in those transactions", lambda: accounting.commit_seconds)
+    counter("netd_radius_accounting_shed", "Accounting requests not taken because too many wait; their NAS repeats them", lambda: accounting.shed)
+    counter("netd_radius_accounting_refused", "Accounting requests that the database refused; the log names them", lambda: accounting.failed)
+    gauge("netd_radius_accounting_queue", "Accounting requests that wait for their commit", lambda: len(accounting))
+    counter("netd_radius_postauth_lost", "Log-ins not recorded because the database was away too long", lambda: server.postauth_dropped)
+    counter("netd_radius_sessions_reaped", "Sessions closed because they fell silent", lambda: upkeep.reaped)
+    gauge("netd_radius_sessions", "Open sessions", lambda: len(sessions))
+    gauge("netd_radius_subscribers", "Subscribers in the directory", lambda: len(directory.subscribers))
+    gauge("netd_radius_directory_faults", "Rows that could not be loaded into the directory", lambda: len(directory.faults))
+    counter("netd_radius_directory_changes", "Batches of the change feed applied", lambda: loader.applied)
+    counter("netd_coa_results", "Disconnect- and CoA-Requests by how they ended", lambda: client.results, ("action", "outcome"))
+    gauge("netd_coa_waiting", "Disconnect- and CoA-Requests queued or unanswered", client.waiting, ("nas_address",))
+    counter("netd_coa_discarded", "Answers to them that could not be believed", client.discarded, ("reason",))
+    counter("netd_extension_faults", "Calls into vendors and plugins that failed", lambda: directory.extensions.calls, ("extension", "kind"))

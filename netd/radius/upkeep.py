@@ -1,0 +1,123 @@
+"""What the RADIUS service does beside answering: keeps log-ins, reaps silent sessions, keeps what was learned, turns partitions."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from datetime import UTC, datetime
+
+from netd.config import RadiusConfig, RetentionConfig
+from netd.errors import StoreError, StoreUnavailable
+from netd.radius.accounting import Accounting
+from netd.radius.directory import NasRecord
+from netd.radius.server import Server
+from netd.radius.sessions import Sessions
+from netd.store import accounting as accounting_store
+from netd.store import directory as directory_store
+from netd.store import partitions, postauth
+from netd.store import sessions as session_store
+from netd.store.database import Database
+
+log = logging.getLogger(__name__)
+
+POSTAUTH_SECONDS = 1.0
+POSTAUTH_ROWS = 2_000
+REAP_SECONDS = 30.0
+REAP_ROWS = 1_000
+PARTITION_SECONDS = 3600.0
+LEARNED_SECONDS = 1.0
+
+
+class Upkeep:
+    """Periodic work. Each loop runs for ever and outlives an outage of the database."""
+
+    def __init__(
+        self, database: Database, server: Server, accounting: Accounting, sessions: Sessions, config: RadiusConfig, retention: RetentionConfig
+    ) -> None:
+        self.database = database
+        self.server = server
+        self.accounting = accounting
+        self.sessions = sessions
+        self.reaped = 0
+        self.learned: deque[tuple[int, str | None, str | None]] = deque()
+        self._config = config
+        self._retention = retention
+
+    def learn(self, nas: NasRecord, require: str | None, limit: str | None) -> None:
+        """Keep what ``auto`` found out; written within a second, or when the database is back."""
+        self.learned.append((nas.id, require, limit))
+
+    async def keep_postauth(self) -> None:
+        """Write answered log-ins once a second, for ever."""
+        while True:
+            await asyncio.sleep(POSTAUTH_SECONDS)
+            await self.flush_postauth()
+
+    async def flush_postauth(self) -> None:
+        """Write the log-ins that are not written yet; they stay in memory if the database is away."""
+        queue = self.server.postauth
+        while queue:
+            rows = [queue.popleft() for _ in range(min(len(queue), POSTAUTH_ROWS))]
+            try:
+                async with self.database.acquire() as conn:
+                    await postauth.add_rows(conn, rows)
+            except StoreUnavailable:
+                queue.extendleft(reversed(rows))
+                return
+            except StoreError as error:
+                self.server.postauth_dropped += len(rows)
+                log.error("log-ins refused by the database", extra={"rows": len(rows), "error": str(error)})
+
+    async def keep_learned(self) -> None:
+        """Write what was learned about NAS, for ever."""
+        while True:
+            await asyncio.sleep(LEARNED_SECONDS)
+            while self.learned:
+                try:
+                    async with self.database.transaction() as conn:
+                        await directory_store.learned(conn, *self.learned[0])
+                except StoreUnavailable:
+                    break
+                self.learned.popleft()
+
+    async def reap(self) -> None:
+        """Close sessions that were silent for too long, for ever."""
+        while True:
+            await asyncio.sleep(REAP_SECONDS)
+            try:
+                await self.reap_once()
+            except StoreError as error:
+                log.warning("silent sessions not looked for", extra={"error": str(error)})
+
+    async def reap_once(self) -> int:
+        """Close the sessions of which nothing was heard for ``stale_after_intervals`` interim intervals, at the time of their last packet."""
+        total = 0
+        while True:
+            async with self.database.transaction() as conn:
+                silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, REAP_ROWS)
+                closed = await session_store.close(conn, [key for key, _ in silent], "reaper", "Lost-Carrier", None) if silent else []
+            self.sessions.remove(closed)
+            self.reaped += len(closed)
+            total += len(closed)
+            if len(silent) < REAP_ROWS:
+                break
+        if total:
+            log.info("silent sessions closed", extra={"sessions": total})
+        return total
+
+    async def turn_partitions(self) -> None:
+        """Make the months ahead and let the old ones go, hourly, for ever."""
+        while True:
+            try:
+                await self.turn_partitions_once()
+            except StoreError as error:
+                log.warning("partitions not turned", extra={"error": str(error)})
+            await asyncio.sleep(PARTITION_SECONDS)
+
+    async def turn_partitions_once(self) -> None:
+        """One round of partition upkeep and pruning."""
+        now = datetime.fromtimestamp(time.time(), UTC)
+        async with self.database.acquire() as conn:
+            await partitions.ensure(conn, now.date())
+            await partitions.retire(conn, now.date(), self._retention.radacct_months)
+            await partitions.prune(conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days)

@@ -1,0 +1,207 @@
+"""Session rows in bulk: what the engine reads and writes for one batch of accounting packets, in one transaction."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from netd.model.accounting import Row
+from netd.store.database import Connection
+
+LOCK_SPACE = 0x6E65
+"""First key of the advisory locks that keep two nodes from folding packets of one session at the same time."""
+
+LOCK_SHARDS = 256
+
+# (member of Row, column, SQL type of its array, expression that reads it, expression that writes it)
+_COLUMNS: tuple[tuple[str, str, str, str, str], ...] = (
+    ("radacctid", "radacctid", "bigint", "radacctid", "{}"),
+    ("tenant_id", "tenant_id", "bigint", "tenant_id", "{}"),
+    ("nas_id", "nas_id", "bigint", "nas_id", "{}"),
+    ("subscriber_id", "subscriber_id", "bigint", "subscriber_id", "{}"),
+    ("acctuniqueid", "acctuniqueid", "text", "acctuniqueid", "{}"),
+    ("acctsessionid", "acctsessionid", "text", "acctsessionid", "{}"),
+    ("username", "username", "text", "username", "{}"),
+    ("realm", "realm", "text", "realm", "{}"),
+    ("nasipaddress", "nasipaddress", "text", "host(nasipaddress)", "{}::inet"),
+    ("nassourceaddress", "nassourceaddress", "text", "host(nassourceaddress)", "{}::inet"),
+    ("nasidentifier", "nasidentifier", "text", "nasidentifier", "{}"),
+    ("nasportid", "nasportid", "text", "nasportid", "{}"),
+    ("nasporttype", "nasporttype", "text", "nasporttype", "{}"),
+    ("started_at", "acctstarttime", "float8", "extract(epoch from acctstarttime)::float8", "to_timestamp({})"),
+    ("updated_at", "acctupdatetime", "float8", "extract(epoch from acctupdatetime)::float8", "to_timestamp({})"),
+    ("acctinterval", "acctinterval", "integer", "acctinterval", "{}"),
+    ("acctsessiontime", "acctsessiontime", "bigint", "acctsessiontime", "{}"),
+    ("acctauthentic", "acctauthentic", "text", "acctauthentic", "{}"),
+    ("connectinfo_start", "connectinfo_start", "text", "connectinfo_start", "{}"),
+    ("acctinputoctets", "acctinputoctets", "bigint", "acctinputoctets", "{}"),
+    ("acctoutputoctets", "acctoutputoctets", "bigint", "acctoutputoctets", "{}"),
+    ("acctinputpackets", "acctinputpackets", "bigint", "acctinputpackets", "{}"),
+    ("acctoutputpackets", "acctoutputpackets", "bigint", "acctoutputpackets", "{}"),
+    ("calledstationid", "calledstationid", "text", "calledstationid", "{}"),
+    ("callingstationid", "callingstationid", "text", "callingstationid", "{}"),
+    ("servicetype", "servicetype", "text", "servicetype", "{}"),
+    ("framedprotocol", "framedprotocol", "text", "framedprotocol", "{}"),
+    ("framedipaddress", "framedipaddress", "text", "host(framedipaddress)", "{}::inet"),
+    ("framedipv6address", "framedipv6address", "text", "host(framedipv6address)", "{}::inet"),
+    ("framedipv6prefix", "framedipv6prefix", "text", "text(framedipv6prefix)", "{}::inet"),
+    ("framedinterfaceid", "framedinterfaceid", "text", "framedinterfaceid", "{}"),
+    ("delegatedipv6prefix", "delegatedipv6prefix", "text", "text(delegatedipv6prefix)", "{}::inet"),
+    ("class_", "class", "text", "class", "{}"),
+    ("interim_seconds", "interim_seconds", "integer", "interim_seconds", "{}"),
+    ("applied_policy", "applied_policy", "text", "applied_policy", "{}"),
+)
+_CLOSED_ONLY: tuple[tuple[str, str, str, str, str], ...] = (
+    ("stopped_at", "acctstoptime", "float8", "extract(epoch from acctstoptime)::float8", "to_timestamp({})"),
+    ("terminate_cause", "acctterminatecause", "text", "acctterminatecause", "{}"),
+    ("connectinfo_stop", "connectinfo_stop", "text", "connectinfo_stop", "{}"),
+    ("closed_by", "closed_by", "text", "closed_by", "{}"),
+)
+_CLOSED = _COLUMNS + _CLOSED_ONLY
+# What an Interim may change; none of these is indexed except subscriber_id, which hardly ever changes.
+_MUTABLE = tuple(
+    c for c in _COLUMNS if c[0] not in ("radacctid", "tenant_id", "nas_id", "acctuniqueid", "acctsessionid", "username", "nassourceaddress", "interim_seconds")
+)
+
+
+def _select(columns: Iterable[tuple[str, str, str, str, str]]) -> str:
+    return ", ".join(f"{read} as {member}" for member, _, _, read, _ in columns)
+
+
+def _insert(table: str, columns: Sequence[tuple[str, str, str, str, str]], tail: str = "") -> str:
+    names = ", ".join(column for _, column, _, _, _ in columns)
+    values = ", ".join(write.format(f"v{i}") for i, (_, _, _, _, write) in enumerate(columns))
+    arrays = ", ".join(f"${i + 1}::{kind}[]" for i, (_, _, kind, _, _) in enumerate(columns))
+    aliases = ", ".join(f"v{i}" for i in range(len(columns)))
+    return f"insert into {table} ({names}) select {values} from unnest({arrays}) as u ({aliases}) {tail}"
+
+
+def _update(table: str, columns: Sequence[tuple[str, str, str, str, str]], where: str) -> str:
+    """An update of many rows; the first array is what ``where`` calls ``v0``."""
+    sets = ", ".join(f"{column} = {write.format(f'v{i}')}" for i, (_, column, _, _, write) in enumerate(columns) if i)
+    arrays = ", ".join(f"${i + 1}::{kind}[]" for i, (_, _, kind, _, _) in enumerate(columns))
+    aliases = ", ".join(f"v{i}" for i in range(len(columns)))
+    return f"update {table} t set {sets} from unnest({arrays}) as u ({aliases}) where {where}"
+
+
+_KEY = next(c for c in _COLUMNS if c[0] == "acctuniqueid")
+_OPEN_UPDATE = (_KEY, *_MUTABLE)
+_SELECT_OPEN = f"select {_select(_COLUMNS)} from sessions where acctuniqueid = any($1::text[]) for update"
+_SELECT_ALL_OPEN = f"select {_select(_COLUMNS)} from sessions"
+_SELECT_CLOSED = (
+    f"select {_select(_CLOSED)} from radacct where acctuniqueid = any($1::text[]) "
+    "and acctstarttime between to_timestamp($2::float8) and to_timestamp($3::float8) for update"
+)
+_INSERT_OPEN = _insert("sessions", _COLUMNS)
+_INSERT_CLOSED = _insert("radacct", _CLOSED)
+_UPDATE_OPEN = _update("sessions", _OPEN_UPDATE, "t.acctuniqueid = v0")
+_LOCK = "select pg_advisory_xact_lock($1::integer, k) from unnest($2::integer[]) as k"
+_USAGE = """
+    insert into usage_daily (tenant_id, subscriber_id, day, up_octets, down_octets, session_seconds)
+    select u.t, u.s, (to_timestamp(u.a) at time zone 'UTC')::date, sum(u.up), sum(u.down), sum(u.sec)
+    from unnest($1::bigint[], $2::bigint[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[]) as u (t, s, a, up, down, sec)
+    join subscribers on subscribers.id = u.s
+    group by 1, 2, 3
+    on conflict (subscriber_id, day) do update set
+        up_octets = usage_daily.up_octets + excluded.up_octets,
+        down_octets = usage_daily.down_octets + excluded.down_octets,
+        session_seconds = usage_daily.session_seconds + excluded.session_seconds"""
+
+
+def _arrays(rows: Sequence[Row], columns: Sequence[tuple[str, str, str, str, str]]) -> list[list[Any]]:
+    return [[getattr(row, column[0]) for row in rows] for column in columns]
+
+
+async def lock(conn: Connection, unique_ids: Iterable[str]) -> None:
+    """Keep other nodes away from these sessions until the transaction ends. Taken in one order, so that two batches cannot deadlock."""
+    shards = sorted({int(uid[:8], 16) % LOCK_SHARDS for uid in unique_ids})
+    await conn.execute(_LOCK, LOCK_SPACE, shards)
+
+
+async def read_open(conn: Connection, unique_ids: Sequence[str]) -> list[Row]:
+    """Open sessions among ``unique_ids``, locked for update."""
+    return [Row(**record) for record in await conn.fetch(_SELECT_OPEN, unique_ids)]
+
+
+async def read_all_open(conn: Connection) -> list[Row]:
+    """Every open session of every tenant, for the engine's start."""
+    return [Row(**record) for record in await conn.fetch(_SELECT_ALL_OPEN)]
+
+
+async def read_closed(conn: Connection, unique_ids: Sequence[str], since: float, until: float) -> list[Row]:
+    """Closed sessions among ``unique_ids`` that began between two Unix times (which prunes partitions), locked for update."""
+    return [Row(**record) for record in await conn.fetch(_SELECT_CLOSED, unique_ids, since, until)]
+
+
+async def reserve_ids(conn: Connection, count: int) -> list[int]:
+    """``count`` fresh radacctid values; unused ones leave gaps."""
+    rows = await conn.fetch("select nextval(pg_get_serial_sequence('sessions', 'radacctid')) as id from generate_series(1, $1::integer)", count)
+    return [row["id"] for row in rows]
+
+
+async def insert_open(conn: Connection, rows: Sequence[Row]) -> None:
+    await conn.execute(_INSERT_OPEN, *_arrays(rows, _COLUMNS))
+
+
+async def update_open(conn: Connection, rows: Sequence[Row]) -> None:
+    await conn.execute(_UPDATE_OPEN, *_arrays(rows, _OPEN_UPDATE))
+
+
+async def delete_open(conn: Connection, unique_ids: Sequence[str]) -> None:
+    await conn.execute("delete from sessions where acctuniqueid = any($1::text[])", unique_ids)
+
+
+async def insert_closed(conn: Connection, rows: Sequence[Row]) -> None:
+    await conn.execute(_INSERT_CLOSED, *_arrays(rows, _CLOSED))
+
+
+async def delete_closed(conn: Connection, keys: Sequence[tuple[int, float]]) -> None:
+    """Take rows (radacctid, start as Unix time) out of the history: their sessions live after all."""
+    await conn.execute(
+        "delete from radacct using unnest($1::bigint[], $2::float8[]) as u (id, at) where radacctid = u.id and acctstarttime = to_timestamp(u.at)",
+        [key for key, _ in keys],
+        [at for _, at in keys],
+    )
+
+
+async def replace_closed(conn: Connection, pairs: Sequence[tuple[Row, Row]]) -> None:
+    """Write closed rows again, (before, after); the start may have moved, even to another month."""
+    await delete_closed(conn, [(before.radacctid, before.started_at) for before, _ in pairs])
+    await insert_closed(conn, [after for _, after in pairs])
+
+
+async def add_usage(conn: Connection, usage: Sequence[tuple[int, int, float, int, int, int]]) -> None:
+    """Add (tenant id, subscriber id, Unix time, up octets, down octets, session seconds) to the subscribers' days (UTC)."""
+    await conn.execute(_USAGE, *[list(column) for column in zip(*usage, strict=True)])
+
+
+async def applied(conn: Connection, changes: Sequence[tuple[str, str | None, str, str | None, float]]) -> None:
+    """Keep how enforcement went: (unique id, applied policy or None to leave it, state, detail, Unix time) per open session."""
+    await conn.execute(
+        """update sessions t set applied_policy = coalesce(u.p, t.applied_policy), enforce_state = u.s, enforce_detail = u.d, enforce_at = to_timestamp(u.a)
+           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[]) as u (k, p, s, d, a) where t.acctuniqueid = u.k""",
+        *[list(column) for column in zip(*changes, strict=True)],
+    )
+
+
+async def open_of_nas(conn: Connection, nas_id: int, source: str, identifier: str | None, until: float) -> list[str]:
+    """Unique ids of the open sessions that a restart of this NAS ended: those that began before it (Unix time)."""
+    rows = await conn.fetch(
+        """select acctuniqueid from sessions where nas_id = $1 and nassourceaddress = $2::text::inet
+           and ($3::text is null or nasidentifier is null or nasidentifier = $3) and acctstarttime <= to_timestamp($4::float8)""",
+        nas_id, source, identifier, until,
+    )  # fmt: skip
+    return [row["acctuniqueid"] for row in rows]
+
+
+async def silent(conn: Connection, intervals: int, listening_since: float, limit: int) -> list[tuple[str, float]]:
+    """Open sessions not heard of for ``intervals`` interim intervals: (unique id, Unix time of the last packet).
+
+    Silence counts only from ``listening_since`` on: what was sent while netd was away could not be heard.
+    """
+    rows = await conn.fetch(
+        """select acctuniqueid, extract(epoch from acctupdatetime)::float8 as at from sessions
+           where greatest(acctupdatetime, to_timestamp($2::float8))
+               + make_interval(secs => $1::integer * greatest(interim_seconds, coalesce(acctinterval, 0))) < now()
+           limit $3""",
+        intervals, listening_since, limit,
+    )  # fmt: skip
+    return [(row["acctuniqueid"], row["at"]) for row in rows]

@@ -1,0 +1,127 @@
+"""What the engine's directory reads: every tenant's subscribers, plans and NAS, as plain tuples for speed.
+
+The API reads through ``store.subscribers`` and its siblings instead; this module crosses tenants on purpose.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from netd.model.plan import Plan
+from netd.store.database import Connection
+
+CHUNK = 2_000
+"""Rows per step, so that decoding a large directory never holds the event loop for long."""
+
+
+class SubscriberRow(NamedTuple):
+    """A subscriber as the engine needs it. ``password`` is sealed, addresses are text, times Unix time."""
+
+    id: int
+    tenant_id: int
+    username: str
+    username_key: str
+    password: bytes | None
+    plan_id: int
+    state: str
+    state_changed_at: float
+    max_sessions: int | None
+    ipv4: str | None
+    ipv6_prefix: str | None
+    delegated_ipv6_prefix: str | None
+    expires_at: float | None
+    locks: list[tuple[str, str, float | None]] | None  # reason, mode, until (Unix time)
+    checks: list[tuple[str, str, str]] | None  # attribute, op, value
+    replies: list[tuple[str, str, str]] | None
+
+
+class NasRow(NamedTuple):
+    """A NAS as the engine needs it; ``secret`` is sealed."""
+
+    id: int
+    tenant_id: int
+    nasname: str
+    shortname: str
+    vendor: str
+    secret: bytes
+    coa_address: str | None
+    coa_port: int | None
+    require_message_authenticator: str
+    limit_proxy_state: str
+    learned_require_message_authenticator: str | None
+    learned_limit_proxy_state: str | None
+    enabled: bool
+
+
+_SUBSCRIBERS = """
+    select s.id, s.tenant_id, s.username, s.username_key, s.password, s.plan_id, s.state, extract(epoch from s.state_changed_at)::float8,
+           s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), extract(epoch from s.expires_at)::float8,
+           l.locks, c.checks, r.replies
+    from subscribers s
+    left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, extract(epoch from until_at)::float8))::text as locks
+               from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id
+    left join (select subscriber_id, jsonb_agg(jsonb_build_array(attribute, op, value) order by id)::text as checks
+               from radcheck {row} group by 1) c on c.subscriber_id = s.id
+    left join (select subscriber_id, jsonb_agg(jsonb_build_array(attribute, op, value) order by id)::text as replies
+               from radreply {row} group by 1) r on r.subscriber_id = s.id
+    {where}"""
+_ALL_SUBSCRIBERS = _SUBSCRIBERS.format(lock="", row="", where="")
+_SOME_SUBSCRIBERS = _SUBSCRIBERS.format(
+    lock="and subscriber_id = any($1::bigint[])", row="where subscriber_id = any($1::bigint[])", where="where s.id = any($1::bigint[])"
+)
+_NAS = """
+    select id, tenant_id, text(nasname), shortname, type, secret, host(coa_address), coa_port, require_message_authenticator, limit_proxy_state,
+           learned_require_message_authenticator, learned_limit_proxy_state, enabled
+    from nas {where}"""
+_PLANS = "select {columns} from plans {where}"
+_PLAN_COLUMNS = ", ".join(Plan.__struct_fields__)
+
+
+def _subscriber(record: Sequence[object]) -> SubscriberRow:
+    row = SubscriberRow(*record)  # type: ignore[arg-type]  # the columns' types are those of the statement above
+    if row.locks is None and row.checks is None and row.replies is None:
+        return row
+    return row._replace(locks=_json(row.locks), checks=_json(row.checks), replies=_json(row.replies))  # type: ignore[arg-type]
+
+
+def _json(text: object) -> list[tuple[object, ...]] | None:
+    return None if text is None else [tuple(item) for item in msgspec.json.decode(str(text))]
+
+
+async def all_subscribers(conn: Connection) -> AsyncIterator[list[SubscriberRow]]:
+    """Every subscriber, in chunks; must run inside a transaction."""
+    cursor = await conn.cursor(_ALL_SUBSCRIBERS)
+    while records := await cursor.fetch(CHUNK):
+        yield [_subscriber(tuple(record)) for record in records]
+
+
+async def some_subscribers(conn: Connection, ids: Sequence[int]) -> list[SubscriberRow]:
+    """The subscribers among ``ids`` that exist."""
+    return [_subscriber(tuple(record)) for record in await conn.fetch(_SOME_SUBSCRIBERS, ids)]
+
+
+async def nas(conn: Connection, ids: Sequence[int] | None = None) -> list[NasRow]:
+    """All NAS, or those among ``ids``."""
+    records = await conn.fetch(_NAS.format(where="")) if ids is None else await conn.fetch(_NAS.format(where="where id = any($1::bigint[])"), ids)
+    return [NasRow(*record) for record in records]
+
+
+async def plans(conn: Connection, ids: Sequence[int] | None = None) -> list[Plan]:
+    """All plans, or those among ``ids``."""
+    if ids is None:
+        records = await conn.fetch(_PLANS.format(columns=_PLAN_COLUMNS, where=""))
+    else:
+        records = await conn.fetch(_PLANS.format(columns=_PLAN_COLUMNS, where="where id = any($1::bigint[])"), ids)
+    return [Plan(**{**record, "dns": tuple(getattr(d, "ip", d) for d in record["dns"])}) for record in records]
+
+
+async def learned(conn: Connection, nas_id: int, require: str | None, limit: str | None) -> None:
+    """Keep what ``auto`` found out about a NAS (CVE-2024-3596 rules)."""
+    await conn.execute(
+        "update nas set learned_require_message_authenticator = coalesce($2, learned_require_message_authenticator), "
+        "learned_limit_proxy_state = coalesce($3, learned_limit_proxy_state) where id = $1",
+        nas_id,
+        require,
+        limit,
+    )
