@@ -1,12 +1,13 @@
 """All that a vendor driver or plugin may import from netd, besides ``netd.model`` and ``netd.wire``.
 
 A driver is a module with a class ``Driver`` whose methods are those of one or more capabilities below. Drivers are sans-IO:
-no sockets, clocks, files or credentials. They return attributes by dictionary name; netd encodes them.
+no sockets, clocks, files or credentials. They return attributes by dictionary name; netd encodes them. The functions at the
+end are what drivers share, for vendors do not know each other.
 """
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -23,7 +24,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """What a session is to get: the plan, or the walled garden, without anything that differs between two subscribers of one plan.
 
     ``down`` is towards the subscriber. ``walled`` is true while a lock keeps the subscriber in the walled garden: rates are then
-    those of the garden and ``wall`` names the filter, address list or profile that the operator set up on the NAS for it.
+    those of the garden, ``wall`` names the filter, address list or profile that the operator set up on the NAS for it, and
+    ``profile`` counts for nothing. Burst, priority, ``profile`` and ``wall_url`` are extras that a vendor without such a thing leaves out;
+    all else is granted as it stands here or not at all.
     """
 
     down_bps: int
@@ -63,14 +66,18 @@ class LiveSession(msgspec.Struct, frozen=True, kw_only=True):
     delegated_ipv6_prefix: IPv6Network | None = None
 
 
+Capability = Literal["access", "policy"]
+"""``access``: :class:`Access`, a vendor. ``policy``: :class:`Policy`, a plugin. No extension is both."""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``manifest.toml``, readable without importing any code of the extension."""
 
-    name: str
+    name: str  # lower case letters, digits, - and _: what ``nas.vendor`` refers to
     title: str
     version: str
     api: int  # version of this SDK it was written for; netd refuses others
-    capabilities: tuple[str, ...]
+    capabilities: tuple[Capability, ...]  # what its Driver can do; empty: dictionaries only, no driver.py
     dictionaries: tuple[str, ...] = ()  # files beside the manifest, FreeRADIUS syntax
     coa_port: int = 3799
     sources: tuple[str, ...] = ()  # documents or captures that the knowledge in it comes from
@@ -91,8 +98,12 @@ class Access(Protocol):
         """
         ...
 
-    def change(self, service: Service) -> Sequence[Avp] | None:
-        """Attributes that bring a live session to ``service`` by CoA, or None if only a new login does (netd then disconnects)."""
+    def change(self, before: Service | None, after: Service) -> Sequence[Avp] | None:
+        """Attributes that bring a live session from ``before`` to ``after`` by CoA, or None if only a new login does (netd then disconnects).
+
+        ``before`` is what the session was last granted, None if that is not known: then a driver must not assume that only the
+        rates differ. An empty sequence means that nothing needs to be sent. Raises ValueError as ``grant(after)`` would.
+        """
         ...
 
     def identify(self, session: LiveSession) -> Sequence[Avp]:
@@ -118,3 +129,101 @@ class Policy(Protocol):
     def review(self, request: AccessRequest, reason: Reason) -> Reason | None:
         """Return None to leave the verdict, or a Reason to turn an accept into a reject (a reject is never turned into an accept)."""
         ...
+
+
+RATES = frozenset(
+    {
+        "down_bps",
+        "up_bps",
+        "burst_down_bps",
+        "burst_up_bps",
+        "burst_threshold_down_bps",
+        "burst_threshold_up_bps",
+        "burst_seconds",
+        "priority",
+    }
+)
+"""The fields of :class:`Service` that say how fast."""
+
+UINT32_MAX = 2**32 - 1
+
+
+def timers(service: Service) -> list[Avp]:
+    """Session-Timeout, Idle-Timeout (where set) and Acct-Interim-Interval, in seconds."""
+    avps: list[Avp] = []
+    if service.session_timeout_seconds is not None:
+        avps.append(("Session-Timeout", service.session_timeout_seconds))
+    if service.idle_timeout_seconds is not None:
+        avps.append(("Idle-Timeout", service.idle_timeout_seconds))
+    avps.append(("Acct-Interim-Interval", service.interim_seconds))
+    return avps
+
+
+def pools(
+    service: Service,
+    *,
+    ipv4: str = "Framed-Pool",
+    ipv6: str = "Framed-IPv6-Pool",
+    delegated: str = "Delegated-IPv6-Prefix-Pool",
+) -> list[Avp]:
+    """Pool names where set, under the attributes of RFC 2869, 3162 and 6911 or those given."""
+    named = ((ipv4, service.ipv4_pool), (ipv6, service.ipv6_pool), (delegated, service.delegated_ipv6_pool))
+    return [(attribute, pool) for attribute, pool in named if pool is not None]
+
+
+def resolvers(
+    service: Service,
+    *,
+    ipv4: Sequence[str] = ("MS-Primary-DNS-Server", "MS-Secondary-DNS-Server"),
+    ipv6: Sequence[str] = ("DNS-Server-IPv6-Address", "DNS-Server-IPv6-Address"),
+) -> list[Avp]:
+    """DNS servers, in the plan's order, one for each attribute named; IPCP knows two (RFC 1877), so further ones are left out."""
+    v4 = [address for address in service.dns if isinstance(address, IPv4Address)]
+    v6 = [address for address in service.dns if isinstance(address, IPv6Address)]
+    return [*zip(ipv4, v4, strict=False), *zip(ipv6, v6, strict=False)]
+
+
+def kbps(bps: int) -> int:
+    """bit/s as kbit/s (1000 bit/s), to the nearest and at least 1: for vendors that know nothing finer."""
+    return max(1, (bps + 500) // 1000)
+
+
+def fits_uint32(service: Service, instead: str) -> None:
+    """Refuse rates that an unsigned 32-bit number of bit/s cannot hold (4.29 Gbit/s); ``instead`` is what the operator can do."""
+    for way, bps in (("down", service.down_bps), ("up", service.up_bps)):
+        if bps > UINT32_MAX:
+            raise ValueError(f"{way} {bps} bit/s is more than the {UINT32_MAX} bit/s that this vendor's attribute holds: {instead}")
+
+
+def both_ways(profile: str) -> tuple[str, str]:
+    """A plan's profile as names for (up, down): ``gold`` serves both directions, ``gold-up/gold-down`` names each."""
+    up, slash, down = profile.partition("/")
+    if not up or (slash and not down) or "/" in down:
+        raise ValueError(f"profile {profile!r} is neither a name nor two of the form up/down")
+    return up, down or up
+
+
+def differing(before: Service, after: Service) -> frozenset[str]:
+    """Names of the fields in which two services differ, leaving out what counts for nothing: the profile behind the wall, the wall outside."""
+    one, other = _in_force(before), _in_force(after)
+    return frozenset(name for name in Service.__struct_fields__ if getattr(one, name) != getattr(other, name))
+
+
+def reachable(before: Service | None, after: Service, settable: frozenset[str]) -> bool:
+    """Whether a CoA that can set the fields ``settable`` brings a session from ``before`` to ``after``.
+
+    False if ``before`` is unknown, and if a value would have to be taken away: a CoA sets attributes, it does not remove them.
+    Bursts and the wall are the exception, for where they can be set at all, they are part of something that is replaced as a whole.
+    A new interim interval is worth no disconnection, so it does not count; it holds from the next login on.
+    """
+    if before is None:
+        return False
+    changed = differing(before, after) - {"interim_seconds"}
+    replaced = RATES | {"wall", "wall_url"} | ({"profile"} if after.walled else set())
+    return changed <= settable and all(getattr(after, name) is not None for name in changed - replaced)
+
+
+def _in_force(service: Service) -> Service:
+    if service.walled:
+        return msgspec.structs.replace(service, profile=None)
+    return msgspec.structs.replace(service, wall="", wall_url=None)

@@ -1,0 +1,331 @@
+"""Vendors and plugins: found, verified, imported, and their code fenced off.
+
+An extension is a folder with a ``manifest.toml`` (:class:`netd.sdk.Manifest`), a ``driver.py`` with a class ``Driver`` if it declares
+capabilities, and dictionaries. Extensions are looked for in the bundled folders, then among installed packages (entry point groups
+``netd.vendors`` and ``netd.plugins``; the package's folder is the extension), then in the drop-in folders. A later one hides an earlier one
+of the same name, but only if it works. A driver may import ``netd.sdk``, ``netd.model``, ``netd.wire`` and the standard library.
+
+A broken extension disables itself and nothing else; why stands in :attr:`Extensions.broken`.
+"""
+
+import importlib.util
+import logging
+import re
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import MappingProxyType, ModuleType, TracebackType
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from netd import sdk
+from netd.errors import ConfigError, ExtensionError
+from netd.sdk import Access, Manifest, Policy
+from netd.share import share
+from netd.wire import dictionary
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["vendor", "plugin"]
+Source = tuple[str, str]
+"""A dictionary: file name and text."""
+
+ENTRY_POINT_GROUPS = ("netd.vendors", "netd.plugins")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_STANDARD = Path(dictionary.__file__).parent / "dictionaries"
+
+
+class Vendor(msgspec.Struct, frozen=True, kw_only=True):
+    """A device family; ``access`` is None if it only brings dictionaries."""
+
+    manifest: Manifest
+    folder: Path
+    access: Access | None
+    dictionaries: tuple[Source, ...]
+
+
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
+    """A business rule or another system."""
+
+    manifest: Manifest
+    folder: Path
+    policy: Policy
+    dictionaries: tuple[Source, ...]
+
+
+class Candidate(NamedTuple):
+    """A folder that has, or should have, a manifest; ``name`` is the folder's until the manifest is read."""
+
+    name: str
+    folder: Path
+
+
+class Guard:
+    """The barrier round calls into one extension's code: whatever it raises becomes ExtensionError, and is counted.
+
+    A ValueError is an answer («this service cannot be expressed»), so its text alone is the reason; anything else is a fault of the driver.
+    """
+
+    __slots__ = ("_counts", "_name")
+
+    def __init__(self, name: str, counts: Counter[tuple[str, str]]) -> None:
+        self._name = name
+        self._counts = counts
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None) -> None:
+        if not isinstance(raised, Exception):
+            return
+        if isinstance(raised, ValueError):
+            self._counts[self._name, "refused"] += 1
+            raise ExtensionError(self._name, str(raised)) from raised
+        self._counts[self._name, "failed"] += 1
+        log.error("extension %s failed", self._name, exc_info=raised)
+        raise ExtensionError(self._name, f"{type(raised).__name__}: {raised}") from raised
+
+
+class Extensions:
+    """The extensions in use, by name, and those that are not and why.
+
+    ``dictionary`` is the standard one with all of theirs. ``calls`` counts what went wrong behind :meth:`guard`, by name and
+    ``refused`` (the driver said no) or ``failed`` (it broke).
+    """
+
+    def __init__(
+        self,
+        vendors: Mapping[str, Vendor],
+        plugins: Mapping[str, Plugin],
+        broken: Iterable[ExtensionError],
+        standard: Iterable[Source],
+        merged: dictionary.Dictionary,
+    ) -> None:
+        self.vendors = MappingProxyType(dict(vendors))
+        self.plugins = MappingProxyType(dict(plugins))
+        self.broken = tuple(broken)
+        self.dictionary = merged
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self._standard = tuple(standard)
+        self._guards = {name: Guard(name, self.calls) for name in (*vendors, *plugins)}
+
+    @classmethod
+    def discover(
+        cls,
+        folders: Iterable[Path] = (),
+        bundled: Iterable[Path] | None = None,
+        disabled: Collection[str] = (),
+        *,
+        packages: Iterable[EntryPoint] | None = None,
+        standard: Iterable[Source] | None = None,
+    ) -> "Extensions":
+        """Find and load extensions; raises for none of them.
+
+        ``bundled`` and ``folders`` hold extensions as sub-folders; those that do not exist are skipped. ``disabled`` are names that are not
+        loaded. ``packages`` and ``standard`` default to the installed entry points and netd's own dictionaries; it is a ConfigError if
+        the latter do not parse.
+        """
+        if bundled is None:
+            bundled = (share("vendors"), share("plugins"))
+        if packages is None:
+            packages = [point for group in ENTRY_POINT_GROUPS for point in entry_points(group=group)]
+        base = tuple(standard_dictionaries() if standard is None else standard)
+        broken: list[ExtensionError] = []
+        found = [*_subfolders(bundled, broken), *_package_folders(packages, broken), *_subfolders(folders, broken)]
+        loaded = _load_latest(_manifests(found, disabled, broken), base, broken)
+        merged, sound = _merge_dictionaries(base, loaded, broken)
+        for error in broken:
+            log.error("extension disabled: %s", error)
+        vendors = {item.manifest.name: item for item in sound if isinstance(item, Vendor)}
+        plugins = {item.manifest.name: item for item in sound if isinstance(item, Plugin)}
+        return cls(vendors, plugins, broken, base, merged)
+
+    def dictionary_sources(self) -> list[Source]:
+        """File names and texts of everything in ``dictionary``, in order: the standard ones, then the extensions'."""
+        sources = list(self._standard)
+        for vendor in self.vendors.values():
+            sources += vendor.dictionaries
+        for plugin in self.plugins.values():
+            sources += plugin.dictionaries
+        return sources
+
+    def guard(self, name: str) -> Guard:
+        """A context manager for calls into the code of extension ``name``; LookupError if there is none such."""
+        return self._guards[name]
+
+
+def standard_dictionaries() -> list[Source]:
+    """netd's own dictionaries, as (file name, text), in order of their names."""
+    return [(str(path), path.read_text("utf-8")) for path in sorted(_STANDARD.glob("*.dictionary"))]
+
+
+def _subfolders(folders: Iterable[Path], broken: list[ExtensionError]) -> Iterator[Candidate]:
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        try:
+            children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith((".", "_")))
+        except OSError as error:
+            broken.append(ExtensionError(str(folder), str(error)))
+            continue
+        yield from (Candidate(child.name, child) for child in children)
+
+
+def _package_folders(packages: Iterable[EntryPoint], broken: list[ExtensionError]) -> Iterator[Candidate]:
+    for point in packages:
+        top, *inner = point.module.split(".")
+        try:
+            spec = importlib.util.find_spec(top)  # of the top-level package only: for an inner one it would import the outer
+        except (ImportError, ValueError) as error:
+            broken.append(ExtensionError(point.name, f"entry point {point.value}: {error}"))
+            continue
+        if spec is None or not spec.submodule_search_locations:
+            broken.append(ExtensionError(point.name, f"entry point {point.value}: there is no such package"))
+            continue
+        yield Candidate(point.name, Path(next(iter(spec.submodule_search_locations)), *inner))
+
+
+def _manifests(found: Iterable[Candidate], disabled: Collection[str], broken: list[ExtensionError]) -> Iterator[tuple[Candidate, Manifest]]:
+    for candidate in found:
+        if candidate.name in disabled:
+            log.info("extension %s is disabled (%s)", candidate.name, candidate.folder)
+            continue
+        try:
+            manifest = _read_manifest(candidate)
+        except ExtensionError as error:
+            broken.append(error)
+            continue
+        if manifest.name in disabled:
+            log.info("extension %s is disabled (%s)", manifest.name, candidate.folder)
+            continue
+        yield candidate._replace(name=manifest.name), manifest
+
+
+def _read_manifest(candidate: Candidate) -> Manifest:
+    path = candidate.folder / "manifest.toml"
+    try:
+        table = msgspec.toml.decode(path.read_bytes().decode("utf-8"), type=dict[str, Any])
+        # First of all: a manifest of another version may have other keys, which then are not what is wrong with it.
+        if "api" in table and table["api"] != sdk.SDK_API:
+            raise ExtensionError(candidate.name, f"{path}: api: is for version {table['api']!r} of the SDK, this is {sdk.SDK_API}")
+        manifest = msgspec.convert(table, Manifest)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise ExtensionError(candidate.name, f"{path}: {error}") from error
+    if not _NAME.fullmatch(manifest.name):
+        raise ExtensionError(candidate.name, f"{path}: name: {manifest.name!r} is not of lower case letters, digits, - and _")
+    if set(manifest.capabilities) == {"access", "policy"}:
+        raise ExtensionError(manifest.name, f"{path}: capabilities: access and policy do not go together")
+    if not 0 < manifest.coa_port < 65536:
+        raise ExtensionError(manifest.name, f"{path}: coa_port: {manifest.coa_port} is not a port")
+    return manifest
+
+
+def _load_latest(
+    manifests: Iterable[tuple[Candidate, Manifest]],
+    base: tuple[Source, ...],
+    broken: list[ExtensionError],
+) -> list[Vendor | Plugin]:
+    """Of each name the last one that loads, in order of first appearance. What it hides is not imported."""
+    by_name: dict[tuple[Kind, str], list[tuple[Candidate, Manifest]]] = {}
+    for candidate, manifest in manifests:
+        by_name.setdefault((_kind(manifest), manifest.name), []).append((candidate, manifest))
+    loaded: list[Vendor | Plugin] = []
+    for (kind, name), rivals in by_name.items():
+        while rivals:
+            candidate, manifest = rivals.pop()
+            try:
+                item = _load(kind, candidate, manifest, base)
+            except ExtensionError as error:
+                broken.append(error)
+                continue
+            for hidden, _ in rivals:
+                log.warning("%s %s in %s hides the one in %s", kind, name, candidate.folder, hidden.folder)
+            loaded.append(item)
+            break
+    return loaded
+
+
+def _kind(manifest: Manifest) -> Kind:
+    return "plugin" if "policy" in manifest.capabilities else "vendor"
+
+
+def _load(kind: Kind, candidate: Candidate, manifest: Manifest, base: tuple[Source, ...]) -> Vendor | Plugin:
+    dictionaries = tuple(_read_dictionary(candidate, name, base) for name in manifest.dictionaries)
+    if not manifest.capabilities:
+        return Vendor(manifest=manifest, folder=candidate.folder, access=None, dictionaries=dictionaries)
+    driver = _instantiate(kind, candidate)
+    if kind == "plugin" and isinstance(driver, Policy):
+        return Plugin(manifest=manifest, folder=candidate.folder, policy=driver, dictionaries=dictionaries)
+    if kind == "vendor" and isinstance(driver, Access):
+        return Vendor(manifest=manifest, folder=candidate.folder, access=driver, dictionaries=dictionaries)
+    del sys.modules[_module_name(kind, candidate)]
+    protocol = Policy if kind == "plugin" else Access
+    wanted = sorted(name for name in vars(protocol) if not name.startswith("_"))
+    lacking = ", ".join(name for name in wanted if not callable(getattr(driver, name, None)))
+    raise ExtensionError(candidate.name, f"{candidate.folder}/driver.py: Driver lacks {lacking} of {protocol.__name__}")
+
+
+def _read_dictionary(candidate: Candidate, name: str, base: tuple[Source, ...]) -> Source:
+    path = candidate.folder / name
+    if not path.resolve().is_relative_to(candidate.folder.resolve()):
+        raise ExtensionError(candidate.name, f"{path} is outside the extension's folder")
+    try:
+        text = path.read_text("utf-8")
+        dictionary.parse([*base, (str(path), text)])
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise ExtensionError(candidate.name, str(error)) from error
+    return str(path), text
+
+
+def _module_name(kind: Kind, candidate: Candidate) -> str:
+    return f"_netd_ext_{kind}_{candidate.name.replace('-', '_')}"
+
+
+def _instantiate(kind: Kind, candidate: Candidate) -> object:
+    path = candidate.folder / "driver.py"
+    module_name = _module_name(kind, candidate)
+    if not path.is_file():
+        raise ExtensionError(candidate.name, f"{path} does not exist")
+    try:
+        driver: object = _import_file(module_name, path).Driver()
+    except (Exception, SystemExit) as error:  # barrier: code that is not ours runs here for the first time
+        sys.modules.pop(module_name, None)
+        raise ExtensionError(candidate.name, f"{path}: {type(error).__name__}: {error}") from error
+    return driver
+
+
+def _import_file(module_name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # before it runs, as the import statement does: dataclasses and typing look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _merge_dictionaries(
+    base: tuple[Source, ...],
+    loaded: list[Vendor | Plugin],
+    broken: list[ExtensionError],
+) -> tuple[dictionary.Dictionary, list[Vendor | Plugin]]:
+    """The dictionary of all, and the extensions whose dictionaries agree with those before them."""
+    try:
+        return dictionary.parse([*base, *(source for item in loaded for source in item.dictionaries)]), loaded
+    except ConfigError:
+        log.debug("dictionaries of the extensions contradict each other; looking for which")
+    sources = list(base)
+    merged = dictionary.parse(sources)
+    sound: list[Vendor | Plugin] = []
+    for item in loaded:
+        try:
+            merged = dictionary.parse([*sources, *item.dictionaries])
+        except ConfigError as error:
+            broken.append(ExtensionError(item.manifest.name, str(error)))
+            continue
+        sources += item.dictionaries
+        sound.append(item)
+    return merged, sound
