@@ -141,6 +141,24 @@ def data_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def made_cluster(background: Background) -> Iterator[Path]:
+    """A data folder with a stopped cluster."""
+    with public_folder() as folder:
+        server = EmbeddedServer(folder, settings=QUICK)
+        background.call(server.start())
+        background.call(server.stop())
+        yield folder
+
+
+@pytest.fixture
+def ready_data_dir(made_cluster: Path, data_dir: Path) -> Path:
+    """``data_dir`` with a cluster made already: saves initdb where its making is not what is tested."""
+    if (made_cluster / "postgres").exists():  # else it lives elsewhere, and each folder makes its own
+        subprocess.run(["cp", "-a", made_cluster / "postgres", data_dir], check=True)
+    return data_dir
+
+
+@pytest.fixture(scope="session")
 def background() -> Iterator[Background]:
     """The loop of the session's fixtures."""
     running = Background()

@@ -53,11 +53,8 @@ class Account(msgspec.Struct, frozen=True):
         return process.returncode or 0, output.decode(errors="replace")
 
     async def can_enter(self, folder: Path) -> bool:
-        """Whether this account can reach and enter ``folder``, which exists."""
-        return await self._test("-x", folder)
-
-    async def _test(self, what: str, path: Path) -> bool:
-        status, _ = await self.run("test", what, path)
+        """Whether ``folder`` exists and this account can reach and enter it."""
+        status, _ = await self.run("test", "-d", folder, "-a", "-x", folder)
         return status == 0
 
 

@@ -81,7 +81,10 @@ def _candidates(major: int | None) -> Iterator[Path]:
 
 
 async def _inspect(account: Account, folder: Path) -> Binaries | None:
-    # Running it also proves that the account may, and that the libraries are found.
+    # setpriv itself still finds the program with root's rights; what it runs has to find its neighbours without.
+    if not await account.can_enter(folder):
+        return None
+    # Running it also proves that the libraries are found.
     status, output = await account.run(folder / "postgres", "-V")
     match = re.search(r"\(PostgreSQL\) ((\d+)[.\w]*)", output)
     if status != 0 or match is None:
@@ -89,14 +92,14 @@ async def _inspect(account: Account, folder: Path) -> Binaries | None:
     return Binaries(folder, int(match[2]), match[1])
 
 
-def trusted_root(roots: tuple[Path, ...] = SYSTEM_ROOTS) -> Path:
+def trusted_root() -> Path:
     """A folder of root's that everybody can enter and only root can write: created if absent, never changed. For netd as root."""
-    for root in roots:
+    for root in SYSTEM_ROOTS:
         root.mkdir(mode=0o755, exist_ok=True)
         found = root.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and found.st_mode & 0o022 == 0 and found.st_mode & 0o005 == 0o005:
             return root
-    raise ConfigError(HERE, "", f"neither of {', '.join(map(str, roots))} is a folder of root's with mode 0755")
+    raise ConfigError(HERE, "", f"none of {', '.join(map(str, SYSTEM_ROOTS))} is a folder of root's with mode 0755")
 
 
 def _copied_wheel(folder: Path) -> Path:

@@ -28,6 +28,7 @@ ROLE = DATABASE = "netd"
 PORT = SOCKET_NAME.rpartition(".")[2]
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 30.0
+QUIT_SECONDS = 5.0  # for an immediate shutdown, and for the kernel after a kill
 SETTLED_SECONDS = 60.0  # a server that ran this long was fine: its next restart begins with the first back-off
 
 TUNING = {
@@ -276,7 +277,7 @@ class EmbeddedServer:
         """End the process by ever stronger signals: fast shutdown, immediate shutdown, kill."""
         process = self._process
         if process is not None:
-            for number, patience in ((signal.SIGINT, self._stop_timeout_seconds), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
+            for number, patience in ((signal.SIGINT, self._stop_timeout_seconds), (signal.SIGQUIT, QUIT_SECONDS), (signal.SIGKILL, QUIT_SECONDS)):
                 if process.returncode is not None:
                     break
                 if number is not signal.SIGINT:
