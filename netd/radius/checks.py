@@ -3,6 +3,9 @@
 All rows must hold. A row holds if any one of the request's attributes of that name fulfils it, ``!=`` and ``!~`` too, so that every operator but
 ``!*`` wants the attribute to be there. Strings are compared octet by octet: ``Calling-Station-Id == 00-11-22-33-44-55`` does not hold for
 ``00:11:22:33:44:55`` nor for another case; ``=~ (?i)^00.11.22.33.44.55$`` does.
+
+Three things go beyond FreeRADIUS 3.2 on purpose. Patterns work on every type (there the pattern of a number or address is lost when it is read);
+``=*`` and ``!*`` respect a tag; and addresses can be compared with a network. A tag that is not written matches any.
 """
 
 import operator
@@ -22,7 +25,7 @@ Wanted = Value | re.Pattern[str] | None
 
 _SHOWN: Final = 4  # values of a request in the text of a failed check
 _NETWORKS: Final = (IPv4Network, IPv6Network)
-_ADDRESSES: Final = frozenset(("ipaddr", "ipv6addr", "combo-ip", "ipv4prefix", "ipv6prefix"))
+_FAMILIES: Final = {"ipaddr": (4,), "ipv4prefix": (4,), "ipv6addr": (6,), "ipv6prefix": (6,), "combo-ip": (4, 6)}
 
 _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,
@@ -110,6 +113,8 @@ def _compile(dictionary: Dictionary, written: str, op: str, text: str) -> Check:
             raise ValueError("is a secret; a password belongs to the subscriber, not to a check")
         if ":" in written and not (attribute.has_tag and tag_text.isascii() and tag_text.isdigit() and int(tag_text) <= 31):
             raise ValueError("takes no such tag")
+        if "%{" in text:
+            raise ValueError("%{…} is not expanded here")
         wanted = _wanted(attribute, op, text)
     except (LookupError, ValueError) as error:
         reason = str(error)
@@ -123,8 +128,11 @@ def _wanted(attribute: Attribute, op: str, text: str) -> Wanted:
         return None
     if op in ("=~", "!~"):
         return compile_pattern(text)
-    if attribute.type in _ADDRESSES and "/" in text:
-        return ip_network(text.strip())
+    if "/" in text and attribute.type in _FAMILIES:
+        network = ip_network(text.strip())
+        if network.version not in _FAMILIES[attribute.type]:
+            raise ValueError(f"{network} is of the other address family")
+        return network
     return from_text(attribute, text)
 
 

@@ -1,0 +1,93 @@
+"""Patterns that operators write: the useful ones are let pass, and none that is let pass takes long."""
+
+import random
+import time
+import warnings
+
+import pytest
+
+from netd.radius.patterns import compile_pattern
+
+HARD = ("a" * 253, "1" * 253, "ab" * 126, "a" * 126 + "b" * 127)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        r"^00-11-22",
+        r"(?i)^([0-9A-F]{2}-){5}[0-9A-F]{2}$",
+        r"^slot=\d+;subslot=\d+;port=\d+;vlanid=\d+$",
+        r"^(?:foo|bar|baz)@isp\.net$",
+        r"^.*slot=\d+;.*$",
+        r"(eth|ge)-?[0-9]+/0/1",
+        r"^[^:]+:[^:]+:[^:]+$",
+        r"^BNG[12]\.(north|south)$",
+        r"^.{3,20}$",
+        r"[]^-]x*?y{2,}?",
+        r"^(?P<a>x)(?P=a)(?(a)y|z)(?=q)(?<!r)\x41\u0041",
+    ],
+)
+def test_useful_patterns(text):
+    assert compile_pattern(text).pattern == text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("(a+)+$", "repeated group"),
+        ("(a|aa)*$", "repeated group"),
+        ("((a?))*", "repeated group"),
+        ("(a?){30}a{30}", "repeated group"),
+        ("(a{1,16}){1,16}b", "repeated group"),
+        ("(?:(?:a+)b)*", "repeated group"),
+        ("a?" * 30 + "a" * 30, "too many"),
+        (".*.*.*.*x", "too many"),
+        (r"\d+\d+\d+\d+x", "too many"),
+        (r"\x42+B" * 4, "too many"),
+        (r"a+b?" * 4 + "c", "too many"),
+        ("a{,}" * 4 + "x", "too many"),
+        (r"(a+)\1*\1*\1*b", "too many"),
+        ("(a|a)" * 20 + "x", "too many"),
+        ("(?x) ( a+ ) +", "verbose"),
+        ("(?ix:( a+ ) +)", "verbose"),
+        ("(?#(x)a", "comment"),
+        ("[[:digit:]]+", "POSIX"),
+        ("(", "not a regular expression"),
+        ("a{99999999999}", "not a regular expression"),
+        ("x" * 257, "longer than 256"),
+    ],
+)
+def test_refused_patterns(text, reason):
+    with pytest.raises(ValueError, match=reason), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compile_pattern(text)
+
+
+def test_no_accepted_pattern_takes_long():
+    """Patterns made of all that makes ``re`` go back; without the scan the first seconds-long one comes within a few hundred."""
+    chance = random.Random(20)
+    parts = (
+        "a", "b", "ab", ".", "[ab]", "(", "(?:", "(a)", ")", "|", "*", "+", "?", "{1,9}", "{,}", "a*", "a+", "a?", r"\w", "$", "^", "*?", "+?", r"\1",
+    )  # fmt: skip
+    accepted, longest = 0, 0.0
+    while accepted < 150:
+        try:
+            pattern = compile_pattern("".join(chance.choices(parts, k=chance.randint(3, 25))) + "c")
+        except ValueError:
+            continue
+        accepted += 1
+        for text in HARD:
+            started = time.thread_time()
+            pattern.search(text)
+            longest = max(longest, time.thread_time() - started)
+    assert longest < 1
+
+
+@pytest.mark.parametrize("text", [".*.*x", "^.*.*.*x", "^a*a*a?b", r"(a+)\1+b"])
+def test_the_worst_that_is_let_pass(text):
+    pattern = compile_pattern(text)
+    for value in HARD:
+        started = time.thread_time()
+        pattern.search(value)
+        assert time.thread_time() - started < 1
