@@ -42,13 +42,11 @@ class _Line(NamedTuple):
 class Keyring:
     """The keys of one file. Sealing and opening do no I/O; ``rotate``, ``forget`` and ``reload`` do, and change this keyring in place."""
 
-    __slots__ = ("_current", "_ids", "_keys", "_path", "_seal_head", "_seal_key")
+    __slots__ = ("_ids", "_keys", "_path", "_sealing")
 
-    _current: str
     _ids: tuple[str, ...]
     _keys: Mapping[bytes, AESGCM]  # by version and key id, as sealed values begin
-    _seal_head: bytes
-    _seal_key: AESGCM
+    _sealing: tuple[bytes, AESGCM]
 
     def __init__(self, path: Path) -> None:
         """Load the keys of ``path``. ConfigError if there are none, one is malformed, or the file can be read by others than its owner."""
@@ -68,14 +66,13 @@ class Keyring:
         lines = _parse(self._path, _read(self._path))
         self._keys = {_VERSION + bytes.fromhex(line.id): AESGCM(line.key) for line in lines}
         self._ids = tuple(line.id for line in lines)
-        self._current = lines[-1].id
-        self._seal_head = _VERSION + bytes.fromhex(self._current)
-        self._seal_key = self._keys[self._seal_head]
+        head = _VERSION + bytes.fromhex(lines[-1].id)
+        self._sealing = head, self._keys[head]  # in one step, after the keys that open: another thread may be sealing
 
     @property
     def current_id(self) -> str:
         """The id of the key that seals, 8 hex digits."""
-        return self._current
+        return self._ids[-1]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -84,8 +81,9 @@ class Keyring:
 
     def seal(self, plain: bytes, context: bytes) -> bytes:
         """Encrypt under the newest key; 33 octets longer than ``plain``."""
+        head, key = self._sealing
         nonce = _urandom(_NONCE)
-        return self._seal_head + nonce + self._seal_key.encrypt(nonce, plain, context)
+        return head + nonce + key.encrypt(nonce, plain, context)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """Decrypt; StoreError if the key is not here, or if the value was altered or sealed for another context."""
@@ -102,7 +100,7 @@ class Keyring:
 
     def reseal(self, sealed: bytes, context: bytes) -> bytes:
         """Return the value sealed under the newest key; the same object if it is already. StoreError as for opening."""
-        if sealed.startswith(self._seal_head):
+        if sealed.startswith(self._sealing[0]):
             return sealed
         return self.seal(self.open(sealed, context), context)
 
@@ -124,7 +122,7 @@ class Keyring:
         self.reload()
 
     def __repr__(self) -> str:
-        return f"Keyring(current_id={self._current!r}, ids={self._ids!r})"
+        return f"Keyring(current_id={self.current_id!r}, ids={self._ids!r})"
 
 
 def add_key(path: Path) -> str:

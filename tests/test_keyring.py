@@ -113,6 +113,16 @@ def test_rotation(ring, path):
         ring.open(old, PASSWORD)
 
 
+def test_sealing_while_another_thread_rotates(ring):
+    """A value under the new key with the old key's id would be lost."""
+    rotation = threading.Thread(target=lambda: [ring.rotate() for _ in range(10)])
+    rotation.start()
+    sealed = []
+    while rotation.is_alive():
+        sealed.append(ring.seal(b"hunter2", PASSWORD))
+    assert {ring.open(value, PASSWORD) for value in sealed[-20_000:]} == {b"hunter2"}
+
+
 def test_reseal_needs_the_right_context(ring):
     old = ring.seal(b"hunter2", PASSWORD)
     ring.rotate()
