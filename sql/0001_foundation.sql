@@ -241,6 +241,7 @@ create table usage_daily (
     session_seconds bigint not null default 0,
     primary key (subscriber_id, day)
 );
+create index usage_daily_day on usage_daily using brin (day);                  -- for deleting what is too old
 
 -- One row per answered Access-Request. There is no pass column on purpose.
 create table radpostauth (

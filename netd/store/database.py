@@ -53,6 +53,8 @@ async def connect(target: Target, timeout_seconds: float = 5.0, command_timeout_
         async with asyncio.timeout(timeout_seconds):
             connection = await asyncpg.connect(timeout=timeout_seconds, command_timeout=command_timeout_seconds, **keywords)
             await _prepare(connection)
+    except ValueError as error:
+        raise _unusable(error) from None
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise unreachable(error) from error
     return connection
@@ -85,14 +87,16 @@ class Database:
         try:
             pool = await asyncpg.create_pool(
                 min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=_prepare, **keywords)
-        except ValueError as error:  # asyncpg's ClientConfigurationError: the URL's parts make no sense
-            raise ConfigError("database", "url", str(error)) from error
+        except ValueError as error:
+            raise _unusable(error) from None
         database = cls(pool, acquire_timeout_seconds, on_change)
         try:
             async with database.acquire() as connection:
                 await connection.fetchval("select 1")
-        except BaseException:
+        except BaseException as error:
             pool.terminate()
+            if isinstance(error, ValueError):
+                raise _unusable(error) from None
             raise
         database._watcher = asyncio.create_task(database._watch(), name="database probe")
         return database
@@ -159,6 +163,8 @@ class Database:
                 raise StoreUnavailable(f"no database connection became free in {self._acquire_timeout_seconds:g} s") from error
             self._set_down(error)
             raise unreachable(error) from error
+        except asyncpg.ClientConfigurationError:
+            raise
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self._set_down(error)
             raise unreachable(error) from error
@@ -174,10 +180,8 @@ class Database:
 
     async def _note(self, error: BaseException) -> None:
         cause = error.__cause__ if isinstance(error, StoreUnavailable) and error.__cause__ is not None else error
-        if is_gone(cause):
-            self._set_down(cause)
-        elif isinstance(cause, TimeoutError):
-            self._doubt.set()
+        if is_gone(cause) or isinstance(cause, TimeoutError):
+            self._doubt.set()  # one connection lost is no outage: the probe finds out
         elif isinstance(cause, asyncpg.ReadOnlySQLTransactionError):
             # The server became a standby: connect anew, to the one that accepts writes.
             await self._pool.expire_connections()
@@ -205,8 +209,16 @@ class Database:
 
     def _set(self, up: bool) -> None:
         self.up, self.since = up, time.time()
+        if not up:
+            self._doubt.set()  # the probe goes over to its quicker step
         if self.on_change is not None:
             self.on_change(up)
+
+
+def _unusable(error: ValueError) -> ConfigError:
+    # asyncpg tells what is wrong with a parameter; Python's own ValueError may quote a piece of the password (one with an unescaped / or #).
+    known = isinstance(error, asyncpg.ClientConfigurationError) and "parameter" in str(error)
+    return ConfigError("database", "url", str(error) if known else "is no usable URL (are /, @, : and # in the password written as %2F, %40, %3A, %23?)")
 
 
 async def _prepare(connection: Connection) -> None:

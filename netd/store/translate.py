@@ -26,6 +26,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "subscribers_tenant_id_username_key_key": Rule("username", "a subscriber with this username exists"),
     "subscribers_tenant_id_plan_id_fkey": Rule("plan", "this plan does not exist, or subscribers still have it"),
     "subscribers_ipv4": Rule("ipv4", "another subscriber has this address"),
+    "subscribers_delegated": Rule("delegated_ipv6_prefix", "another subscriber has this prefix"),
     "subscribers_ipv4_check": Rule("ipv4", "must be one IPv4 address"),
     "subscribers_ipv6_prefix_check": Rule("ipv6_prefix", "must be an IPv6 prefix"),
     "subscribers_delegated_ipv6_prefix_check": Rule("delegated_ipv6_prefix", "must be an IPv6 prefix"),
@@ -36,9 +37,9 @@ RULES: Mapping[str, Rule] = MappingProxyType({
     "nas_nasname_key": Rule("address", "another NAS has this address"),
     "nas_shortname": Rule("name", "a NAS with this name exists"),
     "nas_shortname_check": Rule("name", "a NAS's name has 1 to 64 characters"),
-    "nas_type_check": Rule("vendor", "this vendor is not known"),
     "sessions_pkey": Rule("unique_id", "this session is open already"),
     "radacct_unique": Rule("unique_id", "this session is recorded already"),
+    "api_tokens_public_id_key": Rule("token", "this token exists"),
     "api_tokens_token_hash_key": Rule("token", "this token exists"),
 })
 
@@ -59,8 +60,8 @@ _CONFLICTS = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError, as
 def is_gone(error: BaseException) -> bool:
     """Whether ``error`` says that the server or the connection to it is not there."""
     if isinstance(error, asyncpg.InterfaceError):
-        # asyncpg has no type of its own for "the connection or the pool is closed (or closing)".
-        return not isinstance(error, asyncpg.DataError) and "clos" in str(error)
+        # asyncpg has no type of its own for this; the pool takes a connection that was lost out of its user's hands.
+        return not isinstance(error, asyncpg.DataError) and bool(re.search(r"is clos(ed|ing)|was closed|released back to the pool", str(error)))
     return isinstance(error, _GONE)
 
 
@@ -114,5 +115,6 @@ def _conflict(error: asyncpg.PostgresError) -> Conflict:
 
 
 def _text(error: BaseException) -> str:
-    # The first line: asyncpg appends DETAIL and HINT, which may quote whole rows.
-    return (str(error) or type(error).__name__).splitlines()[0]
+    # The first line: asyncpg appends DETAIL and HINT, which may quote whole rows. A DataError quotes the value after a colon.
+    line = (str(error) or type(error).__name__).splitlines()[0]
+    return line.partition(":")[0] if isinstance(error, asyncpg.DataError) else line
