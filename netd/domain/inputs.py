@@ -1,0 +1,106 @@
+"""What input structs and their checks share: texts that a column can hold, and a collector of faults."""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from netd.errors import Conflict, Fault, InvalidInput
+
+T = TypeVar("T")
+
+# Searched from the start, so that each look-ahead speaks of the whole text; also valid in ECMA-262, as JSON Schema wants it.
+NO_CONTROL = r"^(?![\s\S]*[\x00-\x1f\x7f])"
+NO_OUTER_BLANKS = r"^(?!\s)(?![\s\S]*\s$)(?![\s\S]*[\x00-\x1f\x7f])"
+
+Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_OUTER_BLANKS)]
+Note = Annotated[str, Meta(max_length=1000, pattern=r"^(?![\s\S]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f])")]
+
+ROW_ID_MAX = 2**63 - 1
+
+
+class Faults:
+    """All that is wrong with one input. Parsers return None for what they reported."""
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+
+    def add(self, where: str, what: str) -> None:
+        """Report a fault; ``where`` is a JSON pointer."""
+        self.found.append(Fault(where, what))
+
+    def check(self) -> None:
+        """Raise InvalidInput if there is any."""
+        if self.found:
+            raise InvalidInput(self.found)
+
+    def attempt(self, where: str, parse: Callable[[str], T], text: str | None) -> T | None:
+        """``parse(text)``; a ValueError's text becomes a fault. None stays None."""
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.add(where, str(error))
+            return None
+
+
+def address(text: str) -> IPv4Address | IPv6Address:
+    """An address without prefix length. Raises ValueError."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address") from None
+    if isinstance(found, IPv6Address) and found.scope_id is not None:
+        raise ValueError(f"{text!r} names an interface, which means nothing to other machines")
+    return found
+
+
+def ipv4(text: str) -> IPv4Address:
+    """An IPv4 address. Raises ValueError."""
+    try:
+        return IPv4Address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 address") from None
+
+
+def prefix(text: str) -> IPv4Network | IPv6Network:
+    """An address or prefix. Raises ValueError, for bits set behind the prefix length with the prefix that is meant."""
+    try:
+        found = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is neither an IP address nor a prefix such as 10.0.0.0/24") from None
+    if int(address(text.partition("/")[0])) != int(found.network_address):
+        raise ValueError(f"{text!r} has bits set behind its prefix length: the prefix is {found}, the single address {text.partition('/')[0]}")
+    mapped = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    if mapped is not None:
+        raise ValueError(f"{text!r} is an IPv4 address in IPv6 form: write {mapped}")
+    return found
+
+
+def ipv6_prefix(text: str) -> IPv6Network:
+    """An IPv6 prefix. Raises ValueError as ``prefix`` does."""
+    found = prefix(text)
+    if not isinstance(found, IPv6Network):
+        raise ValueError(f"{text!r} is not an IPv6 prefix")
+    return found
+
+
+def given(patch: msgspec.Struct, *names: str) -> dict[str, Any]:
+    """The members that a PATCH sets, of ``names`` or of all."""
+    members = {name: getattr(patch, name) for name in names or patch.__struct_fields__}
+    return {name: value for name, value in members.items() if value is not UNSET}
+
+
+def hidden(value: msgspec.Struct, *secrets: str) -> str:
+    """``repr`` with the members ``secrets`` as ``***``."""
+    shown = (f"{name}={'***' if name in secrets and getattr(value, name) else repr(getattr(value, name))}" for name in value.__struct_fields__)
+    return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def same_version(kind: str, found: int, wanted: int | None) -> None:
+    """Raise Conflict (field ``version``) if the object is no longer at the version that the caller saw; None: any will do."""
+    if wanted is not None and found != wanted:
+        raise Conflict(f"the {kind} has changed meanwhile: it is at version {found}, not {wanted}", "version")

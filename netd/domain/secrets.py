@@ -1,0 +1,76 @@
+"""Changing the key that secrets are sealed with."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from netd.domain import audit
+from netd.domain.actor import Actor
+from netd.domain.nas import SECRET_CONTEXT
+from netd.domain.subscribers import PASSWORD_CONTEXT
+from netd.keyring import Keyring
+from netd.store import nas, subscribers
+from netd.store.database import Database
+
+BATCH_ROWS = 500
+PASSES = 10
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rotation did: how many values it sealed anew under ``key_id``. With ``complete`` no value needs an older key any more.
+
+    Not complete: somebody, such as another node that has not read the key file again, goes on sealing with an older key.
+    """
+
+    key_id: str
+    subscribers: int
+    nas: int
+    complete: bool
+
+
+async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool = True) -> Rotation:
+    """Add a key and seal every secret of every tenant with it. The values stay the same, so nothing has to be told to the engine.
+
+    May be stopped at any point: each value opens at every moment, for the new key is on disk before anything is sealed with it and the
+    old ones stay. With ``new_key`` False it finishes what was stopped, adding no further key. Raises ConfigError for the key file,
+    StoreError for a value that does not open.
+    """
+    if new_key:
+        await asyncio.to_thread(keyring.rotate)
+    counts = {"subscribers": 0, "nas": 0}
+    complete = False
+    for _ in range(PASSES):
+        before = sum(counts.values())
+        stale = 0
+        for name, column, context in (("subscribers", subscribers, PASSWORD_CONTEXT), ("nas", nas, SECRET_CONTEXT)):
+            found, done = await _pass(db, keyring, column.sealed, column.reseal, context)
+            counts[name] += done
+            stale += found
+        if not stale:
+            complete = True
+            break
+        if sum(counts.values()) == before:
+            await asyncio.sleep(0.1)
+    result = Rotation(key_id=keyring.current_id, complete=complete, **counts)
+    async with db.transaction() as conn:
+        await audit.record(conn, actor, "secret.rotate", "key", keyring.current_id, after={**counts, "complete": complete})
+    return result
+
+
+async def _pass(
+    db: Database, keyring: Keyring, sealed: Callable[..., Awaitable[list[tuple[int, bytes]]]],
+    reseal: Callable[..., Awaitable[int]], context: bytes,
+) -> tuple[int, int]:  # fmt: skip
+    """Walk a column once: (values found under older keys, those sealed anew). A value that changes meanwhile is left to the next pass."""
+    after = found = done = 0
+    while True:
+        async with db.transaction() as conn:
+            batch = await sealed(conn, after=after, limit=BATCH_ROWS)
+            if not batch:
+                return found, done
+            after = batch[-1][0]
+            stale = [(row_id, value, keyring.reseal(value, context)) for row_id, value in batch if keyring.key_id(value) != keyring.current_id]
+            if stale:
+                found += len(stale)
+                done += await reseal(conn, stale)

@@ -1,0 +1,289 @@
+"""Subscribers: who may connect, with what, and by which password. Suspending and locking are in ``domain.standing``."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from netd.domain import audit, inputs, paging
+from netd.domain.actor import Actor
+from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
+from netd.domain.paging import Page, PageQuery
+from netd.errors import NotFound
+from netd.keyring import Keyring
+from netd.model.subscriber import Attribute, State, Subscriber
+from netd.store import plans as plan_store
+from netd.store import subscribers as store
+from netd.store.database import Connection, Database
+
+PASSWORD_CONTEXT = b"subscribers.password"
+USERNAME_OCTETS = 253  # what one attribute holds, RFC 2865 5
+PASSWORD_OCTETS = 128  # what User-Password holds, RFC 2865 5.2
+
+AttributeCheck = Callable[[str, str], None]
+"""(dictionary name, value as text) -> None; raises ValueError for what no packet can carry."""
+
+Username = Annotated[str, Meta(min_length=1, max_length=USERNAME_OCTETS, pattern=NO_OUTER_BLANKS)]
+Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_OCTETS, pattern=NO_CONTROL)]
+PlanReference = Label | Annotated[int, Meta(ge=1, le=inputs.ROW_ID_MAX)]
+MaxSessions = Annotated[int, Meta(ge=0, le=1_000_000, description="0: no limit; null: the plan's")]
+AddressText = Annotated[str, Meta(min_length=2, max_length=64)]
+When = Annotated[datetime, Meta(tz=True)]
+AttributeName = Annotated[str, Meta(min_length=1, max_length=128, pattern=NO_OUTER_BLANKS)]
+AttributeValue = Annotated[str, Meta(max_length=4096, pattern=NO_CONTROL)]
+
+
+class NewCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A condition on the Access-Request: ``=~`` and ``!~`` compare with a regular expression, ``=*`` and ``!*`` ask for presence only."""
+
+    attribute: AttributeName
+    op: Literal["==", "!=", ">", ">=", "<", "<=", "=~", "!~", "=*", "!*"] = "=="
+    value: AttributeValue = ""
+
+
+class NewReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An attribute for the Access-Accept: ``=`` if there is none such yet, ``:=`` in place of any, ``+=`` besides."""
+
+    attribute: AttributeName
+    op: Literal["=", ":=", "+="] = "="
+    value: AttributeValue
+
+
+Checks = Annotated[tuple[NewCheck, ...], Meta(max_length=64)]
+Replies = Annotated[tuple[NewReply, ...], Meta(max_length=64)]
+
+
+class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A subscriber to be made. ``plan`` is a name or an id; without a password none is accepted."""
+
+    username: Username
+    password: Password | None = None
+    plan: PlanReference
+    state: State = "active"
+    max_sessions: MaxSessions | None = None
+    ipv4: AddressText | None = None
+    ipv6_prefix: AddressText | None = None
+    delegated_ipv6_prefix: AddressText | None = None
+    expires_at: When | None = None
+    full_name: Note | None = None
+    note: Note | None = None
+    checks: Checks = ()
+    replies: Replies = ()
+
+    def __repr__(self) -> str:
+        return hidden(self, "password")
+
+
+class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a subscriber; null takes a value away. ``checks`` and ``replies`` replace the whole list.
+
+    The state is changed by verbs (suspend, restore …), not here.
+    """
+
+    username: Username | UnsetType = UNSET
+    password: Password | UnsetType | None = UNSET
+    plan: PlanReference | UnsetType = UNSET
+    max_sessions: MaxSessions | UnsetType | None = UNSET
+    ipv4: AddressText | UnsetType | None = UNSET
+    ipv6_prefix: AddressText | UnsetType | None = UNSET
+    delegated_ipv6_prefix: AddressText | UnsetType | None = UNSET
+    expires_at: When | UnsetType | None = UNSET
+    full_name: Note | UnsetType | None = UNSET
+    note: Note | UnsetType | None = UNSET
+    checks: Checks | UnsetType = UNSET
+    replies: Replies | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return hidden(self, "password")
+
+
+class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A password to be set; null takes it away, and then none is accepted."""
+
+    password: Password | None
+
+    def __repr__(self) -> str:
+        return hidden(self, "password")
+
+
+class SubscriberFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which subscribers: all that is not None must hold. ``plan`` is a name, ``q`` the beginning of a username in any case."""
+
+    username: str | None = None
+    state: State | None = None
+    plan: str | None = None
+    q: str | None = None
+
+
+def sealed(keyring: Keyring, password: str) -> bytes:
+    """The password as it is stored."""
+    return keyring.seal(password.encode(), PASSWORD_CONTEXT)
+
+
+def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
+    """Columns from the members of an input, ``password`` still in plain. Faults are told by JSON pointer."""
+    columns = {name: value for name, value in members.items() if name not in ("plan", "checks", "replies")}
+    if len(columns.get("username", "").encode()) > USERNAME_OCTETS:
+        faults.add("/username", f"is longer than the {USERNAME_OCTETS} octets that a User-Name holds")
+    if len((columns.get("password") or "").encode()) > PASSWORD_OCTETS:
+        faults.add("/password", f"is longer than the {PASSWORD_OCTETS} octets that a User-Password holds")
+    if "ipv4" in columns:
+        columns["ipv4"] = faults.attempt("/ipv4", inputs.ipv4, columns["ipv4"])
+    for name in ("ipv6_prefix", "delegated_ipv6_prefix"):
+        if name in columns:
+            columns[name] = faults.attempt(f"/{name}", inputs.ipv6_prefix, columns[name])
+    return columns
+
+
+def _attributes(faults: Faults, where: str, given_: tuple[NewCheck | NewReply, ...], check: AttributeCheck) -> list[Attribute]:
+    for place, each in enumerate(given_):
+        try:
+            if each.op in ("=~", "!~"):
+                re.compile(each.value)
+            elif each.op not in ("=*", "!*"):
+                check(each.attribute, each.value)
+        except re.error as error:
+            faults.add(f"/{where}/{place}/value", f"is not a regular expression: {error}")
+        except ValueError as error:
+            faults.add(f"/{where}/{place}", str(error))
+    return [Attribute(attribute=each.attribute, op=each.op, value=each.value) for each in given_]
+
+
+def _lists(faults: Faults, members: dict[str, Any], check: AttributeCheck) -> dict[store.AttributeTable, list[Attribute]]:
+    tables: dict[str, store.AttributeTable] = {"checks": "radcheck", "replies": "radreply"}
+    return {table: _attributes(faults, name, members[name], check) for name, table in tables.items() if name in members}
+
+
+async def _plan_id(conn: Connection, actor: Actor, faults: Faults, reference: str | int) -> int:
+    if isinstance(reference, int):
+        plan = await plan_store.get(conn, actor.tenant_id, reference)
+    else:
+        plan = await plan_store.by_name(conn, actor.tenant_id, reference)
+    if plan is None:
+        faults.add("/plan", f"there is no plan {reference}")
+        return 0
+    return plan.id
+
+
+async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscriber, check: AttributeCheck) -> Subscriber:
+    """Make a subscriber, who can connect at once if active. Raises InvalidInput; Conflict if the username or an address is taken."""
+    faults = Faults()
+    members = {name: getattr(new, name) for name in new.__struct_fields__}
+    columns = parsed(faults, members)
+    lists = _lists(faults, members, check)
+    async with db.transaction() as conn:
+        columns["plan_id"] = await _plan_id(conn, actor, faults, new.plan)
+        faults.check()
+        if new.password is not None:
+            columns["password"] = sealed(keyring, new.password)
+        subscriber_id = await store.insert(conn, actor.tenant_id, columns)
+        for table, attributes in lists.items():
+            await store.replace_attributes(conn, table, actor.tenant_id, subscriber_id, attributes)
+        subscriber = await held(conn, actor, subscriber_id)
+        told = {**audit.values(subscriber), "password": new.password and audit.MASK}
+        await audit.record(conn, actor, "subscriber.create", "subscriber", subscriber_id, after=told)
+    return subscriber
+
+
+async def get(db: Database, actor: Actor, subscriber_id: int) -> Subscriber:
+    """The subscriber. Raises NotFound."""
+    async with db.acquire() as conn:
+        return await held(conn, actor, subscriber_id)
+
+
+async def by_username(db: Database, actor: Actor, username: str) -> Subscriber:
+    """The subscriber of this name, in any case of letters. Raises NotFound."""
+    async with db.acquire() as conn:
+        subscriber = await store.by_username(conn, actor.tenant_id, username)
+    if subscriber is None:
+        raise NotFound("subscriber", username)
+    return subscriber
+
+
+async def page(db: Database, actor: Actor, query: PageQuery, wanted: SubscriberFilter) -> Page[Subscriber]:
+    """Subscribers by id. Raises InvalidInput if the filter names a plan that does not exist."""
+    after = paging.position(query, "subscriber") or 0
+    async with db.acquire() as conn:
+        plan_id = None
+        if wanted.plan is not None:
+            faults = Faults()
+            plan_id = await _plan_id(conn, actor, faults, wanted.plan)
+            faults.check()
+        rows = await store.page(
+            conn, actor.tenant_id, after=after, limit=query.limit + 1, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q)
+        total = None
+        if query.count:
+            total = await store.count(conn, actor.tenant_id, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q)
+    return paging.page(rows, query, "subscriber", total)
+
+
+async def update(
+    db: Database, actor: Actor, keyring: Keyring, subscriber_id: int, patch: SubscriberPatch, check: AttributeCheck, *, version: int | None = None,
+) -> Subscriber:  # fmt: skip
+    """Change a subscriber; a live session follows by itself. Raises NotFound, InvalidInput; Conflict if a name or address is taken, or on
+    another ``version``."""
+    faults = Faults()
+    members = given(patch)
+    columns = parsed(faults, members)
+    lists = _lists(faults, members, check)
+    async with db.transaction() as conn:
+        before = await held(conn, actor, subscriber_id, lock=True, version=version)
+        if "plan" in members:
+            columns["plan_id"] = await _plan_id(conn, actor, faults, members["plan"])
+        faults.check()
+        if not members:
+            return before
+        old: dict[str, Any] = {}
+        new: dict[str, Any] = {}
+        if "password" in columns:
+            old["password"] = audit.MASK if await store.has_password(conn, actor.tenant_id, subscriber_id) else None
+            new["password"] = audit.MASK if columns["password"] is not None else None
+            columns["password"] = sealed(keyring, columns["password"]) if columns["password"] is not None else None
+        await store.update(conn, actor.tenant_id, subscriber_id, columns)
+        for table, attributes in lists.items():
+            await store.replace_attributes(conn, table, actor.tenant_id, subscriber_id, attributes)
+        after = await held(conn, actor, subscriber_id)
+        changed = audit.changes(before, after)
+        await audit.record(conn, actor, "subscriber.update", "subscriber", subscriber_id, before={**changed[0], **old}, after={**changed[1], **new})
+    return after
+
+
+async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_id: int, new: NewPassword) -> None:
+    """Set the password or take it away; it holds from the next login on. Raises NotFound, InvalidInput."""
+    faults = Faults()
+    columns = parsed(faults, {"password": new.password})
+    faults.check()
+    if new.password is not None:
+        columns["password"] = sealed(keyring, new.password)
+    async with db.transaction() as conn:
+        await held(conn, actor, subscriber_id, lock=True)
+        before = audit.MASK if await store.has_password(conn, actor.tenant_id, subscriber_id) else None
+        await store.update(conn, actor.tenant_id, subscriber_id, columns)
+        after = audit.MASK if new.password is not None else None
+        await audit.record(
+            conn, actor, "subscriber.set_password", "subscriber", subscriber_id, before={"password": before}, after={"password": after})
+
+
+async def delete(db: Database, actor: Actor, subscriber_id: int, *, version: int | None = None) -> None:
+    """Remove a subscriber with locks, attributes and daily usage; the sessions stay in the history under the username.
+
+    Raises NotFound; Conflict on another ``version``.
+    """
+    async with db.transaction() as conn:
+        before = await held(conn, actor, subscriber_id, lock=True, version=version)
+        await store.delete(conn, actor.tenant_id, subscriber_id)
+        await audit.record(conn, actor, "subscriber.delete", "subscriber", subscriber_id, before=audit.values(before))
+
+
+async def held(conn: Connection, actor: Actor, subscriber_id: int, *, lock: bool = False, version: int | None = None) -> Subscriber:
+    """The actor's subscriber. Raises NotFound; Conflict on another ``version`` than demanded (None: any)."""
+    subscriber = await store.get(conn, actor.tenant_id, subscriber_id, lock=lock) if 0 < subscriber_id <= inputs.ROW_ID_MAX else None
+    if subscriber is None:
+        raise NotFound("subscriber", subscriber_id)
+    inputs.same_version("subscriber", subscriber.version, version)
+    return subscriber
+
+

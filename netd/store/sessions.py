@@ -1,0 +1,174 @@
+"""Sessions for people and the API: open ones from ``sessions``, closed ones from ``radacct``, both in one order.
+
+Both tables take radacctid from one sequence and a session keeps its id when it closes, so a page that goes back by id goes back
+in time. The engine's bulk reading and writing is ``store.accounting``.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Any, Literal
+
+import msgspec
+
+from netd.model.session import ClosedBy, Session
+from netd.model.usage import DayUsage
+from netd.store import rows
+from netd.store.database import Connection
+
+StateFilter = Literal["open", "closed", "all"]
+
+_COLUMN = {
+    "id": "radacctid", "unique_id": "acctuniqueid", "acct_session_id": "acctsessionid", "nas_ip_address": "nasipaddress", "nas_port_id": "nasportid",
+    "calling_station_id": "callingstationid", "called_station_id": "calledstationid", "started_at": "acctstarttime", "updated_at": "acctupdatetime",
+    "stopped_at": "acctstoptime", "session_seconds": "acctsessiontime", "up_octets": "acctinputoctets", "down_octets": "acctoutputoctets",
+    "framed_ip_address": "framedipaddress", "framed_ipv6_address": "framedipv6address", "framed_ipv6_prefix": "framedipv6prefix",
+    "delegated_ipv6_prefix": "delegatedipv6prefix", "terminate_cause": "acctterminatecause",
+}  # fmt: skip
+_ONLY_OPEN = {"enforce_state": "text", "enforce_detail": "text", "enforce_at": "timestamptz"}
+_ONLY_CLOSED = {"stopped_at": "timestamptz", "terminate_cause": "text", "closed_by": "text"}
+_NAMES = tuple(name for name in Session.__struct_fields__ if name != "nas")
+
+# Columns that a row takes along when its session closes.
+_KEPT = (
+    "radacctid, tenant_id, nas_id, subscriber_id, acctuniqueid, acctsessionid, username, realm, nasipaddress, nassourceaddress, nasidentifier, nasportid, "
+    "nasporttype, acctstarttime, acctupdatetime, acctinterval, acctsessiontime, acctauthentic, connectinfo_start, acctinputoctets, acctoutputoctets, "
+    "acctinputpackets, acctoutputpackets, calledstationid, callingstationid, servicetype, framedprotocol, framedipaddress, framedipv6address, "
+    "framedipv6prefix, framedinterfaceid, delegatedipv6prefix, class, interim_seconds, applied_policy"
+)
+
+
+def _members(absent: Mapping[str, str]) -> str:
+    return ", ".join(f"null::{absent[name]} as {name}" if name in absent else f"{_COLUMN.get(name, name)} as {name}" for name in _NAMES)
+
+
+_OPEN = f"select {_members(_ONLY_CLOSED)} from sessions"
+_CLOSED = f"select {_members(_ONLY_OPEN)} from radacct"
+
+
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions: all conditions that are not None must hold. ``ip`` is an address of the session or in one of its prefixes; ``at`` a moment
+    at which it was open."""
+
+    state: StateFilter = "all"
+    username: str | None = None
+    nas_id: int | None = None
+    subscriber_id: int | None = None
+    ip: IPv4Address | IPv6Address | None = None
+    at: datetime | None = None
+
+
+def _session(record: Mapping[str, Any]) -> Session:
+    return Session(**{
+        **record, "nas_ip_address": rows.address(record["nas_ip_address"]),
+        "framed_ip_address": rows.address(record["framed_ip_address"]), "framed_ipv6_address": rows.address(record["framed_ipv6_address"]),
+        "framed_ipv6_prefix": rows.network(record["framed_ipv6_prefix"]), "delegated_ipv6_prefix": rows.network(record["delegated_ipv6_prefix"]),
+    })  # fmt: skip
+
+
+def _where(tenant_id: int, wanted: SessionFilter) -> rows.Where:
+    where = rows.Where(tenant_id)
+    if wanted.username is not None:
+        where.add("lower(btrim(username)) = lower(btrim({}))", rows.storable(wanted.username))
+    if wanted.nas_id is not None:
+        where.add("nas_id = {}", wanted.nas_id)
+    if wanted.subscriber_id is not None:
+        where.add("subscriber_id = {}", wanted.subscriber_id)
+    if isinstance(wanted.ip, IPv4Address):
+        where.add("framedipaddress = {}::inet", wanted.ip)
+    elif wanted.ip is not None:
+        one = where.place(wanted.ip)
+        holders = where.place([ip_network((wanted.ip, length), strict=False) for length in range(129)])
+        where.terms.append(f"(framedipv6address = {one}::inet or framedipv6prefix = any({holders}::inet[]) or delegatedipv6prefix = any({holders}::inet[]))")
+    if wanted.at is not None:
+        where.add("acctstarttime <= {}", wanted.at)
+    return where
+
+
+def _parts(where: rows.Where, wanted: SessionFilter) -> list[str]:
+    """One select for each table that is wanted. ``where`` may get one more argument."""
+    parts = []
+    if wanted.state != "closed":
+        parts.append(f"{_OPEN} where {where}")
+    if wanted.state != "open":
+        over = f" and acctstoptime >= {where.place(wanted.at)}" if wanted.at is not None else ""
+        # Few sessions have one address: find them by it, then sort. Left to itself the planner may walk back through all
+        # sessions in order of id in the hope of meeting the address soon; "offset 0" keeps order and limit from it.
+        fence = " offset 0" if wanted.ip is not None else ""
+        parts.append(f"{_CLOSED} where {where}{over}{fence}")
+    return parts
+
+
+async def page(conn: Connection, tenant_id: int, wanted: SessionFilter, *, before: int | None, limit: int) -> list[Session]:
+    """Sessions, newest id first, those with an id below ``before``. Each table is asked for no more than ``limit`` rows."""
+    where = _where(tenant_id, wanted)
+    if before is not None:
+        where.add("radacctid < {}", before)
+    parts = _parts(where, wanted)
+    limited = where.place(limit)
+    both = " union all ".join(f"(select * from ({part}) part order by id desc limit {limited})" for part in parts)
+    records = await conn.fetch(
+        f"""select {', '.join(f'u.{name}' for name in _NAMES)}, n.shortname as nas
+            from (select * from ({both}) parts order by id desc limit {limited}) u left join nas n on n.id = u.nas_id and n.tenant_id = u.tenant_id
+            order by u.id desc""", *where.args,
+    )  # fmt: skip
+    return [_session(record) for record in records]
+
+
+async def count(conn: Connection, tenant_id: int, wanted: SessionFilter) -> int:
+    """How many there are; exact, so of a long history it takes its time."""
+    where = _where(tenant_id, wanted)
+    parts = _parts(where, wanted)
+    return int(await conn.fetchval(f"select {' + '.join(f'(select count(*) from ({part}) part)' for part in parts)}", *where.args))
+
+
+async def get(conn: Connection, tenant_id: int, session_id: int) -> Session | None:
+    """The session, open or closed."""
+    where = "where tenant_id = $1 and radacctid = $2"
+    record = await conn.fetchrow(
+        f"""select {', '.join(f'u.{name}' for name in _NAMES)}, n.shortname as nas
+            from ({_OPEN} {where} union all {_CLOSED} {where}) u left join nas n on n.id = u.nas_id and n.tenant_id = u.tenant_id
+            order by u.stopped_at nulls first limit 1""", tenant_id, session_id,
+    )  # fmt: skip
+    return None if record is None else _session(record)
+
+
+async def close(conn: Connection, unique_ids: Sequence[str], closed_by: ClosedBy, cause: str, at: datetime | None) -> list[str]:
+    """Move open sessions into the history; returns the unique ids of those that were open.
+
+    ``at`` is when they ended; None: each at its last sign of life. Never before its start. Counters stay as the NAS last told them.
+    What is recorded already of the same session keeps whichever counters are higher. Not confined to a tenant: the ids are the
+    engine's own names of sessions.
+    """
+    records = await conn.fetch(
+        f"""with gone as (delete from sessions where acctuniqueid = any($1::text[]) returning *),
+            kept as (
+                insert into radacct ({_KEPT}, acctstoptime, acctterminatecause, closed_by)
+                select {_KEPT}, greatest(acctstarttime, coalesce($4::timestamptz, acctupdatetime)), $3, $2 from gone
+                on conflict (acctuniqueid, acctstarttime) do update set
+                    acctupdatetime = greatest(radacct.acctupdatetime, excluded.acctupdatetime),
+                    acctstoptime = greatest(radacct.acctstoptime, excluded.acctstoptime),
+                    acctsessiontime = greatest(radacct.acctsessiontime, excluded.acctsessiontime),
+                    acctinputoctets = greatest(radacct.acctinputoctets, excluded.acctinputoctets),
+                    acctoutputoctets = greatest(radacct.acctoutputoctets, excluded.acctoutputoctets),
+                    acctinputpackets = greatest(radacct.acctinputpackets, excluded.acctinputpackets),
+                    acctoutputpackets = greatest(radacct.acctoutputpackets, excluded.acctoutputpackets)
+            )
+            select acctuniqueid from gone""", list(unique_ids), closed_by, cause, at,
+    )  # fmt: skip
+    return [record["acctuniqueid"] for record in records]
+
+
+async def close_session(conn: Connection, tenant_id: int, session_id: int, closed_by: ClosedBy, cause: str, at: datetime | None) -> bool:
+    """As ``close``, for one session of the tenant by its id; whether it was open."""
+    unique_id = await conn.fetchval("select acctuniqueid from sessions where tenant_id = $1 and radacctid = $2 for update", tenant_id, session_id)
+    return unique_id is not None and bool(await close(conn, [unique_id], closed_by, cause, at))
+
+
+async def usage(conn: Connection, tenant_id: int, subscriber_id: int, first: date, last: date) -> list[DayUsage]:
+    """Usage by day (UTC) from ``first`` to ``last``, both included, oldest first; days without any are left out."""
+    records = await conn.fetch(
+        """select day, up_octets, down_octets, session_seconds from usage_daily
+           where tenant_id = $1 and subscriber_id = $2 and day between $3 and $4 order by day""", tenant_id, subscriber_id, first, last,
+    )  # fmt: skip
+    return [DayUsage(**record) for record in records]

@@ -1,0 +1,187 @@
+"""Subscribers with their locks and additional attributes."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from netd.model.subscriber import Attribute, Lock, LockMode, LockReason, Subscriber, username_key
+from netd.store import rows
+from netd.store.database import Connection
+
+COLUMNS = frozenset((
+    "username", "password", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix",
+    "expires_at", "full_name", "note",
+))  # fmt: skip
+"""What can be set; ``password`` is sealed."""
+
+AttributeTable = Literal["radcheck", "radreply"]
+
+_PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in ("plan", "locks", "checks", "replies"))
+_MEMBERS = ", ".join(f"s.{name}" for name in _PLAIN)
+_SELECT = f"select {_MEMBERS}, p.name as plan from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"
+_LOCK = "id, reason, mode, note, until_at, created_at, created_by"
+_LOCKS = f"""select subscriber_id, {_LOCK} from access_locks where tenant_id = $1 and subscriber_id = any($2::bigint[])
+             and lifted_at is null and (until_at is null or until_at > now()) order by id"""
+
+
+def _with_key(values: Mapping[str, Any]) -> dict[str, Any]:
+    if "username" not in values:
+        return dict(values)
+    return {**values, "username_key": username_key(values["username"])}
+
+
+async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:
+    """Add a subscriber; returns its id. Raises Conflict through the transaction: username or address is taken, no such plan."""
+    statement, args = rows.insertion("subscribers", COLUMNS | {"username_key"}, tenant_id, _with_key(values))
+    return int(await conn.fetchval(f"{statement} returning id", *args))
+
+
+async def get(conn: Connection, tenant_id: int, subscriber_id: int, *, lock: bool = False) -> Subscriber | None:
+    """The subscriber; with ``lock`` nobody else changes it until the transaction ends."""
+    suffix = " for update of s" if lock else ""
+    record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.id = $2{suffix}", tenant_id, subscriber_id)
+    return None if record is None else (await _whole(conn, tenant_id, [record]))[0]
+
+
+async def by_username(conn: Connection, tenant_id: int, username: str) -> Subscriber | None:
+    """The subscriber of this name, compared by ``username_key``."""
+    record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.username_key = $2", tenant_id, rows.storable(username_key(username)))
+    return None if record is None else (await _whole(conn, tenant_id, [record]))[0]
+
+
+def _where(tenant_id: int, username: str | None, state: str | None, plan_id: int | None, q: str | None) -> rows.Where:
+    where = rows.Where(tenant_id, "s.tenant_id")
+    if username is not None:
+        where.add("s.username_key = {}", rows.storable(username_key(username)))
+    if state is not None:
+        where.add("s.state = {}", state)
+    if plan_id is not None:
+        where.add("s.plan_id = {}", plan_id)
+    if q is not None:
+        where.add("s.username_key like {}", rows.prefix_pattern(rows.storable(username_key(q)) or ""))
+    return where
+
+
+async def page(
+    conn: Connection, tenant_id: int, *, after: int, limit: int,
+    username: str | None = None, state: str | None = None, plan_id: int | None = None, q: str | None = None,
+) -> list[Subscriber]:  # fmt: skip
+    """Subscribers by id, those after ``after``; ``q`` is the beginning of a username."""
+    where = _where(tenant_id, username, state, plan_id, q).add("s.id > {}", after)
+    records = await conn.fetch(f"{_SELECT} where {where} order by s.id limit {where.place(limit)}", *where.args)
+    return await _whole(conn, tenant_id, records)
+
+
+async def count(
+    conn: Connection, tenant_id: int, *, username: str | None = None, state: str | None = None, plan_id: int | None = None, q: str | None = None,
+) -> int:  # fmt: skip
+    """How many there are; filters as for ``page``."""
+    where = _where(tenant_id, username, state, plan_id, q)
+    return int(await conn.fetchval(f"select count(*) from subscribers s where {where}", *where.args))
+
+
+async def _whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
+    """Subscribers with what hangs on them: three queries, however many they are."""
+    if not records:
+        return []
+    ids = [record["id"] for record in records]
+    locks: dict[int, list[Lock]] = {}
+    for record in await conn.fetch(_LOCKS, tenant_id, ids):
+        locks.setdefault(record["subscriber_id"], []).append(_lock(record))
+    checks, replies = await _attributes(conn, "radcheck", tenant_id, ids), await _attributes(conn, "radreply", tenant_id, ids)
+    return [
+        Subscriber(**{
+            **record, "ipv4": rows.address(record["ipv4"]), "locks": tuple(locks.get(record["id"], ())),
+            "checks": checks.get(record["id"], ()), "replies": replies.get(record["id"], ()),
+        })
+        for record in records
+    ]  # fmt: skip
+
+
+def _lock(record: Mapping[str, Any]) -> Lock:
+    return Lock(**{name: record[name] for name in Lock.__struct_fields__})
+
+
+async def _attributes(conn: Connection, table: AttributeTable, tenant_id: int, ids: list[int]) -> dict[int, tuple[Attribute, ...]]:
+    found: dict[int, tuple[Attribute, ...]] = {}
+    for subscriber_id, attribute, op, value in await conn.fetch(
+        f"select subscriber_id, attribute, op, value from {table} where tenant_id = $1 and subscriber_id = any($2::bigint[]) order by id", tenant_id, ids
+    ):
+        found[subscriber_id] = (*found.get(subscriber_id, ()), Attribute(attribute=attribute, op=op, value=value))
+    return found
+
+
+async def replace_attributes(conn: Connection, table: AttributeTable, tenant_id: int, subscriber_id: int, attributes: Sequence[Attribute]) -> None:
+    """Make these the subscriber's only check or reply attributes, in this order."""
+    await conn.execute(f"delete from {table} where tenant_id = $1 and subscriber_id = $2", tenant_id, subscriber_id)
+    if attributes:
+        # username is filled in by a trigger.
+        await conn.execute(
+            f"""insert into {table} (tenant_id, subscriber_id, username, attribute, op, value)
+                select $1, $2, '', u.attribute, u.op, u.value from unnest($3::text[], $4::text[], $5::text[]) with ordinality as u (attribute, op, value, place)
+                order by u.place""",
+            tenant_id, subscriber_id, [each.attribute for each in attributes], [each.op for each in attributes], [each.value for each in attributes],
+        )  # fmt: skip
+
+
+async def update(conn: Connection, tenant_id: int, subscriber_id: int, values: Mapping[str, Any]) -> bool:
+    """Set columns and count the version up (with no column at all too: what hangs on the row changed); whether it was there."""
+    statement, args = rows.update("subscribers", COLUMNS | {"username_key"}, tenant_id, subscriber_id, _with_key(values))
+    return rows.updated(await conn.execute(statement, *args)) > 0
+
+
+async def set_state(conn: Connection, tenant_id: int, subscriber_id: int, state: str, reason: str | None) -> bool:
+    """Enter a state now; whether the subscriber was there."""
+    return rows.updated(await conn.execute(
+        """update subscribers set state = $3, state_changed_at = now(), state_reason = $4, version = version + 1, updated_at = now()
+           where tenant_id = $1 and id = $2""", tenant_id, subscriber_id, state, reason,
+    )) > 0  # fmt: skip
+
+
+async def delete(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:
+    """Remove a subscriber with locks, attributes and usage; sessions stay, without a subscriber. Whether it was there."""
+    return rows.updated(await conn.execute("delete from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)) > 0
+
+
+async def has_password(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:
+    """Whether a password is set."""
+    return bool(await conn.fetchval("select password is not null from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id))
+
+
+async def add_lock(
+    conn: Connection, tenant_id: int, subscriber_id: int, *, reason: LockReason, mode: LockMode, note: str | None, until_at: datetime | None, created_by: str,
+) -> Lock:  # fmt: skip
+    """Lock. The lock of this reason, even one that has run out, must have been lifted before (``lift_lock``)."""
+    return _lock(await conn.fetchrow(
+        f"""insert into access_locks (tenant_id, subscriber_id, reason, mode, note, until_at, created_by) values ($1, $2, $3, $4, $5, $6, $7)
+            returning {_LOCK}""", tenant_id, subscriber_id, reason, mode, note, until_at, created_by,
+    ))  # fmt: skip
+
+
+async def lift_lock(conn: Connection, tenant_id: int, subscriber_id: int, reason: LockReason, lifted_by: str) -> Lock | None:
+    """Lift the lock of this reason; returns it if it was in force. One that has run out ends at its own time."""
+    record = await conn.fetchrow(
+        f"""update access_locks set lifted_at = least(now(), until_at), lifted_by = case when until_at <= now() then 'netd' else $4 end
+            where tenant_id = $1 and subscriber_id = $2 and reason = $3 and lifted_at is null
+            returning {_LOCK}, until_at is null or until_at > now() as in_force""", tenant_id, subscriber_id, reason, lifted_by,
+    )  # fmt: skip
+    return _lock(record) if record is not None and record["in_force"] else None
+
+
+async def is_future(conn: Connection, at: datetime) -> bool:
+    """Whether the database's clock, which locks go by, has yet to reach ``at``."""
+    return bool(await conn.fetchval("select $1::timestamptz > now()", at))
+
+
+async def sealed(conn: Connection, *, after: int, limit: int) -> list[tuple[int, bytes]]:
+    """(id, sealed password) of every tenant's subscribers by id, for re-sealing; not confined to a tenant, for keys are not either."""
+    records = await conn.fetch("select id, password from subscribers where id > $1 and password is not null order by id limit $2", after, limit)
+    return [(record["id"], record["password"]) for record in records]
+
+
+async def reseal(conn: Connection, replacements: list[tuple[int, bytes, bytes]]) -> int:
+    """Replace sealed passwords, (id, before, after), leaving out any that changed meanwhile; returns how many."""
+    return rows.updated(await conn.execute(
+        """update subscribers set password = u.after from unnest($1::bigint[], $2::bytea[], $3::bytea[]) as u (id, before, after)
+           where subscribers.id = u.id and subscribers.password = u.before""", *[list(column) for column in zip(*replacements, strict=True)],
+    ))  # fmt: skip
