@@ -66,7 +66,14 @@ def encode(
     attributes that are sent encrypted. LookupError: unknown name; ValueError: a value that the attribute cannot hold, or nothing to encrypt with.
     """
     writer = Writer()
+    plain = dictionary.plain_names
     for avp in avps:
+        if type(avp) is tuple and (entry := plain.get(avp[0])):
+            try:
+                writer.add_plain(entry[0], entry[1](avp[1]))
+            except ValueError as error:
+                raise ValueError(f"{avp[0]}: {error}") from None
+            continue
         item = avp if isinstance(avp, Decoded) else _item(*avp)
         attribute = dictionary.attribute(item.name)
         try:

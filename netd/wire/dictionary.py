@@ -59,7 +59,11 @@ def raw_name(oid: Oid) -> str:
 
 
 class Dictionary:
-    """All definitions. ``plain[code]`` is name and decoder of a standard attribute that needs no more than that, else None."""
+    """All definitions.
+
+    Two tables spare most attributes the long way: ``plain[code]`` is name and decoder of a standard attribute that needs no more than that, else
+    None; ``plain_names[name]`` is code and encoder of one.
+    """
 
     def __init__(self, attributes: Iterable[Attribute], vendors: Mapping[int, Vendor]) -> None:
         self.vendors = vendors
@@ -74,6 +78,7 @@ class Dictionary:
             if len(oid) == 1 and attribute.plain:
                 plain[oid[0]] = (attribute.name, attribute.data_type.decode)
         self.plain: Final = tuple(plain)
+        self.plain_names: Final = {a.name: (a.oid[0], a.data_type.encode) for a in self if len(a.oid) == 1 and a.plain}
 
     def __len__(self) -> int:
         return len(self._names)

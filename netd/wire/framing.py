@@ -226,6 +226,14 @@ class Writer:
             self._open.append(_Open(layer, splits))
         self._emit(leaf, octets, splits)
 
+    def add_plain(self, code: int, octets: bytes) -> None:
+        """Add one that stands in no container and is never cut."""
+        if len(octets) > 253:
+            raise ValueError(f"{len(octets)} octets do not fit, 253 are the most")
+        if self._open:
+            self._close(0)
+        self._out += bytes((code, len(octets) + 2)) + octets
+
     def finish(self) -> bytes:
         """Close what is open; returns all attributes."""
         self._close(0)
