@@ -22,7 +22,7 @@ class Driver:
         avps = _speed(service)
         if service.walled:
             avps.append(("Filter-Id", service.wall))
-            if service.wall_url is not None:
+            if service.wall_url:
                 avps.append(("WISPr-Redirection-URL", service.wall_url))
         return [*avps, *sdk.pools(service), *sdk.resolvers(service), *sdk.timers(service)]
 

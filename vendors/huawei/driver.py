@@ -27,7 +27,7 @@ class Driver:
         avps = _speed(service)
         if service.walled:
             avps.append(("Filter-Id", service.wall))
-            if service.wall_url is not None:
+            if service.wall_url:
                 avps.append(("Huawei-HTTP-Redirect-URL", service.wall_url))
         avps += sdk.pools(service, delegated="Huawei-Delegated-IPv6-Prefix-Pool")
         avps += sdk.resolvers(service, ipv4=("Huawei-Primary-DNS", "Huawei-Secondary-DNS"), ipv6=())

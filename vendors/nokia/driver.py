@@ -57,7 +57,7 @@ def _changeable(service: Service) -> list[Avp]:
     up, down = sdk.kbps(service.up_bps), sdk.kbps(service.down_bps)
     avps = _profiles(service)
     avps += [("Alc-Subscriber-QoS-Override", text) for text in (f"i:a:root:rate={up}", f"i:q:1:pir={up}", f"e:r:rate={down}")]
-    if service.walled and service.wall_url is not None:
+    if service.walled and service.wall_url:
         avps.append(("Alc-Portal-Url", service.wall_url))
     return avps
 
