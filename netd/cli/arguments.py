@@ -1,0 +1,65 @@
+"""The parts that the subcommands' argument parsers share."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from netd.cli.client import USAGE
+
+Commands = Any  # argparse's subparsers action, whose class is private
+Run = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other fault of the command line is told."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2."""
+        print(f"netd: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
+def group(commands: Commands, name: str, help_text: str) -> Commands:
+    """A command that has subcommands only."""
+    return commands.add_parser(name, help=help_text, description=help_text).add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def command(commands: Commands, name: str, help_text: str, run: Run) -> argparse.ArgumentParser:
+    """A command that runs ``run``; every one can answer in JSON."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+    parser.add_argument("--json", action="store_true", help="print the API's answer as it is")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def nullable(kind: Callable[[str], Any] = str) -> Callable[[str], Any]:
+    """A type that also takes ``none``, for no value."""
+
+    def convert(text: str) -> Any:
+        return None if text.lower() == "none" else kind(text)
+
+    convert.__name__ = getattr(kind, "__name__", "value")  # argparse names it when the text does not fit
+    return convert
+
+
+def listed(text: str) -> list[str]:
+    """Comma separated values; ``none`` for no value."""
+    return [] if text.lower() == "none" else [item.strip() for item in text.split(",") if item.strip()]
+
+
+def option(parser: argparse.ArgumentParser, flag: str, member: str, help_text: str, kind: Callable[[str], Any] = str, **more: Any) -> None:
+    """An option whose value becomes a member of the request's body, if it is given at all."""
+    parser.add_argument(flag, dest=member, type=kind, help=help_text, default=argparse.SUPPRESS, **more)
+
+
+def body(arguments: argparse.Namespace, members: Iterable[str]) -> dict[str, Any]:
+    """Those members that were given."""
+    given = vars(arguments)
+    return {member: given[member] for member in members if member in given}
+
+
+def paging(parser: argparse.ArgumentParser) -> None:
+    """--limit and --all of a list command."""
+    parser.add_argument("--limit", type=int, default=100, metavar="N", help="at most N rows (default 100)")
+    parser.add_argument("--all", action="store_true", help="all rows, page by page")

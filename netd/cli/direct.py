@@ -1,0 +1,64 @@
+"""The database without the daemon's API: for the first token, for migrations, for ``netd check``."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from netd.config import Config
+from netd.errors import StoreError
+from netd.share import share
+from netd.store import tokens
+from netd.store.database import Database, Target, connect
+from netd.store.embedded import DATABASE, PORT, ROLE, EmbeddedServer
+from netd.store.migrate import migrate
+from netd.store.placement import place
+
+
+async def running_target(config: Config) -> Target | None:
+    """The external database, or the embedded one that a daemon runs now; None if the embedded one does not run."""
+    if config.database.url:
+        return config.database.url.reveal()
+    if not config.data_dir.exists():
+        return None
+    placement = await place(config.data_dir.absolute())
+    try:
+        placement.lock()
+    except StoreError:  # a daemon has it: its server lets this user in through the socket
+        folder = await placement.socket_folder()
+        return {"host": str(folder), "port": int(PORT), "user": ROLE, "database": DATABASE, "ssl": False}
+    placement.unlock()
+    return None
+
+
+@asynccontextmanager
+async def target(config: Config) -> AsyncIterator[Target]:
+    """The database, the embedded one started for the while if no daemon runs it. Raises StoreError, ConfigError."""
+    running = await running_target(config)
+    if running is not None:
+        yield running
+        return
+    server = EmbeddedServer(config.data_dir, bin_dir=config.database.bin_dir, start_timeout_seconds=config.database.start_timeout_seconds)
+    async with server:
+        yield server.connect_kwargs()
+
+
+async def migrated(where: Target, config: Config) -> list[str]:
+    """Bring the schema up to date; returns the names of what was applied."""
+    connection = await connect(where, config.database.start_timeout_seconds)
+    try:
+        return await migrate(connection, share("sql"))
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def tokens_database(config: Config) -> AsyncIterator[tuple[Database, int]]:
+    """The database with its schema in place, and the id of the default tenant."""
+    async with target(config) as where:
+        await migrated(where, config)
+        database = await Database.open(where, size=2)
+        try:
+            async with database.acquire() as connection:
+                tenant_id = await tokens.first_tenant(connection)
+            yield database, tenant_id
+        finally:
+            await database.close()

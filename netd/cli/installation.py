@@ -1,0 +1,126 @@
+"""``netd serve``, ``check``, ``migrate`` and ``secret``: the installation itself. Heavy imports wait until a command needs them."""
+
+import argparse
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from netd.cli import client, output
+from netd.cli.arguments import Commands, command, group
+from netd.errors import ConfigError, NetdError
+
+if TYPE_CHECKING:
+    from netd.config import Config
+
+CONFIG = "the configuration (NETD_CONFIG, else /etc/netd/netd.toml if there is one)"
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    serve = commands.add_parser("serve", help="run the daemon", description="run the daemon in the foreground until SIGTERM")
+    serve.set_defaults(run=_serve)
+    check = command(commands, "check", "look at configuration, keys, extensions and database, a line per finding", _check)
+    migrate = command(commands, "migrate", "bring the database's schema up to date", _migrate)
+    for parser in (serve, check, migrate):
+        parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG)
+    command(group(commands, "secret", "secrets at rest"), "rotate", "make a new key and seal every secret with it", _rotate)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from netd import daemon
+    from netd.config import load
+
+    code: int = daemon.run(load(arguments.config, os.environ))
+    return code
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from netd.config import load
+
+    applied = asyncio.run(_apply(load(arguments.config, client.environment(arguments.config))))
+    if arguments.json:
+        output.print_json(json.dumps({"applied": applied}).encode())
+    else:
+        print("\n".join(f"applied {name}" for name in applied) or "nothing to apply")
+    return 0
+
+
+async def _apply(config: "Config") -> list[str]:
+    from netd.cli.direct import migrated, target
+
+    async with target(config) as where:
+        return await migrated(where, config)
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    output.show(client.find().post("/secrets/rotate"), arguments.json)
+    return 0
+
+
+class Finding(NamedTuple):
+    """One line of ``netd check``: a ``fault`` makes it end with 1."""
+
+    level: Literal["ok", "note", "fault"]
+    subject: str
+    detail: str
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from netd.config import load
+
+    config = load(arguments.config, client.environment(arguments.config))
+    findings = [Finding("ok", "configuration", f"data folder {config.data_dir}"), _keys(config), *_extensions(config), *asyncio.run(_database(config))]
+    if arguments.json:
+        output.print_json(json.dumps([finding._asdict() for finding in findings]).encode())
+    else:
+        for finding in findings:
+            print(output.printable(f"{finding.level:<5}  {finding.subject}: {finding.detail}"))
+    return client.REFUSED if any(finding.level == "fault" for finding in findings) else 0
+
+
+def _keys(config: "Config") -> Finding:
+    from netd.keyring import Keyring
+
+    if not config.key_file.exists():
+        return Finding("note", "keys", f"{config.key_file} does not exist; the daemon makes it at its first start")
+    try:
+        ring = Keyring(config.key_file)
+    except ConfigError as error:
+        return Finding("fault", "keys", str(error))
+    return Finding("ok", "keys", f"{config.key_file} holds {len(ring.ids)}, the newest is {ring.current_id}")
+
+
+def _extensions(config: "Config") -> list[Finding]:
+    from netd.extensions import Extensions
+
+    found = Extensions.discover([Path(folder) for folder in config.extensions.folders], disabled=config.extensions.disabled)
+    usable = Finding("ok", "extensions", "vendors " + (", ".join(sorted(found.vendors)) or "none"))
+    return [usable, *(Finding("fault", "extensions", str(error)) for error in found.broken)]
+
+
+async def _database(config: "Config") -> list[Finding]:
+    from netd.cli.direct import running_target
+    from netd.share import share
+    from netd.store import migrate
+    from netd.store.database import connect
+
+    where = await running_target(config)
+    if where is None:
+        return [Finding("note", "database", "embedded, does not run now; the daemon starts it and brings it up to date")]
+    try:
+        connection = await connect(where)
+    except NetdError as error:
+        return [Finding("fault", "database", str(error))]
+    try:
+        version = ".".join(str(number) for number in connection.get_server_version()[:2])
+        pending = await migrate.pending(connection, share("sql"))
+    except NetdError as error:
+        return [Finding("fault", "database", str(error))]
+    finally:
+        await connection.close()
+    reachable = Finding("ok", "database", f"PostgreSQL {version} is reachable")
+    if pending:
+        return [reachable, Finding("note", "database", f"{len(pending)} migrations to apply (`netd migrate`, or the next start): {', '.join(pending)}")]
+    return [reachable, Finding("ok", "database", "the schema is up to date")]

@@ -1,0 +1,110 @@
+"""How answers look on a terminal: aligned tables for people, the API's own octets for programs."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from netd.cli.client import Reply
+
+_UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def print_json(raw: bytes) -> None:
+    """Exactly what the API said."""
+    sys.stdout.buffer.write(raw + b"\n" if raw else b"null\n")
+    sys.stdout.buffer.flush()
+
+
+def print_table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
+    """Left-aligned columns, two blanks apart; numbers to the right. The header is bold on a terminal."""
+    texts = [[_text(cell) for cell in row] for row in rows]
+    widths = [max([len(name), *(len(row[at]) for row in texts)]) for at, name in enumerate(header)]
+    right = [bool(texts) and all(row[at].isdigit() or row[at] == "-" for row in texts) for at in range(len(header))]
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(bold + _line(header, widths, right) + plain)
+    for row in texts:
+        print(_line(row, widths, right))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = (cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(cells, widths, right, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _text(cell: object) -> str:
+    if cell is None or cell == "":
+        return "-"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return printable(str(cell))
+
+
+def printable(text: str) -> str:
+    """Text from afar without control characters: a device's or subscriber's name must not drive the operator's terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def print_fields(value: dict[str, Any]) -> None:
+    """One object, a member per line; members without a value are left out."""
+    shown = {name: member for name, member in value.items() if member not in (None, "", [], {})}
+    width = max((len(name) for name in shown), default=0)
+    for name, member in shown.items():
+        if name.endswith("_bps") and isinstance(member, int):
+            member = rate(member)
+        if isinstance(member, list):
+            member = ", ".join(_inline(each) for each in member)
+        print(f"{name.ljust(width)}  {_text(member)}")
+
+
+def _inline(value: object) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    return " ".join(f"{name}={member}" for name, member in value.items() if member is not None)
+
+
+def rate(bps: int | None) -> str:
+    """A rate as short as it can be told exactly: 100M, 2.5G, 64k, 1500001."""
+    if bps is None:
+        return "-"
+    for unit, letter in _UNITS:
+        text = f"{bps / unit:.3f}".rstrip("0").rstrip(".")
+        if bps >= unit and round(float(text) * unit) == bps:
+            return text + letter
+    return str(bps)
+
+
+def octets(count: int) -> str:
+    """A size for people: 1.5 GB, powers of 1000."""
+    for unit, letter in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {letter}"
+    return f"{count} B"
+
+
+def duration(seconds: int) -> str:
+    """3d 04:05:06."""
+    days, rest = divmod(seconds, 86400)
+    clock = f"{rest // 3600:02}:{rest % 3600 // 60:02}:{rest % 60:02}"
+    return f"{days}d {clock}" if days else clock
+
+
+def moment(text: str | None) -> str:
+    """An API time to the second: 2026-01-02 03:04:05Z."""
+    return text[:19].replace("T", " ") + "Z" if text else "-"
+
+
+def show(reply: Reply, as_json: bool) -> None:
+    """One object."""
+    if as_json:
+        print_json(reply.raw)
+    else:
+        print_fields(reply.value)
+
+
+def done(reply: Reply, as_json: bool, text: str) -> int:
+    """Something was done that leaves nothing to show."""
+    if as_json:
+        print_json(reply.raw)
+    else:
+        print(printable(text))
+    return 0

@@ -1,0 +1,97 @@
+"""``netd session``"""
+
+import argparse
+import json
+from typing import Any
+
+from netd.cli import client, output
+from netd.cli.arguments import Commands, command, group, paging
+from netd.cli.lists import show_list
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    session = group(commands, "session", "who is connected")
+    parser = command(session, "list", "list sessions", _list)
+    parser.add_argument("--state", choices=("open", "closed", "all"), default="open", help="open (default), closed or all")
+    parser.add_argument("--username", metavar="U", help="only this subscriber's")
+    parser.add_argument("--nas", metavar="NAME", help="only on this NAS")
+    parser.add_argument("--ip", metavar="A", help="only with this address")
+    paging(parser)
+    command(session, "show", "show a session", _show).add_argument("id", type=int, metavar="ID")
+    text = "ask the NAS to end a session; exit code 0 only if it said yes"
+    disconnect = command(session, "disconnect", text, _disconnect)
+    disconnect.add_argument("id", type=int, nargs="?", metavar="ID")
+    disconnect.add_argument("--username", metavar="U", help="every open session of this subscriber")
+
+
+def _row(session: dict[str, Any]) -> tuple[object, ...]:
+    address = session["framed_ip_address"] or session["framed_ipv6_prefix"] or session["delegated_ipv6_prefix"]
+    return (
+        session["id"], session["username"], session["nas"] or session["nas_ip_address"], address, output.moment(session["started_at"]),
+        output.duration(session["session_seconds"]), output.octets(session["down_octets"]), output.octets(session["up_octets"]),
+        session["enforce_state"] if session["stopped_at"] is None else f"closed: {session['terminate_cause'] or session['closed_by']}",
+    )  # fmt: skip
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    header = ("ID", "USERNAME", "NAS", "ADDRESS", "STARTED", "DURATION", "DOWN", "UP", "STATE")
+    wanted = {"state": arguments.state, "username": arguments.username, "nas": arguments.nas, "ip": arguments.ip}
+    return show_list(client.find(), "/radius/sessions", arguments, header, _row, **wanted)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    output.show(client.find().get(f"/radius/sessions/{arguments.id}"), arguments.json)
+    return 0
+
+
+def _disconnect(arguments: argparse.Namespace) -> int:
+    if (arguments.id is None) == (arguments.username is None):
+        raise client.CliError("give the ID of a session, or --username", client.USAGE)
+    api = client.find()
+    if arguments.id is not None:
+        raw, result = _ask(api, arguments.id)
+        if arguments.json:
+            output.print_json(raw)
+        else:
+            print(said(arguments.id, result))
+        return 0 if result["outcome"] == "ack" else client.REFUSED
+    pages = api.pages("/radius/sessions", state="open", username=arguments.username)
+    sessions = [session["id"] for page in pages for session in page.value["items"]]
+    if not sessions:
+        raise client.CliError(f"{arguments.username} has no open session")
+    answers = [(session, *_ask(api, session)) for session in sessions]
+    if arguments.json:
+        output.print_json(json.dumps([json.loads(raw) for _, raw, _ in answers]).encode())
+    else:
+        for session, _, result in answers:
+            print(said(session, result))
+    return 0 if all(result["outcome"] == "ack" for _, _, result in answers) else client.REFUSED
+
+
+def _ask(api: client.Client, session: int) -> tuple[bytes, dict[str, Any]]:
+    """What the API said, and the NAS's result in it. A refusal of the NAS is an answer, not an error of the API."""
+    try:
+        reply = api.post(f"/radius/sessions/{session}/disconnect")
+    except client.ApiError as error:
+        if "outcome" not in error.problem:
+            raise
+        return error.raw, error.problem["outcome"]
+    return reply.raw, reply.value
+
+
+def said(session: int, result: dict[str, Any]) -> str:
+    """The NAS's answer as a sentence."""
+    tries = f"{result['attempts']} attempt{'s' if result['attempts'] != 1 else ''}, {result['duration_seconds']:.2f} s"
+    match result["outcome"]:
+        case "ack":
+            text = f"the NAS acknowledged ({tries})"
+        case "nak":
+            cause = result["error_cause_name"] or result["error_cause"]
+            text = "the NAS refused" + (f": {cause}" if cause else " without saying why") + f" ({tries})"
+        case "timeout":
+            text = f"the NAS did not answer ({tries}); whether the session goes on is unknown"
+        case _:
+            text = f"the NAS could not be asked: {result['detail'] or 'no reason known'}"
+    closed = "; the session is closed here" if result["session_closed"] else ""
+    return output.printable(f"session {session}: {text}{closed}")

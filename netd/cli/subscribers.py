@@ -1,0 +1,220 @@
+"""``netd subscriber`` and ``netd import subscribers``"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from netd.cli import client, output
+from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
+from netd.cli.lists import show_list
+from netd.cli.values import moment, secret
+
+LOCK_REASONS = ("overdue", "quota", "admin", "fraud", "customer_hold", "system")
+STATES = ("pending", "active", "suspended", "terminated")
+MEMBERS = (
+    "username", "password", "plan", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix", "expires_at", "full_name", "note",
+)  # fmt: skip
+VERBS = {
+    "suspend": "keep a subscriber out and end live sessions",
+    "restore": "let a suspended subscriber in again",
+    "activate": "give a pending subscriber service",
+    "terminate": "end a subscriber's service for good",
+    "reactivate": "give a terminated subscriber service again",
+}
+PASSWORD = "the password; what stands on a command line is seen in process lists, so better `--password -`: read from standard input"
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    subscriber = group(commands, "subscriber", "who may connect")
+    add = command(subscriber, "add", "make a subscriber, who can connect at once", _add)
+    add.add_argument("username", metavar="USERNAME")
+    _options(add, new=True)
+    _register_list(subscriber)
+    for name, run, text in (
+        ("show", _show, "show a subscriber"),
+        ("explain", _explain, "why can this subscriber (not) connect, and since when"),
+        ("remove", _remove, "delete a subscriber; terminating keeps the history's owner"),
+    ):
+        command(subscriber, name, text, run).add_argument("username", metavar="USERNAME")
+    update = command(subscriber, "update", "change a subscriber; live sessions follow", _update)
+    update.add_argument("subscriber", metavar="USERNAME")
+    _options(update, new=False)
+    for name, text in VERBS.items():
+        parser = command(subscriber, name, text, _change)
+        parser.set_defaults(verb=name)
+        parser.add_argument("username", metavar="USERNAME")
+        option(parser, "--note", "note", "why, for the record", metavar="TEXT")
+    _register_locks(subscriber)
+    password = command(subscriber, "set-password", "set or take away the password", _set_password)
+    password.add_argument("username", metavar="USERNAME")
+    password.add_argument("--password", type=nullable(secret), required=True, metavar="P", help=PASSWORD + "; none takes it away")
+    _register_import(commands)
+
+
+def _register_list(subscriber: Commands) -> None:
+    parser = command(subscriber, "list", "list subscribers", _list)
+    parser.add_argument("--state", choices=STATES)
+    parser.add_argument("--plan", metavar="NAME", help="only those with this plan")
+    parser.add_argument("--begins", dest="q", metavar="TEXT", help="only those whose user name begins with this")
+    paging(parser)
+
+
+def _register_locks(subscriber: Commands) -> None:
+    lock = command(subscriber, "lock", "keep a subscriber out, or in the walled garden, for a reason", _lock)
+    lock.add_argument("username", metavar="USERNAME")
+    lock.add_argument("--reason", choices=LOCK_REASONS, default="admin")
+    lock.add_argument("--mode", choices=("reject", "walled"), default="reject")
+    option(lock, "--until", "until_at", "ends by itself: 2026-12-31 or 2026-12-31T23:59:59Z", moment, metavar="TIME")
+    option(lock, "--note", "note", "why, for the record", metavar="TEXT")
+    unlock = command(subscriber, "unlock", "lift one lock; the others stay", _unlock)
+    unlock.add_argument("username", metavar="USERNAME")
+    unlock.add_argument("--reason", choices=LOCK_REASONS, default="admin")
+
+
+def _register_import(commands: Commands) -> None:
+    subscribers = command(
+        group(commands, "import", "bring in many at once"), "subscribers", "add subscribers from a CSV file (header username,password,plan,ipv4)", _import
+    )
+    subscribers.add_argument("file", metavar="FILE", help="the file; - for standard input")
+    subscribers.add_argument("--dry-run", action="store_true", help="only say what is wrong with the file")
+    subscribers.add_argument("--skip-bad", action="store_true", help="bring in the good rows even if there are bad ones")
+    subscribers.add_argument("--allow-no-password", action="store_true", help="an empty password is meant: nobody can log in with it")
+
+
+def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
+    if new:
+        option(parser, "--password", "password", PASSWORD, secret, metavar="P")
+        option(parser, "--state", "state", "active (default), pending, suspended or terminated", choices=STATES)
+    else:
+        option(parser, "--username", "username", "a new user name", metavar="USERNAME")
+    option(parser, "--plan", "plan", "name of the plan", required=new, metavar="NAME")
+    option(parser, "--max-sessions", "max_sessions", "sessions at a time; 0: no limit; none: the plan's", nullable(int), metavar="N")
+    option(parser, "--ipv4", "ipv4", "a fixed address", nullable(), metavar="A")
+    option(parser, "--ipv6-prefix", "ipv6_prefix", "a fixed prefix for the link", nullable(), metavar="P")
+    option(parser, "--delegated-ipv6-prefix", "delegated_ipv6_prefix", "a fixed prefix for the network behind", nullable(), metavar="P")
+    option(parser, "--expires", "expires_at", "kept out from then on: 2026-12-31 or 2026-12-31T23:59:59Z", nullable(moment), metavar="TIME")
+    option(parser, "--full-name", "full_name", "name of the person or firm", nullable(), metavar="TEXT")
+    option(parser, "--note", "note", "free text", nullable(), metavar="TEXT")
+
+
+def _path(api: client.Client, username: str) -> str:
+    return f"/subscribers/{api.one('/subscribers', 'subscriber', username=username)['id']}"
+
+
+def _row(subscriber: dict[str, Any]) -> tuple[object, ...]:
+    locks = " ".join(f"{lock['reason']}:{lock['mode']}" for lock in subscriber["locks"])
+    return subscriber["id"], subscriber["username"], subscriber["plan"], subscriber["state"], subscriber["ipv4"], locks, subscriber["full_name"]
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    output.show(client.find().post("/subscribers", body(arguments, MEMBERS)), arguments.json)
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    header = ("ID", "USERNAME", "PLAN", "STATE", "IPV4", "LOCKS", "NAME")
+    return show_list(client.find(), "/subscribers", arguments, header, _row, state=arguments.state, plan=arguments.plan, q=arguments.q)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    output.show(api.get(_path(api, arguments.username)), arguments.json)
+    return 0
+
+
+def _update(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    output.show(api.patch(_path(api, arguments.subscriber), body(arguments, MEMBERS)), arguments.json)
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    return output.done(api.delete(_path(api, arguments.username)), arguments.json, f"subscriber {arguments.username} is removed")
+
+
+def _change(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.post(f"{_path(api, arguments.username)}/{arguments.verb}", body(arguments, ("note",)))
+    subscriber = reply.value["subscriber"]
+    already = "" if reply.value["changed"] else " already"
+    return output.done(reply, arguments.json, f"{subscriber['username']} is {subscriber['state']}{already}")
+
+
+def _lock(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.post(_path(api, arguments.username) + "/locks", body(arguments, ("reason", "mode", "until_at", "note")))
+    lock = reply.value["lock"]
+    until = f" until {output.moment(lock['until_at'])}" if lock["until_at"] else ""
+    return output.done(reply, arguments.json, f"{arguments.username} is locked ({lock['reason']}, {lock['mode']}){until}")
+
+
+def _unlock(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.delete(f"{_path(api, arguments.username)}/locks/{quote(arguments.reason)}")
+    return output.done(reply, arguments.json, f"the lock {arguments.reason} on {arguments.username} is lifted")
+
+
+def _set_password(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.post(_path(api, arguments.username) + "/password", {"password": arguments.password})
+    return output.done(reply, arguments.json, f"the password of {arguments.username} is {'set' if arguments.password is not None else 'taken away'}")
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    reply = client.find().get("/subscribers/explain", username=arguments.username)
+    if arguments.json:
+        output.print_json(reply.raw)
+        return 0
+    told = reply.value
+    print(output.printable(told["summary"]))
+    if told["attempts"]:
+        print()
+        attempts = [(output.moment(each["at"]), each["reply"], each["reason"], each["nas"] or each["nas_ip_address"]) for each in told["attempts"]]
+        output.print_table(attempts, ("ATTEMPT", "REPLY", "REASON", "NAS"))
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    query = {"dry_run": arguments.dry_run, "skip_bad": arguments.skip_bad, "allow_no_password": arguments.allow_no_password}
+    try:
+        if arguments.file == "-":
+            raw, report = _send(sys.stdin.buffer, query)
+        else:
+            with Path(arguments.file).open("rb") as file:
+                raw, report = _send(file, query)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise client.CliError(f"{arguments.file}: {error.strerror}", client.USAGE) from None
+    if arguments.json:
+        output.print_json(raw)
+    else:
+        _print_report(arguments.file, report)
+    return client.USAGE if report["error_count"] and not arguments.skip_bad else 0
+
+
+def _send(file: IO[bytes], query: dict[str, object]) -> tuple[bytes, dict[str, Any]]:
+    """What the API said, and its report. That bad rows kept all out is an answer with a report, too."""
+    try:
+        reply = client.find().call("POST", "/subscribers/import", query=query, csv=file)
+    except client.ApiError as error:
+        if "report" not in error.problem:
+            raise
+        return error.raw, error.problem["report"]
+    return reply.raw, reply.value
+
+
+def _print_report(name: str, report: dict[str, Any]) -> None:
+    for error in report["errors"]:
+        column = f"{error['column']}: " if error["column"] else ""
+        print(output.printable(f"{name}:{error['line']}: {column}{error['detail']}"), file=sys.stderr)
+    if report["error_count"] > len(report["errors"]):
+        print(f"netd: {report['error_count'] - len(report['errors'])} more faults are not shown", file=sys.stderr)
+    if report["dry_run"]:
+        print(f"{report['good']} of {report['rows']} rows are good; nothing was stored (dry run)")
+    elif report["error_count"] and not report["imported"]:
+        print(f"{report['rows'] - report['good']} of {report['rows']} rows are bad; nothing was imported")
+    else:
+        print(f"{report['imported']} subscribers imported" + (f", {report['skipped']} rows skipped" if report["skipped"] else ""))

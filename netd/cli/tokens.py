@@ -1,0 +1,92 @@
+"""``netd token``: by the API where there is one to speak to, else in the database itself (the first token, or the last one lost)."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from netd.cli import client, output
+from netd.cli.arguments import Commands, command, group, paging
+from netd.cli.client import CliError, Reply
+from netd.cli.lists import show_list
+
+ROLES = ("admin", "operator", "read_only")
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    token = group(commands, "token", "who may use the API")
+    text = "make a token and print it, this once; without a daemon or an admin's token in the database itself"
+    create = command(token, "create", text, _create)
+    create.add_argument("--role", choices=ROLES, default="admin", help="admin (default), operator or read_only")
+    create.add_argument("--name", default="cli", help="whom or what it is for", metavar="NAME")
+    create.add_argument("--expires-days", type=int, metavar="N", help="days for which it is good; without it until revoked")
+    create.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the database, if no daemon can be asked")
+    paging(command(token, "list", "list tokens", _list))
+    command(token, "revoke", "revoke a token for ever", _revoke).add_argument("id", type=int, metavar="ID")
+
+
+def _row(token: dict[str, Any]) -> tuple[object, ...]:
+    state = f"revoked {output.moment(token['revoked_at'])}" if token["revoked_at"] else "good"
+    expires, used = output.moment(token["expires_at"]), output.moment(token["last_used_at"])
+    return token["id"], token["public_id"], token["name"], token["role"], output.moment(token["created_at"]), expires, used, state
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    return show_list(client.find(), "/tokens", arguments, ("ID", "TOKEN", "NAME", "ROLE", "CREATED", "EXPIRES", "LAST USED", "STATE"), _row)
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    reply = client.find().delete(f"/tokens/{arguments.id}")
+    return output.done(reply, arguments.json, f"token {reply.value['public_id']} ({reply.value['name']}) is revoked")
+
+
+def _create(arguments: argparse.Namespace) -> int:
+    expires_at = datetime.now(UTC) + timedelta(days=arguments.expires_days) if arguments.expires_days is not None else None
+    reply = _by_api(arguments, expires_at)
+    if reply is None:
+        reply = asyncio.run(_by_database(arguments, expires_at))
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        print(reply.value["text"])
+        token = reply.value["token"]
+        print(f"netd: role {token['role']}, id {token['id']}; keep it, it is not shown again", file=sys.stderr)
+    return 0
+
+
+def _by_api(arguments: argparse.Namespace, expires_at: datetime | None) -> Reply | None:
+    """None if the API cannot do it and this machine's database might: no daemon, or no token that is good."""
+    wanted = {"name": arguments.name, "role": arguments.role, "expires_at": expires_at.isoformat() if expires_at else None}
+    try:
+        return client.find().post("/tokens", wanted)
+    except client.ApiError as error:
+        if os.environ.get("NETD_URL") or error.status not in (401, 403):
+            raise
+    except CliError as error:
+        if os.environ.get("NETD_URL") or error.code == client.USAGE:
+            raise
+    return None
+
+
+async def _by_database(arguments: argparse.Namespace, expires_at: datetime | None) -> Reply:
+    import msgspec
+
+    from netd.cli.direct import tokens_database
+    from netd.config import load
+    from netd.domain import tokens
+    from netd.domain.actor import system
+
+    config = load(arguments.config, client.environment(arguments.config))
+    async with tokens_database(config) as (database, tenant_id):
+        try:
+            new = msgspec.convert({"name": arguments.name, "role": arguments.role, "expires_at": expires_at}, tokens.NewToken)
+        except msgspec.ValidationError as error:
+            raise CliError(str(error), client.USAGE) from None
+        issued = await tokens.create(database, system(tenant_id, "netd token create"), new, datetime.now(UTC))
+    raw = msgspec.json.encode(issued)
+    return Reply(json.loads(raw), raw)

@@ -1,0 +1,45 @@
+"""Values as operators type them."""
+
+import argparse
+import re
+import sys
+from datetime import UTC, datetime
+from decimal import Decimal
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?")
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def rate(text: str) -> int:
+    """``64k``, ``100M``, ``2.5G`` or plain bit/s; powers of 1000."""
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rate: write 64k, 100M, 2.5G or plain bit/s")
+    bps = Decimal(match[1]) * _FACTORS[match[2].lower()]
+    if bps != int(bps) or bps <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of bit/s above 0")
+    return int(bps)
+
+
+def moment(text: str) -> str:
+    """An ISO 8601 time or date as RFC 3339; without an offset it is taken as UTC."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 2026-12-31 or 2026-12-31T23:59:59+01:00") from None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).isoformat()
+
+
+def secret(text: str) -> str:
+    """A secret from the command line, or with ``-`` the first line of standard input (not shown if it is a terminal)."""
+    if text != "-":
+        return text
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        typed = getpass("Secret: ")
+    else:
+        typed = sys.stdin.readline().rstrip("\r\n")
+    if not typed:
+        raise argparse.ArgumentTypeError("no secret on standard input")
+    return typed

@@ -1,0 +1,90 @@
+"""The OpenAPI 3.1 document, generated from the routes and the structs that validate."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+import netd
+from netd.web.api import schema
+from netd.web.api.problem import CONTENT_TYPE, ProblemDocument
+from netd.web.api.route import Empty, Route, Upload
+
+SECURITY = "token"
+
+
+def document(routes: Sequence[Route]) -> dict[str, Any]:
+    """The whole document as plain values."""
+    kinds: list[Any] = [ProblemDocument]
+    for each in routes:
+        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, Upload, Empty)]
+        kinds += each.placeholders.values()
+    unique = list(dict.fromkeys(kinds))
+    schemas, components = schema.components(unique)
+    described = dict(zip(unique, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for each in routes:
+        paths.setdefault(each.full_path, {})[each.method.lower()] = _operation(each, described, components)
+    for kind in {each.query for each in routes} - {Empty}:
+        components.pop(described[kind]["$ref"].rpartition("/")[2], None)  # shown as parameters instead
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "netd control API", "version": netd.__version__, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "servers": [{"url": "/"}],
+        "security": [{SECURITY: []}],
+        "tags": [{"name": name} for name in dict.fromkeys(_tag(each) for each in routes)],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "responses": {"Problem": {"description": "What went wrong (RFC 9457)", "content": {CONTENT_TYPE: {"schema": described[ProblemDocument]}}}},
+            "securitySchemes": {SECURITY: {"type": "http", "scheme": "bearer", "description": "A token made by `netd token create`"}},
+        },
+    }
+
+
+def _tag(each: Route) -> str:
+    names = [name for name in each.path.split("/") if name and not name.startswith("{")]
+    return "/".join(names[:2]) if names[0] == "radius" else names[0]
+
+
+def _operation(each: Route, described: dict[Any, dict[str, Any]], components: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": each.handler.__name__,
+        "summary": each.summary,
+        "description": f"Needs the role `{each.role}`.",
+        "tags": [_tag(each)],
+        "responses": {str(each.status if each.returns is not None else 204): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
+    }
+    parameters = [{"name": name, "in": "path", "required": True, "schema": described[kind]} for name, kind in each.placeholders.items()]
+    parameters += _query_parameters(each, described, components)
+    if each.method in ("PATCH", "DELETE") and "id" in each.placeholders:
+        text = "The ETag of the version to change; 412 if the object has changed meanwhile"
+        parameters.append({"name": "If-Match", "in": "header", "description": text, "schema": {"type": "string"}})
+    if parameters:
+        operation["parameters"] = parameters
+    if each.body is Upload:
+        operation["requestBody"] = {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}
+    elif each.body is not None:
+        required = bool(components[each.body.__name__].get("required"))
+        operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": described[each.body]}}}
+    return operation
+
+
+def _response(each: Route, described: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    if each.returns is None:
+        return {"description": "Done"}
+    return {"description": each.summary, "content": {"application/json": {"schema": described[each.returns]}}}
+
+
+def _query_parameters(each: Route, described: dict[Any, dict[str, Any]], components: dict[str, Any]) -> list[dict[str, Any]]:
+    if each.query is Empty:
+        return []
+    struct = components[re.sub(r"^.*/", "", described[each.query]["$ref"])]
+    required = set(struct.get("required", ()))
+    return [{"name": name, "in": "query", "required": name in required, "schema": of} for name, of in struct["properties"].items()]
+
+
+def encode(routes: Sequence[Route]) -> bytes:
+    """The document as served."""
+    return msgspec.json.encode(document(routes))

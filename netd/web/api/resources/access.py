@@ -1,0 +1,58 @@
+"""/radius/test/auth and /radius/postauth: what would be, and what was answered."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from netd.domain import nas
+from netd.domain.ports import Verdict
+from netd.errors import Fault, InvalidInput, NotFound
+from netd.model.attempt import Attempt
+from netd.store import postauth
+from netd.web.api.route import Call, route
+
+
+class AuthTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An Access-Request to be thought through. Without ``password`` it is taken as right; ``nas`` is a name, else the tenant's first."""
+
+    username: Annotated[str, Meta(min_length=1, max_length=253)]
+    password: Annotated[str, Meta(max_length=128)] | None = None
+    nas: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+    def __repr__(self) -> str:
+        return f"AuthTest(username={self.username!r}, nas={self.nas!r})"
+
+
+class AttemptQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose attempts; the username need not be a subscriber's."""
+
+    username: Annotated[str, Meta(min_length=1, max_length=253)]
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class AttemptList(msgspec.Struct, frozen=True, kw_only=True):
+    """The last answers, newest first. There is no page after them: ask for more by ``limit``."""
+
+    items: list[Attempt]
+    next: None = None
+
+
+@route("POST", "/radius/test/auth", role="operator", summary="What would be answered to this log-in now? Nothing is recorded", action="radius.test_auth")
+async def auth_test(call: Call, body: AuthTest) -> Verdict:
+    nas_id = None
+    if body.nas is not None:
+        try:
+            nas_id = (await nas.by_name(call.deps.database, call.actor, body.nas)).id
+        except NotFound as error:
+            raise InvalidInput([Fault("/nas", str(error))]) from None
+    return call.deps.probe.decide(call.actor.tenant_id, body.username, body.password, nas_id)
+
+
+@route("GET", "/radius/postauth", role="read_only", summary="The last answers to a user name's Access-Requests")
+async def attempt_list(call: Call, query: AttemptQuery) -> AttemptList:
+    async with call.deps.database.acquire() as connection:
+        return AttemptList(items=await postauth.recent(connection, call.actor.tenant_id, query.username, query.limit))
+
+
+ROUTES = (auth_test, attempt_list)

@@ -1,0 +1,46 @@
+"""/radius/sessions"""
+
+from netd.domain import sessions
+from netd.domain.paging import Page
+from netd.domain.sessions import SessionQuery
+from netd.model.control import ControlResult, Outcome
+from netd.model.session import Session
+from netd.web.api.problem import NAS_REFUSED, NAS_SILENT, NAS_UNREACHABLE, Kind, Problem
+from netd.web.api.route import Call, route
+
+REFUSALS: dict[Outcome, Kind] = {"nak": NAS_REFUSED, "timeout": NAS_SILENT, "error": NAS_UNREACHABLE}
+
+
+@route("GET", "/radius/sessions", role="read_only", summary="List sessions, newest first; without `state` the open ones")
+async def session_list(call: Call, query: SessionQuery) -> Page[Session]:
+    return await sessions.page(call.deps.database, call.actor, query)
+
+
+@route("GET", "/radius/sessions/{id}", role="read_only", summary="Show a session, open or closed")
+async def session_show(call: Call, id: int) -> Session:
+    return await sessions.get(call.deps.database, call.actor, id)
+
+
+@route(
+    "POST", "/radius/sessions/{id}/disconnect", role="operator", action="session.disconnect",
+    summary="Ask the NAS to end a session: 200 only if it said yes; 409 it refused, 504 it did not answer, 502 it could not be asked",
+)  # fmt: skip
+async def session_disconnect(call: Call, id: int) -> ControlResult:
+    """Whatever the NAS said stands in the answer: as the whole of it for 200, as member ``outcome`` of the problem else."""
+    result = await sessions.disconnect(call.deps.database, call.actor, call.deps.control, id)
+    if result.outcome == "ack":
+        return result
+    raise Problem(REFUSALS[result.outcome], _told(result), outcome=result)
+
+
+def _told(result: ControlResult) -> str:
+    match result.outcome:
+        case "nak":
+            return f"the NAS refused: {result.error_cause_name or result.error_cause or 'no cause given'}"
+        case "timeout":
+            return f"the NAS did not answer {result.attempts} requests; whether the session goes on is unknown"
+        case _:
+            return f"the request could not be sent: {result.detail}"
+
+
+ROUTES = (session_list, session_show, session_disconnect)

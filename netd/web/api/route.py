@@ -1,0 +1,232 @@
+"""Routes: one handler with its path, permission and types, from which routing, validation and OpenAPI follow.
+
+A handler's signature is its contract: after ``call`` it takes the path's placeholders by name, ``query`` (a struct whose fields are the
+query parameters) and ``body`` (a struct, or ``Upload`` for a file); its return annotation is the answer's schema::
+
+    @route("PATCH", "/plans/{id}", role="operator", summary="Change a plan", action="plan.update")
+    async def plan_update(call: Call, id: int, body: PlanPatch) -> Plan: ...
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_type_hints
+
+import msgspec
+from aiohttp import hdrs, web
+
+from netd.domain import audit
+from netd.domain.actor import Actor, Role
+from netd.errors import Fault
+from netd.web import codec
+from netd.web.api import auth
+from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
+from netd.web.deps import WebDeps
+
+PREFIX = "/api/v1"
+BODY_OCTETS = 1 << 20
+UPLOAD_OCTETS = 64 << 20
+BODY_SECONDS = 30.0
+REQUEST_ID = web.RequestKey("request_id", str)
+
+_PLACEHOLDER = re.compile(r"{(\w+)}")
+_ETAG = re.compile(r'"(\d{1,18})"')
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No parameters at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A request body that is a CSV file, read as it arrives."""
+
+    request: web.Request
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The file's octets in pieces. Raises Problem 413 beyond 64 MiB, 408 if the sender stalls."""
+        received = 0
+        while True:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    chunk = await self.request.content.readany()
+            except TimeoutError:
+                raise Problem(REQUEST_TIMEOUT) from None
+            if not chunk:
+                return
+            received += len(chunk)
+            if received > UPLOAD_OCTETS:
+                raise Problem(TOO_LARGE, f"a file may have {UPLOAD_OCTETS >> 20} MiB")
+            yield chunk
+
+    async def read(self) -> bytes:
+        """The whole file; raises as ``chunks`` does."""
+        return b"".join([chunk async for chunk in self.chunks()])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One request on its way through a handler. ``if_match`` is the version that If-Match demands, None if any will do."""
+
+    deps: WebDeps
+    actor: Actor
+    request: web.Request
+    if_match: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One operation of the API. ``action`` is its name in the audit log, if it changes anything; such a refusal (403) is recorded."""
+
+    method: str
+    path: str  # below PREFIX
+    role: Role
+    summary: str
+    status: int
+    action: str
+    handler: Handler
+    placeholders: dict[str, Any] = field(default_factory=dict)
+    query: type[msgspec.Struct] = Empty
+    body: Any = None  # a struct type, Upload, or None
+    returns: Any = None
+
+    @property
+    def full_path(self) -> str:
+        """The path as clients see it."""
+        return PREFIX + self.path
+
+    @property
+    def pattern(self) -> str:
+        """The path as aiohttp's router wants it: a numeric placeholder takes digits only, so fixed names beside it are free."""
+        return PREFIX + _PLACEHOLDER.sub(lambda m: f"{{{m[1]}:[0-9]{{1,18}}}}" if self.placeholders[m[1]] is int else m[0], self.path)
+
+
+def route(method: str, path: str, *, role: Role, summary: str, status: int = 200, action: str = "") -> Callable[[Handler], Route]:
+    """Make a Route of a handler; raises TypeError if its signature does not fit the path."""
+
+    def make(handler: Handler) -> Route:
+        hints = get_type_hints(handler)
+        returns = hints.pop("return")
+        hints.pop("call")
+        body = hints.pop("body", None)
+        query = hints.pop("query", Empty)
+        if set(hints) != set(_PLACEHOLDER.findall(path)):
+            raise TypeError(f"{handler.__name__}: parameters {sorted(hints)} are not the placeholders of {path}")
+        for name, kind in (("query", query), ("body", body)):
+            if kind not in (None, Upload) and not kind.__struct_config__.forbid_unknown_fields:
+                raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
+        if method != "GET" and not action:
+            raise TypeError(f"{handler.__name__}: what changes something needs an action for the audit log")
+        return Route(
+            method=method,
+            path=path,
+            role=role,
+            summary=summary,
+            status=status,
+            action=action,
+            handler=handler,
+            placeholders=hints,
+            query=query,
+            body=body,
+            returns=None if returns is type(None) else returns,
+        )
+
+    return make
+
+
+def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> None:
+    """Register every route with aiohttp."""
+    for each in routes:
+        app.router.add_route(each.method, each.pattern, _aiohttp_handler(each, deps))
+
+
+def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        actor = await auth.authenticate(deps, request, request[REQUEST_ID])
+        if not auth.allows(actor.role, each.role):
+            if each.action:
+                await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
+            raise auth.refusal(actor, each.role)
+        arguments = await _arguments(each, request)
+        call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
+        value = await each.handler(call, **arguments)
+        return _answer(each, request, value)
+
+    return handle
+
+
+async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
+    """What the handler takes, validated. Raises Problem."""
+    arguments: dict[str, Any] = {}
+    for name, kind in each.placeholders.items():
+        try:
+            arguments[name] = msgspec.convert(request.match_info[name], kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise Problem(INVALID, str(error), faults=[Fault(pointer(name), str(error))]) from None
+    try:
+        query = codec.convert_text(_query_texts(request), each.query)
+        if each.query is not Empty:
+            arguments["query"] = query
+        if each.body is Upload:
+            _demand_media_type(request, "text/csv")
+            arguments["body"] = Upload(request)
+        elif each.body is not None:
+            arguments["body"] = codec.decode(await _read(request) or b"{}", each.body)
+    except msgspec.DecodeError as error:
+        raise problem_of_input(error) from None
+    return arguments
+
+
+def _query_texts(request: web.Request) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for name, text in request.query.items():
+        if name in texts:
+            raise Problem(INVALID, "a query parameter is given twice", faults=[Fault(pointer(name), "given twice")])
+        texts[name] = text
+    return texts
+
+
+async def _read(request: web.Request) -> bytes:
+    if request.can_read_body:
+        _demand_media_type(request, "application/json")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Problem(REQUEST_TIMEOUT) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem(TOO_LARGE, f"a body may have {BODY_OCTETS >> 20} MiB") from None
+
+
+def _demand_media_type(request: web.Request, wanted: str) -> None:
+    if request.content_type != wanted:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send Content-Type: {wanted}", headers={"Accept": wanted})
+
+
+def _if_match(request: web.Request) -> int | None:
+    text = request.headers.get(hdrs.IF_MATCH)
+    if text is None or text.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(text.strip())
+    if match is None:
+        raise Problem(PRECONDITION_FAILED, "If-Match must be one ETag of this API")
+    return int(match[1])
+
+
+def _answer(each: Route, request: web.Request, value: object) -> web.StreamResponse:
+    """The value as JSON, with ETag for versioned objects and Location for a new one."""
+    headers: dict[str, str] = {}
+    version = getattr(value, "version", None)
+    if isinstance(version, int):
+        headers[hdrs.ETAG] = f'"{version}"'
+        if each.method == "GET" and request.headers.get(hdrs.IF_NONE_MATCH) == headers[hdrs.ETAG]:
+            return web.Response(status=304, headers=headers)
+    number = getattr(value, "id", None)
+    if each.status == 201 and isinstance(number, int):
+        headers[hdrs.LOCATION] = f"{request.path}/{number}"
+    if each.returns is None:
+        return web.Response(status=204, headers=headers)
+    return web.Response(body=codec.encode(value), status=each.status, content_type="application/json", headers=headers)

@@ -1,0 +1,89 @@
+"""The HTTP application and its server."""
+
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from netd.web import probes
+from netd.web.api import openapi, resources
+from netd.web.api.problem import INTERNAL, Problem, problem_of
+from netd.web.api.route import BODY_OCTETS, REQUEST_ID, add_routes
+from netd.web.deps import WebDeps
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 10.0
+_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(deps: WebDeps) -> web.Application:
+    """The application with every route; nothing listens yet."""
+    app = web.Application(middlewares=[_boundary], client_max_size=BODY_OCTETS)
+    app.on_response_prepare.append(_common_headers)
+    add_routes(app, resources.ROUTES, deps)
+    probes.add_probes(app, deps)
+    described = openapi.encode(resources.ROUTES)
+
+    async def describe(request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    app.router.add_get("/api/openapi.json", describe)
+    return app
+
+
+@web.middleware
+async def _boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Name the request, and turn whatever goes wrong into a problem document; the barrier of the HTTP side."""
+    given = request.headers.get("X-Request-ID", "")
+    request_id = request[REQUEST_ID] = given if _REQUEST_ID_FORM.fullmatch(given) else secrets.token_hex(8)
+    try:
+        return await handler(request)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            log.exception("%s %s failed (request %s)", request.method, request.path, request_id)
+            problem = Problem(INTERNAL, "the log tells more under this request id")
+        return problem.answer(request.path, request_id)
+
+
+async def _common_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "netd"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.path.startswith("/api/"):
+        response.headers["Cache-Control"] = "no-store"
+    request_id = request.get(REQUEST_ID)
+    if request_id is not None:
+        response.headers["X-Request-ID"] = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """A server that accepts connections; ``port`` is the real one if 0 was asked for."""
+
+    address: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.address, self.address)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+@asynccontextmanager
+async def serve(app: web.Application, address: str, port: int) -> AsyncIterator[Listening]:
+    """Serve ``app`` while the context lasts; on leaving, requests in work get ten seconds. Raises OSError if the port cannot be had."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, address, port)
+        await site.start()
+        yield Listening(address, runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

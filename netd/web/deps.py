@@ -1,0 +1,33 @@
+"""All that the HTTP side needs of the rest of the daemon."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from netd.domain.ports import AccessProbe, Health, SessionControl
+from netd.keyring import Keyring
+from netd.store.database import Database
+
+
+class Metrics(Protocol):
+    """Whatever can be scraped; answers from memory."""
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The exposition and its content type, in the format that the Accept header asks for."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebDeps:
+    """``vendors`` are the names of usable drivers; ``validate_attribute(name, text)`` raises ValueError for what RADIUS cannot carry."""
+
+    database: Database
+    keyring: Keyring
+    control: SessionControl
+    probe: AccessProbe
+    health: Health
+    metrics: Metrics
+    vendors: frozenset[str]
+    validate_attribute: Callable[[str, str], None]
+    now: Callable[[], datetime]  # aware, UTC

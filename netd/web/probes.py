@@ -1,0 +1,48 @@
+"""What is served without a token: liveness, readiness and metrics. None of it asks the database."""
+
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from netd.domain.ports import Part
+from netd.web import codec
+from netd.web.deps import WebDeps
+
+HealthState = Literal["ok", "degraded", "down"]
+
+
+class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``down``: a critical part is down. ``degraded``: anything else is not as it should be; the daemon does its main job."""
+
+    state: HealthState
+    parts: list[Part]
+
+
+def report(parts: list[Part]) -> HealthReport:
+    """The daemon's state as the sum of its parts'."""
+    state: HealthState = "ok"
+    if any(part.state == "down" and part.critical for part in parts):
+        state = "down"
+    elif any(part.state != "ok" for part in parts):
+        state = "degraded"
+    return HealthReport(state=state, parts=parts)
+
+
+def add_probes(app: web.Application, deps: WebDeps) -> None:
+    """Register /health/live, /health/ready and /metrics."""
+
+    async def live(request: web.Request) -> web.Response:
+        return web.Response(body=codec.encode({"state": "ok"}), content_type="application/json")
+
+    async def ready(request: web.Request) -> web.Response:
+        answer = report(deps.health.parts())
+        return web.Response(body=codec.encode(answer), status=503 if answer.state == "down" else 200, content_type="application/json")
+
+    async def metrics(request: web.Request) -> web.Response:
+        body, content_type = deps.metrics.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    app.router.add_get("/health/live", live)
+    app.router.add_get("/health/ready", ready)
+    app.router.add_get("/metrics", metrics)

@@ -1,0 +1,145 @@
+"""The HTTP side on a real port, with a real database and stand-ins for what the engine would answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from netd.domain import tokens
+from netd.domain.actor import Role, system
+from netd.domain.ports import Part, Verdict
+from netd.keyring import Keyring
+from netd.model.access import Reason
+from netd.model.control import ControlResult
+from netd.model.session import Session
+from netd.store.database import Database
+from netd.web.app import create_app, serve
+from netd.web.deps import WebDeps
+
+
+@dataclass
+class Control:
+    """Answers every disconnect with ``result``; keeps whom it was asked about."""
+
+    result: ControlResult = field(default_factory=lambda: ControlResult(outcome="ack", action="disconnect", attempts=1, duration_seconds=0.25))
+    asked: list[Session] = field(default_factory=list)
+
+    async def disconnect(self, session: Session) -> ControlResult:
+        self.asked.append(session)
+        return self.result
+
+
+@dataclass
+class Probe:
+    """Knows one user with one password."""
+
+    asked: list[tuple[int, str, str | None, int | None]] = field(default_factory=list)
+
+    def decide(self, tenant_id: int, username: str, password: str | None, nas_id: int | None = None) -> Verdict:
+        self.asked.append((tenant_id, username, password, nas_id))
+        if username.lower() != "alice":
+            return Verdict(accept=False, reason=Reason.UNKNOWN_USER)
+        if password not in (None, "sesame"):
+            return Verdict(accept=False, reason=Reason.WRONG_PASSWORD)
+        return Verdict(accept=True, reason=Reason.OK, attributes=(("Framed-IP-Address", "192.0.2.7"),))
+
+
+@dataclass
+class HealthBoard:
+    """Says what it is told to say."""
+
+    listed: list[Part] = field(default_factory=lambda: [Part(name="database", state="ok", critical=True), Part(name="coa", state="ok")])
+
+    def parts(self) -> list[Part]:
+        return self.listed
+
+
+class Page:
+    """Something to scrape."""
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        return b"netd_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
+
+
+def validate_attribute(name: str, text: str) -> None:
+    """Knows two attributes."""
+    if name not in ("Framed-Route", "Calling-Station-Id"):
+        raise ValueError(f"{name} is not in the dictionary")
+
+
+@dataclass
+class Answer:
+    """What came back: ``value`` is the decoded body."""
+
+    status: int
+    value: Any
+    headers: dict[str, str]
+    raw: bytes
+
+
+@dataclass
+class Api:
+    """A client of the running API; ``tokens`` by role."""
+
+    url: str
+    tokens: dict[Role, str]
+    control: Control
+    probe: Probe
+    health: HealthBoard
+    client: aiohttp.ClientSession
+    app: aiohttp.web.Application
+
+    async def call(
+        self, method: str, path: str, *, role: Role | None = "admin", body: Any = None, headers: dict[str, str] | None = None, **more: Any
+    ) -> Answer:
+        """One request; ``path`` below /api/v1 unless it begins with ``//``, which stands for the server's root."""
+        sent = dict(headers or {})
+        if role is not None:
+            sent.setdefault("Authorization", f"Bearer {self.tokens[role]}")
+        if body is not None:
+            more["data"] = msgspec.json.encode(body)
+            sent.setdefault("Content-Type", "application/json")
+        target = self.url + (path[1:] if path.startswith("//") else "/api/v1" + path)
+        async with self.client.request(method, target, headers=sent, **more) as response:
+            raw = await response.read()
+            value = msgspec.json.decode(raw) if "json" in response.content_type and raw else None
+            return Answer(response.status, value, {name.lower(): text for name, text in response.headers.items()}, raw)
+
+    async def get(self, path: str, **more: Any) -> Answer:
+        return await self.call("GET", path, **more)
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> Answer:
+        return await self.call("POST", path, body=body, **more)
+
+    async def patch(self, path: str, body: Any, **more: Any) -> Answer:
+        return await self.call("PATCH", path, body=body, **more)
+
+    async def delete(self, path: str, **more: Any) -> Answer:
+        return await self.call("DELETE", path, **more)
+
+
+@asynccontextmanager
+async def running(database: Database, folder: Path) -> AsyncIterator[Api]:
+    """The whole application on a free port of the loopback."""
+    control, probe, health = Control(), Probe(), HealthBoard()
+    deps = WebDeps(
+        database=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
+        vendors=frozenset({"mikrotik", "generic"}), validate_attribute=validate_attribute, now=lambda: datetime.now(UTC),
+    )  # fmt: skip
+    app = create_app(deps)
+    made: dict[Role, str] = {}
+    for role in ("admin", "operator", "read_only"):
+        made[role] = await new_token(database, role)
+    async with serve(app, "127.0.0.1", 0) as listening, aiohttp.ClientSession() as client:
+        yield Api(listening.url, made, control, probe, health, client, app)
+
+
+async def new_token(database: Database, role: Role) -> str:
+    """A token of this role."""
+    issued = await tokens.create(database, system(1), tokens.NewToken(name=f"test {role}", role=role), datetime.now(UTC))
+    return issued.text

@@ -1,0 +1,102 @@
+import msgspec
+import pytest
+from aiohttp import web
+
+from netd.errors import Conflict, Fault, InvalidInput, NotFound, StoreError, StoreUnavailable
+from netd.web import codec
+from netd.web.api.problem import KINDS, problem_of, problem_of_input, validation_fault
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    mode: int
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    rates: dict[str, int] = {}
+    locks: list[Inner] = []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "status"),
+    [
+        (b'{"name":1}', "/name", 422),
+        (b"{}", "/name", 422),
+        (b'{"name":"a","nme":1}', "/nme", 422),
+        (b'{"name":"a","locks":[{"mode":1},{"mode":"x"}]}', "/locks/1/mode", 422),
+        (b'{"name":"a","locks":[{"mode":1},{}]}', "/locks/1/mode", 422),
+        (b'{"name":"a","locks":[{"mode":1,"a/b":1}]}', "/locks/0/a~1b", 422),
+        (b'{"name":"a","rates":{"x":"y"}}', "/rates/*", 422),
+        (b"[]", "", 422),
+        (b'"x"', "", 422),
+    ],
+)
+def test_a_fault_of_the_input_is_pointed_at(body, pointer, status):
+    with pytest.raises(msgspec.DecodeError) as caught:
+        codec.decode(body, Body)
+    problem = problem_of_input(caught.value)
+    assert problem.kind.status == status
+    assert [fault.where for fault in problem.faults] == [pointer]
+    assert " - at " not in problem.faults[0].what
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"name":"a"} x', b"\xff", b'{"name":NaN}'])
+def test_what_is_not_json_is_malformed(body):
+    with pytest.raises(msgspec.DecodeError) as caught:
+        codec.decode(body, Body)
+    assert problem_of_input(caught.value).kind.status == 400
+
+
+def test_text_that_is_no_fault_of_a_member_points_at_the_whole():
+    assert validation_fault("something else") == Fault("", "something else")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "pointers"),
+    [
+        (InvalidInput([Fault("/a", "x"), Fault("/b", "y")]), 422, ["/a", "/b"]),
+        (NotFound("plan", 7), 404, []),
+        (Conflict("taken", "name"), 409, ["/name"]),
+        (Conflict("taken"), 409, []),
+        (StoreUnavailable("host db.example refused"), 503, []),
+        (web.HTTPNotFound(), 404, []),
+        (web.HTTPMethodNotAllowed("PUT", ["GET", "POST"]), 405, []),
+        (web.HTTPRequestEntityTooLarge(1, 2), 413, []),
+        (web.HTTPUnsupportedMediaType(), 415, []),
+        (web.HTTPBadRequest(), 400, []),
+        (web.HTTPExpectationFailed(), 417, []),
+    ],
+)
+def test_errors_have_their_status(error, status, pointers):
+    problem = problem_of(error)
+    assert problem is not None
+    assert problem.kind.status == status
+    assert [fault.where for fault in problem.faults] == pointers
+
+
+@pytest.mark.parametrize("error", [ValueError("secret"), StoreError("column x"), KeyError("x"), msgspec.ValidationError("a row that does not decode")])
+def test_a_defect_is_no_problem_that_is_told(error):
+    assert problem_of(error) is None
+
+
+def test_the_database_address_is_not_told():
+    problem = problem_of(StoreUnavailable("host db.example refused"))
+    assert problem is not None
+    assert "db.example" not in problem.detail
+    assert problem.headers["Retry-After"]
+
+
+def test_the_answer_is_a_problem_document():
+    problem = problem_of(Conflict("taken", "name"))
+    assert problem is not None
+    answer = problem.answer("/api/v1/plans", "r1")
+    assert (answer.status, answer.content_type) == (409, "application/problem+json")
+    assert isinstance(answer.body, bytes)
+    assert msgspec.json.decode(answer.body) == {
+        "type": "/problems/conflict", "title": "The change would break a rule", "status": 409, "detail": "taken", "instance": "/api/v1/plans",
+        "request_id": "r1", "errors": [{"pointer": "/name", "detail": "taken"}],
+    }  # fmt: skip
+
+
+def test_slugs_are_unique():
+    assert len({kind.slug for kind in KINDS}) == len(KINDS)
