@@ -47,7 +47,7 @@ class StoreError(NetdError):
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot be reached, or went away in the middle; nothing was committed."""
+    """The database cannot be reached, or went away in the middle; nothing was committed unless the text says that this is unknown."""
 
 
 class NotFound(StoreError):

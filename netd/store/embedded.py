@@ -124,6 +124,8 @@ class EmbeddedServer:
             if self._placement is not None:
                 self._placement.unlock()
             self._set("failed", str(error))
+            if isinstance(error, OSError):
+                raise StoreError(f"the embedded database cannot start: {error}") from error
             raise
         self._set("running")
         self._supervisor = asyncio.create_task(self._supervise(), name="embedded database")
@@ -134,16 +136,13 @@ class EmbeddedServer:
         if self.state in ("stopped", "failed"):
             return
         self._set("stopping")
-        try:
-            if self._supervisor is not None:
-                self._supervisor.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._supervisor
-                self._supervisor = None
-            await self._end()
-        finally:
-            self._placed.unlock()
-            self._set("stopped")
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait([self._supervisor])
+            self._supervisor = None
+        await self._end()
+        self._placed.unlock()
+        self._set("stopped")
 
     @property
     def _placed(self) -> Placement:
@@ -204,7 +203,7 @@ class EmbeddedServer:
         self._reader = asyncio.create_task(_drain(process, lines), name="embedded database log")
         try:
             await self._ready(process, lines)
-        except NetdError:
+        except (NetdError, OSError):
             await self._end()
             raise
 

@@ -139,6 +139,30 @@ async def test_kill_9_of_the_supervisor_ends_the_server_and_loses_nothing(ready_
         await connection.close()
 
 
+async def test_a_new_supervisor_waits_for_the_old_server_to_end(ready_data_dir: Path) -> None:
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", SUPERVISOR, str(ready_data_dir), stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    pid = int(await asyncio.wait_for(child.stdout.readline(), 30))
+    os.kill(pid, signal.SIGSTOP)
+    child.kill()
+    await child.wait()
+    server = EmbeddedServer(ready_data_dir, settings=QUICK)
+    start = asyncio.create_task(server.start())
+    await asyncio.sleep(0.5)
+    assert not start.done() and server.state == "starting"
+    os.kill(pid, signal.SIGCONT)
+    await start
+    assert server.state == "running" and server.pid != pid
+    await server.stop()
+
+
+async def test_a_folder_that_cannot_be_written_is_told(ready_data_dir: Path) -> None:
+    (ready_data_dir / "postgres" / "lock").unlink(missing_ok=True)
+    (ready_data_dir / "postgres" / "lock").mkdir()
+    with pytest.raises(StoreError, match="cannot start: .*lock"):
+        await EmbeddedServer(ready_data_dir, settings=QUICK).start()
+
+
 async def test_stop_gets_stronger_when_the_server_does_not_listen(ready_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "QUIT_SECONDS", 0.2)
     server = EmbeddedServer(ready_data_dir, settings=QUICK, stop_timeout_seconds=0.2)
