@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -80,15 +81,21 @@ class Stop:
         self.wanted.set()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """What a caller may know of a daemon that is ready: where it listens."""
+    """What a caller may know of a daemon that is ready: where it listens, and its parts."""
 
-    def __init__(self, api: Listening, auth_port: int, acct_port: int, data_dir: Path, addresses: tuple[str, ...]) -> None:
-        self.api = api
-        self.auth_port = auth_port
-        self.acct_port = acct_port
-        self.data_dir = data_dir
-        self.addresses = addresses
+    api: Listening
+    auth_port: int
+    acct_port: int
+    addresses: tuple[str, ...]
+    data_dir: Path
+    database: Database
+    keyring: Keyring
+    vendors: frozenset[str]
+    feed: ChangeFeed
+    server: Server
+    upkeep: Upkeep
 
 
 def run(config: Config) -> int:
@@ -266,7 +273,12 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     (config.data_dir / API_URL).write_text(api.url + "\n")
                     notifier.ready(f"{len(directory.subscribers)} subscribers, {len(directory.nas)} NAS")
                     log.info("ready", extra={"version": __version__, "api": api.url, "auth_port": auth[0].port, "acct_port": acct[0].port})
-                    ready(Running(api, auth[0].port, acct[0].port, config.data_dir, radius.addresses))
+                    ready(
+                        Running(
+                            api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
+                            database=database, keyring=keyring, vendors=deps.vendors, feed=feed, server=server, upkeep=upkeep,
+                        )
+                    )  # fmt: skip
                     await wanted.wait()
                     notifier.stopping()
                     server.stop()

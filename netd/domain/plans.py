@@ -39,7 +39,7 @@ class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     session_timeout_seconds: SessionTimeout | None = None
     idle_timeout_seconds: IdleTimeout | None = None
     interim_seconds: Interim = 300
-    max_sessions: MaxSessions = 1
+    max_sessions: MaxSessions = 0
     ipv4_pool: Label | None = None
     ipv6_pool: Label | None = None
     delegated_ipv6_pool: Label | None = None

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 from netd.config import RadiusConfig
 from netd.model.access import Reason
 from netd.model.subscriber import username_key
-from netd.radius import mschap
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.limits import Failures
 from netd.radius.sessions import Hold, Sessions
@@ -107,14 +106,13 @@ class Access:
         if radius.EAP_MESSAGE in attributes or radius.ARAP_PASSWORD in attributes:
             return Reason.UNSUPPORTED_METHOD, b""
         microsoft = radius.vendor_attributes(packet, MICROSOFT) if radius.VENDOR_SPECIFIC in attributes else {}
-        if mschap.CHAP_CHALLENGE in microsoft:
+        if passwords.MS_CHAP_CHALLENGE in microsoft:
             if password is None:
                 return Reason.NO_PASSWORD_SET, b""
             if subscriber.nt_hash is None:
                 subscriber.nt_hash = passwords.nt_hash(password.decode("utf-8", "replace"))
-            answer = mschap.answer(microsoft, attributes[radius.USER_NAME], subscriber.nt_hash, nas.secret.value, packet.authenticator, self._salts())
-            if answer is not None:
-                return (_OK if answer[0] else Reason.WRONG_PASSWORD), answer[1]
+            right, answer = passwords.mschap(microsoft, attributes[radius.USER_NAME], subscriber.nt_hash, nas.secret.value, packet.authenticator, self._salts())
+            return (_OK if right else Reason.WRONG_PASSWORD), answer
         return Reason.NO_CREDENTIALS, b""
 
     def _salts(self) -> tuple[bytes, bytes]:
@@ -144,8 +142,8 @@ class Access:
         reason, detail = self.standing(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
             return reason, None, detail
-        if subscriber.plan is None:
-            return Reason.NOT_GRANTABLE, None, "its plan could not be loaded"
+        if subscriber.plan is None or subscriber.fault:
+            return Reason.NOT_GRANTABLE, None, subscriber.fault or "its plan could not be loaded"
         grant = self.directory.grant(subscriber.plan, nas.vendor, reason is Reason.WALLED)
         if grant.fault:
             return Reason.NOT_GRANTABLE, None, grant.fault
@@ -219,8 +217,8 @@ class Access:
         reason, detail = self.standing(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
             return Verdict(reason, subscriber, detail=detail)
-        if subscriber.plan is None:
-            return Verdict(Reason.NOT_GRANTABLE, subscriber, detail="its plan could not be loaded")
+        if subscriber.plan is None or subscriber.fault:
+            return Verdict(Reason.NOT_GRANTABLE, subscriber, detail=subscriber.fault or "its plan could not be loaded")
         grant = self.directory.grant(subscriber.plan, nas.vendor if nas else vendor, reason is Reason.WALLED)
         if grant.fault:
             return Verdict(Reason.NOT_GRANTABLE, subscriber, detail=grant.fault)

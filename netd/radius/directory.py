@@ -13,7 +13,7 @@ from netd.errors import ExtensionError, StoreError
 from netd.extensions import Extensions, Vendor
 from netd.model.plan import Plan
 from netd.radius.checks import CompiledChecks, compile_checks
-from netd.sdk import Service
+from netd.sdk import Avp, Service
 from netd.store.directory import NasRow, SubscriberRow
 from netd.wire.attributes import encode, from_text
 from netd.wire.dictionary import Dictionary
@@ -63,15 +63,15 @@ class SubscriberRecord:
     """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept."""
 
     __slots__ = (
-        "checks", "expires_at", "extra", "extra_print", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
+        "checks", "expires_at", "extra", "extra_print", "fault", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
         "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "username",
     )  # fmt: skip
 
-    def __init__(self, row: SubscriberRow, plan: PlanRecord | None, password: bytes | None) -> None:
+    def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
         self.id = row.id
         self.tenant_id = row.tenant_id
         self.username = row.username
-        self.password = password
+        self.password: bytes | None = None
         self.plan = plan
         self.state = row.state
         self.state_changed_at = row.state_changed_at
@@ -83,6 +83,7 @@ class SubscriberRecord:
         self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
         self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
         self.extra_print = ""
+        self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
         self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
         self.nt_hash: bytes | None = None
         self.simple = row.state == "active" and not self.locks and row.expires_at is None and not row.checks
@@ -173,16 +174,14 @@ class Directory:
                 record.walled = {}
 
     def put_subscribers(self, rows: Iterable[SubscriberRow]) -> None:
-        """Take subscribers in, new or changed. One that cannot be loaded is left as it was and named in ``faults``."""
+        """Take subscribers in, new or changed. One whose rows cannot be read is granted nothing, and named in ``faults``."""
         for row in rows:
             name = f"subscriber {row.id}"
-            try:
-                record = self._record(row)
-            except (ValueError, LookupError, StoreError) as error:
-                log.error("subscriber not loaded", extra={"subscriber": row.username, "error": str(error)})
-                self.faults[name] = str(error)
-                continue
-            if self.faults:
+            record = self._record(row)
+            if record.fault:
+                log.error("subscriber cannot be granted anything", extra={"subscriber": row.username, "error": record.fault})
+                self.faults[name] = record.fault
+            elif self.faults:
                 self.faults.pop(name, None)
             users = self.users.setdefault(row.tenant_id, {})
             known = self._keys.get(row.id)
@@ -195,9 +194,19 @@ class Directory:
             users[row.username_key] = record
 
     def _record(self, row: SubscriberRow) -> SubscriberRecord:
-        password = None if row.password is None else self._open(row.password, b"subscribers.password")
-        record = SubscriberRecord(row, self.plans.get(row.plan_id), password)
-        avps: list[tuple[str, object]] = []
+        record = SubscriberRecord(row, self.plans.get(row.plan_id))
+        try:
+            if row.password is not None:
+                record.password = self._open(row.password, b"subscribers.password")
+            if row.checks:
+                record.checks = compile_checks(self.dictionary, row.checks)
+            self._own_attributes(record, row)
+        except (ValueError, LookupError, StoreError) as error:
+            record.fault = str(error)
+        return record
+
+    def _own_attributes(self, record: SubscriberRecord, row: SubscriberRow) -> None:
+        avps: list[Avp] = []
         if row.ipv4 is not None:
             avps.append(("Framed-IP-Address", ipaddress.IPv4Address(row.ipv4)))
         if row.ipv6_prefix is not None:
@@ -207,13 +216,10 @@ class Directory:
         if row.replies:
             record.replaced = self._extend(avps, row.replies)
         if avps:
-            record.extra = encode(self.dictionary, avps)  # type: ignore[arg-type]
+            record.extra = encode(self.dictionary, avps)
             record.extra_print = blake2b(record.extra, digest_size=4).hexdigest()
-        if row.checks:
-            record.checks = compile_checks(self.dictionary, row.checks)
-        return record
 
-    def _extend(self, avps: list[tuple[str, object]], replies: Sequence[tuple[str, str, str]]) -> frozenset[int]:
+    def _extend(self, avps: list[Avp], replies: Sequence[tuple[str, str, str]]) -> frozenset[int]:
         """Add radreply rows: ``+=`` adds one more value, ``:=`` and ``=`` replace what the grant says of that attribute."""
         replaced = set()
         for name, op, text in replies:

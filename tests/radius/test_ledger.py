@@ -50,7 +50,10 @@ SESSION = [
 
 def facts(rows: list[Row]) -> list[tuple[Any, ...]]:
     return [
-        (row.started_at, row.updated_at, row.stopped_at, row.acctsessiontime, row.acctinputoctets, row.acctoutputoctets, row.terminate_cause, row.framedipaddress)
+        (
+            row.started_at, row.updated_at, row.stopped_at, row.acctsessiontime, row.acctinputoctets, row.acctoutputoctets, row.terminate_cause,
+            row.framedipaddress,
+        )
         for row in rows
     ]  # fmt: skip
 

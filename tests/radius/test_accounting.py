@@ -1,0 +1,172 @@
+"""Accounting end to end: what a NAS sends, in whatever order, against what the tables hold afterwards."""
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+import pytest
+from pyrad import packet as pyrad
+
+from netd.store.database import connect
+from netd.wire import radius
+from tests.radius.world import TestNas, World, eventually
+
+T0 = int(time.time()) - 3600
+
+
+async def rows(world: World, sql: str) -> list[tuple[Any, ...]]:
+    async with world.db.acquire() as conn:
+        return [tuple(row) for row in await conn.fetch(sql)]
+
+
+async def test_a_session_from_login_to_stop(bras: TestNas) -> None:
+    world = bras.world
+    await bras.online(Framed_IP_Address="100.64.0.9", Calling_Station_Id="00:11:22:33:44:55", NAS_Port_Id="ether1")
+    (session,) = await world.sessions()
+    assert (session.username, str(session.framed_ip_address), session.calling_station_id, session.nas) == (
+        "alice", "100.64.0.9", "00:11:22:33:44:55", "127.0.0.2",
+    )  # fmt: skip
+    assert session.subscriber_id is not None
+    assert await bras.account("Interim-Update", Acct_Session_Time=300, Acct_Input_Octets=1, Acct_Output_Octets=2, Acct_Output_Gigawords=3)
+    (session,) = await world.sessions()
+    assert (session.up_octets, session.down_octets) == (1, 3 * 2**32 + 2)
+    assert await bras.account("Stop", Acct_Session_Time=310, Acct_Input_Octets=5, Acct_Output_Octets=9, Acct_Output_Gigawords=3, Acct_Terminate_Cause=1)
+    assert await world.sessions() == []
+    (closed,) = await world.sessions("closed")
+    assert (closed.id, closed.session_seconds, closed.down_octets, closed.terminate_cause, closed.closed_by) == (
+        session.id, 310, 3 * 2**32 + 9, "User-Request", "stop",
+    )  # fmt: skip
+    assert await rows(world, "select up_octets, down_octets, session_seconds from usage_daily") == [(5, 3 * 2**32 + 9, 310)]
+
+
+async def test_out_of_order_and_replayed_packets_leave_one_row(bras: TestNas) -> None:
+    packets = [
+        bras.accounting("Start", Event_Timestamp=T0),
+        bras.accounting("Interim-Update", Event_Timestamp=T0 + 300, Acct_Session_Time=300, Acct_Input_Octets=100),
+        bras.accounting("Stop", Event_Timestamp=T0 + 400, Acct_Session_Time=400, Acct_Input_Octets=150),
+    ]
+    world = bras.world
+    for order in ((2, 0, 1), (0, 1, 2), (1, 2, 0)):
+        for number in order:
+            assert await bras.ask(packets[number], world.running.acct_port) is not None
+    assert await rows(
+        world, "select extract(epoch from acctstarttime)::bigint, extract(epoch from acctstoptime)::bigint, acctsessiontime, acctinputoctets from radacct"
+    ) == [(T0, T0 + 400, 400, 150)]
+    assert await world.sessions() == []
+
+
+async def test_an_interim_without_start_opens_the_session(bras: TestNas) -> None:
+    assert await bras.account("Interim-Update", Event_Timestamp=T0 + 500, Acct_Session_Time=500)
+    (session,) = await bras.world.sessions()
+    assert session.started_at.timestamp() == T0
+
+
+@pytest.mark.parametrize("status", ["Accounting-On", "Accounting-Off"])
+async def test_a_restart_ends_the_sessions_of_that_nas_only(bras: TestNas, status: str) -> None:
+    world = bras.world
+    other = TestNas(world, "127.0.0.3")
+    await world.add_nas("127.0.0.3")
+    for number in range(3):
+        assert await bras.account("Start", f"a{number}", f"user{number}")
+    assert await other.account("Start", "b")
+    assert await bras.account(status, "0", "")
+    assert [session.acct_session_id for session in await world.sessions()] == ["b"]
+    assert {session.closed_by for session in await world.sessions("closed")} == {"nas_reload"}
+    assert await bras.account("Start", "a0", "user0", Event_Timestamp=int(time.time()) + 5)
+    assert len(await world.sessions()) == 2
+
+
+async def test_ipv6_columns(bras: TestNas) -> None:
+    attributes = b"".join(
+        bytes((kind, len(value) + 2)) + value
+        for kind, value in (
+            (40, b"\0\0\0\1"), (44, b"v6"), (1, b"alice"), (97, b"\0\x40" + bytes.fromhex("20010db800010000")),
+            (123, b"\0\x38" + bytes.fromhex("20010db8007700")), (168, bytes.fromhex("20010db8000100000000000000000007")),
+            (96, bytes.fromhex("021122fffe334455")),
+        )
+    )  # fmt: skip
+    data = radius.request(4, 9, attributes, radius.SharedSecret(bras.secret), sign=False)
+    assert await bras.ask(data, bras.world.running.acct_port) is not None
+    assert await rows(bras.world, "select text(framedipv6prefix), text(delegatedipv6prefix), host(framedipv6address), framedinterfaceid from sessions") == [
+        ("2001:db8:1::/64", "2001:db8:77::/56", "2001:db8:1::7", "0211:22ff:fe33:4455")
+    ]
+
+
+async def test_forged_accounting_is_dropped(bras: TestNas) -> None:
+    data = bytearray(bras.accounting("Start"))
+    data[-1] ^= 1
+    assert await bras.ask(bytes(data), bras.world.running.acct_port, 0.3) is None
+    assert await bras.world.sessions() == []
+    record = next(iter(bras.world.running.server.directory.nas.values()))
+    assert record.drops == {"request_authenticator_wrong": 1}
+
+
+async def test_text_that_postgresql_cannot_hold_is_kept_readable(bras: TestNas) -> None:
+    assert await bras.account("Start", "s\x00id", "al\x00ice", Called_Station_Id="a\x00b")
+    (session,) = await bras.world.sessions()
+    assert (session.acct_session_id, session.username, session.called_station_id) == ("s\ufffdid", "al\ufffdice", "a\ufffdb")
+
+
+async def test_a_burst_is_committed_in_few_transactions(bras: TestNas) -> None:
+    world = bras.world
+    port = world.running.acct_port
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        sock.bind((bras.address, 0))
+        for number in range(200):
+            await loop.sock_sendto(sock, bras.accounting("Start", f"s{number}", f"u{number}"), ("127.0.0.1", port))
+        acknowledged: set[int] = set()
+        async with asyncio.timeout(10):
+            while len(acknowledged) < 200:
+                acknowledged.add((await loop.sock_recv(sock, 4096))[1])
+    assert len(await world.sessions()) == 200
+    assert world.running.server.accounting.batches < 40
+
+
+async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestNas) -> None:
+    world = bras.world
+    assert await bras.account("Interim-Update", "old", Event_Timestamp=T0, Acct_Session_Time=60)
+    assert await bras.account("Interim-Update", "new", Event_Timestamp=int(time.time()), Acct_Session_Time=60)
+    assert await world.running.upkeep.reap_once() == 0, "silence counts only while netd listens"
+    world.running.server.accounting.listening_since = T0
+    assert await world.running.upkeep.reap_once() == 1
+    (closed,) = await world.sessions("closed")
+    assert (closed.acct_session_id, closed.stopped_at.timestamp(), closed.closed_by) == ("old", T0, "reaper")  # type: ignore[union-attr]
+    # its NAS was only cut off: the session goes on
+    assert await bras.account("Interim-Update", "old", Event_Timestamp=T0 + 3590, Acct_Session_Time=3650)
+    assert {session.acct_session_id for session in await world.sessions()} == {"old", "new"}
+    assert await world.sessions("closed") == []
+
+
+async def test_while_the_database_is_away_logins_go_on_and_accounting_waits(bras: TestNas, cluster: Any) -> None:
+    world = bras.world
+    name = world.dsn.rpartition("/")[2].partition("?")[0]
+
+    async def admin(sql: str) -> None:
+        connection = await connect(cluster.admin_url)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    assert await bras.account("Start", "before")
+    await admin(f'alter database "{name}" with allow_connections false')
+    await admin(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+    assert await bras.account("Start", "during") is False
+    answer = await bras.login()
+    assert answer is not None
+    assert answer.code == pyrad.AccessAccept
+    await eventually(lambda: not world.db.up)
+    await admin(f'alter database "{name}" with allow_connections true')
+
+    async def accounted() -> bool:
+        return await bras.account("Start", "after")
+
+    await eventually(accounted, 15)
+    ids = {session.acct_session_id for session in await world.sessions()}
+    assert ids == {"before", "during", "after"}, "what waited is committed when the database is back"
+    await world.add_subscriber("late", "comer")
+    answer = await bras.login("late", "comer")
+    assert answer is not None
+    assert answer.code == pyrad.AccessAccept

@@ -1,0 +1,192 @@
+"""Ending and changing live sessions: checked at the NAS, which is not ours."""
+
+import asyncio
+import time
+from typing import Any
+
+from pyrad import packet as pyrad
+
+from netd.domain import plans, standing, subscribers
+from netd.store.database import Database
+from tests.radius.world import ACTOR, TestNas, World, eventually, nak, nas_at, silence, world
+
+
+async def state(world: World) -> tuple[str | None, str | None]:
+    found = await world.sessions()
+    return (found[0].enforce_state, found[0].enforce_detail) if found else (None, None)
+
+
+async def test_suspending_ends_the_session_within_a_second(bras: TestNas) -> None:
+    await bras.online(Framed_IP_Address="100.64.0.9")
+    begun = time.monotonic()
+    await bras.world.suspend()
+    await eventually(lambda: bras.told, 1.0)
+    assert time.monotonic() - begun < 1.0
+    (request,) = bras.told
+    assert request.code == pyrad.DisconnectRequest
+    assert request["User-Name"] == ["alice"]
+    assert request["Framed-IP-Address"] == ["100.64.0.9"]
+    assert abs(request["Event-Timestamp"][0] - time.time()) < 5
+    await eventually(lambda: state(bras.world))
+    assert await bras.account("Stop")
+    assert await bras.world.sessions() == []
+
+
+async def test_another_rate_is_changed_live(bras: TestNas) -> None:
+    world = bras.world
+    await bras.online()
+    plan = await plans.by_name(world.db, ACTOR, "home")
+    await plans.update(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=200_000_000, up_bps=40_000_000))
+    await eventually(lambda: bras.told, 1.0)
+    (request,) = bras.told
+    assert request.code == pyrad.CoARequest
+    assert request["Mikrotik-Rate-Limit"] == ["40M/200M"]
+
+    async def applied() -> bool:
+        return (await state(world))[0] == "applied" and "CoA acknowledged" in ((await state(world))[1] or "")
+
+    await eventually(applied)
+    await asyncio.sleep(0.3)
+    assert len(bras.told) == 1, "what is applied is not sent again"
+
+
+async def test_another_plan_for_one_subscriber_is_changed_live(bras: TestNas) -> None:
+    world = bras.world
+    await world.add_plan("fast", 1_000_000_000, 500_000_000)
+    await bras.online()
+    alice = await subscribers.by_username(world.db, ACTOR, "alice")
+    await subscribers.update(
+        world.db, ACTOR, world.running.keyring, alice.id, subscribers.SubscriberPatch(plan="fast"), lambda name, text: None
+    )  # fmt: skip
+    await eventually(lambda: bras.told, 1.0)
+    assert bras.told[0]["Mikrotik-Rate-Limit"] == ["500M/1000M"]
+
+
+async def test_a_refused_change_becomes_a_disconnect(bras: TestNas) -> None:
+    def only_disconnect(request: pyrad.CoAPacket) -> Any:
+        return nak(401)(request) if request.code == pyrad.CoARequest else request.CreateReply()
+
+    bras.say = only_disconnect
+    await bras.online()
+    plan = await plans.by_name(bras.world.db, ACTOR, "home")
+    await plans.update(bras.world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=200_000_000))
+    await eventually(lambda: len(bras.told) == 2, 2.0)
+    assert [request.code for request in bras.told] == [pyrad.CoARequest, pyrad.DisconnectRequest]
+
+
+async def test_what_could_not_be_applied_is_tried_again(bras: TestNas) -> None:
+    bras.say = silence
+    await bras.online()
+    await bras.world.suspend()
+
+    async def unreachable() -> bool:
+        return (await state(bras.world))[0] == "unreachable"
+
+    await eventually(unreachable)
+    tried = len(bras.told)
+    assert tried == 2, "one retransmission"
+    assert bras.told[0].raw_packet == bras.told[1].raw_packet, "a retransmission is the same octets"
+    bras.say = None
+    await eventually(lambda: len(bras.told) > tried, 15.0)
+
+    async def acknowledged() -> bool:
+        return (await state(bras.world))[0] == "applied"
+
+    await eventually(acknowledged)
+
+
+async def test_a_session_that_its_nas_does_not_know_is_closed_here(bras: TestNas) -> None:
+    bras.say = nak(503)
+    await bras.online()
+    await bras.world.suspend()
+
+    async def gone() -> bool:
+        return not await bras.world.sessions()
+
+    await eventually(gone)
+    (closed,) = await bras.world.sessions("closed")
+    assert closed.closed_by == "not_found"
+
+
+async def test_a_lock_walls_and_lifting_it_frees(bras: TestNas) -> None:
+    world = bras.world
+    await bras.online()
+    alice = await subscribers.by_username(world.db, ACTOR, "alice")
+    await standing.add_lock(world.db, ACTOR, alice.id, standing.NewLock(reason="overdue", mode="walled"))
+    await eventually(lambda: bras.told, 1.0)
+    assert bras.told[0].code == pyrad.DisconnectRequest, "RouterOS takes no address list by CoA"
+    assert await bras.account("Stop")
+    answer = await bras.online("s2")
+    assert answer["Mikrotik-Address-List"] == ["walled-garden"]
+    await standing.lift_lock(world.db, ACTOR, alice.id, "overdue")
+    await eventually(lambda: len(bras.told) == 2, 1.0)
+
+
+async def test_a_deleted_subscriber_is_disconnected(bras: TestNas) -> None:
+    await bras.online()
+    alice = await subscribers.by_username(bras.world.db, ACTOR, "alice")
+    await subscribers.delete(bras.world.db, ACTOR, alice.id)
+    await eventually(lambda: bras.told, 2.0)
+    answer = await bras.login()
+    assert answer is not None
+    assert answer.code == pyrad.AccessReject
+
+
+async def test_one_dead_nas_delays_no_other(daemon: World) -> None:
+    await daemon.add_plan()
+    await daemon.add_subscriber("dead", "man")
+    await daemon.add_subscriber("quick", "one")
+    async with nas_at(daemon, "127.0.0.2", say=silence) as dead, nas_at(daemon, "127.0.0.3") as alive:
+        for number in range(20):
+            await dead.online(f"d{number}", "dead", "man")
+        await alive.online("q", "quick", "one")
+        await daemon.suspend("dead")
+        await daemon.suspend("quick")
+        await eventually(lambda: alive.told, 1.0)
+
+
+async def test_the_old_session_of_a_line_that_dialled_again_is_ended(daemon: World, bras: TestNas) -> None:
+    await daemon.add_subscriber("bob", "builder", max_sessions=1)
+    await bras.online("old", "bob", "builder", Calling_Station_Id="AA")
+    await bras.online("new", "bob", "builder", Calling_Station_Id="AA")
+    await eventually(lambda: bras.told, 1.0)
+    await asyncio.sleep(0.1)
+    assert [request["Acct-Session-Id"] for request in bras.told] == [["old"]]
+
+
+async def test_an_unsigned_forged_answer_is_not_believed(bras: TestNas) -> None:
+    def forged(request: pyrad.CoAPacket) -> Any:
+        answer = request.CreateReply()
+        answer.secret = b"not the secret"
+        return answer
+
+    bras.say = forged
+    await bras.online()
+    await bras.world.suspend()
+
+    async def unreachable() -> bool:
+        return (await state(bras.world))[0] == "unreachable"
+
+    await eventually(unreachable)
+
+
+async def test_enforcement_goes_on_after_a_restart_of_the_daemon(dsn: str, tmp_path: Any) -> None:
+    async with world(dsn, tmp_path) as first:
+        await first.add_plan()
+        await first.add_subscriber()
+        async with nas_at(first, "127.0.0.2") as device:
+            await device.online()
+            port = device.coa_port
+    database = await Database.open(dsn, size=2)
+    try:
+        alice = await subscribers.by_username(database, ACTOR, "alice")
+        await standing.suspend(database, ACTOR, alice.id)
+    finally:
+        await database.close()
+    device = TestNas(first, "127.0.0.2", coa_port=port)
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: device, local_addr=("127.0.0.2", port))
+    try:
+        async with world(dsn, tmp_path):
+            await eventually(lambda: device.told, 8.0)
+    finally:
+        transport.close()
