@@ -149,17 +149,17 @@ async def test_a_new_supervisor_waits_for_the_old_server_to_end(ready_data_dir: 
     server = EmbeddedServer(ready_data_dir, settings=QUICK)
     start = asyncio.create_task(server.start())
     await asyncio.sleep(0.5)
-    assert not start.done() and server.state == "starting"
+    assert not start.done()
     os.kill(pid, signal.SIGCONT)
     await start
-    assert server.state == "running" and server.pid != pid
+    assert server.pid not in (None, pid)
     await server.stop()
 
 
 async def test_a_folder_that_cannot_be_written_is_told(ready_data_dir: Path) -> None:
     (ready_data_dir / "postgres" / "lock").unlink(missing_ok=True)
     (ready_data_dir / "postgres" / "lock").mkdir()
-    with pytest.raises(StoreError, match="cannot start: .*lock"):
+    with pytest.raises(StoreError, match=r"cannot start: .*lock"):
         await EmbeddedServer(ready_data_dir, settings=QUICK).start()
 
 
