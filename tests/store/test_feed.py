@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,6 +13,10 @@ import pytest
 from netd.errors import StoreUnavailable
 from netd.store.database import Connection, connect
 from netd.store.feed import Batch, ChangeFeed
+from netd.store.migrate import migrate
+from netd.store.partitions import ensure
+
+SQL = Path(__file__).resolve().parents[2] / "sql"
 
 
 class Reader:
@@ -212,6 +217,28 @@ async def test_another_life_of_the_server_asks_for_a_reload(dsn: str, connection
         assert reader.reloads == 0, "only a new connection can lead to another server"
         await kill_feeds(connection)
         await reader.until(lambda: reader.reloads == 1)
+
+
+async def test_an_ordinary_role_that_owns_its_database_is_enough(external_postgres15: str) -> None:
+    admin = await connect(external_postgres15)
+    await admin.execute("create role plain login password 'plain'")
+    await admin.execute("create database plain owner plain")
+    url = external_postgres15.replace(external_postgres15.partition("//")[2].partition("@")[0], "plain:plain").replace("/netd", "/plain")
+    connection = await connect(url)
+    try:
+        assert not await connection.fetchval("select usesuper from pg_user where usename = current_user")
+        assert await migrate(connection, SQL)
+        await ensure(connection, date(2026, 1, 1))
+        reader = Reader(url)
+        await reader.feed.start()
+        async with running(reader):
+            made = await add_plan(connection, "p")
+            await reader.until(lambda: reader.ids("plan") == [made])
+    finally:
+        await connection.close()
+        await admin.execute("drop database plain with (force)")
+        await admin.execute("drop role plain")
+        await admin.close()
 
 
 async def test_without_start_it_begins_with_a_reload(dsn: str) -> None:

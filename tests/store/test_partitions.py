@@ -117,7 +117,8 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
             "insert into radpostauth (tenant_id, username, username_key, reply, reason, authdate)"
             " select 1, 'u', 'u', 'Access-Reject', 'locked', $1::timestamptz - i * interval '1 day' from generate_series(0, 99) i", now)
         await connection.execute("insert into usage_daily (tenant_id, subscriber_id, day) select 1, 1, $1::date - i from generate_series(0, 9) i", now.date())
-        await connection.execute("insert into changes (at, entity, entity_id) select $1::timestamptz - i * interval '12 hours', 'plan', 1 from generate_series(0, 9) i", now)
+        await connection.execute(
+            "insert into changes (at, entity, entity_id) select $1::timestamptz - i * interval '12 hours', 'plan', 1 from generate_series(0, 9) i", now)
     async with database.acquire() as connection:
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, batch_rows=3) == {"radpostauth": 9, "usage_daily": 5, "changes": 7}
         assert await prune(connection, now, radpostauth_days=90, usage_days=4) == {"radpostauth": 0, "usage_daily": 0, "changes": 0}
