@@ -3,13 +3,13 @@
 Exit codes: 0 done, 1 refused or failed, 2 bad input or configuration, 3 no daemon to be reached.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from io import TextIOWrapper
 
 from netd import __version__
-from netd.cli import installation, nas, plans, sessions, subscribers, tokens
 from netd.cli.arguments import Parser
 from netd.cli.client import REFUSED, USAGE, CliError
 from netd.errors import ConfigError, NetdError
@@ -20,20 +20,31 @@ EPILOG = (
 )
 
 
-def parser() -> Parser:
-    """The whole command line."""
+MODULES = {
+    "serve": "installation", "check": "installation", "migrate": "installation", "secret": "installation", "token": "tokens", "nas": "nas",
+    "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions",
+}  # fmt: skip
+"""Which module of this package has a command. Only that one is imported: an operator waits for every import."""
+
+
+def parser(command: str = "") -> Parser:
+    """The command line, of ``command`` only if that is one."""
     top = Parser(prog="netd", description="One daemon that runs an Internet provider's access network.", epilog=EPILOG)
     top.add_argument("--version", action="version", version=f"netd {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (installation, tokens, nas, plans, subscribers, sessions):
-        module.register(commands)
+    names = [MODULES[command]] if command in MODULES else dict.fromkeys(MODULES.values())
+    for name in names:
+        import_module(f"netd.cli.{name}").register(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; what goes wrong is told in one line."""
-    arguments = parser().parse_args(argv)
-    logging.getLogger("netd").addHandler(logging.NullHandler())  # what matters to the operator is told by exceptions; the daemon sets up its own
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's character set lacks must not stop a list
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser(given[0] if given else "").parse_args(given)
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()

@@ -1,6 +1,5 @@
 """A thin client of the daemon's API: standard library only, because an operator waits for every import."""
 
-import http.client
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -50,13 +49,21 @@ class Client:
     """Calls one daemon. ``url`` has no path; ``token`` is sent as bearer token."""
 
     def __init__(self, url: str, token: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise CliError(f"{url} is not the URL of a netd daemon (http://HOST:PORT)", USAGE)
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+            if not host or parts.scheme not in ("http", "https"):
+                raise ValueError(url)
+        except ValueError:
+            raise CliError(f"{url} is not the URL of a netd daemon (http://HOST:PORT)", USAGE) from None
+        if not (token.isascii() and token.isprintable()):
+            raise CliError("the token has characters that no token has", USAGE)
+        import http.client  # takes longer than all the rest, and not every command asks the daemon
+
         self.url = url
         self._token = token
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname, parts.port, timeout=SECONDS)
+        self._connection = kind(host, port, timeout=SECONDS)
         self._prefix = parts.path.rstrip("/") + "/api/v1"
 
     def get(self, path: str, **query: object) -> Reply:
@@ -89,7 +96,12 @@ class Client:
             data = json.dumps(body).encode()
         target = self._prefix + path
         if texts := _query_texts(query or {}):
-            target += "?" + urlencode(texts)
+            try:
+                target += "?" + urlencode(texts)
+            except UnicodeError:
+                raise CliError("an argument is not UTF-8", USAGE) from None
+        import http.client
+
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # refused before all was sent: the answer says why
                 self._connection.request(method, target, body=data, headers=headers)
@@ -99,8 +111,10 @@ class Client:
             self._connection.close()
             raise CliError(f"no daemon answers at {self.url}: {str(error) or type(error).__name__}", UNREACHABLE) from None
         value = _decoded(raw)
+        if not isinstance(value, dict) and response.status != 204:
+            raise CliError(f"what answers at {self.url} is not a netd daemon (status {response.status})", UNREACHABLE)
         if response.status >= 400:
-            raise ApiError(response.status, value if isinstance(value, dict) else {}, raw)
+            raise ApiError(response.status, value, raw)
         return Reply(value, raw)
 
     def pages(self, path: str, **query: object) -> Iterator[Reply]:

@@ -1,7 +1,10 @@
 """The database without the daemon's API: for the first token, for migrations, for ``netd check``."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from netd.config import Config
 from netd.errors import StoreError
@@ -11,6 +14,14 @@ from netd.store.database import Database, Target, connect
 from netd.store.embedded import DATABASE, PORT, ROLE, EmbeddedServer
 from netd.store.migrate import migrate
 from netd.store.placement import place
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end. What matters to the operator is told by exceptions, so nothing is logged besides."""
+    logging.getLogger("netd").addHandler(logging.NullHandler())
+    return asyncio.run(work)
 
 
 async def running_target(config: Config) -> Target | None:

@@ -1,7 +1,6 @@
 """``netd serve``, ``check``, ``migrate`` and ``secret``: the installation itself. Heavy imports wait until a command needs them."""
 
 import argparse
-import asyncio
 import json
 import os
 from pathlib import Path
@@ -37,9 +36,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _migrate(arguments: argparse.Namespace) -> int:
+    from netd.cli.direct import run
     from netd.config import load
 
-    applied = asyncio.run(_apply(load(arguments.config, client.environment(arguments.config))))
+    applied = run(_apply(load(arguments.config, client.environment(arguments.config))))
     if arguments.json:
         output.print_json(json.dumps({"applied": applied}).encode())
     else:
@@ -68,10 +68,12 @@ class Finding(NamedTuple):
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from netd.cli.direct import run
     from netd.config import load
 
     config = load(arguments.config, client.environment(arguments.config))
-    findings = [Finding("ok", "configuration", f"data folder {config.data_dir}"), _keys(config), *_extensions(config), *asyncio.run(_database(config))]
+    databases = run(_database(config))
+    findings = [Finding("ok", "configuration", f"data folder {config.data_dir}"), _keys(config), *_extensions(config), *databases]
     if arguments.json:
         output.print_json(json.dumps([finding._asdict() for finding in findings]).encode())
     else:

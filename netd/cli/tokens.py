@@ -1,18 +1,19 @@
 """``netd token``: by the API where there is one to speak to, else in the database itself (the first token, or the last one lost)."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netd.cli import client, output
 from netd.cli.arguments import Commands, command, group, paging
 from netd.cli.client import CliError, Reply
 from netd.cli.lists import show_list
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 ROLES = ("admin", "operator", "read_only")
 
@@ -46,10 +47,14 @@ def _revoke(arguments: argparse.Namespace) -> int:
 
 
 def _create(arguments: argparse.Namespace) -> int:
+    from datetime import UTC, datetime, timedelta
+
     expires_at = datetime.now(UTC) + timedelta(days=arguments.expires_days) if arguments.expires_days is not None else None
     reply = _by_api(arguments, expires_at)
     if reply is None:
-        reply = asyncio.run(_by_database(arguments, expires_at))
+        from netd.cli.direct import run
+
+        reply = run(_by_database(arguments, expires_at))
     if arguments.json:
         output.print_json(reply.raw)
     else:
@@ -59,7 +64,7 @@ def _create(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _by_api(arguments: argparse.Namespace, expires_at: datetime | None) -> Reply | None:
+def _by_api(arguments: argparse.Namespace, expires_at: "datetime | None") -> Reply | None:
     """None if the API cannot do it and this machine's database might: no daemon, or no token that is good."""
     wanted = {"name": arguments.name, "role": arguments.role, "expires_at": expires_at.isoformat() if expires_at else None}
     try:
@@ -73,7 +78,9 @@ def _by_api(arguments: argparse.Namespace, expires_at: datetime | None) -> Reply
     return None
 
 
-async def _by_database(arguments: argparse.Namespace, expires_at: datetime | None) -> Reply:
+async def _by_database(arguments: argparse.Namespace, expires_at: "datetime | None") -> Reply:
+    from datetime import UTC, datetime
+
     import msgspec
 
     from netd.cli.direct import tokens_database

@@ -3,10 +3,8 @@
 import argparse
 import re
 import sys
-from datetime import UTC, datetime
-from decimal import Decimal
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?", re.ASCII)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -15,6 +13,8 @@ def rate(text: str) -> int:
     match = _RATE.fullmatch(text.strip())
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a rate: write 64k, 100M, 2.5G or plain bit/s")
+    from decimal import Decimal
+
     bps = Decimal(match[1]) * _FACTORS[match[2].lower()]
     if bps != int(bps) or bps <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of bit/s above 0")
@@ -23,6 +23,8 @@ def rate(text: str) -> int:
 
 def moment(text: str) -> str:
     """An ISO 8601 time or date as RFC 3339; without an offset it is taken as UTC."""
+    from datetime import UTC, datetime
+
     try:
         when = datetime.fromisoformat(text)
     except ValueError:

@@ -1,0 +1,183 @@
+"""The command as operators use it, against a real API."""
+
+import io
+
+import pytest
+
+from netd.cli import main
+from netd.model.control import ControlResult
+from tests.web.test_resources import open_session
+
+MBIT = 1_000_000
+
+
+async def add_alice(netd):
+    assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
+    added = await netd("subscriber", "add", "alice", "--password", "-", "--plan", "home", "--ipv4", "192.0.2.7", stdin="sesame\n")
+    assert added.code == 0, added.err
+    return added
+
+
+async def test_plans(netd):
+    added = await netd("plan", "add", "Gigabit", "--down", "1G", "--up", "2.5G", "--dns", "192.0.2.1,2001:db8::1", "--ipv4-pool", "p1", "--json")
+    assert (added.code, added.err) == (0, "")
+    assert (added.value["down_bps"], added.value["up_bps"], added.value["dns"]) == (1000 * MBIT, 2500 * MBIT, ["192.0.2.1", "2001:db8::1"])
+    listed = await netd("plan", "list")
+    assert [line.split() for line in listed.out.splitlines()][1][1:4] == ["Gigabit", "1G", "2.5G"]
+    updated = await netd("plan", "update", "gigabit", "--down", "64k", "--ipv4-pool", "none", "--dns", "none", "--json")
+    assert (updated.value["down_bps"], updated.value["ipv4_pool"], updated.value["dns"], updated.value["up_bps"]) == (64_000, None, [], 2500 * MBIT)
+    shown = await netd("plan", "show", "GIGABIT")
+    assert "64k" in shown.out
+    assert (await netd("plan", "remove", "Gigabit")).out == "plan Gigabit is removed\n"
+    missing = await netd("plan", "show", "Gigabit")
+    assert (missing.code, missing.out, missing.err) == (1, "", "netd: plan Gigabit does not exist\n")
+
+
+async def test_nas(netd):
+    added = await netd("nas", "add", "bras1", "--address", "10.0.0.0/24", "--secret", "-", "--vendor", "mikrotik", "--coa-port", "3799", stdin="testing123\n")
+    assert added.code == 0, added.err
+    assert "testing123" not in added.out
+    again = await netd("nas", "add", "bras1", "--address", "10.0.1.0/24", "--secret", "testing123", "--vendor", "mikrotik")
+    assert (again.code, again.out) == (1, "")
+    assert again.err == "netd: name: a NAS with this name exists\n"
+    wrong = await netd("nas", "add", "bras2", "--address", "10.0.0.300", "--secret", "testing123", "--vendor", "acme")
+    assert wrong.code == 2
+    assert "address: " in wrong.err
+    assert "vendor: no such vendor" in wrong.err
+    assert wrong.err.count("\n") == 1
+    updated = await netd("nas", "update", "BRAS1", "--enabled", "no", "--coa-port", "none", "--secret", "-", "--json", stdin="another1\n")
+    assert (updated.value["enabled"], updated.value["coa_port"]) == (False, None)
+    assert (await netd("nas", "list")).out.splitlines()[1].split()[1:4] == ["bras1", "10.0.0.0/24", "mikrotik"]
+    assert (await netd("nas", "remove", "bras1")).code == 0
+
+
+async def test_subscribers(netd):
+    added = await add_alice(netd)
+    assert "sesame" not in added.out
+    assert "192.0.2.7" in added.out
+    assert (await netd("subscriber", "list", "--plan", "home", "--state", "active", "--begins", "AL")).out.splitlines()[1].split()[1] == "alice"
+    assert (await netd("subscriber", "suspend", "Alice", "--note", "unpaid")).out == "alice is suspended\n"
+    assert (await netd("subscriber", "suspend", "alice")).out == "alice is suspended already\n"
+    assert (await netd("subscriber", "show", "alice", "--json")).value["state_reason"] == "unpaid"
+    refused = await netd("subscriber", "activate", "alice")
+    assert (refused.code, refused.err.startswith("netd: state: subscriber alice is suspended")) == (1, True)
+    assert (await netd("subscriber", "restore", "alice")).code == 0
+    locked = await netd("subscriber", "lock", "alice", "--reason", "overdue", "--mode", "walled", "--until", "2099-01-01")
+    assert locked.out == "alice is locked (overdue, walled) until 2099-01-01 00:00:00Z\n"
+    assert "overdue:walled" in (await netd("subscriber", "list")).out
+    assert (await netd("subscriber", "unlock", "alice", "--reason", "overdue")).code == 0
+    assert (await netd("subscriber", "unlock", "alice", "--reason", "overdue")).code == 1
+    updated = await netd("subscriber", "update", "alice", "--ipv4", "none", "--max-sessions", "3", "--expires", "2099-06-30T12:00:00+02:00", "--json")
+    assert (updated.value["ipv4"], updated.value["max_sessions"], updated.value["expires_at"]) == (None, 3, "2099-06-30T10:00:00Z")
+    assert (await netd("subscriber", "set-password", "alice", "--password", "-", stdin="new one\n")).out == "the password of alice is set\n"
+    assert (await netd("subscriber", "set-password", "alice", "--password", "none")).out == "the password of alice is taken away\n"
+    explained = await netd("subscriber", "explain", "alice")
+    assert (explained.code, "no_password_set" in explained.out) == (0, True)
+    assert (await netd("subscriber", "explain", "ghost")).err == "netd: subscriber ghost does not exist\n"
+    assert (await netd("subscriber", "remove", "alice")).code == 0
+
+
+async def test_lists_say_when_there_is_more(netd, api):
+    await api.post("/plans", {"name": "home", "down_bps": MBIT, "up_bps": MBIT})
+    for number in range(5):
+        await api.post("/subscribers", {"username": f"u{number}", "plan": "home"})
+    some = await netd("subscriber", "list", "--limit", "2")
+    assert len(some.out.splitlines()) == 3
+    assert "--all" in some.err
+    assert len((await netd("subscriber", "list", "--all")).out.splitlines()) == 6
+    page = await netd("subscriber", "list", "--limit", "2", "--json")
+    assert page.out.encode().strip() == (await api.get("/subscribers?limit=2")).raw
+    assert page.err == ""
+    everything = (await netd("subscriber", "list", "--all", "--json")).value
+    assert (len(everything["items"]), everything["next"]) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "said"),
+    [
+        (ControlResult(outcome="ack", action="disconnect", attempts=1, duration_seconds=0.5), 0, "the NAS acknowledged (1 attempt, 0.50 s)"),
+        (ControlResult(outcome="nak", action="disconnect", attempts=1, error_cause=503, error_cause_name="Session-Context-Not-Found", session_closed=True),
+         1, "the NAS refused: Session-Context-Not-Found (1 attempt, 0.00 s); the session is closed here"),
+        (ControlResult(outcome="timeout", action="disconnect", attempts=3), 1, "the NAS did not answer (3 attempts, 0.00 s)"),
+        (ControlResult(outcome="error", action="disconnect", detail="no route"), 1, "the NAS could not be asked: no route"),
+    ],
+)  # fmt: skip
+async def test_disconnecting_tells_what_the_nas_said(netd, api, database, result, code, said):
+    api.control.result = result
+    session = await open_session(database)
+    ended = await netd("session", "disconnect", str(session))
+    assert (ended.code, ended.err) == (code, "")
+    assert said in ended.out
+    told = await netd("session", "disconnect", str(session), "--json")
+    outcome = told.value["outcome"] if code == 0 else told.value["outcome"]["outcome"]
+    assert (told.code, outcome) == (code, result.outcome)
+
+
+async def test_sessions(netd, api, database):
+    first = await open_session(database)
+    await open_session(database, unique_id="b" * 32)
+    listed = await netd("session", "list", "--username", "alice")
+    assert listed.out.splitlines()[1].split()[1:4] == ["alice", "10.0.0.1", "192.0.2.7"]
+    assert (await netd("session", "show", str(first), "--json")).value["id"] == first
+    both = await netd("session", "disconnect", "--username", "alice")
+    assert (both.code, len(both.out.splitlines()), len(api.control.asked)) == (0, 2, 2)
+    assert (await netd("session", "disconnect", "--username", "bob")).err == "netd: bob has no open session\n"
+    for arguments in ((), (str(first), "--username", "alice")):
+        assert (await netd("session", "disconnect", *arguments)).code == 2
+    assert (await netd("session", "disconnect", "424242")).code == 1
+    assert (await netd("session", "list", "--ip", "nonsense")).code == 2
+
+
+async def test_import(netd, tmp_path):
+    await netd("plan", "add", "home", "--down", "100M", "--up", "20M")
+    file = tmp_path / "new.csv"
+    good = "username,password,plan,ipv4\nbob,pw1,home,192.0.2.1\ncarol,pw2,home,\n"
+    file.write_text(good + "dave,pw3,none,\n,pw4,home,\n")
+    dry = await netd("import", "subscribers", str(file), "--dry-run")
+    assert (dry.code, dry.out) == (2, "2 of 4 rows are good; nothing was stored (dry run)\n")
+    assert [line.removeprefix(f"{file}:") for line in dry.err.splitlines()] == ["4: plan: there is no plan 'none'", "5: username: is empty"]
+    bad = await netd("import", "subscribers", str(file))
+    assert (bad.code, bad.out) == (2, "2 of 4 rows are bad; nothing was imported\n")
+    assert bad.err == dry.err
+    skipped = await netd("import", "subscribers", str(file), "--skip-bad")
+    assert (skipped.code, skipped.out) == (0, "2 subscribers imported, 2 rows skipped\n")
+    again = await netd("import", "subscribers", "-", "--json", stdin=good)
+    assert (again.code, again.value["report"]["error_count"]) == (2, 3)
+    assert (await netd("import", "subscribers", str(tmp_path / "none.csv"))).err == f"netd: {tmp_path}/none.csv: No such file or directory\n"
+
+
+async def test_tokens_and_rotation(netd):
+    made = await netd("token", "create", "--role", "read_only", "--name", "grafana", "--expires-days", "30")
+    assert made.out.startswith("netd_")
+    assert "not shown again" in made.err
+    listed = await netd("token", "list", "--json")
+    token = next(token for token in listed.value["items"] if token["name"] == "grafana")
+    assert (token["role"], token["expires_at"] is not None) == ("read_only", True)
+    assert made.out.strip() not in listed.out
+    assert (await netd("token", "revoke", str(token["id"]))).code == 0
+    assert (await netd("secret", "rotate", "--json")).value["complete"] is True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan",),
+        ("pln", "list"),
+        ("plan", "add", "x", "--down", "fast", "--up", "1M"),
+        ("plan", "add", "x", "--down", "0", "--up", "1M"),
+        ("plan", "add", "x", "--down", "1.0001k", "--up", "1M"),
+        ("plan", "add", "x", "--up", "1M"),
+        ("subscriber", "lock", "x", "--until", "soon"),
+        ("subscriber", "lock", "x", "--reason", "whim"),
+        ("subscriber", "add", "x", "--plan", "home", "--password", "-"),
+        (),
+    ],
+)
+def test_what_is_typed_wrong_is_one_line_and_2(arguments, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "")
+    assert told.err.startswith("netd: ")
+    assert told.err.count("\n") == 1
