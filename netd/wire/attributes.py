@@ -263,8 +263,10 @@ class _Reader:
         if attribute is None or attribute.type in CONTAINERS:
             self._raw(oid, octets, joined, splits)
             return
-        size = len(octets) if not attribute.array else attribute.data_type.size or 1
-        elements = [octets[start : start + size] for start in range(0, len(octets), size)] if size else [octets]
+        elements = [octets]
+        if attribute.array and octets:
+            size = attribute.data_type.size or len(octets)
+            elements = [octets[start : start + size] for start in range(0, len(octets), size)]
         try:
             values = [self._value(attribute, element) for element in elements]
         except ValueError:

@@ -1,0 +1,260 @@
+"""Throw arbitrary and mutated octets and texts at every codec: ``make fuzz``, FUZZ_SECONDS long (30), from FUZZ_SEED (random, printed).
+
+A codec may refuse what it gets with its own error, and nothing else; what it accepts must come out of the encoder as it went in. The first
+breach is printed with its seed and input, and the exit code is 1.
+"""
+
+import hashlib
+import os
+import random
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from netd.errors import ConfigError, NetdError, WireError
+from netd.wire import passwords, radius
+from netd.wire.attributes import decode, encode, from_text, to_text
+from netd.wire.dictionary import Dictionary, parse
+from netd.wire.radius import SharedSecret
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+AUTHENTICATOR = bytes(range(16))
+SECRET = SharedSecret(b"testing123")
+LENGTHS = (0, 1, 2, 3, 4, 5, 6, 8, 15, 16, 17, 18, 24, 32, 50, 128, 129, 249, 252, 253)
+VENDORS = (9, 311, 2011, 2352, 3561, 4874, 6527, 10415, 14988, 77777, *range(64001, 64007))
+
+
+class Target(NamedTuple):
+    """A codec under fire: makes an input, and feeds it; ``refusals`` are the errors it may raise."""
+
+    name: str
+    make: Callable[[random.Random], object]
+    feed: Callable[[object], None]
+    refusals: tuple[type[Exception], ...]
+
+
+def sources() -> list[tuple[str, str]]:
+    """Every dictionary there is: netd's, the vendors', and the tests' with the odd forms."""
+    folder = files("netd.wire") / "dictionaries"
+    own = sorted((file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".dictionary"))
+    others = [*sorted((REPOSITORY / "vendors").glob("*/dictionary*")), REPOSITORY / "tests" / "wire" / "odd.dictionary"]
+    return [*own, *((str(path), path.read_text("utf-8")) for path in others)]
+
+
+def octets(rng: random.Random, length: int | None = None) -> bytes:
+    """Octets of which many mean something somewhere."""
+    length = rng.choice(LENGTHS) if length is None else length
+    if rng.random() < 0.3:
+        return rng.randbytes(length)
+    return bytes(rng.choice((0, 0, 1, 2, 3, 4, 8, 16, 26, 31, 32, 64, 128, 255, rng.randrange(256))) for _ in range(length))
+
+
+def tlv(code: int, body: bytes) -> bytes:
+    return bytes((code, min(len(body) + 2, 255))) + body[:253]
+
+
+def tlvs(rng: random.Random, depth: int = 3) -> bytes:
+    """Nested TLVs, mostly well formed."""
+    if not depth or rng.random() < 0.4:
+        return octets(rng, rng.choice((0, 1, 4, 4, 6, 16, 18)))
+    return b"".join(tlv(rng.randrange(13), tlvs(rng, depth - 1)) for _ in range(rng.randrange(4)))[:240]
+
+
+def vendor_body(rng: random.Random) -> bytes:
+    vendor: int = rng.choice(VENDORS)
+    body = vendor.to_bytes(4, "big")
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        flags = bytes((rng.choice((0, 0, 128, 1)),)) if vendor == 64005 else b""
+        wide = b"\x07" if vendor in (64001, 64002) else b""
+        body += wide + tlv(rng.choice((1, 2, 3, 5, 8, 16, 65, 69, rng.randrange(256))), flags + tlvs(rng))
+    return body[:253]
+
+
+def extended_body(rng: random.Random, long: bool) -> bytes:
+    kind = rng.choice((1, 5, 6, 7, 8, 26, 26, 200, 201, rng.randrange(256)))
+    vendor = rng.choice(VENDORS).to_bytes(4, "big") + bytes((rng.randrange(4),)) if kind == 26 else b""
+    flags = bytes((rng.choice((0, 128, 128, 64)),)) if long else b""
+    return (bytes((kind,)) + flags + vendor + tlvs(rng))[:253]
+
+
+def body(rng: random.Random) -> bytes:
+    """The attributes of a packet, now and then damaged."""
+    out = b""
+    for _ in range(rng.randrange(10)):
+        code = rng.choice((26, 26, 241, 245, 245, 246, 79, 2, 69, 64, 81, 97, 123, rng.randrange(256)))
+        inner = vendor_body(rng) if code == 26 else extended_body(rng, code >= 245) if code >= 241 else octets(rng)
+        out += tlv(code, inner) * rng.choice((1, 1, 1, 2, 3))
+    return mutated(rng, out) if rng.random() < 0.3 else out
+
+
+def mutated(rng: random.Random, data: bytes) -> bytes:
+    """Flip, cut, insert and repeat."""
+    for _ in range(rng.randrange(1, 4)):
+        at = rng.randrange(len(data) + 1)
+        kind = rng.randrange(4)
+        if kind == 0 and data:
+            at = min(at, len(data) - 1)
+            data = data[:at] + bytes((data[at] ^ (1 << rng.randrange(8)),)) + data[at + 1 :]
+        elif kind == 1:
+            data = data[:at]
+        elif kind == 2:
+            data = data[:at] + octets(rng, rng.randrange(5)) + data[at:]
+        else:
+            data = data[:at] + data[max(0, at - rng.randrange(20)) :]
+    return data
+
+
+def packet(rng: random.Random) -> bytes:
+    """A datagram; the header mostly true."""
+    inner = body(rng)[:4076]
+    length = 20 + len(inner) if rng.random() < 0.8 else rng.randrange(65536)
+    data = bytes((rng.choice((1, 2, 4, 11, 12, 40, 43, rng.randrange(256))), rng.randrange(256))) + length.to_bytes(2, "big") + rng.randbytes(16) + inner
+    return mutated(rng, data) if rng.random() < 0.2 else data
+
+
+def feed_packet(data: object) -> None:
+    assert isinstance(data, bytes)
+    found = radius.parse(data)
+    assert data.startswith(found.data)
+    inner = found.data[radius.HEADER :]
+    assert radius.join(radius.split(inner)) == inner
+    radius.message_authenticator_ok(found, SECRET)
+    radius.request_authenticator_ok(found, SECRET)
+    radius.response_authenticator_ok(found, SECRET, AUTHENTICATOR)
+    for vendor in (311, 14988):
+        radius.vendor_attributes(found, vendor)
+
+
+def password_calls(rng: random.Random) -> object:
+    """A function of ``passwords`` that takes peers' octets, and such."""
+    response = octets(rng, rng.choice((49, 50, 50, 50, 51)))
+    challenge = octets(rng, rng.choice((7, 8, 15, 16, 16, 17)))
+    return rng.choice(
+        (
+            (passwords.pap_decrypt, (octets(rng), hashlib.md5(SECRET.value), AUTHENTICATOR)),
+            (passwords.chap_verify, (octets(rng), octets(rng), b"password")),
+            (passwords.salt_decrypt, (octets(rng), SECRET.value, AUTHENTICATOR)),
+            (passwords.mschap1_verify, (response, challenge, bytes(16))),
+            (passwords.mschap2_verify, (response, challenge, octets(rng), bytes(16))),
+        )
+    )
+
+
+def feed_password(call: object) -> None:
+    assert isinstance(call, tuple)
+    function, arguments = call
+    function(*arguments)
+
+
+class Words:
+    """Makes texts out of dictionaries: lines swapped, words replaced, characters garbled."""
+
+    def __init__(self, texts: list[tuple[str, str]]) -> None:
+        self._files = [[line for line in text.splitlines() if line and not line.startswith("#")] for _, text in texts]
+        self._lines = [line for lines in self._files for line in lines]
+        self._words = sorted({word for line in self._lines for word in line.split()} | {"$INCLUDE", "0x", "1.2.3", "26.1.1", "format=4,2", "9" * 40, "\0", "é"})
+
+    def dictionary(self, rng: random.Random) -> object:
+        lines = [rng.choice(self._lines) for _ in range(rng.randrange(10))]
+        if rng.random() < 0.7:  # a true beginning gets further
+            lines = rng.choice(self._files)[: rng.randrange(1, 80)] + lines
+        damage = rng.choice((0, 0, 0.02, 0.2))
+        return "\n".join(self._line(rng, line) if rng.random() < damage else line for line in lines)
+
+    def _line(self, rng: random.Random, line: str) -> str:
+        words = line.split() or [""]
+        words[rng.randrange(len(words))] = rng.choice(self._words)
+        return self.garbled(rng, " ".join(words)) if rng.random() < 0.3 else " ".join(words)
+
+    def garbled(self, rng: random.Random, text: str) -> str:
+        """The text with a few characters replaced."""
+        characters = list(text) or ["x"]
+        for _ in range(rng.randrange(1, 4)):
+            characters[rng.randrange(len(characters))] = chr(rng.choice((0, 32, 35, 46, 48, 58, 92, 0x663, 0x1F600, rng.randrange(0xD800))))
+        return "".join(characters)
+
+
+def feed_dictionary(text: object) -> None:
+    assert isinstance(text, str)
+    dictionary = parse([("fuzz", text)])
+    assert all(dictionary.layers(attribute) for attribute in dictionary)
+
+
+def targets(dictionary: Dictionary, words: Words) -> list[Target]:
+    """Every codec."""
+    attributes = list(dictionary)
+
+    def feed_attributes(data: object) -> None:
+        assert isinstance(data, bytes)
+        assert encode(dictionary, decode(dictionary, data)) == data
+
+    def feed_secret(data: object) -> None:
+        assert isinstance(data, bytes)
+        for item in decode(dictionary, data, SECRET.value, AUTHENTICATOR):
+            to_text(dictionary.attribute(item.name), item.value)
+
+    def text(rng: random.Random) -> object:
+        samples = (
+            "Framed-User",
+            "60",
+            "0xff",
+            "192.0.2.1",
+            "2001:db8::/56",
+            "1:2:3:4",
+            "00:00:5e:00:53:01",
+            "Jan  2 2026 15:04:05 UTC",
+            "2026-01-02T00:00:00Z",
+        )
+        return rng.choice(attributes), words.garbled(rng, rng.choice(samples))
+
+    def feed_text(pair: object) -> None:
+        assert isinstance(pair, tuple)
+        attribute, value = pair
+        assert from_text(attribute, to_text(attribute, from_text(attribute, value))) == from_text(attribute, value)
+
+    return [
+        Target("attributes", body, feed_attributes, (WireError,)),
+        Target("attributes, decrypted", body, feed_secret, (WireError,)),
+        Target("packets", packet, feed_packet, (WireError,)),
+        Target("passwords", password_calls, feed_password, (WireError,)),
+        Target("dictionaries", words.dictionary, feed_dictionary, (ConfigError,)),
+        Target("values", text, feed_text, (ValueError,)),
+    ]
+
+
+def main() -> int:
+    seconds = float(os.environ.get("FUZZ_SECONDS", "30"))
+    seed = int(os.environ.get("FUZZ_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"fuzz: {seconds:g} s, FUZZ_SEED={seed}", flush=True)
+    texts = sources()
+    every = targets(parse(texts), Words(texts))
+    rng = random.Random(seed)
+    fed: Counter[str] = Counter()
+    accepted: Counter[str] = Counter()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for target in every:
+            given = target.make(rng)
+            fed[target.name] += 1
+            try:
+                target.feed(given)
+            except target.refusals:
+                continue
+            except Exception as error:  # the barrier of this program: whatever it is, it is what is looked for
+                kind = "the wrong error" if isinstance(error, NetdError) else "a fault"
+                traceback.print_exc()
+                print(f"fuzz: {target.name}: {kind} with FUZZ_SEED={seed}, input {given.hex() if isinstance(given, bytes) else given!r}")
+                return 1
+            accepted[target.name] += 1
+    for name, count in fed.items():
+        print(f"  {name:22} {count:9} inputs, {accepted[name]:9} accepted")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
