@@ -24,7 +24,7 @@ USAGE_DAYS = 1100
 
 class SessionQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which sessions: all that is given must hold. ``nas`` is a name; ``ip`` an address the session has or one in a prefix of its; ``at`` a moment
-    at which it was open."""
+    at which it was open, asked for with ``ip`` or ``username``."""
 
     state: StateFilter = "open"
     username: Annotated[str, Meta(max_length=253)] | None = None
@@ -38,6 +38,8 @@ async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]
     before = paging.position(query, "session")
     faults = Faults()
     ip = faults.attempt("/ip", inputs.address, query.ip)
+    if query.at is not None and query.ip is None and query.username is None:
+        faults.add("/at", "needs ip or username besides: nothing else keeps it from reading the whole history")
     async with db.acquire() as conn:
         nas_id = None
         if query.nas is not None:

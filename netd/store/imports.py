@@ -63,7 +63,8 @@ async def take_out_clashes(conn: Connection, tenant_id: int, limit: int) -> tupl
     count = int(await conn.fetchval("select count(*) from netd_clash"))
     if not count:
         return [], 0, 0
-    records = await conn.fetch("select line, column_name, owner, owner_state from netd_clash order by line, column_name limit $1", limit)
+    records = await conn.fetch(
+        "select line, column_name, owner, owner_state from netd_clash order by line, column_name <> 'username', column_name limit $1", limit)
     removed = await conn.fetchval(
         "with gone as (delete from netd_import where line in (select line from netd_clash) returning line) select count(*) from gone",
         timeout=_TIMEOUT_SECONDS,

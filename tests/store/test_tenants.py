@@ -1,0 +1,139 @@
+"""Nobody sees or changes another tenant's rows, whatever function of the store is asked."""
+
+import inspect
+from datetime import UTC, date, datetime
+
+import asyncpg
+import pytest
+
+from netd.model.access import Reason
+from netd.model.attempt import NewAttempt
+from netd.model.subscriber import Attribute
+from netd.store import audit, imports, nas, plans, postauth, sessions, subscribers, tokens
+from netd.store.sessions import SessionFilter
+
+NOW = datetime.now(UTC)
+MODULES = (audit, imports, nas, plans, postauth, sessions, subscribers, tokens)
+
+# What is not confined to a tenant, and why that is right.
+ACROSS = {
+    "postauth.add_many": "each record carries its tenant", "postauth.add_rows": "each record carries its tenant",
+    "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
+    "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
+    "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
+    "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
+}  # fmt: skip
+
+
+def test_every_function_asks_for_the_tenant():
+    for module in MODULES:
+        for name, function in inspect.getmembers(module, inspect.iscoroutinefunction):
+            if name.startswith("_") or function.__module__ != module.__name__:
+                continue
+            place = f"{module.__name__.rpartition('.')[2]}.{name}"
+            assert ("tenant_id" in inspect.signature(function).parameters) != (place in ACROSS), place
+
+
+@pytest.fixture
+async def other(connection):
+    return await connection.fetchval("insert into tenants (name) values ('other') returning id")
+
+
+@pytest.fixture
+async def mine(connection):
+    """The default tenant with one row of everything: ids by kind."""
+    tenant = await connection.fetchval("select id from tenants where name = 'default'")
+    plan = await plans.insert(connection, tenant, {"name": "p", "down_bps": 1, "up_bps": 1})
+    box = await nas.insert(connection, tenant, {"name": "bras1", "address": "10.0.0.0/24", "vendor": "generic", "secret": b"sealed"})
+    alice = await subscribers.insert(connection, tenant, {"username": "alice", "plan_id": plan.id, "password": b"sealed", "ipv4": "192.0.2.1"})
+    await subscribers.replace_attributes(connection, "radreply", tenant, alice, [Attribute(attribute="Filter-Id", op="=", value="x")])
+    await subscribers.add_lock(connection, tenant, alice, reason="admin", mode="reject", note=None, until_at=None, created_by="ann")
+    token = await tokens.insert(connection, tenant, public_id="a" * 12, token_hash=bytes(32), name="t", role="admin", created_by="ann", expires_at=None)
+    await audit.insert(
+        connection, tenant, actor="ann", token_id=None, address=None, request_id=None, action="a", object_type="o", object_id="1",
+        before=None, after=None, result="ok")
+    await postauth.add_many(connection, [NewAttempt(
+        tenant_id=tenant, nas_id=box.id, subscriber_id=alice, username="alice", reply="Access-Reject", reason=Reason.LOCKED, nas_ip_address=None,
+        calling_station_id=None, called_station_id=None, class_=None, at=NOW)])
+    await connection.execute("insert into usage_daily values ($1, $2, '2026-11-01', 1, 1, 1)", tenant, alice)
+    session = await connection.fetchval(
+        """insert into sessions (acctuniqueid, tenant_id, nas_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
+           acctupdatetime, interim_seconds) values ('u', $1, $2, $3, 's', 'alice', '10.0.0.1', '10.0.0.1', now(), now(), 300) returning radacctid""",
+        tenant, box.id, alice)  # fmt: skip
+    return {"tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session}
+
+
+async def everything(connection):
+    """Every row of every table that a tenant owns, as text."""
+    tables = (
+        "plans", "nas", "subscribers", "radcheck", "radreply", "access_locks", "api_tokens", "audit_log", "radpostauth", "usage_daily", "sessions", "radacct",
+    )  # fmt: skip
+    return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
+
+
+async def test_nothing_is_seen(connection, mine, other):
+    seen = [
+        await plans.get(connection, other, mine["plan"]), await plans.by_name(connection, other, "p"), await plans.ids_by_name(connection, other),
+        await plans.page(connection, other, after=0, limit=9), await plans.count(connection, other), await plans.subscribers(connection, other, mine["plan"]),
+        await nas.get(connection, other, mine["nas"]), await nas.by_name(connection, other, "bras1"), await nas.page(connection, other, after=0, limit=9),
+        await nas.count(connection, other),
+        await subscribers.get(connection, other, mine["subscriber"]), await subscribers.by_username(connection, other, "alice"),
+        await subscribers.page(connection, other, after=0, limit=9), await subscribers.count(connection, other),
+        await subscribers.has_password(connection, other, mine["subscriber"]),
+        await sessions.page(connection, other, SessionFilter(), before=None, limit=9), await sessions.count(connection, other, SessionFilter()),
+        await sessions.page(connection, other, SessionFilter(subscriber_id=mine["subscriber"], nas_id=mine["nas"], username="alice"), before=None, limit=9),
+        await sessions.get(connection, other, mine["session"]),
+        await sessions.usage(connection, other, mine["subscriber"], date(2026, 1, 1), date(2027, 1, 1)),
+        await tokens.get(connection, other, mine["token"]), await tokens.page(connection, other, after=0, limit=9), await tokens.count(connection, other),
+        await audit.page(connection, other, before=None, limit=9), await audit.count(connection, other), await audit.last(connection, other, "o", "1", ["a"]),
+        await postauth.recent(connection, other, "alice", 9),
+    ]  # fmt: skip
+    assert not any(seen), seen
+
+
+async def test_nothing_is_changed(connection, mine, other):
+    before = await everything(connection)
+    subscriber = mine["subscriber"]
+    await plans.update(connection, other, mine["plan"], {"down_bps": 5})
+    await plans.delete(connection, other, mine["plan"])
+    await nas.update(connection, other, mine["nas"], {"enabled": False})
+    await nas.delete(connection, other, mine["nas"])
+    await nas.learn(connection, other, mine["nas"], limit_proxy_state="no")
+    await subscribers.update(connection, other, subscriber, {"note": "x"})
+    await subscribers.set_state(connection, other, subscriber, "suspended", None)
+    await subscribers.replace_attributes(connection, "radreply", other, subscriber, [])
+    await subscribers.lift_lock(connection, other, subscriber, "admin", "eve")
+    await subscribers.delete(connection, other, subscriber)
+    await sessions.close_session(connection, other, mine["session"], "operator", "Admin-Reset", None)
+    await tokens.revoke(connection, other, mine["token"])
+    await tokens.used(connection, other, mine["token"], NOW)
+    await imports_of(connection, other, mine["plan"], clash="alice")
+    assert await everything(connection) == before
+
+
+@pytest.mark.parametrize("table", ["radcheck", "radreply"])
+async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, other, table):
+    attribute = Attribute(attribute="A", op="=" if table == "radreply" else "==", value="")
+    for attempt in (
+        lambda: subscribers.replace_attributes(connection, table, other, mine["subscriber"], [attribute]),
+        lambda: subscribers.add_lock(connection, other, mine["subscriber"], reason="fraud", mode="reject", note=None, until_at=None, created_by="eve"),
+        lambda: subscribers.insert(connection, other, {"username": "eve", "plan_id": mine["plan"]}),
+        lambda: subscribers.update(connection, mine["tenant"], mine["subscriber"], {"plan_id": 10**6}),
+    ):
+        with pytest.raises((asyncpg.IntegrityConstraintViolationError, asyncpg.NoDataFoundError)):
+            await attempt()
+
+
+async def imports_of(connection, tenant, plan, clash):
+    """Compare an import of the tenant with what is there, and store nothing."""
+    async with connection.transaction():
+        await imports.begin(connection)
+        await imports.add(connection, [(2, clash, clash, None, plan, "active", None, "192.0.2.1", None, None, None, None, None)])
+        assert await imports.take_out_clashes(connection, tenant, 10) == ([], 0, 0)
+
+
+async def test_columns_are_not_free_text(connection, mine):
+    with pytest.raises(ValueError, match="no such column"):
+        await plans.update(connection, mine["tenant"], mine["plan"], {"tenant_id = 2 --": 5})
+    with pytest.raises(ValueError, match="no such column"):
+        await subscribers.insert(connection, mine["tenant"], {"tenant_id": 2})
