@@ -233,7 +233,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
 
         directory = Directory(extensions, keyring.open, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps))
         live = Sessions()
-        reviews = [plugin.policy.review for plugin in extensions.plugins.values()]
+        reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
         access = Access(directory, live, radius, reviews, secrets.token_hex(4))
         client = DynamicAuthorization(config.coa)
         enforcer = Enforcer(database, directory, access, live, client, config.coa)

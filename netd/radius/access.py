@@ -1,10 +1,11 @@
 """The access decision: in memory, synchronous, the same code for a packet, ``/radius/test/auth`` and ``netd subscriber explain``."""
 
-import hmac
 from collections.abc import Callable, Sequence
+from hmac import compare_digest
 from typing import Final, NamedTuple
 
 from netd.config import RadiusConfig
+from netd.errors import ExtensionError
 from netd.model.access import Reason
 from netd.model.subscriber import username_key
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
@@ -13,6 +14,7 @@ from netd.radius.sessions import Hold, Sessions
 from netd.sdk import AccessRequest
 from netd.wire import passwords, radius
 from netd.wire.attributes import decode
+from netd.wire.radius import CALLING_STATION_ID, USER_NAME, USER_PASSWORD
 
 MICROSOFT: Final = 311
 CLASS_PREFIX: Final = "netd1"
@@ -20,13 +22,16 @@ CLASS_PREFIX: Final = "netd1"
 _STATES: Final = {"pending": Reason.PENDING, "suspended": Reason.SUSPENDED, "terminated": Reason.TERMINATED}
 _OK: Final = Reason.OK
 _NO_MORE_THAN: Final = 2**32 - 1
+_CLASS_HEADS: Final = tuple(bytes((radius.CLASS, length + 2)) for length in range(254))
 
 
 class Verdict(NamedTuple):
-    """What to answer. ``attributes`` is the encoded body without Proxy-State and Message-Authenticator; ``class_`` what was put in Class."""
+    """What to answer. ``name`` is the key of the User-Name; ``attributes`` is the encoded body without Proxy-State and Message-Authenticator;
+    ``class_`` is what was put in Class."""
 
     reason: Reason
     subscriber: SubscriberRecord | None
+    name: str
     attributes: bytes = b""
     detail: str = ""
     class_: str | None = None
@@ -36,13 +41,15 @@ class Verdict(NamedTuple):
         return self.reason is Reason.OK or self.reason is Reason.WALLED
 
 
+_STANDING_OK: Final = (_OK, "")
+
 Review = Callable[[AccessRequest, Reason], Reason | None]
 
 
 class Access:
     """Decides Access-Requests from the directory and the open sessions."""
 
-    def __init__(self, directory: Directory, sessions: Sessions, config: RadiusConfig, reviews: Sequence[Review], node: str) -> None:
+    def __init__(self, directory: Directory, sessions: Sessions, config: RadiusConfig, reviews: Sequence[tuple[str, Review]], node: str) -> None:
         self.directory = directory
         self.sessions = sessions
         self.failures = Failures()
@@ -56,26 +63,29 @@ class Access:
     def decide(self, packet: radius.Packet, nas: NasRecord, host: str, now: float, wall_clock: float) -> Verdict:
         """Decide one request; ``now`` is monotonic, ``wall_clock`` Unix time. Counts failures and holds a place for an Accept."""
         attributes = packet.attributes
-        raw = attributes.get(radius.USER_NAME)
+        raw = attributes.get(USER_NAME)
         if raw is None:
-            return Verdict(Reason.NO_CREDENTIALS, None, detail="no User-Name")
-        name = raw.decode("utf-8", "replace").strip().lower()  # username_key, in place
+            return Verdict(Reason.NO_CREDENTIALS, None, "", detail="no User-Name")
+        name = raw.decode("utf-8", "replace").strip().lower()  # username_key, in place: this line runs for every packet
         subscriber = nas.users.get(name)
-        calling = attributes.get(radius.CALLING_STATION_ID)
-        failures = self.failures
-        limited = self._limited(nas, name, calling, subscriber, now)
-        if limited:
-            return Verdict(Reason.RATE_LIMITED, subscriber, detail=limited)
+        calling = attributes.get(CALLING_STATION_ID)
+        if self.failures.any:
+            limited = self._limited(nas, name, calling, subscriber, now)
+            if limited:
+                return Verdict(Reason.RATE_LIMITED, subscriber, name, detail=limited)
+        proof = b""
         if subscriber is None:
-            failures.add((nas.tenant_id, name), now)
-            failures.add((nas.id, calling), now)
-            return Verdict(Reason.UNKNOWN_USER, None)
-        reason, proof = self._authenticate(packet, subscriber, nas)
-        if reason is not _OK:
-            failures.add((nas.tenant_id, name), now)
-            failures.add((nas.id, calling), now)
-            return Verdict(reason, subscriber, proof)
-        return self._authorise(packet, subscriber, nas, host, now, wall_clock, proof)
+            reason = Reason.UNKNOWN_USER
+        elif USER_PASSWORD in attributes and subscriber.password is not None:
+            plain = passwords.pap_decrypt(attributes[USER_PASSWORD], nas.secret.prefix, packet.authenticator)
+            reason = _OK if compare_digest(plain, subscriber.password) else Reason.WRONG_PASSWORD
+        else:
+            reason, proof = self._authenticate(packet, subscriber, nas)
+        if reason is not _OK or subscriber is None:
+            self.failures.add((nas.tenant_id, name), now)
+            self.failures.add((nas.id, calling), now)
+            return Verdict(reason, subscriber, name, proof)
+        return self._authorise(packet, subscriber, name, nas, host, calling, now, wall_clock, proof)
 
     def _limited(self, nas: NasRecord, name: str, calling: bytes | None, subscriber: SubscriberRecord | None, now: float) -> str:
         """Why this request is refused unseen, or "". A line that logged this user in before is spared the user's limit:
@@ -88,15 +98,11 @@ class Access:
         return ""
 
     def _authenticate(self, packet: radius.Packet, subscriber: SubscriberRecord, nas: NasRecord) -> tuple[Reason, bytes]:
-        """Check the credentials; the second value is what the answer must carry for them (MS-CHAP)."""
+        """Check credentials other than PAP's; the second value is what the answer must carry for them (MS-CHAP)."""
         attributes = packet.attributes
         password = subscriber.password
-        cipher = attributes.get(radius.USER_PASSWORD)
-        if cipher is not None:
-            if password is None:
-                return Reason.NO_PASSWORD_SET, b""
-            plain = passwords.pap_decrypt(cipher, nas.secret.prefix, packet.authenticator)
-            return (_OK if hmac.compare_digest(plain, password) else Reason.WRONG_PASSWORD), b""
+        if USER_PASSWORD in attributes:
+            return Reason.NO_PASSWORD_SET, b""  # with a password set, decide() has compared it
         chap = attributes.get(radius.CHAP_PASSWORD)
         if chap is not None:
             if password is None:
@@ -124,7 +130,7 @@ class Access:
     def standing(self, subscriber: SubscriberRecord, wall_clock: float) -> tuple[Reason, str]:
         """Whether the subscriber may be online at all, credentials and session limit aside: OK, WALLED, or why not."""
         if subscriber.simple:
-            return _OK, ""
+            return _STANDING_OK
         if subscriber.state != "active":
             return _STATES[subscriber.state], ""
         if subscriber.expires_at is not None and subscriber.expires_at <= wall_clock:
@@ -150,40 +156,55 @@ class Access:
         return reason, grant, grant.fingerprint + subscriber.extra_print
 
     def _authorise(
-        self, packet: radius.Packet, subscriber: SubscriberRecord, nas: NasRecord, host: str, now: float, wall_clock: float, proof: bytes
-    ) -> Verdict:
+        self, packet: radius.Packet, subscriber: SubscriberRecord, name: str, nas: NasRecord, host: str, calling: bytes | None,
+        now: float, wall_clock: float, proof: bytes,
+    ) -> Verdict:  # fmt: skip
+        """Decide for a subscriber who has proved to be it."""
         reason, grant, print_ = self.policy(subscriber, nas, wall_clock)
-        if grant is None:
-            return Verdict(reason, subscriber, detail=print_)
-        attributes = packet.attributes
+        plan = subscriber.plan
+        if grant is None or plan is None:
+            return Verdict(reason, subscriber, name, detail=print_)
         if subscriber.checks is not None:
             failed = subscriber.checks.failed(decode(self.directory.dictionary, packet.data[radius.HEADER :]))
             if failed is not None:
-                return Verdict(Reason.CHECK_FAILED, subscriber, detail=failed)
-        calling = attributes.get(radius.CALLING_STATION_ID)
-        limit = subscriber.max_sessions
-        if limit is None:
-            limit = subscriber.plan.plan.max_sessions  # type: ignore[union-attr]  # a grant exists, so the plan does
+                return Verdict(Reason.CHECK_FAILED, subscriber, name, detail=failed)
+        limit = plan.plan.max_sessions if subscriber.max_sessions is None else subscriber.max_sessions
         if limit:
             occupied = self.sessions.occupied(subscriber.id, host, calling, now)
             if occupied >= limit:
-                return Verdict(Reason.SESSION_LIMIT, subscriber, detail=f"{occupied} of {limit} sessions")
-        for review in self._reviews:
-            changed = review(self._facts(packet, nas), reason)
-            if changed is not None:
-                return Verdict(changed, subscriber, detail="a plugin refused")
+                return Verdict(Reason.SESSION_LIMIT, subscriber, name, detail=f"{occupied} of {limit} sessions")
+        if self._reviews:
+            refused = self._review(packet, nas, reason)
+            if refused is not None:
+                return Verdict(refused[0], subscriber, name, detail=refused[1])
         self._grants += 1
         token = f"{self._node}{self._grants:x}"
         class_ = f"{CLASS_PREFIX}:{token}:{subscriber.id:x}:{print_}"
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))
-        if calling is not None:
-            subscriber.last_source = calling
+        subscriber.last_source = calling
         encoded = class_.encode()
-        body = self._body(subscriber, grant, wall_clock) + bytes((radius.CLASS, len(encoded) + 2)) + encoded + proof
-        return Verdict(reason, subscriber, body, "", class_)
+        if subscriber.own_body:
+            granted = self._body(subscriber, grant, wall_clock)
+        else:
+            granted = grant.attributes
+        return Verdict(reason, subscriber, name, granted + _CLASS_HEADS[len(encoded)] + encoded + proof, "", class_)
+
+    def _review(self, packet: radius.Packet, nas: NasRecord, reason: Reason) -> tuple[Reason, str] | None:
+        """What plugins have against an accept. One that breaks, or names a reason to accept, has no say."""
+        request = self._facts(packet, nas)
+        for plugin, review in self._reviews:
+            try:
+                with self.directory.extensions.guard(plugin):
+                    changed = review(request, reason)
+            except ExtensionError:
+                continue  # logged and counted by the guard
+            if changed is not None and changed is not _OK and changed is not Reason.WALLED:
+                return changed, f"refused by plugin {plugin}"
+        return None
 
     def _body(self, subscriber: SubscriberRecord, grant: Grant, wall_clock: float) -> bytes:
+        """The grant with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription."""
         if subscriber.expires_at is None and not subscriber.replaced:
             return grant.attributes + subscriber.extra
         attributes = radius.split(grant.attributes)
@@ -206,27 +227,28 @@ class Access:
 
     def probe(self, tenant_id: int, username: str, password: str | None, nas: NasRecord | None, vendor: str, wall_clock: float) -> Verdict:
         """What a request would be answered now, without a packet: nothing is counted, held or recorded."""
-        subscriber = self.directory.users.get(tenant_id, {}).get(username_key(username))
+        name = username_key(username)
+        subscriber = self.directory.users.get(tenant_id, {}).get(name)
         if subscriber is None:
-            return Verdict(Reason.UNKNOWN_USER, None)
+            return Verdict(Reason.UNKNOWN_USER, None, name)
         if password is not None:
             if subscriber.password is None:
-                return Verdict(Reason.NO_PASSWORD_SET, subscriber)
-            if not hmac.compare_digest(password.encode(), subscriber.password):
-                return Verdict(Reason.WRONG_PASSWORD, subscriber)
+                return Verdict(Reason.NO_PASSWORD_SET, subscriber, name)
+            if not compare_digest(password.encode(), subscriber.password):
+                return Verdict(Reason.WRONG_PASSWORD, subscriber, name)
         reason, detail = self.standing(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
-            return Verdict(reason, subscriber, detail=detail)
+            return Verdict(reason, subscriber, name, detail=detail)
         if subscriber.plan is None or subscriber.fault:
-            return Verdict(Reason.NOT_GRANTABLE, subscriber, detail=subscriber.fault or "its plan could not be loaded")
+            return Verdict(Reason.NOT_GRANTABLE, subscriber, name, detail=subscriber.fault or "its plan could not be loaded")
         grant = self.directory.grant(subscriber.plan, nas.vendor if nas else vendor, reason is Reason.WALLED)
         if grant.fault:
-            return Verdict(Reason.NOT_GRANTABLE, subscriber, detail=grant.fault)
+            return Verdict(Reason.NOT_GRANTABLE, subscriber, name, detail=grant.fault)
         limit = subscriber.plan.plan.max_sessions if subscriber.max_sessions is None else subscriber.max_sessions
         open_now = len(self.sessions.by_subscriber.get(subscriber.id, ()))
         if limit and open_now >= limit:
-            return Verdict(Reason.SESSION_LIMIT, subscriber, detail=f"{open_now} of {limit} sessions are open")
-        return Verdict(reason, subscriber, self._body(subscriber, grant, wall_clock), detail)
+            return Verdict(Reason.SESSION_LIMIT, subscriber, name, detail=f"{open_now} of {limit} sessions are open")
+        return Verdict(reason, subscriber, name, self._body(subscriber, grant, wall_clock), detail)
 
 
 def _cut_session_timeout(attributes: list[tuple[int, bytes]], seconds: int) -> list[tuple[int, bytes]]:

@@ -64,7 +64,7 @@ class SubscriberRecord:
 
     __slots__ = (
         "checks", "expires_at", "extra", "extra_print", "fault", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
-        "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "username",
+        "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "username",
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
@@ -84,6 +84,7 @@ class SubscriberRecord:
         self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
         self.extra_print = ""
         self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
+        self.own_body = False  # the Accept needs more than the plan's grant
         self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
         self.nt_hash: bytes | None = None
         self.simple = row.state == "active" and not self.locks and row.expires_at is None and not row.checks
@@ -156,7 +157,7 @@ class Directory:
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
         self._keys: dict[int, str] = {}
         self._open = open_secret
-        self._by_source: dict[str, NasRecord | None] = {}
+        self.sources: dict[str, NasRecord | None] = {}  # what source() found; the hot path looks here first
         self._lengths: dict[int, list[int]] = {4: [], 6: []}
         self._by_network: dict[tuple[int, int, int], NasRecord] = {}
 
@@ -203,6 +204,7 @@ class Directory:
             self._own_attributes(record, row)
         except (ValueError, LookupError, StoreError) as error:
             record.fault = str(error)
+        record.own_body = bool(record.extra) or row.expires_at is not None
         return record
 
     def _own_attributes(self, record: SubscriberRecord, row: SubscriberRow) -> None:
@@ -263,7 +265,7 @@ class Directory:
         self._index()
 
     def _index(self) -> None:
-        self._by_source = {}
+        self.sources = {}
         self._by_network = {}
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
         for record in self.nas.values():
@@ -278,7 +280,7 @@ class Directory:
     def source(self, host: str) -> NasRecord | None:
         """The NAS whose longest prefix holds the source address of a packet, None if no NAS does."""
         try:
-            return self._by_source[host]
+            return self.sources[host]
         except KeyError:
             pass
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -290,9 +292,9 @@ class Directory:
             found = self._by_network.get((address.version, length, value >> (bits - length) << (bits - length)))
             if found is not None:
                 break
-        if len(self._by_source) > 65536:  # strangers must not fill the memory
-            self._by_source = {}
-        self._by_source[host] = found
+        if len(self.sources) > 65536:  # strangers must not fill the memory
+            self.sources = {}
+        self.sources[host] = found
         return found
 
     def vendor(self, name: str) -> Vendor | None:

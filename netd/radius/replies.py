@@ -2,8 +2,8 @@
 
 from typing import Final
 
-Key = tuple[object, int]
-"""A request's source (address and port as the socket gives them) and ``listener << 16 | code << 8 | identifier``."""
+Key = tuple[str, int]
+"""A request's source address, and ``port << 32 | listener << 16 | code << 8 | identifier``."""
 
 IN_WORK: Final = b""
 """The request is known, its answer is not ready."""

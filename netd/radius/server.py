@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from netd.config import RadiusConfig
 from netd.errors import WireError
@@ -18,13 +18,14 @@ from netd.radius.accounting import Accounting, Pending
 from netd.radius.directory import Directory, NasRecord
 from netd.radius.replies import IN_WORK, Key, Replies
 from netd.radius.sockets import BATCH, Socket, Source
+from netd.store.postauth import PostAuth
 from netd.wire import radius
 
 log = logging.getLogger(__name__)
 
 Learned = Callable[[NasRecord, str | None, str | None], None]
-PostAuth = tuple[int, int, int | None, str, str, str, str, str, str | None, str | None, str | None, float]
-"""tenant, NAS, subscriber, User-Name, its key, reply, reason, NAS address, Called-, Calling-Station-Id, Class, Unix time."""
+_OK: Final = Reason.OK
+_WALLED: Final = Reason.WALLED
 
 POSTAUTH_LIMIT = 20_000
 """Log-ins remembered while the database is away; older ones are dropped and counted."""
@@ -51,10 +52,11 @@ class Server:
         self.on_learned: Learned = lambda nas, require, limit: None
         self.reading = False
         self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
-        self.postauth: deque[PostAuth] = deque()
+        self.postauth: deque[tuple[dict[int, bytes], NasRecord, str, Verdict, float]] = deque()
         self.postauth_dropped = 0
         self.unknown_sources: dict[str, float] = {}  # for the log: a stranger is named once a minute
         self._config = config
+        self._log_accepts = config.log_accepts
         self._delayed: deque[_Delayed] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._sockets: list[Socket] = []
@@ -121,7 +123,8 @@ class Server:
     # -- authentication ----------------------------------------------------------------------------------------------
 
     def _authentication(self, data: bytes, source: Source, ancillary: Any, sock: Socket, now: float) -> None:
-        nas = self._client(source)
+        host = source[0]
+        nas = self.directory.sources.get(host) or self._client(source)
         if nas is None:
             return
         packet = radius.parse(data)
@@ -129,7 +132,7 @@ class Server:
         if code != radius.ACCESS_REQUEST and code != radius.STATUS_SERVER:
             raise WireError("unexpected_code", str(code))
         authenticator = packet.authenticator
-        key: Key = (source, sock.number << 16 | code << 8 | packet.identifier)
+        key: Key = (host, source[1] << 32 | sock.number << 16 | code << 8 | packet.identifier)
         replies = self.replies
         known = replies.find(key, authenticator)
         if known is not None:
@@ -137,29 +140,32 @@ class Server:
             if known:
                 sock.send(known, source, ancillary)
             return
-        self._check_signature(packet, nas)
+        if packet.ma_at and not nas.learning and radius.EAP_MESSAGE not in packet.attributes:
+            if not radius.message_authenticator_ok(packet, nas.secret):
+                raise WireError("message_authenticator_wrong")
+        else:
+            self._check_signature(packet, nas)
         if code == radius.STATUS_SERVER:
             nas.status += 1
             answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, _proxy_states(packet), nas.secret)
             sock.send(answer, source, ancillary)
             return
         wall_clock = time.time()
-        verdict = self.access.decide(packet, nas, source[0], now, wall_clock)
-        body = verdict.attributes
+        verdict = self.access.decide(packet, nas, host, now, wall_clock)
+        reason, body = verdict.reason, verdict.attributes
         if radius.PROXY_STATE in packet.attributes:
             body += _proxy_states(packet)
-        if verdict.reason is Reason.OK or verdict.reason is Reason.WALLED:
+        if reason is _OK or reason is _WALLED:
             answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, body, nas.secret)
             replies.put(key, authenticator, answer)
             sock.send(answer, source, ancillary)
             nas.accepts += 1
-            if self._config.log_accepts:
-                self._record(packet, nas, source, verdict, "Access-Accept", wall_clock)
+            if self._log_accepts:
+                self._record(packet, nas, host, verdict, wall_clock)
             return
-        reason = verdict.reason.value
-        nas.rejects[reason] = nas.rejects.get(reason, 0) + 1
+        nas.rejects[reason.value] = nas.rejects.get(reason.value, 0) + 1
         answer = radius.reply(radius.ACCESS_REJECT, packet.identifier, authenticator, body, nas.secret)
-        self._record(packet, nas, source, verdict, "Access-Reject", wall_clock)
+        self._record(packet, nas, host, verdict, wall_clock)
         replies.put(key, authenticator, IN_WORK)
         delayed = _Delayed(now + self._config.reject_delay_seconds, sock, source, ancillary, key, authenticator, answer)
         if self._config.reject_delay_seconds <= 0:
@@ -207,21 +213,17 @@ class Server:
         log.info("learned from the first Access-Request", extra={"nas": nas.name, "require_message_authenticator": require, "limit_proxy_state": limit})
         self.on_learned(nas, require, limit)
 
-    def _record(self, packet: radius.Packet, nas: NasRecord, source: Source, verdict: Verdict, reply: str, wall_clock: float) -> None:
+    def _record(self, packet: radius.Packet, nas: NasRecord, host: str, verdict: Verdict, wall_clock: float) -> None:
+        """Remember the answer for radpostauth; what costs time waits until it is written."""
         postauth = self.postauth
         if len(postauth) >= POSTAUTH_LIMIT:
             postauth.popleft()
             self.postauth_dropped += 1
-        attributes = packet.attributes
-        subscriber = verdict.subscriber
-        called, calling = attributes.get(radius.CALLED_STATION_ID), attributes.get(radius.CALLING_STATION_ID)
-        name = clean(attributes.get(radius.USER_NAME, b""))
-        postauth.append(
-            (
-                nas.tenant_id, nas.id, None if subscriber is None else subscriber.id, name, name.strip().lower(), reply, verdict.reason.value, source[0],
-                None if called is None else clean(called), None if calling is None else clean(calling), verdict.class_, wall_clock,
-            )
-        )  # fmt: skip
+        postauth.append((packet.attributes, nas, host, verdict, wall_clock))
+
+    def take_postauth(self, most: int) -> list[PostAuth]:
+        """Take the oldest answers out, as rows for ``store.postauth.add_rows``."""
+        return [_postauth_row(*self.postauth.popleft()) for _ in range(min(len(self.postauth), most))]
 
     def _flush_delayed(self) -> None:
         self._timer = None
@@ -245,7 +247,7 @@ class Server:
         packet = radius.parse(data)
         code = packet.code
         authenticator = packet.authenticator
-        key: Key = (source, sock.number << 16 | code << 8 | packet.identifier)
+        key: Key = (source[0], source[1] << 32 | sock.number << 16 | code << 8 | packet.identifier)
         known = self.replies.find(key, authenticator)
         if known is not None:
             nas.duplicates += 1
@@ -282,6 +284,18 @@ class Server:
 def _proxy_states(packet: radius.Packet) -> bytes:
     """Proxy-State goes back unchanged and in order (RFC 2865 5.33)."""
     return radius.join((radius.PROXY_STATE, value) for value in packet.values(radius.PROXY_STATE))
+
+
+def _postauth_row(attributes: dict[int, bytes], nas: NasRecord, host: str, verdict: Verdict, wall_clock: float) -> PostAuth:
+    subscriber = verdict.subscriber
+    reason = verdict.reason
+    accepted = reason is _OK or reason is _WALLED
+    called, calling = attributes.get(radius.CALLED_STATION_ID), attributes.get(radius.CALLING_STATION_ID)
+    return (
+        nas.tenant_id, nas.id, None if subscriber is None else subscriber.id, clean(attributes.get(radius.USER_NAME, b"")),
+        verdict.name.replace("\0", "\ufffd"), "Access-Accept" if accepted else "Access-Reject", reason.value, host,
+        None if called is None else clean(called), None if calling is None else clean(calling), verdict.class_, wall_clock,
+    )  # fmt: skip
 
 
 def clean(value: bytes) -> str:

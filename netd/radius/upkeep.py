@@ -40,6 +40,7 @@ class Upkeep:
         self.sessions = sessions
         self.reaped = 0
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
+        self._postauth: list[postauth.PostAuth] = []  # taken out, not yet written
         self._config = config
         self._retention = retention
 
@@ -55,18 +56,18 @@ class Upkeep:
 
     async def flush_postauth(self) -> None:
         """Write the log-ins that are not written yet; they stay in memory if the database is away."""
-        queue = self.server.postauth
-        while queue:
-            rows = [queue.popleft() for _ in range(min(len(queue), POSTAUTH_ROWS))]
+        while self._postauth or self.server.postauth:
+            self._postauth = self._postauth or self.server.take_postauth(POSTAUTH_ROWS)
             try:
                 async with self.database.acquire() as conn:
-                    await postauth.add_rows(conn, rows)
+                    await postauth.add_rows(conn, self._postauth)
             except StoreUnavailable:
-                queue.extendleft(reversed(rows))
                 return
             except StoreError as error:
-                self.server.postauth_dropped += len(rows)
-                log.error("log-ins refused by the database", extra={"rows": len(rows), "error": str(error)})
+                self.server.postauth_dropped += len(self._postauth)
+                log.error("log-ins refused by the database", extra={"rows": len(self._postauth), "error": str(error)})
+            self._postauth = []
+            await asyncio.sleep(0)
 
     async def keep_learned(self) -> None:
         """Write what was learned about NAS, for ever."""

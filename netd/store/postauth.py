@@ -1,7 +1,6 @@
 """Answered Access-Requests."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from netd.model.access import Reason
 from netd.model.attempt import Attempt, NewAttempt
@@ -27,13 +26,19 @@ async def add_many(conn: Connection, records: Sequence[NewAttempt]) -> None:
     await conn.copy_records_to_table("radpostauth", records=rows_, columns=_COLUMNS)
 
 
-async def add_rows(conn: Connection, records: Sequence[tuple[object, ...]]) -> None:
-    """Record answers by COPY, as the engine keeps them: the columns of radpostauth in order, text already fit for the database, Unix time last."""
-    await conn.copy_records_to_table("radpostauth", records=[(*record[:-1], _moment(record[-1])) for record in records], columns=_COLUMNS)
+PostAuth = tuple[int, int, int | None, str, str, str, str, str, str | None, str | None, str | None, float]
+"""As the engine keeps an answer: the columns of radpostauth in order, text fit for the database, the address as text, Unix time last."""
+
+_ADD_ROWS = f"""
+    insert into radpostauth ({", ".join(_COLUMNS)})
+    select a, b, c, d, e, f, g, h::inet, i, j, k, to_timestamp(l)
+    from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                $11::text[], $12::float8[]) as u (a, b, c, d, e, f, g, h, i, j, k, l)"""
 
 
-def _moment(seconds: object) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)  # type: ignore[arg-type]  # the engine's rows end with a float
+async def add_rows(conn: Connection, records: Sequence[PostAuth]) -> None:
+    """Record answers in one statement. By arrays and not by COPY: encoding them costs the daemon a third."""
+    await conn.execute(_ADD_ROWS, *(list(column) for column in zip(*records, strict=True)))
 
 
 async def recent(conn: Connection, tenant_id: int, username: str, limit: int) -> list[Attempt]:

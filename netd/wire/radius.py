@@ -135,20 +135,22 @@ def parse(data: bytes) -> Packet:
     ma_at = 0
     at = HEADER
     try:
-        while at < length:
+        while at < length:  # the hottest loop of the daemon: a value that runs over the end is noticed once, behind it
             kind = data[at]
-            end = at + data[at + 1]
-            if end < at + 2 or end > length:
+            size = data[at + 1]
+            if size < 2:
                 raise WireError("attribute_length", f"type {kind} at octet {at}")
             if kind in attributes:
-                repeated.append((kind, data[at + 2 : end]))
+                repeated.append((kind, data[at + 2 : at + size]))
             else:
-                attributes[kind] = data[at + 2 : end]
+                attributes[kind] = data[at + 2 : at + size]
                 if kind == MESSAGE_AUTHENTICATOR:
                     ma_at = at + 2
-            at = end
+            at += size
     except IndexError:
         raise WireError("attribute_length", f"type {kind} at octet {at} has no length") from None
+    if at != length:
+        raise WireError("attribute_length", f"type {kind} runs over the end")
     if 0 in attributes:
         raise WireError("attribute_zero")
     if ma_at and (len(attributes[MESSAGE_AUTHENTICATOR]) != 16 or any(kind == MESSAGE_AUTHENTICATOR for kind, _ in repeated)):
