@@ -25,18 +25,25 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def running_target(config: Config) -> Target | None:
-    """The external database, or the embedded one that a daemon runs now; None if the embedded one does not run."""
+    """The external database, or the embedded one that a daemon runs now; None if the embedded one does not run. Changes nothing.
+
+    Raises StoreError if this user may not look.
+    """
     if config.database.url:
         return config.database.url.reveal()
-    if not config.data_dir.exists():
-        return None
-    placement = await place(config.data_dir.absolute())
+    folder = config.data_dir.absolute()
     try:
-        placement.lock()
-    except StoreError:  # a daemon has it: its server lets this user in through the socket
-        folder = await placement.socket_folder()
-        return {"host": str(folder), "port": int(PORT), "user": ROLE, "database": DATABASE, "ssl": False}
-    placement.unlock()
+        if not ((folder / "postgres.location").exists() or (folder / "postgres" / "data" / "PG_VERSION").exists()):
+            return None
+        placement = await place(folder)
+        try:
+            placement.lock()
+        except StoreError:  # a daemon has it: its server lets this user in through the socket
+            socket_folder = await placement.socket_folder()
+            return {"host": str(socket_folder), "port": int(PORT), "user": ROLE, "database": DATABASE, "ssl": False}
+        placement.unlock()
+    except PermissionError as error:
+        raise StoreError(f"{error.filename} may not be read: run this as the daemon's user") from None
     return None
 
 

@@ -85,11 +85,11 @@ def _check(arguments: argparse.Namespace) -> int:
 def _keys(config: "Config") -> Finding:
     from netd.keyring import Keyring
 
-    if not config.key_file.exists():
-        return Finding("note", "keys", f"{config.key_file} does not exist; the daemon makes it at its first start")
     try:
+        if not config.key_file.exists():
+            return Finding("note", "keys", f"{config.key_file} does not exist; the daemon makes it at its first start")
         ring = Keyring(config.key_file)
-    except ConfigError as error:
+    except (ConfigError, PermissionError) as error:
         return Finding("fault", "keys", str(error))
     return Finding("ok", "keys", f"{config.key_file} holds {len(ring.ids)}, the newest is {ring.current_id}")
 
@@ -108,21 +108,21 @@ async def _database(config: "Config") -> list[Finding]:
     from netd.store import migrate
     from netd.store.database import connect
 
-    where = await running_target(config)
-    if where is None:
-        return [Finding("note", "database", "embedded, does not run now; the daemon starts it and brings it up to date")]
     try:
+        where = await running_target(config)
+        if where is None:
+            return [Finding("note", "database", "embedded, does not run now; the daemon starts it and brings it up to date")]
         connection = await connect(where)
     except NetdError as error:
         return [Finding("fault", "database", str(error))]
     try:
-        version = ".".join(str(number) for number in connection.get_server_version()[:2])
+        server = connection.get_server_version()
         pending = await migrate.pending(connection, share("sql"))
     except NetdError as error:
         return [Finding("fault", "database", str(error))]
     finally:
         await connection.close()
-    reachable = Finding("ok", "database", f"PostgreSQL {version} is reachable")
+    reachable = Finding("ok", "database", f"PostgreSQL {server.major}.{server.micro} is reachable")
     if pending:
         return [reachable, Finding("note", "database", f"{len(pending)} migrations to apply (`netd migrate`, or the next start): {', '.join(pending)}")]
     return [reachable, Finding("ok", "database", "the schema is up to date")]

@@ -42,7 +42,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--session-timeout", "session_timeout_seconds", "seconds after which a session must log in again", nullable(int), metavar="N")
     option(parser, "--idle-timeout", "idle_timeout_seconds", "seconds without traffic after which a session ends", nullable(int), metavar="N")
     option(parser, "--interim", "interim_seconds", "seconds between accounting updates (300)", int, metavar="N")
-    option(parser, "--max-sessions", "max_sessions", "sessions at a time (1); 0: no limit", int, metavar="N")
+    option(parser, "--max-sessions", "max_sessions", "sessions at a time; 0 (default): no limit", int, metavar="N")
     option(parser, "--ipv4-pool", "ipv4_pool", "name of the IPv4 pool on the NAS", nullable(), metavar="POOL")
     option(parser, "--ipv6-pool", "ipv6_pool", "name of the IPv6 pool on the NAS", nullable(), metavar="POOL")
     option(parser, "--delegated-ipv6-pool", "delegated_ipv6_pool", "name of the pool for delegated prefixes", nullable(), metavar="POOL")

@@ -1,6 +1,7 @@
 """``check``, ``migrate`` and ``token create`` where no daemon can be asked."""
 
 import json
+import re
 
 import pytest
 
@@ -88,3 +89,4 @@ async def test_a_token_is_made_in_the_embedded_database_running_or_not(bare, dat
         assert again.value["token"]["id"] == 2
         checked = await bare("check", data_dir=data_dir)
         assert "the schema is up to date" in checked.out
+        assert re.search(r"PostgreSQL 1\d\.[1-9]\d* is reachable", checked.out)
