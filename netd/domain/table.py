@@ -124,7 +124,8 @@ class Table:
         self._columns = columns
         self._plans = plans
         self._allow_no_password = allow_no_password
-        self._seen: dict[tuple[str, object], int] = {}
+        # Plain texts and numbers as keys: the garbage collector passes such dictionaries over, however large.
+        self._seen: dict[str, dict[str | int, int]] = {"username": {}, "ipv4": {}, "delegated_ipv6_prefix": {}}
 
     def values(self, record: Record) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """The record's values by column (``plan_id`` for ``plan``, ``username_key`` added) and its faults as (column, detail)."""
@@ -161,13 +162,17 @@ class Table:
             found[column] = _PARSERS[column](text)
 
     def _repeated(self, line: int, found: dict[str, Any]) -> list[tuple[str, str]]:
-        unique = [("username", found.get("username_key"))]
+        unique: list[tuple[str, str | int]] = []
+        if "username_key" in found:
+            unique.append(("username", found["username_key"]))
         if found["state"] != "terminated":
-            unique += [(name, found.get(name)) for name in ("ipv4", "delegated_ipv6_prefix")]
+            if "ipv4" in found:
+                unique.append(("ipv4", int(found["ipv4"])))
+            if "delegated_ipv6_prefix" in found:
+                unique.append(("delegated_ipv6_prefix", str(found["delegated_ipv6_prefix"])))
         faults = []
         for column, value in unique:
-            if value is not None:
-                first = self._seen.setdefault((column, value), line)
-                if first != line:
-                    faults.append((column, f"stands on line {first} already"))
+            first = self._seen[column].setdefault(value, line)
+            if first != line:
+                faults.append((column, f"stands on line {first} already"))
         return faults
