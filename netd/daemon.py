@@ -140,7 +140,7 @@ def _announce(running: Running) -> None:
         return
     first = running.addresses[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first, first)
-    command = Path(sys.argv[0])
+    command = Path(sys.argv[0]).absolute()
     print(
         f"""
 netd {__version__} is ready.

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -72,7 +73,7 @@ class Accounting:
         self._queue: list[Pending] = []
         self._arrived = asyncio.Event()
         self._stopping = False
-        self._ids: list[int] = []
+        self._ids: deque[int] = deque()  # reserved in blocks, so that a new session costs no round trip
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -205,8 +206,8 @@ class Accounting:
             absent = list({record.acctuniqueid: None for record in missing})
             stored += await store.read_closed(conn, absent, min(starts) - HISTORY_SECONDS, max(starts) + HISTORY_SECONDS)
         if len(self._ids) < len(keys):
-            self._ids += await store.reserve_ids(conn, max(ID_BLOCK, len(keys) * 2))
-        ledger = Ledger(stored, self._ids.pop)
+            self._ids.extend(await store.reserve_ids(conn, max(ID_BLOCK, len(keys) * 2)))
+        ledger = Ledger(stored, self._ids.popleft)
         for record in run:
             ledger.post(record)
         await _apply(conn, ledger, open_rows, ended)
