@@ -116,7 +116,13 @@ class NasRecord:
         limit = row.limit_proxy_state
         self.require_ma = (row.learned_require_message_authenticator if require == "auto" else require) == "yes"
         self.limit_proxy_state = (row.learned_limit_proxy_state if limit == "auto" else limit) == "yes"
-        self.learning = (require == "auto" and row.learned_require_message_authenticator is None) or (limit == "auto" and row.learned_limit_proxy_state is None)
+        self.learning = frozenset(  # switches that are still to find out what the NAS does
+            switch
+            for switch, setting, learned in (
+                ("require", require, row.learned_require_message_authenticator), ("limit", limit, row.learned_limit_proxy_state),
+            )
+            if setting == "auto" and learned is None
+        )  # fmt: skip
         self.accepts = self.challenges = self.accounting = self.duplicates = self.status = 0
         self.rejects: dict[str, int] = {}
         self.drops: dict[str, int] = {}

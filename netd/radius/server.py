@@ -195,12 +195,12 @@ class Server:
     def _learn(self, packet: radius.Packet, nas: NasRecord) -> None:
         """What the first Access-Request of a NAS set to ``auto`` teaches. A prefix may hold different devices: nothing strict is learned for it."""
         require = limit = None
-        if nas.require_ma_switch == "auto":
+        if "require" in nas.learning:
             if not packet.ma_at:
                 require = "no"
             elif radius.EAP_MESSAGE not in packet.attributes and nas.exact:
                 require = "yes"
-        if nas.limit_proxy_state_switch == "auto":
+        if "limit" in nas.learning:
             if radius.PROXY_STATE in packet.attributes and not packet.ma_at:
                 limit = "no"
             elif nas.exact:
@@ -209,7 +209,7 @@ class Server:
             return
         nas.require_ma = nas.require_ma if require is None else require == "yes"
         nas.limit_proxy_state = nas.limit_proxy_state if limit is None else limit == "yes"
-        nas.learning = (nas.require_ma_switch == "auto" and require is None) or (nas.limit_proxy_state_switch == "auto" and limit is None)
+        nas.learning -= {switch for switch, learned in (("require", require), ("limit", limit)) if learned is not None}
         log.info("learned from the first Access-Request", extra={"nas": nas.name, "require_message_authenticator": require, "limit_proxy_state": limit})
         self.on_learned(nas, require, limit)
 
