@@ -142,9 +142,8 @@ class Accounting:
         """Bring the sessions in memory up to what was committed."""
         self.sessions.remove(opened.ended)
         for row in opened.rows:
-            known = row.acctuniqueid in self.sessions.by_id
-            self.sessions.put(row)
-            if not known:
+            before = self.sessions.by_id.get(row.acctuniqueid)
+            if self.sessions.put(row) is not before:
                 granted = parse_class(row.class_) if row.class_ else None
                 if row.subscriber_id is not None:
                     self.sessions.release(row.subscriber_id, granted[0] if granted else None)

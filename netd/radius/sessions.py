@@ -53,6 +53,7 @@ class Sessions:
             live.row = row
             live.applied = live.applied or row.applied_policy
         else:
+            self.remove((row.acctuniqueid,))  # a NAS that uses an Acct-Session-Id again: the earlier session is over
             live = self.by_id[row.acctuniqueid] = LiveRecord(row, None)
         if live.subscriber_id != row.subscriber_id:
             self._unlink(live)
