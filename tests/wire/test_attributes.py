@@ -1,9 +1,12 @@
 """Attributes: octets that can be checked by eye, pyrad as a second implementation, and that nothing is lost or altered on the way through."""
 
 import itertools
-from collections.abc import Sequence
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
 from io import StringIO
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,8 +15,8 @@ from pyrad import dictionary as pyrad_dictionary
 from pyrad import packet as pyrad_packet
 
 from netd.errors import WireError
-from netd.wire.attributes import Avp, Decoded, decode, encode
-from netd.wire.dictionary import Dictionary
+from netd.wire.attributes import Avp, Decoded, decode, encode, from_text
+from netd.wire.dictionary import Dictionary, parse
 
 SECRET = b"xyzzy5461"
 AUTHENTICATOR = bytes(range(16))
@@ -171,11 +174,16 @@ MISFITS: dict[str, tuple[list[Avp], str]] = {
     "extended vendor cut off": ([("Attr-241.26", octets("0000fa06"))], "f1 07 1a 0000fa06"),
     "long extended without flags": ([("Attr-245", b"\xc8")], "f5 03 c8"),
     "long extended, reserved flag": ([("Attr-245", octets("c80161"))], "f5 05 c8 01 61"),
+    "long extended, reserved flag in a piece": ([("Attr-245", octets("c88161")), ("Long-Text", "b")], "f5 05 c8 81 61 f5 05 c8 00 62"),
     "long extended, no more comes": ([("Attr-245", octets("c88061")), ("User-Name", "a")], "f5 05 c8 80 61 01 03 61"),
     "long extended, another follows": ([("Attr-245", octets("c88061")), ("Long-Leaf", b"")], "f5 05 c8 80 61 f5 06 c9 00 01 02"),
     "TLV too long": ([("Attr-241.5", octets("010761"))], "f1 06 05 01 07 61"),
     "TLV empty": ([("Attr-241.5", b"")], "f1 03 05"),
     "TLV value too short": ([("Attr-241.5.1", b"a"), ("IP-Port-Limit", 1)], "f1 0c 05 01 03 61 02 06 00000001"),
+    "continuation, reserved flag": (
+        [("Attr-26", octets("0000fa0501048161")), ("Continued-Octets", b"b")],
+        "1a 0a 0000fa05 01 04 81 61 1a 0a 0000fa05 01 04 00 62",
+    ),
     "continuation, no more comes": ([("Attr-26", octets("0000fa0501048061"))], "1a 0a 0000fa05 01 04 80 61"),
     "continuation, in company": ([("Attr-26", octets("0000fa05010480610104 0062"))], "1a 0e 0000fa05 01 04 80 61 01 04 00 62"),
     "addresses, not whole": ([("Vendor-64006-Attr-5", bytes(5))], "1a 0d 0000fa06 05 07 0000000000"),
@@ -297,6 +305,13 @@ def test_changed_values_are_encoded_anew_inside_their_containers(dictionary: Dic
     assert encode(dictionary, [first, Decoded(second.name, 9, joined=second.joined)]) == wire[:-1] + b"\x09"
 
 
+def test_what_grows_until_it_is_cut_leaves_its_container(dictionary: Dictionary) -> None:
+    found = [Decoded("Continued-Octets", b"a"), Decoded("Continued-Text", "b", joined=1), Decoded("Continued-Text", "c" * 250, joined=2)]
+    wire = encode(dictionary, found)
+    assert wire.startswith(octets("1a 0a 0000fa05 01 04 00 61 1a ff 0000fa05 02 f9 80 01 03 62 01 fc"))
+    assert avps(decode(dictionary, wire)) == avps(found)
+
+
 # pyrad, an implementation by others, that reads our dictionaries by its own parser.
 
 
@@ -365,6 +380,61 @@ def test_we_read_what_pyrad_hides(dictionary: Dictionary, theirs: pyrad_dictiona
     reply = pyrad_reply(theirs)
     reply.AddAttribute("Tunnel-Password:1", value)
     assert avps(decode(dictionary, reply._PktEncodeAttributes(), SECRET, AUTHENTICATOR)) == [("Tunnel-Password:1", value)]
+
+
+# radclient, which knows what pyrad does not. (It refuses TLVs of the standard space, as RFC 6930 has them.)
+
+RADCLIENT: list[tuple[str, str]] = [
+    ("User-Name", "bob"),
+    ("Tunnel-Type:1", "VLAN"),
+    ("Tunnel-Private-Group-Id:1", "100"),
+    ("Framed-IPv6-Prefix", "2001:db8::/64"),
+    ("Framed-Interface-Id", "211:22ff:fe00:44"),
+    ("PMIP6-Home-IPv4-HoA", "10.0.0.0/8"),
+    ("Operator-NAS-Identifier", "0x6e617331"),
+    ("IP-Port-Range-Type", "1"),
+    ("IP-Port-Range-Alloc", "Allocation"),
+    ("Short-Number", "5"),
+    ("Two-One-Text", "gold"),
+    ("Two-Two-Text", "gold"),
+    ("Four-Zero-Number", "1234"),
+    ("One-Zero-Text", "gold"),
+    ("Continued-Octets", "0x" + "ab" * 300),
+    ("Continued-Text", "a"),
+    ("Continued-Number", "3"),
+    ("Continued-Deep", "2001:db8::/32"),
+    ("Usual-Tagged:3", "gold"),
+    ("Usual-Address", "192.0.2.1"),
+    ("Usual-Signed", "-5"),
+    ("Usual-Ether", "00:00:5e:00:53:01"),
+    ("Usual-Short-Extended", "gold"),
+    ("Usual-Short-Leaf", "3"),
+    ("Usual-Short-Leaf", "4"),
+    ("Usual-Long-Extended", "gold" * 70),
+    ("Long-Text", "gold" * 70),
+    ("Long-Leaf", "0x61"),
+    ("Long-Leaf", "0x62"),
+]
+
+
+def test_radclient_encodes_the_same(require_peer: Callable[[str], str], tmp_path: Path) -> None:
+    radclient = require_peer("radclient")
+    odd = Path(__file__).with_name("odd.dictionary").read_text("utf-8")
+    (tmp_path / "odd").write_text("\n".join(line for line in odd.splitlines() if " bool" not in line))
+    (tmp_path / "dictionary").write_text(f"$INCLUDE /usr/share/freeradius/dictionary\n$INCLUDE {tmp_path}/odd\n")
+    standard = sorted(Path("/usr/share/freeradius").glob("dictionary.rfc*"))
+    dictionary = parse([*((path.name, path.read_text("utf-8", "replace")) for path in standard), ("odd", odd)])
+    listed = [(name, from_text(dictionary.attribute(name.partition(":")[0]), text)) for name, text in RADCLIENT]
+    lines = "".join(f"{name} = {text}\n" for name, text in RADCLIENT)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(10)
+        target = f"127.0.0.1:{receiver.getsockname()[1]}"
+        command = [radclient, "-D", str(tmp_path), "-r", "1", "-t", "0.2", target, "acct", "secret"]
+        subprocess.run(command, input=lines.encode(), stdout=subprocess.DEVNULL, timeout=20, check=False)  # nobody answers
+        data = receiver.recv(4096)
+    assert avps(decode(dictionary, data[20:])) == listed
+    assert encode(dictionary, listed) == data[20:]
 
 
 # Whatever decodes encodes to the same octets.
