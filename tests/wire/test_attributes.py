@@ -488,7 +488,7 @@ ATTRIBUTES = (
 BODIES = st.lists(st.tuples(ATTRIBUTES, st.integers(1, 3)).map(lambda pair: pair[0] * pair[1]), max_size=8).map(b"".join)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(BODIES)
 @example(octets("1a 0e 0000fa05 01 04 00 61 01 04 00 62"))
 @example(octets("4f 02 4f 02"))
@@ -507,7 +507,7 @@ def test_any_octets_decode_or_raise_wire_error(dictionary: Dictionary, data: byt
     assert encode(dictionary, found) == data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(BODIES, st.binary(min_size=1, max_size=4))
 def test_any_octets_decode_with_a_secret(dictionary: Dictionary, body: bytes, secret: bytes) -> None:
     decode(dictionary, body, secret, AUTHENTICATOR)
@@ -540,7 +540,7 @@ VALUES = {
 }
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(sorted(VALUES)).flatmap(lambda name: VALUES[name].map(lambda value: (name, value))), max_size=12))
 def test_what_is_encoded_decodes_to_itself(dictionary: Dictionary, listed: list[Avp]) -> None:
     joined = [pair for pair in itertools.pairwise(listed) if pair[0][0] == pair[1][0] == "EAP-Message"]
