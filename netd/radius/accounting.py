@@ -9,21 +9,22 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from netd.config import RadiusConfig
 from netd.errors import StoreError, StoreUnavailable
 from netd.model.accounting import Record, Row
+from netd.model.subscriber import username_key
 from netd.radius.access import parse_class
 from netd.radius.directory import Directory, NasRecord, SubscriberRecord
 from netd.radius.ledger import TOLERANCE_SECONDS, Ledger
-from netd.radius.record import AccountingSwitch, read
+from netd.radius.record import AccountingSwitch
 from netd.radius.sessions import Sessions
 from netd.store import accounting as store
 from netd.store import sessions as session_store
 from netd.store.database import Connection, Database
-from netd.wire.radius import Packet
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,10 @@ ID_BLOCK = 500
 
 
 class Pending(NamedTuple):
-    """A verified packet that waits for its commit. ``done`` is called once: True when committed, False when it was given up."""
+    """A verified request that waits for its commit. ``done`` is called once: True when committed, False when it was given up."""
 
-    packet: Packet
+    item: Record | AccountingSwitch
     nas: NasRecord
-    source: str
-    received_at: float
     done: Callable[[bool], None]
 
 
@@ -99,12 +98,9 @@ class Accounting:
                 if not self._stopping:
                     await asyncio.sleep(self._config.batch_delay_ms / 1000)
                 continue
-            batch = self._queue[: self._config.batch_records]
-            if await self._commit(batch):
-                del self._queue[: len(batch)]
-            elif self._stopping:
-                return  # unacknowledged: the NAS will send them again
-            else:
+            if not await self._commit(min(len(self._queue), self._config.batch_records)):
+                if self._stopping:
+                    return  # unacknowledged: the NAS will send them again
                 await asyncio.sleep(RETRY_SECONDS)
 
     def finish(self) -> None:
@@ -112,9 +108,10 @@ class Accounting:
         self._stopping = True
         self._arrived.set()
 
-    async def _commit(self, batch: Sequence[Pending]) -> bool:
-        """Commit and acknowledge ``batch``; False if the database is away."""
+    async def _commit(self, count: int) -> bool:
+        """Commit and acknowledge the first ``count`` of the queue and take them out; False if the database is away."""
         started = time.monotonic()
+        batch = self._queue[:count]
         try:
             async with self.database.transaction() as conn:
                 opened = await self._write(conn, batch)
@@ -122,17 +119,19 @@ class Accounting:
             log.warning("accounting waits for the database", extra={"queued": len(self._queue), "error": str(error)})
             self.listening_since = time.time()
             return False
-        except StoreError as error:
-            if len(batch) > 1:  # find the packet that the database refuses, and let the others through
-                middle = len(batch) // 2
-                return await self._commit(batch[:middle]) and await self._commit(batch[middle:])
-            log.error("accounting packet refused by the database", extra={"nas": batch[0].nas.name, "error": str(error)})
+        except Exception as error:  # barrier: one packet that the database or a bug trips over must not hold up all others, nor end the service
+            if count > 1:
+                return await self._commit(count // 2) and await self._commit(count - count // 2)
+            known = isinstance(error, StoreError)
+            log.error("accounting packet refused", extra={"nas": batch[0].nas.name, "error": str(error)}, exc_info=None if known else error)
             self.failed += 1
+            del self._queue[:1]
             batch[0].done(False)
             return True
         self.commit_seconds += time.monotonic() - started
         self.batches += 1
-        self.committed += len(batch)
+        self.committed += count
+        del self._queue[:count]
         self._follow(opened)
         for pending in batch:
             pending.done(True)
@@ -155,13 +154,12 @@ class Accounting:
         ended: dict[str, None] = {}
         run: list[Record] = []
         for pending in batch:
-            item = self._read(pending)
+            item = pending.item
             if isinstance(item, Record):
-                run.append(item)
-                continue
-            await self._fold(conn, run, open_rows, ended)
-            run = []
-            if item is not None:
+                run.append(self._attributed(item, pending.nas))
+            else:
+                await self._fold(conn, run, open_rows, ended)
+                run = []
                 ids = await store.open_of_nas(conn, item.nas_id, item.source, item.nas_identifier, item.event_at)
                 if ids:
                     await session_store.close(conn, ids, "nas_reload", item.cause, datetime.fromtimestamp(item.event_at, UTC))
@@ -172,23 +170,22 @@ class Accounting:
         await self._fold(conn, run, open_rows, ended)
         return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows])
 
-    def _read(self, pending: Pending) -> Record | AccountingSwitch | None:
-        item = read(pending.packet, pending.nas, pending.source, pending.received_at)
-        if not isinstance(item, Record):
-            return item
-        subscriber = pending.nas.users.get(item.username.strip().lower())
+    def _attributed(self, record: Record, nas: NasRecord) -> Record:
+        """A copy that says whose session it is, by its name, else by the Class that its Accept carried."""
+        item = copy(record)
+        subscriber = nas.users.get(username_key(item.username))
         granted = parse_class(item.class_) if item.class_ else None
         if granted is not None:
             item.applied_policy = granted[2]
             if subscriber is None:
                 known = self.directory.subscribers.get(granted[1])
-                subscriber = known if known is not None and known.tenant_id == pending.nas.tenant_id else None
+                subscriber = known if known is not None and known.tenant_id == nas.tenant_id else None
         if subscriber is not None:
             item.subscriber_id = subscriber.id
             if subscriber.plan is not None:
                 item.interim_seconds = subscriber.plan.plan.interim_seconds
             if item.applied_policy is None and item.kind != "stop":  # a NAS that does not return Class: taken to have what is due now
-                item.applied_policy = self.policy_of(subscriber, pending.nas)
+                item.applied_policy = self.policy_of(subscriber, nas)
         return item
 
     async def _fold(self, conn: Connection, run: list[Record], open_rows: dict[str, Row], ended: dict[str, None]) -> None:

@@ -68,11 +68,13 @@ class Enforcer:
 
     def _wanted(self, live: LiveRecord) -> tuple[str, Grant | None, NasRecord, str] | None:
         """(desired policy, its grant, NAS, why), or None where nothing can be said and so nothing is done."""
-        if live.subscriber_id is None or live.row.nas_id is None:
+        nas = None if live.row.nas_id is None else self.directory.nas.get(live.row.nas_id)
+        if nas is None:
             return None
-        subscriber = self.directory.subscribers.get(live.subscriber_id)
-        nas = self.directory.nas.get(live.row.nas_id)
-        if subscriber is None or nas is None:
+        if live.doomed:
+            return OFF, None, nas, live.doomed
+        subscriber = None if live.subscriber_id is None else self.directory.subscribers.get(live.subscriber_id)
+        if subscriber is None:
             return None
         reason, grant, print_ = self.access.policy(subscriber, nas, self._wall_clock())
         if grant is not None:
@@ -101,8 +103,8 @@ class Enforcer:
         """End the sessions of subscribers that an operator deleted."""
         for key in ids:
             for live in self.sessions.of(key):
-                if live.row.nas_id is not None and (nas := self.directory.nas.get(live.row.nas_id)) is not None:
-                    self._begin(live, OFF, None, nas, "the subscriber was deleted")
+                live.doomed = "the subscriber was deleted"
+                self.consider(live)
 
     def opened(self, row: Row) -> None:
         """A session began: check its policy, and end older ones of the same line that it replaced."""
@@ -119,8 +121,8 @@ class Enforcer:
             return
         same = [o for o in others if o is not live and o.row.callingstationid == row.callingstationid and o.row.nassourceaddress == row.nassourceaddress]
         for old in sorted(same, key=lambda o: o.row.started_at)[: len(others) - limit]:
-            if old.row.nas_id is not None and (nas := self.directory.nas.get(old.row.nas_id)) is not None:
-                self._begin(old, OFF, None, nas, "replaced by a new log-in from the same line")
+            old.doomed = "replaced by a new log-in from the same line"
+            self.consider(old)
 
     def consider(self, live: LiveRecord) -> None:
         """Act if the session differs from what is wanted and it is not too soon to try (again)."""

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from netd.config import RadiusConfig
 from netd.errors import WireError
 from netd.model.access import Reason
+from netd.radius import record
 from netd.radius.access import Access, Verdict
 from netd.radius.accounting import Accounting, Pending
 from netd.radius.directory import Directory, NasRecord
@@ -265,6 +266,7 @@ class Server:
             raise WireError("request_authenticator_wrong")
         if packet.ma_at and not radius.message_authenticator_ok(packet, nas.secret):
             raise WireError("message_authenticator_wrong")
+        item = record.read(packet, nas, source[0], time.time())
         answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _proxy_states(packet), nas.secret, sign=bool(packet.ma_at))
 
         def done(committed: bool) -> None:
@@ -275,7 +277,9 @@ class Server:
             else:
                 self.replies.forget(key, authenticator)
 
-        if self.accounting.offer(Pending(packet, nas, source[0], time.time(), done)):
+        if item is None:
+            done(True)  # a status type that says nothing of a subscriber's session: there is nothing to keep
+        elif self.accounting.offer(Pending(item, nas, done)):
             self.replies.put(key, authenticator, IN_WORK)
         else:
             nas.drops["overload"] = nas.drops.get("overload", 0) + 1

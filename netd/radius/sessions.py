@@ -13,7 +13,7 @@ from netd.model.accounting import Row
 class LiveRecord:
     """An open session. ``applied`` is the fingerprint of what it was last granted or changed to; times are Unix time."""
 
-    __slots__ = ("applied", "attempts", "busy", "due_at", "enforce_state", "row", "subscriber_id", "wanted")
+    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "wanted")
 
     def __init__(self, row: Row, subscriber_id: int | None) -> None:
         self.row = row
@@ -24,6 +24,7 @@ class LiveRecord:
         self.attempts = 0
         self.due_at = 0.0
         self.busy = False
+        self.doomed = ""  # why it must end whatever its policy says
 
 
 class Hold(NamedTuple):
