@@ -4,16 +4,20 @@
 ``netd.wire.attributes``.
 """
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Final
 
 from netd.errors import WireError
+from netd.wire.passwords import Md5
 
-try:  # The interpreter's own MD5 copies its state several times faster than OpenSSL's; every packet copies four.
-    from _md5 import md5
+try:  # The interpreter's own MD5 copies its state several times faster than OpenSSL's, and every packet copies four.
+    import _md5  # type: ignore[import-not-found]  # typeshed leaves it out
 except ImportError:  # an interpreter built with OpenSSL's hashes only
-    from hashlib import md5
+    md5: Callable[[bytes], Md5] = hashlib.md5
+else:
+    md5 = _md5.md5
 
 ACCESS_REQUEST: Final = 1
 ACCESS_ACCEPT: Final = 2
@@ -75,9 +79,9 @@ class SharedSecret:
         key = value if len(value) <= 64 else md5(value).digest()
         padded = int.from_bytes(key.ljust(64, b"\0"), "big")
         self.value = value
-        self.prefix: Any = md5(value)
-        self._inner: Any = md5((padded ^ int.from_bytes(b"\x36" * 64, "big")).to_bytes(64, "big"))
-        self._outer: Any = md5((padded ^ int.from_bytes(b"\x5c" * 64, "big")).to_bytes(64, "big"))
+        self.prefix = md5(value)
+        self._inner = md5((padded ^ int.from_bytes(b"\x36" * 64, "big")).to_bytes(64, "big"))
+        self._outer = md5((padded ^ int.from_bytes(b"\x5c" * 64, "big")).to_bytes(64, "big"))
 
     def __repr__(self) -> str:
         return "SharedSecret(***)"
@@ -88,8 +92,7 @@ class SharedSecret:
         inner.update(message)
         outer = self._outer.copy()
         outer.update(inner.digest())
-        digest: bytes = outer.digest()
-        return digest
+        return outer.digest()
 
 
 class Packet:
@@ -132,7 +135,7 @@ def parse(data: bytes) -> Packet:
         data = data[:length]
     attributes: dict[int, bytes] = {}
     repeated: list[tuple[int, bytes]] = []
-    ma_at = 0
+    kind = ma_at = 0
     at = HEADER
     try:
         while at < length:  # the hottest loop of the daemon: a value that runs over the end is noticed once, behind it
