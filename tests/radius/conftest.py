@@ -1,9 +1,16 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.radius.world import TestNas, World, nas_at, world
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the daemon runs on: it differs from the standard one in what a socket's errors do."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

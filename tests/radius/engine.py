@@ -6,7 +6,7 @@ import hmac
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -180,11 +180,19 @@ class Peer:
 
     async def receive(self, seconds: float = 2.0) -> tuple[bytes, Any] | None:
         """The next datagram and where it came from, None if there is none."""
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.socket.fileno(), arrived.set)
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.get_running_loop().sock_recvfrom(self.socket, 65535)
+                while True:
+                    arrived.clear()
+                    with suppress(BlockingIOError):
+                        return self.socket.recvfrom(65535)
+                    await arrived.wait()
         except TimeoutError:
             return None
+        finally:
+            loop.remove_reader(self.socket.fileno())
 
     async def ask(self, data: bytes, port: int, host: str = "127.0.0.1", secret: bytes = SECRET) -> bytes | None:
         """The answer to ``data``, None if it was dropped: what says so is the answer to a Status-Server sent right behind it."""

@@ -57,7 +57,7 @@ async def test_a_retransmission_gets_the_same_octets_and_one_decision(bras: Test
         sock.bind((bras.address, 0))
         answers = []
         for _ in range(3):
-            await loop.sock_sendto(sock, data, ("127.0.0.1", port))
+            sock.sendto(data, ("127.0.0.1", port))
             async with asyncio.timeout(2):
                 answers.append(await loop.sock_recv(sock, 4096))
     assert len(set(answers)) == 1

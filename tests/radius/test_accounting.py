@@ -115,7 +115,7 @@ async def test_a_burst_is_committed_in_few_transactions(bras: TestNas) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
         sock.bind((bras.address, 0))
         for number in range(200):
-            await loop.sock_sendto(sock, bras.accounting("Start", f"s{number}", f"u{number}"), ("127.0.0.1", port))
+            sock.sendto(bras.accounting("Start", f"s{number}", f"u{number}"), ("127.0.0.1", port))
         acknowledged: set[int] = set()
         async with asyncio.timeout(10):
             while len(acknowledged) < 200:

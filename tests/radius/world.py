@@ -128,7 +128,7 @@ class TestNas(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             sock.bind((self.address, 0))
-            await loop.sock_sendto(sock, data, ("127.0.0.1", port))
+            sock.sendto(data, ("127.0.0.1", port))
             try:
                 async with asyncio.timeout(seconds):
                     return await loop.sock_recv(sock, 4096)
