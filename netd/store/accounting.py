@@ -15,8 +15,9 @@ LOCK_SHARDS = 256
 _COLUMNS: tuple[tuple[str, str, str, str, str], ...] = (
     ("radacctid", "radacctid", "bigint", "radacctid", "{}"),
     ("tenant_id", "tenant_id", "bigint", "tenant_id", "{}"),
-    ("nas_id", "nas_id", "bigint", "nas_id", "{}"),
-    ("subscriber_id", "subscriber_id", "bigint", "subscriber_id", "{}"),
+    # The engine may hear of a deletion a moment after the database: accounting of what is gone is kept, without the reference.
+    ("nas_id", "nas_id", "bigint", "nas_id", "(select n.id from nas n where n.id = {})"),
+    ("subscriber_id", "subscriber_id", "bigint", "subscriber_id", "(select s.id from subscribers s where s.id = {})"),
     ("acctuniqueid", "acctuniqueid", "text", "acctuniqueid", "{}"),
     ("acctsessionid", "acctsessionid", "text", "acctsessionid", "{}"),
     ("username", "username", "text", "username", "{}"),

@@ -170,3 +170,15 @@ async def test_while_the_database_is_away_logins_go_on_and_accounting_waits(bras
     answer = await bras.login("late", "comer")
     assert answer is not None
     assert answer.code == pyrad.AccessAccept
+
+
+async def test_accounting_of_a_subscriber_just_deleted_is_kept(bras: TestNas) -> None:
+    world = bras.world
+    async with world.db.transaction() as conn:  # behind the feed's back: the engine still knows alice
+        await conn.execute("alter table subscribers disable trigger all")
+        await conn.execute("delete from subscribers")
+        await conn.execute("alter table subscribers enable trigger all")
+    assert await bras.account("Start", Acct_Input_Octets=1)
+    assert await bras.account("Interim-Update", Acct_Session_Time=60, Acct_Input_Octets=9)
+    (session,) = await world.sessions()
+    assert (session.username, session.subscriber_id, session.up_octets) == ("alice", None, 9)
