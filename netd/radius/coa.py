@@ -77,6 +77,7 @@ class _Queue(asyncio.DatagramProtocol):
         self._next = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._closed = False
 
     def put(self, order: _Order) -> None:
         self.waiting.append(order)
@@ -97,6 +98,9 @@ class _Queue(asyncio.DatagramProtocol):
             return
         finally:
             self._opening = None
+        if self._closed:  # meanwhile
+            transport.close()
+            return
         self._transport = transport
         self._pump()
 
@@ -110,7 +114,11 @@ class _Queue(asyncio.DatagramProtocol):
             order.identifier = self._next
             self._next = (self._next + 1) % 256
             stamp = bytes((radius.EVENT_TIMESTAMP, 6)) + int(self._wall_clock()).to_bytes(4, "big")
-            order.packet = radius.request(_REQUESTS[order.action][0], order.identifier, order.attributes + stamp, order.secret)
+            try:
+                order.packet = radius.request(_REQUESTS[order.action][0], order.identifier, order.attributes + stamp, order.secret)
+            except ValueError as error:  # too long
+                self._settle(order, ControlResult(outcome="error", action=order.action, detail=str(error)))
+                continue
             order.authenticator = order.packet[4:20]
             order.begun_at = time.monotonic()
             self.in_flight[order.identifier] = order
@@ -174,6 +182,7 @@ class _Queue(asyncio.DatagramProtocol):
 
     def close(self) -> None:
         """End; whatever was not answered is reported as not done."""
+        self._closed = True
         for order in (*self.in_flight.values(), *self.waiting):
             self._settle(order, ControlResult(outcome="error", action=order.action, detail="netd is stopping", attempts=order.attempts))
         self.in_flight.clear()
