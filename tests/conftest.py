@@ -236,13 +236,27 @@ def external_postgres15(require_peer: Callable[[str], str]) -> Iterator[str]:
         if os.geteuid() == 0:
             os.chown(folder / "data", user.pw_uid, user.pw_gid)
         subprocess.run(
-            [*prefix, programs / "initdb", "-D", folder / "data", "-U", "netd", "--encoding=UTF8", "--locale=C.UTF-8", "--auth=scram-sha-256",
-             f"--pwfile={folder / 'password'}", "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd="/")
+            [
+                *prefix,
+                programs / "initdb",
+                "-D",
+                folder / "data",
+                "-U",
+                "netd",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "--auth=scram-sha-256",
+                f"--pwfile={folder / 'password'}",
+                "--no-sync",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+        )
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "lc_messages=C"]
-        process = subprocess.Popen(
-            [*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *settings], stderr=subprocess.DEVNULL, cwd="/")
+        process = subprocess.Popen([*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *settings], stderr=subprocess.DEVNULL, cwd="/")
         stack.callback(process.wait, 10)
         stack.callback(process.terminate)
         url = f"postgresql://netd:{password}@127.0.0.1:{port}/postgres"

@@ -61,8 +61,7 @@ class _Tally:
     def report(self, imported: int, *, dry_run: bool, skip_bad: bool) -> ImportReport:
         errors = tuple(sorted(self.errors, key=lambda error: error.line)[:MAX_ERRORS])
         skipped = self.rows - self.good if skip_bad and not dry_run else 0
-        return ImportReport(
-            rows=self.rows, good=self.good, imported=imported, skipped=skipped, errors=errors, error_count=self.error_count, dry_run=dry_run)
+        return ImportReport(rows=self.rows, good=self.good, imported=imported, skipped=skipped, errors=errors, error_count=self.error_count, dry_run=dry_run)
 
 
 class _Slices:

@@ -122,7 +122,8 @@ async def add_lock(db: Database, actor: Actor, subscriber_id: int, new: NewLock)
             raise InvalidInput([Fault("/until_at", "is in the past")])
         replaced = await store.lift_lock(conn, actor.tenant_id, subscriber_id, new.reason, actor.name)
         lock = await store.add_lock(
-            conn, actor.tenant_id, subscriber_id, reason=new.reason, mode=new.mode, note=new.note, until_at=new.until_at, created_by=actor.name)
+            conn, actor.tenant_id, subscriber_id, reason=new.reason, mode=new.mode, note=new.note, until_at=new.until_at, created_by=actor.name
+        )
         await store.update(conn, actor.tenant_id, subscriber_id, {})
         await audit.record(
             conn, actor, "subscriber.lock", "subscriber", subscriber_id,

@@ -213,7 +213,8 @@ async def page(db: Database, actor: Actor, query: PageQuery, wanted: SubscriberF
             plan_id = await _plan_id(conn, actor, faults, wanted.plan)
             faults.check()
         rows = await store.page(
-            conn, actor.tenant_id, after=after, limit=query.limit + 1, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q)
+            conn, actor.tenant_id, after=after, limit=query.limit + 1, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q
+        )
         total = None
         if query.count:
             total = await store.count(conn, actor.tenant_id, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q)
@@ -263,8 +264,7 @@ async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_
         before = audit.MASK if await store.has_password(conn, actor.tenant_id, subscriber_id) else None
         await store.update(conn, actor.tenant_id, subscriber_id, columns)
         after = audit.MASK if new.password is not None else None
-        await audit.record(
-            conn, actor, "subscriber.set_password", "subscriber", subscriber_id, before={"password": before}, after={"password": after})
+        await audit.record(conn, actor, "subscriber.set_password", "subscriber", subscriber_id, before={"password": before}, after={"password": after})
 
 
 async def delete(db: Database, actor: Actor, subscriber_id: int, *, version: int | None = None) -> None:
@@ -285,5 +285,3 @@ async def held(conn: Connection, actor: Actor, subscriber_id: int, *, lock: bool
         raise NotFound("subscriber", subscriber_id)
     inputs.same_version("subscriber", subscriber.version, version)
     return subscriber
-
-

@@ -54,8 +54,8 @@ async def _issue(conn: Connection, actor: Actor, new: NewToken) -> IssuedToken:
     public_id = base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
     text = f"netd_{public_id}_{secrets.token_urlsafe(32)}"
     token = await store.insert(
-        conn, actor.tenant_id, public_id=public_id, token_hash=_digest(text), name=new.name, role=new.role, created_by=actor.name,
-        expires_at=new.expires_at)
+        conn, actor.tenant_id, public_id=public_id, token_hash=_digest(text), name=new.name, role=new.role, created_by=actor.name, expires_at=new.expires_at
+    )
     await audit.record(conn, actor, "token.create", "token", token.id, after=audit.values(token))
     return IssuedToken(token=token, text=text)
 

@@ -43,8 +43,14 @@ class Account(msgspec.Struct, frozen=True):
     async def run(self, *arguments: str | Path) -> tuple[int, str]:
         """Run a program to its end under this account; returns its exit status and what it wrote."""
         process = await asyncio.create_subprocess_exec(
-            *self.command(*arguments, die_with_parent=True), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, cwd="/", env=ENVIRONMENT, start_new_session=True)
+            *self.command(*arguments, die_with_parent=True),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd="/",
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
         try:
             output, _ = await process.communicate()
         except asyncio.CancelledError:

@@ -79,14 +79,20 @@ class Database:
 
     @classmethod
     async def open(
-        cls, target: Target, size: int = 10, *, command_timeout_seconds: float = 30.0, acquire_timeout_seconds: float = 5.0,
+        cls,
+        target: Target,
+        size: int = 10,
+        *,
+        command_timeout_seconds: float = 30.0,
+        acquire_timeout_seconds: float = 5.0,
         on_change: Callable[[bool], None] | None = None,
     ) -> "Database":
         """Connect to ``target`` (URL or asyncpg's keywords). Raises StoreUnavailable if the database cannot be reached now."""
         keywords: dict[str, Any] = {"server_settings": {"application_name": "netd"}, **arguments(target)}
         try:
             pool = await asyncpg.create_pool(
-                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=_prepare, **keywords)
+                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=_prepare, **keywords
+            )
         except ValueError as error:
             raise _unusable(error) from None
         database = cls(pool, acquire_timeout_seconds, on_change)
@@ -224,5 +230,9 @@ def _unusable(error: ValueError) -> ConfigError:
 async def _prepare(connection: Connection) -> None:
     # The binary form of jsonb is a version octet (1) and the text.
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", format="binary", encoder=lambda value: b"\x01" + msgspec.json.encode(value),
-        decoder=lambda data: msgspec.json.decode(data[1:]))
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+        decoder=lambda data: msgspec.json.decode(data[1:]),
+    )

@@ -32,13 +32,25 @@ QUIT_SECONDS = 5.0  # for an immediate shutdown, and for the kernel after a kill
 SETTLED_SECONDS = 60.0  # a server that ran this long was fine: its next restart begins with the first back-off
 
 TUNING = {
-    "shared_buffers": "64MB", "max_connections": "60", "max_wal_size": "512MB", "jit": "off", "timezone": "UTC", "log_timezone": "UTC",
+    "shared_buffers": "64MB",
+    "max_connections": "60",
+    "max_wal_size": "512MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
 # Never to be overridden: nobody but this process's user gets in, and no statement's text or row reaches the log.
 FIXED = {
-    "listen_addresses": "", "unix_socket_permissions": "0700", "port": PORT, "logging_collector": "off", "log_destination": "stderr",
-    "log_line_prefix": LINE_PREFIX, "log_min_error_statement": "panic", "log_error_verbosity": "terse", "lc_messages": "C",
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "port": PORT,
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_line_prefix": LINE_PREFIX,
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "lc_messages": "C",
 }
 
 
@@ -51,7 +63,12 @@ class EmbeddedServer:
     """
 
     def __init__(
-        self, data_dir: Path, *, bin_dir: str = "", start_timeout_seconds: float = 60.0, stop_timeout_seconds: float = 20.0,
+        self,
+        data_dir: Path,
+        *,
+        bin_dir: str = "",
+        start_timeout_seconds: float = 60.0,
+        stop_timeout_seconds: float = 20.0,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.data_dir = data_dir.absolute()
@@ -170,8 +187,19 @@ class EmbeddedServer:
         locale = ["--locale-provider=builtin", "--locale=C.UTF-8"] if major >= 17 else ["--locale=C.UTF-8"]  # builtin: no trouble with glibc's collations
         sync = ["--no-sync"] if self._settings.get("fsync") == "off" else []
         status, output = await placement.account.run(
-            self._found.folder / "initdb", "-D", new, "-U", ROLE, "--encoding=UTF8", *locale, "--data-checksums", "--auth-local=peer",
-            "--auth-host=reject", "--no-instructions", *sync)
+            self._found.folder / "initdb",
+            "-D",
+            new,
+            "-U",
+            ROLE,
+            "--encoding=UTF8",
+            *locale,
+            "--data-checksums",
+            "--auth-local=peer",
+            "--auth-host=reject",
+            "--no-instructions",
+            *sync,
+        )
         if status != 0:
             await asyncio.to_thread(shutil.rmtree, new, ignore_errors=True)
             raise StoreError(f"initdb failed: {' '.join(output.split())[-500:]}")
@@ -192,12 +220,17 @@ class EmbeddedServer:
         }
         settings = {**TUNING, **self._settings, **FIXED, **{name: str(value) for name, value in files.items()}}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command = placement.account.command(
-            found.folder / "postgres", "-D", placement.data, "-k", self._socket_folder, *options, die_with_parent=True)
+        command = placement.account.command(found.folder / "postgres", "-D", placement.data, "-k", self._socket_folder, *options, die_with_parent=True)
         # A session of its own: the terminal's Ctrl-C is for netd, which stops the server last.
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, cwd="/",
-            env=ENVIRONMENT, start_new_session=True)
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            cwd="/",
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
         self._process = process
         lines = ServerLog(server_log)
         self._reader = asyncio.create_task(_drain(process, lines), name="embedded database log")

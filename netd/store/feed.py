@@ -68,7 +68,11 @@ class ChangeFeed:
     """
 
     def __init__(
-        self, target: Target, apply: Callable[[Batch], Awaitable[None]], reload: Callable[[], Awaitable[None]], poll_seconds: float = POLL_SECONDS,
+        self,
+        target: Target,
+        apply: Callable[[Batch], Awaitable[None]],
+        reload: Callable[[], Awaitable[None]],
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._target = target
         self._apply = apply
@@ -217,5 +221,3 @@ class ChangeFeed:
             else:
                 log.error("the change feed is not being read: %s", error)
             self.up, self.since = up, time.time()
-
-

@@ -64,7 +64,8 @@ async def take_out_clashes(conn: Connection, tenant_id: int, limit: int) -> tupl
     if not count:
         return [], 0, 0
     records = await conn.fetch(
-        "select line, column_name, owner, owner_state from netd_clash order by line, column_name <> 'username', column_name limit $1", limit)
+        "select line, column_name, owner, owner_state from netd_clash order by line, column_name <> 'username', column_name limit $1", limit
+    )
     removed = await conn.fetchval(
         "with gone as (delete from netd_import where line in (select line from netd_clash) returning line) select count(*) from gone",
         timeout=_TIMEOUT_SECONDS,
@@ -75,5 +76,6 @@ async def take_out_clashes(conn: Connection, tenant_id: int, limit: int) -> tupl
 async def store(conn: Connection, tenant_id: int) -> int:
     """Make subscribers of the rows, in order of lines; returns how many."""
     status: str = await conn.execute(
-        f"insert into subscribers (tenant_id, {_STORED}) select $1, {_STORED} from netd_import order by line", tenant_id, timeout=_TIMEOUT_SECONDS)
+        f"insert into subscribers (tenant_id, {_STORED}) select $1, {_STORED} from netd_import order by line", tenant_id, timeout=_TIMEOUT_SECONDS
+    )
     return int(status.rpartition(" ")[2])

@@ -100,7 +100,8 @@ async def _missing(connection: Connection, wanted: list[Migration]) -> list[Migr
     newest = max(applied, default=0)
     if newest > len(wanted):
         raise StoreError(
-            f"the database was made by a newer netd ({applied[newest]['netd_version']}, migration {applied[newest]['name']}); this is {netd.__version__}")
+            f"the database was made by a newer netd ({applied[newest]['netd_version']}, migration {applied[newest]['name']}); this is {netd.__version__}"
+        )
     for migration in wanted[:newest]:
         row = applied.get(migration.version)
         if row is None:
@@ -118,7 +119,11 @@ async def _apply(connection: Connection, migration: Migration) -> str:
                 raise StoreError(f"migration {migration.name} ends its transaction itself")
             await connection.execute(
                 "insert into schema_migrations (version, name, checksum, netd_version) values ($1, $2, $3, $4)",
-                migration.version, migration.name, migration.checksum, netd.__version__)
+                migration.version,
+                migration.name,
+                migration.checksum,
+                netd.__version__,
+            )
     except asyncpg.PostgresError as error:
         if is_gone(error) or isinstance(error, asyncpg.InsufficientPrivilegeError):
             raise

@@ -76,8 +76,12 @@ async def delete(conn: Connection, tenant_id: int, nas_id: int) -> bool:
 
 
 async def learn(
-    conn: Connection, tenant_id: int, nas_id: int, *,
-    require_message_authenticator: Literal["yes", "no"] | None = None, limit_proxy_state: Literal["yes", "no"] | None = None,
+    conn: Connection,
+    tenant_id: int,
+    nas_id: int,
+    *,
+    require_message_authenticator: Literal["yes", "no"] | None = None,
+    limit_proxy_state: Literal["yes", "no"] | None = None,
 ) -> bool:
     """Keep what ``auto`` found out (None: nothing new), where the setting still is ``auto``; whether a row changed."""
     return rows.updated(await conn.execute(

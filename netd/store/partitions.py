@@ -71,7 +71,9 @@ async def retire(connection: Connection, today: date, months: int, *, drop: bool
     oldest_kept = Month.of(today).plus(-months)
     stray = await connection.fetch(
         "select distinct extract(year from acctstarttime at time zone 'UTC')::int y, extract(month from acctstarttime at time zone 'UTC')::int m"
-        " from radacct_default where acctstarttime < $1", oldest_kept.start)
+        " from radacct_default where acctstarttime < $1",
+        oldest_kept.start,
+    )
     for row in stray:
         await _make(connection, Month(row["y"], row["m"]))
     names = [row["name"] for row in await connection.fetch(_PARTITIONS)]
@@ -115,7 +117,9 @@ async def _make(connection: Connection, month: Month) -> bool:
         await connection.execute(f"create table {name} (like radacct including defaults including constraints)")
         moved = await connection.execute(
             f"with moved as (delete from radacct_default where acctstarttime >= $1 and acctstarttime < $2 returning *) insert into {name} select * from moved",
-            start, end)
+            start,
+            end,
+        )
         await connection.execute(f"alter table radacct attach partition {name} for values from ('{start.isoformat()}') to ('{end.isoformat()}')")
     log.info("made %s (%s rows moved into it)", name, moved.rpartition(" ")[2])
     return True

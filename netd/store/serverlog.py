@@ -9,8 +9,13 @@ LINE_PREFIX = "%b[%p] "  # what netd.store.embedded sets as log_line_prefix: bac
 _LINE = re.compile(r"(?P<backend>[\w ]+)\[(?P<pid>\d+)\] (?P<severity>[A-Z]+\d?):  (?P<text>.*)")
 _LONGEST_LINE = 8192
 _LEVELS = {
-    "LOG": logging.INFO, "INFO": logging.INFO, "NOTICE": logging.INFO, "WARNING": logging.WARNING, "ERROR": logging.ERROR,
-    "FATAL": logging.ERROR, "PANIC": logging.CRITICAL,
+    "LOG": logging.INFO,
+    "INFO": logging.INFO,
+    "NOTICE": logging.INFO,
+    "WARNING": logging.WARNING,
+    "ERROR": logging.ERROR,
+    "FATAL": logging.ERROR,
+    "PANIC": logging.CRITICAL,
 }
 
 

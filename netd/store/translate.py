@@ -19,40 +19,49 @@ class Rule(NamedTuple):
 
 
 # Constraint or unique index -> the API's field and a sentence. What is not listed is told by the constraint's own name.
-RULES: Mapping[str, Rule] = MappingProxyType({
-    "tenants_name_key": Rule("name", "a tenant with this name exists"),
-    "tenants_name_check": Rule("name", "a tenant's name is lower-case letters, digits and hyphens, at most 63"),
-    "plans_name": Rule("name", "a plan with this name exists"),
-    "subscribers_tenant_id_username_key_key": Rule("username", "a subscriber with this username exists"),
-    "subscribers_tenant_id_plan_id_fkey": Rule("plan", "this plan does not exist, or subscribers still have it"),
-    "subscribers_ipv4": Rule("ipv4", "another subscriber has this address"),
-    "subscribers_delegated": Rule("delegated_ipv6_prefix", "another subscriber has this prefix"),
-    "subscribers_ipv4_check": Rule("ipv4", "must be one IPv4 address"),
-    "subscribers_ipv6_prefix_check": Rule("ipv6_prefix", "must be an IPv6 prefix"),
-    "subscribers_delegated_ipv6_prefix_check": Rule("delegated_ipv6_prefix", "must be an IPv6 prefix"),
-    "access_locks_one_per_reason": Rule("reason", "the subscriber has a lock for this reason already"),
-    "access_locks_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
-    "radcheck_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
-    "radreply_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
-    "nas_nasname_key": Rule("address", "another NAS has this address"),
-    "nas_shortname": Rule("name", "a NAS with this name exists"),
-    "nas_shortname_check": Rule("name", "a NAS's name has 1 to 64 characters"),
-    "sessions_pkey": Rule("unique_id", "this session is open already"),
-    "radacct_unique": Rule("unique_id", "this session is recorded already"),
-    "api_tokens_public_id_key": Rule("token", "this token exists"),
-    "api_tokens_token_hash_key": Rule("token", "this token exists"),
-})
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "tenants_name_key": Rule("name", "a tenant with this name exists"),
+        "tenants_name_check": Rule("name", "a tenant's name is lower-case letters, digits and hyphens, at most 63"),
+        "plans_name": Rule("name", "a plan with this name exists"),
+        "subscribers_tenant_id_username_key_key": Rule("username", "a subscriber with this username exists"),
+        "subscribers_tenant_id_plan_id_fkey": Rule("plan", "this plan does not exist, or subscribers still have it"),
+        "subscribers_ipv4": Rule("ipv4", "another subscriber has this address"),
+        "subscribers_delegated": Rule("delegated_ipv6_prefix", "another subscriber has this prefix"),
+        "subscribers_ipv4_check": Rule("ipv4", "must be one IPv4 address"),
+        "subscribers_ipv6_prefix_check": Rule("ipv6_prefix", "must be an IPv6 prefix"),
+        "subscribers_delegated_ipv6_prefix_check": Rule("delegated_ipv6_prefix", "must be an IPv6 prefix"),
+        "access_locks_one_per_reason": Rule("reason", "the subscriber has a lock for this reason already"),
+        "access_locks_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+        "radcheck_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+        "radreply_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+        "nas_nasname_key": Rule("address", "another NAS has this address"),
+        "nas_shortname": Rule("name", "a NAS with this name exists"),
+        "nas_shortname_check": Rule("name", "a NAS's name has 1 to 64 characters"),
+        "sessions_pkey": Rule("unique_id", "this session is open already"),
+        "radacct_unique": Rule("unique_id", "this session is recorded already"),
+        "api_tokens_public_id_key": Rule("token", "this token exists"),
+        "api_tokens_token_hash_key": Rule("token", "this token exists"),
+    }
+)
 
 # The server was there and left, is leaving or not yet ready (class 57P), or the network took it (class 08).
 _GONE = (
-    asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError,
-    asyncpg.IdleSessionTimeoutError, ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleSessionTimeoutError,
+    ConnectionError,
 )
 # It is there and said no this time; nothing was kept. The same call may well succeed later.
 _REFUSED_FOR_NOW = (
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
     asyncpg.TransactionRollbackError,  # deadlock, serialization
-    asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.ReadOnlySQLTransactionError, asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
 )
 _CONFLICTS = (asyncpg.UniqueViolationError, asyncpg.ForeignKeyViolationError, asyncpg.CheckViolationError, asyncpg.ExclusionViolationError)
 

@@ -62,7 +62,9 @@ class World:
         async with self.database.acquire() as conn:
             records = await conn.fetch(
                 """select id, at, actor, token_id, host(address) as address, request_id, action, object_type, object_id, before, after, result
-                   from audit_log where tenant_id = $1 order by id""", actor.tenant_id)
+                   from audit_log where tenant_id = $1 order by id""",
+                actor.tenant_id,
+            )
         return [AuditRow(**record) for record in records]
 
     async def fetch(self, statement: str, *args: object) -> list[dict[str, object]]:

@@ -60,7 +60,8 @@ async def test_suspended(world, database, actor):
     assert (found.accept, found.reason, found.since, found.by, found.note) == (False, Reason.SUSPENDED, since, "ann", "unpaid")
     assert found.summary == (
         f"alice would be refused: suspended since {since:%Y-%m-%dT%H:%MZ} by ann (unpaid)."
-        " The last attempt, 2026-11-20T10:02Z from NAS bras1, was rejected: suspended.")
+        " The last attempt, 2026-11-20T10:02Z from NAS bras1, was rejected: suspended."
+    )
     assert found.plan is not None
     assert (found.plan.name, found.password_set, found.attempts[0].nas, found.attempts[0].username) == ("Home 100", True, "bras1", "ALICE")
 
@@ -94,7 +95,8 @@ async def test_online_and_at_its_limit(world, database, actor):
         "alice is online on bras1 since 2026-11-20T10:02Z; a further login would be refused:"
         " session_limit (1 of 1 sessions are open) since 2026-11-20T10:02Z."
         f" The last change to session {found.sessions[0].id} on bras1 is unreachable at 2026-11-20T10:02Z (no answer)."
-        " The last attempt, 2026-11-20T10:02Z from NAS 10.0.0.1, was accepted.")
+        " The last attempt, 2026-11-20T10:02Z from NAS 10.0.0.1, was accepted."
+    )
 
 
 async def test_refused_but_still_online(world, database, actor):

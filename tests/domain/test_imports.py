@@ -29,7 +29,9 @@ async def test_import(world, database, keyring, actor):
     assert (report.rows, report.good, report.imported, report.skipped, report.errors, report.dry_run) == (2, 2, 2, 0, (), False)
     rows = await world.fetch("select username, username_key, password, host(ipv4) as ipv4, state from subscribers order by id")
     assert [(row["username"], row["ipv4"], row["state"], keyring.open(row["password"], PASSWORD_CONTEXT)) for row in rows] == [
-        ("alice", "192.0.2.1", "active", b"one"), ("bob", None, "active", b"two")]
+        ("alice", "192.0.2.1", "active", b"one"),
+        ("bob", None, "active", b"two"),
+    ]
     assert (await subscribers.by_username(database, actor, "ALICE")).plan == "Home 100"
     row = (await world.audited(actor))[-1]
     assert (row.action, row.after["imported"], len(row.after["sha256"])) == ("subscriber.import", 2, 64)
@@ -70,8 +72,11 @@ async def test_what_is_there_already(world, database, keyring, actor, stranger):
     again = await import_subscribers(database, actor, keyring, GOOD + b"eve,x,Home 100,192.0.2.1\n")
     assert (again.imported, again.good) == (0, 0)
     assert [(error.line, error.column, error.detail) for error in again.errors] == [
-        (2, "username", "exists already (active)"), (2, "ipv4", "belongs to alice (active)"), (3, "username", "exists already (active)"),
-        (4, "ipv4", "stands on line 2 already")]
+        (2, "username", "exists already (active)"),
+        (2, "ipv4", "belongs to alice (active)"),
+        (3, "username", "exists already (active)"),
+        (4, "ipv4", "stands on line 2 already"),
+    ]
     skipped = await import_subscribers(database, actor, keyring, GOOD + b"eve,x,Home 100,192.0.2.9\n", skip_bad=True)
     assert (skipped.imported, skipped.skipped, skipped.error_count) == (1, 2, 3)
     assert await names(world) == ["alice", "alice", "bob", "eve"]

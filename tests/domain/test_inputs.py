@@ -45,8 +45,10 @@ def test_prefix_refuses(text):
 
 def test_no_secret_in_repr():
     values = [
-        NewNas(name="n", address="10.0.0.1", secret="hunter22", vendor="v"), NasPatch(secret="hunter22"),
-        NewSubscriber(username="u", password="hunter22", plan="p"), SubscriberPatch(password="hunter22"),
+        NewNas(name="n", address="10.0.0.1", secret="hunter22", vendor="v"),
+        NasPatch(secret="hunter22"),
+        NewSubscriber(username="u", password="hunter22", plan="p"),
+        SubscriberPatch(password="hunter22"),
     ]
     assert "hunter22" not in repr(values)
     assert "***" in repr(values[0])

@@ -90,7 +90,9 @@ async def test_page(world, database, actor, stranger):
 async def test_delete_and_other_tenants_nas(world, database, keyring, actor, stranger, vendors):
     made = await world.nas(actor)
     for attempt in (
-        nas.get(database, stranger, made.id), nas.by_name(database, stranger, "bras1"), nas.delete(database, stranger, made.id),
+        nas.get(database, stranger, made.id),
+        nas.by_name(database, stranger, "bras1"),
+        nas.delete(database, stranger, made.id),
         nas.update(database, stranger, keyring, made.id, NasPatch(enabled=False), vendors),
     ):
         with pytest.raises(NotFound):

@@ -39,9 +39,20 @@ def test_total_only_when_counted():
 
 
 @pytest.mark.parametrize(
-    "after", ["", "x", "%%%", paging.cursor("other", 3),
-              base64.urlsafe_b64encode(b"thing:-1").decode(), base64.urlsafe_b64encode(b"thing:" + b"9" * 30).decode(),
-              base64.urlsafe_b64encode("thing:٣".encode()).decode(), base64.urlsafe_b64encode(b"thing:").decode(), "é", "\0"])
+    "after",
+    [
+        "",
+        "x",
+        "%%%",
+        paging.cursor("other", 3),
+        base64.urlsafe_b64encode(b"thing:-1").decode(),
+        base64.urlsafe_b64encode(b"thing:" + b"9" * 30).decode(),
+        base64.urlsafe_b64encode("thing:٣".encode()).decode(),
+        base64.urlsafe_b64encode(b"thing:").decode(),
+        "é",
+        "\0",
+    ],
+)
 def test_not_a_cursor(after):
     with pytest.raises(InvalidInput) as caught:
         paging.position(PageQuery(after=after), "thing")

@@ -43,8 +43,7 @@ async def test_update(world, database, actor):
     assert (after.down_bps, after.profile, after.up_bps, after.version) == (200_000_000, None, 20_000_000, 2)
     assert after.updated_at > made.updated_at
     row = (await world.audited(actor))[-1]
-    assert (row.action, row.before, row.after) == (
-        "plan.update", {"down_bps": 100_000_000, "profile": "gold"}, {"down_bps": 200_000_000, "profile": None})
+    assert (row.action, row.before, row.after) == ("plan.update", {"down_bps": 100_000_000, "profile": "gold"}, {"down_bps": 200_000_000, "profile": None})
 
 
 async def test_update_looks_at_the_whole_plan(world, database, actor):
@@ -58,7 +57,8 @@ async def test_stale_version(world, database, actor):
     made = await world.plan(actor)
     await plans.update(database, actor, made.id, PlanPatch(down_bps=1_000_000), version=1)
     for attempt in (
-        plans.update(database, actor, made.id, PlanPatch(down_bps=2_000_000), version=1), plans.delete(database, actor, made.id, version=1),
+        plans.update(database, actor, made.id, PlanPatch(down_bps=2_000_000), version=1),
+        plans.delete(database, actor, made.id, version=1),
     ):
         with pytest.raises(Conflict) as caught:
             await attempt
@@ -100,8 +100,10 @@ async def test_page(world, database, actor, stranger):
 async def test_other_tenants_plan(world, database, actor, stranger):
     made = await world.plan(actor)
     for attempt in (
-        plans.get(database, stranger, made.id), plans.by_name(database, stranger, made.name),
-        plans.update(database, stranger, made.id, PlanPatch(down_bps=1000)), plans.delete(database, stranger, made.id),
+        plans.get(database, stranger, made.id),
+        plans.by_name(database, stranger, made.name),
+        plans.update(database, stranger, made.id, PlanPatch(down_bps=1000)),
+        plans.delete(database, stranger, made.id),
     ):
         with pytest.raises(NotFound):
             await attempt

@@ -83,4 +83,3 @@ async def test_a_password_set_meanwhile_is_kept(world, database, keyring, actor,
     values, keys = await secrets_of(world, keyring)
     assert b"changed" in values
     assert keys == {keyring.current_id}
-

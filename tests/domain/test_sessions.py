@@ -61,8 +61,11 @@ async def test_faults(database, actor, query, where):
 
 async def test_disconnect_says_what_the_nas_said(world, database, actor):
     number = await opened(database, actor)
-    for result in (ControlResult(outcome="ack", action="disconnect"), ControlResult(outcome="nak", action="disconnect", error_cause=503),
-                   ControlResult(outcome="timeout", action="disconnect", attempts=3)):
+    for result in (
+        ControlResult(outcome="ack", action="disconnect"),
+        ControlResult(outcome="nak", action="disconnect", error_cause=503),
+        ControlResult(outcome="timeout", action="disconnect", attempts=3),
+    ):
         control = Control(result)
         assert await sessions.disconnect(database, actor, control, number) is result
         assert control.asked == ["u"]

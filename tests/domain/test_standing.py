@@ -10,7 +10,10 @@ from netd.domain.standing import NewLock, StateNote
 from netd.errors import Conflict, InvalidInput, NotFound
 
 VERBS = {
-    "activate": standing.activate, "suspend": standing.suspend, "restore": standing.restore, "terminate": standing.terminate,
+    "activate": standing.activate,
+    "suspend": standing.suspend,
+    "restore": standing.restore,
+    "terminate": standing.terminate,
     "reactivate": standing.reactivate,
 }
 
@@ -73,7 +76,9 @@ async def test_lifting_one_lock_lifts_no_other(world, database, actor):
     await standing.add_lock(database, actor, made.id, NewLock(reason="overdue", mode="walled", note="3 bills"))
     change = await standing.add_lock(database, actor, made.id, NewLock(reason="fraud"))
     assert [(lock.reason, lock.mode, lock.note, lock.created_by) for lock in change.subscriber.locks] == [
-        ("overdue", "walled", "3 bills", "ann"), ("fraud", "reject", None, "ann")]
+        ("overdue", "walled", "3 bills", "ann"),
+        ("fraud", "reject", None, "ann"),
+    ]
     left = await standing.lift_lock(database, actor, made.id, "overdue")
     assert [lock.reason for lock in left.locks] == ["fraud"]
     assert left.version == 4
@@ -92,7 +97,9 @@ async def test_a_lock_of_the_same_reason_gives_way(world, database, actor):
     assert second.replaced == first.lock
     assert [lock.mode for lock in second.subscriber.locks] == ["reject"]
     assert await world.fetch("select mode, lifted_by from access_locks order by id") == [
-        {"mode": "walled", "lifted_by": "ann"}, {"mode": "reject", "lifted_by": None}]
+        {"mode": "walled", "lifted_by": "ann"},
+        {"mode": "reject", "lifted_by": None},
+    ]
     told = (await world.audited(actor))[-1]
     assert (told.before["mode"], told.after["mode"]) == ("walled", "reject")
 

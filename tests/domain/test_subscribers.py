@@ -23,12 +23,26 @@ async def test_create(world, keyring, actor, database):
     plan = await world.plan(actor)
     until = datetime(2030, 1, 1, tzinfo=UTC)
     made = await world.subscriber(
-        actor, "Alice@Example.net", ipv4="192.0.2.10", ipv6_prefix="2001:db8:1::/64", delegated_ipv6_prefix="2001:db8:2::/56", max_sessions=2,
-        expires_at=until, full_name="Alice", note="line 1\nline 2",
-        checks=[{"attribute": "NAS-Port-Id", "value": "eth0"}], replies=[{"attribute": "Filter-Id", "op": "+=", "value": v} for v in ("b", "a")],
+        actor,
+        "Alice@Example.net",
+        ipv4="192.0.2.10",
+        ipv6_prefix="2001:db8:1::/64",
+        delegated_ipv6_prefix="2001:db8:2::/56",
+        max_sessions=2,
+        expires_at=until,
+        full_name="Alice",
+        note="line 1\nline 2",
+        checks=[{"attribute": "NAS-Port-Id", "value": "eth0"}],
+        replies=[{"attribute": "Filter-Id", "op": "+=", "value": v} for v in ("b", "a")],
     )
     assert (made.username, made.plan, made.plan_id, made.state, made.max_sessions, made.expires_at) == (
-        "Alice@Example.net", "Home 100", plan.id, "active", 2, until)
+        "Alice@Example.net",
+        "Home 100",
+        plan.id,
+        "active",
+        2,
+        until,
+    )
     assert (str(made.ipv4), str(made.ipv6_prefix), str(made.delegated_ipv6_prefix)) == ("192.0.2.10", "2001:db8:1::/64", "2001:db8:2::/56")
     assert [(c.attribute, c.op, c.value) for c in made.checks] == [("NAS-Port-Id", "==", "eth0")]
     assert [(r.op, r.value) for r in made.replies] == [("+=", "b"), ("+=", "a")]
@@ -43,17 +57,23 @@ async def test_create(world, keyring, actor, database):
 
 
 async def test_all_faults_at_once(world, database, keyring, actor):
-    new = msgspec.convert({
-        "username": "é" * 200, "password": "é" * 100, "plan": "nosuch",
-        "ipv4": "10.0.0.300", "ipv6_prefix": "2001:db8::1/64", "delegated_ipv6_prefix": "10.0.0.0/8",
-        "checks": [{"attribute": "NAS-Port-Id", "op": "=~", "value": "("}, {"attribute": "anything", "op": "=*"}],
-        "replies": [{"attribute": "Framed-Filter-Id", "value": "ok"}, {"attribute": "Framed-Filter-Id", "value": "bad"}, {"attribute": "X", "value": ""}],
-    }, NewSubscriber)
+    new = msgspec.convert(
+        {
+            "username": "é" * 200,
+            "password": "é" * 100,
+            "plan": "nosuch",
+            "ipv4": "10.0.0.300",
+            "ipv6_prefix": "2001:db8::1/64",
+            "delegated_ipv6_prefix": "10.0.0.0/8",
+            "checks": [{"attribute": "NAS-Port-Id", "op": "=~", "value": "("}, {"attribute": "anything", "op": "=*"}],
+            "replies": [{"attribute": "Framed-Filter-Id", "value": "ok"}, {"attribute": "Framed-Filter-Id", "value": "bad"}, {"attribute": "X", "value": ""}],
+        },
+        NewSubscriber,
+    )
     with pytest.raises(InvalidInput) as caught:
         await subscribers.create(database, actor, keyring, new, only_framed)
     faults = {fault.where: fault.what for fault in caught.value.faults}
-    assert set(faults) == {
-        "/username", "/password", "/plan", "/ipv4", "/ipv6_prefix", "/delegated_ipv6_prefix", "/checks/0/value", "/replies/1", "/replies/2"}
+    assert set(faults) == {"/username", "/password", "/plan", "/ipv4", "/ipv6_prefix", "/delegated_ipv6_prefix", "/checks/0/value", "/replies/1", "/replies/2"}
     assert "2001:db8::/64" in faults["/ipv6_prefix"]
     assert faults["/replies/2"] == "no attribute X"
     assert await world.audited(actor) == []
@@ -92,8 +112,13 @@ async def test_update(world, database, keyring, actor, any_attribute):
     assert keyring.open(row["password"], PASSWORD_CONTEXT) == b"new-pass"
     told = (await world.audited(actor))[-1]
     assert told.before == {
-        "plan": "Home 100", "plan_id": made.plan_id, "note": "x", "ipv4": None, "password": "***",
-        "replies": [{"attribute": "Filter-Id", "op": "=", "value": "a"}]}
+        "plan": "Home 100",
+        "plan_id": made.plan_id,
+        "note": "x",
+        "ipv4": None,
+        "password": "***",
+        "replies": [{"attribute": "Filter-Id", "op": "=", "value": "a"}],
+    }
     assert (told.after["replies"], told.after["password"]) == ([], "***")
     assert "new-pass" not in await world.dump()
     with pytest.raises(Conflict) as caught:
@@ -132,8 +157,7 @@ async def test_set_password(world, database, keyring, actor):
     (row,) = await world.fetch("select password from subscribers")
     assert keyring.open(row["password"], PASSWORD_CONTEXT) == "räksmörgås".encode()
     told = [(row.action, row.before, row.after) for row in await world.audited(actor)][-2:]
-    assert told == [
-        ("subscriber.set_password", {"password": "***"}, {"password": None}), ("subscriber.set_password", {"password": None}, {"password": "***"})]
+    assert told == [("subscriber.set_password", {"password": "***"}, {"password": None}), ("subscriber.set_password", {"password": None}, {"password": "***"})]
 
 
 async def test_page(world, database, actor, stranger):
@@ -168,7 +192,10 @@ async def test_delete_keeps_sessions(world, database, actor):
     async with database.acquire() as conn:
         await conn.execute(
             """insert into sessions (acctuniqueid, tenant_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
-               acctupdatetime, interim_seconds) values ('u', $1, $2, 's', 'alice', '10.0.0.1', '10.0.0.1', now(), now(), 300)""", actor.tenant_id, made.id)
+               acctupdatetime, interim_seconds) values ('u', $1, $2, 's', 'alice', '10.0.0.1', '10.0.0.1', now(), now(), 300)""",
+            actor.tenant_id,
+            made.id,
+        )
     await subscribers.delete(database, actor, made.id)
     assert await world.fetch("select subscriber_id, username from sessions") == [{"subscriber_id": None, "username": "alice"}]
     assert await world.fetch("select * from radreply") == []
@@ -182,7 +209,9 @@ async def test_other_tenants_subscriber(world, database, keyring, actor, strange
     plan = await world.plan(actor)
     made = await world.subscriber(actor)
     for attempt in (
-        subscribers.get(database, stranger, made.id), subscribers.by_username(database, stranger, "alice"), subscribers.delete(database, stranger, made.id),
+        subscribers.get(database, stranger, made.id),
+        subscribers.by_username(database, stranger, "alice"),
+        subscribers.delete(database, stranger, made.id),
         subscribers.update(database, stranger, keyring, made.id, SubscriberPatch(note="x"), any_attribute),
         subscribers.set_password(database, stranger, keyring, made.id, NewPassword(password=None)),
     ):

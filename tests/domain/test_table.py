@@ -54,8 +54,9 @@ def test_header(header, told):
 
 
 def test_values():
-    values, wrong = Table(COLUMNS, PLANS, allow_no_password=False).values(row(
-        username=" Alice ", password=" p ", plan="HOME", ipv4="192.0.2.1 ", state="pending", max_sessions="3", expires_at="2027-01-31", note="hi, there"))
+    values, wrong = Table(COLUMNS, PLANS, allow_no_password=False).values(
+        row(username=" Alice ", password=" p ", plan="HOME", ipv4="192.0.2.1 ", state="pending", max_sessions="3", expires_at="2027-01-31", note="hi, there")
+    )
     assert not wrong
     assert values == {
         "username": "Alice", "username_key": "alice", "password": " p ", "plan_id": 7, "ipv4": ip_address("192.0.2.1"), "state": "pending", "max_sessions": 3,

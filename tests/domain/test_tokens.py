@@ -24,7 +24,13 @@ async def test_create_and_authenticate(world, database, actor):
     found = await tokens.authenticate(database, issued.text, NOW, address="192.0.2.1", request_id="r")
     assert found is not None
     assert (found.tenant_id, found.name, found.role, found.token_id, found.address, found.request_id) == (
-        actor.tenant_id, "billing", "operator", issued.token.id, "192.0.2.1", "r")
+        actor.tenant_id,
+        "billing",
+        "operator",
+        issued.token.id,
+        "192.0.2.1",
+        "r",
+    )
     (row,) = await world.fetch("select * from api_tokens")
     assert row["token_hash"] == hashlib.sha256(issued.text.encode()).digest()
     assert (row["created_by"], row["role"]) == ("ann", "operator")

@@ -29,9 +29,16 @@ async def test_values(database: Database) -> None:
     async with database.acquire() as connection:
         row = await connection.fetchrow(
             "select '10.0.0.1'::inet a, '10.0.0.0/24'::cidr b, '10.0.0.3/32'::cidr c, '2001:db8::/56'::cidr d, '2001:db8::1'::inet e, $1::jsonb f, now() g,"
-            " array['10.0.0.1'::inet] h, pg_current_xact_id() i", {"k": [1, None, "é"]})
+            " array['10.0.0.1'::inet] h, pg_current_xact_id() i",
+            {"k": [1, None, "é"]},
+        )
         assert tuple(row)[:5] == (
-            IPv4Address("10.0.0.1"), IPv4Network("10.0.0.0/24"), IPv4Network("10.0.0.3/32"), IPv6Network("2001:db8::/56"), IPv6Address("2001:db8::1"))
+            IPv4Address("10.0.0.1"),
+            IPv4Network("10.0.0.0/24"),
+            IPv4Network("10.0.0.3/32"),
+            IPv6Network("2001:db8::/56"),
+            IPv6Address("2001:db8::1"),
+        )
         assert row["f"] == {"k": [1, None, "é"]} and row["g"].utcoffset().total_seconds() == 0
         assert row["h"] == [IPv4Address("10.0.0.1")] and isinstance(row["i"], int)
 
@@ -56,18 +63,21 @@ SUBSCRIBER = "insert into subscribers (tenant_id, username, username_key, plan_i
 NAS = "insert into nas (tenant_id, nasname, shortname, type, secret) values (1, '10.0.0.1', 'n', 'generic', '')"
 
 
-@pytest.mark.parametrize(("statements", "field", "said"), [
-    ([PLAN, PLAN.replace("'p'", "'P'")], "name", "exists"),
-    ([PLAN, SUBSCRIBER, SUBSCRIBER.replace("10.0.0.1", "10.0.0.2")], "username", "exists"),
-    ([PLAN, SUBSCRIBER, SUBSCRIBER.replace("'u'", "'v'")], "ipv4", "another subscriber"),
-    ([SUBSCRIBER], "plan", "does not exist"),
-    ([PLAN, SUBSCRIBER, "delete from plans"], "plan", "still have it"),
-    ([NAS, NAS.replace("'n'", "'m'")], "address", "another NAS"),
-    ([NAS, NAS.replace("10.0.0.1", "10.0.0.2")], "name", "exists"),
-    ([PLAN.replace("1, 1)", "0, 1)")], "down_bps", "outside"),
-    ([PLAN, SUBSCRIBER, "update subscribers set state = 'gone'"], "state", "outside"),
-    ([PLAN, SUBSCRIBER.replace("'10.0.0.1'", "'fe80::1'")], "ipv4", "one IPv4 address"),
-])
+@pytest.mark.parametrize(
+    ("statements", "field", "said"),
+    [
+        ([PLAN, PLAN.replace("'p'", "'P'")], "name", "exists"),
+        ([PLAN, SUBSCRIBER, SUBSCRIBER.replace("10.0.0.1", "10.0.0.2")], "username", "exists"),
+        ([PLAN, SUBSCRIBER, SUBSCRIBER.replace("'u'", "'v'")], "ipv4", "another subscriber"),
+        ([SUBSCRIBER], "plan", "does not exist"),
+        ([PLAN, SUBSCRIBER, "delete from plans"], "plan", "still have it"),
+        ([NAS, NAS.replace("'n'", "'m'")], "address", "another NAS"),
+        ([NAS, NAS.replace("10.0.0.1", "10.0.0.2")], "name", "exists"),
+        ([PLAN.replace("1, 1)", "0, 1)")], "down_bps", "outside"),
+        ([PLAN, SUBSCRIBER, "update subscribers set state = 'gone'"], "state", "outside"),
+        ([PLAN, SUBSCRIBER.replace("'10.0.0.1'", "'fe80::1'")], "ipv4", "one IPv4 address"),
+    ],
+)
 async def test_conflicts_name_the_field(database: Database, statements: list[str], field: str, said: str) -> None:
     with pytest.raises(Conflict, match=said) as caught:
         async with database.transaction() as connection:
@@ -78,13 +88,21 @@ async def test_conflicts_name_the_field(database: Database, statements: list[str
 
 async def test_every_rule_is_of_a_constraint_that_exists(connection: Connection) -> None:
     """And every unique rule of a table that people write to has a sentence."""
-    names = {row["name"] for row in await connection.fetch(
-        "select conname::text as name from pg_constraint union select indexrelid::regclass::text from pg_index where indisunique")}
+    names = {
+        row["name"]
+        for row in await connection.fetch(
+            "select conname::text as name from pg_constraint union select indexrelid::regclass::text from pg_index where indisunique"
+        )
+    }
     assert set(RULES) <= names
-    unique = {row["name"] for row in await connection.fetch(
-        "select i.relname::text as name from pg_index x join pg_class i on i.oid = x.indexrelid join pg_class t on t.oid = x.indrelid"
-        " where x.indisunique and not x.indisprimary and t.relname in ('tenants', 'plans', 'subscribers', 'nas', 'access_locks', 'api_tokens')"
-        " and i.relname !~ '_tenant_id_id_key$'")}
+    unique = {
+        row["name"]
+        for row in await connection.fetch(
+            "select i.relname::text as name from pg_index x join pg_class i on i.oid = x.indexrelid join pg_class t on t.oid = x.indrelid"
+            " where x.indisunique and not x.indisprimary and t.relname in ('tenants', 'plans', 'subscribers', 'nas', 'access_locks', 'api_tokens')"
+            " and i.relname !~ '_tenant_id_id_key$'"
+        )
+    }
     assert unique <= set(RULES)
 
 

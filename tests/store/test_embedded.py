@@ -64,11 +64,19 @@ async def test_starts_from_nothing_and_keeps_what_it_has(data_dir: Path) -> None
     async with EmbeddedServer(data_dir) as server:
         assert server.state == "running" and server.pid
         connection = await connect(server.dsn)
-        shown = {name: await connection.fetchval(f"show {name}") for name in
-                 ("fsync", "synchronous_commit", "full_page_writes", "data_checksums", "listen_addresses", "TimeZone", "server_encoding")}
+        shown = {
+            name: await connection.fetchval(f"show {name}")
+            for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums", "listen_addresses", "TimeZone", "server_encoding")
+        }
         assert shown == {
-            "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "data_checksums": "on", "listen_addresses": "", "TimeZone": "UTC",
-            "server_encoding": "UTF8"}
+            "fsync": "on",
+            "synchronous_commit": "on",
+            "full_page_writes": "on",
+            "data_checksums": "on",
+            "listen_addresses": "",
+            "TimeZone": "UTC",
+            "server_encoding": "UTF8",
+        }
         await connection.execute("create table kept (id int); insert into kept values (1)")
         await connection.close()
         folder = Path(server.connect_kwargs()["host"])

@@ -62,8 +62,7 @@ async def add_plan(connection: Connection, name: str) -> int:
 
 
 async def kill_feeds(connection: Connection) -> None:
-    await connection.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+    await connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
 
 
 async def test_a_transaction_that_commits_late_is_delivered(dsn: str, connection: Connection) -> None:
@@ -130,8 +129,7 @@ async def test_poll_finds_what_no_notification_told(dsn: str, connection: Connec
 
 async def test_children_name_their_subscriber(dsn: str, connection: Connection) -> None:
     plan = await add_plan(connection, "p")
-    subscriber = await connection.fetchval(
-        "insert into subscribers (tenant_id, username, username_key, plan_id) values (1, 'u', 'u', $1) returning id", plan)
+    subscriber = await connection.fetchval("insert into subscribers (tenant_id, username, username_key, plan_id) values (1, 'u', 'u', $1) returning id", plan)
     reader = Reader(dsn)
     await reader.feed.start()
     async with running(reader):
@@ -153,7 +151,8 @@ async def test_a_large_statement_is_one_batch(dsn: str, connection: Connection) 
     await reader.feed.start()
     async with running(reader):
         await connection.execute(
-            "insert into subscribers (tenant_id, username, username_key, plan_id) select 1, 'u' || i, 'u' || i, $1 from generate_series(1, 100000) i", plan)
+            "insert into subscribers (tenant_id, username, username_key, plan_id) select 1, 'u' || i, 'u' || i, $1 from generate_series(1, 100000) i", plan
+        )
         await reader.until(lambda: bool(reader.batches), 30)
         assert await reader.feed.settle()
     assert [len(batch.changed["subscriber"]) for batch in reader.batches] == [100000]
@@ -192,10 +191,13 @@ async def test_a_batch_that_could_not_be_applied_comes_again(dsn: str, connectio
     assert reader.reloads == 0
 
 
-@pytest.mark.parametrize("change", [
-    lambda position: msgspec.structs.replace(position, xmin=position.xmin + 1000000),
-    lambda position: msgspec.structs.replace(position, at=position.at - timedelta(hours=13)),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda position: msgspec.structs.replace(position, xmin=position.xmin + 1000000),
+        lambda position: msgspec.structs.replace(position, at=position.at - timedelta(hours=13)),
+    ],
+)
 async def test_a_position_of_no_use_asks_for_a_reload(dsn: str, connection: Connection, change: Callable) -> None:
     reader = Reader(dsn)
     await reader.feed.start()

@@ -18,7 +18,10 @@ async def record(connection: Connection, started: datetime, number: int) -> None
     await connection.execute(
         "insert into radacct (radacctid, tenant_id, acctuniqueid, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,"
         " acctupdatetime, acctstoptime, acctterminatecause, interim_seconds, closed_by)"
-        " values ($1, 1, $1::bigint::text, 's', 'u', '10.0.0.1', '10.0.0.1', $2, $2, $2, 'User-Request', 300, 'stop')", number, started)
+        " values ($1, 1, $1::bigint::text, 's', 'u', '10.0.0.1', '10.0.0.1', $2, $2, $2, 'User-Request', 300, 'stop')",
+        number,
+        started,
+    )
 
 
 async def where(connection: Connection) -> dict[int, str]:
@@ -57,6 +60,7 @@ async def test_ensure_beside_a_writer_and_another_node(dsn: str) -> None:
     """No insert fails while two nodes make the same partitions."""
     writer, first, second = [await connect(dsn) for _ in range(3)]
     try:
+
         async def write() -> None:
             for number in range(300):
                 await record(writer, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number * 8), number)
@@ -93,7 +97,9 @@ async def test_retire_drops(connection: Connection) -> None:
 
 
 async def test_a_report_in_progress_makes_it_wait_no_longer_than_the_lock_timeout(
-    dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch,
+    dsn: str,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("netd.store.partitions.LOCK_TIMEOUT", "100ms")
     report = await connect(dsn)
@@ -115,10 +121,13 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
         await connection.execute("delete from changes")
         await connection.execute(
             "insert into radpostauth (tenant_id, username, username_key, reply, reason, authdate)"
-            " select 1, 'u', 'u', 'Access-Reject', 'locked', $1::timestamptz - i * interval '1 day' from generate_series(0, 99) i", now)
+            " select 1, 'u', 'u', 'Access-Reject', 'locked', $1::timestamptz - i * interval '1 day' from generate_series(0, 99) i",
+            now,
+        )
         await connection.execute("insert into usage_daily (tenant_id, subscriber_id, day) select 1, 1, $1::date - i from generate_series(0, 9) i", now.date())
         await connection.execute(
-            "insert into changes (at, entity, entity_id) select $1::timestamptz - i * interval '12 hours', 'plan', 1 from generate_series(0, 9) i", now)
+            "insert into changes (at, entity, entity_id) select $1::timestamptz - i * interval '12 hours', 'plan', 1 from generate_series(0, 9) i", now
+        )
     async with database.acquire() as connection:
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, batch_rows=3) == {"radpostauth": 9, "usage_daily": 5, "changes": 7}
         assert await prune(connection, now, radpostauth_days=90, usage_days=4) == {"radpostauth": 0, "usage_daily": 0, "changes": 0}

@@ -7,15 +7,18 @@ import pytest
 from netd.store.serverlog import ServerLog, level_of
 
 
-@pytest.mark.parametrize(("severity", "backend", "level"), [
-    ("LOG", "postmaster", logging.INFO),
-    ("ERROR", "client backend", logging.DEBUG),
-    ("FATAL", "client backend", logging.DEBUG),
-    ("ERROR", "checkpointer", logging.ERROR),
-    ("PANIC", "client backend", logging.CRITICAL),
-    ("WARNING", "autovacuum worker", logging.WARNING),
-    ("DEBUG2", "postmaster", logging.DEBUG),
-])
+@pytest.mark.parametrize(
+    ("severity", "backend", "level"),
+    [
+        ("LOG", "postmaster", logging.INFO),
+        ("ERROR", "client backend", logging.DEBUG),
+        ("FATAL", "client backend", logging.DEBUG),
+        ("ERROR", "checkpointer", logging.ERROR),
+        ("PANIC", "client backend", logging.CRITICAL),
+        ("WARNING", "autovacuum worker", logging.WARNING),
+        ("DEBUG2", "postmaster", logging.DEBUG),
+    ],
+)
 def test_levels(severity: str, backend: str, level: int) -> None:
     assert level_of(severity, backend) == level
 
@@ -23,11 +26,14 @@ def test_levels(severity: str, backend: str, level: int) -> None:
 def test_pieces_become_lines(caplog: pytest.LogCaptureFixture) -> None:
     lines = ServerLog(logging.getLogger("test.postgres"))
     with caplog.at_level(logging.DEBUG, logger="test.postgres"):
-        for piece in (b"checkpointer[7] PA", b"NIC:  could not write\n\tto file \"x\"\npostgres: no such lib", b"rary\nstartup[8] LOG:  redo\n"):
+        for piece in (b"checkpointer[7] PA", b'NIC:  could not write\n\tto file "x"\npostgres: no such lib', b"rary\nstartup[8] LOG:  redo\n"):
             lines.feed(piece)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.CRITICAL, "checkpointer: could not write"), (logging.CRITICAL, 'to file "x"'), (logging.CRITICAL, "postgres: no such library"),
-        (logging.INFO, "startup: redo")]
+        (logging.CRITICAL, "checkpointer: could not write"),
+        (logging.CRITICAL, 'to file "x"'),
+        (logging.CRITICAL, "postgres: no such library"),
+        (logging.INFO, "startup: redo"),
+    ]
     assert lines.last[-1] == "LOG: redo"
 
 

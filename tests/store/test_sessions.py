@@ -32,14 +32,16 @@ async def opened(conn, tenant, uid, **columns):
 async def nas_of(conn, tenant):
     """Add a NAS; returns its id."""
     return await conn.fetchval(
-        "insert into nas (tenant_id, nasname, shortname, type, secret) values ($1, '10.0.0.0/24', 'bras1', 'generic', 'x') returning id", tenant)
+        "insert into nas (tenant_id, nasname, shortname, type, secret) values ($1, '10.0.0.0/24', 'bras1', 'generic', 'x') returning id", tenant
+    )
 
 
 async def alice_of(conn, tenant):
     """Add a subscriber; returns its id."""
     plan = await conn.fetchval("insert into plans (tenant_id, name, down_bps, up_bps) values ($1, 'p', 1, 1) returning id", tenant)
     return await conn.fetchval(
-        "insert into subscribers (tenant_id, username, username_key, plan_id) values ($1, 'alice', 'alice', $2) returning id", tenant, plan)
+        "insert into subscribers (tenant_id, username, username_key, plan_id) values ($1, 'alice', 'alice', $2) returning id", tenant, plan
+    )
 
 
 async def found(conn, tenant, session_id):
@@ -76,7 +78,13 @@ async def test_every_column(connection, tenants):
         delegatedipv6prefix="2001:db8:2::/128", enforce_state="refused", enforce_detail="no", enforce_at=T0)  # fmt: skip
     live = await found(connection, tenant, number)
     assert (live.unique_id, live.nas, live.nas_id, live.acct_session_id, live.username, str(live.nas_ip_address)) == (
-        "u", "bras1", nas, "s-u", "alice", "10.0.0.1")
+        "u",
+        "bras1",
+        nas,
+        "s-u",
+        "alice",
+        "10.0.0.1",
+    )
     assert (live.up_octets, live.down_octets, live.session_seconds, live.stopped_at, live.closed_by) == (10, 20, 300, None, None)
     assert (live.framed_ip_address, live.framed_ipv6_address) == (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
     assert (live.framed_ipv6_prefix, live.delegated_ipv6_prefix) == (ip_network("2001:db8:1::/64"), ip_network("2001:db8:2::/128"))

@@ -50,11 +50,37 @@ async def mine(connection):
     await subscribers.add_lock(connection, tenant, alice, reason="admin", mode="reject", note=None, until_at=None, created_by="ann")
     token = await tokens.insert(connection, tenant, public_id="a" * 12, token_hash=bytes(32), name="t", role="admin", created_by="ann", expires_at=None)
     await audit.insert(
-        connection, tenant, actor="ann", token_id=None, address=None, request_id=None, action="a", object_type="o", object_id="1",
-        before=None, after=None, result="ok")
-    await postauth.add_many(connection, [NewAttempt(
-        tenant_id=tenant, nas_id=box.id, subscriber_id=alice, username="alice", reply="Access-Reject", reason=Reason.LOCKED, nas_ip_address=None,
-        calling_station_id=None, called_station_id=None, class_=None, at=NOW)])
+        connection,
+        tenant,
+        actor="ann",
+        token_id=None,
+        address=None,
+        request_id=None,
+        action="a",
+        object_type="o",
+        object_id="1",
+        before=None,
+        after=None,
+        result="ok",
+    )
+    await postauth.add_many(
+        connection,
+        [
+            NewAttempt(
+                tenant_id=tenant,
+                nas_id=box.id,
+                subscriber_id=alice,
+                username="alice",
+                reply="Access-Reject",
+                reason=Reason.LOCKED,
+                nas_ip_address=None,
+                calling_station_id=None,
+                called_station_id=None,
+                class_=None,
+                at=NOW,
+            )
+        ],
+    )
     await connection.execute("insert into usage_daily values ($1, $2, '2026-11-01', 1, 1, 1)", tenant, alice)
     session = await connection.fetchval(
         """insert into sessions (acctuniqueid, tenant_id, nas_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
