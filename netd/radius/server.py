@@ -58,6 +58,7 @@ class Server:
         self.unknown_sources: dict[str, float] = {}  # for the log: a stranger is named once a minute
         self._config = config
         self._log_accepts = config.log_accepts
+        self._answers: list[tuple[bytes, Source, Any]] = []  # of the packets being handled, to go out together
         self._delayed: deque[_Delayed] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._sockets: list[Socket] = []
@@ -88,14 +89,18 @@ class Server:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _readable(self, sock: Socket, handle: Callable[[bytes, Source, Any, Socket, float], None]) -> None:
+        """Read what there is, then decide it all, then send the answers: three phases, because each system call between two packets
+        costs the interpreter its caches (a fifth of the time per packet)."""
         now = time.monotonic()
         self.replies.turn(now)
         receive = sock.receive
+        received = []
         for _ in range(BATCH):
-            received = receive()
-            if received is None:
-                return
-            data, source, ancillary = received
+            datagram = receive()
+            if datagram is None:
+                break
+            received.append(datagram)
+        for data, source, ancillary in received:
             try:
                 handle(data, source, ancillary, sock, now)
             except WireError as error:
@@ -103,6 +108,9 @@ class Server:
             except Exception:  # barrier: one packet must not end the service; it is dropped, counted and reported
                 log.exception("packet dropped by an internal error", extra={"source": source[0], "port": sock.port})
                 self._drop(source, "internal_error")
+        answers, self._answers = self._answers, []
+        for answer, source, ancillary in answers:
+            sock.send(answer, source, ancillary)
 
     def _drop(self, source: Source, reason: str) -> None:
         nas = self.directory.source(source[0]) if source[0] else None
@@ -139,7 +147,7 @@ class Server:
         if known is not None:
             nas.duplicates += 1
             if known:
-                sock.send(known, source, ancillary)
+                self._answers.append((known, source, ancillary))
             return
         if packet.ma_at and not nas.learning and radius.EAP_MESSAGE not in packet.attributes:
             if not radius.message_authenticator_ok(packet, nas.secret):
@@ -149,7 +157,7 @@ class Server:
         if code == radius.STATUS_SERVER:
             nas.status += 1
             answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, _proxy_states(packet), nas.secret)
-            sock.send(answer, source, ancillary)
+            self._answers.append((answer, source, ancillary))
             return
         wall_clock = time.time()
         verdict = self.access.decide(packet, nas, host, now, wall_clock)
@@ -159,7 +167,7 @@ class Server:
         if reason is _OK or reason is _WALLED:
             answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, body, nas.secret)
             replies.put(key, authenticator, answer)
-            sock.send(answer, source, ancillary)
+            self._answers.append((answer, source, ancillary))
             nas.accepts += 1
             if self._log_accepts:
                 self._record(packet, nas, host, verdict, wall_clock)
@@ -253,12 +261,13 @@ class Server:
         if known is not None:
             nas.duplicates += 1
             if known:
-                sock.send(known, source, ancillary)
+                self._answers.append((known, source, ancillary))
             return
         if code == radius.STATUS_SERVER:
             self._check_signature(packet, nas)
             nas.status += 1
-            sock.send(radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _proxy_states(packet), nas.secret), source, ancillary)
+            answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _proxy_states(packet), nas.secret)
+            self._answers.append((answer, source, ancillary))
             return
         if code != radius.ACCOUNTING_REQUEST:
             raise WireError("unexpected_code", str(code))
@@ -295,10 +304,12 @@ def _postauth_row(attributes: dict[int, bytes], nas: NasRecord, host: str, verdi
     reason = verdict.reason
     accepted = reason is _OK or reason is _WALLED
     called, calling = attributes.get(radius.CALLED_STATION_ID), attributes.get(radius.CALLING_STATION_ID)
-    return (
-        nas.tenant_id, nas.id, None if subscriber is None else subscriber.id, clean(attributes.get(radius.USER_NAME, b"")),
-        verdict.name.replace("\0", "\ufffd"), "Access-Accept" if accepted else "Access-Reject", reason.value, host,
-        None if called is None else clean(called), None if calling is None else clean(calling), verdict.class_, wall_clock,
+    return PostAuth(
+        tenant_id=nas.tenant_id, nas_id=nas.id, subscriber_id=None if subscriber is None else subscriber.id,
+        username=clean(attributes.get(radius.USER_NAME, b"")), username_key=verdict.name.replace("\0", "\ufffd"),
+        reply="Access-Accept" if accepted else "Access-Reject", reason=reason.value, nasipaddress=host.partition("%")[0],
+        calledstationid=None if called is None else clean(called), callingstationid=None if calling is None else clean(calling),
+        class_=verdict.class_, at=wall_clock,
     )  # fmt: skip
 
 

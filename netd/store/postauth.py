@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from netd.model.access import Reason
 from netd.model.attempt import Attempt, NewAttempt
 from netd.model.subscriber import username_key
@@ -26,19 +28,34 @@ async def add_many(conn: Connection, records: Sequence[NewAttempt]) -> None:
     await conn.copy_records_to_table("radpostauth", records=rows_, columns=_COLUMNS)
 
 
-PostAuth = tuple[int, int, int | None, str, str, str, str, str, str | None, str | None, str | None, float]
-"""As the engine keeps an answer: the columns of radpostauth in order, text fit for the database, the address as text, Unix time last."""
+class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An answer as the engine keeps it: text fit for the database, the address as text, Unix time."""
+
+    tenant_id: int
+    nas_id: int
+    subscriber_id: int | None
+    username: str
+    username_key: str
+    reply: str
+    reason: str
+    nasipaddress: str
+    calledstationid: str | None
+    callingstationid: str | None
+    class_: str | None
+    at: float
+
 
 _ADD_ROWS = f"""
     insert into radpostauth ({", ".join(_COLUMNS)})
-    select a, b, c, d, e, f, g, h::inet, i, j, k, to_timestamp(l)
-    from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                $11::text[], $12::float8[]) as u (a, b, c, d, e, f, g, h, i, j, k, l)"""
+    select tenant_id, nas_id, subscriber_id, username, username_key, reply, reason, nasipaddress::inet, calledstationid, callingstationid,
+           class_, to_timestamp(at)
+    from jsonb_to_recordset($1::text::jsonb) as u (tenant_id bigint, nas_id bigint, subscriber_id bigint, username text, username_key text, reply text,
+        reason text, nasipaddress text, calledstationid text, callingstationid text, class_ text, at float8)"""
 
 
 async def add_rows(conn: Connection, records: Sequence[PostAuth]) -> None:
-    """Record answers in one statement. By arrays and not by COPY: encoding them costs the daemon a third."""
-    await conn.execute(_ADD_ROWS, *(list(column) for column in zip(*records, strict=True)))
+    """Record answers in one statement. As one JSON text: encoding arrays or COPY costs the daemon, which has RADIUS to answer, four times as much."""
+    await conn.execute(_ADD_ROWS, msgspec.json.encode(records).decode())
 
 
 async def recent(conn: Connection, tenant_id: int, username: str, limit: int) -> list[Attempt]:

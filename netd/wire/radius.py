@@ -135,32 +135,52 @@ def parse(data: bytes) -> Packet:
         data = data[:length]
     attributes: dict[int, bytes] = {}
     repeated: list[tuple[int, bytes]] = []
-    kind = ma_at = 0
-    at = HEADER
+    at, count = HEADER, 0
     try:
-        while at < length:  # the hottest loop of the daemon: a value that runs over the end is noticed once, behind it
-            kind = data[at]
-            size = data[at + 1]
-            if size < 2:
-                raise WireError("attribute_length", f"type {kind} at octet {at}")
-            if kind in attributes:
-                repeated.append((kind, data[at + 2 : at + size]))
-            else:
-                attributes[kind] = data[at + 2 : at + size]
-                if kind == MESSAGE_AUTHENTICATOR:
-                    ma_at = at + 2
-            at += size
+        while at < length:  # the hottest loop of the daemon: repeated types and an overrun are noticed once, behind it
+            value_at = at + 2
+            end = at + data[at + 1]
+            if end < value_at:
+                raise WireError("attribute_length", f"type {data[at]} at octet {at}")
+            attributes[data[at]] = data[value_at:end]
+            count += 1
+            at = end
     except IndexError:
-        raise WireError("attribute_length", f"type {kind} at octet {at} has no length") from None
+        raise WireError("attribute_length", f"type {data[at]} at octet {at} has no length") from None
     if at != length:
-        raise WireError("attribute_length", f"type {kind} runs over the end")
+        raise WireError("attribute_length", "the last attribute runs over the end")
+    if count > MAX_ATTRIBUTES:
+        raise WireError("too_many_attributes", str(count))
+    if count != len(attributes):
+        repeated = _repeated(data, attributes)
     if 0 in attributes:
         raise WireError("attribute_zero")
-    if ma_at and (len(attributes[MESSAGE_AUTHENTICATOR]) != 16 or any(kind == MESSAGE_AUTHENTICATOR for kind, _ in repeated)):
-        raise WireError("message_authenticator_length")
-    if len(attributes) + len(repeated) > MAX_ATTRIBUTES:
-        raise WireError("too_many_attributes")
+    ma_at = _find_message_authenticator(data, attributes, repeated) if MESSAGE_AUTHENTICATOR in attributes else 0
     return Packet(data, attributes, repeated, ma_at)
+
+
+def _repeated(data: bytes, attributes: dict[int, bytes]) -> list[tuple[int, bytes]]:
+    """Let ``attributes`` have the first value of each type, and return the further ones."""
+    attributes.clear()
+    repeated = []
+    for kind, value in split(data[HEADER:]):
+        if kind in attributes:
+            repeated.append((kind, value))
+        else:
+            attributes[kind] = value
+    return repeated
+
+
+def _find_message_authenticator(data: bytes, attributes: dict[int, bytes], repeated: list[tuple[int, bytes]]) -> int:
+    """The offset of its value: first, as new software places it, or last, or else looked for."""
+    if len(attributes[MESSAGE_AUTHENTICATOR]) != 16 or any(kind == MESSAGE_AUTHENTICATOR for kind, _ in repeated):
+        raise WireError("message_authenticator_length")
+    if data[HEADER] == MESSAGE_AUTHENTICATOR:
+        return HEADER + 2
+    at = HEADER
+    while data[at] != MESSAGE_AUTHENTICATOR:
+        at += data[at + 1]
+    return at + 2
 
 
 def split(attributes: bytes) -> list[tuple[int, bytes]]:
