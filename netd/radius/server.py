@@ -32,6 +32,10 @@ POSTAUTH_LIMIT = 20_000
 """Log-ins remembered while the database is away; older ones are dropped and counted."""
 
 
+LONGEST_BODY = radius.MAX_PACKET - 38
+"""Octets of attributes that an answer has room for, beside its header and Message-Authenticator."""
+
+
 class _Delayed(NamedTuple):
     due: float
     sock: Socket
@@ -156,14 +160,14 @@ class Server:
             self._check_signature(packet, nas)
         if code == radius.STATUS_SERVER:
             nas.status += 1
-            answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, _proxy_states(packet), nas.secret)
+            answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, _with_proxy_states(packet), nas.secret)
             self._answers.append((answer, source, ancillary))
             return
         wall_clock = time.time()
         verdict = self.access.decide(packet, nas, host, now, wall_clock)
         reason, body = verdict.reason, verdict.attributes
         if radius.PROXY_STATE in packet.attributes:
-            body += _proxy_states(packet)
+            body = _with_proxy_states(packet, body)
         if reason is _OK or reason is _WALLED:
             answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, body, nas.secret)
             replies.put(key, authenticator, answer)
@@ -266,7 +270,7 @@ class Server:
         if code == radius.STATUS_SERVER:
             self._check_signature(packet, nas)
             nas.status += 1
-            answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _proxy_states(packet), nas.secret)
+            answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _with_proxy_states(packet), nas.secret)
             self._answers.append((answer, source, ancillary))
             return
         if code != radius.ACCOUNTING_REQUEST:
@@ -276,7 +280,7 @@ class Server:
         if packet.ma_at and not radius.message_authenticator_ok(packet, nas.secret):
             raise WireError("message_authenticator_wrong")
         item = record.read(packet, nas, source[0], time.time())
-        answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _proxy_states(packet), nas.secret, sign=bool(packet.ma_at))
+        answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _with_proxy_states(packet), nas.secret, sign=bool(packet.ma_at))
 
         def done(committed: bool) -> None:
             if committed:
@@ -294,9 +298,12 @@ class Server:
             nas.drops["overload"] = nas.drops.get("overload", 0) + 1
 
 
-def _proxy_states(packet: radius.Packet) -> bytes:
-    """Proxy-State goes back unchanged and in order (RFC 2865 5.33)."""
-    return radius.join((radius.PROXY_STATE, value) for value in packet.values(radius.PROXY_STATE))
+def _with_proxy_states(packet: radius.Packet, body: bytes = b"") -> bytes:
+    """``body`` and the request's Proxy-State, which goes back unchanged and in order (RFC 2865 5.33)."""
+    body += radius.join((radius.PROXY_STATE, value) for value in packet.values(radius.PROXY_STATE))
+    if len(body) > LONGEST_BODY:
+        raise WireError("answer_too_long", f"{len(body)} octets of attributes")
+    return body
 
 
 def _postauth_row(attributes: dict[int, bytes], nas: NasRecord, host: str, verdict: Verdict, wall_clock: float) -> PostAuth:
