@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -63,14 +63,12 @@ async def connect(target: Target, timeout_seconds: float = 5.0, command_timeout_
 class Database:
     """A pool of connections to one database. Made by :meth:`open`; it comes back by itself after an outage.
 
-    ``up`` and ``since`` (Unix time of the last change) follow what statements and a probe in the background see;
-    ``on_change`` is called with the new ``up`` at each change.
+    ``up`` and ``since`` (Unix time of the last change) follow what statements and a probe in the background see.
     """
 
-    def __init__(self, pool: asyncpg.Pool, acquire_timeout_seconds: float, on_change: Callable[[bool], None] | None) -> None:
+    def __init__(self, pool: asyncpg.Pool, acquire_timeout_seconds: float) -> None:
         self._pool = pool
         self._acquire_timeout_seconds = acquire_timeout_seconds
-        self.on_change = on_change
         self.up = True
         self.since = time.time()
         self.last_error = ""
@@ -85,7 +83,6 @@ class Database:
         *,
         command_timeout_seconds: float = 30.0,
         acquire_timeout_seconds: float = 5.0,
-        on_change: Callable[[bool], None] | None = None,
     ) -> "Database":
         """Connect to ``target`` (URL or asyncpg's keywords). Raises StoreUnavailable if the database cannot be reached now."""
         keywords: dict[str, Any] = {"server_settings": {"application_name": "netd"}, **arguments(target)}
@@ -95,7 +92,7 @@ class Database:
             )
         except ValueError as error:
             raise _unusable(error) from None
-        database = cls(pool, acquire_timeout_seconds, on_change)
+        database = cls(pool, acquire_timeout_seconds)
         try:
             async with database.acquire() as connection:
                 await connection.fetchval("select 1")
@@ -217,8 +214,6 @@ class Database:
         self.up, self.since = up, time.time()
         if not up:
             self._doubt.set()  # the probe goes over to its quicker step
-        if self.on_change is not None:
-            self.on_change(up)
 
 
 def _unusable(error: ValueError) -> ConfigError:

@@ -117,11 +117,12 @@ async def plans(conn: Connection, ids: Sequence[int] | None = None) -> list[Plan
 
 
 async def learned(conn: Connection, nas_id: int, require: str | None, limit: str | None) -> None:
-    """Keep what ``auto`` found out about a NAS (CVE-2024-3596 rules)."""
+    """Keep what ``auto`` found out about a NAS (CVE-2024-3596 rules; None: nothing new), where the switch still is ``auto``."""
     await conn.execute(
-        "update nas set learned_require_message_authenticator = coalesce($2, learned_require_message_authenticator), "
-        "learned_limit_proxy_state = coalesce($3, learned_limit_proxy_state) where id = $1",
-        nas_id,
-        require,
-        limit,
-    )
+        """update nas set
+             learned_require_message_authenticator =
+               case when require_message_authenticator = 'auto' then coalesce($2, learned_require_message_authenticator) end,
+             learned_limit_proxy_state = case when limit_proxy_state = 'auto' then coalesce($3, learned_limit_proxy_state) end
+           where id = $1 and 'auto' in (require_message_authenticator, limit_proxy_state)""",
+        nas_id, require, limit,
+    )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from netd.store.database import Connection
+from netd.store.rows import updated
 
 COLUMNS = (
     "line", "username", "username_key", "password", "plan_id", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix", "expires_at",
@@ -75,7 +76,5 @@ async def take_out_clashes(conn: Connection, tenant_id: int, limit: int) -> tupl
 
 async def store(conn: Connection, tenant_id: int) -> int:
     """Make subscribers of the rows, in order of lines; returns how many."""
-    status: str = await conn.execute(
-        f"insert into subscribers (tenant_id, {_STORED}) select $1, {_STORED} from netd_import order by line", tenant_id, timeout=_TIMEOUT_SECONDS
-    )
-    return int(status.rpartition(" ")[2])
+    statement = f"insert into subscribers (tenant_id, {_STORED}) select $1, {_STORED} from netd_import order by line"
+    return updated(await conn.execute(statement, tenant_id, timeout=_TIMEOUT_SECONDS))

@@ -1,7 +1,7 @@
 """Network access servers. In a row the name is ``shortname``, the address ``nasname`` and the vendor ``type``, as FreeRADIUS has it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from netd.model.nas import Nas
 from netd.store import rows
@@ -73,25 +73,6 @@ async def update(conn: Connection, tenant_id: int, nas_id: int, values: Mapping[
 async def delete(conn: Connection, tenant_id: int, nas_id: int) -> bool:
     """Remove a NAS; whether it was there. Its open sessions lose their NAS, closed ones keep its id."""
     return rows.updated(await conn.execute("delete from nas where tenant_id = $1 and id = $2", tenant_id, nas_id)) > 0
-
-
-async def learn(
-    conn: Connection,
-    tenant_id: int,
-    nas_id: int,
-    *,
-    require_message_authenticator: Literal["yes", "no"] | None = None,
-    limit_proxy_state: Literal["yes", "no"] | None = None,
-) -> bool:
-    """Keep what ``auto`` found out (None: nothing new), where the setting still is ``auto``; whether a row changed."""
-    return rows.updated(await conn.execute(
-        """update nas set
-             learned_require_message_authenticator =
-               case when require_message_authenticator = 'auto' then coalesce($3::text, learned_require_message_authenticator) end,
-             learned_limit_proxy_state = case when limit_proxy_state = 'auto' then coalesce($4::text, learned_limit_proxy_state) end
-           where tenant_id = $1 and id = $2 and (require_message_authenticator = 'auto' or limit_proxy_state = 'auto')""",
-        tenant_id, nas_id, require_message_authenticator, limit_proxy_state,
-    )) > 0  # fmt: skip
 
 
 async def sealed(conn: Connection, *, after: int, limit: int) -> list[tuple[int, bytes]]:

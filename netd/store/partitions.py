@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 
 from netd.store.database import Connection
+from netd.store.rows import updated
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ async def prune(connection: Connection, now: datetime, *, radpostauth_days: int,
     deleted = dict.fromkeys(limits, 0)
     for table, before in limits.items():
         while True:
-            count = int((await connection.execute(_OLD[table], before, batch_rows)).rpartition(" ")[2])
+            count = updated(await connection.execute(_OLD[table], before, batch_rows))
             deleted[table] += count
             if count < batch_rows:
                 break
@@ -121,7 +122,7 @@ async def _make(connection: Connection, month: Month) -> bool:
             end,
         )
         await connection.execute(f"alter table radacct attach partition {name} for values from ('{start.isoformat()}') to ('{end.isoformat()}')")
-    log.info("made %s (%s rows moved into it)", name, moved.rpartition(" ")[2])
+    log.info("made %s (%d rows moved into it)", name, updated(moved))
     return True
 
 

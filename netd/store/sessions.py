@@ -159,12 +159,6 @@ async def close(conn: Connection, unique_ids: Sequence[str], closed_by: ClosedBy
     return [record["acctuniqueid"] for record in records]
 
 
-async def close_session(conn: Connection, tenant_id: int, session_id: int, closed_by: ClosedBy, cause: str, at: datetime | None) -> bool:
-    """As ``close``, for one session of the tenant by its id; whether it was open."""
-    unique_id = await conn.fetchval("select acctuniqueid from sessions where tenant_id = $1 and radacctid = $2 for update", tenant_id, session_id)
-    return unique_id is not None and bool(await close(conn, [unique_id], closed_by, cause, at))
-
-
 async def usage(conn: Connection, tenant_id: int, subscriber_id: int, first: date, last: date) -> list[DayUsage]:
     """Usage by day (UTC) from ``first`` to ``last``, both included, oldest first; days without any are left out."""
     records = await conn.fetch(

@@ -7,7 +7,7 @@ from netd.domain import nas
 from netd.domain.nas import SECRET_CONTEXT, NasPatch, NewNas
 from netd.domain.paging import PageQuery
 from netd.errors import Conflict, InvalidInput, NotFound
-from netd.store import nas as store
+from netd.store import directory
 
 
 async def test_create(world, keyring, actor):
@@ -63,11 +63,11 @@ async def test_update(world, database, keyring, actor, vendors):
     assert caught.value.field == "version"
 
 
-async def test_what_auto_learned(world, database, keyring, actor, stranger, vendors):
+async def test_what_auto_learned(world, database, keyring, actor, vendors):
     made = await world.nas(actor, require_message_authenticator="auto")
     async with database.acquire() as conn:
-        assert await store.learn(conn, actor.tenant_id, made.id, require_message_authenticator="yes", limit_proxy_state="no")
-        assert not await store.learn(conn, stranger.tenant_id, made.id, require_message_authenticator="no")
+        await directory.learned(conn, made.id, "yes", "no")
+        await directory.learned(conn, made.id, None, "yes")
     learned = await nas.get(database, actor, made.id)
     assert (learned.learned_require_message_authenticator, learned.learned_limit_proxy_state) == ("yes", None)  # the second is not auto
     kept = await nas.update(database, actor, keyring, made.id, NasPatch(description="x"), vendors)

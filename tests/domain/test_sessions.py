@@ -79,7 +79,7 @@ async def test_disconnect_refuses(database, actor, stranger):
     with pytest.raises(NotFound):
         await sessions.disconnect(database, stranger, control, number)
     async with database.acquire() as conn:
-        assert await store.close_session(conn, actor.tenant_id, number, "operator", "Admin-Reset", None)
+        assert await store.close(conn, ["u"], "operator", "Admin-Reset", None)
     with pytest.raises(Conflict, match="ended at"):
         await sessions.disconnect(database, actor, control, number)
     with pytest.raises(NotFound):

@@ -116,13 +116,12 @@ async def test_closing_what_is_recorded_already(connection, tenants):
     assert tuple(row) == (100, 7, "stop")
 
 
-async def test_close_session_of_the_tenant_only(connection, tenants):
+async def test_another_tenants_session_is_not_shown(connection, tenants):
     tenant, other = tenants
     number = await opened(connection, tenant, "u")
-    assert not await store.close_session(connection, other, number, "operator", "Admin-Reset", None)
     assert await store.get(connection, other, number) is None
-    assert await store.close_session(connection, tenant, number, "operator", "Admin-Reset", None)
-    assert not await store.close_session(connection, tenant, number, "operator", "Admin-Reset", None)
+    assert await store.close(connection, ["u"], "operator", "Admin-Reset", None) == ["u"]
+    assert await store.close(connection, ["u"], "operator", "Admin-Reset", None) == []
     assert await store.get(connection, other, number) is None
     assert await ids(connection, other) == []
 
