@@ -58,7 +58,7 @@ EXTENSIONS = cache(Extensions.discover)
 @contextmanager
 def engine(*addresses: str, **settings: Any) -> Iterator[Engine]:
     """Run the service on ``addresses``, any free ports. There is one subscriber, alice; accounting is taken and never committed."""
-    config = msgspec.structs.replace(RadiusConfig(), reject_delay_seconds=0.0, user_failures_per_minute=1_000_000, **settings)
+    config = msgspec.structs.replace(RadiusConfig(), **{"reject_delay_seconds": 0.0, "user_failures_per_minute": 1_000_000, **settings})
     directory = Directory(EXTENSIONS(), lambda sealed, context: sealed, Wall("walled-garden", "", 1_000_000, 1_000_000))
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     directory.put_plans([
@@ -128,6 +128,11 @@ def accounting_request(more: Attributes = (), *, ma: str = "absent", identifier:
         body = signed(4, identifier, bytes(16), body, secret)[20:]
         if ma == "wrong":
             body = body[:-1] + bytes((body[-1] ^ 1,))
+    return accounting_packet(identifier, body, secret)
+
+
+def accounting_packet(identifier: int, body: bytes, secret: bytes = SECRET) -> bytes:
+    """An Accounting-Request with these attributes."""
     blank = packet(4, identifier, bytes(16), body)
     return packet(4, identifier, hashlib.md5(blank + secret).digest(), body)
 
