@@ -101,7 +101,6 @@ class Extensions:
         vendors: Mapping[str, Vendor],
         plugins: Mapping[str, Plugin],
         broken: Iterable[ExtensionError],
-        standard: Iterable[Source],
         merged: dictionary.Dictionary,
     ) -> None:
         self.vendors = MappingProxyType(dict(vendors))
@@ -109,7 +108,6 @@ class Extensions:
         self.broken = tuple(broken)
         self.dictionary = merged
         self.calls: Counter[tuple[str, str]] = Counter()
-        self._standard = tuple(standard)
         self._guards = {name: Guard(name, self.calls) for name in (*vendors, *plugins)}
 
     @classmethod
@@ -141,16 +139,7 @@ class Extensions:
             log.error("extension disabled: %s", error)
         vendors = {item.manifest.name: item for item in sound if isinstance(item, Vendor)}
         plugins = {item.manifest.name: item for item in sound if isinstance(item, Plugin)}
-        return cls(vendors, plugins, broken, base, merged)
-
-    def dictionary_sources(self) -> list[Source]:
-        """File names and texts of everything in ``dictionary``, in order: the standard ones, then the extensions'."""
-        sources = list(self._standard)
-        for vendor in self.vendors.values():
-            sources += vendor.dictionaries
-        for plugin in self.plugins.values():
-            sources += plugin.dictionaries
-        return sources
+        return cls(vendors, plugins, broken, merged)
 
     def guard(self, name: str) -> Guard:
         """A context manager for calls into the code of extension ``name``; LookupError if there is none such."""

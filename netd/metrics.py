@@ -6,12 +6,11 @@ A scrape reads memory only: no collector here or registered here may touch the d
 import logging
 import platform
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -24,8 +23,6 @@ Values = float | Mapping[Any, float]
 Read = Callable[[], Values]
 """Returns a value from memory: a number where there are no labels, else a number for each Key."""
 
-LATENCY_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
 
 class Counts(dict[Key, int]):
     """A counter: ``counts[key] += 1``, at the price of a dict."""
@@ -34,22 +31,6 @@ class Counts(dict[Key, int]):
 
     def __missing__(self, key: Key) -> int:
         return 0
-
-
-class Histogram:
-    """How values are spread over ``buckets``, their upper bounds; without labels."""
-
-    __slots__ = ("buckets", "counts", "total")
-
-    def __init__(self, buckets: Sequence[float]) -> None:
-        self.buckets = tuple(buckets)
-        self.counts = [0] * (len(self.buckets) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.buckets, value)] += 1
-        self.total += value
 
 
 class Metrics:
@@ -80,12 +61,6 @@ class Metrics:
     def gauge(self, name: str, help: str, read: Read, labels: Sequence[str] = ()) -> None:
         """Add a gauge whose value ``read`` returns at each scrape."""
         self._add(name, lambda: _filled(GaugeMetricFamily(name, help, labels=labels), read(), labels))
-
-    def histogram(self, name: str, help: str, buckets: Sequence[float] = LATENCY_SECONDS) -> Histogram:
-        """Add a histogram and return what to observe with."""
-        histogram = Histogram(buckets)
-        self._add(name, lambda: _spread(HistogramMetricFamily(name, help), histogram))
-        return histogram
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """Return the page and its content type, in the format that the ``Accept`` header asks for."""
@@ -123,13 +98,4 @@ def _filled(family: CounterMetricFamily | GaugeMetricFamily, value: Values, labe
         if len(values) != len(labels):
             raise ValueError(f"{family.name}: {key!r} does not fit the labels {tuple(labels)!r}")
         family.add_metric(values, number)
-    return family
-
-
-def _spread(family: HistogramMetricFamily, histogram: Histogram) -> Metric:
-    buckets, sofar = [], 0
-    for bound, count in zip([*map(str, histogram.buckets), "+Inf"], histogram.counts, strict=True):
-        sofar += count
-        buckets.append((bound, float(sofar)))
-    family.add_metric([], buckets, histogram.total)
     return family

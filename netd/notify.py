@@ -1,4 +1,4 @@
-"""The service manager's notification protocol (sd_notify(3)): ready, stopping, status and the watchdog. Without ``NOTIFY_SOCKET`` nothing happens."""
+"""The service manager's notification protocol (sd_notify(3)): ready, stopping and the watchdog. Without ``NOTIFY_SOCKET`` nothing happens."""
 
 import asyncio
 import logging
@@ -48,10 +48,6 @@ class Notifier:
     def stopping(self, status: str = "") -> bool:
         """Say that the end has begun."""
         return self._send("STOPPING=1", *_status(status), important=True)
-
-    def status(self, text: str) -> bool:
-        """Show one line in ``systemctl status``."""
-        return self._send(*_status(text))
 
     def extend_timeout(self, seconds: float) -> bool:
         """Ask for at least ``seconds`` from now on before a start or stop counts as hung."""

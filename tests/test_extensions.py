@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netd.errors import ExtensionError
-from netd.extensions import ENTRY_POINT_GROUPS, Extensions, standard_dictionaries
+from netd.extensions import ENTRY_POINT_GROUPS, Extensions
 from netd.sdk import AccessRequest, Service
 from netd.share import share
 
@@ -59,7 +59,6 @@ def test_the_bundled_ones_are_sound() -> None:
     assert {"mikrotik", "huawei", "zte", "nokia", "cisco", "juniper", "generic"} <= set(extensions.vendors)
     assert all(vendor.access is not None for vendor in extensions.vendors.values())
     assert {name: vendor.manifest.coa_port for name, vendor in extensions.vendors.items() if vendor.manifest.coa_port != 3799} == {"cisco": 1700}
-    assert extensions.dictionary_sources()[: len(standard_dictionaries())] == standard_dictionaries()
     assert extensions.dictionary.attribute("Mikrotik-Rate-Limit").vendor == 14988
 
 
@@ -79,7 +78,7 @@ def test_vendors_plugins_and_bare_dictionaries(tmp_path: Path) -> None:
     assert extensions.vendors["words-only"].access is None
     request = AccessRequest(tenant_id=1, username="u", nas="n", nas_port_id=None, calling_station_id=None, called_station_id=None)
     assert extensions.plugins["rule"].policy.review(request, "ok") == "policy"  # type: ignore[arg-type]
-    assert next(text for _, text in extensions.dictionary_sources()) == DICTIONARY
+    assert [text for _, text in extensions.vendors["one"].dictionaries] == [DICTIONARY]
     assert extensions.dictionary.attribute("Other-Speed").vendor == 32474
     assert "_netd_ext_vendor_one" in sys.modules
 

@@ -46,19 +46,6 @@ def test_gauges_and_foreign_counters_are_read_at_the_scrape():
     assert (seen["netd_part_up", ("store",)], seen["netd_sessions", ()], seen["netd_log_dropped_total", ()]) == (0, 7, 2)
 
 
-def test_histogram():
-    metrics = Metrics("1")
-    latency = metrics.histogram("netd_auth_seconds", "Latency", (0.001, 0.01))
-    for value in (0.0005, 0.001, 0.005, 1):
-        latency.observe(value)
-    page = metrics.render()[0].decode()
-    assert 'netd_auth_seconds_bucket{le="0.001"} 2.0' in page
-    assert 'netd_auth_seconds_bucket{le="0.01"} 3.0' in page
-    assert 'netd_auth_seconds_bucket{le="+Inf"} 4.0' in page
-    assert "netd_auth_seconds_count 4.0" in page
-    assert scraped(metrics)["netd_auth_seconds_sum", ()] == pytest.approx(1.0065)
-
-
 def test_process_and_build():
     clock = [100.0]
     metrics = Metrics("1.2.3", lambda: clock[0])

@@ -47,4 +47,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 class Health(Protocol):
     """Knows the state of every part; answers from memory."""
 
-    def parts(self) -> list[Part]: ...
+    def parts(self) -> list[Part]:
+        """Every part with its state."""
+        ...

@@ -45,7 +45,7 @@ class NewCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NewReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An attribute for the Access-Accept: ``=`` if there is none such yet, ``:=`` in place of any, ``+=`` besides."""
+    """An attribute for the Access-Accept: ``=`` and ``:=`` in place of what the plan grants under that name, ``+=`` besides it."""
 
     attribute: AttributeName
     op: Literal["=", ":=", "+="] = "="

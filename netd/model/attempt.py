@@ -12,7 +12,7 @@ Reply = Literal["Access-Accept", "Access-Reject"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One answered Access-Request; never a password. ``nas_ip_address`` is what the NAS called itself, else the packet's source."""
+    """One answered Access-Request; never a password. ``nas_ip_address`` is where the packet came from."""
 
     id: int
     nas_id: int | None

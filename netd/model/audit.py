@@ -9,7 +9,8 @@ import msgspec
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     """One mutation or refused attempt. ``before`` and ``after`` hold what changed (all of it for a new or deleted object), secrets as ``***``.
 
-    ``result``: ok, unchanged (it was so already), refused (the role does not allow it).
+    ``result``: ok, unchanged (it was so already), refused (the role does not allow it); of a disconnect asked, and then what the NAS said
+    (:data:`netd.model.control.Outcome`).
     """
 
     id: int

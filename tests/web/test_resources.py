@@ -191,7 +191,7 @@ async def test_an_import_may_be_larger_than_a_body_but_not_than_its_limit(api: A
     assert len(data) > 1 << 20
     csv = {"Content-Type": "text/csv"}
     assert (await api.call("POST", "/subscribers/import?dry_run=true", data=data, headers=csv)).value["good"] == 40_000
-    monkeypatch.setattr("netd.web.api.route.UPLOAD_OCTETS", 1 << 20)
+    monkeypatch.setattr("netd.web.api.route.MAX_OCTETS", 1 << 20)
     answer = await api.call("POST", "/subscribers/import", data=data, headers=csv)
     assert (answer.status, answer.value["type"]) == (413, "/problems/too-large")
 

@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 
 from netd.domain import audit
 from netd.domain.actor import Actor, Role
+from netd.domain.imports import MAX_OCTETS
 from netd.errors import Fault
 from netd.web import codec
 from netd.web.api import auth
@@ -26,7 +27,6 @@ from netd.web.deps import WebDeps
 
 PREFIX = "/api/v1"
 BODY_OCTETS = 1 << 20
-UPLOAD_OCTETS = 64 << 20
 BODY_SECONDS = 30.0
 REQUEST_ID = web.RequestKey("request_id", str)
 
@@ -58,13 +58,9 @@ class Upload:
             if not chunk:
                 return
             received += len(chunk)
-            if received > UPLOAD_OCTETS:
-                raise Problem(TOO_LARGE, f"a file may have {UPLOAD_OCTETS >> 20} MiB")
+            if received > MAX_OCTETS:
+                raise Problem(TOO_LARGE, f"a file may have {MAX_OCTETS >> 20} MiB")
             yield chunk
-
-    async def read(self) -> bytes:
-        """The whole file; raises as ``chunks`` does."""
-        return b"".join([chunk async for chunk in self.chunks()])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
