@@ -61,7 +61,7 @@ async def explain(db: Database, actor: Actor, username: str, probe: AccessProbe)
     """Explain a subscriber by name. Raises NotFound for a name that is neither a subscriber's nor seen in any attempt."""
     async with db.acquire() as conn:
         subscriber = await subscribers.by_username(conn, actor.tenant_id, username)
-        attempts = await postauth.recent(conn, actor.tenant_id, username, ATTEMPTS)
+        attempts = await postauth.page(conn, actor.tenant_id, username, before=None, limit=ATTEMPTS)
         if subscriber is None:
             if not attempts:
                 raise NotFound("subscriber", username)

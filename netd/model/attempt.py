@@ -25,19 +25,3 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     calling_station_id: str | None
     called_station_id: str | None
     at: datetime
-
-
-class NewAttempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An answer to be recorded; texts may hold whatever the NAS sent. ``class_`` is the Class attribute of an Accept."""
-
-    tenant_id: int
-    nas_id: int | None
-    subscriber_id: int | None
-    username: str
-    reply: Reply
-    reason: Reason
-    nas_ip_address: str | None
-    calling_station_id: str | None
-    called_station_id: str | None
-    class_: str | None
-    at: datetime

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from netd.model.access import Reason
-from netd.model.attempt import Attempt, NewAttempt
+from netd.model.attempt import Attempt
 from netd.model.subscriber import username_key
 from netd.store import rows
 from netd.store.database import Connection
@@ -14,18 +14,6 @@ _COLUMNS = (
     "tenant_id", "nas_id", "subscriber_id", "username", "username_key", "reply", "reason", "nasipaddress", "calledstationid", "callingstationid",
     "class", "authdate",
 )  # fmt: skip
-
-
-async def add_many(conn: Connection, records: Sequence[NewAttempt]) -> None:
-    """Record answers by COPY: all of them or, if it raises, none. Names may hold whatever was sent: what PostgreSQL cannot hold is replaced."""
-    rows_ = []
-    for each in records:
-        username = rows.storable(each.username) or ""
-        rows_.append((
-            each.tenant_id, each.nas_id, each.subscriber_id, username, username_key(username), each.reply, each.reason.value, each.nas_ip_address,
-            rows.storable(each.called_station_id), rows.storable(each.calling_station_id), rows.storable(each.class_), each.at,
-        ))  # fmt: skip
-    await conn.copy_records_to_table("radpostauth", records=rows_, columns=_COLUMNS)
 
 
 class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -58,13 +46,22 @@ async def add_rows(conn: Connection, records: Sequence[PostAuth]) -> None:
     await conn.execute(_ADD_ROWS, msgspec.json.encode(records).decode())
 
 
-async def recent(conn: Connection, tenant_id: int, username: str, limit: int) -> list[Attempt]:
-    """The last answers to this user name, newest first, whether or not there is such a subscriber."""
+async def page(conn: Connection, tenant_id: int, username: str, *, before: int | None, limit: int) -> list[Attempt]:
+    """Answers to this user name, newest first, whether or not there is such a subscriber; those older than the answer ``before``."""
+    where = rows.Where(tenant_id, "a.tenant_id").add("a.username_key = {}", rows.storable(username_key(username)))
+    if before is not None:
+        where.add("(a.authdate, a.id) < (select authdate, id from radpostauth where tenant_id = $1 and id = {})", before)
     records = await conn.fetch(
-        """select a.id, a.nas_id, n.shortname as nas, a.subscriber_id, a.username, a.reply, a.reason, a.nasipaddress as nas_ip_address,
-                  a.callingstationid as calling_station_id, a.calledstationid as called_station_id, a.authdate as at
-           from radpostauth a left join nas n on n.id = a.nas_id and n.tenant_id = a.tenant_id
-           where a.tenant_id = $1 and a.username_key = $2 order by a.authdate desc, a.id desc limit $3""",
-        tenant_id, rows.storable(username_key(username)), limit,
-    )  # fmt: skip
+        f"""select a.id, a.nas_id, n.shortname as nas, a.subscriber_id, a.username, a.reply, a.reason, a.nasipaddress as nas_ip_address,
+                   a.callingstationid as calling_station_id, a.calledstationid as called_station_id, a.authdate as at
+            from radpostauth a left join nas n on n.id = a.nas_id and n.tenant_id = a.tenant_id
+            where {where} order by a.authdate desc, a.id desc limit {where.place(limit)}""",
+        *where.args,
+    )
     return [Attempt(**{**record, "reason": Reason(record["reason"]), "nas_ip_address": rows.address(record["nas_ip_address"])}) for record in records]
+
+
+async def count(conn: Connection, tenant_id: int, username: str) -> int:
+    """How many answers to this user name are kept."""
+    key = rows.storable(username_key(username))
+    return int(await conn.fetchval("select count(*) from radpostauth where tenant_id = $1 and username_key = $2", tenant_id, key))

@@ -9,8 +9,9 @@ from netd.domain.ports import Verdict
 from netd.domain.standing import NewLock, StateNote
 from netd.errors import NotFound
 from netd.model.access import Reason
-from netd.model.attempt import NewAttempt
+from netd.model.subscriber import username_key
 from netd.store import postauth
+from netd.store.postauth import PostAuth
 
 AT = datetime(2026, 11, 20, 10, 2, 30, tzinfo=UTC)
 
@@ -27,14 +28,14 @@ class Probe:
         return self.verdict
 
 
-async def attempted(database, actor, username="alice", reason=Reason.SUSPENDED, at=AT, nas_id=None, **members):
-    record = NewAttempt(**{
-        "tenant_id": actor.tenant_id, "nas_id": nas_id, "subscriber_id": None, "username": username, "reason": reason,
-        "reply": "Access-Accept" if reason in (Reason.OK, Reason.WALLED) else "Access-Reject", "nas_ip_address": "10.0.0.1", "calling_station_id": "00:11",
-        "called_station_id": None, "class_": None, "at": at, **members,
-    })  # fmt: skip
+async def attempted(database, actor, username="alice", reason=Reason.SUSPENDED, at=AT, nas_id=None, nas_ip_address="10.0.0.1"):
+    record = PostAuth(
+        tenant_id=actor.tenant_id, nas_id=nas_id, subscriber_id=None, username=username, username_key=username_key(username),
+        reply="Access-Accept" if reason in (Reason.OK, Reason.WALLED) else "Access-Reject", reason=reason.value, nasipaddress=nas_ip_address,
+        calledstationid=None, callingstationid="00:11", class_=None, at=at.timestamp(),
+    )  # fmt: skip
     async with database.acquire() as conn:
-        await postauth.add_many(conn, [record])
+        await postauth.add_rows(conn, [record])
 
 
 async def opened(database, actor, subscriber, **columns):
@@ -137,12 +138,8 @@ async def test_unknown_names(world, database, actor, stranger):
         await explain.explain(database, stranger, "ghost", Probe(Reason.UNKNOWN_USER))
 
 
-async def test_names_as_they_come_from_the_wire(world, database, actor):
-    """What PostgreSQL cannot hold must not lose the other records of a batch."""
-    told = {"calling_station_id": "\0", "called_station_id": "\ud800", "class_": "a\0b", "nas_ip_address": "2001:db8::1"}
-    await attempted(database, actor, "gh\0st\udcff", Reason.UNKNOWN_USER, **told)
-    (row,) = await world.fetch("select username, username_key, callingstationid, calledstationid, class from radpostauth")
-    assert row == {"username": "gh\ufffdst?", "username_key": "gh\ufffdst?", "callingstationid": "\ufffd", "calledstationid": "?", "class": "a\ufffdb"}
+async def test_a_name_that_the_database_cannot_hold_is_looked_for_as_it_was_kept(database, actor):
+    await attempted(database, actor, "gh\ufffdst?", Reason.UNKNOWN_USER, nas_ip_address="2001:db8::1")
     found = await explain.explain(database, actor, "GH\0st?", Probe(Reason.UNKNOWN_USER))
     assert str(found.attempts[0].nas_ip_address) == "2001:db8::1"
 

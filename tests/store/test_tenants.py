@@ -6,8 +6,6 @@ from datetime import UTC, date, datetime
 import asyncpg
 import pytest
 
-from netd.model.access import Reason
-from netd.model.attempt import NewAttempt
 from netd.model.subscriber import Attribute
 from netd.store import audit, imports, nas, plans, postauth, sessions, subscribers, tokens
 from netd.store.sessions import SessionFilter
@@ -17,7 +15,7 @@ MODULES = (audit, imports, nas, plans, postauth, sessions, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
-    "postauth.add_many": "each record carries its tenant", "postauth.add_rows": "each record carries its tenant",
+    "postauth.add_rows": "each record carries its tenant",
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
@@ -63,24 +61,11 @@ async def mine(connection):
         after=None,
         result="ok",
     )
-    await postauth.add_many(
-        connection,
-        [
-            NewAttempt(
-                tenant_id=tenant,
-                nas_id=box.id,
-                subscriber_id=alice,
-                username="alice",
-                reply="Access-Reject",
-                reason=Reason.LOCKED,
-                nas_ip_address=None,
-                calling_station_id=None,
-                called_station_id=None,
-                class_=None,
-                at=NOW,
-            )
-        ],
-    )
+    attempt = postauth.PostAuth(
+        tenant_id=tenant, nas_id=box.id, subscriber_id=alice, username="alice", username_key="alice", reply="Access-Reject", reason="locked",
+        nasipaddress="10.0.0.1", calledstationid=None, callingstationid=None, class_=None, at=NOW.timestamp(),
+    )  # fmt: skip
+    await postauth.add_rows(connection, [attempt])
     await connection.execute("insert into usage_daily values ($1, $2, '2026-11-01', 1, 1, 1)", tenant, alice)
     session = await connection.fetchval(
         """insert into sessions (acctuniqueid, tenant_id, nas_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
@@ -112,7 +97,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await sessions.usage(connection, other, mine["subscriber"], date(2026, 1, 1), date(2027, 1, 1)),
         await tokens.get(connection, other, mine["token"]), await tokens.page(connection, other, after=0, limit=9), await tokens.count(connection, other),
         await audit.page(connection, other, before=None, limit=9), await audit.count(connection, other), await audit.last(connection, other, "o", "1", ["a"]),
-        await postauth.recent(connection, other, "alice", 9),
+        await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
     ]  # fmt: skip
     assert not any(seen), seen
 

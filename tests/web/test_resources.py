@@ -159,8 +159,21 @@ async def test_explaining_by_name_and_by_id(api: Api, database):
         )
     unknown = await api.get("/subscribers/explain?username=ghost")
     assert (unknown.value["subscriber"], unknown.value["reason"], len(unknown.value["attempts"])) == (None, "unknown_user", 1)
-    attempts = await api.get("/radius/postauth?username=GHOST")
-    assert [(row["username"], row["reply"]) for row in attempts.value["items"]] == [("Ghost", "Access-Reject")]
+
+
+async def test_attempts_page_back_in_time(api: Api, database):
+    async with database.acquire() as connection:
+        await connection.execute(
+            "insert into radpostauth (tenant_id, username, username_key, reply, reason, authdate) "
+            "select 1, 'Ghost', 'ghost', 'Access-Reject', 'unknown_user', now() - n * interval '1 minute' from generate_series(1, 5) as n"
+        )
+    first = (await api.get("/radius/postauth?username=GHOST&limit=2&count=true", role="read_only")).value
+    second = (await api.get(f"/radius/postauth?username=GHOST&limit=2&after={first['next']}")).value
+    last = (await api.get(f"/radius/postauth?username=GHOST&limit=2&after={second['next']}")).value
+    assert (first["total"], last["next"]) == (5, None)
+    assert [row["id"] for page in (first, second, last) for row in page["items"]] == [1, 2, 3, 4, 5]
+    assert {(row["username"], row["reply"]) for row in first["items"]} == {("Ghost", "Access-Reject")}
+    assert (await api.get("/radius/postauth")).value["errors"][0]["pointer"] == "/username"
 
 
 async def test_import_all_or_nothing_dry_and_skipping(api: Api):

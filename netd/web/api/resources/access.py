@@ -5,11 +5,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from netd.domain import nas
+from netd.domain import attempts, nas
+from netd.domain.attempts import AttemptQuery
+from netd.domain.paging import Page
 from netd.domain.ports import Verdict
 from netd.errors import Fault, InvalidInput, NotFound
 from netd.model.attempt import Attempt
-from netd.store import postauth
 from netd.web.api.route import Call, route
 
 
@@ -24,20 +25,6 @@ class AuthTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"AuthTest(username={self.username!r}, nas={self.nas!r})"
 
 
-class AttemptQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose attempts; the username need not be a subscriber's."""
-
-    username: Annotated[str, Meta(min_length=1, max_length=253)]
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-
-
-class AttemptList(msgspec.Struct, frozen=True, kw_only=True):
-    """The last answers, newest first. There is no page after them: ask for more by ``limit``."""
-
-    items: list[Attempt]
-    next: None = None
-
-
 @route("POST", "/radius/test/auth", role="operator", summary="What would be answered to this log-in now? Nothing is recorded", action="radius.test_auth")
 async def auth_test(call: Call, body: AuthTest) -> Verdict:
     nas_id = None
@@ -49,10 +36,9 @@ async def auth_test(call: Call, body: AuthTest) -> Verdict:
     return call.deps.probe.decide(call.actor.tenant_id, body.username, body.password, nas_id)
 
 
-@route("GET", "/radius/postauth", role="read_only", summary="The last answers to a user name's Access-Requests")
-async def attempt_list(call: Call, query: AttemptQuery) -> AttemptList:
-    async with call.deps.database.acquire() as connection:
-        return AttemptList(items=await postauth.recent(connection, call.actor.tenant_id, query.username, query.limit))
+@route("GET", "/radius/postauth", role="read_only", summary="The answers to a user name's Access-Requests, newest first")
+async def attempt_list(call: Call, query: AttemptQuery) -> Page[Attempt]:
+    return await attempts.page(call.deps.database, call.actor, query)
 
 
 ROUTES = (auth_test, attempt_list)
