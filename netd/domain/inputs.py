@@ -15,8 +15,17 @@ T = TypeVar("T")
 NO_CONTROL = r"^(?![\s\S]*[\x00-\x1f\x7f])"
 NO_OUTER_BLANKS = r"^(?!\s)(?![\s\S]*\s$)(?![\s\S]*[\x00-\x1f\x7f])"
 
+NOTE_CONTROL = r"^(?![\s\S]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f])"
+
+PATTERN_WORDS = {
+    NO_CONTROL: "has a control character in it",
+    NOTE_CONTROL: "has a control character in it",
+    NO_OUTER_BLANKS: "begins or ends with a blank, or has a control character in it",
+}
+"""What is wrong with a text that does not match: nobody who typed a name should have to read a pattern."""
+
 Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_OUTER_BLANKS)]
-Note = Annotated[str, Meta(max_length=1000, pattern=r"^(?![\s\S]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f])")]
+Note = Annotated[str, Meta(max_length=1000, pattern=NOTE_CONTROL)]
 
 ROW_ID_MAX = 2**63 - 1
 

@@ -1,7 +1,10 @@
+from typing import Annotated
+
 import msgspec
 import pytest
 from aiohttp import web
 
+from netd.domain import inputs
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, StoreError, StoreUnavailable
 from netd.web import codec
 from netd.web.api.problem import KINDS, problem_of, problem_of_input, validation_fault
@@ -45,6 +48,28 @@ def test_what_is_not_json_is_malformed(body):
     with pytest.raises(msgspec.DecodeError) as caught:
         codec.decode(body, Body)
     assert problem_of_input(caught.value).kind.status == 400
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (inputs.Label, "", "is empty"),
+        (inputs.Label, "x" * 65, "has more than 64 characters"),
+        (inputs.Label, " x", "begins or ends with a blank, or has a control character in it"),
+        (inputs.Note, "a\0", "has a control character in it"),
+        (Annotated[str, msgspec.Meta(min_length=6)], "x", "has less than 6 characters"),
+        (Annotated[int, msgspec.Meta(ge=1)], 0, "must be at least 1"),
+        (Annotated[int, msgspec.Meta(le=5)], 6, "must be at most 5"),
+        (Annotated[tuple[int, ...], msgspec.Meta(max_length=1)], [1, 2], "has more than 1 items"),
+        (Body, {}, "is missing"),
+        (Body, {"name": "a", "nme": 1}, "is not known here"),
+        (Body, {"name": 1}, "Expected `str`, got `int`"),
+    ],
+)
+def test_a_fault_is_told_in_words(kind, value, words):
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(value, kind)
+    assert validation_fault(str(caught.value)).what == words
 
 
 def test_text_that_is_no_fault_of_a_member_points_at_the_whole():
