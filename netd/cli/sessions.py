@@ -5,18 +5,20 @@ import json
 from typing import Any
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, command, group, paging
+from netd.cli.arguments import Commands, body, command, group, option, paging
 from netd.cli.lists import show_list
+from netd.cli.values import moment
 
 
 def register(commands: Commands) -> None:
     """Add the command."""
     session = group(commands, "session", "who is connected")
     parser = command(session, "list", "list sessions", _list)
-    parser.add_argument("--state", choices=("open", "closed", "all"), default="open", help="open (default), closed or all")
+    parser.add_argument("--state", choices=("open", "closed", "all"), help="open (default), closed or all (default with --at)")
     parser.add_argument("--username", metavar="U", help="only this subscriber's")
     parser.add_argument("--nas", metavar="NAME", help="only on this NAS")
     parser.add_argument("--ip", metavar="A", help="only with this address")
+    option(parser, "--at", "at", "only those open at this time, with --ip or --username: who had this address then?", moment, metavar="TIME")
     paging(parser)
     command(session, "show", "show a session", _show).add_argument("id", type=int, metavar="ID")
     text = "ask the NAS to end a session; exit code 0 only if it said yes"
@@ -30,14 +32,21 @@ def _row(session: dict[str, Any]) -> tuple[object, ...]:
     return (
         session["id"], session["username"], session["nas"] or session["nas_ip_address"], address, output.moment(session["started_at"]),
         output.duration(session["session_seconds"]), output.octets(session["down_octets"]), output.octets(session["up_octets"]),
-        session["enforce_state"] if session["stopped_at"] is None else f"closed: {session['terminate_cause'] or session['closed_by']}",
+        _state(session),
     )  # fmt: skip
+
+
+def _state(session: dict[str, Any]) -> str:
+    """Open or closed; for an open session that is not as it should be what hinders that: pending, refused, unreachable."""
+    if session["stopped_at"] is not None:
+        return f"closed: {session['terminate_cause'] or session['closed_by']}"
+    return "open" if session["enforce_state"] in (None, "applied") else str(session["enforce_state"])
 
 
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ID", "USERNAME", "NAS", "ADDRESS", "STARTED", "DURATION", "DOWN", "UP", "STATE")
     wanted = {"state": arguments.state, "username": arguments.username, "nas": arguments.nas, "ip": arguments.ip}
-    return show_list(client.find(), "/radius/sessions", arguments, header, _row, **wanted)
+    return show_list(client.find(), "/radius/sessions", arguments, header, _row, **wanted, **body(arguments, ("at",)))
 
 
 def _show(arguments: argparse.Namespace) -> int:

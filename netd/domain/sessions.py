@@ -24,9 +24,9 @@ USAGE_DAYS = 1100
 
 class SessionQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which sessions: all that is given must hold. ``nas`` is a name; ``ip`` an address the session has or one in a prefix of its; ``at`` a moment
-    at which it was open, asked for with ``ip`` or ``username``."""
+    at which it was open, asked for with ``ip`` or ``username``. Without ``state`` the open ones, with ``at`` all: most have ended since."""
 
-    state: StateFilter = "open"
+    state: StateFilter | None = None
     username: Annotated[str, Meta(max_length=253)] | None = None
     nas: Annotated[str, Meta(max_length=64)] | None = None
     ip: Annotated[str, Meta(max_length=64)] | None = None
@@ -49,7 +49,8 @@ async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]
             else:
                 nas_id = nas.id
         faults.check()
-        wanted = SessionFilter(state=query.state, username=query.username, nas_id=nas_id, ip=ip, at=query.at)
+        state = query.state or ("open" if query.at is None else "all")
+        wanted = SessionFilter(state=state, username=query.username, nas_id=nas_id, ip=ip, at=query.at)
         rows = await store.page(conn, actor.tenant_id, wanted, before=before, limit=query.limit + 1)
         total = await store.count(conn, actor.tenant_id, wanted) if query.count else None
     return paging.page(rows, query, "session", total)
