@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's character set lacks must not stop a list
     given = sys.argv[1:] if argv is None else list(argv)
+    if not all(map(_is_text, given)):
+        return _fault("an argument is not UTF-8", USAGE)
     arguments = parser(given[0] if given else "").parse_args(given)
     try:
         code: int = arguments.run(arguments)
@@ -55,11 +57,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fault(str(error), USAGE)
     except NetdError as error:
         return _fault(str(error), REFUSED)
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.filename is None:  # not about a file of the operator's: a defect, to be seen in full
+            raise
+        return _fault(f"{error.filename}: {error.strerror}", REFUSED)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:  # octets that are not UTF-8 come as surrogates
+        return False
+    return True
 
 
 def _fault(text: str, code: int) -> int:

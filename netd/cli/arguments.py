@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from netd.cli.client import USAGE
+from netd.cli.client import USAGE, CliError
 
 Commands = Any  # argparse's subparsers action, whose class is private
 Run = Callable[[argparse.Namespace], int]
@@ -59,7 +59,16 @@ def body(arguments: argparse.Namespace, members: Iterable[str]) -> dict[str, Any
     return {member: given[member] for member in members if member in given}
 
 
+def changes(arguments: argparse.Namespace, members: Iterable[str]) -> dict[str, Any]:
+    """``body`` of an update, which must change something: who forgot the option should not be told that all is well."""
+    given = body(arguments, members)
+    if not given:
+        raise CliError("nothing to change is given (--help shows the options)", USAGE)
+    return given
+
+
 def paging(parser: argparse.ArgumentParser) -> None:
     """--limit and --all of a list command."""
-    parser.add_argument("--limit", type=int, default=100, metavar="N", help="at most N rows (default 100)")
-    parser.add_argument("--all", action="store_true", help="all rows, page by page")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--limit", type=int, default=100, metavar="N", help="at most N rows (default 100)")
+    either.add_argument("--all", action="store_true", help="all rows, page by page")

@@ -12,6 +12,7 @@ SECONDS = 120.0
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
+BAD_INPUT = (400, 413, 415, 422)
 
 
 class CliError(Exception):
@@ -26,7 +27,7 @@ class ApiError(CliError):
     """The API's problem document."""
 
     def __init__(self, status: int, problem: Mapping[str, Any], raw: bytes) -> None:
-        super().__init__(_problem_text(status, problem), USAGE if status in (400, 422) else REFUSED)
+        super().__init__(_problem_text(status, problem), USAGE if status in BAD_INPUT else REFUSED)
         self.status = status
         self.problem = problem
         self.raw = raw

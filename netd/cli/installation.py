@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from netd.cli import client, output
 from netd.cli.arguments import Commands, command, group
@@ -13,6 +13,7 @@ from netd.errors import ConfigError, NetdError
 if TYPE_CHECKING:
     from netd.config import Config
 
+HEALTH_SECONDS = 5.0
 CONFIG = "the configuration (NETD_CONFIG, else /etc/netd/netd.toml if there is one)"
 
 
@@ -20,7 +21,7 @@ def register(commands: Commands) -> None:
     """Add the commands."""
     serve = commands.add_parser("serve", help="run the daemon", description="run the daemon in the foreground until SIGTERM")
     serve.set_defaults(run=_serve)
-    check = command(commands, "check", "look at configuration, keys, extensions and database, a line per finding", _check)
+    check = command(commands, "check", "look at configuration, keys, extensions, database and daemon, a line per finding", _check)
     migrate = command(commands, "migrate", "bring the database's schema up to date", _migrate)
     for parser in (serve, check, migrate):
         parser.add_argument("--config", type=Path, metavar="FILE", help=CONFIG)
@@ -73,7 +74,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     config = load(arguments.config, client.environment(arguments.config))
     databases = run(_database(config))
-    findings = [Finding("ok", "configuration", f"data folder {config.data_dir}"), _keys(config), *_extensions(config), *databases]
+    findings = [Finding("ok", "configuration", f"data folder {config.data_dir}"), _keys(config), *_extensions(config), *databases, _daemon(config)]
     if arguments.json:
         output.print_json(json.dumps([finding._asdict() for finding in findings]).encode())
     else:
@@ -89,8 +90,10 @@ def _keys(config: "Config") -> Finding:
         if not config.key_file.exists():
             return Finding("note", "keys", f"{config.key_file} does not exist; the daemon makes it at its first start")
         ring = Keyring(config.key_file)
-    except (ConfigError, PermissionError) as error:
+    except ConfigError as error:
         return Finding("fault", "keys", str(error))
+    except PermissionError as error:
+        return Finding("fault", "keys", f"{error.filename} may not be read: run this as the daemon's user")
     return Finding("ok", "keys", f"{config.key_file} holds {len(ring.ids)}, the newest is {ring.current_id}")
 
 
@@ -126,3 +129,41 @@ async def _database(config: "Config") -> list[Finding]:
     if pending:
         return [reachable, Finding("note", "database", f"{len(pending)} migrations to apply (`netd migrate`, or the next start): {', '.join(pending)}")]
     return [reachable, Finding("ok", "database", "the schema is up to date")]
+
+
+def _daemon(config: "Config") -> Finding:
+    """What the daemon of this data folder says of its parts; that none runs is no fault of the installation."""
+    file = config.data_dir / "api.url"
+    try:
+        url = file.read_text().strip()
+    except FileNotFoundError:
+        return Finding("note", "daemon", f"has not run here yet: {file} does not exist")
+    except OSError as error:
+        return Finding("fault", "daemon", f"{file} may not be read: {error.strerror}")
+    try:
+        bad = [part for part in _parts(url) if part["state"] != "ok"]
+    except ConnectionRefusedError:
+        return Finding("note", "daemon", f"does not run: nothing answers at {url}")
+    except OSError as error:
+        return Finding("fault", "daemon", f"no answer from {url}: {error}")
+    except (ValueError, TypeError, KeyError):
+        return Finding("fault", "daemon", f"what answers at {url} is not a netd daemon")
+    if bad:
+        return Finding("fault", "daemon", "; ".join(f"{part['name']} is {part['state']}" + f" ({part['detail']})" * bool(part["detail"]) for part in bad))
+    return Finding("ok", "daemon", f"answers at {url}, and all its parts are well")
+
+
+def _parts(url: str) -> list[dict[str, Any]]:
+    """The parts that /health/ready lists. Raises OSError without an answer; ValueError, TypeError or KeyError for one that is none of netd's."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=HEALTH_SECONDS)
+    try:
+        connection.request("GET", "/health/ready")
+        parts: list[dict[str, Any]] = json.loads(connection.getresponse().read())["parts"]
+    except http.client.HTTPException as error:
+        raise ValueError(str(error)) from None
+    finally:
+        connection.close()
+    return parts

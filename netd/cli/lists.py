@@ -1,9 +1,9 @@
-"""Listing: one page, or all of them."""
+"""Listing: one page, or as many as it takes."""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from netd.cli import output
@@ -16,19 +16,30 @@ def show_list(
     client: Client, path: str, arguments: argparse.Namespace, header: Sequence[str], row: Callable[[dict[str, Any]], Sequence[object]], **query: object
 ) -> int:
     """Print a list; says on standard error if there is more of it."""
-    if not arguments.all:
+    if not arguments.all and arguments.limit <= PAGE_ROWS:
         page = client.get(path, limit=arguments.limit, **query)
-        if arguments.json:
-            output.print_json(page.raw)
-            return 0
-        items = page.value["items"]
-        output.print_table([row(item) for item in items], header)
-        if page.value["next"]:
-            print(f"netd: only the first {len(items)} are shown: --all or --limit shows more", file=sys.stderr)
-        return 0
-    items = [item for page in client.pages(path, limit=PAGE_ROWS, **query) for item in page.value["items"]]
-    if arguments.json:
-        output.print_json(json.dumps({"items": items, "next": None}, separators=(",", ":"), ensure_ascii=False).encode())
+        items, more = page.value["items"], page.value["next"]
+        raw = page.raw
     else:
-        output.print_table([row(item) for item in items], header)
+        items, more = _gathered(client, path, None if arguments.all else arguments.limit, query)
+        raw = json.dumps({"items": items, "next": more}, separators=(",", ":"), ensure_ascii=False).encode()
+    if arguments.json:
+        output.print_json(raw)
+        return 0
+    output.print_table([row(item) for item in items], header)
+    if more:
+        print(f"netd: only the first {len(items)} are shown: --all or --limit shows more", file=sys.stderr)
     return 0
+
+
+def _gathered(client: Client, path: str, wanted: int | None, query: Mapping[str, object]) -> tuple[list[dict[str, Any]], str | None]:
+    """Rows page by page, ``wanted`` of them or all, and where the next ones begin."""
+    items: list[dict[str, Any]] = []
+    after: str | None = None
+    while True:
+        limit = PAGE_ROWS if wanted is None else min(PAGE_ROWS, wanted - len(items))
+        page = client.get(path, **query, limit=limit, after=after).value
+        items += page["items"]
+        after = page["next"]
+        if after is None or len(items) == wanted:
+            return items, after

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
+from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.values import secret
 
@@ -73,8 +73,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _update(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, MEMBERS)
     api = client.find()
-    output.show(api.patch(_path(api, arguments.nas), body(arguments, MEMBERS)), arguments.json)
+    output.show(api.patch(_path(api, arguments.nas), wanted), arguments.json)
     return 0
 
 

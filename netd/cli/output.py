@@ -51,6 +51,8 @@ def print_fields(value: dict[str, Any]) -> None:
     for name, member in shown.items():
         if name.endswith("_bps") and isinstance(member, int):
             member = rate(member)
+        if name.endswith("_at"):
+            member = moment(member)
         if isinstance(member, list):
             member = ", ".join(_inline(each) for each in member)
         print(f"{name.ljust(width)}  {_text(member)}")
@@ -59,7 +61,8 @@ def print_fields(value: dict[str, Any]) -> None:
 def _inline(value: object) -> str:
     if not isinstance(value, dict):
         return str(value)
-    return " ".join(f"{name}={member}" for name, member in value.items() if member is not None)
+    shown = {name: moment(member) if name.endswith("_at") else member for name, member in value.items() if member is not None}
+    return " ".join(f"{name}={member}" for name, member in shown.items())
 
 
 def rate(bps: int | None) -> str:

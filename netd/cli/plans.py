@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, command, group, listed, nullable, option, paging
+from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.values import rate
 
@@ -74,8 +74,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _update(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, MEMBERS)
     api = client.find()
-    output.show(api.patch(_path(api, arguments.plan), body(arguments, MEMBERS)), arguments.json)
+    output.show(api.patch(_path(api, arguments.plan), wanted), arguments.json)
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
+from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.values import moment, secret
 
@@ -126,8 +126,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _update(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, MEMBERS)
     api = client.find()
-    output.show(api.patch(_path(api, arguments.subscriber), body(arguments, MEMBERS)), arguments.json)
+    output.show(api.patch(_path(api, arguments.subscriber), wanted), arguments.json)
     return 0
 
 
@@ -192,7 +193,8 @@ def _import(arguments: argparse.Namespace) -> int:
         output.print_json(raw)
     else:
         _print_report(arguments.file, report)
-    return client.USAGE if report["error_count"] and not arguments.skip_bad else 0
+    brought = report["good"] if arguments.dry_run else report["imported"]
+    return client.USAGE if report["error_count"] and not (arguments.skip_bad and brought) else 0
 
 
 def _send(file: IO[bytes], query: dict[str, object]) -> tuple[bytes, dict[str, Any]]:
@@ -206,7 +208,8 @@ def _send(file: IO[bytes], query: dict[str, object]) -> tuple[bytes, dict[str, A
     return reply.raw, reply.value
 
 
-def _print_report(name: str, report: dict[str, Any]) -> None:
+def _print_report(file: str, report: dict[str, Any]) -> None:
+    name = "standard input" if file == "-" else file
     for error in report["errors"]:
         column = f"{error['column']}: " if error["column"] else ""
         print(output.printable(f"{name}:{error['line']}: {column}{error['detail']}"), file=sys.stderr)
@@ -214,6 +217,8 @@ def _print_report(name: str, report: dict[str, Any]) -> None:
         print(f"netd: {report['error_count'] - len(report['errors'])} more faults are not shown", file=sys.stderr)
     if report["dry_run"]:
         print(f"{report['good']} of {report['rows']} rows are good; nothing was stored (dry run)")
+    elif report["error_count"] and not report["rows"]:
+        print("nothing was imported")
     elif report["error_count"] and not report["imported"]:
         print(f"{report['rows'] - report['good']} of {report['rows']} rows are bad; nothing was imported")
     else:

@@ -11,6 +11,7 @@ from netd.cli import client, output
 from netd.cli.arguments import Commands, command, group, paging
 from netd.cli.client import CliError, Reply
 from netd.cli.lists import show_list
+from netd.cli.values import days
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +26,7 @@ def register(commands: Commands) -> None:
     create = command(token, "create", text, _create)
     create.add_argument("--role", choices=ROLES, default="admin", help="admin (default), operator or read_only")
     create.add_argument("--name", default="cli", help="whom or what it is for", metavar="NAME")
-    create.add_argument("--expires-days", type=int, metavar="N", help="days for which it is good; without it until revoked")
+    create.add_argument("--expires-days", type=days, metavar="N", help="days for which it is good; without it until revoked")
     create.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the database, if no daemon can be asked")
     paging(command(token, "list", "list tokens", _list))
     command(token, "revoke", "revoke a token for ever", _revoke).add_argument("id", type=int, metavar="ID")
@@ -93,7 +94,10 @@ async def _by_database(arguments: argparse.Namespace, expires_at: "datetime | No
         try:
             new = msgspec.convert({"name": arguments.name, "role": arguments.role, "expires_at": expires_at}, tokens.NewToken)
         except msgspec.ValidationError as error:
-            raise CliError(str(error), client.USAGE) from None
+            from netd.web.api.problem import validation_fault
+
+            fault = validation_fault(str(error))
+            raise CliError(f"{fault.where.lstrip('/')}: {fault.what}", client.USAGE) from None
         issued = await tokens.create(database, system(tenant_id, "netd token create"), new, datetime.now(UTC))
     raw = msgspec.json.encode(issued)
     return Reply(json.loads(raw), raw)

@@ -32,6 +32,13 @@ def moment(text: str) -> str:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).isoformat()
 
 
+def days(text: str) -> int:
+    """A number of days from now on, at most a hundred years."""
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 36_500:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 36500")
+    return int(text)
+
+
 def secret(text: str) -> str:
     """A secret from the command line, or with ``-`` the first line of standard input (not shown if it is a terminal)."""
     if text != "-":

@@ -92,6 +92,39 @@ async def test_lists_say_when_there_is_more(netd, api):
     assert (len(everything["items"]), everything["next"]) == (5, None)
 
 
+async def test_a_limit_may_be_more_than_a_page(netd, api, monkeypatch):
+    await api.post("/plans", {"name": "home", "down_bps": MBIT, "up_bps": MBIT})
+    rows = "".join(f"u{number},x,home,\n" for number in range(1005))
+    assert (await netd("import", "subscribers", "-", stdin="username,password,plan,ipv4\n" + rows)).code == 0
+    some = await netd("subscriber", "list", "--limit", "1002")
+    assert len(some.out.splitlines()) == 1003
+    assert "only the first 1002" in some.err
+    everything = (await netd("subscriber", "list", "--limit", "5000", "--json")).value
+    assert (len(everything["items"]), everything["next"]) == (1005, None)
+    assert (await netd("subscriber", "list", "--limit", "0")).err == "netd: limit: must be at least 1\n"
+    assert (await netd("subscriber", "list", "--limit", "1", "--all")).code == 2
+
+
+async def test_an_update_that_changes_nothing_is_refused(netd):
+    await add_alice(netd)
+    for arguments in (("subscriber", "update", "alice"), ("plan", "update", "home"), ("nas", "update", "bras1")):
+        ended = await netd(*arguments)
+        assert (ended.code, ended.out, ended.err) == (2, "", "netd: nothing to change is given (--help shows the options)\n")
+
+
+async def test_faults_are_told_in_words(netd):
+    await add_alice(netd)
+    for name, said in (
+        (" bob", "begins or ends with a blank, or has a control character in it"),
+        ("", "is empty"),
+        ("b" * 254, "has more than 253 characters"),
+    ):
+        ended = await netd("subscriber", "add", name, "--password", "x", "--plan", "home")
+        assert (ended.code, ended.out, ended.err) == (2, "", f"netd: username: {said}\n")
+    ended = await netd("subscriber", "add", "b\udcff", "--password", "x", "--plan", "home")
+    assert (ended.code, ended.out, ended.err) == (2, "", "netd: an argument is not UTF-8\n")
+
+
 @pytest.mark.parametrize(
     ("result", "code", "said"),
     [
@@ -126,6 +159,10 @@ async def test_sessions(netd, api, database):
         assert (await netd("session", "disconnect", *arguments)).code == 2
     assert (await netd("session", "disconnect", "424242")).code == 1
     assert (await netd("session", "list", "--ip", "nonsense")).code == 2
+    assert listed.out.splitlines()[1].split()[-1] == "open"
+    assert len((await netd("session", "list", "--ip", "192.0.2.7", "--at", "2099-01-01", "--json")).value["items"]) == 2
+    assert (await netd("session", "list", "--ip", "192.0.2.7", "--at", "2000-01-01", "--json")).value["items"] == []
+    assert (await netd("session", "list", "--at", "2000-01-01")).code == 2
 
 
 async def test_import(netd, tmp_path):
@@ -143,6 +180,11 @@ async def test_import(netd, tmp_path):
     assert (skipped.code, skipped.out) == (0, "2 subscribers imported, 2 rows skipped\n")
     again = await netd("import", "subscribers", "-", "--json", stdin=good)
     assert (again.code, again.value["report"]["error_count"]) == (2, 3)
+    nothing = await netd("import", "subscribers", "-", "--skip-bad", stdin=good)
+    assert (nothing.code, nothing.out, nothing.err.splitlines()[0]) == (
+        2, "2 of 2 rows are bad; nothing was imported\n", "standard input:2: username: exists already (active)")  # fmt: skip
+    header = await netd("import", "subscribers", "-", stdin="name,password\nx,y\n")
+    assert (header.code, header.out) == (2, "nothing was imported\n")
     assert (await netd("import", "subscribers", str(tmp_path / "none.csv"))).err == f"netd: {tmp_path}/none.csv: No such file or directory\n"
 
 
@@ -168,6 +210,8 @@ async def test_tokens_and_rotation(netd):
         ("plan", "add", "x", "--down", "1.0001k", "--up", "1M"),
         ("plan", "add", "x", "--up", "1M"),
         ("subscriber", "lock", "x", "--until", "soon"),
+        ("token", "create", "--expires-days", "0"),
+        ("token", "create", "--expires-days", "999999999"),
         ("subscriber", "lock", "x", "--reason", "whim"),
         ("subscriber", "add", "x", "--plan", "home", "--password", "-"),
         (),

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from netd.domain.ports import Part
 from netd.store.embedded import EmbeddedServer
 from tests.cli.conftest import run_netd
 
@@ -23,7 +24,7 @@ async def test_check_on_nothing_yet(bare, tmp_path):
     ended = await bare("check", "--json")
     assert ended.code == 0, ended.out + ended.err
     levels = {finding["subject"]: finding["level"] for finding in json.loads(ended.out)}
-    assert levels == {"configuration": "ok", "keys": "note", "extensions": "ok", "database": "note"}
+    assert levels == {"configuration": "ok", "keys": "note", "extensions": "ok", "database": "note", "daemon": "note"}
     assert not (tmp_path / "data").exists()
 
 
@@ -46,6 +47,27 @@ async def test_check_finds_what_is_wrong(bare, tmp_path):
     assert (ended.code, ended.err) == (1, "")
     faults = [line.split()[1] for line in ended.out.splitlines() if line.startswith("fault")]
     assert faults == ["keys:", "extensions:", "database:"]
+
+
+async def test_check_asks_the_daemon_how_it_is(bare, api, dsn, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "api.url").write_text(api.url + "\n")
+    well = await bare("check", NETD_DATABASE__URL=dsn)
+    assert (well.code, f"ok     daemon: answers at {api.url}" in well.out) == (0, True)
+    api.health.listed = [Part(name="radius", state="ok", critical=True), Part(name="database", state="down", detail="connection refused")]
+    ill = await bare("check", NETD_DATABASE__URL=dsn)
+    assert (ill.code, "fault  daemon: database is down (connection refused)" in ill.out) == (1, True)
+    (tmp_path / "data" / "api.url").write_text("http://127.0.0.1:9\n")
+    stopped = await bare("check", NETD_DATABASE__URL=dsn)
+    assert (stopped.code, "note   daemon: does not run" in stopped.out) == (0, True)
+
+
+async def test_a_folder_that_cannot_be_is_one_line(bare, tmp_path):
+    (tmp_path / "file").write_text("")
+    ports = {"NETD_RADIUS__AUTH_PORT": "0", "NETD_RADIUS__ACCT_PORT": "0", "NETD_WEB__PORT": "0"}
+    ended = await bare("serve", data_dir=tmp_path / "file", **ports)
+    assert (ended.code in (1, 2), ended.out, ended.err.count("\n")) == (True, "", 1)
+    assert f"{tmp_path}/file" in ended.err
 
 
 async def test_a_wrong_key_is_2_and_named(bare, tmp_path):
@@ -76,7 +98,7 @@ async def test_a_token_is_made_in_the_database(bare, api, dsn):
     row = (await api.get("/audit?object_type=token")).value["items"][0]
     assert (row["actor"], row["action"], row["after"]["role"]) == ("netd token create", "token.create", "operator")
     ended = await bare("token", "create", "--name", "x" * 65, NETD_DATABASE__URL=dsn)
-    assert ended.code == 2
+    assert (ended.code, ended.err) == (2, "netd: name: has more than 64 characters\n")
 
 
 async def test_a_token_is_made_in_the_embedded_database_running_or_not(bare, data_dir):
