@@ -265,7 +265,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             committer = services.create_task(accounting.run(), name="accounting")
             endless: dict[str, Coroutine[Any, Any, None]] = {
                 "change feed": feed.run(), "enforcement": enforcer.run(), "enforcement outcomes": enforcer.keep_outcomes(),
-                "log-ins": upkeep.keep_postauth(), "learned": upkeep.keep_learned(), "reaper": upkeep.reap(),
+                "log-ins": upkeep.keep_postauth(), "learned": upkeep.keep_learned(), "reaper": upkeep.reap(), "reconciler": upkeep.reconcile(),
                 "partitions": upkeep.turn_partitions(), "watchdog": notifier.watch(),
             }  # fmt: skip
             tasks = [services.create_task(work, name=name) for name, work in endless.items()]

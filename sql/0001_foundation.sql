@@ -67,6 +67,43 @@ create unique index subscribers_ipv4 on subscribers (tenant_id, ipv4) where ipv4
 create unique index subscribers_delegated on subscribers (tenant_id, delegated_ipv6_prefix) where delegated_ipv6_prefix is not null and state <> 'terminated';
 create index subscribers_name_prefix on subscribers (tenant_id, username_key text_pattern_ops);
 
+-- Where the network is, what it consists of, and what opens it: the shape that the device services build on.
+create table sites (
+    id         bigint generated always as identity primary key,
+    tenant_id  bigint not null references tenants,
+    name       text not null check (length(name) between 1 and 64),
+    created_at timestamptz not null default now(),
+    unique (tenant_id, id)
+);
+create unique index sites_name on sites (tenant_id, lower(name));
+
+create table credentials (
+    id               bigint generated always as identity primary key,
+    tenant_id        bigint not null references tenants,
+    name             text not null check (length(name) between 1 and 64),
+    type             text not null check (type in ('ssh_password', 'ssh_key', 'snmp_v1', 'snmp_v2c', 'snmp_v3', 'http')),
+    encrypted_secret bytea not null,                                           -- sealed
+    created_at       timestamptz not null default now(),
+    unique (tenant_id, id)
+);
+create unique index credentials_name on credentials (tenant_id, lower(name));
+
+create table devices (
+    id            bigint generated always as identity primary key,
+    tenant_id     bigint not null references tenants,
+    vendor        text not null,
+    model         text,
+    hostname      text not null check (length(hostname) between 1 and 253),
+    mgmt_address  inet not null,
+    site_id       bigint,
+    credential_id bigint,
+    created_at    timestamptz not null default now(),
+    unique (tenant_id, id),
+    foreign key (tenant_id, site_id) references sites (tenant_id, id),
+    foreign key (tenant_id, credential_id) references credentials (tenant_id, id)
+);
+create unique index devices_hostname on devices (tenant_id, lower(hostname));
+
 create table access_locks (
     id            bigint generated always as identity primary key,
     tenant_id     bigint not null references tenants,
@@ -146,7 +183,8 @@ create table sessions (
     nasportid           text,
     nasporttype         text,
     acctstarttime       timestamptz not null,
-    acctupdatetime      timestamptz not null,
+    acctupdatetime      timestamptz not null,                                  -- of the last event, by the NAS's clock
+    heard_at            timestamptz not null default now(),                    -- of its receipt, by ours: silence is measured from here
     acctinterval        integer,
     acctsessiontime     bigint not null default 0,                             -- seconds
     acctauthentic       text,

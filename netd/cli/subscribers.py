@@ -174,9 +174,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     print(output.printable(told["summary"]))
     if told["attempts"]:
         print()
-        attempts = [(output.moment(each["at"]), each["reply"], each["reason"], each["nas"] or each["nas_ip_address"]) for each in told["attempts"]]
-        output.print_table(attempts, ("ATTEMPT", "REPLY", "REASON", "NAS"))
+        output.print_table([_attempt(each) for each in told["attempts"]], ("ATTEMPT", "REPLY", "REASON", "NAS", "LINE"))
     return 0
+
+
+def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
+    nas = attempt["nas"] or attempt["nas_ip_address"]
+    return output.moment(attempt["at"]), attempt["reply"], attempt["reason"], nas, attempt["calling_station_id"]
 
 
 def _import(arguments: argparse.Namespace) -> int:

@@ -17,9 +17,12 @@ FACTS = (
 """Members that a record may tell about its session and a row keeps: the newest value wins, silence changes nothing."""
 
 
-def unique_id(nas_id: int, acct_session_id: str, username_key: str) -> str:
-    """Acct-Unique-Session-Id: 32 hex digits that name the session of one NAS, Acct-Session-Id and user."""
-    return blake2b(f"{nas_id}\0{acct_session_id}\0{username_key}".encode(), digest_size=16).hexdigest()
+def unique_id(nas: str, acct_session_id: str, username_key: str) -> str:
+    """Acct-Unique-Session-Id: 32 hex digits that name the session of one NAS, Acct-Session-Id and user.
+
+    ``nas`` is the device itself, not its entry: one entry may be a network of devices, and an entry may be made anew.
+    """
+    return blake2b(f"{nas}\0{acct_session_id}\0{username_key}".encode(), digest_size=16).hexdigest()
 
 
 class Facts(msgspec.Struct, kw_only=True, gc=False):
@@ -61,12 +64,14 @@ class Record(Facts, kw_only=True, gc=False):
     """One accounting packet of a session.
 
     ``event_at`` is Unix time of the event: Event-Timestamp, else the time of receipt less Acct-Delay-Time (then ``exact`` is False).
+    ``heard_at`` is Unix time of the receipt.
     ``applied_policy`` is what the Class says the session was granted.
     """
 
     kind: Kind
     event_at: float
     exact: bool
+    heard_at: float = 0.0
     terminate_cause: str | None = None
     connectinfo_stop: str | None = None
     applied_policy: str | None = None
@@ -78,11 +83,12 @@ class Record(Facts, kw_only=True, gc=False):
 
 
 class Row(Facts, kw_only=True, gc=False):
-    """A session as stored, open while ``stopped_at`` is None. Times are Unix time."""
+    """A session as stored, open while ``stopped_at`` is None. Times are Unix time; ``heard_at`` is kept of open ones only."""
 
     radacctid: int
     started_at: float
     updated_at: float
+    heard_at: float = 0.0
     stopped_at: float | None = None
     acctinterval: int | None = None
     terminate_cause: str | None = None

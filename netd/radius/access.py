@@ -5,19 +5,18 @@ from hmac import compare_digest
 from typing import Final, NamedTuple
 
 from netd.config import RadiusConfig
-from netd.errors import ExtensionError
+from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
 from netd.model.subscriber import username_key
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.limits import Failures
-from netd.radius.sessions import Hold, Sessions
+from netd.radius.sessions import Granted, Hold, Sessions, make_class
 from netd.sdk import AccessRequest
 from netd.wire import passwords, radius
 from netd.wire.attributes import decode
 from netd.wire.radius import CALLING_STATION_ID, USER_NAME, USER_PASSWORD
 
 MICROSOFT: Final = 311
-CLASS_PREFIX: Final = "netd1"
 
 _STATES: Final = {"pending": Reason.PENDING, "suspended": Reason.SUSPENDED, "terminated": Reason.TERMINATED}
 _OK: Final = Reason.OK
@@ -66,25 +65,28 @@ class Access:
         raw = attributes.get(USER_NAME)
         if raw is None:
             return Verdict(Reason.NO_CREDENTIALS, None, "", detail="no User-Name")
-        name = raw.decode("utf-8", "replace").strip().lower()  # username_key, in place: this line runs for every packet
+        name = username_key(raw.decode("utf-8", "replace"))
         subscriber = nas.users.get(name)
         calling = attributes.get(CALLING_STATION_ID)
         if self.failures.any:
             limited = self._limited(nas, name, calling, subscriber, now)
             if limited:
                 return Verdict(Reason.RATE_LIMITED, subscriber, name, detail=limited)
-        proof = b""
-        if subscriber is None:
-            reason = Reason.UNKNOWN_USER
-        elif USER_PASSWORD in attributes and subscriber.password is not None:
-            plain = passwords.pap_decrypt(attributes[USER_PASSWORD], nas.secret.prefix, packet.authenticator)
-            reason = _OK if compare_digest(plain, subscriber.password) else Reason.WRONG_PASSWORD
-        else:
-            reason, proof = self._authenticate(packet, subscriber, nas)
+        proof, detail = b"", ""
+        try:
+            if subscriber is None:
+                reason = Reason.UNKNOWN_USER
+            elif USER_PASSWORD in attributes and subscriber.password is not None:
+                plain = passwords.pap_decrypt(attributes[USER_PASSWORD], nas.secret.prefix, packet.authenticator)
+                reason = _OK if compare_digest(plain, subscriber.password) else Reason.WRONG_PASSWORD
+            else:
+                reason, proof = self._authenticate(packet, subscriber, nas)
+        except WireError as error:  # the subscriber's doing, not the NAS's: silence would make the NAS think this server dead
+            reason, detail = Reason.MALFORMED_CREDENTIALS, str(error)
         if reason is not _OK or subscriber is None:
             self.failures.add((nas.tenant_id, name), now)
             self.failures.add((nas.id, calling), now)
-            return Verdict(reason, subscriber, name, proof)
+            return Verdict(reason, subscriber, name, proof, detail)
         return self._authorise(packet, subscriber, name, nas, host, calling, now, wall_clock, proof)
 
     def _limited(self, nas: NasRecord, name: str, calling: bytes | None, subscriber: SubscriberRecord | None, now: float) -> str:
@@ -179,7 +181,7 @@ class Access:
                 return Verdict(refused[0], subscriber, name, detail=refused[1])
         self._grants += 1
         token = f"{self._node}{self._grants:x}"
-        class_ = f"{CLASS_PREFIX}:{token}:{subscriber.id:x}:{print_}"
+        class_ = make_class(Granted(token, subscriber.id, print_))
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))
         subscriber.last_source = calling
@@ -256,14 +258,3 @@ def _cut_session_timeout(attributes: list[tuple[int, bytes]], seconds: int) -> l
     granted = [int.from_bytes(value, "big") for kind, value in attributes if kind == 27]
     kept = [(kind, value) for kind, value in attributes if kind != 27]
     return [*kept, (27, min([seconds, *granted]).to_bytes(4, "big"))]
-
-
-def parse_class(text: str) -> tuple[str, int, str] | None:
-    """(token, subscriber id, fingerprint) of a Class that netd made, None for any other."""
-    parts = text.split(":")
-    if len(parts) != 4 or parts[0] != CLASS_PREFIX:
-        return None
-    try:
-        return parts[1], int(parts[2], 16), parts[3]
-    except ValueError:
-        return None

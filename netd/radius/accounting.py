@@ -17,11 +17,10 @@ from netd.config import RadiusConfig
 from netd.errors import StoreError, StoreUnavailable
 from netd.model.accounting import Record, Row
 from netd.model.subscriber import username_key
-from netd.radius.access import parse_class
 from netd.radius.directory import Directory, NasRecord, SubscriberRecord
 from netd.radius.ledger import TOLERANCE_SECONDS, Ledger
 from netd.radius.record import AccountingSwitch
-from netd.radius.sessions import Sessions
+from netd.radius.sessions import Sessions, parse_class
 from netd.store import accounting as store
 from netd.store import sessions as session_store
 from netd.store.database import Connection, Database
@@ -143,9 +142,9 @@ class Accounting:
         for row in opened.rows:
             before = self.sessions.by_id.get(row.acctuniqueid)
             if self.sessions.put(row) is not before:
-                granted = parse_class(row.class_) if row.class_ else None
+                granted = parse_class(row.class_)
                 if row.subscriber_id is not None:
-                    self.sessions.release(row.subscriber_id, granted[0] if granted else None)
+                    self.sessions.release(row.subscriber_id, granted.token if granted else None)
                 self.on_open(row)
 
     async def _write(self, conn: Connection, batch: Sequence[Pending]) -> Opened:
@@ -160,7 +159,7 @@ class Accounting:
             else:
                 await self._fold(conn, run, open_rows, ended)
                 run = []
-                ids = await store.open_of_nas(conn, item.nas_id, item.source, item.nas_identifier, item.event_at)
+                ids = await store.open_of_nas(conn, item.nas_id, item.source, item.nas_ip_address, item.nas_identifier, item.event_at)
                 if ids:
                     await session_store.close(conn, ids, "nas_reload", item.cause, datetime.fromtimestamp(item.event_at, UTC))
                     log.info("NAS restarted: its sessions are closed", extra={"nas": pending.nas.name, "source": item.source, "sessions": len(ids)})
@@ -171,15 +170,21 @@ class Accounting:
         return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows])
 
     def _attributed(self, record: Record, nas: NasRecord) -> Record:
-        """A copy that says whose session it is, by its name, else by the Class that its Accept carried."""
+        """A copy that says whose session it is, by its name, else by the Class that its Accept carried.
+
+        A NAS that changes or drops User-Name in the middle still speaks of the same session if its Class and Acct-Session-Id say so.
+        """
         item = copy(record)
         subscriber = nas.users.get(username_key(item.username))
-        granted = parse_class(item.class_) if item.class_ else None
+        granted = parse_class(item.class_)
         if granted is not None:
-            item.applied_policy = granted[2]
+            item.applied_policy = granted.policy
             if subscriber is None:
-                known = self.directory.subscribers.get(granted[1])
+                known = self.directory.subscribers.get(granted.subscriber_id)
                 subscriber = known if known is not None and known.tenant_id == nas.tenant_id else None
+            live = self.sessions.by_id.get(self.sessions.by_token.get(granted.token, ""))
+            if live is not None and live.row.acctsessionid == item.acctsessionid and live.row.nassourceaddress == item.nassourceaddress:
+                item.acctuniqueid = live.row.acctuniqueid
         if subscriber is not None:
             item.subscriber_id = subscriber.id
             if subscriber.plan is not None:
@@ -206,10 +211,17 @@ class Accounting:
         ledger = Ledger(stored, self._ids.popleft)
         for record in run:
             ledger.post(record)
-        await _apply(conn, ledger, open_rows, ended)
+        await _apply(conn, ledger)
+        for key in keys:  # whatever changed: a batch repeated after a lost COMMIT changes nothing, and memory must follow all the same
+            row = ledger.open_row(key)
+            if row is None:
+                open_rows.pop(key, None)
+                ended[key] = None
+            else:
+                open_rows[key] = row
 
 
-async def _apply(conn: Connection, ledger: Ledger, open_rows: dict[str, Row], ended: dict[str, None]) -> None:
+async def _apply(conn: Connection, ledger: Ledger) -> None:
     """Write what the records of a run changed: at most six statements, whatever their number."""
     fresh: list[Row] = []
     updated: list[Row] = []
@@ -244,8 +256,3 @@ async def _apply(conn: Connection, ledger: Ledger, open_rows: dict[str, Row], en
         await store.replace_closed(conn, amended)
     if ledger.usage:
         await store.add_usage(conn, ledger.usage)
-    for key in closing:
-        open_rows.pop(key, None)
-        ended[key] = None
-    for row in (*fresh, *updated):
-        open_rows[row.acctuniqueid] = row

@@ -6,7 +6,7 @@ Each NAS has its own queue and socket, so one that is dead delays no other. The 
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
@@ -22,6 +22,8 @@ Action = Literal["disconnect", "coa"]
 
 SESSION_NOT_FOUND: Final = 503
 """Error-Cause "Session Context Not Found" (RFC 5176 3.5)."""
+
+IDLE_SECONDS: Final = 300.0
 
 CAUSES: Final = {
     201: "Residual Session Context Removed", 202: "Invalid EAP Packet (Ignored)", 203: "Administratively Prohibited Session Removed",
@@ -91,10 +93,10 @@ class _Queue(asyncio.DatagramProtocol):
         local = (self._config.source_address, 0) if self._config.source_address else None
         try:
             transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=local, remote_addr=self.target)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a source address of the other family
             orders, self.waiting = list(self.waiting), deque()
             for order in orders:
-                self._settle(order, ControlResult(outcome="error", action=order.action, detail=f"cannot reach {self.target.address}: {error.strerror}"))
+                self._settle(order, ControlResult(outcome="error", action=order.action, detail=f"cannot reach {self.target.address}: {error}"))
             return
         finally:
             self._opening = None
@@ -198,6 +200,7 @@ class DynamicAuthorization:
         self._config = config
         self._wall_clock = wall_clock
         self._queues: dict[Target, _Queue] = {}
+        self._discarded: Counter[str] = Counter()  # of queues closed since
         self.results: dict[tuple[str, str], int] = {}  # by action and outcome, for metrics
 
     async def send(self, action: Action, target: Target, secret: SharedSecret, attributes: bytes) -> ControlResult:
@@ -215,16 +218,23 @@ class DynamicAuthorization:
         self.results[key] = self.results.get(key, 0) + 1
         return result
 
+    def close_idle(self, now: float) -> None:
+        """Close the sockets of NAS that nothing was asked of for ``IDLE_SECONDS``; ``now`` is monotonic."""
+        for target, queue in list(self._queues.items()):
+            if not queue.waiting and not queue.in_flight and now - queue.last_used > IDLE_SECONDS:
+                self._discarded.update(queue.discarded)
+                queue.close()
+                del self._queues[target]
+
     def waiting(self) -> dict[str, int]:
         """Requests queued or unanswered, by NAS address."""
         return {q.target.address: len(q.waiting) + len(q.in_flight) for q in self._queues.values() if q.waiting or q.in_flight}
 
     def discarded(self) -> dict[str, int]:
         """Answers that could not be believed, by reason."""
-        total: dict[str, int] = {}
+        total = self._discarded.copy()
         for queue in self._queues.values():
-            for reason, count in queue.discarded.items():
-                total[reason] = total.get(reason, 0) + count
+            total.update(queue.discarded)
         return total
 
     def close(self) -> None:

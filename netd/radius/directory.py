@@ -194,8 +194,8 @@ class Directory:
             known = self._keys.get(row.id)
             if known is not None:
                 record.last_source = self.subscribers[row.id].last_source
-                if known != row.username_key:
-                    users.pop(known, None)
+                if known != row.username_key and users.get(known) is self.subscribers[row.id]:
+                    del users[known]
             self._keys[row.id] = row.username_key
             self.subscribers[row.id] = record
             users[row.username_key] = record
@@ -275,10 +275,9 @@ class Directory:
         self._by_network = {}
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
         for record in self.nas.values():
-            if record.enabled:
-                network = record.network
-                lengths[network.version].add(network.prefixlen)
-                self._by_network[(network.version, network.prefixlen, int(network.network_address))] = record
+            network = record.network
+            lengths[network.version].add(network.prefixlen)
+            self._by_network[(network.version, network.prefixlen, int(network.network_address))] = record
         self._lengths = {version: sorted(found, reverse=True) for version, found in lengths.items()}
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -297,6 +296,7 @@ class Directory:
         for length in self._lengths[address.version]:
             found = self._by_network.get((address.version, length, value >> (bits - length) << (bits - length)))
             if found is not None:
+                found = found if found.enabled else None  # a wider prefix does not take over what was disabled
                 break
         if len(self.sources) > 65536:  # strangers must not fill the memory
             self.sources = {}

@@ -21,7 +21,7 @@ from netd.model.session import Session
 from netd.radius.access import Access
 from netd.radius.coa import SESSION_NOT_FOUND, Action, DynamicAuthorization, target_of
 from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord
-from netd.radius.sessions import LiveRecord, Sessions
+from netd.radius.sessions import LiveRecord, Sessions, parse_class
 from netd.sdk import Avp, LiveSession
 from netd.store import accounting as store
 from netd.store import sessions as session_store
@@ -39,6 +39,11 @@ FINGERPRINT: Final = 8
 SWEEP_SECONDS: Final = 5.0
 CHUNK: Final = 500
 MAX_RETRY_SECONDS: Final = 3600.0
+YIELD_AFTER: Final = 50
+"""Attempts begun before packets get their turn."""
+
+DELETED: Final = "the subscriber was deleted"
+DELETED_KEPT: Final = 10_000
 AWAIT_STOP_SECONDS: Final = 60.0
 """How long after an acknowledged disconnect the Stop may take before the NAS is asked again."""
 
@@ -57,6 +62,7 @@ class Enforcer:
         self._config = config
         self._tasks: set[asyncio.Task[None]] = set()
         self._outcomes: dict[str, tuple[str, str | None, str, str | None, float]] = {}
+        self._deleted: dict[int, None] = {}  # subscribers deleted lately, in order
         self._wall_clock: Callable[[], float] = time.time
 
     # -- what is wanted ----------------------------------------------------------------------------------------------
@@ -85,33 +91,49 @@ class Enforcer:
 
     # -- when it is looked at ----------------------------------------------------------------------------------------
 
-    def subscribers_changed(self, ids: Iterable[int]) -> None:
-        """Look at the sessions of these subscribers now."""
+    async def subscribers_changed(self, ids: Iterable[int]) -> None:
+        """Look at the sessions of these subscribers now; gives way to packets in between."""
+        began = 0
         for key in ids:
             for live in self.sessions.of(key):
-                self.consider(live)
+                began += self.consider(live)
+                if began >= YIELD_AFTER:
+                    began = 0
+                    await asyncio.sleep(0)
 
-    def plans_changed(self, ids: Iterable[int]) -> None:
+    async def plans_changed(self, ids: Iterable[int]) -> None:
         """Look at every session whose subscriber has one of these plans."""
         plans = {id(self.directory.plans[key]) for key in ids if key in self.directory.plans}
-        for key in list(self.sessions.by_subscriber):
+        concerned = []
+        for number, key in enumerate(list(self.sessions.by_subscriber)):
+            if number % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)
             subscriber = self.directory.subscribers.get(key)
             if subscriber is not None and id(subscriber.plan) in plans:
-                self.subscribers_changed((key,))
+                concerned.append(key)
+        await self.subscribers_changed(concerned)
 
     def subscribers_deleted(self, ids: Iterable[int]) -> None:
-        """End the sessions of subscribers that an operator deleted."""
+        """End the sessions of subscribers that an operator deleted, also those whose Start is still on its way."""
         for key in ids:
+            if len(self._deleted) >= DELETED_KEPT:
+                self._deleted.pop(next(iter(self._deleted)))
+            self._deleted[key] = None
             for live in self.sessions.of(key):
-                live.doomed = "the subscriber was deleted"
+                live.doomed = DELETED
                 self.consider(live)
 
     def opened(self, row: Row) -> None:
         """A session began: check its policy, and end older ones of the same line that it replaced."""
         live = self.sessions.by_id.get(row.acctuniqueid)
-        if live is None or live.subscriber_id is None:
+        if live is None:
             return
+        granted = parse_class(row.class_)
+        if granted is not None and granted.subscriber_id in self._deleted:
+            live.doomed = DELETED
         self.consider(live)
+        if live.subscriber_id is None:
+            return
         subscriber = self.directory.subscribers.get(live.subscriber_id)
         if subscriber is None or subscriber.plan is None or row.callingstationid is None:
             return
@@ -119,25 +141,26 @@ class Enforcer:
         others = self.sessions.of(live.subscriber_id)
         if not limit or len(others) <= limit:
             return
-        same = [o for o in others if o is not live and o.row.callingstationid == row.callingstationid and o.row.nassourceaddress == row.nassourceaddress]
+        same = [o for o in others if o.row.callingstationid == row.callingstationid and o.row.nassourceaddress == row.nassourceaddress]
         for old in sorted(same, key=lambda o: o.row.started_at)[: len(others) - limit]:
             old.doomed = "replaced by a new log-in from the same line"
             self.consider(old)
 
-    def consider(self, live: LiveRecord) -> None:
-        """Act if the session differs from what is wanted and it is not too soon to try (again)."""
+    def consider(self, live: LiveRecord) -> bool:
+        """Act if the session differs from what is wanted and it is not too soon to try (again); whether it acted."""
         found = self._wanted(live)
         if found is None or live.busy:
-            return
+            return False
         wanted, grant, nas, why = found
         if wanted == live.applied:
             if live.enforce_state != "applied":
                 live.enforce_state, live.attempts, live.wanted = "applied", 0, None
                 self._note(live, wanted, "applied", None)
-            return
+            return False
         if live.wanted == wanted and self._wall_clock() < live.due_at:
-            return
+            return False
         self._begin(live, wanted, grant, nas, why)
+        return True
 
     async def run(self) -> None:
         """Sweep for ever: repairs what was missed, retries what is due, ends what expired, and keeps the outcomes."""
@@ -148,6 +171,7 @@ class Enforcer:
                     await asyncio.sleep(0)
                 if live.row.acctuniqueid in self.sessions.by_id:
                     self.consider(live)
+            self.client.close_idle(time.monotonic())
 
     async def keep_outcomes(self) -> None:
         """Write how enforcement went, a few times a second, for ever; while the database is away the newest outcome per session waits."""

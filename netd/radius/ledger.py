@@ -15,6 +15,9 @@ from netd.model.accounting import FACTS, Facts, Record, Row
 TOLERANCE_SECONDS = 2.0
 """Clocks with a resolution of one second, and Acct-Session-Time rounded down, place one event up to this far apart."""
 
+LONGEST_INTERVAL_SECONDS = 21_600
+"""A longer gap is an outage, not the pace of a NAS: the reaper must not wait for three of it."""
+
 _SYNTHETIC = frozenset(("nas_reload", "reaper", "not_found", "operator"))
 _FACT_NAMES = Facts.__struct_fields__
 
@@ -53,16 +56,19 @@ class Ledger:
         """Account one record; returns the row it belongs to."""
         rows = self._rows.get(record.acctuniqueid)
         row = _generation(rows, record) if rows else None
-        if row is None:
-            row = self._open(record)
-        elif _is_later_generation(row, record):
-            if row.stopped_at is None:
-                self._touch(row)
-                row.stopped_at, row.closed_by, row.terminate_cause = row.updated_at, "superseded", "Lost-Carrier"
+        if row is None or _is_later_generation(row, record):
             row = self._open(record)
         else:
             self._merge(row, record)
+        if row.stopped_at is None:
+            row.heard_at = max(row.heard_at, record.heard_at)
+            if len(self._rows[row.acctuniqueid]) > 1:
+                self._supersede(row.acctuniqueid)
         return row
+
+    def open_row(self, unique_id: str) -> Row | None:
+        """The session of this id that is open now, None if none is."""
+        return next((row for row in self._rows.get(unique_id, ()) if row.stopped_at is None), None)
 
     def changes(self) -> list[Change]:
         """What must be written; a record that told nothing new leaves no change."""
@@ -72,6 +78,13 @@ class Ledger:
         if row.radacctid not in self._touched:
             self._touched[row.radacctid] = row
             self._before[row.radacctid] = msgspec.structs.replace(row)
+
+    def _supersede(self, unique_id: str) -> None:
+        """Only the generation that began last can be open: a NAS does not use an Acct-Session-Id twice at a time."""
+        rows = [row for row in self._rows[unique_id] if row.stopped_at is None]
+        for row in sorted(rows, key=lambda row: row.started_at)[:-1]:
+            self._touch(row)
+            row.stopped_at, row.closed_by, row.terminate_cause = row.updated_at, "superseded", "Lost-Carrier"
 
     def _open(self, record: Record) -> Row:
         facts = {name: getattr(record, name) for name in _FACT_NAMES}
@@ -103,7 +116,7 @@ class Ledger:
         alive = record.event_at > (row.stopped_at or 0.0)
         if newer:
             if record.kind == "interim" and record.event_at > row.updated_at:
-                row.acctinterval = round(record.event_at - row.updated_at)
+                row.acctinterval = min(round(record.event_at - row.updated_at), LONGEST_INTERVAL_SECONDS)
             row.updated_at = record.event_at
         if record.kind == "stop":
             _stop(row, record)

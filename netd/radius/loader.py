@@ -63,7 +63,7 @@ class Loader:
     async def reload(self) -> None:
         """The feed lost its place: read everything again, and look at every session."""
         await self.load()
-        self.enforcer.subscribers_changed(list(self.sessions.by_subscriber))
+        await self.enforcer.subscribers_changed(list(self.sessions.by_subscriber))
 
     async def apply(self, batch: Batch) -> None:
         """Read again what the feed names, then let enforcement look at the sessions concerned."""
@@ -80,13 +80,13 @@ class Loader:
             for chunk in _chunks(sorted(batch.changed.get("subscriber", ())), store.CHUNK):
                 found = await store.some_subscribers(conn, chunk)
                 directory.put_subscribers(found)
-                self.enforcer.subscribers_changed(row.id for row in found)
+                await self.enforcer.subscribers_changed([row.id for row in found])
                 deleted = set(chunk) - {row.id for row in found}
                 self.enforcer.subscribers_deleted(deleted)
                 directory.remove_subscribers(deleted)
                 await asyncio.sleep(0)
         if plans:
-            self.enforcer.plans_changed(plans)
+            await self.enforcer.plans_changed(plans)
         self.applied += 1
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from netd.errors import WireError
 from netd.model.accounting import Kind, Record, unique_id
+from netd.model.subscriber import username_key
 from netd.radius.directory import NasRecord
 from netd.wire import radius
 from netd.wire.radius import Packet
@@ -50,13 +51,16 @@ _PORT_TYPES: Final = {
 
 FUTURE_SECONDS: Final = 600.0
 PAST_SECONDS: Final = 400 * 86_400.0
+UNBELIEVABLE_OCTETS: Final = 1 << 56
+"""72 petabytes: 100 Gbit/s for two months."""
 
 
 class AccountingSwitch(NamedTuple):
-    """Accounting-On or -Off: the NAS holds no session that began before ``event_at``."""
+    """Accounting-On or -Off: the NAS holds no session that began before ``event_at``. What it calls itself is None where it does not say."""
 
     nas_id: int
     source: str
+    nas_ip_address: str | None
     nas_identifier: str | None
     event_at: float
     cause: str
@@ -74,10 +78,14 @@ def read(packet: Packet, nas: NasRecord, source: str, received_at: float) -> Rec
         raise WireError("acct_status_type_missing")
     stamp = _integer(attributes.get(EVENT_TIMESTAMP))
     exact = stamp is not None and received_at - PAST_SECONDS < stamp < received_at + FUTURE_SECONDS
-    event_at = float(stamp) if exact and stamp is not None else received_at - (_integer(attributes.get(ACCT_DELAY_TIME)) or 0)
+    delay = _integer(attributes.get(ACCT_DELAY_TIME)) or 0
+    event_at = float(stamp) if exact and stamp is not None else received_at - (delay if delay < PAST_SECONDS else 0)
+    source = source.partition("%")[0]
+    address = _ipv4(attributes.get(radius.NAS_IP_ADDRESS)) or _ipv6(attributes.get(radius.NAS_IPV6_ADDRESS))
+    identifier = _text(attributes.get(radius.NAS_IDENTIFIER))
     if status in (7, 8):
         cause = "NAS-Reboot" if status == 7 else "Admin-Reboot"
-        return AccountingSwitch(nas.id, source, _text(attributes.get(radius.NAS_IDENTIFIER)), event_at, cause)
+        return AccountingSwitch(nas.id, source, address, identifier, event_at, cause)
     kind = _KINDS.get(status)
     if kind is None:
         return None
@@ -87,24 +95,24 @@ def read(packet: Packet, nas: NasRecord, source: str, received_at: float) -> Rec
     username = _text(attributes.get(radius.USER_NAME)) or ""
     get = attributes.get
     return Record(
-        acctuniqueid=unique_id(nas.id, session_id, username.strip().lower()),
+        acctuniqueid=unique_id(f"{nas.tenant_id}\0{source}\0{address}\0{identifier}", session_id, username_key(username)),
         tenant_id=nas.tenant_id,
         nas_id=nas.id,
         subscriber_id=None,
         acctsessionid=session_id,
         username=username,
         realm=username.rpartition("@")[2] if "@" in username else None,
-        nasipaddress=_ipv4(get(radius.NAS_IP_ADDRESS)) or _ipv6(get(radius.NAS_IPV6_ADDRESS)) or source.partition("%")[0],
-        nassourceaddress=source.partition("%")[0],
-        nasidentifier=_text(get(radius.NAS_IDENTIFIER)),
+        nasipaddress=address or source,
+        nassourceaddress=source,
+        nasidentifier=identifier,
         nasportid=_text(get(radius.NAS_PORT_ID)) or _number(get(radius.NAS_PORT)),
         nasporttype=_named(get(NAS_PORT_TYPE), _PORT_TYPES),
-        acctsessiontime=_integer(get(ACCT_SESSION_TIME)) or 0,
+        acctsessiontime=min(_integer(get(ACCT_SESSION_TIME)) or 0, int(PAST_SECONDS)),
         acctauthentic=_named(get(ACCT_AUTHENTIC), _AUTHENTIC),
         connectinfo_start=_text(get(CONNECT_INFO)) if kind == "start" else None,
         connectinfo_stop=_text(get(CONNECT_INFO)) if kind == "stop" else None,
-        acctinputoctets=(_integer(get(ACCT_INPUT_GIGAWORDS)) or 0) << 32 | (_integer(get(ACCT_INPUT_OCTETS)) or 0),
-        acctoutputoctets=(_integer(get(ACCT_OUTPUT_GIGAWORDS)) or 0) << 32 | (_integer(get(ACCT_OUTPUT_OCTETS)) or 0),
+        acctinputoctets=_octets(get(ACCT_INPUT_GIGAWORDS), get(ACCT_INPUT_OCTETS)),
+        acctoutputoctets=_octets(get(ACCT_OUTPUT_GIGAWORDS), get(ACCT_OUTPUT_OCTETS)),
         acctinputpackets=_integer(get(ACCT_INPUT_PACKETS)) or 0,
         acctoutputpackets=_integer(get(ACCT_OUTPUT_PACKETS)) or 0,
         calledstationid=_text(get(radius.CALLED_STATION_ID)),
@@ -121,11 +129,18 @@ def read(packet: Packet, nas: NasRecord, source: str, received_at: float) -> Rec
         kind=kind,
         event_at=event_at,
         exact=exact,
+        heard_at=received_at,
     )
 
 
 def _integer(value: bytes | None) -> int | None:
     return int.from_bytes(value) if value is not None and len(value) == 4 else None
+
+
+def _octets(gigawords: bytes | None, octets: bytes | None) -> int:
+    """A 64-bit counter (RFC 2869 5.1). One beyond belief is a NAS that counted below zero: it says nothing, so the row keeps what it has."""
+    total = (_integer(gigawords) or 0) << 32 | (_integer(octets) or 0)
+    return total if total < UNBELIEVABLE_OCTETS else 0
 
 
 def _number(value: bytes | None) -> str | None:

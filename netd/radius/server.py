@@ -36,6 +36,10 @@ LONGEST_BODY = radius.MAX_PACKET - 38
 """Octets of attributes that an answer has room for, beside its header and Message-Authenticator."""
 
 
+STRANGER_SECONDS = 60.0
+STRANGERS_NAMED = 10
+
+
 class _Delayed(NamedTuple):
     due: float
     sock: Socket
@@ -59,7 +63,9 @@ class Server:
         self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
         self.postauth: deque[tuple[dict[int, bytes], NasRecord, str, Verdict, float]] = deque()
         self.postauth_dropped = 0
-        self.unknown_sources: dict[str, float] = {}  # for the log: a stranger is named once a minute
+        self._strangers: set[str] = set()  # named in the log lately
+        self._strangers_unnamed = 0
+        self._strangers_since = 0.0
         self._config = config
         self._log_accepts = config.log_accepts
         self._answers: list[tuple[bytes, Source, Any]] = []  # of the packets being handled, to go out together
@@ -125,13 +131,23 @@ class Server:
         nas = self.directory.source(source[0])
         if nas is None:
             self.unknown["unknown_client"] = self.unknown.get("unknown_client", 0) + 1
-            now = time.monotonic()
-            if now - self.unknown_sources.get(source[0], -60.0) >= 60.0:
-                if len(self.unknown_sources) > 1000:
-                    self.unknown_sources.clear()
-                self.unknown_sources[source[0]] = now
-                log.warning("packet from an unknown client dropped", extra={"source": source[0]})
+            self._name_stranger(source[0])
         return nas
+
+    def _name_stranger(self, host: str) -> None:
+        """Log whose packet was dropped: each source once a minute, ten of them a minute, and how many there were besides."""
+        now = time.monotonic()
+        if now - self._strangers_since >= STRANGER_SECONDS:
+            if self._strangers_unnamed:
+                log.warning("packets from further unknown clients dropped", extra={"packets": self._strangers_unnamed})
+            self._strangers, self._strangers_unnamed, self._strangers_since = set(), 0, now
+        if host in self._strangers:
+            return
+        if len(self._strangers) >= STRANGERS_NAMED:
+            self._strangers_unnamed += 1
+            return
+        self._strangers.add(host)
+        log.warning("packet from an unknown client dropped", extra={"source": host})
 
     # -- authentication ----------------------------------------------------------------------------------------------
 

@@ -5,19 +5,46 @@ PostgreSQL has the truth; this is a copy that follows every commit of this node.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from netd.model.accounting import Row
+
+CLASS_PREFIX: Final = "netd1"
+
+
+class Granted(NamedTuple):
+    """What a Class made by netd says: which Accept it was in, whose it is, and the fingerprint of what was granted."""
+
+    token: str
+    subscriber_id: int
+    policy: str
+
+
+def make_class(granted: Granted) -> str:
+    """The Class of an Access-Accept; its NAS hands it back in accounting (RFC 2865 5.25)."""
+    return f"{CLASS_PREFIX}:{granted.token}:{granted.subscriber_id:x}:{granted.policy}"
+
+
+def parse_class(text: str | None) -> Granted | None:
+    """The inverse of ``make_class``; None for a Class that netd did not make."""
+    parts = text.split(":") if text else []
+    if len(parts) != 4 or parts[0] != CLASS_PREFIX:
+        return None
+    try:
+        return Granted(parts[1], int(parts[2], 16), parts[3])
+    except ValueError:
+        return None
 
 
 class LiveRecord:
     """An open session. ``applied`` is the fingerprint of what it was last granted or changed to; times are Unix time."""
 
-    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "wanted")
+    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "token", "wanted")
 
     def __init__(self, row: Row, subscriber_id: int | None) -> None:
         self.row = row
         self.subscriber_id = subscriber_id
+        self.token: str | None = None  # of the Accept that it came from
         self.applied = row.applied_policy
         self.enforce_state = "applied"
         self.wanted: str | None = None  # what the last attempt aimed at; a new aim starts the back-off anew
@@ -42,6 +69,7 @@ class Sessions:
     def __init__(self) -> None:
         self.by_id: dict[str, LiveRecord] = {}
         self.by_subscriber: dict[int, set[str]] = defaultdict(set)
+        self.by_token: dict[str, str] = {}  # unique ids by the Accept that they came from
         self._holds: dict[int, list[Hold]] = {}
 
     def __len__(self) -> int:
@@ -56,6 +84,11 @@ class Sessions:
         else:
             self.remove((row.acctuniqueid,))  # a NAS that uses an Acct-Session-Id again: the earlier session is over
             live = self.by_id[row.acctuniqueid] = LiveRecord(row, None)
+        granted = parse_class(row.class_)
+        if granted is not None and granted.token != live.token:
+            self._forget_token(live)
+            live.token = granted.token
+            self.by_token[granted.token] = row.acctuniqueid
         if live.subscriber_id != row.subscriber_id:
             self._unlink(live)
             live.subscriber_id = row.subscriber_id
@@ -69,6 +102,11 @@ class Sessions:
             live = self.by_id.pop(unique_id, None)
             if live is not None:
                 self._unlink(live)
+                self._forget_token(live)
+
+    def _forget_token(self, live: LiveRecord) -> None:
+        if live.token is not None and self.by_token.get(live.token) == live.row.acctuniqueid:
+            del self.by_token[live.token]
 
     def _unlink(self, live: LiveRecord) -> None:
         if live.subscriber_id is not None:

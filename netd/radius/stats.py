@@ -24,22 +24,22 @@ def register(
 ) -> None:
     """Add every series of the service to ``metrics``."""
 
-    def per_nas(value: Callable[[NasRecord], int]) -> Callable[[], Mapping[str, float]]:
-        return lambda: {nas.name: value(nas) for nas in directory.nas.values()}
+    def per_nas(value: Callable[[NasRecord], int]) -> Callable[[], Mapping[tuple[str, str], float]]:
+        return lambda: {(str(nas.tenant_id), nas.name): value(nas) for nas in directory.nas.values()}
 
     def by_reason(table: Callable[[NasRecord], Mapping[str, int]]) -> dict[tuple[str, ...], float]:
-        return {(nas.name, reason): count for nas in directory.nas.values() for reason, count in table(nas).items()}
+        return {(str(nas.tenant_id), nas.name, reason): count for nas in directory.nas.values() for reason, count in table(nas).items()}
 
     counter, gauge = metrics.counter_of, metrics.gauge
-    counter("netd_radius_accepts", "Access-Accepts sent", per_nas(lambda nas: nas.accepts), ("nas",))
-    counter("netd_radius_rejects", "Access-Rejects by reason", lambda: by_reason(lambda nas: nas.rejects), ("nas", "reason"))
+    counter("netd_radius_accepts", "Access-Accepts sent", per_nas(lambda nas: nas.accepts), ("tenant", "nas"))
+    counter("netd_radius_rejects", "Access-Rejects by reason", lambda: by_reason(lambda nas: nas.rejects), ("tenant", "nas", "reason"))
     counter(
         "netd_radius_drops", "Packets dropped, by reason; nas is empty where the source is nobody's",
-        lambda: by_reason(lambda nas: nas.drops) | {("", reason): count for reason, count in server.unknown.items()}, ("nas", "reason"),
+        lambda: by_reason(lambda nas: nas.drops) | {("", "", reason): count for reason, count in server.unknown.items()}, ("tenant", "nas", "reason"),
     )  # fmt: skip
-    counter("netd_radius_duplicates", "Retransmitted requests", per_nas(lambda nas: nas.duplicates), ("nas",))
-    counter("netd_radius_status_requests", "Status-Server requests answered", per_nas(lambda nas: nas.status), ("nas",))
-    counter("netd_radius_accounting_responses", "Accounting requests committed and acknowledged", per_nas(lambda nas: nas.accounting), ("nas",))
+    counter("netd_radius_duplicates", "Retransmitted requests", per_nas(lambda nas: nas.duplicates), ("tenant", "nas"))
+    counter("netd_radius_status_requests", "Status-Server requests answered", per_nas(lambda nas: nas.status), ("tenant", "nas"))
+    counter("netd_radius_accounting_responses", "Accounting requests committed and acknowledged", per_nas(lambda nas: nas.accounting), ("tenant", "nas"))
     counter("netd_radius_accounting_batches", "Transactions that committed accounting", lambda: accounting.batches)
     counter("netd_radius_accounting_commit_seconds", "Time spent in those transactions", lambda: accounting.commit_seconds)
     counter("netd_radius_accounting_shed", "Accounting requests not taken because too many wait; their NAS repeats them", lambda: accounting.shed)

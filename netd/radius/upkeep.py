@@ -24,6 +24,7 @@ POSTAUTH_SECONDS = 1.0
 POSTAUTH_ROWS = 2_000
 REAP_SECONDS = 30.0
 REAP_ROWS = 1_000
+RECONCILE_SECONDS = 60.0
 PARTITION_SECONDS = 3600.0
 LEARNED_SECONDS = 1.0
 
@@ -96,7 +97,7 @@ class Upkeep:
         while True:
             async with self.database.transaction() as conn:
                 silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, REAP_ROWS)
-                closed = await session_store.close(conn, [key for key, _ in silent], "reaper", "Lost-Carrier", None) if silent else []
+                closed = await session_store.close(conn, silent, "reaper", "Lost-Carrier", None) if silent else []
             self.sessions.remove(closed)
             self.reaped += len(closed)
             total += len(closed)
@@ -105,6 +106,33 @@ class Upkeep:
         if total:
             log.info("silent sessions closed", extra={"sessions": total})
         return total
+
+    async def reconcile(self) -> None:
+        """Bring the sessions in memory in line with the database once a minute, for ever: another node's, and those of a lost COMMIT."""
+        while True:
+            await asyncio.sleep(RECONCILE_SECONDS)
+            try:
+                await self.reconcile_once()
+            except StoreError as error:
+                log.warning("sessions not compared with the database", extra={"error": str(error)})
+
+    async def reconcile_once(self) -> tuple[int, int]:
+        """Forget sessions that are no longer open in the database, take in those that memory lacks; returns how many of each."""
+        known = {key: live.row.radacctid for key, live in self.sessions.by_id.items()}
+        async with self.database.transaction() as conn:
+            stored = await accounting_store.open_keys(conn)
+        gone = [key for key, number in known.items() if stored.get(key) != number]
+        gone = [key for key in gone if (live := self.sessions.by_id.get(key)) is not None and live.row.radacctid == known[key]]
+        self.sessions.remove(gone)
+        lacking = [key for key in stored if key not in self.sessions.by_id]
+        for start in range(0, len(lacking), REAP_ROWS):
+            async with self.database.transaction() as conn:
+                for row in await accounting_store.read_open(conn, lacking[start : start + REAP_ROWS]):
+                    if row.acctuniqueid not in self.sessions.by_id:
+                        self.sessions.put(row)
+        if gone or lacking:
+            log.info("sessions in memory corrected", extra={"forgotten": len(gone), "taken_in": len(lacking)})
+        return len(gone), len(lacking)
 
     async def turn_partitions(self) -> None:
         """Make the months ahead and let the old ones go, hourly, for ever."""

@@ -50,16 +50,20 @@ _COLUMNS: tuple[tuple[str, str, str, str, str], ...] = (
     ("interim_seconds", "interim_seconds", "integer", "interim_seconds", "{}"),
     ("applied_policy", "applied_policy", "text", "applied_policy", "{}"),
 )
+_OPEN_ONLY: tuple[tuple[str, str, str, str, str], ...] = (
+    ("heard_at", "heard_at", "float8", "extract(epoch from heard_at)::float8", "to_timestamp({})"),
+)  # fmt: skip
 _CLOSED_ONLY: tuple[tuple[str, str, str, str, str], ...] = (
     ("stopped_at", "acctstoptime", "float8", "extract(epoch from acctstoptime)::float8", "to_timestamp({})"),
     ("terminate_cause", "acctterminatecause", "text", "acctterminatecause", "{}"),
     ("connectinfo_stop", "connectinfo_stop", "text", "connectinfo_stop", "{}"),
     ("closed_by", "closed_by", "text", "closed_by", "{}"),
 )
+_OPEN = _COLUMNS + _OPEN_ONLY
 _CLOSED = _COLUMNS + _CLOSED_ONLY
 # What an Interim may change; none of these is indexed except subscriber_id, which hardly ever changes.
 _MUTABLE = tuple(
-    c for c in _COLUMNS if c[0] not in ("radacctid", "tenant_id", "nas_id", "acctuniqueid", "acctsessionid", "username", "nassourceaddress", "interim_seconds")
+    c for c in _OPEN if c[0] not in ("radacctid", "tenant_id", "nas_id", "acctuniqueid", "acctsessionid", "username", "nassourceaddress", "interim_seconds")
 )
 
 
@@ -85,26 +89,26 @@ def _update(table: str, columns: Sequence[tuple[str, str, str, str, str]], where
 
 _KEY = next(c for c in _COLUMNS if c[0] == "acctuniqueid")
 _OPEN_UPDATE = (_KEY, *_MUTABLE)
-_SELECT_OPEN = f"select {_select(_COLUMNS)} from sessions where acctuniqueid = any($1::text[]) for update"
-_SELECT_ALL_OPEN = f"select {_select(_COLUMNS)} from sessions"
+_SELECT_OPEN = f"select {_select(_OPEN)} from sessions where acctuniqueid = any($1::text[]) for update"
+_SELECT_ALL_OPEN = f"select {_select(_OPEN)} from sessions"
 _SELECT_CLOSED = (
     f"select {_select(_CLOSED)} from radacct where acctuniqueid = any($1::text[]) "
     "and acctstarttime between to_timestamp($2::float8) and to_timestamp($3::float8) for update"
 )
-_INSERT_OPEN = _insert("sessions", _COLUMNS)
+_INSERT_OPEN = _insert("sessions", _OPEN)
 _INSERT_CLOSED = _insert("radacct", _CLOSED)
 _UPDATE_OPEN = _update("sessions", _OPEN_UPDATE, "t.acctuniqueid = v0")
 _LOCK = "select pg_advisory_xact_lock($1::integer, k) from unnest($2::integer[]) as k"
 _USAGE = """
     insert into usage_daily (tenant_id, subscriber_id, day, up_octets, down_octets, session_seconds)
-    select u.t, u.s, (to_timestamp(u.a) at time zone 'UTC')::date, sum(u.up), sum(u.down), sum(u.sec)
+    select u.t, u.s, (to_timestamp(u.a) at time zone 'UTC')::date, least(sum(u.up), {most}), least(sum(u.down), {most}), least(sum(u.sec), {most})
     from unnest($1::bigint[], $2::bigint[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[]) as u (t, s, a, up, down, sec)
     join subscribers on subscribers.id = u.s
     group by 1, 2, 3
     on conflict (subscriber_id, day) do update set
-        up_octets = usage_daily.up_octets + excluded.up_octets,
-        down_octets = usage_daily.down_octets + excluded.down_octets,
-        session_seconds = usage_daily.session_seconds + excluded.session_seconds"""
+        up_octets = least(usage_daily.up_octets::numeric + excluded.up_octets, {most}),
+        down_octets = least(usage_daily.down_octets::numeric + excluded.down_octets, {most}),
+        session_seconds = least(usage_daily.session_seconds::numeric + excluded.session_seconds, {most})""".format(most=2**63 - 1)
 
 
 def _arrays(rows: Sequence[Row], columns: Sequence[tuple[str, str, str, str, str]]) -> list[list[Any]]:
@@ -139,7 +143,7 @@ async def reserve_ids(conn: Connection, count: int) -> list[int]:
 
 
 async def insert_open(conn: Connection, rows: Sequence[Row]) -> None:
-    await conn.execute(_INSERT_OPEN, *_arrays(rows, _COLUMNS))
+    await conn.execute(_INSERT_OPEN, *_arrays(rows, _OPEN))
 
 
 async def update_open(conn: Connection, rows: Sequence[Row]) -> None:
@@ -183,26 +187,38 @@ async def applied(conn: Connection, changes: Sequence[tuple[str, str | None, str
     )
 
 
-async def open_of_nas(conn: Connection, nas_id: int, source: str, identifier: str | None, until: float) -> list[str]:
-    """Unique ids of the open sessions that a restart of this NAS ended: those that began before it (Unix time)."""
+async def open_of_nas(conn: Connection, nas_id: int, source: str, address: str | None, identifier: str | None, until: float) -> list[str]:
+    """Unique ids of the open sessions that a restart of this NAS ended: those that began before it (Unix time).
+
+    ``address`` and ``identifier`` are what the NAS calls itself, where it does: others may stand behind the same source.
+    """
     rows = await conn.fetch(
         """select acctuniqueid from sessions where nas_id = $1 and nassourceaddress = $2::text::inet
-           and ($3::text is null or nasidentifier is null or nasidentifier = $3) and acctstarttime <= to_timestamp($4::float8)""",
-        nas_id, source, identifier, until,
+           and ($3::text is null or nasipaddress = $3::text::inet) and ($4::text is null or nasidentifier is null or nasidentifier = $4)
+           and acctstarttime <= to_timestamp($5::float8)""",
+        nas_id, source, address, identifier, until,
     )  # fmt: skip
     return [row["acctuniqueid"] for row in rows]
 
 
-async def silent(conn: Connection, intervals: int, listening_since: float, limit: int) -> list[tuple[str, float]]:
-    """Open sessions not heard of for ``intervals`` interim intervals: (unique id, Unix time of the last packet).
+async def silent(conn: Connection, intervals: int, listening_since: float, limit: int) -> list[str]:
+    """Unique ids of open sessions not heard of for ``intervals`` interim intervals, by netd's own clock.
 
-    Silence counts only from ``listening_since`` on: what was sent while netd was away could not be heard.
+    Silence counts only from ``listening_since`` (Unix time) on: what was sent while netd was away could not be heard.
     """
     rows = await conn.fetch(
-        """select acctuniqueid, extract(epoch from acctupdatetime)::float8 as at from sessions
-           where greatest(acctupdatetime, to_timestamp($2::float8))
-               + make_interval(secs => $1::integer * greatest(interim_seconds, coalesce(acctinterval, 0))) < now()
-           limit $3""",
-        intervals, listening_since, limit,
+        """select acctuniqueid from sessions
+           where greatest(heard_at, to_timestamp($2::float8))
+               + make_interval(secs => $1::float8 * greatest(interim_seconds, coalesce(acctinterval, 0))) < now()
+           limit $3""", intervals, listening_since, limit,
     )  # fmt: skip
-    return [(row["acctuniqueid"], row["at"]) for row in rows]
+    return [row["acctuniqueid"] for row in rows]
+
+
+async def open_keys(conn: Connection) -> dict[str, int]:
+    """Unique id -> radacctid of every open session of every tenant; must run inside a transaction."""
+    keys: dict[str, int] = {}
+    cursor = await conn.cursor("select acctuniqueid, radacctid from sessions")
+    while records := await cursor.fetch(5_000):
+        keys.update((record["acctuniqueid"], record["radacctid"]) for record in records)
+    return keys

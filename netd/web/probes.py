@@ -1,5 +1,6 @@
 """What is served without a token: liveness, readiness and metrics. None of it asks the database."""
 
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -12,11 +13,21 @@ from netd.web.deps import WebDeps
 HealthState = Literal["ok", "degraded", "down"]
 
 
+class PartReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the daemon; ``since`` is when its state last changed, None if it never did."""
+
+    name: str
+    state: HealthState
+    critical: bool
+    since: datetime | None
+    detail: str
+
+
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     """``down``: a critical part is down. ``degraded``: anything else is not as it should be; the daemon does its main job."""
 
     state: HealthState
-    parts: list[Part]
+    parts: list[PartReport]
 
 
 def report(parts: list[Part]) -> HealthReport:
@@ -26,7 +37,12 @@ def report(parts: list[Part]) -> HealthReport:
         state = "down"
     elif any(part.state != "ok" for part in parts):
         state = "degraded"
-    return HealthReport(state=state, parts=parts)
+    return HealthReport(state=state, parts=[_told(part) for part in parts])
+
+
+def _told(part: Part) -> PartReport:
+    since = datetime.fromtimestamp(part.since, UTC).replace(microsecond=0) if part.since else None
+    return PartReport(name=part.name, state=part.state, critical=part.critical, since=since, detail=part.detail)
 
 
 def add_probes(app: web.Application, deps: WebDeps) -> None:

@@ -15,7 +15,7 @@ START = 1_800_000_000.0
 
 def record(kind: str, at: float, seconds: int = 0, up: int = 0, down: int = 0, **more: Any) -> Record:
     facts = {
-        "acctuniqueid": unique_id(1, "s1", "bob"), "tenant_id": 1, "nas_id": 1, "subscriber_id": 5, "acctsessionid": "s1", "username": "bob",
+        "acctuniqueid": unique_id("nas", "s1", "bob"), "tenant_id": 1, "nas_id": 1, "subscriber_id": 5, "acctsessionid": "s1", "username": "bob",
         "nasipaddress": "192.0.2.1", "nassourceaddress": "192.0.2.1", "exact": True,
     }  # fmt: skip
     return Record(kind=kind, event_at=at, acctsessiontime=seconds, acctinputoctets=up, acctoutputoctets=down, **(facts | more))  # type: ignore[arg-type]
