@@ -51,7 +51,7 @@ async def test_nas(netd):
     assert (await netd("nas", "remove", "bras1")).code == 0
 
 
-async def test_subscribers(netd):
+async def test_subscribers(netd, database):
     added = await add_alice(netd)
     assert "sesame" not in added.out
     assert "192.0.2.7" in added.out
@@ -73,6 +73,13 @@ async def test_subscribers(netd):
     assert (await netd("subscriber", "set-password", "alice", "--password", "none")).out == "the password of alice is taken away\n"
     explained = await netd("subscriber", "explain", "alice")
     assert (explained.code, "no_password_set" in explained.out) == (0, True)
+    async with database.acquire() as conn:
+        await conn.execute(
+            """insert into radpostauth (tenant_id, username, username_key, reply, reason, nasipaddress, callingstationid, authdate)
+               values (1, 'alice', 'alice', 'Access-Reject', 'wrong_password', '10.0.0.1', 'AA-BB-CC', now())"""
+        )
+    attempt = (await netd("subscriber", "explain", "alice")).out.splitlines()[-1].split()
+    assert attempt[2:4] + attempt[-1:] == ["Access-Reject", "wrong_password", "AA-BB-CC"]
     assert (await netd("subscriber", "explain", "ghost")).err == "netd: subscriber ghost does not exist\n"
     assert (await netd("subscriber", "remove", "alice")).code == 0
 

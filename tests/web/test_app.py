@@ -177,9 +177,10 @@ async def test_health_names_each_part(api: Api):
     answer = await api.get("//health/ready", role=None)
     assert (answer.status, answer.value["state"]) == (200, "ok")
     assert [part["name"] for part in answer.value["parts"]] == ["database", "coa"]
-    api.health.listed = [Part(name="database", state="ok", critical=True), Part(name="coa", state="down", detail="no socket")]
+    api.health.listed = [Part(name="database", state="ok", critical=True, since=1.5), Part(name="coa", state="down", detail="no socket")]
     answer = await api.get("//health/ready", role=None)
     assert (answer.status, answer.value["state"], answer.value["parts"][1]["detail"]) == (200, "degraded", "no socket")
+    assert [part["since"] for part in answer.value["parts"]] == ["1970-01-01T00:00:01Z", None]
     api.health.listed = [Part(name="database", state="down", critical=True)]
     answer = await api.get("//health/ready", role=None)
     assert (answer.status, answer.value["state"]) == (503, "down")
