@@ -25,6 +25,7 @@ def register(commands: Commands) -> None:
     disconnect = command(session, "disconnect", text, _disconnect)
     disconnect.add_argument("id", type=int, nargs="?", metavar="ID")
     disconnect.add_argument("--username", metavar="U", help="every open session of this subscriber")
+    disconnect.add_argument("--nas", metavar="NAME", help="every open session on this NAS")
 
 
 def _row(session: dict[str, Any]) -> tuple[object, ...]:
@@ -55,27 +56,43 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _disconnect(arguments: argparse.Namespace) -> int:
-    if (arguments.id is None) == (arguments.username is None):
-        raise client.CliError("give the ID of a session, or --username", client.USAGE)
+    many = arguments.username is not None or arguments.nas is not None
+    if (arguments.id is not None) == many:
+        raise client.CliError("give the ID of a session, or --username, --nas or both", client.USAGE)
     api = client.find()
-    if arguments.id is not None:
-        raw, result = _ask(api, arguments.id)
-        if arguments.json:
-            output.print_json(raw)
-        else:
-            print(said(arguments.id, result))
-        return 0 if result["outcome"] == "ack" else client.REFUSED
-    pages = api.pages("/radius/sessions", state="open", username=arguments.username)
+    if many:
+        return _disconnect_many(api, arguments)
+    raw, result = _ask(api, arguments.id)
+    if arguments.json:
+        output.print_json(raw)
+    else:
+        print(said(arguments.id, result))
+    return 0 if result["outcome"] == "ack" else client.REFUSED
+
+
+def _disconnect_many(api: client.Client, arguments: argparse.Namespace) -> int:
+    """Every open session of a subscriber, on a NAS, or both; one after the other, each told as soon as it is known."""
+    pages = api.pages("/radius/sessions", state="open", username=arguments.username, nas=arguments.nas)
     sessions = [session["id"] for page in pages for session in page.value["items"]]
     if not sessions:
-        raise client.CliError(f"{arguments.username} has no open session")
-    answers = [(session, *_ask(api, session)) for session in sessions]
+        raise client.CliError(f"no open session of {arguments.username or 'anybody'}" + (f" on {arguments.nas}" if arguments.nas else ""))
+    answers: list[Any] = []
+    refused = False
+    for session in sessions:
+        try:
+            raw, result = _ask(api, session)
+            refused |= result["outcome"] != "ack"
+            text = said(session, result)
+        except client.ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            raw, text = error.raw, output.printable(f"session {session}: {error}")  # it ended by itself meanwhile
+        answers.append(json.loads(raw))
+        if not arguments.json:
+            print(text, flush=True)
     if arguments.json:
-        output.print_json(json.dumps([json.loads(raw) for _, raw, _ in answers]).encode())
-    else:
-        for session, _, result in answers:
-            print(said(session, result))
-    return 0 if all(result["outcome"] == "ack" for _, _, result in answers) else client.REFUSED
+        output.print_json(json.dumps(answers).encode())
+    return client.REFUSED if refused else 0
 
 
 def _ask(api: client.Client, session: int) -> tuple[bytes, dict[str, Any]]:

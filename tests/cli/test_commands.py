@@ -161,8 +161,8 @@ async def test_sessions(netd, api, database):
     assert (await netd("session", "show", str(first), "--json")).value["id"] == first
     both = await netd("session", "disconnect", "--username", "alice")
     assert (both.code, len(both.out.splitlines()), len(api.control.asked)) == (0, 2, 2)
-    assert (await netd("session", "disconnect", "--username", "bob")).err == "netd: bob has no open session\n"
-    for arguments in ((), (str(first), "--username", "alice")):
+    assert (await netd("session", "disconnect", "--username", "bob")).err == "netd: no open session of bob\n"
+    for arguments in ((), (str(first), "--username", "alice"), (str(first), "--nas", "bras1")):
         assert (await netd("session", "disconnect", *arguments)).code == 2
     assert (await netd("session", "disconnect", "424242")).code == 1
     assert (await netd("session", "list", "--ip", "nonsense")).code == 2
@@ -170,6 +170,31 @@ async def test_sessions(netd, api, database):
     assert len((await netd("session", "list", "--ip", "192.0.2.7", "--at", "2099-01-01", "--json")).value["items"]) == 2
     assert (await netd("session", "list", "--ip", "192.0.2.7", "--at", "2000-01-01", "--json")).value["items"] == []
     assert (await netd("session", "list", "--at", "2000-01-01")).code == 2
+
+
+async def test_disconnecting_all_of_a_nas(netd, api, database):
+    assert (await netd("nas", "add", "bras1", "--address", "10.0.0.1", "--secret", "testing123", "--vendor", "generic")).code == 0
+    first, _, elsewhere = [await open_session(database, unique_id=letter * 32) for letter in "abc"]
+    async with database.acquire() as connection:
+        await connection.execute("update sessions set nas_id = (select id from nas) where radacctid <> $1", elsewhere)
+    disconnect = api.control.disconnect
+
+    async def last_one(session):
+        async with database.acquire() as connection:
+            await connection.execute("delete from sessions where radacctid = $1", first)  # it ends before it is asked for
+        return await disconnect(session)
+
+    api.control.disconnect = last_one
+    ended = await netd("session", "disconnect", "--nas", "bras1")
+    assert ended.code == 0, ended.err
+    assert [line.partition(": ")[2] for line in ended.out.splitlines()] == [
+        "the NAS acknowledged (1 attempt, 0.25 s)", f"session {first} does not exist",
+    ]  # fmt: skip
+    api.control.disconnect = disconnect
+    api.control.result = ControlResult(outcome="timeout", action="disconnect", attempts=3)
+    silent = await netd("session", "disconnect", "--nas", "bras1", "--username", "alice", "--json")
+    assert (silent.code, [each["outcome"]["outcome"] for each in silent.value]) == (1, ["timeout"])
+    assert (await netd("session", "disconnect", "--nas", "bras2")).err == "netd: nas: there is no NAS bras2\n"
 
 
 async def test_import(netd, tmp_path):
