@@ -8,7 +8,7 @@ PYTEST_ARGS   ?=
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench fuzz soak wheel lock venv clean
+.PHONY: help run test check format bench fuzz wheel lock venv clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,9 +34,6 @@ bench: $(STAMP)  ## measure speed and memory, and print the numbers
 
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)
-
-soak: $(STAMP)  ## run a daemon under load for a long time (SOAK_ARGS)
-	$(PY) tests/soak/run.py $(SOAK_ARGS)
 
 wheel: $(STAMP)  ## build dist/netd-*.whl and the source archive
 	.venv/bin/hatchling build

@@ -44,6 +44,9 @@ class StateNote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     note: Note | None = None
 
 
+NO_NOTE = StateNote()
+
+
 class NewLock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A lock to be put on: ``reject`` refuses logins, ``walled`` grants the walled garden only. Without ``until_at`` it holds until lifted."""
 
@@ -69,27 +72,27 @@ class LockChange(msgspec.Struct, frozen=True, kw_only=True):
     replaced: Lock | None
 
 
-async def activate(db: Database, actor: Actor, subscriber_id: int, note: StateNote = StateNote()) -> Change:  # noqa: B008  # frozen
+async def activate(db: Database, actor: Actor, subscriber_id: int, note: StateNote = NO_NOTE) -> Change:
     """A pending subscriber gets service. Raises NotFound; Conflict from any other state than pending or active."""
     return await _change(db, actor, "activate", subscriber_id, note)
 
 
-async def suspend(db: Database, actor: Actor, subscriber_id: int, note: StateNote = StateNote()) -> Change:  # noqa: B008
+async def suspend(db: Database, actor: Actor, subscriber_id: int, note: StateNote = NO_NOTE) -> Change:
     """An active subscriber loses service until restored. Raises NotFound; Conflict from pending and terminated."""
     return await _change(db, actor, "suspend", subscriber_id, note)
 
 
-async def restore(db: Database, actor: Actor, subscriber_id: int, note: StateNote = StateNote()) -> Change:  # noqa: B008
+async def restore(db: Database, actor: Actor, subscriber_id: int, note: StateNote = NO_NOTE) -> Change:
     """A suspended subscriber gets service again, unless locks stand against it. Raises NotFound; Conflict from pending and terminated."""
     return await _change(db, actor, "restore", subscriber_id, note)
 
 
-async def terminate(db: Database, actor: Actor, subscriber_id: int, note: StateNote = StateNote()) -> Change:  # noqa: B008
+async def terminate(db: Database, actor: Actor, subscriber_id: int, note: StateNote = NO_NOTE) -> Change:
     """End the service for good; its addresses may go to others. Raises NotFound."""
     return await _change(db, actor, "terminate", subscriber_id, note)
 
 
-async def reactivate(db: Database, actor: Actor, subscriber_id: int, note: StateNote = StateNote()) -> Change:  # noqa: B008
+async def reactivate(db: Database, actor: Actor, subscriber_id: int, note: StateNote = NO_NOTE) -> Change:
     """A terminated subscriber gets service again. Raises NotFound; Conflict from pending and suspended, or if an address of its went to another."""
     return await _change(db, actor, "reactivate", subscriber_id, note)
 
