@@ -111,7 +111,10 @@ def summary(subscriber: Subscriber, verdict: Verdict, origin: Origin, live: Sequ
     said = [_standing(subscriber, verdict, origin, live)]
     said += [_enforcement(each) for each in live if each.enforce_state not in (None, "applied")]
     said.append(_last_attempt(attempts))
-    if verdict.accept and attempts and attempts[0].reason is Reason.WRONG_PASSWORD:
+    last = attempts[0].reason if verdict.accept and attempts else None
+    if last is Reason.RATE_LIMITED:
+        said.append("After too many failures within a minute log-ins are refused unseen until there are fewer.")
+    if last in (Reason.WRONG_PASSWORD, Reason.RATE_LIMITED):
         said.append("Compare the password that the subscriber's router sends.")
     return " ".join(said)
 

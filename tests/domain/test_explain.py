@@ -118,6 +118,17 @@ async def test_accepted(world, database, actor):
     assert found.summary.endswith("Compare the password that the subscriber's router sends.")
 
 
+async def test_a_right_password_does_not_help_while_limited(world, database, actor):
+    await world.plan(actor)
+    await world.subscriber(actor)
+    await attempted(database, actor, reason=Reason.RATE_LIMITED)
+    found = await explain.explain(database, actor, "alice", Probe())
+    assert found.summary.endswith(
+        "was rejected: rate_limited. After too many failures within a minute log-ins are refused unseen until there are fewer."
+        " Compare the password that the subscriber's router sends."
+    )
+
+
 async def test_without_a_password_nothing_helps(world, database, actor):
     await world.plan(actor)
     await world.subscriber(actor, password=None)
