@@ -132,7 +132,12 @@ async def _until_told(config: Config) -> None:
     told = asyncio.create_task(stop.wanted.wait())
     await asyncio.wait({daemon, told}, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
-    await daemon
+    try:
+        await daemon
+    except StoreUnavailable:
+        if not stop.wanted.is_set():
+            raise
+        log.info("stopped before the database answered")
 
 
 def _announce(running: Running) -> None:
@@ -285,7 +290,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     notifier.stopping()
                     server.stop()
             except OSError as error:
-                raise ConfigError("configuration", "web.port", f"cannot listen on {config.web.address} port {config.web.port}/tcp: {error.strerror}") from error
+                raise ConfigError("configuration", "web.port", f"cannot listen on {config.web.address} port {config.web.port}/tcp: {os.strerror(error.errno or 0)}") from error
             finally:
                 server.stop()
                 accounting.finish()
