@@ -58,6 +58,7 @@ FLUSH_SECONDS: Final = 10.0
 """How long accounting in work may take to be committed when the daemon stops."""
 
 COA_GRACE_SECONDS: Final = 3.0
+ENGINE_CONNECTIONS: Final = 6
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -236,19 +237,21 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         await _prepare(target, config, wanted)
         database = await Database.open(target, config.database.pool_size)
         stack.push_async_callback(database.close)
+        engine = await Database.open(target, ENGINE_CONNECTIONS)  # of its own: slow reports must not hold up accounting
+        stack.push_async_callback(engine.close)
 
         directory = Directory(extensions, keyring.open, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps))
         live = Sessions()
         reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
         access = Access(directory, live, radius, reviews, secrets.token_hex(4))
         client = DynamicAuthorization(config.coa)
-        enforcer = Enforcer(database, directory, access, live, client, config.coa)
-        accounting = Accounting(database, directory, live, radius)
+        enforcer = Enforcer(engine, directory, access, live, client, config.coa)
+        accounting = Accounting(engine, directory, live, radius)
         accounting.on_open, accounting.policy_of = enforcer.opened, enforcer.policy_of
         server = Server(directory, access, accounting, radius)
-        upkeep = Upkeep(database, server, accounting, live, radius, config.retention)
+        upkeep = Upkeep(engine, server, accounting, live, radius, config.retention)
         server.on_learned = upkeep.learn
-        loader = Loader(database, directory, live, enforcer)
+        loader = Loader(engine, directory, live, enforcer, accounting)
         feed = ChangeFeed(target, loader.apply, loader.reload)
         await feed.start()
         stack.push_async_callback(feed.close)
@@ -260,7 +263,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stats.register(metrics, directory, live, server, accounting, client, upkeep, loader)
         deps = WebDeps(
             database=database, keyring=keyring, control=enforcer, probe=enforcer, metrics=metrics,
-            health=DaemonHealth(database, embedded, feed, directory, server, accounting),
+            health=DaemonHealth(engine, embedded, feed, directory, server, accounting),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             validate_attribute=lambda name, text: _validate(extensions, name, text), now=lambda: datetime.now(UTC),
         )  # fmt: skip

@@ -208,11 +208,20 @@ create table sessions (
     applied_policy      text,
     enforce_state       text not null default 'applied' check (enforce_state in ('applied', 'pending', 'refused', 'unreachable', 'unverified')),
     enforce_detail      text,
-    enforce_at          timestamptz
+    enforce_at          timestamptz,
+    doomed              text                                                   -- why it must end whatever its policy says (replaced, deleted)
 ) with (fillfactor = 70);
 create index sessions_subscriber on sessions (subscriber_id);
 create index sessions_nas on sessions (nas_id);
 create index sessions_username on sessions (tenant_id, lower(btrim(username)));
+
+-- What each fingerprint in applied_policy stands for, so that the way from what a session has to what it should have is known after a restart too.
+create table policies (
+    fingerprint text primary key,
+    vendor      text not null,
+    service     jsonb not null,                                                -- netd.sdk.Service
+    created_at  timestamptz not null default now()
+);
 
 -- Closed sessions, by month of their start. Partitions are made ahead and detached after the retention time by netd.store.partitions.
 create table radacct (

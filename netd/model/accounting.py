@@ -83,7 +83,7 @@ class Record(Facts, kw_only=True, gc=False):
 
 
 class Row(Facts, kw_only=True, gc=False):
-    """A session as stored, open while ``stopped_at`` is None. Times are Unix time; ``heard_at`` is kept of open ones only."""
+    """A session as stored, open while ``stopped_at`` is None. Times are Unix time; ``heard_at`` and ``doomed`` are kept of open ones only."""
 
     radacctid: int
     started_at: float
@@ -95,3 +95,4 @@ class Row(Facts, kw_only=True, gc=False):
     connectinfo_stop: str | None = None
     closed_by: ClosedBy | None = None
     applied_policy: str | None = None
+    doomed: str | None = None

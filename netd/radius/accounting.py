@@ -35,6 +35,7 @@ HISTORY_SECONDS = 32 * 86_400.0
 
 RETRY_SECONDS = 0.5
 ID_BLOCK = 500
+NAMES_KEPT = 200_000
 
 
 class Pending(NamedTuple):
@@ -50,6 +51,28 @@ class Opened(NamedTuple):
 
     rows: list[Row]
     ended: list[str]
+
+
+class Names:
+    """Which unique id an Accept's session goes by, so that a later packet under another name, or none, is still of that session.
+
+    Two tables that take turns, so that it stays small; long after its end nobody speaks of a session any more.
+    """
+
+    def __init__(self) -> None:
+        self._now: dict[tuple[str, int, str], str] = {}
+        self._last: dict[tuple[str, int, str], str] = {}
+
+    def settle(self, key: tuple[str, int, str], unique_id: str) -> str:
+        """The unique id first given for ``key`` (token of the Accept, NAS, Acct-Session-Id); ``unique_id`` if it is new."""
+        known = self._now.get(key)
+        if known is not None:
+            return known
+        unique_id = self._last.get(key, unique_id)
+        if len(self._now) >= NAMES_KEPT:
+            self._last, self._now = self._now, {}
+        self._now[key] = unique_id
+        return unique_id
 
 
 class Accounting:
@@ -71,6 +94,7 @@ class Accounting:
         self._queue: list[Pending] = []
         self._arrived = asyncio.Event()
         self._stopping = False
+        self._names = Names()
         self._ids: deque[int] = deque()  # reserved in blocks, so that a new session costs no round trip
 
     def __len__(self) -> int:
@@ -136,6 +160,12 @@ class Accounting:
             pending.done(True)
         return True
 
+    def remember(self, row: Row) -> None:
+        """Learn the name of a session that was open before this start."""
+        granted = parse_class(row.class_)
+        if granted is not None and row.nas_id is not None:
+            self._names.settle((granted.token, row.nas_id, row.acctsessionid), row.acctuniqueid)
+
     def _follow(self, opened: Opened) -> None:
         """Bring the sessions in memory up to what was committed."""
         self.sessions.remove(opened.ended)
@@ -170,21 +200,21 @@ class Accounting:
         return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows])
 
     def _attributed(self, record: Record, nas: NasRecord) -> Record:
-        """A copy that says whose session it is, by its name, else by the Class that its Accept carried.
+        """A copy that says whose session it is: by the Class that its Accept carried, else by name.
 
-        A NAS that changes or drops User-Name in the middle still speaks of the same session if its Class and Acct-Session-Id say so.
+        A NAS may strip a realm, and the bare name be somebody else's; it may drop User-Name in the middle. The Class is netd's own word.
         """
         item = copy(record)
-        subscriber = nas.users.get(username_key(item.username))
+        subscriber = None
         granted = parse_class(item.class_)
         if granted is not None:
             item.applied_policy = granted.policy
-            if subscriber is None:
-                known = self.directory.subscribers.get(granted.subscriber_id)
-                subscriber = known if known is not None and known.tenant_id == nas.tenant_id else None
-            live = self.sessions.by_id.get(self.sessions.by_token.get(granted.token, ""))
-            if live is not None and live.row.acctsessionid == item.acctsessionid and live.row.nassourceaddress == item.nassourceaddress:
-                item.acctuniqueid = live.row.acctuniqueid
+            subscriber = self.directory.subscribers.get(granted.subscriber_id)
+            if subscriber is not None and subscriber.tenant_id != nas.tenant_id:
+                subscriber = None
+            item.acctuniqueid = self._names.settle((granted.token, nas.id, item.acctsessionid), item.acctuniqueid)
+        if subscriber is None:
+            subscriber = nas.users.get(username_key(item.username))
         if subscriber is not None:
             item.subscriber_id = subscriber.id
             if subscriber.plan is not None:

@@ -24,6 +24,7 @@ SESSION_NOT_FOUND: Final = 503
 """Error-Cause "Session Context Not Found" (RFC 5176 3.5)."""
 
 IDLE_SECONDS: Final = 300.0
+NO_LONGER_WANTED: Final = "no longer wanted"
 
 CAUSES: Final = {
     201: "Residual Session Context Removed", 202: "Invalid EAP Packet (Ignored)", 203: "Administratively Prohibited Session Removed",
@@ -50,9 +51,12 @@ class Target(NamedTuple):
 class _Order:
     """A request that waits for its turn or its answer."""
 
-    __slots__ = ("action", "attempts", "attributes", "authenticator", "begun_at", "future", "identifier", "packet", "secret", "timer")
+    __slots__ = ("action", "attempts", "attributes", "authenticator", "begun_at", "future", "identifier", "packet", "secret", "still_wanted", "timer")
 
-    def __init__(self, action: Action, attributes: bytes, secret: SharedSecret, future: asyncio.Future[ControlResult]) -> None:
+    def __init__(
+        self, action: Action, attributes: bytes, secret: SharedSecret, future: asyncio.Future[ControlResult], still_wanted: Callable[[], bool]
+    ) -> None:
+        self.still_wanted = still_wanted
         self.action = action
         self.attributes = attributes
         self.secret = secret
@@ -81,8 +85,11 @@ class _Queue(asyncio.DatagramProtocol):
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
 
-    def put(self, order: _Order) -> None:
-        self.waiting.append(order)
+    def put(self, order: _Order, urgent: bool) -> None:
+        if urgent:
+            self.waiting.appendleft(order)
+        else:
+            self.waiting.append(order)
         self.last_used = time.monotonic()
         if self._transport is not None:
             self._pump()
@@ -110,6 +117,9 @@ class _Queue(asyncio.DatagramProtocol):
         while self.waiting and len(self.in_flight) < self._config.window:
             order = self.waiting.popleft()
             if order.future.done():
+                continue
+            if not order.still_wanted():
+                self._settle(order, ControlResult(outcome="error", action=order.action, detail=NO_LONGER_WANTED))
                 continue
             while self._next in self.in_flight:
                 self._next = (self._next + 1) % 256
@@ -203,16 +213,21 @@ class DynamicAuthorization:
         self._discarded: Counter[str] = Counter()  # of queues closed since
         self.results: dict[tuple[str, str], int] = {}  # by action and outcome, for metrics
 
-    async def send(self, action: Action, target: Target, secret: SharedSecret, attributes: bytes) -> ControlResult:
+    async def send(
+        self, action: Action, target: Target, secret: SharedSecret, attributes: bytes,
+        still_wanted: Callable[[], bool] = lambda: True, urgent: bool = False,
+    ) -> ControlResult:  # fmt: skip
         """Send a request and wait for what the NAS says. ``attributes`` identify the session and, for a CoA, change it.
 
-        Event-Timestamp and Message-Authenticator are added. Never raises for what the NAS or the network does.
+        Event-Timestamp and Message-Authenticator are added. Never raises for what the NAS or the network does. ``still_wanted`` is asked
+        when its turn comes, which for a NAS that was silent may be much later: a False ends it unsent, with detail NO_LONGER_WANTED.
+        ``urgent`` puts it before what waits: somebody looks on.
         """
         queue = self._queues.get(target)
         if queue is None:
             queue = self._queues[target] = _Queue(target, self._config, self._wall_clock)
         future: asyncio.Future[ControlResult] = asyncio.get_running_loop().create_future()
-        queue.put(_Order(action, attributes, secret, future))
+        queue.put(_Order(action, attributes, secret, future, still_wanted), urgent)
         result = await future
         key = (action, result.outcome)
         self.results[key] = self.results.get(key, 0) + 1

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import Final
 
+import msgspec
+
 from netd.errors import ExtensionError, StoreError
 from netd.extensions import Extensions, Vendor
 from netd.model.plan import Plan
@@ -26,15 +28,18 @@ Opener = Callable[[bytes, bytes], bytes]
 
 
 class Grant:
-    """The encoded attributes of one service for one vendor, and their fingerprint; ``fault`` says why there are none."""
+    """The encoded attributes of one service for one vendor; ``fault`` says why there are none.
+
+    The fingerprint stands for what is granted, not for how: a release that encodes the same service otherwise changes no live session.
+    """
 
     __slots__ = ("attributes", "fault", "fingerprint", "service")
 
-    def __init__(self, service: Service, attributes: bytes, fault: str = "") -> None:
+    def __init__(self, vendor: str, service: Service, attributes: bytes, fault: str = "") -> None:
         self.service = service
         self.attributes = attributes
         self.fault = fault
-        self.fingerprint = blake2b(attributes, digest_size=4).hexdigest()
+        self.fingerprint = blake2b(vendor.encode() + b"\0" + msgspec.json.encode(service, order="sorted"), digest_size=4).hexdigest()
 
 
 class PlanRecord:
@@ -160,6 +165,7 @@ class Directory:
         self.plans: dict[int, PlanRecord] = {}
         self.nas: dict[int, NasRecord] = {}
         self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
+        self.new_services: list[tuple[str, str, Service]] = []  # those not yet in the store: fingerprint, vendor, service
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
         self._keys: dict[int, str] = {}
         self._open = open_secret
@@ -210,6 +216,9 @@ class Directory:
             self._own_attributes(record, row)
         except (ValueError, LookupError, StoreError) as error:
             record.fault = str(error)
+        except Exception as error:  # barrier: whatever one row holds, the others must be served
+            log.exception("subscriber not understood", extra={"subscriber": row.username})
+            record.fault = f"internal error: {type(error).__name__}"
         record.own_body = bool(record.extra) or row.expires_at is not None
         return record
 
@@ -319,15 +328,16 @@ class Directory:
         service = self._service(plan, walled)
         driver = self.vendor(vendor)
         if driver is None or driver.access is None:
-            return Grant(service, b"", f"no driver for vendor {vendor}")
+            return Grant(vendor, service, b"", f"no driver for vendor {vendor}")
         try:
             with self.extensions.guard(vendor):
-                avps = driver.access.grant(service)
-            grant = Grant(service, encode(self.dictionary, avps))
+                grant = Grant(vendor, service, encode(self.dictionary, driver.access.grant(service)))
         except (ExtensionError, ValueError, LookupError) as error:
             log.error("plan cannot be granted", extra={"plan": plan.name, "vendor": vendor, "error": str(error)})
-            return Grant(service, b"", str(error))
-        self.services[grant.fingerprint] = service
+            return Grant(vendor, service, b"", str(error))
+        if grant.fingerprint not in self.services:
+            self.services[grant.fingerprint] = service
+            self.new_services.append((grant.fingerprint, vendor, service))
         return grant
 
     def _service(self, plan: Plan, walled: bool) -> Service:

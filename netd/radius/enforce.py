@@ -7,6 +7,7 @@ beside it. Nothing here disconnects because a row is missing or a driver is brok
 import asyncio
 import ipaddress
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -19,7 +20,7 @@ from netd.model.accounting import Row
 from netd.model.control import ControlResult
 from netd.model.session import Session
 from netd.radius.access import Access
-from netd.radius.coa import SESSION_NOT_FOUND, Action, DynamicAuthorization, target_of
+from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Action, DynamicAuthorization, target_of
 from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.sessions import LiveRecord, Sessions, parse_class
 from netd.sdk import Avp, LiveSession
@@ -42,6 +43,9 @@ MAX_RETRY_SECONDS: Final = 3600.0
 YIELD_AFTER: Final = 50
 """Attempts begun before packets get their turn."""
 
+UNKNOWN_STEP: Final = "what it was granted is not known here, so no step from it is"
+"""Then the session is left as it is: a missing row must not disconnect anybody."""
+
 DELETED: Final = "the subscriber was deleted"
 DELETED_KEPT: Final = 10_000
 AWAIT_STOP_SECONDS: Final = 60.0
@@ -61,7 +65,8 @@ class Enforcer:
         self.client = client
         self._config = config
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outcomes: dict[str, tuple[str, str | None, str, str | None, float]] = {}
+        self._outcomes: dict[str, tuple[str, str | None, str, str | None, float, str | None]] = {}
+        self._broken: set[str] = set()  # sessions that could not be judged, named in the log once
         self._deleted: dict[int, None] = {}  # subscribers deleted lately, in order
         self._wall_clock: Callable[[], float] = time.time
 
@@ -148,6 +153,15 @@ class Enforcer:
 
     def consider(self, live: LiveRecord) -> bool:
         """Act if the session differs from what is wanted and it is not too soon to try (again); whether it acted."""
+        try:
+            return self._consider(live)
+        except Exception:  # barrier: one session, row or driver must not end enforcement for all others
+            if live.row.acctuniqueid not in self._broken:
+                self._broken.add(live.row.acctuniqueid)
+                log.exception("session cannot be judged", extra={"session": live.row.acctuniqueid, "user": live.row.username})
+            return False
+
+    def _consider(self, live: LiveRecord) -> bool:
         found = self._wanted(live)
         if found is None or live.busy:
             return False
@@ -189,6 +203,8 @@ class Enforcer:
                 await store.applied(conn, list(outcomes.values()))
         except StoreUnavailable:
             self._outcomes = outcomes | self._outcomes
+        except StoreError as error:
+            log.error("how enforcement went was refused by the database", extra={"sessions": len(outcomes), "error": str(error)})
 
     # -- how it is done ----------------------------------------------------------------------------------------------
 
@@ -212,28 +228,38 @@ class Enforcer:
     async def _enforce(self, live: LiveRecord, wanted: str, grant: Grant | None, nas: NasRecord, why: str) -> None:
         try:
             result = await self._ask(live, wanted, grant, nas)
-            await self._settle(live, wanted, result, why)
+            if result.detail == NO_LONGER_WANTED:
+                live.wanted, live.enforce_state = None, "pending"
+            else:
+                await self._settle(live, wanted, result, why)
         finally:
             live.busy = False
         if live.row.acctuniqueid in self.sessions.by_id:
             found = self._wanted(live)
-            if found is not None and found[0] != wanted:  # the wish changed meanwhile
+            if (found is not None and found[0] != wanted) or result.detail == NO_LONGER_WANTED:  # the wish changed meanwhile
                 self.consider(live)
 
     async def _ask(self, live: LiveRecord, wanted: str, grant: Grant | None, nas: NasRecord) -> ControlResult:
         """CoA where the vendor can change a live session to what is wanted, else disconnect; a refused CoA becomes a disconnect."""
         applied = live.applied or ""
         own_attributes_differ = applied[FINGERPRINT:] != wanted[FINGERPRINT:]
+
+        def still_wanted() -> bool:
+            found = self._wanted(live)
+            return live.row.acctuniqueid in self.sessions.by_id and found is not None and found[0] == wanted
+
+        if wanted != OFF and applied and not own_attributes_differ and applied[:FINGERPRINT] not in self.directory.services:
+            return ControlResult(outcome="error", action="coa", detail=UNKNOWN_STEP)
         if wanted != OFF and grant is not None and applied and not own_attributes_differ:
             change = self._change(nas, applied[:FINGERPRINT], grant)
             if change is not None and not change:
                 return ControlResult(outcome="ack", action="coa", detail="nothing to send")
             if change is not None:
-                result = await self._send("coa", live.row, nas, change)
+                result = await self._send("coa", live.row, nas, change, still_wanted)
                 if result.outcome != "nak" or result.error_cause == SESSION_NOT_FOUND:
                     return result
                 log.info("CoA refused, disconnecting instead", extra={"nas": nas.name, "user": live.row.username, "cause": result.error_cause_name})
-        return await self._send("disconnect", live.row, nas, ())
+        return await self._send("disconnect", live.row, nas, (), still_wanted)
 
     def _change(self, nas: NasRecord, before: str, grant: Grant) -> Sequence[Avp] | None:
         vendor = self.directory.vendor(nas.vendor)
@@ -247,19 +273,20 @@ class Enforcer:
             log.warning("driver cannot change a live session", extra={"vendor": nas.vendor, "error": str(error)})
             return None
 
-    async def _send(self, action: Action, row: Row, nas: NasRecord, change: Sequence[Avp]) -> ControlResult:
+    async def _send(
+        self, action: Action, row: Row, nas: NasRecord, change: Sequence[Avp], still_wanted: Callable[[], bool] = lambda: True, urgent: bool = False
+    ) -> ControlResult:
         vendor = self.directory.vendor(nas.vendor) or self.directory.vendor(GENERIC)
         if vendor is None or vendor.access is None:
             return ControlResult(outcome="error", action=action, detail=f"no driver for vendor {nas.vendor}")
         driver = vendor.access
         try:
             with self.directory.extensions.guard(vendor.manifest.name):
-                names = driver.identify(_live_session(row))
-            attributes = encode(self.directory.dictionary, [*names, *change])
+                attributes = encode(self.directory.dictionary, [*driver.identify(_live_session(row)), *change])
         except (ExtensionError, ValueError, LookupError) as error:
             return ControlResult(outcome="error", action=action, detail=str(error))
         target = target_of(nas.coa_address, row.nassourceaddress, nas.coa_port, vendor.manifest.coa_port)
-        return await self.client.send(action, target, nas.secret, attributes)
+        return await self.client.send(action, target, nas.secret, attributes, still_wanted, urgent)
 
     async def _settle(self, live: LiveRecord, wanted: str, result: ControlResult, why: str) -> None:
         """Keep what the NAS said, and decide when to ask again."""
@@ -279,6 +306,11 @@ class Enforcer:
         if result.outcome == "nak" and result.error_cause == SESSION_NOT_FOUND:
             await self._close_unknown(live.row)
             return
+        if result.detail == UNKNOWN_STEP:
+            live.enforce_state = "unverified"
+            live.due_at = math.inf
+            self._note(live, None, "unverified", f"{UNKNOWN_STEP}; the next login gets what is due")
+            return
         live.enforce_state = {"nak": "refused", "timeout": "unreachable"}.get(result.outcome, "pending")
         self._note(live, None, live.enforce_state, f"{result.action}: {said or result.outcome}; wanted because {why}")
         log.warning(
@@ -287,7 +319,9 @@ class Enforcer:
         )
 
     def _note(self, live: LiveRecord, applied: str | None, state: str, detail: str | None) -> None:
-        self._outcomes[live.row.acctuniqueid] = (live.row.acctuniqueid, applied, state, detail, self._wall_clock())
+        before = self._outcomes.get(live.row.acctuniqueid)
+        applied = applied or (before[1] if before else None)
+        self._outcomes[live.row.acctuniqueid] = (live.row.acctuniqueid, applied, state, detail, self._wall_clock(), live.doomed or None)
 
     async def _close_unknown(self, row: Row) -> bool:
         """The NAS does not know the session: it ended without a word, so it ends here too. False if the database is away."""
@@ -317,7 +351,7 @@ class Enforcer:
         nas = None if row.nas_id is None else self.directory.nas.get(row.nas_id)
         if nas is None:
             return ControlResult(outcome="error", action="disconnect", detail="the session's NAS is no longer configured")
-        result = await self._send("disconnect", row, nas, ())
+        result = await self._send("disconnect", row, nas, (), urgent=True)
         if result.outcome == "nak" and result.error_cause == SESSION_NOT_FOUND:
             closed = await self._close_unknown(row)
             return ControlResult(

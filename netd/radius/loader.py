@@ -5,11 +5,13 @@ import logging
 import time
 from collections.abc import Iterable
 
+from netd.radius.accounting import Accounting
 from netd.radius.directory import Directory
 from netd.radius.enforce import Enforcer
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
 from netd.store import directory as store
+from netd.store import policies
 from netd.store.database import Database
 from netd.store.feed import Batch
 
@@ -19,11 +21,12 @@ log = logging.getLogger(__name__)
 class Loader:
     """Reads what changed and tells enforcement."""
 
-    def __init__(self, database: Database, directory: Directory, sessions: Sessions, enforcer: Enforcer) -> None:
+    def __init__(self, database: Database, directory: Directory, sessions: Sessions, enforcer: Enforcer, accounting: Accounting) -> None:
         self.database = database
         self.directory = directory
         self.sessions = sessions
         self.enforcer = enforcer
+        self.accounting = accounting
         self.loaded_at = 0.0
         self.applied = 0
 
@@ -33,6 +36,7 @@ class Loader:
         directory = self.directory
         seen: set[int] = set()
         async with self.database.transaction() as conn:
+            directory.services |= await policies.load(conn)
             directory.put_plans(await store.plans(conn))
             nas = await store.nas(conn)
             directory.put_nas(nas)
@@ -58,6 +62,7 @@ class Loader:
             rows = await accounting_store.read_all_open(conn)
         for row in rows:
             self.sessions.put(row)
+            self.accounting.remember(row)
         log.info("open sessions loaded", extra={"sessions": len(rows)})
 
     async def reload(self) -> None:

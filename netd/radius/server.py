@@ -36,8 +36,13 @@ LONGEST_BODY = radius.MAX_PACKET - 38
 """Octets of attributes that an answer has room for, beside its header and Message-Authenticator."""
 
 
+LIMITED_SECONDS = 60.0
 STRANGER_SECONDS = 60.0
 STRANGERS_NAMED = 10
+
+
+ROOM: Final = radius.MAX_PACKET - 38
+"""Octets of attributes that fit into an answer beside header and Message-Authenticator."""
 
 
 class _Delayed(NamedTuple):
@@ -63,6 +68,8 @@ class Server:
         self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
         self.postauth: deque[tuple[dict[int, bytes], NasRecord, str, Verdict, float]] = deque()
         self.postauth_dropped = 0
+        self._limited: set[tuple[int, str]] = set()  # whose rate-limited log-ins stand in radpostauth already
+        self._limited_since = 0.0
         self._strangers: set[str] = set()  # named in the log lately
         self._strangers_unnamed = 0
         self._strangers_since = 0.0
@@ -181,6 +188,9 @@ class Server:
             return
         wall_clock = time.time()
         verdict = self.access.decide(packet, nas, host, now, wall_clock)
+        if len(verdict.attributes) > ROOM:
+            detail = f"the answer would exceed {radius.MAX_PACKET} octets"
+            verdict = verdict._replace(reason=Reason.NOT_GRANTABLE, attributes=b"", detail=detail, class_=None)
         reason, body = verdict.reason, verdict.attributes
         if radius.PROXY_STATE in packet.attributes:
             body = _with_proxy_states(packet, body)
@@ -244,11 +254,21 @@ class Server:
 
     def _record(self, packet: radius.Packet, nas: NasRecord, host: str, verdict: Verdict, wall_clock: float) -> None:
         """Remember the answer for radpostauth; what costs time waits until it is written."""
+        if verdict.reason is Reason.RATE_LIMITED and not self._first_lately((nas.tenant_id, verdict.name), wall_clock):
+            return  # one row a minute tells it; a router that redials ten times a second would fill the disk
         postauth = self.postauth
         if len(postauth) >= POSTAUTH_LIMIT:
             postauth.popleft()
             self.postauth_dropped += 1
         postauth.append((packet.attributes, nas, host, verdict, wall_clock))
+
+    def _first_lately(self, key: tuple[int, str], wall_clock: float) -> bool:
+        if wall_clock - self._limited_since >= LIMITED_SECONDS or len(self._limited) > POSTAUTH_LIMIT:
+            self._limited, self._limited_since = set(), wall_clock
+        if key in self._limited:
+            return False
+        self._limited.add(key)
+        return True
 
     def take_postauth(self, most: int) -> list[PostAuth]:
         """Take the oldest answers out, as rows for ``store.postauth.add_rows``."""

@@ -39,19 +39,18 @@ def parse_class(text: str | None) -> Granted | None:
 class LiveRecord:
     """An open session. ``applied`` is the fingerprint of what it was last granted or changed to; times are Unix time."""
 
-    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "token", "wanted")
+    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "wanted")
 
     def __init__(self, row: Row, subscriber_id: int | None) -> None:
         self.row = row
         self.subscriber_id = subscriber_id
-        self.token: str | None = None  # of the Accept that it came from
         self.applied = row.applied_policy
         self.enforce_state = "applied"
         self.wanted: str | None = None  # what the last attempt aimed at; a new aim starts the back-off anew
         self.attempts = 0
         self.due_at = 0.0
         self.busy = False
-        self.doomed = ""  # why it must end whatever its policy says
+        self.doomed = row.doomed or ""  # why it must end whatever its policy says
 
 
 class Hold(NamedTuple):
@@ -69,7 +68,6 @@ class Sessions:
     def __init__(self) -> None:
         self.by_id: dict[str, LiveRecord] = {}
         self.by_subscriber: dict[int, set[str]] = defaultdict(set)
-        self.by_token: dict[str, str] = {}  # unique ids by the Accept that they came from
         self._holds: dict[int, list[Hold]] = {}
 
     def __len__(self) -> int:
@@ -81,14 +79,10 @@ class Sessions:
         if live is not None and live.row.radacctid == row.radacctid:
             live.row = row
             live.applied = live.applied or row.applied_policy
+            live.doomed = live.doomed or row.doomed or ""
         else:
             self.remove((row.acctuniqueid,))  # a NAS that uses an Acct-Session-Id again: the earlier session is over
             live = self.by_id[row.acctuniqueid] = LiveRecord(row, None)
-        granted = parse_class(row.class_)
-        if granted is not None and granted.token != live.token:
-            self._forget_token(live)
-            live.token = granted.token
-            self.by_token[granted.token] = row.acctuniqueid
         if live.subscriber_id != row.subscriber_id:
             self._unlink(live)
             live.subscriber_id = row.subscriber_id
@@ -102,11 +96,6 @@ class Sessions:
             live = self.by_id.pop(unique_id, None)
             if live is not None:
                 self._unlink(live)
-                self._forget_token(live)
-
-    def _forget_token(self, live: LiveRecord) -> None:
-        if live.token is not None and self.by_token.get(live.token) == live.row.acctuniqueid:
-            del self.by_token[live.token]
 
     def _unlink(self, live: LiveRecord) -> None:
         if live.subscriber_id is not None:

@@ -14,7 +14,7 @@ from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
 from netd.store import directory as directory_store
-from netd.store import partitions, postauth
+from netd.store import partitions, policies, postauth
 from netd.store import sessions as session_store
 from netd.store.database import Database
 
@@ -39,6 +39,7 @@ class Upkeep:
         self.server = server
         self.accounting = accounting
         self.sessions = sessions
+        self.directory = server.directory
         self.reaped = 0
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
         self._postauth: list[postauth.PostAuth] = []  # taken out, not yet written
@@ -80,7 +81,22 @@ class Upkeep:
                         await directory_store.learned(conn, *self.learned[0])
                 except StoreUnavailable:
                     break
+                except StoreError as error:
+                    log.error("what was learned about a NAS was refused by the database", extra={"error": str(error)})
                 self.learned.popleft()
+            await self._keep_policies()
+
+    async def _keep_policies(self) -> None:
+        new = self.directory.new_services
+        if not new:
+            return
+        self.directory.new_services = []
+        try:
+            async with self.database.acquire() as conn:
+                await policies.keep(conn, new)
+        except StoreError as error:
+            self.directory.new_services = new + self.directory.new_services
+            log.warning("fingerprints of policies not kept yet", extra={"error": str(error)})
 
     async def reap(self) -> None:
         """Close sessions that were silent for too long, for ever."""

@@ -52,6 +52,7 @@ _COLUMNS: tuple[tuple[str, str, str, str, str], ...] = (
 )
 _OPEN_ONLY: tuple[tuple[str, str, str, str, str], ...] = (
     ("heard_at", "heard_at", "float8", "extract(epoch from heard_at)::float8", "to_timestamp({})"),
+    ("doomed", "doomed", "text", "doomed", "{}"),
 )  # fmt: skip
 _CLOSED_ONLY: tuple[tuple[str, str, str, str, str], ...] = (
     ("stopped_at", "acctstoptime", "float8", "extract(epoch from acctstoptime)::float8", "to_timestamp({})"),
@@ -63,7 +64,20 @@ _OPEN = _COLUMNS + _OPEN_ONLY
 _CLOSED = _COLUMNS + _CLOSED_ONLY
 # What an Interim may change; none of these is indexed except subscriber_id, which hardly ever changes.
 _MUTABLE = tuple(
-    c for c in _OPEN if c[0] not in ("radacctid", "tenant_id", "nas_id", "acctuniqueid", "acctsessionid", "username", "nassourceaddress", "interim_seconds")
+    c
+    for c in _OPEN
+    if c[0]
+    not in {
+        "radacctid",
+        "tenant_id",
+        "nas_id",
+        "acctuniqueid",
+        "acctsessionid",
+        "username",
+        "nassourceaddress",
+        "interim_seconds",
+        "doomed",
+    }
 )
 
 
@@ -178,11 +192,13 @@ async def add_usage(conn: Connection, usage: Sequence[tuple[int, int, float, int
     await conn.execute(_USAGE, *[list(column) for column in zip(*usage, strict=True)])
 
 
-async def applied(conn: Connection, changes: Sequence[tuple[str, str | None, str, str | None, float]]) -> None:
-    """Keep how enforcement went: (unique id, applied policy or None to leave it, state, detail, Unix time) per open session."""
+async def applied(conn: Connection, changes: Sequence[tuple[str, str | None, str, str | None, float, str | None]]) -> None:
+    """Keep how enforcement went: (unique id, applied policy or None to leave it, state, detail, Unix time, why doomed or None) per open session."""
     await conn.execute(
-        """update sessions t set applied_policy = coalesce(u.p, t.applied_policy), enforce_state = u.s, enforce_detail = u.d, enforce_at = to_timestamp(u.a)
-           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[]) as u (k, p, s, d, a) where t.acctuniqueid = u.k""",
+        """update sessions t set applied_policy = coalesce(u.p, t.applied_policy), enforce_state = u.s, enforce_detail = u.d, enforce_at = to_timestamp(u.a),
+               doomed = coalesce(u.w, t.doomed)
+           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[]) as u (k, p, s, d, a, w)
+           where t.acctuniqueid = u.k""",
         *[list(column) for column in zip(*changes, strict=True)],
     )
 

@@ -54,21 +54,24 @@ class NasRow(NamedTuple):
     enabled: bool
 
 
+# 'infinity', which SQL can put in, means the same as no end.
+_FINITE = "case when isfinite({0}) then extract(epoch from {0})::float8 end"
 _SUBSCRIBERS = """
     select s.id, s.tenant_id, s.username, s.username_key, s.password, s.plan_id, s.state, extract(epoch from s.state_changed_at)::float8,
-           s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), extract(epoch from s.expires_at)::float8,
+           s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), {finite_expiry},
            l.locks, c.checks, r.replies
     from subscribers s
-    left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, extract(epoch from until_at)::float8))::text as locks
+    left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(attribute, op, value) order by id)::text as checks
                from radcheck {row} group by 1) c on c.subscriber_id = s.id
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(attribute, op, value) order by id)::text as replies
                from radreply {row} group by 1) r on r.subscriber_id = s.id
     {where}"""
-_ALL_SUBSCRIBERS = _SUBSCRIBERS.format(lock="", row="", where="")
+_ENDS = {"finite_expiry": _FINITE.format("s.expires_at"), "finite_until": _FINITE.format("until_at")}
+_ALL_SUBSCRIBERS = _SUBSCRIBERS.format(lock="", row="", where="", **_ENDS)
 _SOME_SUBSCRIBERS = _SUBSCRIBERS.format(
-    lock="and subscriber_id = any($1::bigint[])", row="where subscriber_id = any($1::bigint[])", where="where s.id = any($1::bigint[])"
+    lock="and subscriber_id = any($1::bigint[])", row="where subscriber_id = any($1::bigint[])", where="where s.id = any($1::bigint[])", **_ENDS
 )
 _NAS = """
     select id, tenant_id, text(nasname), shortname, type, secret, host(coa_address), coa_port, require_message_authenticator, limit_proxy_state,

@@ -13,6 +13,12 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"uvloop": uvloop.new_event_loop}
 
 
+@pytest.fixture(autouse=True)
+def brisk_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let enforcement sweep several times a second: what is tested is that it does, not how long it takes its rest."""
+    monkeypatch.setattr("netd.radius.enforce.SWEEP_SECONDS", 0.3)
+
+
 @pytest.fixture
 async def daemon(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
     """A whole daemon on a fresh database."""

@@ -130,6 +130,9 @@ async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestN
     assert await bras.account("Interim-Update", "new", Event_Timestamp=int(time.time()), Acct_Session_Time=60)
     assert await world.running.upkeep.reap_once() == 0, "silence counts only while netd listens"
     world.running.server.accounting.listening_since = T0
+    assert await world.running.upkeep.reap_once() == 0, "both were heard a moment ago, whatever the NAS's clock says"
+    async with world.db.acquire() as conn:
+        await conn.execute("update sessions set heard_at = acctupdatetime")
     assert await world.running.upkeep.reap_once() == 1
     (closed,) = await world.sessions("closed")
     assert (closed.acct_session_id, closed.stopped_at.timestamp(), closed.closed_by) == ("old", T0, "reaper")  # type: ignore[union-attr]
