@@ -24,15 +24,19 @@ _ANSWER: Final = {packets.ACCESS_REQUEST: packets.ACCESS_ACCEPT, packets.ACCOUNT
 
 
 class Line:
-    """One source port: a slot per identifier holds the number of the request under way, -1 if there is none."""
+    """One source port: a slot per identifier holds the number of the request under way, -1 if there is none.
 
-    __slots__ = ("sent_at", "slots", "socket")
+    ``repeated``: something was sent twice, so an answer may be the second one to a request whose identifier went on to another.
+    """
+
+    __slots__ = ("repeated", "sent_at", "slots", "socket")
 
     def __init__(self, port: int) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.socket.connect(("127.0.0.1", port))
         self.slots = [-1] * IDENTIFIERS
         self.sent_at = [0.0] * IDENTIFIERS
+        self.repeated = False
 
 
 class Round:
@@ -90,6 +94,9 @@ class Round:
                     if number < 0 or data[0] != expected:
                         self.strange += 1
                         continue
+                    if line.repeated and self.fault(number, data):
+                        self.strange += 1
+                        continue
                     slots[data[1]] = -1
                     self.answered += 1
                     if number % check_every == 0:
@@ -108,7 +115,15 @@ class Round:
             for slot, number in enumerate(line.slots):
                 if number != -1 and now - line.sent_at[slot] > OVERDUE_SECONDS:
                     self.repeated += 1
+                    line.repeated = True
                     self._put(line, self.requests[number % len(self.requests)])
+
+    def fault(self, number: int, answer: bytes) -> str:
+        """What is wrong with the answer to a request, "" if nothing. An echo is right if it is the request."""
+        request = self.requests[number % len(self.requests)]
+        if self.what == "echo":
+            return "" if answer == request else "no echo"
+        return packets.answer_fault(request, answer, self.what == "netd")
 
     def flood(self, count: int, seconds: float, window: int) -> float:
         """Keep ``window`` requests under way until ``count`` are answered or ``seconds`` have gone; returns how long it took."""
@@ -143,10 +158,7 @@ class Round:
 
     def result(self, seconds: float) -> dict[str, Any]:
         """What is reported: counts, rate, latencies in µs, and the first fault among the answers that were looked at."""
-        fault = ""
-        if self.what != "echo":
-            size, first = len(self.requests), self.what == "netd"
-            fault = next((text for number, data in self.kept if (text := packets.answer_fault(self.requests[number % size], data, first))), "")
+        fault = next((text for number, data in self.kept if (text := self.fault(number, data))), "")
         ordered = sorted(self.latencies)
         quantiles = {f"p{q}_us": round(ordered[min(len(ordered) - 1, len(ordered) * q // 100)] * 1e6) for q in (50, 99)} if ordered else {}
         return {

@@ -134,7 +134,7 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.auth_port, self.acct_port, self.web_port = free_port(), free_port(), free_port(socket.SOCK_STREAM)
+        self.auth_port = self.acct_port = self.web_port = 0  # new at every start: a port that was free may be somebody's now
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -145,6 +145,7 @@ class Daemon:
 
     def start(self, first_user: int | None = None) -> Started:
         """Start it and wait until it says READY and, if ``first_user`` is given, has accepted that subscriber's first log-in."""
+        self.auth_port, self.acct_port, self.web_port = free_port(), free_port(), free_port(socket.SOCK_STREAM)
         notify = self.folder / "notify"
         notify.unlink(missing_ok=True)
         environ = {
@@ -170,7 +171,7 @@ class Daemon:
             while not ready or (requests and not answered):
                 elapsed = time.monotonic() - started
                 if elapsed > START_SECONDS or self.process.poll() is not None:
-                    raise RuntimeError(f"netd did not start; see {self.folder / 'netd.log'}")
+                    raise RuntimeError(f"netd did not start: {(self.folder / 'netd.log').read_text()[-800:]}")
                 with suppress(BlockingIOError):
                     ready = ready or (elapsed if b"READY=1" in told.recv(4096) else 0.0)
                 if not requests or answered:
