@@ -34,6 +34,18 @@ class AccessProbe(Protocol):
         ...
 
 
+class AttributeRules(Protocol):
+    """Knows which rows of radcheck and radreply the engine can use; both raise ValueError, saying why not, for one that it cannot."""
+
+    def validate_check(self, attribute: str, op: str, value: str) -> None:
+        """Try a condition on Access-Requests."""
+        ...
+
+    def validate_reply(self, attribute: str, op: str, value: str) -> None:
+        """Try an attribute for the Access-Accept."""
+        ...
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one part of the daemon for /health. A critical part that is down makes the daemon not ready."""
 

@@ -1,6 +1,5 @@
 """Subscribers: who may connect, with what, and by which password. Suspending and locking are in ``domain.standing``."""
 
-import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from netd.domain import audit, inputs, paging
 from netd.domain.actor import Actor
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
 from netd.domain.paging import Page, PageQuery
+from netd.domain.ports import AttributeRules
 from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.subscriber import Attribute, State, Subscriber
@@ -22,9 +22,6 @@ from netd.store.database import Connection, Database
 PASSWORD_CONTEXT = b"subscribers.password"
 USERNAME_OCTETS = 253  # what one attribute holds, RFC 2865 5
 PASSWORD_OCTETS = 128  # what User-Password holds, RFC 2865 5.2
-
-AttributeCheck = Callable[[str, str], None]
-"""(dictionary name, value as text) -> None; raises ValueError for what no packet can carry."""
 
 Username = Annotated[str, Meta(min_length=1, max_length=USERNAME_OCTETS, pattern=NO_OUTER_BLANKS)]
 Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_OCTETS, pattern=NO_CONTROL)]
@@ -138,23 +135,22 @@ def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _attributes(faults: Faults, where: str, given_: tuple[NewCheck | NewReply, ...], check: AttributeCheck) -> list[Attribute]:
+def _attributes(faults: Faults, where: str, given_: tuple[NewCheck | NewReply, ...], validate: Callable[[str, str, str], None]) -> list[Attribute]:
     for place, each in enumerate(given_):
         try:
-            if each.op in ("=~", "!~"):
-                re.compile(each.value)
-            elif each.op not in ("=*", "!*"):
-                check(each.attribute, each.value)
-        except re.error as error:
-            faults.add(f"/{where}/{place}/value", f"is not a regular expression: {error}")
+            validate(each.attribute, each.op, each.value)
         except ValueError as error:
             faults.add(f"/{where}/{place}", str(error))
     return [Attribute(attribute=each.attribute, op=each.op, value=each.value) for each in given_]
 
 
-def _lists(faults: Faults, members: dict[str, Any], check: AttributeCheck) -> dict[store.AttributeTable, list[Attribute]]:
-    tables: dict[str, store.AttributeTable] = {"checks": "radcheck", "replies": "radreply"}
-    return {table: _attributes(faults, name, members[name], check) for name, table in tables.items() if name in members}
+def _lists(faults: Faults, members: dict[str, Any], rules: AttributeRules) -> dict[store.AttributeTable, list[Attribute]]:
+    found: dict[store.AttributeTable, list[Attribute]] = {}
+    if "checks" in members:
+        found["radcheck"] = _attributes(faults, "checks", members["checks"], rules.validate_check)
+    if "replies" in members:
+        found["radreply"] = _attributes(faults, "replies", members["replies"], rules.validate_reply)
+    return found
 
 
 async def _plan_id(conn: Connection, actor: Actor, faults: Faults, reference: str | int) -> int:
@@ -168,12 +164,12 @@ async def _plan_id(conn: Connection, actor: Actor, faults: Faults, reference: st
     return plan.id
 
 
-async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscriber, check: AttributeCheck) -> Subscriber:
+async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscriber, rules: AttributeRules) -> Subscriber:
     """Make a subscriber, who can connect at once if active. Raises InvalidInput; Conflict if the username or an address is taken."""
     faults = Faults()
     members = {name: getattr(new, name) for name in new.__struct_fields__}
     columns = parsed(faults, members)
-    lists = _lists(faults, members, check)
+    lists = _lists(faults, members, rules)
     async with db.transaction() as conn:
         columns["plan_id"] = await _plan_id(conn, actor, faults, new.plan)
         faults.check()
@@ -222,14 +218,14 @@ async def page(db: Database, actor: Actor, query: PageQuery, wanted: SubscriberF
 
 
 async def update(
-    db: Database, actor: Actor, keyring: Keyring, subscriber_id: int, patch: SubscriberPatch, check: AttributeCheck, *, version: int | None = None,
+    db: Database, actor: Actor, keyring: Keyring, subscriber_id: int, patch: SubscriberPatch, rules: AttributeRules, *, version: int | None = None,
 ) -> Subscriber:  # fmt: skip
     """Change a subscriber; a live session follows by itself. Raises NotFound, InvalidInput; Conflict if a name or address is taken, or on
     another ``version``."""
     faults = Faults()
     members = given(patch)
     columns = parsed(faults, members)
-    lists = _lists(faults, members, check)
+    lists = _lists(faults, members, rules)
     async with db.transaction() as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         if "plan" in members:

@@ -227,7 +227,7 @@ class Access:
             calling_station_id=text(radius.CALLING_STATION_ID), called_station_id=text(radius.CALLED_STATION_ID),
         )  # fmt: skip
 
-    def probe(self, tenant_id: int, username: str, password: str | None, nas: NasRecord | None, vendor: str, wall_clock: float) -> Verdict:
+    def probe(self, tenant_id: int, username: str, password: str | None, nas: NasRecord | None, vendor: str, now: float, wall_clock: float) -> Verdict:
         """What a request would be answered now, without a packet: nothing is counted, held or recorded."""
         name = username_key(username)
         subscriber = self.directory.users.get(tenant_id, {}).get(name)
@@ -246,10 +246,14 @@ class Access:
         grant = self.directory.grant(subscriber.plan, nas.vendor if nas else vendor, reason is Reason.WALLED)
         if grant.fault:
             return Verdict(Reason.NOT_GRANTABLE, subscriber, name, detail=grant.fault)
+        if self.failures.count((tenant_id, name), now) >= self._user_limit:
+            return Verdict(Reason.RATE_LIMITED, subscriber, name, detail=f"{self._user_limit} failures of this user within a minute")
         limit = subscriber.plan.plan.max_sessions if subscriber.max_sessions is None else subscriber.max_sessions
-        open_now = len(self.sessions.by_subscriber.get(subscriber.id, ()))
-        if limit and open_now >= limit:
-            return Verdict(Reason.SESSION_LIMIT, subscriber, name, detail=f"{open_now} of {limit} sessions are open")
+        occupied = self.sessions.occupied(subscriber.id, "", None, now) if limit else 0
+        if limit and occupied >= limit:
+            return Verdict(Reason.SESSION_LIMIT, subscriber, name, detail=f"{occupied} of {limit} sessions")
+        if subscriber.checks is not None:
+            detail = "provided that the request passes the subscriber's check attributes"
         return Verdict(reason, subscriber, name, self._body(subscriber, grant, wall_clock), detail)
 
 

@@ -252,7 +252,7 @@ class Accounting:
 
 
 async def _apply(conn: Connection, ledger: Ledger) -> None:
-    """Write what the records of a run changed: at most six statements, whatever their number."""
+    """Write what the records of a run changed: at most eight statements, whatever their number."""
     fresh: list[Row] = []
     updated: list[Row] = []
     closed: list[Row] = []

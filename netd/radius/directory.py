@@ -99,7 +99,7 @@ class NasRecord:
     """A NAS entry with everything that a packet from it needs, and its counters (read by metrics)."""
 
     __slots__ = (
-        "accepts", "accounting", "challenges", "coa_address", "coa_port", "drops", "duplicates", "enabled", "exact", "id", "learning", "limit_proxy_state",
+        "accepts", "accounting", "coa_address", "coa_port", "drops", "duplicates", "enabled", "exact", "id", "learning", "limit_proxy_state",
         "limit_proxy_state_switch", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "status", "tenant_id", "users", "vendor",
     )  # fmt: skip
 
@@ -128,13 +128,13 @@ class NasRecord:
             )
             if setting == "auto" and learned is None
         )  # fmt: skip
-        self.accepts = self.challenges = self.accounting = self.duplicates = self.status = 0
+        self.accepts = self.accounting = self.duplicates = self.status = 0
         self.rejects: dict[str, int] = {}
         self.drops: dict[str, int] = {}
 
     def adopt_counts(self, before: "NasRecord") -> None:
         """Go on counting where the record that this one replaces stopped; counters never go back."""
-        for name in ("accepts", "challenges", "accounting", "duplicates", "status", "rejects", "drops"):
+        for name in ("accepts", "accounting", "duplicates", "status", "rejects", "drops"):
             setattr(self, name, getattr(before, name))
 
 
@@ -151,6 +151,9 @@ class Wall:
 
 
 GENERIC: Final = "generic"
+
+_RESERVED: Final = frozenset(((24,), (33,), (79,), (80,)))
+"""State, Proxy-State, EAP-Message, Message-Authenticator: parts of the protocol, not of what is granted."""
 
 
 class Directory:
@@ -241,11 +244,26 @@ class Directory:
         replaced = set()
         for name, op, text in replies:
             attribute = self.dictionary.attribute(name.partition(":")[0])
+            if attribute.oid in _RESERVED:
+                raise ValueError(f"{attribute.name} is netd's own to send")
             if op != "+=" and attribute.vendor == 0:
                 replaced.add(attribute.path[0])
                 avps[:] = [avp for avp in avps if avp[0] != attribute.name]
             avps.append((name, from_text(attribute, text)))
         return frozenset(replaced)
+
+    def validate_check(self, attribute: str, op: str, value: str) -> None:
+        """AttributeRules: what loading a radcheck row would refuse. Raises ValueError."""
+        compile_checks(self.dictionary, [(attribute, op, value)])
+
+    def validate_reply(self, attribute: str, op: str, value: str) -> None:
+        """AttributeRules: what loading a radreply row would refuse. Raises ValueError."""
+        avps: list[Avp] = []
+        try:
+            self._extend(avps, [(attribute, op, value)])
+            encode(self.dictionary, avps)
+        except LookupError as error:
+            raise ValueError(str(error)) from None
 
     def remove_subscribers(self, ids: Iterable[int]) -> None:
         """Forget subscribers that were deleted."""

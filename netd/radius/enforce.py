@@ -23,11 +23,12 @@ from netd.radius.access import Access
 from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Action, DynamicAuthorization, target_of
 from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.sessions import LiveRecord, Sessions, parse_class
-from netd.sdk import Avp, LiveSession
+from netd.sdk import Avp, LiveSession, Value
 from netd.store import accounting as store
 from netd.store import sessions as session_store
 from netd.store.database import Database
 from netd.wire.attributes import decode, encode, to_text
+from netd.wire.dictionary import Dictionary
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,8 @@ class Enforcer:
             return None
         reason, grant, print_ = self.access.policy(subscriber, nas, self._wall_clock())
         if grant is not None:
-            return print_, grant, nas, reason.value
+            detail = self.access.standing(subscriber, self._wall_clock())[1]
+            return print_, grant, nas, f"walled garden ({detail})" if reason is Reason.WALLED else "the plan or the subscriber's attributes changed"
         if reason is Reason.NOT_GRANTABLE:
             return None
         return OFF, None, nas, f"{reason.value} ({print_})" if print_ else reason.value
@@ -231,7 +233,7 @@ class Enforcer:
             if result.detail == NO_LONGER_WANTED:
                 live.wanted, live.enforce_state = None, "pending"
             else:
-                await self._settle(live, wanted, result, why)
+                await self._settle(live, wanted, nas, result, why)
         finally:
             live.busy = False
         if live.row.acctuniqueid in self.sessions.by_id:
@@ -288,7 +290,7 @@ class Enforcer:
         target = target_of(nas.coa_address, row.nassourceaddress, nas.coa_port, vendor.manifest.coa_port)
         return await self.client.send(action, target, nas.secret, attributes, still_wanted, urgent)
 
-    async def _settle(self, live: LiveRecord, wanted: str, result: ControlResult, why: str) -> None:
+    async def _settle(self, live: LiveRecord, wanted: str, nas: NasRecord, result: ControlResult, why: str) -> None:
         """Keep what the NAS said, and decide when to ask again."""
         live.attempts += 1
         back_off = min(self._config.retry_seconds * 2 ** (live.attempts - 1), MAX_RETRY_SECONDS)
@@ -315,7 +317,14 @@ class Enforcer:
         self._note(live, None, live.enforce_state, f"{result.action}: {said or result.outcome}; wanted because {why}")
         log.warning(
             "enforcement not done, will be tried again",
-            extra={"nas": live.row.nassourceaddress, "user": live.row.username, "outcome": result.outcome, "said": said, "again_in_seconds": back_off},
+            extra={
+                "nas": nas.name,
+                "source": live.row.nassourceaddress,
+                "user": live.row.username,
+                "outcome": result.outcome,
+                "said": said,
+                "again_in_seconds": back_off,
+            },
         )
 
     def _note(self, live: LiveRecord, applied: str | None, state: str, detail: str | None) -> None:
@@ -377,7 +386,7 @@ class Enforcer:
             nas = next((n for n in self.directory.nas.values() if n.tenant_id == tenant_id), None)
         if nas is not None and nas.tenant_id != tenant_id:
             raise NotFound("nas", nas_id)
-        verdict = self.access.probe(tenant_id, username, password, nas, GENERIC, self._wall_clock())
+        verdict = self.access.probe(tenant_id, username, password, nas, GENERIC, time.monotonic(), self._wall_clock())
         shown = []
         dictionary = self.directory.dictionary
         for item in decode(dictionary, verdict.attributes):
@@ -386,9 +395,9 @@ class Enforcer:
         return PublicVerdict(accept=verdict.accept, reason=verdict.reason, detail=verdict.detail, attributes=tuple(shown))
 
 
-def _text(dictionary: object, name: str, value: object) -> str:
+def _text(dictionary: Dictionary, name: str, value: Value) -> str:
     try:
-        return to_text(dictionary.attribute(name), value)  # type: ignore[attr-defined,arg-type]
+        return to_text(dictionary.attribute(name), value)
     except LookupError:
         return "0x" + value.hex() if isinstance(value, bytes) else str(value)
 

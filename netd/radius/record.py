@@ -8,6 +8,7 @@ from netd.errors import WireError
 from netd.model.accounting import Kind, Record, unique_id
 from netd.model.subscriber import username_key
 from netd.radius.directory import NasRecord
+from netd.radius.sessions import CLASS_PREFIX
 from netd.wire import radius
 from netd.wire.radius import Packet
 
@@ -48,6 +49,8 @@ _PORT_TYPES: Final = {
     0: "Async", 1: "Sync", 2: "ISDN", 5: "Virtual", 15: "Ethernet", 16: "xDSL", 17: "Cable", 18: "Wireless-Other", 19: "Wireless-802.11",
     30: "PPPoA", 31: "PPPoEoA", 32: "PPPoEoE", 33: "PPPoEoVLAN", 34: "PPPoEoQinQ", 35: "xPON",
 }  # fmt: skip
+
+_OWN_CLASS: Final = f"{CLASS_PREFIX}:".encode()
 
 FUTURE_SECONDS: Final = 600.0
 PAST_SECONDS: Final = 400 * 86_400.0
@@ -124,7 +127,7 @@ def read(packet: Packet, nas: NasRecord, source: str, received_at: float) -> Rec
         framedipv6prefix=_prefix(get(FRAMED_IPV6_PREFIX)),
         framedinterfaceid=_interface_id(get(FRAMED_INTERFACE_ID)),
         delegatedipv6prefix=_prefix(get(DELEGATED_IPV6_PREFIX)),
-        class_=_text(get(radius.CLASS)),
+        class_=_class(packet),
         terminate_cause=_named(get(ACCT_TERMINATE_CAUSE), _CAUSES),
         kind=kind,
         event_at=event_at,
@@ -135,6 +138,12 @@ def read(packet: Packet, nas: NasRecord, source: str, received_at: float) -> Rec
 
 def _integer(value: bytes | None) -> int | None:
     return int.from_bytes(value) if value is not None and len(value) == 4 else None
+
+
+def _class(packet: Packet) -> str | None:
+    """netd's own Class if it is among them: an operator's, from radreply, or a proxy's may stand before it."""
+    values = packet.values(radius.CLASS)
+    return _text(next((value for value in values if value.startswith(_OWN_CLASS)), values[0] if values else None))
 
 
 def _octets(gigawords: bytes | None, octets: bytes | None) -> int:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from netd.config import RadiusConfig
@@ -72,6 +72,7 @@ class Server:
         self._limited_since = 0.0
         self._strangers: set[str] = set()  # named in the log lately
         self._strangers_unnamed = 0
+        self._told_drops: set[tuple[int, str]] = set()  # NAS and reason that the log has named lately
         self._strangers_since = 0.0
         self._config = config
         self._log_accepts = config.log_accepts
@@ -81,8 +82,12 @@ class Server:
         self._sockets: list[Socket] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def start(self, auth: list[Socket], acct: list[Socket]) -> None:
-        """Begin to read. The sockets are closed by ``close``."""
+    def forget_told(self) -> None:
+        """Let the log name again what goes on being dropped; to be called every few minutes."""
+        self._told_drops.clear()
+
+    def start(self, auth: Sequence[Socket], acct: Sequence[Socket]) -> None:
+        """Begin to read. The sockets are the caller's to close, after ``stop``."""
         self._loop = loop = asyncio.get_running_loop()
         for sock in auth:
             loop.add_reader(sock.fileno, self._readable, sock, self._authentication)
@@ -133,6 +138,9 @@ class Server:
         nas = self.directory.source(source[0]) if source[0] else None
         counts = self.unknown if nas is None else nas.drops
         counts[reason] = counts.get(reason, 0) + 1
+        if nas is not None and (nas.id, reason) not in self._told_drops:
+            log.warning("packets of a NAS are dropped", extra={"nas": nas.name, "source": source[0], "reason": reason})
+            self._told_drops.add((nas.id, reason))
 
     def _client(self, source: Source) -> NasRecord | None:
         nas = self.directory.source(source[0])

@@ -127,6 +127,7 @@ class Upkeep:
         """Bring the sessions in memory in line with the database once a minute, for ever: another node's, and those of a lost COMMIT."""
         while True:
             await asyncio.sleep(RECONCILE_SECONDS)
+            self.server.forget_told()
             try:
                 await self.reconcile_once()
             except StoreError as error:

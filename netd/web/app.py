@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -77,13 +78,13 @@ class Listening:
 
 
 @asynccontextmanager
-async def serve(app: web.Application, address: str, port: int) -> AsyncIterator[Listening]:
-    """Serve ``app`` while the context lasts; on leaving, requests in work get ten seconds. Raises OSError if the port cannot be had."""
+async def serve(app: web.Application, listener: socket.socket) -> AsyncIterator[Listening]:
+    """Serve ``app`` on a listening socket while the context lasts; on leaving, requests in work get ten seconds."""
+    address, port = listener.getsockname()[:2]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, address, port)
-        await site.start()
-        yield Listening(address, runner.addresses[0][1])
+        await web.SockSite(runner, listener).start()
+        yield Listening(address, port)
     finally:
         await runner.cleanup()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from netd.domain.ports import AccessProbe, Health, SessionControl
+from netd.domain.ports import AccessProbe, AttributeRules, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
 
@@ -20,7 +20,7 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebDeps:
-    """``vendors`` are the names of usable drivers; ``validate_attribute(name, text)`` raises ValueError for what RADIUS cannot carry."""
+    """``vendors`` are the names of usable drivers."""
 
     database: Database
     keyring: Keyring
@@ -29,5 +29,5 @@ class WebDeps:
     health: Health
     metrics: Metrics
     vendors: frozenset[str]
-    validate_attribute: Callable[[str, str], None]
+    rules: AttributeRules
     now: Callable[[], datetime]  # aware, UTC

@@ -1,6 +1,5 @@
 """Two tenants, a keyring and what operations need, on a real database."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -51,7 +50,7 @@ class World:
     async def subscriber(self, actor: Actor, username: str = "alice", plan: str | int = "Home 100", **members: object) -> Subscriber:
         members = {"password": "wonderland", **members}
         new = msgspec.convert({"username": username, "plan": plan, **members}, subscribers.NewSubscriber)
-        return await subscribers.create(self.database, actor, self.keyring, new, accept_any)
+        return await subscribers.create(self.database, actor, self.keyring, new, AnyAttribute())
 
     async def nas(self, actor: Actor, name: str = "bras1", address: str = "10.0.0.1", **members: object) -> Nas:
         members = {"secret": "testing123", "vendor": "mikrotik", **members}
@@ -79,8 +78,13 @@ class World:
 VENDORS = frozenset(("mikrotik", "huawei"))
 
 
-def accept_any(name: str, text: str) -> None:
-    """A check of attributes that finds nothing wrong."""
+class AnyAttribute:
+    """Rules that find nothing wrong with any attribute."""
+
+    def validate_check(self, attribute: str, op: str, value: str) -> None:
+        """Accept it."""
+
+    validate_reply = validate_check
 
 
 @pytest.fixture
@@ -94,5 +98,5 @@ def vendors() -> frozenset[str]:
 
 
 @pytest.fixture
-def any_attribute() -> Callable[[str, str], None]:
-    return accept_any
+def any_attribute() -> AnyAttribute:
+    return AnyAttribute()

@@ -11,12 +11,16 @@ from netd.domain.subscribers import PASSWORD_CONTEXT, NewPassword, NewSubscriber
 from netd.errors import Conflict, InvalidInput, NotFound
 
 
-def only_framed(name, text):
-    """A check that knows one attribute."""
-    if name != "Framed-Filter-Id":
-        raise ValueError(f"no attribute {name}")
-    if text == "bad":
-        raise ValueError("bad value")
+class OnlyFilter:
+    """Rules that know one attribute."""
+
+    def validate_check(self, attribute, op, value):
+        if attribute != "Filter-Id":
+            raise ValueError(f"no attribute {attribute}")
+        if value == "bad":
+            raise ValueError("bad value")
+
+    validate_reply = validate_check
 
 
 async def test_create(world, keyring, actor, database):
@@ -65,15 +69,15 @@ async def test_all_faults_at_once(world, database, keyring, actor):
             "ipv4": "10.0.0.300",
             "ipv6_prefix": "2001:db8::1/64",
             "delegated_ipv6_prefix": "10.0.0.0/8",
-            "checks": [{"attribute": "NAS-Port-Id", "op": "=~", "value": "("}, {"attribute": "anything", "op": "=*"}],
-            "replies": [{"attribute": "Framed-Filter-Id", "value": "ok"}, {"attribute": "Framed-Filter-Id", "value": "bad"}, {"attribute": "X", "value": ""}],
+            "checks": [{"attribute": "Filter-Id", "op": "=*"}, {"attribute": "anything", "op": "=*"}],
+            "replies": [{"attribute": "Filter-Id", "value": "ok"}, {"attribute": "Filter-Id", "value": "bad"}, {"attribute": "X", "value": ""}],
         },
         NewSubscriber,
     )
     with pytest.raises(InvalidInput) as caught:
-        await subscribers.create(database, actor, keyring, new, only_framed)
+        await subscribers.create(database, actor, keyring, new, OnlyFilter())
     faults = {fault.where: fault.what for fault in caught.value.faults}
-    assert set(faults) == {"/username", "/password", "/plan", "/ipv4", "/ipv6_prefix", "/delegated_ipv6_prefix", "/checks/0/value", "/replies/1", "/replies/2"}
+    assert set(faults) == {"/username", "/password", "/plan", "/ipv4", "/ipv6_prefix", "/delegated_ipv6_prefix", "/checks/1", "/replies/1", "/replies/2"}
     assert "2001:db8::/64" in faults["/ipv6_prefix"]
     assert faults["/replies/2"] == "no attribute X"
     assert await world.audited(actor) == []

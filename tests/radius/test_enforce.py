@@ -56,7 +56,7 @@ async def test_another_plan_for_one_subscriber_is_changed_live(bras: TestNas) ->
     await bras.online()
     alice = await subscribers.by_username(world.db, ACTOR, "alice")
     await subscribers.update(
-        world.db, ACTOR, world.running.keyring, alice.id, subscribers.SubscriberPatch(plan="fast"), lambda name, text: None
+        world.db, ACTOR, world.running.keyring, alice.id, subscribers.SubscriberPatch(plan="fast"), world.running.server.directory
     )  # fmt: skip
     await eventually(lambda: bras.told, 1.0)
     assert bras.told[0]["Mikrotik-Rate-Limit"] == ["500M/1000M"]

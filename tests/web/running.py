@@ -1,5 +1,6 @@
 """The HTTP side on a real port, with a real database and stand-ins for what the engine would answer."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -66,10 +67,14 @@ class Page:
         return b"netd_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
 
 
-def validate_attribute(name: str, text: str) -> None:
+class Rules:
     """Knows two attributes."""
-    if name not in ("Framed-Route", "Calling-Station-Id"):
-        raise ValueError(f"{name} is not in the dictionary")
+
+    def validate_check(self, attribute: str, op: str, value: str) -> None:
+        if attribute not in ("Framed-Route", "Calling-Station-Id"):
+            raise ValueError(f"{attribute} is not in the dictionary")
+
+    validate_reply = validate_check
 
 
 @dataclass
@@ -129,13 +134,13 @@ async def running(database: Database, folder: Path) -> AsyncIterator[Api]:
     control, probe, health = Control(), Probe(), HealthBoard()
     deps = WebDeps(
         database=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
-        vendors=frozenset({"mikrotik", "generic"}), validate_attribute=validate_attribute, now=lambda: datetime.now(UTC),
+        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[Role, str] = {}
     for role in ("admin", "operator", "read_only"):
         made[role] = await new_token(database, role)
-    async with serve(app, "127.0.0.1", 0) as listening, aiohttp.ClientSession() as client:
+    async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
         yield Api(listening.url, made, control, probe, health, client, app)
 
 

@@ -54,7 +54,7 @@ async def subscriber_list(call: Call, query: SubscriberQuery) -> Page[Subscriber
 
 @route("POST", "/subscribers", role="operator", summary="Make a subscriber, who can connect at once", status=201, action="subscriber.create")
 async def subscriber_create(call: Call, body: NewSubscriber) -> Subscriber:
-    return await subscribers.create(call.deps.database, call.actor, call.deps.keyring, body, call.deps.validate_attribute)
+    return await subscribers.create(call.deps.database, call.actor, call.deps.keyring, body, call.deps.rules)
 
 
 @route("GET", "/subscribers/{id}", role="read_only", summary="Show a subscriber")
@@ -65,7 +65,7 @@ async def subscriber_show(call: Call, id: int) -> Subscriber:
 @route("PATCH", "/subscribers/{id}", role="operator", summary="Change a subscriber; live sessions follow", action="subscriber.update")
 async def subscriber_update(call: Call, id: int, body: SubscriberPatch) -> Subscriber:
     deps = call.deps
-    return await subscribers.update(deps.database, call.actor, deps.keyring, id, body, deps.validate_attribute, version=call.if_match)
+    return await subscribers.update(deps.database, call.actor, deps.keyring, id, body, deps.rules, version=call.if_match)
 
 
 @route("DELETE", "/subscribers/{id}", role="operator", summary="Remove a subscriber; the sessions stay in the history", action="subscriber.delete")

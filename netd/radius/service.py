@@ -1,0 +1,132 @@
+"""The RADIUS service as one thing: its parts put together, loaded, started and stopped."""
+
+import asyncio
+import gc
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+from netd.config import Config
+from netd.domain.ports import Part
+from netd.extensions import Extensions
+from netd.metrics import Metrics
+from netd.radius import stats
+from netd.radius.access import Access
+from netd.radius.accounting import QUEUE_LIMIT, Accounting
+from netd.radius.coa import DynamicAuthorization
+from netd.radius.directory import Directory, Opener, Wall
+from netd.radius.enforce import Enforcer
+from netd.radius.loader import Loader
+from netd.radius.server import Server
+from netd.radius.sessions import Sessions
+from netd.radius.sockets import Socket
+from netd.radius.upkeep import Upkeep
+from netd.store.database import Database, Target
+from netd.store.feed import ChangeFeed
+
+FLUSH_SECONDS: Final = 10.0
+"""How long accounting in work may take to be committed when the service stops."""
+
+COA_GRACE_SECONDS: Final = 3.0
+
+
+class RadiusService:
+    """Everything that answers RADIUS, on one database pool of its own."""
+
+    def __init__(self, database: Database, target: Target, extensions: Extensions, open_secret: Opener, config: Config) -> None:
+        radius = config.radius
+        self.database = database
+        self.sessions = Sessions()
+        self.directory = Directory(extensions, open_secret, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps))
+        reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
+        self.access = Access(self.directory, self.sessions, radius, reviews, node=secrets.token_hex(4))
+        self.client = DynamicAuthorization(config.coa)
+        self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.client, config.coa)
+        self.accounting = Accounting(database, self.directory, self.sessions, radius)
+        self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
+        self.server = Server(self.directory, self.access, self.accounting, radius)
+        self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
+        self.server.on_learned = self.upkeep.learn
+        self.loader = Loader(database, self.directory, self.sessions, self.enforcer, self.accounting)
+        self.feed = ChangeFeed(target, self.loader.apply, self.loader.reload)
+        self._started_at = time.time()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def load(self) -> None:
+        """Read everything into memory. What changes from here on comes by the feed."""
+        await self.feed.start()
+        await self.loader.load()
+        await self.loader.load_sessions()
+        _calm_collector()
+
+    def start(self, group: asyncio.TaskGroup, auth: Sequence[Socket], acct: Sequence[Socket]) -> None:
+        """Begin to answer, and to do all that goes on beside it."""
+        endless: dict[str, Coroutine[Any, Any, None]] = {
+            "accounting": self.accounting.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
+            "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
+            "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
+        }  # fmt: skip
+        self._tasks = [group.create_task(work, name=name) for name, work in endless.items()]
+        self.server.start(auth, acct)
+
+    async def stop(self) -> None:
+        """Read no more, commit and acknowledge what is in work, keep outcomes, and end."""
+        self.server.stop()
+        self.accounting.finish()
+        await asyncio.wait(self._tasks[:1], timeout=FLUSH_SECONDS)
+        await self.enforcer.stop(COA_GRACE_SECONDS)
+        await self.upkeep.flush_postauth()
+        for task in self._tasks:
+            task.cancel()
+
+    def register(self, metrics: Metrics) -> None:
+        """Add the service's series."""
+        stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.client, self.upkeep, self.loader)
+
+    def health(self, elsewhere: Callable[[], list[Part]]) -> "ServiceHealth":
+        """The state of the service's parts, and of those that ``elsewhere`` tells of."""
+        return ServiceHealth(self, elsewhere)
+
+    def parts(self) -> list[Part]:
+        """The state of each part, from memory.
+
+        The database is not critical: authentication and the sessions in memory go on without it, and a load balancer that took this
+        node out for it would turn a slow database into subscribers offline.
+        """
+        database, feed, directory = self.database, self.feed, self.directory
+        waiting = len(self.accounting)
+        broken = "; ".join(str(error) for error in directory.extensions.broken)
+        faults = "; ".join(f"{name}: {why}" for name, why in list(directory.faults.items())[:5])
+        return [
+            Part(name="radius", state="ok" if self.server.reading else "down", critical=True, since=self._started_at),
+            Part(name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error),
+            Part(name="change_feed", state="ok" if feed.up else "down", since=feed.since, detail="" if feed.up else feed.last_error),
+            Part(
+                name="accounting", state="ok" if waiting < QUEUE_LIMIT // 2 else "degraded", since=self.accounting.listening_since,
+                detail=f"{waiting} packets wait for the database" if waiting else "",
+            ),
+            Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),
+            Part(name="extensions", state="degraded" if broken else "ok", since=self._started_at, detail=broken),
+        ]  # fmt: skip
+
+
+class ServiceHealth:
+    """netd.domain.ports.Health over the service and what stands beside it."""
+
+    def __init__(self, service: RadiusService, elsewhere: Callable[[], list[Part]]) -> None:
+        self._service = service
+        self._elsewhere = elsewhere
+
+    def parts(self) -> list[Part]:
+        return [*self._service.parts(), *self._elsewhere()]
+
+
+def _calm_collector() -> None:
+    """Keep the garbage collector from walking the directory again and again: its records live as long as the process.
+
+    What a packet leaves behind is freed by reference counting; cycles are rare, so looking for them seldom is enough.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
