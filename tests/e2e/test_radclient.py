@@ -63,9 +63,9 @@ def microsoft(kind: int, value: bytes) -> bytes:
     return b"\x00\x00\x01\x37" + bytes((kind, len(value) + 2)) + value
 
 
-def ms_chap_v2(lab: Daemon, password: str) -> tuple[pyrad.Packet, pyrad.Packet, bytes, bytes, bytes]:
+def ms_chap_v2(lab: Daemon, password: str, secret: bytes = b"testing123") -> tuple[pyrad.Packet, pyrad.Packet, bytes, bytes, bytes]:
     """Log in with MS-CHAPv2 (RFC 2548 2.3); radclient cannot."""
-    request = pyrad.AuthPacket(code=pyrad.AccessRequest, secret=b"testing123", dict=NAMES, authenticator=os.urandom(16))
+    request = pyrad.AuthPacket(code=pyrad.AccessRequest, secret=secret, dict=NAMES, authenticator=os.urandom(16))
     challenge, peer_challenge = os.urandom(16), os.urandom(16)
     response = mschap.nt_response(challenge, peer_challenge, "alice", password)
     request["User-Name"] = "alice"
@@ -77,7 +77,7 @@ def ms_chap_v2(lab: Daemon, password: str) -> tuple[pyrad.Packet, pyrad.Packet, 
         raw = sock.recv(4096)
     answer = request.CreateReply(packet=raw)
     assert request.VerifyReply(answer, raw)
-    assert answer.verify_message_authenticator(secret=b"testing123", original_authenticator=request.authenticator)
+    assert answer.verify_message_authenticator(secret=secret, original_authenticator=request.authenticator)
     return request, answer, challenge, peer_challenge, response
 
 
@@ -179,7 +179,7 @@ def test_what_a_nas_says_to_a_disconnect_is_told_as_it_is(lab: Daemon, ask: Ask,
     say, code, outcome, sentence, closed = DISCONNECTS[case]
     address = f"127.0.8.{list(DISCONNECTS).index(case) + 1}"
     with device(address, say=say) as nas:
-        lab.netd("nas", "add", case, "--address", address, "--secret", "-", "--vendor", "mikrotik", "--coa-port", str(nas.port), typed="testing123")
+        lab.make("radius/nas", name=case, address=address, secret="testing123", vendor="mikrotik", coa_port=nas.port)
         for session in (f"{case}-1", f"{case}-2"):
             online(ask, session, address)
         answer = lab.command("session", "disconnect", str(the_session(lab, f"{case}-1")["id"]))
@@ -196,9 +196,9 @@ def test_what_a_nas_says_to_a_disconnect_is_told_as_it_is(lab: Daemon, ask: Ask,
 
 
 def test_suspending_ends_the_live_session_within_a_second(lab: Daemon, ask: Ask) -> None:
-    lab.netd("subscriber", "add", "carol", "--password", "-", "--plan", "home", typed="singer")
+    lab.make("subscribers", username="carol", password="singer", plan="home")
     with device("127.0.9.1") as nas:
-        lab.netd("nas", "add", "bras", "--address", "127.0.9.1", "--secret", "-", "--vendor", "mikrotik", "--coa-port", str(nas.port), typed="testing123")
+        lab.make("radius/nas", name="bras", address=nas.address, secret="testing123", vendor="mikrotik", coa_port=nas.port)
         attributes = 'User-Name = "carol", Acct-Session-Id = "c1", Acct-Status-Type = Start, Packet-Src-IP-Address = 127.0.9.1'
         assert ask("acct", attributes).name == "Accounting-Response"
         lab.netd("subscriber", "suspend", "carol")
