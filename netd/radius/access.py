@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from hmac import compare_digest
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
@@ -24,7 +26,7 @@ _NO_MORE_THAN: Final = 2**32 - 1
 _CLASS_HEADS: Final = tuple(bytes((radius.CLASS, length + 2)) for length in range(254))
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What to answer. ``name`` is the key of the User-Name; ``attributes`` is the encoded body without Proxy-State and Message-Authenticator;
     ``class_`` is what was put in Class."""
 
@@ -184,7 +186,8 @@ class Access:
         class_ = make_class(Granted(token, subscriber.id, print_))
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))
-        subscriber.last_source = calling
+        if subscriber.last_source != calling:  # a write makes a cold record dirty
+            subscriber.last_source = calling
         encoded = class_.encode()
         if subscriber.own_body:
             granted = self._body(subscriber, grant, wall_clock)

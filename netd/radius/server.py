@@ -31,15 +31,9 @@ _WALLED: Final = Reason.WALLED
 POSTAUTH_LIMIT = 20_000
 """Log-ins remembered while the database is away; older ones are dropped and counted."""
 
-
-LONGEST_BODY = radius.MAX_PACKET - 38
-"""Octets of attributes that an answer has room for, beside its header and Message-Authenticator."""
-
-
 LIMITED_SECONDS = 60.0
 STRANGER_SECONDS = 60.0
 STRANGERS_NAMED = 10
-
 
 ROOM: Final = radius.MAX_PACKET - 38
 """Octets of attributes that fit into an answer beside header and Message-Authenticator."""
@@ -115,14 +109,7 @@ class Server:
         costs the interpreter its caches (a fifth of the time per packet)."""
         now = time.monotonic()
         self.replies.turn(now)
-        receive = sock.receive
-        received = []
-        for _ in range(BATCH):
-            datagram = receive()
-            if datagram is None:
-                break
-            received.append(datagram)
-        for data, source, ancillary in received:
+        for data, source, ancillary in sock.receive(BATCH):
             try:
                 handle(data, source, ancillary, sock, now)
             except WireError as error:
@@ -198,7 +185,7 @@ class Server:
         verdict = self.access.decide(packet, nas, host, now, wall_clock)
         if len(verdict.attributes) > ROOM:
             detail = f"the answer would exceed {radius.MAX_PACKET} octets"
-            verdict = verdict._replace(reason=Reason.NOT_GRANTABLE, attributes=b"", detail=detail, class_=None)
+            verdict = Verdict(Reason.NOT_GRANTABLE, verdict.subscriber, verdict.name, detail=detail)
         reason, body = verdict.reason, verdict.attributes
         if radius.PROXY_STATE in packet.attributes:
             body = _with_proxy_states(packet, body)
@@ -324,7 +311,8 @@ class Server:
         if packet.ma_at and not radius.message_authenticator_ok(packet, nas.secret):
             raise WireError("message_authenticator_wrong")
         item = record.read(packet, nas, source[0], time.time())
-        answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _with_proxy_states(packet), nas.secret, sign=bool(packet.ma_at))
+        proxy_states = _with_proxy_states(packet) if radius.PROXY_STATE in packet.attributes else b""
+        answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, proxy_states, nas.secret, sign=bool(packet.ma_at))
 
         def done(committed: bool) -> None:
             if committed:
@@ -345,7 +333,7 @@ class Server:
 def _with_proxy_states(packet: radius.Packet, body: bytes = b"") -> bytes:
     """``body`` and the request's Proxy-State, which goes back unchanged and in order (RFC 2865 5.33)."""
     body += radius.join((radius.PROXY_STATE, value) for value in packet.values(radius.PROXY_STATE))
-    if len(body) > LONGEST_BODY:
+    if len(body) > ROOM:
         raise WireError("answer_too_long", f"{len(body)} octets of attributes")
     return body
 

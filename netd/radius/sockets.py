@@ -23,7 +23,7 @@ Ancillary = list[tuple[int, int, bytes]]
 class Socket:
     """One bound UDP socket. On a wildcard address the kernel tells where each packet was sent to, and the answer leaves from there."""
 
-    __slots__ = ("_buffer", "_view", "_wildcard", "address", "fileno", "number", "port", "socket")
+    __slots__ = ("_wildcard", "address", "fileno", "number", "port", "socket")
 
     def __init__(self, address: str, port: int, number: int) -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -46,23 +46,27 @@ class Socket:
         self.port: int = self.socket.getsockname()[1]
         self.number = number
         self.fileno = self.socket.fileno()
-        self._buffer = bytearray(_MAX_DATAGRAM)
-        self._view = memoryview(self._buffer)
 
-    def receive(self) -> tuple[bytes, Source, Any] | None:
-        """One datagram: (octets, source, what ``send`` needs to answer it), or None if there is none now."""
+    def receive(self, most: int) -> list[tuple[bytes, Source, Any]]:
+        """The datagrams that wait, ``most`` at the most: (octets, source, what ``send`` needs to answer it)."""
+        received: list[tuple[bytes, Source, Any]] = []
         try:
             if self._wildcard:
-                size, ancillary, _, source = self.socket.recvmsg_into((self._buffer,), 64)
-                return self._view[:size].tobytes(), source, ancillary
-            size, source = self.socket.recvfrom_into(self._buffer)
-            return self._view[:size].tobytes(), source, None
+                read = self.socket.recvmsg
+                while len(received) < most:
+                    data, ancillary, _, source = read(_MAX_DATAGRAM, 64)
+                    received.append((data, source, ancillary))
+            else:
+                read_from = self.socket.recvfrom
+                while len(received) < most:
+                    data, source = read_from(_MAX_DATAGRAM)
+                    received.append((data, source, None))
         except (BlockingIOError, InterruptedError):
-            return None
+            return received
         except OSError as error:  # an ICMP error of an earlier answer surfaces here; it says nothing about the next packet
             if error.errno not in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
                 raise
-            return b"", ("", 0), None
+        return received
 
     def send(self, data: bytes, source: Source, ancillary: Ancillary | None) -> bool:
         """Answer; False if the kernel would not take it (the peer will ask again)."""

@@ -21,7 +21,7 @@ from netd.store.database import Database
 log = logging.getLogger(__name__)
 
 POSTAUTH_SECONDS = 1.0
-POSTAUTH_ROWS = 2_000
+POSTAUTH_ROWS = 200  # a turn of the loop under a millisecond
 REAP_SECONDS = 30.0
 REAP_ROWS = 1_000
 RECONCILE_SECONDS = 60.0
