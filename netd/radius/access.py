@@ -12,7 +12,7 @@ from netd.model.access import Reason
 from netd.model.subscriber import username_key
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.limits import Failures
-from netd.radius.sessions import Granted, Hold, Sessions, make_class
+from netd.radius.sessions import Hold, Sessions, make_class
 from netd.sdk import AccessRequest
 from netd.wire import passwords, radius
 from netd.wire.attributes import decode
@@ -149,12 +149,17 @@ class Access:
 
     def policy(self, subscriber: SubscriberRecord, nas: NasRecord, wall_clock: float) -> tuple[Reason, Grant | None, str]:
         """What a session of the subscriber should have now: reason, grant, fingerprint. No grant: it should not be online."""
+        plan = subscriber.plan
+        if subscriber.simple and plan is not None:  # nearly everybody
+            known = plan.grants.get(nas.vendor)
+            if known is not None and not known.fault:
+                return _OK, known, known.fingerprint + subscriber.extra_print
         reason, detail = self.standing(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
             return reason, None, detail
-        if subscriber.plan is None or subscriber.fault:
+        if plan is None or subscriber.fault:
             return Reason.NOT_GRANTABLE, None, subscriber.fault or "its plan could not be loaded"
-        grant = self.directory.grant(subscriber.plan, nas.vendor, reason is Reason.WALLED)
+        grant = self.directory.grant(plan, nas.vendor, reason is Reason.WALLED)
         if grant.fault:
             return Reason.NOT_GRANTABLE, None, grant.fault
         return reason, grant, grant.fingerprint + subscriber.extra_print
@@ -183,7 +188,7 @@ class Access:
                 return Verdict(refused[0], subscriber, name, detail=refused[1])
         self._grants += 1
         token = f"{self._node}{self._grants:x}"
-        class_ = make_class(Granted(token, subscriber.id, print_))
+        class_ = make_class(token, subscriber.id, print_)
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))
         if subscriber.last_source != calling:  # a write makes a cold record dirty

@@ -223,6 +223,7 @@ class Directory:
             log.exception("subscriber not understood", extra={"subscriber": row.username})
             record.fault = f"internal error: {type(error).__name__}"
         record.own_body = bool(record.extra) or row.expires_at is not None
+        record.simple = record.simple and not record.fault
         return record
 
     def _own_attributes(self, record: SubscriberRecord, row: SubscriberRow) -> None:

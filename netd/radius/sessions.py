@@ -20,9 +20,9 @@ class Granted(NamedTuple):
     policy: str
 
 
-def make_class(granted: Granted) -> str:
+def make_class(token: str, subscriber_id: int, policy: str) -> str:
     """The Class of an Access-Accept; its NAS hands it back in accounting (RFC 2865 5.25)."""
-    return f"{CLASS_PREFIX}:{granted.token}:{granted.subscriber_id:x}:{granted.policy}"
+    return f"{CLASS_PREFIX}:{token}:{subscriber_id:x}:{policy}"
 
 
 def parse_class(text: str | None) -> Granted | None:
