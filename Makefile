@@ -5,10 +5,11 @@ STAMP := .venv/.installed
 
 NETD_DATA_DIR ?= $(CURDIR)/.netd
 PYTEST_ARGS   ?=
+SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench fuzz wheel lock venv clean
+.PHONY: help run test check format bench fuzz soak wheel lock venv clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,10 @@ bench: $(STAMP)  ## measure speed and memory, and print the numbers
 
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)
+
+soak: $(STAMP)  ## the long rounds: kill -9 under load again and again, then an hour's worth of fuzzing (SOAK_ROUNDS, FUZZ_SECONDS)
+	KILL_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q --timeout=7200 tests/e2e/test_crash.py
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(PY) tests/fuzz/run.py
 
 wheel: $(STAMP)  ## build dist/netd-*.whl and the source archive
 	.venv/bin/hatchling build
