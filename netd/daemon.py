@@ -48,6 +48,9 @@ from netd.web.deps import WebDeps
 log = logging.getLogger(__name__)
 
 EXTEND_SECONDS: Final = 30.0
+SETTLE_SECONDS: Final = 0.5
+"""How long an answer of the API may wait for the engine to know of the change."""
+
 ENGINE_CONNECTIONS: Final = 6
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
@@ -189,7 +192,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         service.register(metrics)
         deps = WebDeps(
             database=database, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory,
+            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC),
         )  # fmt: skip

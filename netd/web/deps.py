@@ -1,6 +1,6 @@
 """All that the HTTP side needs of the rest of the daemon."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -20,7 +20,8 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebDeps:
-    """``vendors`` are the names of usable drivers."""
+    """``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
+    who was told of a subscriber can let it log in at once."""
 
     database: Database
     keyring: Keyring
@@ -30,4 +31,5 @@ class WebDeps:
     metrics: Metrics
     vendors: frozenset[str]
     rules: AttributeRules
+    settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC

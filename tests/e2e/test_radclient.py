@@ -174,6 +174,24 @@ DISCONNECTS: dict[str, tuple[Say, int, str, str, bool]] = {
 }
 
 
+def test_who_was_told_of_a_subscriber_can_let_it_log_in_at_once(lab: Daemon) -> None:
+    """The very next packet after the API's answer; in a program, not a person's time later."""
+    codes = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.connect(("127.0.0.1", lab.auth_port))
+        for number in range(20):
+            packet = pyrad.AuthPacket(code=pyrad.AccessRequest, secret=b"testing123", dict=NAMES, id=number, authenticator=os.urandom(16))
+            packet["User-Name"] = f"prompt{number}"
+            packet["User-Password"] = packet.PwCrypt("at once")
+            packet.add_message_authenticator()
+            data = packet.RequestPacket()
+            lab.make("subscribers", username=f"prompt{number}", password="at once", plan="home")
+            sock.send(data)
+            codes.append(sock.recv(4096)[0])
+    assert codes == [pyrad.AccessAccept] * 20
+
+
 @pytest.mark.parametrize("case", DISCONNECTS)
 def test_what_a_nas_says_to_a_disconnect_is_told_as_it_is(lab: Daemon, ask: Ask, case: str) -> None:
     say, code, outcome, sentence, closed = DISCONNECTS[case]

@@ -56,6 +56,12 @@ class HealthBoard:
 
     listed: list[Part] = field(default_factory=lambda: [Part(name="database", state="ok", critical=True), Part(name="coa", state="ok")])
 
+    waited_for: int = 0
+
+    async def settled(self) -> bool:
+        self.waited_for += 1
+        return True
+
     def parts(self) -> list[Part]:
         return self.listed
 
@@ -134,7 +140,7 @@ async def running(database: Database, folder: Path) -> AsyncIterator[Api]:
     control, probe, health = Control(), Probe(), HealthBoard()
     deps = WebDeps(
         database=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
-        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), now=lambda: datetime.now(UTC),
+        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), settled=health.settled, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[Role, str] = {}

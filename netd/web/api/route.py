@@ -149,6 +149,8 @@ def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awai
         arguments = await _arguments(each, request)
         call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
         value = await each.handler(call, **arguments)
+        if each.method != "GET":
+            await deps.settled()
         return _answer(each, request, value)
 
     return handle
