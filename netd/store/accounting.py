@@ -110,7 +110,12 @@ _SELECT_CLOSED = (
     "and acctstarttime between to_timestamp($2::float8) and to_timestamp($3::float8) for update"
 )
 _INSERT_OPEN = _insert("sessions", _OPEN)
-_INSERT_CLOSED = _insert("radacct", _CLOSED)
+# Two generations of an id may turn out to begin in the same second (a NAS that counts Acct-Session-Time on over a new login): then they are one.
+_HIGHER = ("acctupdatetime", "acctstoptime", "acctsessiontime", "acctinputoctets", "acctoutputoctets", "acctinputpackets", "acctoutputpackets")
+_INSERT_CLOSED = _insert(
+    "radacct", _CLOSED,
+    "on conflict (acctuniqueid, acctstarttime) do update set " + ", ".join(f"{name} = greatest(radacct.{name}, excluded.{name})" for name in _HIGHER),
+)  # fmt: skip
 _UPDATE_OPEN = _update("sessions", _OPEN_UPDATE, "t.acctuniqueid = v0")
 _LOCK = "select pg_advisory_xact_lock($1::integer, k) from unnest($2::integer[]) as k"
 _USAGE = """

@@ -185,3 +185,16 @@ async def test_accounting_of_a_subscriber_just_deleted_is_kept(bras: TestNas) ->
     assert await bras.account("Interim-Update", Acct_Session_Time=60, Acct_Input_Octets=9)
     (session,) = await world.sessions()
     assert (session.username, session.subscriber_id, session.up_octets) == ("alice", None, 9)
+
+
+async def test_a_session_time_that_counts_on_over_a_new_login_does_not_make_its_stop_unwelcome(bras: TestNas) -> None:
+    first, second = await bras.login(), await bras.login()
+    assert first is not None
+    assert second is not None
+    assert await bras.account("Start", Event_Timestamp=T0, Class=first["Class"][0])
+    assert await bras.account("Start", Event_Timestamp=T0 + 500, Class=second["Class"][0])
+    assert await bras.account("Interim-Update", Event_Timestamp=T0 + 700, Acct_Session_Time=700, Acct_Input_Octets=7, Class=second["Class"][0])
+    assert await bras.account("Stop", Event_Timestamp=T0 + 800, Acct_Session_Time=800, Acct_Input_Octets=8, Class=second["Class"][0])
+    assert await rows(
+        bras.world, "select extract(epoch from acctstarttime)::bigint, extract(epoch from acctstoptime)::bigint, acctinputoctets from radacct"
+    ) == [(T0, T0 + 800, 8)]
