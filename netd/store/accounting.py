@@ -222,16 +222,17 @@ async def open_of_nas(conn: Connection, nas_id: int, source: str, address: str |
     return [row["acctuniqueid"] for row in rows]
 
 
-async def silent(conn: Connection, intervals: int, listening_since: float, limit: int) -> list[str]:
-    """Unique ids of open sessions not heard of for ``intervals`` interim intervals, by netd's own clock.
+async def silent(conn: Connection, intervals: int, listening_since: float, now: float, limit: int) -> list[str]:
+    """Unique ids of open sessions not heard of for ``intervals`` interim intervals, by netd's own clock (``now``), locked until the transaction ends.
 
     Silence counts only from ``listening_since`` (Unix time) on: what was sent while netd was away could not be heard.
+    A session that somebody else holds is being written to just now, so it is left out.
     """
     rows = await conn.fetch(
         """select acctuniqueid from sessions
            where greatest(heard_at, to_timestamp($2::float8))
-               + make_interval(secs => $1::float8 * greatest(interim_seconds, coalesce(acctinterval, 0))) < now()
-           limit $3""", intervals, listening_since, limit,
+               + make_interval(secs => $1::float8 * greatest(interim_seconds, coalesce(acctinterval, 0))) < to_timestamp($4::float8)
+           limit $3 for update skip locked""", intervals, listening_since, limit, now,
     )  # fmt: skip
     return [row["acctuniqueid"] for row in rows]
 

@@ -142,6 +142,24 @@ async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestN
     assert await world.sessions("closed") == []
 
 
+async def test_a_session_being_heard_of_just_now_is_not_reaped(bras: TestNas) -> None:
+    world = bras.world
+    await bras.online()
+    async with world.db.acquire() as conn:
+        await conn.execute("update sessions set heard_at = now() - interval '2 hours'")
+    world.running.server.accounting.listening_since = 0
+    writer = await connect(world.dsn)
+    try:
+        async with writer.transaction():  # as accounting does when the NAS comes back
+            await writer.execute("update sessions set heard_at = now()")
+            reaping = asyncio.create_task(world.running.upkeep.reap_once())
+            await asyncio.wait({reaping}, timeout=0.3)
+        assert await reaping == 0
+    finally:
+        await writer.close()
+    assert len(await world.sessions()) == 1
+
+
 async def test_while_the_database_is_away_logins_go_on_and_accounting_waits(bras: TestNas, cluster: Any) -> None:
     world = bras.world
     name = world.dsn.rpartition("/")[2].partition("?")[0]
