@@ -54,6 +54,9 @@ AWAIT_STOP_SECONDS: Final = 60.0
 
 _HIDDEN: Final = frozenset(("ms-mppe-send-key", "ms-mppe-recv-key", "ms-chap-mppe-keys", "tunnel-password", "user-password"))
 
+_Outcome = tuple[int, str | None, str, str | None, float, str | None]
+"""What ``store.accounting.applied`` takes."""
+
 
 class Enforcer:
     """Brings live sessions to their desired policy, and ends sessions for operators."""
@@ -66,7 +69,7 @@ class Enforcer:
         self.client = client
         self._config = config
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outcomes: dict[str, tuple[str, str | None, str, str | None, float, str | None]] = {}
+        self._outcomes: dict[int, _Outcome] = {}  # by radacctid: a later generation under the same name is another session
         self._broken: set[str] = set()  # sessions that could not be judged, named in the log once
         self._deleted: dict[int, None] = {}  # subscribers deleted lately, in order
         self._wall_clock: Callable[[], float] = time.time
@@ -127,8 +130,7 @@ class Enforcer:
                 self._deleted.pop(next(iter(self._deleted)))
             self._deleted[key] = None
             for live in self.sessions.of(key):
-                live.doomed = DELETED
-                self.consider(live)
+                self._doom(live, DELETED)
 
     def opened(self, row: Row) -> None:
         """A session began: check its policy, and end older ones of the same line that it replaced."""
@@ -137,7 +139,7 @@ class Enforcer:
             return
         granted = parse_class(row.class_)
         if granted is not None and granted.subscriber_id in self._deleted:
-            live.doomed = DELETED
+            self._doom(live, DELETED)
         self.consider(live)
         if live.subscriber_id is None:
             return
@@ -150,8 +152,7 @@ class Enforcer:
             return
         same = [o for o in others if o.row.callingstationid == row.callingstationid and o.row.nassourceaddress == row.nassourceaddress]
         for old in sorted(same, key=lambda o: o.row.started_at)[: len(others) - limit]:
-            old.doomed = "replaced by a new log-in from the same line"
-            self.consider(old)
+            self._doom(old, "replaced by a new log-in from the same line")
 
     def consider(self, live: LiveRecord) -> bool:
         """Act if the session differs from what is wanted and it is not too soon to try (again); whether it acted."""
@@ -204,7 +205,9 @@ class Enforcer:
             async with self.database.transaction() as conn:
                 await store.applied(conn, list(outcomes.values()))
         except StoreUnavailable:
-            self._outcomes = outcomes | self._outcomes
+            for key, outcome in outcomes.items():
+                newer = self._outcomes.get(key)
+                self._outcomes[key] = outcome if newer is None else (key, newer[1] or outcome[1], *newer[2:])
         except StoreError as error:
             log.error("how enforcement went was refused by the database", extra={"sessions": len(outcomes), "error": str(error)})
 
@@ -250,7 +253,7 @@ class Enforcer:
             found = self._wanted(live)
             return live.row.acctuniqueid in self.sessions.by_id and found is not None and found[0] == wanted
 
-        if wanted != OFF and applied and not own_attributes_differ and applied[:FINGERPRINT] not in self.directory.services:
+        if wanted != OFF and (not applied or (not own_attributes_differ and applied[:FINGERPRINT] not in self.directory.services)):
             return ControlResult(outcome="error", action="coa", detail=UNKNOWN_STEP)
         if wanted != OFF and grant is not None and applied and not own_attributes_differ:
             change = self._change(nas, applied[:FINGERPRINT], grant)
@@ -328,9 +331,16 @@ class Enforcer:
         )
 
     def _note(self, live: LiveRecord, applied: str | None, state: str, detail: str | None) -> None:
-        before = self._outcomes.get(live.row.acctuniqueid)
+        key = live.row.radacctid
+        before = self._outcomes.get(key)
         applied = applied or (before[1] if before else None)
-        self._outcomes[live.row.acctuniqueid] = (live.row.acctuniqueid, applied, state, detail, self._wall_clock(), live.doomed or None)
+        self._outcomes[key] = (key, applied, state, detail, self._wall_clock(), live.doomed or None)
+
+    def _doom(self, live: LiveRecord, why: str) -> None:
+        """Mark a session that must end whatever its policy says, and act. The mark is kept even where it is too soon to ask its NAS again."""
+        live.doomed = why
+        self._note(live, None, live.enforce_state, why)
+        self.consider(live)
 
     async def _close_unknown(self, row: Row) -> bool:
         """The NAS does not know the session: it ended without a word, so it ends here too. False if the database is away."""

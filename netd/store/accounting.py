@@ -197,13 +197,13 @@ async def add_usage(conn: Connection, usage: Sequence[tuple[int, int, float, int
     await conn.execute(_USAGE, *[list(column) for column in zip(*usage, strict=True)])
 
 
-async def applied(conn: Connection, changes: Sequence[tuple[str, str | None, str, str | None, float, str | None]]) -> None:
-    """Keep how enforcement went: (unique id, applied policy or None to leave it, state, detail, Unix time, why doomed or None) per open session."""
+async def applied(conn: Connection, changes: Sequence[tuple[int, str | None, str, str | None, float, str | None]]) -> None:
+    """Keep how enforcement went: (radacctid, applied policy or None to leave it, state, detail, Unix time, why doomed or None) per open session."""
     await conn.execute(
         """update sessions t set applied_policy = coalesce(u.p, t.applied_policy), enforce_state = u.s, enforce_detail = u.d, enforce_at = to_timestamp(u.a),
                doomed = coalesce(u.w, t.doomed)
-           from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[]) as u (k, p, s, d, a, w)
-           where t.acctuniqueid = u.k""",
+           from unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::float8[], $6::text[]) as u (k, p, s, d, a, w)
+           where t.radacctid = u.k""",
         *[list(column) for column in zip(*changes, strict=True)],
     )
 

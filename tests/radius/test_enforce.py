@@ -4,9 +4,12 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
 from pyrad import packet as pyrad
 
 from netd.domain import plans, standing, subscribers
+from netd.errors import StoreUnavailable
+from netd.radius.enforce import Enforcer
 from netd.store.database import Database
 from tests.radius.world import ACTOR, TestNas, World, eventually, nak, nas_at, silence, world
 
@@ -190,3 +193,89 @@ async def test_enforcement_goes_on_after_a_restart_of_the_daemon(dsn: str, tmp_p
             await eventually(lambda: device.told, 8.0)
     finally:
         transport.close()
+
+
+def enforcer_of(world: World) -> Enforcer:
+    found = world.running.server.accounting.on_open.__self__  # type: ignore[attr-defined]
+    assert isinstance(found, Enforcer)
+    return found
+
+
+async def test_what_is_kept_of_one_session_is_not_kept_of_the_next_one_under_its_id(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    enforcer = enforcer_of(bras.world)
+    flush = enforcer.flush
+
+    async def away() -> None:
+        """What enforcement learned waits, as while the database is away."""
+
+    monkeypatch.setattr(enforcer, "flush", away)
+    start = int(time.time()) - 3600
+    first, second = await bras.login(), await bras.login()
+    assert first is not None
+    assert second is not None
+    assert await bras.account("Start", Event_Timestamp=start, Class=first["Class"][0])
+    (live,) = enforcer.sessions.by_id.values()
+    live.doomed = "replaced by a new log-in from the same line"
+    await eventually(lambda: bras.told)
+    assert await bras.account("Start", Event_Timestamp=start + 500, Class=second["Class"][0])
+    told = len(bras.told)
+    await flush()
+    assert await bras.account("Interim-Update", Event_Timestamp=start + 600, Acct_Session_Time=100, Class=second["Class"][0])
+    await asyncio.sleep(0.7)
+    assert len(bras.told) == told, "the newer session was never to end"
+
+
+async def test_an_applied_policy_that_could_not_be_written_is_not_forgotten_for_a_later_outcome(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bras.online()
+    enforcer = enforcer_of(bras.world)
+    (live,) = enforcer.sessions.by_id.values()
+
+    async def fails(conn: object, changes: object) -> None:
+        enforcer._note(live, None, "pending", "meanwhile")
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("netd.store.accounting.applied", fails)
+        enforcer._note(live, "0123456789", "applied", "CoA acknowledged")
+        await enforcer.flush()
+    await enforcer.flush()
+    async with bras.world.db.acquire() as conn:
+        assert tuple(await conn.fetchrow("select applied_policy, enforce_state from sessions")) == ("0123456789", "pending")
+
+
+async def test_a_session_of_which_nothing_is_known_to_be_applied_is_left_alone(bras: TestNas) -> None:
+    """A Start without Class while the plan could not be granted: when it can be again, nobody may be disconnected for it."""
+    world = bras.world
+    (alice,) = world.running.server.directory.subscribers.values()
+    alice.fault, alice.simple = "a driver that is broken", False
+    assert await bras.account("Start")
+    (live,) = enforcer_of(world).sessions.by_id.values()
+    assert (live.applied, live.subscriber_id) == (None, alice.id)
+    alice.fault, alice.simple = "", True
+
+    async def unverified() -> bool:
+        return (await state(world))[0] == "unverified"
+
+    await eventually(unverified)
+    assert bras.told == []
+    await world.suspend()
+    await eventually(lambda: bras.told, 1.0)
+    assert bras.told[0].code == pyrad.DisconnectRequest, "a stated reason ends it all the same"
+
+
+async def test_a_deletion_is_kept_even_while_its_nas_is_not_to_be_asked_again_yet(bras: TestNas) -> None:
+    world = bras.world
+    bras.say = silence
+    await bras.online()
+    await world.suspend()
+    (live,) = enforcer_of(world).sessions.by_id.values()
+    await eventually(lambda: live.attempts and not live.busy)
+    live.due_at = time.time() + 3600
+    alice = await subscribers.by_username(world.db, ACTOR, "alice")
+    await subscribers.delete(world.db, ACTOR, alice.id)
+
+    async def doomed() -> Any:
+        async with world.db.acquire() as conn:
+            return await conn.fetchval("select doomed from sessions")
+
+    assert "deleted" in await eventually(doomed, 2.0)
