@@ -252,9 +252,10 @@ class Accounting:
 
 
 async def _apply(conn: Connection, ledger: Ledger) -> None:
-    """Write what the records of a run changed: at most eight statements, whatever their number."""
+    """Write what the records of a run changed: at most nine statements, whatever their number."""
     fresh: list[Row] = []
     updated: list[Row] = []
+    moved: list[tuple[int, int]] = []
     closed: list[Row] = []
     closing: list[str] = []
     reopened: list[tuple[int, float]] = []
@@ -264,6 +265,8 @@ async def _apply(conn: Connection, ledger: Ledger) -> None:
         is_open = row.stopped_at is None
         if is_open:
             (updated if was_open else fresh).append(row)
+            if was_open and before is not None and row.nas_id is not None and before.nas_id != row.nas_id:
+                moved.append((row.radacctid, row.nas_id))
             if before is not None and not was_open:
                 reopened.append((before.radacctid, before.started_at))
         elif before is None or was_open:
@@ -280,6 +283,8 @@ async def _apply(conn: Connection, ledger: Ledger) -> None:
         await store.insert_open(conn, fresh)
     if updated:
         await store.update_open(conn, updated)
+    if moved:
+        await store.move_open(conn, moved)
     if closed:
         await store.insert_closed(conn, closed)
     if amended:

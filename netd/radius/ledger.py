@@ -112,6 +112,7 @@ class Ledger:
                 setattr(row, name, value)
         if row.subscriber_id is None:
             row.subscriber_id = record.subscriber_id
+        row.nas_id = record.nas_id  # its entry may have been made anew, or a narrower one added
         row.applied_policy = row.applied_policy or record.applied_policy
         alive = record.event_at > (row.stopped_at or 0.0)
         if newer:

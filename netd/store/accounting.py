@@ -169,6 +169,16 @@ async def update_open(conn: Connection, rows: Sequence[Row]) -> None:
     await conn.execute(_UPDATE_OPEN, *_arrays(rows, _OPEN_UPDATE))
 
 
+async def move_open(conn: Connection, moves: Sequence[tuple[int, int]]) -> None:
+    """Give open sessions (radacctid) to another NAS entry (id). Seldom, so it is no part of ``update_open``."""
+    await conn.execute(
+        """update sessions t set nas_id = (select n.id from nas n where n.id = u.n)
+           from unnest($1::bigint[], $2::bigint[]) as u (k, n) where t.radacctid = u.k""",
+        [key for key, _ in moves],
+        [nas_id for _, nas_id in moves],
+    )
+
+
 async def delete_open(conn: Connection, unique_ids: Sequence[str]) -> None:
     await conn.execute("delete from sessions where acctuniqueid = any($1::text[])", unique_ids)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pyrad import packet as pyrad
 
-from netd.domain import plans, standing, subscribers
+from netd.domain import nas, plans, standing, subscribers
 from netd.errors import StoreUnavailable
 from netd.radius.enforce import Enforcer
 from netd.store.database import Database
@@ -279,3 +279,17 @@ async def test_a_deletion_is_kept_even_while_its_nas_is_not_to_be_asked_again_ye
             return await conn.fetchval("select doomed from sessions")
 
     assert "deleted" in await eventually(doomed, 2.0)
+
+
+async def test_a_session_goes_over_to_the_entry_of_its_nas_that_was_made_anew(bras: TestNas) -> None:
+    world = bras.world
+    await bras.online()
+    (entry,) = world.running.server.directory.nas
+    await nas.delete(world.db, ACTOR, entry)
+    assert await world.running.feed.settle()
+    await world.add_nas(bras.address, coa_port=bras.coa_port)
+    assert await bras.account("Interim-Update", Acct_Session_Time=1)
+    (session,) = await world.sessions()
+    assert session.nas == bras.address
+    await world.suspend()
+    await eventually(lambda: bras.told, 1.0)
