@@ -271,6 +271,7 @@ class Directory:
         for key in ids:
             record = self.subscribers.pop(key, None)
             name = self._keys.pop(key, None)
+            self.faults.pop(f"subscriber {key}", None)
             if record is not None and name is not None and self.users[record.tenant_id].get(name) is record:
                 del self.users[record.tenant_id][name]
 
@@ -296,6 +297,7 @@ class Directory:
         """Forget NAS that were deleted."""
         for key in ids:
             self.nas.pop(key, None)
+            self.faults.pop(f"nas {key}", None)
         self._index()
 
     def _index(self) -> None:

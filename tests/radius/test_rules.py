@@ -3,6 +3,7 @@
 import pytest
 
 from netd.radius.directory import Directory, Wall
+from netd.store.directory import SubscriberRow
 from tests.radius.engine import EXTENSIONS
 
 
@@ -58,3 +59,12 @@ def test_replies_that_load(rules, row):
 def test_replies_that_no_accept_can_carry(rules, row):
     with pytest.raises(ValueError):
         rules.validate_reply(*row)
+
+
+def test_what_was_deleted_is_no_longer_at_fault():
+    directory = Directory(EXTENSIONS(), lambda sealed, context: sealed, Wall("walled-garden", "", 1_000_000, 1_000_000))
+    replies = [("No-Such-Attribute", "=", "x")]
+    directory.put_subscribers([SubscriberRow(7, 1, "bob", "bob", None, 1, "active", 0.0, None, None, None, None, None, None, None, replies)])
+    assert list(directory.faults) == ["subscriber 7"]
+    directory.remove_subscribers([7])
+    assert directory.faults == {}
