@@ -43,6 +43,7 @@ class Upkeep:
         self.reaped = 0
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
         self._postauth: list[postauth.PostAuth] = []  # taken out, not yet written
+        self._flushing = asyncio.Lock()
         self._config = config
         self._retention = retention
 
@@ -58,6 +59,10 @@ class Upkeep:
 
     async def flush_postauth(self) -> None:
         """Write the log-ins that are not written yet; they stay in memory if the database is away."""
+        async with self._flushing:  # the last flush, when netd stops, may meet the one of this second
+            await self._flush_postauth()
+
+    async def _flush_postauth(self) -> None:
         while self._postauth or self.server.postauth:
             self._postauth = self._postauth or self.server.take_postauth(POSTAUTH_ROWS)
             try:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pyrad import packet as pyrad
 
 from netd.domain import standing, subscribers
+from netd.store.database import connect
 from tests.radius.world import ACTOR, TestNas, World, eventually
 
 
@@ -218,3 +219,19 @@ async def test_proxy_state_comes_back_in_order(bras: TestNas) -> None:
     raw = await bras.ask(packet.RequestPacket(), bras.world.running.auth_port)
     assert raw is not None
     assert packet.CreateReply(packet=raw)["Proxy-State"] == [b"one", b"two"]
+
+
+async def test_log_ins_written_by_two_flushes_at_once_stand_there_once(bras: TestNas) -> None:
+    world = bras.world
+    writer = await connect(world.dsn)
+    try:
+        async with writer.transaction():
+            await writer.execute("lock table radpostauth in exclusive mode")
+            await bras.login()
+            flushes = [asyncio.create_task(world.running.upkeep.flush_postauth()) for _ in range(2)]
+            await asyncio.wait(flushes, timeout=0.2)
+        await asyncio.gather(*flushes)
+    finally:
+        await writer.close()
+    async with world.db.acquire() as conn:
+        assert await conn.fetchval("select count(*) from radpostauth") == 1
