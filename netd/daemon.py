@@ -171,8 +171,10 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         _make_data_dir(config.data_dir)
         radius, web = config.radius, config.web
         auth = sockets.bind(radius.addresses, radius.auth_port, "radius.auth_port", 0)
+        for sock in auth:
+            stack.callback(sock.close)
         acct = sockets.bind(radius.addresses, radius.acct_port, "radius.acct_port", len(auth))
-        for sock in (*auth, *acct):
+        for sock in acct:
             stack.callback(sock.close)
         listener = stack.enter_context(_listen(web.address, web.port))
         keyring = Keyring.load_or_create(config.key_file)
