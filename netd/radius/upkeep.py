@@ -117,9 +117,7 @@ class Upkeep:
         total = 0
         while True:
             async with self.database.transaction() as conn:
-                silent = await accounting_store.silent(
-                    conn, self._config.stale_after_intervals, self.accounting.listening_since, time.time(), REAP_ROWS
-                )
+                silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, time.time(), REAP_ROWS)
                 closed = await session_store.close(conn, silent, "reaper", "Lost-Carrier", None) if silent else []
             self.sessions.remove(closed)
             self.reaped += len(closed)
