@@ -238,7 +238,8 @@ class Directory:
             record.replaced = self._extend(avps, row.replies)
         if avps:
             record.extra = encode(self.dictionary, avps)
-            record.extra_print = blake2b(record.extra, digest_size=4).hexdigest()
+            stated = "\0".join(f"{name}={value!r}" for name, value in avps)  # what is granted, not how it is encoded
+            record.extra_print = blake2b(stated.encode(), digest_size=4).hexdigest()
 
     def _extend(self, avps: list[Avp], replies: Sequence[tuple[str, str, str]]) -> frozenset[int]:
         """Add radreply rows: ``+=`` adds one more value, ``:=`` and ``=`` replace what the grant says of that attribute."""

@@ -7,7 +7,6 @@ beside it. Nothing here disconnects because a row is missing or a driver is brok
 import asyncio
 import ipaddress
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -169,7 +168,7 @@ class Enforcer:
         if found is None or live.busy:
             return False
         wanted, grant, nas, why = found
-        if wanted == live.applied:
+        if wanted == live.applied and live.unsure is None:
             if live.enforce_state != "applied":
                 live.enforce_state, live.attempts, live.wanted = "applied", 0, None
                 self._note(live, wanted, "applied", None)
@@ -256,7 +255,7 @@ class Enforcer:
         if wanted != OFF and (not applied or (not own_attributes_differ and applied[:FINGERPRINT] not in self.directory.services)):
             return ControlResult(outcome="error", action="coa", detail=UNKNOWN_STEP)
         if wanted != OFF and grant is not None and applied and not own_attributes_differ:
-            change = self._change(nas, applied[:FINGERPRINT], grant)
+            change = self._change(nas, live.unsure or applied[:FINGERPRINT], grant)
             if change is not None and not change:
                 return ControlResult(outcome="ack", action="coa", detail="nothing to send")
             if change is not None:
@@ -299,9 +298,12 @@ class Enforcer:
         back_off = min(self._config.retry_seconds * 2 ** (live.attempts - 1), MAX_RETRY_SECONDS)
         live.due_at = self._wall_clock() + back_off
         said = result.error_cause_name or result.detail
+        if result.action == "coa" and result.outcome == "timeout":
+            live.unsure = wanted[:FINGERPRINT]  # it may have arrived: until the NAS says yes to something, nothing is known for sure
         if result.outcome == "ack":
             live.enforce_state = "applied"
             if result.action == "coa":
+                live.unsure = None
                 live.applied, live.attempts, live.wanted = wanted, 0, None
                 self._note(live, wanted, "applied", f"CoA acknowledged: {why}")
             else:
@@ -313,7 +315,7 @@ class Enforcer:
             return
         if result.detail == UNKNOWN_STEP:
             live.enforce_state = "unverified"
-            live.due_at = math.inf
+            live.due_at = self._wall_clock() + MAX_RETRY_SECONDS  # its meaning may become known, from another node
             self._note(live, None, "unverified", f"{UNKNOWN_STEP}; the next login gets what is due")
             return
         live.enforce_state = {"nak": "refused", "timeout": "unreachable"}.get(result.outcome, "pending")
@@ -346,11 +348,16 @@ class Enforcer:
         """The NAS does not know the session: it ended without a word, so it ends here too. False if the database is away."""
         try:
             async with self.database.transaction() as conn:
+                stored = await store.read_open(conn, [row.acctuniqueid])
+                if not stored or stored[0].radacctid != row.radacctid:
+                    return True  # it is over already, and what is open under its id now is another session
                 await session_store.close(conn, [row.acctuniqueid], "not_found", "NAS-Error", None)
         except StoreError as error:
             log.warning("session unknown to its NAS not closed yet", extra={"session": row.acctuniqueid, "error": str(error)})
             return False
-        self.sessions.remove([row.acctuniqueid])
+        live = self.sessions.by_id.get(row.acctuniqueid)
+        if live is not None and live.row.radacctid == row.radacctid:
+            self.sessions.remove([row.acctuniqueid])
         return True
 
     async def stop(self, grace_seconds: float) -> None:

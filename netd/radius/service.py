@@ -51,7 +51,7 @@ class RadiusService:
         self.loader = Loader(database, self.directory, self.sessions, self.enforcer, self.accounting)
         self.feed = ChangeFeed(target, self.loader.apply, self.loader.reload)
         self._started_at = time.time()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def load(self) -> None:
         """Read everything into memory. What changes from here on comes by the feed."""
@@ -67,17 +67,19 @@ class RadiusService:
             "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
             "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
         }  # fmt: skip
-        self._tasks = [group.create_task(work, name=name) for name, work in endless.items()]
+        self._tasks = {name: group.create_task(work, name=name) for name, work in endless.items()}
         self.server.start(auth, acct)
 
     async def stop(self) -> None:
         """Read no more, commit and acknowledge what is in work, keep outcomes, and end."""
         self.server.stop()
         self.accounting.finish()
-        await asyncio.wait(self._tasks[:1], timeout=FLUSH_SECONDS)
+        await asyncio.wait({self._tasks["accounting"]}, timeout=FLUSH_SECONDS)
+        self._tasks["enforcement"].cancel()  # begin nothing new; what is under way gets a moment
         await self.enforcer.stop(COA_GRACE_SECONDS)
         await self.upkeep.flush_postauth()
-        for task in self._tasks:
+        await self.upkeep.flush_learned()
+        for task in self._tasks.values():
             task.cancel()
 
     def register(self, metrics: Metrics) -> None:

@@ -39,7 +39,7 @@ def parse_class(text: str | None) -> Granted | None:
 class LiveRecord:
     """An open session. ``applied`` is the fingerprint of what it was last granted or changed to; times are Unix time."""
 
-    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "wanted")
+    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "unsure", "wanted")
 
     def __init__(self, row: Row, subscriber_id: int | None) -> None:
         self.row = row
@@ -50,6 +50,7 @@ class LiveRecord:
         self.attempts = 0
         self.due_at = 0.0
         self.busy = False
+        self.unsure: str | None = None  # what a CoA without an answer aimed at: the session may have it, or what ``applied`` says
         self.doomed = row.doomed or ""  # why it must end whatever its policy says
 
 

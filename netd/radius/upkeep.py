@@ -80,16 +80,20 @@ class Upkeep:
         """Write what was learned about NAS, for ever."""
         while True:
             await asyncio.sleep(LEARNED_SECONDS)
-            while self.learned:
-                try:
-                    async with self.database.transaction() as conn:
-                        await directory_store.learned(conn, *self.learned[0])
-                except StoreUnavailable:
-                    break
-                except StoreError as error:
-                    log.error("what was learned about a NAS was refused by the database", extra={"error": str(error)})
-                self.learned.popleft()
-            await self._keep_policies()
+            await self.flush_learned()
+
+    async def flush_learned(self) -> None:
+        """Write what was learned and which policies were compiled; what cannot be written now waits."""
+        while self.learned:
+            try:
+                async with self.database.transaction() as conn:
+                    await directory_store.learned(conn, *self.learned[0])
+            except StoreUnavailable:
+                break
+            except StoreError as error:
+                log.error("what was learned about a NAS was refused by the database", extra={"error": str(error)})
+            self.learned.popleft()
+        await self._keep_policies()
 
     async def _keep_policies(self) -> None:
         new = self.directory.new_services

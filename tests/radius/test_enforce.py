@@ -293,3 +293,27 @@ async def test_a_session_goes_over_to_the_entry_of_its_nas_that_was_made_anew(br
     assert session.nas == bras.address
     await world.suspend()
     await eventually(lambda: bras.told, 1.0)
+
+
+async def test_a_change_taken_back_after_an_unanswered_coa_is_sent_again(bras: TestNas) -> None:
+    """The first CoA may have arrived, only its answer not: the session must be told the old rate again, not be called right."""
+    world = bras.world
+    await bras.online()
+    plan = await plans.by_name(world.db, ACTOR, "home")
+    bras.say = silence
+    await plans.update(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=200_000_000))
+
+    async def unreachable() -> bool:
+        return (await state(world))[0] == "unreachable"
+
+    await eventually(unreachable)
+    bras.say = None
+    bras.told.clear()
+    await plans.update(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=100_000_000))
+    await eventually(lambda: bras.told, 3.0)
+    assert bras.told[0]["Mikrotik-Rate-Limit"] == ["20M/100M"]
+
+    async def applied() -> bool:
+        return (await state(world))[0] == "applied"
+
+    await eventually(applied)
