@@ -28,7 +28,7 @@ Learned = Callable[[NasRecord, str | None, str | None], None]
 _OK: Final = Reason.OK
 _WALLED: Final = Reason.WALLED
 
-POSTAUTH_LIMIT = 20_000
+POSTAUTH_LIMIT = 50_000
 """Log-ins remembered while the database is away; older ones are dropped and counted."""
 
 LIMITED_SECONDS = 60.0
