@@ -363,19 +363,18 @@ class Directory:
         return grant
 
     def _service(self, plan: Plan, walled: bool) -> Service:
-        common = dict(
-            ipv4_pool=plan.ipv4_pool, ipv6_pool=plan.ipv6_pool, delegated_ipv6_pool=plan.delegated_ipv6_pool, dns=plan.dns,
-            idle_timeout_seconds=plan.idle_timeout_seconds, interim_seconds=plan.interim_seconds, session_timeout_seconds=plan.session_timeout_seconds,
-        )  # fmt: skip
-        if walled:
-            wall = self.wall
-            return Service(
-                down_bps=min(wall.down_bps, plan.down_bps), up_bps=min(wall.up_bps, plan.up_bps), walled=True, wall=wall.name, wall_url=wall.url or None,
-                **common,  # type: ignore[arg-type]
-            )  # fmt: skip
-        return Service(
+        service = Service(
             down_bps=plan.down_bps, up_bps=plan.up_bps, burst_down_bps=plan.burst_down_bps, burst_up_bps=plan.burst_up_bps,
             burst_threshold_down_bps=plan.burst_threshold_down_bps, burst_threshold_up_bps=plan.burst_threshold_up_bps,
             burst_seconds=plan.burst_seconds, priority=plan.priority, profile=plan.profile,
-            **common,  # type: ignore[arg-type]
+            ipv4_pool=plan.ipv4_pool, ipv6_pool=plan.ipv6_pool, delegated_ipv6_pool=plan.delegated_ipv6_pool, dns=plan.dns,
+            idle_timeout_seconds=plan.idle_timeout_seconds, interim_seconds=plan.interim_seconds, session_timeout_seconds=plan.session_timeout_seconds,
+        )  # fmt: skip
+        if not walled:
+            return service
+        wall = self.wall
+        return msgspec.structs.replace(
+            service, down_bps=min(wall.down_bps, plan.down_bps), up_bps=min(wall.up_bps, plan.up_bps), burst_down_bps=None, burst_up_bps=None,
+            burst_threshold_down_bps=None, burst_threshold_up_bps=None, burst_seconds=None, priority=None, profile=None,
+            walled=True, wall=wall.name, wall_url=wall.url or None,
         )  # fmt: skip
