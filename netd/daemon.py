@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,7 +167,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
     async with AsyncExitStack() as stack:
         notifier = Notifier.from_environment(os.environ)
         stack.callback(notifier.close)
-        await stack.enter_async_context(_patience(notifier))
+        starting = asyncio.create_task(_ask_for_patience(notifier))
+        stack.callback(starting.cancel)
         _make_data_dir(config.data_dir)
         radius, web = config.radius, config.web
         auth = sockets.bind(radius.addresses, radius.auth_port, "radius.auth_port", 0)
@@ -206,6 +207,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
                     directory = service.directory
+                    starting.cancel()  # from here on silence means what it says
                     notifier.ready(f"{len(directory.subscribers)} subscribers, {len(directory.nas)} NAS")
                     log.info("ready", extra={"version": __version__, "api": api.url, "auth_port": auth[0].port, "acct_port": acct[0].port})
                     ready(
@@ -223,20 +225,11 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
     log.info("stopped")
 
 
-@asynccontextmanager
-async def _patience(notifier: Notifier) -> AsyncIterator[None]:
-    """While the daemon starts and stops, tell the service manager that it is at work: a recovery or a migration may take longer than it waits."""
-
-    async def extend() -> None:
-        while True:
-            notifier.extend_timeout(EXTEND_SECONDS)
-            await asyncio.sleep(EXTEND_SECONDS / 3)
-
-    task = asyncio.create_task(extend())
-    try:
-        yield
-    finally:
-        task.cancel()
+async def _ask_for_patience(notifier: Notifier) -> None:
+    """Tell the service manager that the start goes on, until cancelled: a recovery or a migration may take longer than it waits."""
+    while True:
+        notifier.extend_timeout(EXTEND_SECONDS)
+        await asyncio.sleep(EXTEND_SECONDS / 3)
 
 
 def _make_data_dir(folder: Path) -> None:
