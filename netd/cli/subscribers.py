@@ -9,12 +9,13 @@ from urllib.parse import quote
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import moment, secret
+from netd.cli.values import attribute, day, moment, secret
 
 LOCK_REASONS = ("overdue", "quota", "admin", "fraud", "customer_hold", "system")
 STATES = ("pending", "active", "suspended", "terminated")
 MEMBERS = (
     "username", "password", "plan", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix", "expires_at", "full_name", "note",
+    "checks", "replies",
 )  # fmt: skip
 VERBS = {
     "suspend": "keep a subscriber out and end live sessions",
@@ -48,6 +49,10 @@ def register(commands: Commands) -> None:
         parser.add_argument("username", metavar="USERNAME")
         option(parser, "--note", "note", "why, for the record", metavar="TEXT")
     _register_locks(subscriber)
+    usage = command(subscriber, "usage", "what a subscriber used, by day (UTC)", _usage)
+    usage.add_argument("username", metavar="USERNAME")
+    usage.add_argument("--first", type=day, metavar="DAY", help="from this day on (default: a month ago)")
+    usage.add_argument("--last", type=day, metavar="DAY", help="up to this day (default: today)")
     password = command(subscriber, "set-password", "set or take away the password", _set_password)
     password.add_argument("username", metavar="USERNAME")
     password.add_argument("--password", type=nullable(secret), required=True, metavar="P", help=PASSWORD + "; none takes it away")
@@ -85,6 +90,7 @@ def _register_import(commands: Commands) -> None:
 
 
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
+    repeated = {"action": "append", "metavar": "ATTRIBUTE"}
     if new:
         option(parser, "--password", "password", PASSWORD, secret, metavar="P")
         option(parser, "--state", "state", "active (default), pending, suspended or terminated", choices=STATES)
@@ -98,6 +104,14 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--expires", "expires_at", "kept out from then on: 2026-12-31 or 2026-12-31T23:59:59Z", nullable(moment), metavar="TIME")
     option(parser, "--full-name", "full_name", "name of the person or firm", nullable(), metavar="TEXT")
     option(parser, "--note", "note", "free text", nullable(), metavar="TEXT")
+    option(parser, "--check", "checks", "what the request must say, may be repeated: 'NAS-Port-Id == eth1'; none: nothing", nullable(attribute), **repeated)
+    option(parser, "--reply", "replies", "what the answer says besides the plan, may be repeated: 'Filter-Id := slow'; none: nothing",
+           nullable(attribute), **repeated)  # fmt: skip
+
+
+def _members(given: dict[str, Any]) -> dict[str, Any]:
+    """The request's body; ``none`` among the attributes stands for an empty list."""
+    return {name: [each for each in value if each is not None] if name in ("checks", "replies") else value for name, value in given.items()}
 
 
 def _path(api: client.Client, username: str) -> str:
@@ -110,7 +124,7 @@ def _row(subscriber: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    output.show(client.find().post("/subscribers", body(arguments, MEMBERS)), arguments.json)
+    output.show(client.find().post("/subscribers", _members(body(arguments, MEMBERS))), arguments.json)
     return 0
 
 
@@ -126,7 +140,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _update(arguments: argparse.Namespace) -> int:
-    wanted = changes(arguments, MEMBERS)
+    wanted = _members(changes(arguments, MEMBERS))
     api = client.find()
     output.show(api.patch(_path(api, arguments.subscriber), wanted), arguments.json)
     return 0
@@ -163,6 +177,19 @@ def _set_password(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.post(_path(api, arguments.username) + "/password", {"password": arguments.password})
     return output.done(reply, arguments.json, f"the password of {arguments.username} is {'set' if arguments.password is not None else 'taken away'}")
+
+
+def _usage(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.get(_path(api, arguments.username) + "/usage", first=arguments.first, last=arguments.last)
+    if arguments.json:
+        output.print_json(reply.raw)
+        return 0
+    rows = [
+        (each["day"], *map(output.octets, (each["down_octets"], each["up_octets"])), output.duration(each["session_seconds"])) for each in reply.value["items"]
+    ]
+    output.print_table(rows, ("DAY", "DOWN", "UP", "ONLINE"))
+    return 0
 
 
 def _explain(arguments: argparse.Namespace) -> int:

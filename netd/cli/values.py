@@ -5,6 +5,7 @@ import re
 import sys
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?", re.ASCII)
+_ATTRIBUTE = re.compile(r"([A-Za-z0-9][\w.:-]*?)\s*(==|!=|>=|<=|=~|!~|=\*|!\*|:=|\+=|=|>|<)\s*(.*)", re.ASCII | re.DOTALL)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -32,11 +33,32 @@ def moment(text: str) -> str:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).isoformat()
 
 
+def day(text: str) -> str:
+    """A day as 2026-12-31."""
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day: write 2026-12-31") from None
+
+
 def days(text: str) -> int:
     """A number of days from now on, at most a hundred years."""
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 36_500:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 36500")
     return int(text)
+
+
+def attribute(text: str) -> dict[str, str]:
+    """A check or reply attribute as FreeRADIUS writes it: ``NAS-Port-Id == "eth1"``, ``Filter-Id := slow``, ``Calling-Station-Id =*``."""
+    match = _ATTRIBUTE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an attribute: write NAME, an operator such as == or :=, and a value")
+    name, op, value = match[1], match[2], match[3]
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1]
+    return {"attribute": name, "op": op, "value": value}
 
 
 def secret(text: str) -> str:

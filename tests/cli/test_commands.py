@@ -84,6 +84,46 @@ async def test_subscribers(netd, database):
     assert (await netd("subscriber", "remove", "alice")).code == 0
 
 
+async def test_attributes_of_a_subscriber(netd):
+    assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
+    checks = ("--check", "Framed-Route == 'eth 1'", "--check", "Calling-Station-Id=~^aa", "--reply", "Framed-Route := slow", "--reply", "Framed-Route+=hi")
+    added = await netd("subscriber", "add", "alice", "--plan", "home", *checks, "--json")
+    assert added.code == 0, added.err
+    assert [tuple(each.values()) for each in added.value["checks"]] == [("Framed-Route", "==", "eth 1"), ("Calling-Station-Id", "=~", "^aa")]
+    assert [tuple(each.values()) for each in added.value["replies"]] == [("Framed-Route", ":=", "slow"), ("Framed-Route", "+=", "hi")]
+    updated = await netd("subscriber", "update", "alice", "--check", "none", "--reply", "Framed-Route = fast", "--json")
+    assert (updated.value["checks"], updated.value["replies"]) == ([], [{"attribute": "Framed-Route", "op": "=", "value": "fast"}])
+    wrong = await netd("subscriber", "update", "alice", "--reply", "Filter-Id")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    unknown = await netd("subscriber", "update", "alice", "--reply", "No-Such-Thing = 1")
+    assert (unknown.code, "replies/0" in unknown.err) == (2, True)
+
+
+async def test_usage(netd, database):
+    assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
+    alice = (await netd("subscriber", "add", "alice", "--plan", "home", "--json")).value
+    async with database.acquire() as conn:
+        await conn.execute(
+            """insert into usage_daily (tenant_id, subscriber_id, day, up_octets, down_octets, session_seconds)
+               values (1, $1, '2026-03-01', 1500000, 2500000000, 3700)""", alice["id"],
+        )  # fmt: skip
+    shown = await netd("subscriber", "usage", "alice", "--first", "2026-03-01", "--last", "2026-03-31")
+    assert shown.out.splitlines()[1].split() == ["2026-03-01", "2.5", "GB", "1.5", "MB", "01:01:40"]
+    assert len((await netd("subscriber", "usage", "alice", "--first", "2026-03-02", "--last", "2026-03-31")).out.splitlines()) == 1
+    assert (await netd("subscriber", "usage", "alice", "--first", "1 March")).code == 2
+
+
+async def test_audit(netd):
+    assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
+    assert (await netd("plan", "update", "home", "--down", "200M")).code == 0
+    rows = (await netd("audit", "list", "--type", "plan")).out.splitlines()
+    assert [[word for word in row.split() if word in ("127.0.0.1", "plan.update", "plan.create")] for row in rows[1:]] == [
+        ["127.0.0.1", "plan.update"], ["127.0.0.1", "plan.create"],
+    ]  # fmt: skip
+    assert "down_bps: 100000000 -> 200000000" in rows[1]
+    assert len((await netd("audit", "list", "--type", "nas")).out.splitlines()) == 1
+
+
 async def test_lists_say_when_there_is_more(netd, api):
     await api.post("/plans", {"name": "home", "down_bps": MBIT, "up_bps": MBIT})
     for number in range(5):
