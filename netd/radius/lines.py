@@ -212,7 +212,7 @@ class LineLogin:
         if chap is not None:
             challenge = attributes.get(CHAP_CHALLENGE) or packet.authenticator
             return any([passwords.chap_verify(chap, challenge, text) for text in texts])
-        if USER_PASSWORD not in attributes:
+        if not attributes.get(USER_PASSWORD):  # some send it without a single octet
             return self.none
         plain_text = passwords.pap_decrypt(attributes[USER_PASSWORD], secret.prefix, packet.authenticator)
         hardware = mac_of(plain_text) if self.same else None
