@@ -43,7 +43,7 @@ class Grant:
         self.fault = fault
         self.plain = not fault  # nothing of the plan but its attributes counts: it has no hours
         stated = {name: value for name in service.__struct_fields__ if (value := getattr(service, name)) is not None or name in FIRST_FIELDS}
-        self.fingerprint = blake2b(vendor.encode() + b"\0" + msgspec.json.encode(stated, order="sorted"), digest_size=4).hexdigest()
+        self.fingerprint = blake2b(vendor.encode() + b"\0" + msgspec.json.encode(stated, enc_hook=str, order="sorted"), digest_size=4).hexdigest()
 
 
 class PlanRecord:

@@ -28,7 +28,9 @@ def test_whatever_is_read_is_an_address(text: str) -> None:
     assert found is None or mac_or_none(found) == found
 
 
-@pytest.mark.parametrize("text", ["", "alice", "00:11:22:33:44", "00:11:22:33:44:55:66", "00-11:22-33-44-55", "0011223344556", "00.11.22.33.44.55", "1:2:3:4:5"])
+@pytest.mark.parametrize(
+    "text", ["", "alice", "00:11:22:33:44", "00:11:22:33:44:55:66", "00-11:22-33-44-55", "0011223344556", "00.11.22.33.44.55", "1:2:3:4:5"]
+)
 def test_what_is_none(text: str) -> None:
     assert mac_or_none(text) is None
     with pytest.raises(ValueError, match="not a MAC"):
