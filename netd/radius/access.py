@@ -76,9 +76,10 @@ class Access:
         subscriber = nas.users.get(name)
         calling = attributes.get(CALLING_STATION_ID)
         if self.failures.any:
-            limited = self._limited(nas, name, calling, subscriber, now)
+            owner = self._by_line(packet, nas) if subscriber is None else subscriber
+            limited = self._limited(nas, name, calling, owner, now)
             if limited:
-                return Verdict(Reason.RATE_LIMITED, subscriber, name, detail=limited)
+                return Verdict(Reason.RATE_LIMITED, owner, name if owner is None else self.directory.key_of(owner), detail=limited)
         proof, detail, failing = b"", "", name
         try:
             if subscriber is None:

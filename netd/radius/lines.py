@@ -18,11 +18,13 @@ from netd.wire.radius import (
     VENDOR_SPECIFIC,
     Packet,
     SharedSecret,
-)  # fmt: skip
+    vendor_attributes,
+)
 
 FRAMED_PROTOCOL: Final = 7
 PPP: Final = 1
 
+MICROSOFT: Final = 311
 ADSL_FORUM, REDBACK, CISCO, NOKIA, JUNIPER, HUAWEI = 3561, 2352, 9, 6527, 4874, 2011
 
 _CIRCUIT: Final = frozenset(((ADSL_FORUM, 1), (REDBACK, 97)))
@@ -203,7 +205,7 @@ class LineLogin:
     def password_ok(self, packet: Packet, secret: SharedSecret) -> bool:
         """Whether the request carries a password that counts. Raises WireError for one of a length that cannot be."""
         attributes = packet.attributes
-        if EAP_MESSAGE in attributes:
+        if EAP_MESSAGE in attributes or passwords.MS_CHAP_CHALLENGE in vendor_attributes(packet, MICROSOFT):
             return False
         name = attributes[USER_NAME]
         texts = [text for wanted, text in ((self.same, name), (self.secret, secret.value), (self.none, b"")) if wanted]

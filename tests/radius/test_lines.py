@@ -241,6 +241,13 @@ async def test_each_form_of_password_counts_only_where_it_is_named(bras: TestNas
     raw = await bras.ask(packet.RequestPacket(), world.running.auth_port)
     assert raw is not None
     assert raw[0] == pyrad.AccessAccept, "none: without the attribute, too"
+    packet = bras.request("001122aabbcc", "")
+    del packet["User-Password"]
+    packet["MS-CHAP-Challenge"] = bytes(16)
+    packet.add_message_authenticator()
+    raw = await bras.ask(packet.RequestPacket(), world.running.auth_port)
+    assert raw is not None
+    assert raw[0] == pyrad.AccessReject, "a proof that is not understood is not no password"
     await allow(world, "mac", accept=("fixed",), fixed="ipoe")
     for password, expected in ((b"ipoe", pyrad.AccessAccept), (b"other", pyrad.AccessReject)):
         packet = bras.request("001122aabbcc", "-")
@@ -251,6 +258,18 @@ async def test_each_form_of_password_counts_only_where_it_is_named(bras: TestNas
         raw = await bras.ask(packet.RequestPacket(), world.running.auth_port)
         assert raw is not None
         assert raw[0] == expected, "RouterOS's hotspot speaks CHAP"
+
+
+async def test_who_guesses_with_a_devices_address_does_not_lock_it_out(bras: TestNas) -> None:
+    world = bras.world
+    await change(world, password=None, mac_addresses=(MAC,))
+    await allow(world, "mac")
+    assert await code(bras, MAC, MAC, Calling_Station_Id=MAC) == pyrad.AccessAccept
+    for _ in range(11):
+        assert await code(bras, MAC, "guessed") == pyrad.AccessReject
+    assert await code(bras, MAC, MAC) == pyrad.AccessReject, "another line is refused unseen"
+    await recorded(world, "Access-Reject rate_limited")
+    assert await code(bras, MAC, MAC, Calling_Station_Id=MAC) == pyrad.AccessAccept
 
 
 async def test_a_line_logs_in_by_its_circuit_id(bras: TestNas) -> None:
