@@ -64,6 +64,10 @@ async def test_the_session_timeout_ends_with_the_hours(bras: TestNas) -> None:
     answer = await bras.login()
     assert answer is not None
     assert answer["Session-Timeout"] == [600], "what is shorter stays"
+    await change(bras.world, expires_at=datetime.now(UTC) + timedelta(minutes=5))
+    answer = await bras.login()
+    assert answer is not None
+    assert 298 <= answer["Session-Timeout"][0] <= 300, "the subscription ends before the hours do"
 
 
 async def test_outside_the_hours_is_rejected_and_told(bras: TestNas) -> None:
