@@ -24,6 +24,8 @@ from netd.store.sessions import SessionFilter
 ATTEMPTS = 10
 SESSIONS = 100
 
+DEVICES_ONLY = "no password is set: only by its devices, through a NAS with line_login"
+
 _STATE_ACTIONS = [f"subscriber.{verb}" for verb in ("create", "activate", "suspend", "restore", "terminate", "reactivate")]
 _BY_STATE = (Reason.PENDING, Reason.SUSPENDED, Reason.TERMINATED)
 
@@ -76,8 +78,11 @@ async def explain(db: Database, actor: Actor, username: str, probe: AccessProbe)
         live = await sessions.page(conn, actor.tenant_id, wanted, before=None, limit=SESSIONS)
         changed_by = await audit_store.last(conn, actor.tenant_id, "subscriber", str(subscriber.id), _STATE_ACTIONS)
     verdict = probe.decide(actor.tenant_id, username, None)
-    if verdict.accept and not password_set and not (subscriber.mac_addresses or subscriber.circuit_ids):
-        verdict = Verdict(accept=False, reason=Reason.NO_PASSWORD_SET, detail="no password is set, so none can be right")
+    if verdict.accept and not password_set:
+        if subscriber.mac_addresses or subscriber.circuit_ids:
+            verdict = msgspec.structs.replace(verdict, detail="; ".join(filter(None, (verdict.detail, DEVICES_ONLY))))
+        else:
+            verdict = Verdict(accept=False, reason=Reason.NO_PASSWORD_SET, detail="no password is set, so none can be right")
     origin = origin_of(verdict.reason, subscriber, live, None if changed_by is None else changed_by.actor)
     return Explanation(
         username=subscriber.username, accept=verdict.accept, reason=verdict.reason, detail=verdict.detail, since=origin.since, by=origin.by,

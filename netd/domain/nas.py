@@ -192,9 +192,10 @@ async def delete(db: Database, actor: Actor, nas_id: int, *, version: int | None
         named = await lines.named(conn, actor.tenant_id, nas_id)
         if named:
             raise Conflict(f"NAS {before.name} is named by {named} line{'s' if named > 1 else ''} of subscribers")
-        await lines.forget_learned(conn, actor.tenant_id, nas_id)
+        forgotten = await lines.forget_learned(conn, actor.tenant_id, nas_id)
         await store.delete(conn, actor.tenant_id, nas_id)
-        await audit.record(conn, actor, "nas.delete", "nas", nas_id, before=audit.values(before))
+        told = {**audit.values(before), **({"learned_lines": forgotten} if forgotten else {})}
+        await audit.record(conn, actor, "nas.delete", "nas", nas_id, before=told)
 
 
 async def held(conn: Connection, actor: Actor, nas_id: int, *, lock: bool = False, version: int | None = None) -> Nas:

@@ -18,6 +18,7 @@ from netd.wire.radius import (
     VENDOR_SPECIFIC,
     Packet,
     SharedSecret,
+    sub_attributes,
     vendor_attributes,
 )
 
@@ -92,15 +93,9 @@ def _vendor_values(packet: Packet) -> Iterator[tuple[int, int, bytes]]:
         return
     for value in packet.values(VENDOR_SPECIFIC):
         vendor = int.from_bytes(value[:4], "big")
-        if vendor not in _READ:
-            continue
-        at = 4
-        while at + 2 <= len(value):
-            end = at + value[at + 1]
-            if end < at + 2 or end > len(value):
-                break
-            yield vendor, value[at], value[at + 2 : end]
-            at = end
+        if vendor in _READ:
+            for kind, octets in sub_attributes(value):
+                yield vendor, kind, octets
 
 
 def _relay_agent_information(options: bytes) -> Iterator[tuple[int, bytes]]:

@@ -99,6 +99,7 @@ async def test_a_line_is_learned_once_and_audited(world, database, actor):
     assert await lines.learn(database, actor.tenant_id, carol.id, kept(nas_id=box.id, nas_port_id="e1"))
     await nas.delete(database, actor, box.id)
     assert (await subscribers.get(database, actor, carol.id)).lines == ()
+    assert (await world.audited(actor))[-1].before["learned_lines"] == 1
 
 
 async def test_a_nas_that_an_operators_line_names_stays(world, database, actor):

@@ -218,7 +218,7 @@ async def test_a_device_logs_in_by_its_mac_address_where_it_may(bras: TestNas) -
     assert (await newest(world)).username == "00:11:22:aa:bb:cc"
     for text in ("alice", "0011.22AA.BBCC"):
         told = await explain.explain(world.db, ACTOR, text, enforcer_of(world))
-        assert (told.username, told.accept) == ("alice", True)
+        assert (told.username, told.accept, told.detail) == ("alice", True, "no password is set: only by its devices, through a NAS with line_login")
     await world.suspend()
     await eventually(lambda: bras.told, 1.0)
     assert bras.told[0]["User-Name"] == ["00:11:22:aa:bb:cc"]
