@@ -2,9 +2,12 @@
 
 import hashlib
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyrad import packet as pyrad
 
 from netd.domain import attempts, audit, explain, nas, plans, subscribers
@@ -12,13 +15,13 @@ from netd.domain.attempts import AttemptQuery
 from netd.domain.lines import NewLine
 from netd.domain.paging import PageQuery
 from netd.radius.directory import Grant
-from netd.radius.lines import Seen, seen
+from netd.radius.lines import LineLogin, Seen, seen
 from netd.sdk import Service
 from netd.store import policies
 from netd.wire import radius
 from tests.radius import engine
 from tests.radius.test_hours import change, change_plan, enforcer_of
-from tests.radius.world import ACTOR, SECRET, TestNas, World, eventually, nas_at
+from tests.radius.world import ACTOR, SECRET, TestNas, World, eventually, nas_at, world
 
 MAC = "00:11:22:aa:bb:cc"
 CIRCUIT = "olt1 eth 0/1/3:100.7"
@@ -82,6 +85,17 @@ OPTIONS = bytes.fromhex("3501013d0701001122aabbcc") + b"\x00" + engine.attribute
 )
 def test_every_form_in_which_a_nas_tells_of_its_line(attributes: bytes, told: str) -> None:
     assert str(of(attributes)) == told
+
+
+@given(st.lists(st.tuples(st.sampled_from((9, 311, 2011, 2352, 3561, 4874, 6527)), st.binary(max_size=60)), max_size=6), st.binary(max_size=20))
+def test_whatever_is_sent_is_read_without_complaint(values: list[tuple[int, bytes]], calling: bytes) -> None:
+    attributes = engine.attribute(1, calling) + engine.attribute(31, calling)
+    attributes += b"".join(engine.attribute(26, vendor.to_bytes(4, "big") + value) for vendor, value in values)
+    packet = radius.parse(engine.packet(1, 1, bytes(16), attributes))
+    assert str(seen(packet)).isprintable()
+    login = LineLogin(("mac", "circuit_id"), ("same", "secret", "none"), None)
+    assert all(key.isprintable() for key in login.identities(packet))
+    login.password_ok(packet, radius.SharedSecret(b"secret"))
 
 
 # -- binding ------------------------------------------------------------------------------------------------------------
@@ -281,6 +295,22 @@ async def test_a_line_logs_in_by_its_circuit_id(bras: TestNas) -> None:
     assert await code(bras, CIRCUIT, "") == pyrad.AccessReject, "typed, not put in by the access node"
     assert await code(bras, "whoever", "", ADSL_Agent_Circuit_Id=b"another") == pyrad.AccessReject
     assert await code(bras, "alice", "") == pyrad.AccessReject
+
+
+async def test_all_of_it_is_there_again_after_a_restart(dsn: str, tmp_path: Path) -> None:
+    async with world(dsn, tmp_path) as first:
+        await first.add_plan(access_hours="Al", vlan="100")
+        terms: dict[str, Any] = {"line_mode": "enforce", "lines": (NewLine(circuit_id=CIRCUIT),), "mac_addresses": (MAC,), "access_hours": "Al"}
+        await first.add_subscriber(password=None, **terms)
+        await first.add_nas("127.0.0.2", line_login=("mac",), line_login_passwords=("fixed",), line_login_password="ipoe")
+    async with world(dsn, tmp_path) as second:
+        device = TestNas(second, "127.0.0.2")
+        assert await code(device, MAC, "ipoe", Agent_Circuit_Id=CIRCUIT.encode()) == pyrad.AccessAccept
+        assert await code(device, MAC, "ipoe", Agent_Circuit_Id=b"another") == pyrad.AccessReject
+        (alice,) = second.running.server.directory.subscribers.values()
+        assert alice.terms is not None
+        assert alice.terms.hours is not None
+        assert alice.terms.hours.at(0.0) == (True, None)
 
 
 async def test_a_subscriber_whose_name_is_its_mac_address(bras: TestNas) -> None:
