@@ -138,9 +138,9 @@ class Binding:
         self.lines = tuple(lines)
 
     def fits(self, found: Seen, nas_id: int) -> bool:
-        """Whether a request comes from one of the lines; without any line only while one is still to be learned."""
+        """Whether a request comes from one of the lines. Where none is named, there is nothing to compare with, and nothing to let in by."""
         if not self.lines:
-            return self.learn
+            return self.learn or not self.enforce
         return any(_fits(line, found, nas_id) for line in self.lines)
 
 

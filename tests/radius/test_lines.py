@@ -137,7 +137,10 @@ async def test_another_line_is_let_in_and_recorded_where_it_is_only_watched(bras
     await recorded(world, "Access-Accept ok another line: expected remote id 0x0001; seen remote id 0x0002 on NAS 127.0.0.2")
     (record,) = world.running.server.directory.nas.values()
     assert record.line_mismatches == 1
-    await change(world, line_mode="ignore")
+    await change(world, lines=())
+    assert await code(bras, Agent_Remote_Id=b"\x00\x02") == pyrad.AccessAccept
+    assert record.line_mismatches == 1, "without a line there is nothing to compare with"
+    await change(world, line_mode="ignore", lines=(NewLine(remote_id="0x0001"),))
     assert await code(bras, Agent_Remote_Id=b"\x00\x02") == pyrad.AccessAccept
     assert record.line_mismatches == 1
 
