@@ -95,8 +95,9 @@ def _position(spans: tuple[Span, ...], local: int) -> tuple[bool, int | None]:
     return False, min((begin * 60 - second) % (WEEK * 60) for begin, _ in spans)
 
 
+@lru_cache(maxsize=1024)
 def compile_hours(text: str, zone: str) -> AccessHours:
-    """Ready to be asked. Raises ValueError for a text that ``parse`` does not read or a zone that is not known."""
+    """Ready to be asked; one and the same for all who have these hours, so that what one found serves all. Raises ValueError for a text that ``parse`` does not read or a zone that is not known."""
     return AccessHours(parse(text), time_zone(zone))
 
 
