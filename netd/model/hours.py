@@ -97,7 +97,10 @@ def _position(spans: tuple[Span, ...], local: int) -> tuple[bool, int | None]:
 
 @lru_cache(maxsize=1024)
 def compile_hours(text: str, zone: str) -> AccessHours:
-    """Ready to be asked; one and the same for all who have these hours, so that what one found serves all. Raises ValueError for a text that ``parse`` does not read or a zone that is not known."""
+    """Ready to be asked; one and the same for all who have these hours, so that what one found serves all.
+
+    Raises ValueError for a text that ``parse`` does not read or a zone that is not known.
+    """
     return AccessHours(parse(text), time_zone(zone))
 
 
