@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import inspect
@@ -119,6 +120,8 @@ class RadiusConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Rate towards a subscriber in the walled garden, bit/s."""
     wall_up_bps: BitsPerSecond = 1_000_000
     """Rate from a subscriber in the walled garden, bit/s."""
+    time_zone: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "UTC"
+    """IANA name of the time zone of access hours that name none."""
 
 
 class CoaConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,6 +364,14 @@ def _http_url(value: str) -> str | None:
     return None if good and value.isprintable() and " " not in value else f"{value!r} is not an http or https URL"
 
 
+def _time_zone(value: str) -> str | None:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"{value!r} is not a time zone that this machine knows (is its time zone data installed?)"
+    return None
+
+
 def _database_url(value: Secret) -> str | None:
     # The value itself may carry a password, so it must not be in the message.
     if value and not value.reveal().startswith(("postgresql://", "postgres://")):
@@ -382,6 +393,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "radius.addresses": _ip_addresses,
     "radius.wall": lambda value: None if value.isprintable() else "contains a control character",
     "radius.wall_url": lambda value: _http_url(value) if value else None,
+    "radius.time_zone": _time_zone,
     "coa.source_address": lambda value: _ip_address(value) if value else None,
     "web.address": _ip_address,
     "extensions.folders": _absolutes,

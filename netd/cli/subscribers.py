@@ -7,15 +7,15 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
+from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import attribute, day, moment, secret
+from netd.cli.values import attribute, day, line, moment, secret, yes_no
 
 LOCK_REASONS = ("overdue", "quota", "admin", "fraud", "customer_hold", "system")
 STATES = ("pending", "active", "suspended", "terminated")
 MEMBERS = (
     "username", "password", "plan", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix", "expires_at", "full_name", "note",
-    "checks", "replies",
+    "checks", "replies", "access_hours", "time_zone", "vlan", "line_mode", "line_learn", "lines", "mac_addresses", "circuit_ids",
 )  # fmt: skip
 VERBS = {
     "suspend": "keep a subscriber out and end live sessions",
@@ -102,6 +102,20 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--ipv6-prefix", "ipv6_prefix", "a fixed prefix for the link", nullable(), metavar="P")
     option(parser, "--delegated-ipv6-prefix", "delegated_ipv6_prefix", "a fixed prefix for the network behind", nullable(), metavar="P")
     option(parser, "--expires", "expires_at", "kept out from then on: 2026-12-31 or 2026-12-31T23:59:59Z", nullable(moment), metavar="TIME")
+    hours(parser, "when it may be online, instead of the plan's")
+    option(
+        parser,
+        "--line",
+        "lines",
+        "a line it may come from, such as 'circuit=ID;nas=bras1'; may be repeated; none: no line",
+        nullable(line),
+        action="append",
+        metavar="LINE",
+    )
+    option(parser, "--line-mode", "line_mode", "another line than these: ignore (default), log or enforce", choices=("ignore", "log", "enforce"))
+    option(parser, "--line-learn", "line_learn", "yes: without a line, the first log-in binds its own", yes_no, metavar="yes|no")
+    option(parser, "--mac", "mac_addresses", "MAC addresses that its devices log in by, comma separated", listed, metavar="A,B")
+    option(parser, "--circuit-id", "circuit_ids", "circuit ids (DHCP option 82) that its devices log in by", listed, metavar="A,B")
     option(parser, "--full-name", "full_name", "name of the person or firm", nullable(), metavar="TEXT")
     option(parser, "--note", "note", "free text", nullable(), metavar="TEXT")
     option(parser, "--check", "checks", "what the request must say, may be repeated: 'NAS-Port-Id == eth1'; none: nothing", nullable(attribute), **repeated)
@@ -110,8 +124,8 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
 
 
 def _members(given: dict[str, Any]) -> dict[str, Any]:
-    """The request's body; ``none`` among the attributes stands for an empty list."""
-    return {name: [each for each in value if each is not None] if name in ("checks", "replies") else value for name, value in given.items()}
+    """The request's body; ``none`` among the members of a list stands for an empty one."""
+    return {name: [each for each in value if each is not None] if name in ("checks", "replies", "lines") else value for name, value in given.items()}
 
 
 def _path(api: client.Client, username: str) -> str:
@@ -201,13 +215,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     print(output.printable(told["summary"]))
     if told["attempts"]:
         print()
-        output.print_table([_attempt(each) for each in told["attempts"]], ("ATTEMPT", "REPLY", "REASON", "NAS", "LINE"))
+        output.print_table([_attempt(each) for each in told["attempts"]], ("ATTEMPT", "REPLY", "REASON", "NAS", "LINE", "DETAIL"))
     return 0
 
 
 def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
     nas = attempt["nas"] or attempt["nas_ip_address"]
-    return output.moment(attempt["at"]), attempt["reply"], attempt["reason"], nas, attempt["calling_station_id"]
+    return output.moment(attempt["at"]), attempt["reply"], attempt["reason"], nas, attempt["calling_station_id"], attempt["detail"]
 
 
 def _import(arguments: argparse.Namespace) -> int:

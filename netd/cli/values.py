@@ -22,6 +22,35 @@ def rate(text: str) -> int:
     return int(bps)
 
 
+def contention(text: str) -> int:
+    """How many share a committed rate: ``1:20`` or ``20``."""
+    ratio = text.strip().removeprefix("1:")
+    if not (ratio.isascii() and ratio.isdecimal()) or not 1 <= int(ratio) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a contention ratio from 1:1 to 1:1000")
+    return int(ratio)
+
+
+LINE_MEMBERS = {"nas": "nas", "circuit": "circuit_id", "remote": "remote_id", "port": "nas_port_id", "mac": "mac"}
+
+
+def line(text: str) -> dict[str, str]:
+    """A line: ``circuit=…``, ``remote=…``, ``port=…``, ``mac=…`` and ``nas=…``, those that must hold, with semicolons between."""
+    found: dict[str, str] = {}
+    for part in text.split(";"):
+        name, equals, value = part.strip().partition("=")
+        if name not in LINE_MEMBERS or not equals or not value or LINE_MEMBERS[name] in found:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a line: write circuit=ID;nas=NAME, of {', '.join(LINE_MEMBERS)}, each once")
+        found[LINE_MEMBERS[name]] = value
+    return found
+
+
+def yes_no(text: str) -> bool:
+    """``yes`` or ``no``."""
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
 def moment(text: str) -> str:
     """An ISO 8601 time or date as RFC 3339; without an offset it is taken as UTC."""
     from datetime import UTC, datetime

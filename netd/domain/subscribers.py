@@ -7,13 +7,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lines, paging
 from netd.domain.actor import Actor
-from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
+from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Hours, Label, Note, Vlan, Zone, given, hidden
+from netd.domain.lines import Identities, NewLines
 from netd.domain.paging import Page, PageQuery
 from netd.domain.ports import AttributeRules
 from netd.errors import NotFound
 from netd.keyring import Keyring
+from netd.model.line import LineMode
 from netd.model.subscriber import Attribute, State, Subscriber
 from netd.store import plans as plan_store
 from netd.store import subscribers as store
@@ -69,13 +71,21 @@ class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     note: Note | None = None
     checks: Checks = ()
     replies: Replies = ()
+    access_hours: Hours | None = None
+    time_zone: Zone | None = None
+    vlan: Vlan | None = None
+    line_mode: LineMode = "ignore"
+    line_learn: bool = False
+    lines: NewLines = ()
+    mac_addresses: Identities = ()
+    circuit_ids: Identities = ()
 
     def __repr__(self) -> str:
         return hidden(self, "password")
 
 
 class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of a subscriber; null takes a value away. ``checks`` and ``replies`` replace the whole list.
+    """What to change of a subscriber; null takes a value away. A list replaces the whole list.
 
     The state is changed by verbs (suspend, restore …), not here.
     """
@@ -92,6 +102,14 @@ class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     note: Note | UnsetType | None = UNSET
     checks: Checks | UnsetType = UNSET
     replies: Replies | UnsetType = UNSET
+    access_hours: Hours | UnsetType | None = UNSET
+    time_zone: Zone | UnsetType | None = UNSET
+    vlan: Vlan | UnsetType | None = UNSET
+    line_mode: LineMode | UnsetType = UNSET
+    line_learn: bool | UnsetType = UNSET
+    lines: NewLines | UnsetType = UNSET
+    mac_addresses: Identities | UnsetType = UNSET
+    circuit_ids: Identities | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return hidden(self, "password")
@@ -115,6 +133,10 @@ class SubscriberFilter(msgspec.Struct, frozen=True, kw_only=True):
     q: str | None = None
 
 
+_APART = ("plan", "checks", "replies", *lines.MEMBERS)
+"""Members that are no columns of the subscriber's row."""
+
+
 def sealed(keyring: Keyring, password: str) -> bytes:
     """The password as it is stored."""
     return keyring.seal(password.encode(), PASSWORD_CONTEXT)
@@ -122,7 +144,7 @@ def sealed(keyring: Keyring, password: str) -> bytes:
 
 def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
     """Columns from the members of an input, ``password`` still in plain. Faults are told by JSON pointer."""
-    columns = {name: value for name, value in members.items() if name not in ("plan", "checks", "replies")}
+    columns = {name: value for name, value in members.items() if name not in _APART}
     if len(columns.get("username", "").encode()) > USERNAME_OCTETS:
         faults.add("/username", f"is longer than the {USERNAME_OCTETS} octets that a User-Name holds")
     if len((columns.get("password") or "").encode()) > PASSWORD_OCTETS:
@@ -132,6 +154,9 @@ def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
     for name in ("ipv6_prefix", "delegated_ipv6_prefix"):
         if name in columns:
             columns[name] = faults.attempt(f"/{name}", inputs.ipv6_prefix, columns[name])
+    for name, parse in inputs.ACCESS.items():
+        if name in columns:
+            columns[name] = faults.attempt(f"/{name}", parse, columns[name])
     return columns
 
 
@@ -172,12 +197,15 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
     lists = _lists(faults, members, rules)
     async with db.transaction() as conn:
         columns["plan_id"] = await _plan_id(conn, actor, faults, new.plan)
+        where_from = await lines.parsed(conn, actor, faults, members)
+        lines.check(faults, members)
         faults.check()
         if new.password is not None:
             columns["password"] = sealed(keyring, new.password)
         subscriber_id = await store.insert(conn, actor.tenant_id, columns)
         for table, attributes in lists.items():
             await store.replace_attributes(conn, table, actor.tenant_id, subscriber_id, attributes)
+        await lines.keep(conn, actor, subscriber_id, where_from)
         subscriber = await held(conn, actor, subscriber_id)
         told = {**audit.values(subscriber), "password": new.password and audit.MASK}
         await audit.record(conn, actor, "subscriber.create", "subscriber", subscriber_id, after=told)
@@ -230,6 +258,8 @@ async def update(
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         if "plan" in members:
             columns["plan_id"] = await _plan_id(conn, actor, faults, members["plan"])
+        where_from = await lines.parsed(conn, actor, faults, members)
+        lines.check(faults, {name: members.get(name, getattr(before, name)) for name in ("line_mode", "line_learn", "lines")})
         faults.check()
         if not members:
             return before
@@ -242,6 +272,7 @@ async def update(
         await store.update(conn, actor.tenant_id, subscriber_id, columns)
         for table, attributes in lists.items():
             await store.replace_attributes(conn, table, actor.tenant_id, subscriber_id, attributes)
+        await lines.keep(conn, actor, subscriber_id, where_from)
         after = await held(conn, actor, subscriber_id)
         changed = audit.changes(before, after)
         await audit.record(conn, actor, "subscriber.update", "subscriber", subscriber_id, before={**changed[0], **old}, after={**changed[1], **new})

@@ -7,12 +7,16 @@ from typing import Literal
 import msgspec
 
 Switch = Literal["yes", "no", "auto"]
+LineLoginBy = Literal["mac", "circuit_id"]
+LineLoginPassword = Literal["same", "secret", "fixed", "none"]
+"""The same as the user name; the NAS's shared secret; a fixed text; none at all."""
 
 
 class Nas(msgspec.Struct, frozen=True, kw_only=True):
     """A NAS, or a network of them (``address`` is a prefix; the longest one that holds the packet's source wins).
 
-    The shared secret is not part of it. ``learned_*`` is what ``auto`` found out (see RADIUS, "BlastRADIUS" in ARCHITECTURE.md).
+    ``line_login`` says by what devices without a user name of their own may log in through it, ``line_login_passwords`` what then counts as the password.
+    The shared secret is not part of it, nor is the fixed text. ``learned_*`` is what ``auto`` found out (see RADIUS, "BlastRADIUS" in ARCHITECTURE.md).
     """
 
     id: int
@@ -31,3 +35,5 @@ class Nas(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    line_login: tuple[LineLoginBy, ...] = ()
+    line_login_passwords: tuple[LineLoginPassword, ...] = ()

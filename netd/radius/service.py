@@ -38,7 +38,7 @@ class RadiusService:
         radius = config.radius
         self.database = database
         self.sessions = Sessions()
-        self.directory = Directory(extensions, open_secret, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps))
+        self.directory = Directory(extensions, open_secret, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps), radius.time_zone)
         reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
         self.access = Access(self.directory, self.sessions, radius, reviews, node=secrets.token_hex(4))
         self.client = DynamicAuthorization(config.coa)
@@ -47,7 +47,7 @@ class RadiusService:
         self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
         self.server = Server(self.directory, self.access, self.accounting, radius)
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
-        self.server.on_learned = self.upkeep.learn
+        self.server.on_learned, self.access.on_line_learned = self.upkeep.learn, self.upkeep.learn_line
         self.loader = Loader(database, self.directory, self.sessions, self.enforcer, self.accounting)
         self.feed = ChangeFeed(target, self.loader.apply, self.loader.reload)
         self._started_at = time.time()

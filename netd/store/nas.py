@@ -1,23 +1,27 @@
 """Network access servers. In a row the name is ``shortname``, the address ``nasname`` and the vendor ``type``, as FreeRADIUS has it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from netd.model.nas import Nas
 from netd.store import rows
 from netd.store.database import Connection
 
+SealedColumn = Literal["secret", "line_login_password"]
+
 _COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type"}
 _SETTABLE = frozenset((
     "shortname", "nasname", "type", "secret", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state",
-    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description",
+    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description", "line_login", "line_login_passwords",
+    "line_login_password",
 ))  # fmt: skip
 _MEMBERS = ", ".join(f"{_COLUMN[name]} as {name}" if name in _COLUMN else name for name in Nas.__struct_fields__)
 _SELECT = f"select {_MEMBERS} from nas"
 
 
 def _nas(record: Mapping[str, Any]) -> Nas:
-    return Nas(**{**record, "coa_address": rows.address(record["coa_address"])})
+    return Nas(**{**record, "coa_address": rows.address(record["coa_address"]),
+                  "line_login": tuple(record["line_login"]), "line_login_passwords": tuple(record["line_login_passwords"])})  # fmt: skip
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,15 +79,20 @@ async def delete(conn: Connection, tenant_id: int, nas_id: int) -> bool:
     return rows.updated(await conn.execute("delete from nas where tenant_id = $1 and id = $2", tenant_id, nas_id)) > 0
 
 
-async def sealed(conn: Connection, *, after: int, limit: int) -> list[tuple[int, bytes]]:
-    """(id, sealed secret) of every tenant's NAS by id, for re-sealing; not confined to a tenant, for keys are not either."""
-    records = await conn.fetch("select id, secret from nas where id > $1 order by id limit $2", after, limit)
-    return [(record["id"], record["secret"]) for record in records]
+async def has_line_login_password(conn: Connection, tenant_id: int, nas_id: int) -> bool:
+    """Whether a fixed text for line log-ins is set."""
+    return bool(await conn.fetchval("select line_login_password is not null from nas where tenant_id = $1 and id = $2", tenant_id, nas_id))
 
 
-async def reseal(conn: Connection, replacements: list[tuple[int, bytes, bytes]]) -> int:
-    """Replace sealed secrets, (id, before, after), leaving out any that changed meanwhile; returns how many."""
+async def sealed(conn: Connection, *, after: int, limit: int, column: SealedColumn = "secret") -> list[tuple[int, bytes]]:
+    """(id, sealed value) of every tenant's NAS by id, for re-sealing; not confined to a tenant, for keys are not either."""
+    records = await conn.fetch(f"select id, {column} as value from nas where id > $1 and {column} is not null order by id limit $2", after, limit)
+    return [(record["id"], record["value"]) for record in records]
+
+
+async def reseal(conn: Connection, replacements: list[tuple[int, bytes, bytes]], *, column: SealedColumn = "secret") -> int:
+    """Replace sealed values, (id, before, after), leaving out any that changed meanwhile; returns how many."""
     return rows.updated(await conn.execute(
-        """update nas set secret = u.after from unnest($1::bigint[], $2::bytea[], $3::bytea[]) as u (id, before, after)
-           where nas.id = u.id and nas.secret = u.before""", *[list(column) for column in zip(*replacements, strict=True)],
+        f"""update nas set {column} = u.after from unnest($1::bigint[], $2::bytea[], $3::bytea[]) as u (id, before, after)
+            where nas.id = u.id and nas.{column} = u.before""", *[list(part) for part in zip(*replacements, strict=True)],
     ))  # fmt: skip

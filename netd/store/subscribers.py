@@ -5,18 +5,18 @@ from datetime import datetime
 from typing import Any, Literal
 
 from netd.model.subscriber import Attribute, Lock, LockMode, LockReason, Subscriber, username_key
-from netd.store import rows
+from netd.store import lines, rows
 from netd.store.database import Connection
 
 COLUMNS = frozenset((
     "username", "password", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix",
-    "expires_at", "full_name", "note",
+    "expires_at", "full_name", "note", "access_hours", "time_zone", "vlan", "line_mode", "line_learn",
 ))  # fmt: skip
 """What can be set; ``password`` is sealed."""
 
 AttributeTable = Literal["radcheck", "radreply"]
 
-_PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in ("plan", "locks", "checks", "replies"))
+_PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in ("plan", "locks", "checks", "replies", "lines", "mac_addresses", "circuit_ids"))
 _MEMBERS = ", ".join(f"s.{name}" for name in _PLAIN)
 _SELECT = f"select {_MEMBERS}, p.name as plan from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"
 _LOCK = "id, reason, mode, note, until_at, created_at, created_by"
@@ -81,18 +81,21 @@ async def count(
 
 
 async def _whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
-    """Subscribers with what hangs on them: three queries, however many they are."""
+    """Subscribers with what hangs on them: five queries, however many they are."""
     if not records:
         return []
     ids = [record["id"] for record in records]
     locks: dict[int, list[Lock]] = {}
     for record in await conn.fetch(_LOCKS, tenant_id, ids):
         locks.setdefault(record["subscriber_id"], []).append(_lock(record))
+    where_from, devices = await lines.lines(conn, tenant_id, ids), await lines.identities(conn, tenant_id, ids)
     checks, replies = await _attributes(conn, "radcheck", tenant_id, ids), await _attributes(conn, "radreply", tenant_id, ids)
     return [
         Subscriber(**{
             **record, "ipv4": rows.address(record["ipv4"]), "locks": tuple(locks.get(record["id"], ())),
             "checks": checks.get(record["id"], ()), "replies": replies.get(record["id"], ()),
+            "lines": where_from.get(record["id"], ()), "mac_addresses": devices.get((record["id"], "mac"), ()),
+            "circuit_ids": devices.get((record["id"], "circuit_id"), ()),
         })
         for record in records
     ]  # fmt: skip

@@ -35,6 +35,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "access_locks_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
         "radcheck_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
         "radreply_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+        "subscriber_identities_pkey": Rule("mac_addresses", "another subscriber's device logs in by one of these (MAC address or circuit id)"),
+        "subscriber_lines_tenant_id_nas_id_fkey": Rule("nas", "lines of subscribers name this NAS, or there is no such NAS"),
         "nas_nasname_key": Rule("address", "another NAS has this address"),
         "nas_shortname": Rule("name", "a NAS with this name exists"),
         "nas_shortname_check": Rule("name", "a NAS's name has 1 to 64 characters"),

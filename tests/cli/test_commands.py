@@ -79,7 +79,7 @@ async def test_subscribers(netd, database):
                values (1, 'alice', 'alice', 'Access-Reject', 'wrong_password', '10.0.0.1', 'AA-BB-CC', now())"""
         )
     attempt = (await netd("subscriber", "explain", "alice")).out.splitlines()[-1].split()
-    assert attempt[2:4] + attempt[-1:] == ["Access-Reject", "wrong_password", "AA-BB-CC"]
+    assert attempt[2:4] + attempt[-2:] == ["Access-Reject", "wrong_password", "AA-BB-CC", "-"]
     assert (await netd("subscriber", "explain", "ghost")).err == "netd: subscriber ghost does not exist\n"
     assert (await netd("subscriber", "remove", "alice")).code == 0
 
@@ -122,6 +122,47 @@ async def test_audit(netd):
     ]  # fmt: skip
     assert "down_bps: 100000000 -> 200000000" in rows[1]
     assert len((await netd("audit", "list", "--type", "nas")).out.splitlines()) == 1
+
+
+async def test_access_policies(netd, database):
+    plan = ("--down", "100M", "--up", "20M", "--hours", "Wk0800-1659", "--time-zone", "Europe/Berlin", "--vlan", "100", "--contention", "1:20")
+    made = await netd("plan", "add", "home", *plan, "--json")
+    assert (made.value["access_hours"], made.value["time_zone"], made.value["vlan"], made.value["contention_ratio"]) == (
+        "Mo-Fr 08:00-17:00", "Europe/Berlin", "100", 20,
+    )  # fmt: skip
+    assert "Mo-Fr 08:00-17:00" in (await netd("plan", "show", "home")).out
+    changed = await netd("plan", "update", "home", "--contention", "none", "--committed-down", "10M", "--hours", "none", "--json")
+    assert (changed.value["contention_ratio"], changed.value["committed_down_bps"], changed.value["access_hours"]) == (None, 10 * MBIT, None)
+    box = ("--address", "10.0.0.1", "--secret", "testing123", "--vendor", "mikrotik", "--line-login", "mac,circuit_id")
+    added = await netd("nas", "add", "bras1", *box, "--line-login-passwords", "none,fixed", "--line-login-password", "-", "--json", stdin="sesame\n")
+    assert (added.code, "sesame" in added.out) == (0, False)
+    assert (added.value["line_login"], added.value["line_login_passwords"]) == (["mac", "circuit_id"], ["none", "fixed"])
+    off = await netd("nas", "update", "bras1", "--line-login", "none", "--line-login-passwords", "", "--line-login-password", "none", "--json")
+    assert (off.value["line_login"], off.value["line_login_passwords"]) == ([], [])
+    lines = ("--line", "circuit=olt1 eth 0/1/3:100.7", "--line", "nas=bras1;port=ether1;mac=0011.22aa.bbcc", "--line-mode", "enforce")
+    alice = await netd("subscriber", "add", "alice", "--plan", "home", *lines, "--mac", "001122aabbcc,00-11-22-33-44-55", "--hours", "Al", "--json")
+    assert alice.code == 0, alice.err
+    assert [{name: value for name, value in line.items() if value} for line in alice.value["lines"]] == [
+        {"circuit_id": "olt1 eth 0/1/3:100.7"}, {"nas": "bras1", "nas_port_id": "ether1", "mac": "00:11:22:aa:bb:cc"},
+    ]  # fmt: skip
+    assert alice.value["mac_addresses"] == ["00:11:22:33:44:55", "00:11:22:aa:bb:cc"]
+    shown = (await netd("subscriber", "show", "alice")).out
+    assert "nas=bras1 nas_port_id=ether1 mac=00:11:22:aa:bb:cc" in shown
+    refused = await netd("subscriber", "update", "alice", "--line", "none")
+    assert (refused.code, refused.err) == (2, "netd: line_mode: enforce needs lines to be enforced, or line_learn to bind the first one\n")
+    learning = await netd("subscriber", "update", "alice", "--line", "none", "--line-learn", "yes", "--mac", "none", "--circuit-id", "0x0001", "--json")
+    assert (learning.value["lines"], learning.value["line_learn"], learning.value["mac_addresses"], learning.value["circuit_ids"]) == ([], True, [], ["0x0001"])
+    assert (await netd("subscriber", "explain", "0x0001")).out.startswith("alice ")
+    async with database.acquire() as conn:
+        await conn.execute(
+            """insert into radpostauth (tenant_id, username, username_key, reply, reason, detail, nasipaddress, authdate)
+               values (1, 'alice', 'alice', 'Access-Reject', 'wrong_line', 'expected circuit id a; seen circuit id b on NAS c', '10.0.0.1', now())"""
+        )
+    explained = (await netd("subscriber", "explain", "alice")).out
+    assert "was rejected: wrong_line (expected circuit id a; seen circuit id b on NAS c)." in explained
+    for wrong in (("--line", "circuit"), ("--line", "vlan=3"), ("--line", "mac=a;mac=b"), ("--line-learn", "maybe")):
+        assert (await netd("subscriber", "update", "alice", *wrong)).code == 2
+    assert (await netd("plan", "update", "home", "--contention", "20:1")).code == 2
 
 
 async def test_lists_say_when_there_is_more(netd, api):

@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, nas, plans, postauth, sessions, subscribers, tokens
+from netd.store import audit, imports, lines, nas, plans, postauth, sessions, subscribers, tokens
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, imports, nas, plans, postauth, sessions, subscribers, tokens)
+MODULES = (audit, imports, lines, nas, plans, postauth, sessions, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -45,6 +45,9 @@ async def mine(connection):
     box = await nas.insert(connection, tenant, {"name": "bras1", "address": "10.0.0.0/24", "vendor": "generic", "secret": b"sealed"})
     alice = await subscribers.insert(connection, tenant, {"username": "alice", "plan_id": plan.id, "password": b"sealed", "ipv4": "192.0.2.1"})
     await subscribers.replace_attributes(connection, "radreply", tenant, alice, [Attribute(attribute="Filter-Id", op="=", value="x")])
+    line = lines.Kept(nas_id=box.id, circuit_id="c", remote_id=None, nas_port_id=None, mac=None, learned_at=NOW)
+    await lines.replace_lines(connection, tenant, alice, [line])
+    await lines.replace_identities(connection, tenant, alice, "mac", ["00:11:22:33:44:55"])
     await subscribers.add_lock(connection, tenant, alice, reason="admin", mode="reject", note=None, until_at=None, created_by="ann")
     token = await tokens.insert(connection, tenant, public_id="a" * 12, token_hash=bytes(32), name="t", role="admin", created_by="ann", expires_at=None)
     await audit.insert(
@@ -78,6 +81,7 @@ async def everything(connection):
     """Every row of every table that a tenant owns, as text."""
     tables = (
         "plans", "nas", "subscribers", "radcheck", "radreply", "access_locks", "api_tokens", "audit_log", "radpostauth", "usage_daily", "sessions", "radacct",
+        "subscriber_lines", "subscriber_identities",
     )  # fmt: skip
     return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
 
@@ -98,6 +102,9 @@ async def test_nothing_is_seen(connection, mine, other):
         await tokens.get(connection, other, mine["token"]), await tokens.page(connection, other, after=0, limit=9), await tokens.count(connection, other),
         await audit.page(connection, other, before=None, limit=9), await audit.count(connection, other), await audit.last(connection, other, "o", "1", ["a"]),
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
+        await lines.lines(connection, other, [mine["subscriber"]]), await lines.identities(connection, other, [mine["subscriber"]]),
+        await lines.owner(connection, other, "mac", "00:11:22:33:44:55"), await lines.named(connection, other, mine["nas"]),
+        await nas.has_line_login_password(connection, other, mine["nas"]),
     ]  # fmt: skip
     assert not any(seen), seen
 
@@ -114,6 +121,10 @@ async def test_nothing_is_changed(connection, mine, other):
     await subscribers.replace_attributes(connection, "radreply", other, subscriber, [])
     await subscribers.lift_lock(connection, other, subscriber, "admin", "eve")
     await subscribers.delete(connection, other, subscriber)
+    await lines.replace_lines(connection, other, subscriber, [])
+    await lines.replace_identities(connection, other, subscriber, "mac", [])
+    await lines.learn(connection, other, subscriber, lines.Kept(nas_id=None, circuit_id="d", remote_id=None, nas_port_id=None, mac=None, learned_at=NOW))
+    await lines.forget_learned(connection, other, mine["nas"])
     await tokens.revoke(connection, other, mine["token"])
     await tokens.used(connection, other, mine["token"], NOW)
     await imports_of(connection, other, mine["plan"], clash="alice")
@@ -126,6 +137,19 @@ async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, o
     for attempt in (
         lambda: subscribers.replace_attributes(connection, table, other, mine["subscriber"], [attribute]),
         lambda: subscribers.add_lock(connection, other, mine["subscriber"], reason="fraud", mode="reject", note=None, until_at=None, created_by="eve"),
+        lambda: lines.replace_identities(connection, other, mine["subscriber"], "mac", ["00:11:22:33:44:66"]),
+        lambda: lines.replace_lines(
+            connection,
+            other,
+            mine["subscriber"],
+            [lines.Kept(nas_id=None, circuit_id="d", remote_id=None, nas_port_id=None, mac=None, learned_at=None)],
+        ),
+        lambda: lines.replace_lines(
+            connection,
+            other,
+            mine["subscriber"],
+            [lines.Kept(nas_id=mine["nas"], circuit_id=None, remote_id=None, nas_port_id=None, mac=None, learned_at=None)],
+        ),
         lambda: subscribers.insert(connection, other, {"username": "eve", "plan_id": mine["plan"]}),
         lambda: subscribers.update(connection, mine["tenant"], mine["subscriber"], {"plan_id": 10**6}),
     ):

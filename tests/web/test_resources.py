@@ -121,6 +121,21 @@ async def test_a_subscriber_lives(api: Api):
     assert (await api.delete(path)).status == 204
 
 
+async def test_what_was_read_of_access_policies_can_be_sent_back(api: Api):
+    await api.post("/radius/nas", {**NAS, "line_login": ["mac"], "line_login_passwords": ["fixed"], "line_login_password": "sesame"})
+    lines = [{"circuit_id": "0x00ff"}, {"nas": "bras1", "mac": "0011.22aa.bbcc"}]
+    made = await subscriber(api, access_hours="Sa 22:00-06:00", line_mode="log", lines=lines, mac_addresses=["00-11-22-AA-BB-CC"])
+    path = made.headers["location"].removeprefix("/api/v1")
+    again = await api.patch(path, {name: made.value[name] for name in ("access_hours", "line_mode", "lines", "mac_addresses", "circuit_ids", "vlan")})
+    assert again.status == 200, again.raw
+    assert {**again.value, "version": 1, "updated_at": None} == {**made.value, "updated_at": None}
+    wrong = await api.patch(path, {"lines": [{"circuit_id": "ok"}, {}], "access_hours": "Mo 8-9", "time_zone": "Nowhere", "vlan": "5000"})
+    assert {fault["pointer"] for fault in wrong.value["errors"]} == {"/lines/1", "/access_hours", "/time_zone", "/vlan"}
+    shown = (await api.get("/radius/nas")).value["items"][0]
+    assert (shown["line_login"], shown["line_login_passwords"]) == (["mac"], ["fixed"])
+    assert "line_login_password" not in shown
+
+
 async def test_verbs_and_locks(api: Api):
     path = (await subscriber(api)).headers["location"].removeprefix("/api/v1")
     suspended = await api.post(path + "/suspend", {"note": "unpaid"})
