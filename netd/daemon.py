@@ -38,7 +38,7 @@ from netd.radius.service import RadiusService
 from netd.radius.upkeep import Upkeep
 from netd.share import share
 from netd.store import partitions
-from netd.store.database import Connection, Database, Target, connect
+from netd.store.database import TENANT_ROLE, Connection, Database, Target, connect
 from netd.store.embedded import EmbeddedServer
 from netd.store.feed import ChangeFeed
 from netd.store.migrate import migrate
@@ -183,18 +183,18 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
 
         embedded, target = await _server(config, stack)
         await _prepare(target, config, wanted)
-        database = await Database.open(target, config.database.pool_size)
+        database = await Database.open(target, config.database.pool_size, role=TENANT_ROLE)
         stack.push_async_callback(database.close)
         engine = await Database.open(target, ENGINE_CONNECTIONS)  # of its own: slow reports must not hold up accounting
         stack.push_async_callback(engine.close)
         service = RadiusService(engine, target, extensions, keyring.open, config)
         stack.push_async_callback(service.feed.close)
         await service.load()
-        await tokens.ensure_admin(database, config.data_dir / ADMIN_TOKEN)
+        await tokens.ensure_admin(engine, config.data_dir / ADMIN_TOKEN)
         metrics = Metrics(__version__)
         service.register(metrics)
         deps = WebDeps(
-            database=database, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
+            database=database, owner=engine, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
             health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC),

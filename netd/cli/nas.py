@@ -10,6 +10,7 @@ from netd.cli.values import secret
 
 MEMBERS = (
     "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "description",
+    "site",
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     text = "yes (default), no, or auto: from the first valid one on"
     option(parser, "--require-message-authenticator", "require_message_authenticator", text, choices=("yes", "no", "auto"))
     option(parser, "--limit-proxy-state", "limit_proxy_state", "yes (default), no or auto", choices=("yes", "no", "auto"))
+    option(parser, "--site", "site", "name of the site where it is", nullable(), metavar="SITE")
     option(parser, "--description", "description", "free text", nullable(), metavar="TEXT")
 
 

@@ -15,7 +15,7 @@ LOCK_REASONS = ("overdue", "quota", "admin", "fraud", "customer_hold", "system")
 STATES = ("pending", "active", "suspended", "terminated")
 MEMBERS = (
     "username", "password", "plan", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix", "expires_at", "full_name", "note",
-    "checks", "replies",
+    "site", "checks", "replies",
 )  # fmt: skip
 VERBS = {
     "suspend": "keep a subscriber out and end live sessions",
@@ -104,6 +104,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--expires", "expires_at", "kept out from then on: 2026-12-31 or 2026-12-31T23:59:59Z", nullable(moment), metavar="TIME")
     option(parser, "--full-name", "full_name", "name of the person or firm", nullable(), metavar="TEXT")
     option(parser, "--note", "note", "free text", nullable(), metavar="TEXT")
+    option(parser, "--site", "site", "name of the site where the subscriber is", nullable(), metavar="SITE")
     option(parser, "--check", "checks", "what the request must say, may be repeated: 'NAS-Port-Id == eth1'; none: nothing", nullable(attribute), **repeated)
     option(parser, "--reply", "replies", "what the answer says besides the plan, may be repeated: 'Filter-Id := slow'; none: nothing",
            nullable(attribute), **repeated)  # fmt: skip

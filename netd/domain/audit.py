@@ -66,14 +66,14 @@ async def record(
 
 async def refused(db: Database, actor: Actor, *, action: str, object_type: str, object_id: str) -> None:
     """Record that the actor tried what its role does not allow."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         await record(conn, actor, action, object_type, object_id.replace("\0", "\ufffd")[:500], result="refused")
 
 
 async def page(db: Database, actor: Actor, query: PageQuery, *, object_type: str | None = None, object_id: str | None = None) -> Page[AuditRow]:
     """The log, newest first, of all objects or of some."""
     before = paging.position(query, "audit")
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         rows = await store.page(conn, actor.tenant_id, before=before, limit=query.limit + 1, object_type=object_type, object_id=object_id)
         total = await store.count(conn, actor.tenant_id, object_type=object_type, object_id=object_id) if query.count else None
     return paging.page(rows, query, "audit", total)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, paging, sites
 from netd.domain.actor import Actor
 from netd.domain.inputs import NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
 from netd.domain.paging import Page, PageQuery
@@ -38,6 +38,7 @@ class NewNas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limit_proxy_state: Switch = "yes"
     enabled: bool = True
     description: Note | None = None
+    site: Label | None = None
 
     def __repr__(self) -> str:
         return hidden(self, "secret")
@@ -56,6 +57,7 @@ class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limit_proxy_state: Switch | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     description: Note | UnsetType | None = UNSET
+    site: Label | UnsetType | None = UNSET
 
     def __repr__(self) -> str:
         return hidden(self, "secret")
@@ -80,10 +82,17 @@ def _parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str])
     return parsed
 
 
+async def _place(conn: Connection, actor: Actor, values: dict[str, Any], *, new: bool) -> None:
+    faults = Faults()
+    await sites.place(conn, actor, faults, values, new=new)
+    faults.check()
+
+
 async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vendors: Collection[str]) -> Nas:
     """Let a NAS in. Raises InvalidInput; Conflict if the name or the address (of any tenant) is taken."""
     values = _parsed(msgspec.structs.asdict(new), keyring, vendors)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
+        await _place(conn, actor, values, new=True)
         nas = await store.insert(conn, actor.tenant_id, values)
         await audit.record(conn, actor, "nas.create", "nas", nas.id, after={**audit.values(nas), "secret": audit.MASK})
     return nas
@@ -91,13 +100,13 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vend
 
 async def get(db: Database, actor: Actor, nas_id: int) -> Nas:
     """The NAS. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, nas_id)
 
 
 async def by_name(db: Database, actor: Actor, name: str) -> Nas:
     """The NAS of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         nas = await store.by_name(conn, actor.tenant_id, name)
     if nas is None:
         raise NotFound("NAS", name)
@@ -107,7 +116,7 @@ async def by_name(db: Database, actor: Actor, name: str) -> Nas:
 async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None, vendor: str | None = None) -> Page[Nas]:
     """NAS by id; ``name`` finds the one of that name."""
     after = paging.position(query, "nas") or 0
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name, vendor=vendor)
         total = await store.count(conn, actor.tenant_id, name=name, vendor=vendor) if query.count else None
     return paging.page(rows, query, "nas", total)
@@ -122,10 +131,11 @@ async def update(
     """
     members = given(patch)
     values = _parsed(members, keyring, vendors)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
         if not values:
             return before
+        await _place(conn, actor, values, new=False)
         moved = values.get("address", before.address) != before.address
         for switch in ("require_message_authenticator", "limit_proxy_state"):
             if moved or values.get(switch, getattr(before, switch)) != getattr(before, switch):
@@ -145,7 +155,7 @@ async def delete(db: Database, actor: Actor, nas_id: int, *, version: int | None
 
     Raises NotFound; Conflict on another ``version``.
     """
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
         await store.delete(conn, actor.tenant_id, nas_id)
         await audit.record(conn, actor, "nas.delete", "nas", nas_id, before=audit.values(before))

@@ -95,7 +95,7 @@ async def create(db: Database, actor: Actor, new: NewPlan) -> Plan:
     members = _parsed(faults, msgspec.structs.asdict(new))
     _check(faults, members)
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         plan = await store.insert(conn, actor.tenant_id, members)
         await audit.record(conn, actor, "plan.create", "plan", plan.id, after=audit.values(plan))
     return plan
@@ -103,13 +103,13 @@ async def create(db: Database, actor: Actor, new: NewPlan) -> Plan:
 
 async def get(db: Database, actor: Actor, plan_id: int) -> Plan:
     """The plan. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, plan_id)
 
 
 async def by_name(db: Database, actor: Actor, name: str) -> Plan:
     """The plan of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         plan = await store.by_name(conn, actor.tenant_id, name)
     if plan is None:
         raise NotFound("plan", name)
@@ -119,7 +119,7 @@ async def by_name(db: Database, actor: Actor, name: str) -> Plan:
 async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None) -> Page[Plan]:
     """Plans by id; ``name`` finds the one of that name."""
     after = paging.position(query, "plan") or 0
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name)
         total = await store.count(conn, actor.tenant_id, name=name) if query.count else None
     return paging.page(rows, query, "plan", total)
@@ -130,7 +130,7 @@ async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, 
     faults = Faults()
     members = _parsed(faults, given(patch))
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
         _check(faults, {**msgspec.structs.asdict(before), **members})
         faults.check()
@@ -146,7 +146,7 @@ async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, 
 
 async def delete(db: Database, actor: Actor, plan_id: int, *, version: int | None = None) -> None:
     """Remove a plan. Raises NotFound; Conflict while subscribers have it, or on another ``version``."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
         users = await store.subscribers(conn, actor.tenant_id, plan_id)
         if users:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, paging, sites
 from netd.domain.actor import Actor
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
 from netd.domain.paging import Page, PageQuery
@@ -54,7 +54,7 @@ Replies = Annotated[tuple[NewReply, ...], Meta(max_length=64)]
 
 
 class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A subscriber to be made. ``plan`` is a name or an id; without a password none is accepted."""
+    """A subscriber to be made. ``plan`` is a name or an id, ``site`` a name; without a password none is accepted."""
 
     username: Username
     password: Password | None = None
@@ -67,6 +67,7 @@ class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     expires_at: When | None = None
     full_name: Note | None = None
     note: Note | None = None
+    site: Label | None = None
     checks: Checks = ()
     replies: Replies = ()
 
@@ -90,6 +91,7 @@ class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     expires_at: When | UnsetType | None = UNSET
     full_name: Note | UnsetType | None = UNSET
     note: Note | UnsetType | None = UNSET
+    site: Label | UnsetType | None = UNSET
     checks: Checks | UnsetType = UNSET
     replies: Replies | UnsetType = UNSET
 
@@ -170,8 +172,9 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
     members = {name: getattr(new, name) for name in new.__struct_fields__}
     columns = parsed(faults, members)
     lists = _lists(faults, members, rules)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         columns["plan_id"] = await _plan_id(conn, actor, faults, new.plan)
+        await sites.place(conn, actor, faults, columns, new=True)
         faults.check()
         if new.password is not None:
             columns["password"] = sealed(keyring, new.password)
@@ -186,13 +189,13 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
 
 async def get(db: Database, actor: Actor, subscriber_id: int) -> Subscriber:
     """The subscriber. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, subscriber_id)
 
 
 async def by_username(db: Database, actor: Actor, username: str) -> Subscriber:
     """The subscriber of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         subscriber = await store.by_username(conn, actor.tenant_id, username)
     if subscriber is None:
         raise NotFound("subscriber", username)
@@ -202,7 +205,7 @@ async def by_username(db: Database, actor: Actor, username: str) -> Subscriber:
 async def page(db: Database, actor: Actor, query: PageQuery, wanted: SubscriberFilter) -> Page[Subscriber]:
     """Subscribers by id. Raises InvalidInput if the filter names a plan that does not exist."""
     after = paging.position(query, "subscriber") or 0
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         plan_id = None
         if wanted.plan is not None:
             faults = Faults()
@@ -226,10 +229,11 @@ async def update(
     members = given(patch)
     columns = parsed(faults, members)
     lists = _lists(faults, members, rules)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         if "plan" in members:
             columns["plan_id"] = await _plan_id(conn, actor, faults, members["plan"])
+        await sites.place(conn, actor, faults, columns, new=False)
         faults.check()
         if not members:
             return before
@@ -255,7 +259,7 @@ async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_
     faults.check()
     if new.password is not None:
         columns["password"] = sealed(keyring, new.password)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await held(conn, actor, subscriber_id, lock=True)
         before = audit.MASK if await store.has_password(conn, actor.tenant_id, subscriber_id) else None
         await store.update(conn, actor.tenant_id, subscriber_id, columns)
@@ -268,7 +272,7 @@ async def delete(db: Database, actor: Actor, subscriber_id: int, *, version: int
 
     Raises NotFound; Conflict on another ``version``.
     """
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         await store.delete(conn, actor.tenant_id, subscriber_id)
         await audit.record(conn, actor, "subscriber.delete", "subscriber", subscriber_id, before=audit.values(before))

@@ -10,9 +10,10 @@ from netd.store.database import Connection
 _COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type"}
 _SETTABLE = frozenset((
     "shortname", "nasname", "type", "secret", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state",
-    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description",
+    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description", "site_id",
 ))  # fmt: skip
-_MEMBERS = ", ".join(f"{_COLUMN[name]} as {name}" if name in _COLUMN else name for name in Nas.__struct_fields__)
+_READ = {**_COLUMN, "site": "(select w.name from sites w where w.id = nas.site_id)"}
+_MEMBERS = ", ".join(f"{_READ[name]} as {name}" if name in _READ else name for name in Nas.__struct_fields__)
 _SELECT = f"select {_MEMBERS} from nas"
 
 

@@ -10,15 +10,16 @@ from netd.store.database import Connection
 
 COLUMNS = frozenset((
     "username", "password", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix",
-    "expires_at", "full_name", "note",
+    "expires_at", "full_name", "note", "site_id",
 ))  # fmt: skip
 """What can be set; ``password`` is sealed."""
 
 AttributeTable = Literal["radcheck", "radreply"]
 
-_PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in ("plan", "locks", "checks", "replies"))
+_PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in ("plan", "site", "locks", "checks", "replies"))
 _MEMBERS = ", ".join(f"s.{name}" for name in _PLAIN)
-_SELECT = f"select {_MEMBERS}, p.name as plan from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"
+_SELECT = f"""select {_MEMBERS}, p.name as plan, (select w.name from sites w where w.id = s.site_id) as site
+              from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"""
 _LOCK = "id, reason, mode, note, until_at, created_at, created_by"
 _LOCKS = f"""select subscriber_id, {_LOCK} from access_locks where tenant_id = $1 and subscriber_id = any($2::bigint[])
              and lifted_at is null and (until_at is null or until_at > now()) order by id"""

@@ -20,10 +20,13 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebDeps:
-    """``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
+    """``database`` acts as netd_tenant, confined to each caller's scope; ``owner`` sees all tenants, for what concerns them all.
+
+    ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once."""
 
     database: Database
+    owner: Database
     keyring: Keyring
     control: SessionControl
     probe: AccessProbe

@@ -7,16 +7,17 @@ import asyncpg
 import pytest
 
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, nas, plans, postauth, sessions, subscribers, tokens
+from netd.store import audit, imports, nas, plans, postauth, roles, sessions, sites, subscribers, tokens
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, imports, nas, plans, postauth, sessions, subscribers, tokens)
+MODULES = (audit, imports, nas, plans, postauth, roles, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
     "postauth.add_rows": "each record carries its tenant",
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
+    "tokens.used": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
@@ -115,7 +116,6 @@ async def test_nothing_is_changed(connection, mine, other):
     await subscribers.lift_lock(connection, other, subscriber, "admin", "eve")
     await subscribers.delete(connection, other, subscriber)
     await tokens.revoke(connection, other, mine["token"])
-    await tokens.used(connection, other, mine["token"], NOW)
     await imports_of(connection, other, mine["plan"], clash="alice")
     assert await everything(connection) == before
 

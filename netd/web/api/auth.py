@@ -1,13 +1,11 @@
-"""Who is calling, and may they: bearer tokens (RFC 6750) and roles."""
+"""Who is calling, and may they: bearer tokens (RFC 6750) and permissions."""
 
 from aiohttp import hdrs, web
 
 from netd.domain import tokens
-from netd.domain.actor import Actor, Role
+from netd.domain.actor import Actor
 from netd.web.api.problem import FORBIDDEN, Problem, unauthorized
 from netd.web.deps import WebDeps
-
-RANK: dict[Role, int] = {"read_only": 0, "operator": 1, "admin": 2}
 
 
 async def authenticate(deps: WebDeps, request: web.Request, request_id: str) -> Actor:
@@ -24,11 +22,6 @@ async def authenticate(deps: WebDeps, request: web.Request, request_id: str) -> 
     return actor
 
 
-def allows(role: Role, needed: Role) -> bool:
-    """True if ``role`` may do what ``needed`` may."""
-    return RANK[role] >= RANK[needed]
-
-
-def refusal(actor: Actor, needed: Role) -> Problem:
-    """403, naming both roles."""
-    return Problem(FORBIDDEN, f"this needs the role {needed}; the token {actor.name} has {actor.role}")
+def refusal(actor: Actor, needed: str) -> Problem:
+    """403, naming the permission that is missing."""
+    return Problem(FORBIDDEN, f"this needs the permission {needed}, which {actor.name} (role {actor.role}) does not have")

@@ -52,7 +52,7 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     operation: dict[str, Any] = {
         "operationId": each.handler.__name__,
         "summary": each.summary,
-        "description": f"Needs the role `{each.role}`.",
+        "description": f"Needs the permission `{each.permission}`." if each.permission else "Any valid token.",
         "tags": [_tag(each)],
         "responses": {str(each.status if each.returns is not None else 204): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
     }

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from netd.domain.imports import ImportReport
 from netd.domain.inputs import PATTERN_WORDS
-from netd.errors import Conflict, Fault, InvalidInput, NotFound, StoreError, StoreUnavailable
+from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable
 from netd.model.control import ControlResult
 from netd.web import codec
 
@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 
 MALFORMED = Kind("malformed", 400, "The request is not well-formed")
 UNAUTHORIZED = Kind("unauthorized", 401, "A valid token is needed")
-FORBIDDEN = Kind("forbidden", 403, "The token's role does not allow this")
+FORBIDDEN = Kind("forbidden", 403, "This is not permitted")
 NOT_FOUND = Kind("not-found", 404, "No such object")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The method is not allowed here")
 REQUEST_TIMEOUT = Kind("request-timeout", 408, "The request did not arrive in time")
@@ -141,6 +141,8 @@ def problem_of(error: Exception) -> Problem | None:
         case Conflict():
             faults = (Fault(pointer(error.field), str(error)),) if error.field else ()
             return Problem(CONFLICT, str(error), faults=faults)
+        case OutsideScope():
+            return Problem(FORBIDDEN, str(error))
         case StoreUnavailable():
             return Problem(UNAVAILABLE, headers={"Retry-After": "5"})
         case StoreError():

@@ -3,7 +3,7 @@
 A handler's signature is its contract: after ``call`` it takes the path's placeholders by name, ``query`` (a struct whose fields are the
 query parameters) and ``body`` (a struct, or ``Upload`` for a file); its return annotation is the answer's schema::
 
-    @route("PATCH", "/plans/{id}", role="operator", summary="Change a plan", action="plan.update")
+    @route("PATCH", "/plans/{id}", permission="plans:write", summary="Change a plan", action="plan.update")
     async def plan_update(call: Call, id: int, body: PlanPatch) -> Plan: ...
 """
 
@@ -17,9 +17,10 @@ import msgspec
 from aiohttp import hdrs, web
 
 from netd.domain import audit
-from netd.domain.actor import Actor, Role
+from netd.domain.actor import Actor
 from netd.domain.imports import MAX_OCTETS
 from netd.errors import Fault
+from netd.model.permission import PERMISSIONS
 from netd.web import codec
 from netd.web.api import auth
 from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
@@ -75,11 +76,12 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One operation of the API. ``action`` is its name in the audit log, if it changes anything; such a refusal (403) is recorded."""
+    """One operation of the API. ``permission`` is what it needs; None: any valid token. ``action`` is its name in the audit log, if it changes
+    anything; such a refusal (403) is recorded."""
 
     method: str
     path: str  # below PREFIX
-    role: Role
+    permission: str | None
     summary: str
     status: int
     action: str
@@ -100,7 +102,7 @@ class Route:
         return PREFIX + _PLACEHOLDER.sub(lambda m: f"{{{m[1]}:[0-9]{{1,18}}}}" if self.placeholders[m[1]] is int else m[0], self.path)
 
 
-def route(method: str, path: str, *, role: Role, summary: str, status: int = 200, action: str = "") -> Callable[[Handler], Route]:
+def route(method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "") -> Callable[[Handler], Route]:
     """Make a Route of a handler; raises TypeError if its signature does not fit the path."""
 
     def make(handler: Handler) -> Route:
@@ -114,12 +116,14 @@ def route(method: str, path: str, *, role: Role, summary: str, status: int = 200
         for name, kind in (("query", query), ("body", body)):
             if kind not in (None, Upload) and not kind.__struct_config__.forbid_unknown_fields:
                 raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
+        if permission is not None and permission not in PERMISSIONS:
+            raise TypeError(f"{handler.__name__}: there is no permission {permission}")
         if method != "GET" and not action:
             raise TypeError(f"{handler.__name__}: what changes something needs an action for the audit log")
         return Route(
             method=method,
             path=path,
-            role=role,
+            permission=permission,
             summary=summary,
             status=status,
             action=action,
@@ -142,10 +146,13 @@ def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> 
 def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         actor = await auth.authenticate(deps, request, request[REQUEST_ID])
-        if not auth.allows(actor.role, each.role):
-            if each.action:
-                await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
-            raise auth.refusal(actor, each.role)
+        if each.permission is not None:
+            allowed = actor.allowed(each.permission)
+            if allowed is None:
+                if each.action:
+                    await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
+                raise auth.refusal(actor, each.permission)
+            actor = allowed
         arguments = await _arguments(each, request)
         call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
         value = await each.handler(call, **arguments)

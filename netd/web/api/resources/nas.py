@@ -18,27 +18,27 @@ class NasQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True)
     vendor: Annotated[str, Meta(max_length=64)] | None = None
 
 
-@route("GET", "/radius/nas", role="read_only", summary="List NASes")
+@route("GET", "/radius/nas", permission="nas:read", summary="List NASes")
 async def nas_list(call: Call, query: NasQuery) -> Page[Nas]:
     return await nas.page(call.deps.database, call.actor, query, name=query.name, vendor=query.vendor)
 
 
-@route("POST", "/radius/nas", role="operator", summary="Let a NAS in; it works from its next packet on", status=201, action="nas.create")
+@route("POST", "/radius/nas", permission="nas:write", summary="Let a NAS in; it works from its next packet on", status=201, action="nas.create")
 async def nas_create(call: Call, body: NewNas) -> Nas:
     return await nas.create(call.deps.database, call.actor, call.deps.keyring, body, call.deps.vendors)
 
 
-@route("GET", "/radius/nas/{id}", role="read_only", summary="Show a NAS")
+@route("GET", "/radius/nas/{id}", permission="nas:read", summary="Show a NAS")
 async def nas_show(call: Call, id: int) -> Nas:
     return await nas.get(call.deps.database, call.actor, id)
 
 
-@route("PATCH", "/radius/nas/{id}", role="operator", summary="Change a NAS", action="nas.update")
+@route("PATCH", "/radius/nas/{id}", permission="nas:write", summary="Change a NAS", action="nas.update")
 async def nas_update(call: Call, id: int, body: NasPatch) -> Nas:
     return await nas.update(call.deps.database, call.actor, call.deps.keyring, id, body, call.deps.vendors, version=call.if_match)
 
 
-@route("DELETE", "/radius/nas/{id}", role="operator", summary="No longer let a NAS in", action="nas.delete")
+@route("DELETE", "/radius/nas/{id}", permission="nas:write", summary="No longer let a NAS in", action="nas.delete")
 async def nas_delete(call: Call, id: int) -> None:
     await nas.delete(call.deps.database, call.actor, id, version=call.if_match)
 
