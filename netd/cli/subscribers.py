@@ -63,7 +63,7 @@ def _register_list(subscriber: Commands) -> None:
     parser = command(subscriber, "list", "list subscribers", _list)
     parser.add_argument("--state", choices=STATES)
     parser.add_argument("--plan", metavar="NAME", help="only those with this plan")
-    parser.add_argument("--begins", dest="q", metavar="TEXT", help="only those whose user name begins with this")
+    parser.add_argument("--begins", metavar="TEXT", help="only those whose user name begins with this")
     paging(parser)
 
 
@@ -131,7 +131,8 @@ def _add(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ID", "USERNAME", "PLAN", "STATE", "IPV4", "LOCKS", "NAME")
-    return show_list(client.find(), "/subscribers", arguments, header, _row, state=arguments.state, plan=arguments.plan, q=arguments.q)
+    wanted = {"state": arguments.state, "plan": arguments.plan, "username__begins": arguments.begins}
+    return show_list(client.find(), "/subscribers", arguments, header, _row, **wanted)
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
-from netd.domain import paging
+from netd.domain import inputs, lists
 from netd.domain.actor import Actor
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.model.audit import AuditRow
 from netd.store import audit as store
 from netd.store.database import Connection, Database
@@ -70,10 +71,11 @@ async def refused(db: Database, actor: Actor, *, action: str, object_type: str, 
         await record(conn, actor, action, object_type, object_id.replace("\0", "\ufffd")[:500], result="refused")
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, object_type: str | None = None, object_id: str | None = None) -> Page[AuditRow]:
-    """The log, newest first, of all objects or of some."""
-    before = paging.position(query, "audit")
+AuditQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[AuditRow]:
+    """The log, newest first unless the query says otherwise. Raises InvalidInput."""
+    wanted = lists.selection(store.LISTING, query, parse={"address": inputs.address})
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, before=before, limit=query.limit + 1, object_type=object_type, object_id=object_id)
-        total = await store.count(conn, actor.tenant_id, object_type=object_type, object_id=object_id) if query.count else None
-    return paging.page(rows, query, "audit", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of, wanted)

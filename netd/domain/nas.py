@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging, sites
+from netd.domain import audit, inputs, lists, sites
 from netd.domain.actor import Actor
 from netd.domain.inputs import NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.nas import Nas, Switch
@@ -113,13 +114,13 @@ async def by_name(db: Database, actor: Actor, name: str) -> Nas:
     return nas
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None, vendor: str | None = None) -> Page[Nas]:
-    """NAS by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "nas") or 0
+NasQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Nas]:
+    """NASes, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name, vendor=vendor)
-        total = await store.count(conn, actor.tenant_id, name=name, vendor=vendor) if query.count else None
-    return paging.page(rows, query, "nas", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, given
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Conflict, NotFound
 from netd.model.plan import Plan
 from netd.store import plans as store
@@ -116,13 +117,13 @@ async def by_name(db: Database, actor: Actor, name: str) -> Plan:
     return plan
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None) -> Page[Plan]:
-    """Plans by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "plan") or 0
+PlanQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Plan]:
+    """Plans, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name)
-        total = await store.count(conn, actor.tenant_id, name=name) if query.count else None
-    return paging.page(rows, query, "plan", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, version: int | None = None) -> Plan:

@@ -6,10 +6,11 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, given
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Conflict, NotFound
 from netd.model.permission import PERMISSIONS, PLATFORM, SELF
 from netd.model.role import Role
@@ -81,13 +82,13 @@ async def get(db: Database, actor: Actor, role_id: int) -> ShownRole:
         return shown(await _held(conn, actor, role_id))
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None) -> Page[ShownRole]:
-    """Roles by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "role") or 0
+RoleQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[ShownRole]:
+    """Roles, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        found = [shown(role) for role in await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name)]
-        total = await store.count(conn, actor.tenant_id, name=name) if query.count else None
-    return paging.page(found, query, "role", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, lambda found: [shown(role) for role in store.of(found)])
 
 
 async def update(db: Database, actor: Actor, role_id: int, patch: RolePatch, *, version: int | None = None) -> ShownRole:

@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, Note, given
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import NotFound
 from netd.model.site import Organization, Site
 from netd.store import sites as store
@@ -97,16 +98,13 @@ async def get_site(db: Database, actor: Actor, site_id: int) -> Site:
         return await held_site(conn, actor, site_id)
 
 
-async def site_page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None, organization: str | None = None) -> Page[Site]:
-    """Sites by id. Raises InvalidInput if there is no such organization."""
-    after = paging.position(query, "site") or 0
-    faults = Faults()
+SiteQuery = lists.query_type(store.SITES)
+
+
+async def site_page(db: Database, actor: Actor, query: ListQuery) -> Page[Site]:
+    """Sites, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        organization_id = None if organization is None else await _id(conn, actor, faults, "organization", organization)
-        faults.check()
-        found = await store.site_page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name, organization_id=organization_id)
-        total = await store.site_count(conn, actor.tenant_id, name=name, organization_id=organization_id) if query.count else None
-    return paging.page(found, query, "site", total)
+        return await lists.page(conn, store.SITES, actor.tenant_id, query, store.sites_of)
 
 
 async def update_site(db: Database, actor: Actor, site_id: int, patch: SitePatch, *, version: int | None = None) -> Site:
@@ -169,13 +167,13 @@ async def get_organization(db: Database, actor: Actor, organization_id: int) -> 
         return await held_organization(conn, actor, organization_id)
 
 
-async def organization_page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None) -> Page[Organization]:
-    """Organizations by id."""
-    after = paging.position(query, "organization") or 0
+OrganizationQuery = lists.query_type(store.ORGANIZATIONS)
+
+
+async def organization_page(db: Database, actor: Actor, query: ListQuery) -> Page[Organization]:
+    """Organizations, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        found = await store.organization_page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name)
-        total = await store.organization_count(conn, actor.tenant_id, name=name) if query.count else None
-    return paging.page(found, query, "organization", total)
+        return await lists.page(conn, store.ORGANIZATIONS, actor.tenant_id, query, store.organizations_of)
 
 
 async def update_organization(db: Database, actor: Actor, organization_id: int, patch: OrganizationPatch, *, version: int | None = None) -> Organization:

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging, sites
+from netd.domain import audit, inputs, lists, sites
 from netd.domain.actor import Actor
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.ports import AttributeRules
 from netd.errors import NotFound
 from netd.keyring import Keyring
@@ -108,13 +109,7 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return hidden(self, "password")
 
 
-class SubscriberFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which subscribers: all that is not None must hold. ``plan`` is a name, ``q`` the beginning of a username in any case."""
-
-    username: str | None = None
-    state: State | None = None
-    plan: str | None = None
-    q: str | None = None
+SubscriberQuery = lists.query_type(store.LISTING)
 
 
 def sealed(keyring: Keyring, password: str) -> bytes:
@@ -202,22 +197,16 @@ async def by_username(db: Database, actor: Actor, username: str) -> Subscriber:
     return subscriber
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, wanted: SubscriberFilter) -> Page[Subscriber]:
-    """Subscribers by id. Raises InvalidInput if the filter names a plan that does not exist."""
-    after = paging.position(query, "subscriber") or 0
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Subscriber]:
+    """Subscribers, by id unless the query says otherwise. Raises InvalidInput, also if it names a plan that does not exist."""
+    wanted = lists.selection(store.LISTING, query, parse={"ipv4": inputs.ipv4})
     async with db.transaction(actor.scope) as conn:
-        plan_id = None
-        if wanted.plan is not None:
-            faults = Faults()
-            plan_id = await _plan_id(conn, actor, faults, wanted.plan)
-            faults.check()
-        rows = await store.page(
-            conn, actor.tenant_id, after=after, limit=query.limit + 1, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q
-        )
-        total = None
-        if query.count:
-            total = await store.count(conn, actor.tenant_id, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q)
-    return paging.page(rows, query, "subscriber", total)
+        faults = Faults()
+        for condition in wanted.conditions:
+            if (condition.column, condition.op) == ("plan", "eq"):
+                await _plan_id(conn, actor, faults, condition.value)
+        faults.check()
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, lambda found: store.whole(conn, actor.tenant_id, found), wanted)
 
 
 async def update(

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor, Grant, system
 from netd.domain.inputs import Faults, Label
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Fault, InvalidInput, NotFound, StoreUnavailable
 from netd.model.permission import PERMISSIONS, PLATFORM, SELF
 from netd.model.token import Token
@@ -155,13 +156,13 @@ async def get(db: Database, actor: Actor, token_id: int) -> Token:
         return await _held(conn, actor, token_id)
 
 
-async def page(db: Database, actor: Actor, query: PageQuery) -> Page[Token]:
-    """Tokens by id, revoked ones too."""
-    after = paging.position(query, "token") or 0
+TokenQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Token]:
+    """Tokens, revoked ones too, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1)
-        total = await store.count(conn, actor.tenant_id) if query.count else None
-    return paging.page(rows, query, "token", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def revoke(db: Database, actor: Actor, token_id: int) -> Token:

@@ -1,13 +1,30 @@
 """The audit log: rows are added, never changed."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from netd.model.audit import AuditRow
-from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 _COLUMNS = ", ".join("host(address) as address" if name == "address" else name for name in AuditRow.__struct_fields__)
+
+
+LISTING = Listing(
+    kind="audit", select=f"select {_COLUMNS} from audit_log", counted="audit_log", tenant="tenant_id", id="id", descending=True,
+    search="lower(concat_ws(' ', actor, action, object_type, object_id, before::text, after::text)) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "at": Column(sql="at", kind=datetime), "actor": Column(sql="actor"),
+        "token_id": Column(sql="token_id", kind=int, cast="bigint"), "address": Column(sql="address", cast="inet"), "request_id": Column(sql="request_id"),
+        "action": Column(sql="action"), "object_type": Column(sql="object_type"), "object_id": Column(sql="object_id"), "result": Column(sql="result"),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[AuditRow]:
+    """Rows of the listing's records."""
+    return [AuditRow(**record) for record in records]
 
 
 async def insert(
@@ -29,29 +46,3 @@ async def last(conn: Connection, tenant_id: int, object_type: str, object_id: st
             order by id desc limit 1""", tenant_id, object_type, object_id, list(actions),
     )  # fmt: skip
     return None if record is None else AuditRow(**record)
-
-
-def _where(tenant_id: int, object_type: str | None, object_id: str | None) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if object_type is not None:
-        where.add("object_type = {}", rows.storable(object_type))
-    if object_id is not None:
-        where.add("object_id = {}", rows.storable(object_id))
-    return where
-
-
-async def page(
-    conn: Connection, tenant_id: int, *, before: int | None, limit: int, object_type: str | None = None, object_id: str | None = None,
-) -> list[AuditRow]:  # fmt: skip
-    """Rows, newest first, those with an id below ``before``."""
-    where = _where(tenant_id, object_type, object_id)
-    if before is not None:
-        where.add("id < {}", before)
-    records = await conn.fetch(f"select {_COLUMNS} from audit_log where {where} order by id desc limit {where.place(limit)}", *where.args)
-    return [AuditRow(**record) for record in records]
-
-
-async def count(conn: Connection, tenant_id: int, *, object_type: str | None = None, object_id: str | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, object_type, object_id)
-    return int(await conn.fetchval(f"select count(*) from audit_log where {where}", *where.args))

@@ -1,16 +1,30 @@
 """Roles."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netd.model.role import Role
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 COLUMNS = ("name", "title", "permissions")
 """What can be set of a custom role."""
 
 _SELECT = f"select {', '.join(Role.__struct_fields__)} from roles"
+
+
+LISTING = Listing(
+    kind="role", select=_SELECT, counted="roles", tenant="tenant_id", id="id", search="lower(name || ' ' || title) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "name": Column(sql="name", sortable=True), "built_in": Column(sql="built_in", kind=bool),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Role]:
+    """Roles of the listing's records."""
+    return [_role(record) for record in records]
 
 
 def _role(record: Mapping[str, Any]) -> Role:
@@ -33,25 +47,6 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Role | None:
     """The role of this name."""
     record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and name = $2", tenant_id, rows.storable(name))
     return None if record is None else _role(record)
-
-
-async def page(conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None) -> list[Role]:
-    """Roles by id, those after ``after``."""
-    where = _where(tenant_id, name).add("id > {}", after)
-    return [_role(record) for record in await conn.fetch(f"{_SELECT} where {where} order by id limit {where.place(limit)}", *where.args)]
-
-
-async def count(conn: Connection, tenant_id: int, *, name: str | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, name)
-    return int(await conn.fetchval(f"select count(*) from roles where {where}", *where.args))
-
-
-def _where(tenant_id: int, name: str | None) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if name is not None:
-        where.add("name = {}", rows.storable(name))
-    return where
 
 
 async def update(conn: Connection, tenant_id: int, role_id: int, values: Mapping[str, Any]) -> Role | None:

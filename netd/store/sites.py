@@ -1,11 +1,12 @@
 """Organizations and sites."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netd.model.site import Organization, Site
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 SITE_COLUMNS = ("name", "organization_id", "note")
 ORGANIZATION_COLUMNS = ("name", "parent_id", "note")
@@ -15,6 +16,34 @@ _SITES = """select s.id, s.tenant_id, s.name, s.organization_id, o.name as organ
             from sites s left join organizations o on o.tenant_id = s.tenant_id and o.id = s.organization_id"""
 _ORGANIZATIONS = """select s.id, s.tenant_id, s.name, s.parent_id, p.name as parent, s.note, s.version, s.created_at, s.updated_at
                     from organizations s left join organizations p on p.tenant_id = s.tenant_id and p.id = s.parent_id"""
+
+
+_OF_SITES = "sites s left join organizations o on o.tenant_id = s.tenant_id and o.id = s.organization_id"
+SITES = Listing(
+    kind="site", select=_SITES, counted=_OF_SITES, tenant="s.tenant_id", id="s.id", search="lower(s.name) like {}",
+    columns={
+        "id": Column(sql="s.id", kind=int, cast="bigint"), "name": Column(sql="lower(s.name)", param="lower({})", sortable=True),
+        "organization": Column(sql="lower(o.name)", param="lower({})", nullable=True),
+        "organization_id": Column(sql="s.organization_id", kind=int, cast="bigint", nullable=True),
+    },
+)  # fmt: skip
+ORGANIZATIONS = Listing(
+    kind="organization", select=_ORGANIZATIONS, counted="organizations s", tenant="s.tenant_id", id="s.id", search="lower(s.name) like {}",
+    columns={
+        "id": Column(sql="s.id", kind=int, cast="bigint"), "name": Column(sql="lower(s.name)", param="lower({})", sortable=True),
+        "parent_id": Column(sql="s.parent_id", kind=int, cast="bigint", nullable=True),
+    },
+)  # fmt: skip
+
+
+def sites_of(records: Sequence[Mapping[str, Any]]) -> list[Site]:
+    """Sites of the listing's records."""
+    return [Site(**record) for record in records]
+
+
+def organizations_of(records: Sequence[Mapping[str, Any]]) -> list[Organization]:
+    """Organizations of the listing's records."""
+    return [Organization(**record) for record in records]
 
 
 async def insert_site(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:
@@ -64,41 +93,6 @@ async def below(conn: Connection, tenant_id: int, organization_id: int) -> set[i
         organization_id,
     )
     return {record["id"] for record in records}
-
-
-def _where(tenant_id: int, name: str | None, organization_id: int | None = None) -> rows.Where:
-    where = rows.Where(tenant_id, "s.tenant_id")
-    if name is not None:
-        where.add("lower(s.name) = lower({})", rows.storable(name))
-    if organization_id is not None:
-        where.add("s.organization_id = {}", organization_id)
-    return where
-
-
-async def site_page(
-    conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None, organization_id: int | None = None,
-) -> list[Site]:  # fmt: skip
-    """Sites by id, those after ``after``."""
-    where = _where(tenant_id, name, organization_id).add("s.id > {}", after)
-    return [Site(**record) for record in await conn.fetch(f"{_SITES} where {where} order by s.id limit {where.place(limit)}", *where.args)]
-
-
-async def site_count(conn: Connection, tenant_id: int, *, name: str | None = None, organization_id: int | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, name, organization_id)
-    return int(await conn.fetchval(f"select count(*) from sites s where {where}", *where.args))
-
-
-async def organization_page(conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None) -> list[Organization]:
-    """Organizations by id, those after ``after``."""
-    where = _where(tenant_id, name).add("s.id > {}", after)
-    return [Organization(**record) for record in await conn.fetch(f"{_ORGANIZATIONS} where {where} order by s.id limit {where.place(limit)}", *where.args)]
-
-
-async def organization_count(conn: Connection, tenant_id: int, *, name: str | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, name)
-    return int(await conn.fetchval(f"select count(*) from organizations s where {where}", *where.args))
 
 
 async def update_site(conn: Connection, tenant_id: int, site_id: int, values: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from netd.model.permission import within
 from netd.model.token import Token
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 _COLUMNS = ", ".join(Token.__struct_fields__)
 
@@ -19,6 +20,23 @@ class Stored(NamedTuple):
     token_hash: bytes
     allows: frozenset[str]
     sites: list[int] | None
+
+
+LISTING = Listing(
+    kind="token", select=f"select {_COLUMNS} from api_tokens", counted="api_tokens", tenant="tenant_id", id="id", search="lower(name) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "name": Column(sql="lower(name)", param="lower({})", sortable=True),
+        "role": Column(sql="role", sortable=True), "created_by": Column(sql="created_by"),
+        "subscriber_id": Column(sql="subscriber_id", kind=int, cast="bigint"),
+        "created_at": Column(sql="created_at", kind=datetime, sortable=True), "expires_at": Column(sql="expires_at", kind=datetime, nullable=True),
+        "revoked_at": Column(sql="revoked_at", kind=datetime, nullable=True), "last_used_at": Column(sql="last_used_at", kind=datetime, nullable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Token]:
+    """Tokens of the listing's records."""
+    return [_token(record) for record in records]
 
 
 async def insert(
@@ -56,12 +74,6 @@ async def get(conn: Connection, tenant_id: int, token_id: int) -> Token | None:
     """The token."""
     record = await conn.fetchrow(f"select {_COLUMNS} from api_tokens where tenant_id = $1 and id = $2", tenant_id, token_id)
     return None if record is None else _token(record)
-
-
-async def page(conn: Connection, tenant_id: int, *, after: int, limit: int) -> list[Token]:
-    """Tokens by id, those after ``after``, revoked ones too."""
-    records = await conn.fetch(f"select {_COLUMNS} from api_tokens where tenant_id = $1 and id > $2 order by id limit $3", tenant_id, after, limit)
-    return [_token(record) for record in records]
 
 
 async def count(conn: Connection, tenant_id: int) -> int:

@@ -4,7 +4,6 @@ import pytest
 
 from netd.domain import audit
 from netd.domain.actor import Actor
-from netd.domain.paging import PageQuery
 
 
 def test_masking():
@@ -39,10 +38,10 @@ async def test_page(world, database, actor, stranger):
     plan = await world.plan(actor)
     await world.plan(actor, "second")
     await world.subscriber(actor)
-    first = await audit.page(database, actor, PageQuery(limit=2, count=True))
-    second = await audit.page(database, actor, PageQuery(limit=2, after=first.next))
+    first = await audit.page(database, actor, audit.AuditQuery(limit=2, count=True))
+    second = await audit.page(database, actor, audit.AuditQuery(limit=2, after=first.next))
     assert [row.action for row in (*first.items, *second.items)] == ["subscriber.create", "plan.create", "plan.create"]
     assert first.total == 3
-    (row,) = (await audit.page(database, actor, PageQuery(), object_type="plan", object_id=str(plan.id))).items
+    (row,) = (await audit.page(database, actor, audit.AuditQuery(object_type="plan", object_id=str(plan.id)))).items
     assert row.after is not None
     assert row.after["name"] == "Home 100"

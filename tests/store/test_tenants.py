@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, nas, plans, postauth, roles, sessions, sites, subscribers, tokens
+from netd.store import audit, imports, listing, nas, plans, postauth, roles, sessions, sites, subscribers, tokens
+from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
@@ -84,22 +85,22 @@ async def everything(connection):
 
 
 async def test_nothing_is_seen(connection, mine, other):
-    seen = [
+    seen: list[object] = [
         await plans.get(connection, other, mine["plan"]), await plans.by_name(connection, other, "p"), await plans.ids_by_name(connection, other),
-        await plans.page(connection, other, after=0, limit=9), await plans.count(connection, other), await plans.subscribers(connection, other, mine["plan"]),
-        await nas.get(connection, other, mine["nas"]), await nas.by_name(connection, other, "bras1"), await nas.page(connection, other, after=0, limit=9),
-        await nas.count(connection, other),
+        await plans.subscribers(connection, other, mine["plan"]),
+        await nas.get(connection, other, mine["nas"]), await nas.by_name(connection, other, "bras1"),
         await subscribers.get(connection, other, mine["subscriber"]), await subscribers.by_username(connection, other, "alice"),
-        await subscribers.page(connection, other, after=0, limit=9), await subscribers.count(connection, other),
         await subscribers.has_password(connection, other, mine["subscriber"]),
         await sessions.page(connection, other, SessionFilter(), before=None, limit=9), await sessions.count(connection, other, SessionFilter()),
         await sessions.page(connection, other, SessionFilter(subscriber_id=mine["subscriber"], nas_id=mine["nas"], username="alice"), before=None, limit=9),
         await sessions.get(connection, other, mine["session"]),
         await sessions.usage(connection, other, mine["subscriber"], date(2026, 1, 1), date(2027, 1, 1)),
-        await tokens.get(connection, other, mine["token"]), await tokens.page(connection, other, after=0, limit=9), await tokens.count(connection, other),
-        await audit.page(connection, other, before=None, limit=9), await audit.count(connection, other), await audit.last(connection, other, "o", "1", ["a"]),
+        await tokens.get(connection, other, mine["token"]), await tokens.count(connection, other),
+        await audit.last(connection, other, "o", "1", ["a"]),
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
     ]  # fmt: skip
+    for each in (plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS):
+        seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]
     assert not any(seen), seen
 
 

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from netd.domain import audit
 from netd.domain.actor import Actor
 from netd.domain.imports import MAX_OCTETS
+from netd.domain.lists import ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
 from netd.web import codec
@@ -102,8 +103,15 @@ class Route:
         return PREFIX + _PLACEHOLDER.sub(lambda m: f"{{{m[1]}:[0-9]{{1,18}}}}" if self.placeholders[m[1]] is int else m[0], self.path)
 
 
-def route(method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "") -> Callable[[Handler], Route]:
-    """Make a Route of a handler; raises TypeError if its signature does not fit the path."""
+def route(
+    method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
+) -> Callable[[Handler], Route]:  # fmt: skip
+    """Make a Route of a handler; raises TypeError if its signature does not fit the path.
+
+    ``query`` is the struct of a list's parameters, where it was made of a :class:`~netd.store.listing.Listing` (``lists.query_type``); the handler
+    then takes a ``query: ListQuery``.
+    """
+    made = query
 
     def make(handler: Handler) -> Route:
         hints = get_type_hints(handler)
@@ -111,6 +119,9 @@ def route(method: str, path: str, *, permission: str | None, summary: str, statu
         hints.pop("call")
         body = hints.pop("body", None)
         query = hints.pop("query", Empty)
+        if (query is ListQuery) != (made is not None):
+            raise TypeError(f"{handler.__name__}: a ListQuery goes with the route's query=, and that with a ListQuery")
+        query = made or query
         if set(hints) != set(_PLACEHOLDER.findall(path)):
             raise TypeError(f"{handler.__name__}: parameters {sorted(hints)} are not the placeholders of {path}")
         for name, kind in (("query", query), ("body", body)):
@@ -155,7 +166,10 @@ def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awai
             actor = allowed
         arguments = await _arguments(each, request)
         call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
+        fields = _fields(each, arguments)
         value = await each.handler(call, **arguments)
+        if fields is not None:
+            value = _narrowed(value, fields)
         if each.method != "GET":
             await deps.settled()
         return _answer(each, request, value)
@@ -183,6 +197,19 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         raise problem_of_input(error) from None
     return arguments
+
+
+def _fields(each: Route, arguments: dict[str, Any]) -> frozenset[str] | None:
+    """The members of each row that a list's caller wants, None for all. Raises InvalidInput before anything is read for nothing."""
+    query = arguments.get("query")
+    if not isinstance(query, ListQuery) or query.fields is None:
+        return None
+    return chosen(query.fields, get_args(each.returns)[0])
+
+
+def _narrowed(page: Any, names: frozenset[str]) -> dict[str, Any]:
+    items = [{name: getattr(item, name) for name in item.__struct_fields__ if name in names} for item in page.items]
+    return {"items": items, "next": page.next, **({} if page.total is None else {"total": page.total})}
 
 
 def _query_texts(request: web.Request) -> dict[str, str]:

@@ -1,24 +1,15 @@
 """/tokens, /audit and /secrets: for the role admin."""
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
 from netd.domain import audit, secrets, tokens
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.secrets import Rotation
 from netd.domain.tokens import IssuedToken, NewToken
 from netd.model.audit import AuditRow
 from netd.model.token import Token
 from netd.web.api.route import Call, route
-
-
-class AuditQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which rows: those about one sort of object (plan, subscriber, nas, session, token, key), or one object."""
-
-    object_type: Annotated[str, Meta(max_length=64)] | None = None
-    object_id: Annotated[str, Meta(max_length=500)] | None = None
 
 
 class RotationOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,8 +18,8 @@ class RotationOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     new_key: bool = True
 
 
-@route("GET", "/tokens", permission="tokens:read", summary="List API tokens, revoked ones too")
-async def token_list(call: Call, query: PageQuery) -> Page[Token]:
+@route("GET", "/tokens", permission="tokens:read", summary="List API tokens, revoked ones too", query=tokens.TokenQuery)
+async def token_list(call: Call, query: ListQuery) -> Page[Token]:
     return await tokens.page(call.deps.database, call.actor, query)
 
 
@@ -47,9 +38,9 @@ async def token_revoke(call: Call, id: int) -> Token:
     return await tokens.revoke(call.deps.database, call.actor, id)
 
 
-@route("GET", "/audit", permission="audit:read", summary="Who did what, newest first")
-async def audit_list(call: Call, query: AuditQuery) -> Page[AuditRow]:
-    return await audit.page(call.deps.database, call.actor, query, object_type=query.object_type, object_id=query.object_id)
+@route("GET", "/audit", permission="audit:read", summary="Who did what, newest first", query=audit.AuditQuery)
+async def audit_list(call: Call, query: ListQuery) -> Page[AuditRow]:
+    return await audit.page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/secrets/rotate", permission="secrets:rotate", summary="Make a new key and seal every secret with it", action="secret.rotate")

@@ -1,26 +1,16 @@
 """/radius/nas. The shared secret goes in and never comes out."""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from netd.domain import nas
+from netd.domain.lists import ListQuery
 from netd.domain.nas import NasPatch, NewNas
-from netd.domain.paging import Page, PageQuery
+from netd.domain.paging import Page
 from netd.model.nas import Nas
 from netd.web.api.route import Call, route
 
 
-class NasQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which NASes: ``name`` finds the one of that name, in any case of letters; ``vendor`` is a driver's name."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
-    vendor: Annotated[str, Meta(max_length=64)] | None = None
-
-
-@route("GET", "/radius/nas", permission="nas:read", summary="List NASes")
-async def nas_list(call: Call, query: NasQuery) -> Page[Nas]:
-    return await nas.page(call.deps.database, call.actor, query, name=query.name, vendor=query.vendor)
+@route("GET", "/radius/nas", permission="nas:read", summary="List NASes", query=nas.NasQuery)
+async def nas_list(call: Call, query: ListQuery) -> Page[Nas]:
+    return await nas.page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/radius/nas", permission="nas:write", summary="Let a NAS in; it works from its next packet on", status=201, action="nas.create")

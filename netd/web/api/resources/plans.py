@@ -1,25 +1,16 @@
 """/plans"""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from netd.domain import plans
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.plans import NewPlan, PlanPatch
 from netd.model.plan import Plan
 from netd.web.api.route import Call, route
 
 
-class PlanQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which plans: ``name`` finds the one of that name, in any case of letters."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
-
-
-@route("GET", "/plans", permission="plans:read", summary="List plans")
-async def plan_list(call: Call, query: PlanQuery) -> Page[Plan]:
-    return await plans.page(call.deps.database, call.actor, query, name=query.name)
+@route("GET", "/plans", permission="plans:read", summary="List plans", query=plans.PlanQuery)
+async def plan_list(call: Call, query: ListQuery) -> Page[Plan]:
+    return await plans.page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/plans", permission="plans:write", summary="Make a plan", status=201, action="plan.create")

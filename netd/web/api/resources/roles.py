@@ -1,21 +1,13 @@
 """/roles, /permissions, /whoami"""
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
 from netd.domain import roles
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.roles import NewRole, RolePatch, ShownRole
 from netd.model.permission import PERMISSIONS
 from netd.web.api.route import Call, route
-
-
-class RoleQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which roles: ``name`` finds the one of that name."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
 
 
 class Permission(msgspec.Struct, frozen=True):
@@ -67,9 +59,9 @@ async def permission_list(call: Call) -> PermissionList:
     return PermissionList(items=tuple(Permission(name, allows) for name, allows in PERMISSIONS.items()))
 
 
-@route("GET", "/roles", permission="roles:read", summary="List roles, built-in ones too")
-async def role_list(call: Call, query: RoleQuery) -> Page[ShownRole]:
-    return await roles.page(call.deps.database, call.actor, query, name=query.name)
+@route("GET", "/roles", permission="roles:read", summary="List roles, built-in ones too", query=roles.RoleQuery)
+async def role_list(call: Call, query: ListQuery) -> Page[ShownRole]:
+    return await roles.page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/roles", permission="roles:write", summary="Make a role", status=201, action="role.create")

@@ -1,32 +1,16 @@
 """/organizations and /sites"""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from netd.domain import sites
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.sites import NewOrganization, NewSite, OrganizationPatch, SitePatch
 from netd.model.site import Organization, Site
 from netd.web.api.route import Call, route
 
 
-class OrganizationQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which organizations: ``name`` finds the one of that name, in any case of letters."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
-
-
-class SiteQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sites: all that is given must hold; ``organization`` is a name."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
-    organization: Annotated[str, Meta(max_length=64)] | None = None
-
-
-@route("GET", "/organizations", permission="sites:read", summary="List organizations")
-async def organization_list(call: Call, query: OrganizationQuery) -> Page[Organization]:
-    return await sites.organization_page(call.deps.database, call.actor, query, name=query.name)
+@route("GET", "/organizations", permission="sites:read", summary="List organizations", query=sites.OrganizationQuery)
+async def organization_list(call: Call, query: ListQuery) -> Page[Organization]:
+    return await sites.organization_page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/organizations", permission="sites:write", summary="Make an organization", status=201, action="organization.create")
@@ -49,9 +33,9 @@ async def organization_delete(call: Call, id: int) -> None:
     await sites.delete_organization(call.deps.database, call.actor, id, version=call.if_match)
 
 
-@route("GET", "/sites", permission="sites:read", summary="List sites")
-async def site_list(call: Call, query: SiteQuery) -> Page[Site]:
-    return await sites.site_page(call.deps.database, call.actor, query, name=query.name, organization=query.organization)
+@route("GET", "/sites", permission="sites:read", summary="List sites", query=sites.SiteQuery)
+async def site_list(call: Call, query: ListQuery) -> Page[Site]:
+    return await sites.site_page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/sites", permission="sites:write", summary="Make a site", status=201, action="site.create")

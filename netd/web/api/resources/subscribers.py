@@ -8,22 +8,14 @@ from msgspec import Meta
 
 from netd.domain import explain, sessions, subscribers
 from netd.domain.explain import Explanation
-from netd.domain.paging import Page, PageQuery
-from netd.domain.subscribers import NewPassword, NewSubscriber, SubscriberFilter, SubscriberPatch
-from netd.model.subscriber import State, Subscriber
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
+from netd.domain.subscribers import NewPassword, NewSubscriber, SubscriberPatch
+from netd.model.subscriber import Subscriber
 from netd.model.usage import DayUsage
 from netd.web.api.route import Call, route
 
 USAGE_DAYS = 31
-
-
-class SubscriberQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which subscribers: all that is given must hold. ``username`` is a whole name, ``q`` the beginning of one, in any case; ``plan`` a plan's name."""
-
-    username: Annotated[str, Meta(max_length=253)] | None = None
-    state: State | None = None
-    plan: Annotated[str, Meta(max_length=64)] | None = None
-    q: Annotated[str, Meta(max_length=253)] | None = None
 
 
 class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,10 +38,9 @@ class UsageList(msgspec.Struct, frozen=True, kw_only=True):
     next: None = None
 
 
-@route("GET", "/subscribers", permission="subscribers:read", summary="List subscribers")
-async def subscriber_list(call: Call, query: SubscriberQuery) -> Page[Subscriber]:
-    wanted = SubscriberFilter(username=query.username, state=query.state, plan=query.plan, q=query.q)
-    return await subscribers.page(call.deps.database, call.actor, query, wanted)
+@route("GET", "/subscribers", permission="subscribers:read", summary="List subscribers", query=subscribers.SubscriberQuery)
+async def subscriber_list(call: Call, query: ListQuery) -> Page[Subscriber]:
+    return await subscribers.page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/subscribers", permission="subscribers:write", summary="Make a subscriber, who can connect at once", status=201, action="subscriber.create")
