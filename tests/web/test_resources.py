@@ -287,7 +287,7 @@ async def test_tokens_and_rotation_are_for_admins(api: Api):
 
 async def test_a_list_shows_the_members_asked_for(api: Api):
     for name in ("a", "b", "c"):
-        await api.post("/plans", {"name": name, "down_bps": MBIT, "up_bps": MBIT})
+        await api.post("/plans", {"name": name, "down_bps": 1_000_000, "up_bps": 1_000_000})
     answer = await api.get("/plans?fields=name,id&sort=-name&limit=2&count=true")
     assert answer.value == {"items": [{"id": 3, "name": "c"}, {"id": 2, "name": "b"}], "next": answer.value["next"], "total": 3}
     rest = await api.get(f"/plans?fields=name&sort=-name&after={answer.value['next']}")

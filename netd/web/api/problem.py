@@ -1,7 +1,7 @@
 """Errors as ``application/problem+json`` (RFC 9457)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -153,11 +153,14 @@ def problem_of(error: Exception) -> Problem | None:
             return None
 
 
-def problem_of_input(error: msgspec.DecodeError) -> Problem:
-    """The problem with a body, query or path that msgspec refused. Only for the caller's input: a row that does not decode is netd's fault."""
+def problem_of_input(error: msgspec.DecodeError, faults: Sequence[Fault] = ()) -> Problem:
+    """The problem with a body, query or path that msgspec refused, with all its ``faults`` where they are known.
+
+    Only for the caller's input: a row that does not decode is netd's fault.
+    """
     if isinstance(error, msgspec.ValidationError):
-        fault = validation_fault(str(error))
-        return Problem(INVALID, fault.what, faults=(fault,))
+        found = faults or (validation_fault(str(error)),)
+        return Problem(INVALID, "; ".join(fault.what for fault in found[:3]), faults=found)
     return Problem(MALFORMED, f"the body is not JSON: {error}")
 
 

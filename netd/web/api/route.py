@@ -22,7 +22,7 @@ from netd.domain.imports import MAX_OCTETS
 from netd.domain.lists import ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
-from netd.web import codec
+from netd.web import codec, validation
 from netd.web.api import auth
 from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
 from netd.web.deps import WebDeps
@@ -185,17 +185,24 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
             arguments[name] = msgspec.convert(request.match_info[name], kind, strict=False)
         except msgspec.ValidationError as error:
             raise Problem(INVALID, str(error), faults=[Fault(pointer(name), str(error))]) from None
+    texts = _query_texts(request)
     try:
-        query = codec.convert_text(_query_texts(request), each.query)
-        if each.query is not Empty:
-            arguments["query"] = query
-        if each.body is Upload:
-            _demand_media_type(request, "text/csv")
-            arguments["body"] = Upload(request)
-        elif each.body is not None:
-            arguments["body"] = codec.decode(await _read(request) or b"{}", each.body)
+        query = codec.convert_text(texts, each.query)
     except msgspec.DecodeError as error:
-        raise problem_of_input(error) from None
+        raise problem_of_input(error, validation.faults(texts, each.query, strict=False)) from None
+    if each.query is not Empty:
+        arguments["query"] = query
+    if each.body is Upload:
+        _demand_media_type(request, "text/csv")
+        arguments["body"] = Upload(request)
+    elif each.body is not None:
+        data = await _read(request) or b"{}"
+        try:
+            arguments["body"] = codec.decode(data, each.body)
+        except msgspec.ValidationError as error:
+            raise problem_of_input(error, validation.faults(codec.plain(data), each.body)) from None
+        except msgspec.DecodeError as error:
+            raise problem_of_input(error) from None
     return arguments
 
 
