@@ -44,6 +44,7 @@ from netd.store.feed import ChangeFeed
 from netd.store.migrate import migrate
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
+from netd.web.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +196,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         service.register(metrics)
         deps = WebDeps(
             database=database, owner=engine, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, settled=lambda: service.feed.settle(SETTLE_SECONDS),
+            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
+            settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC),
         )  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from netd.model.permission import BUILT_IN, PLATFORM, Scope
+from netd.model.permission import BUILT_IN, PLATFORM, Once, Scope
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -30,11 +30,12 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     token_id: int | None = None
     address: str | None = None
     request_id: str | None = None
+    once: Once | None = None
 
     @property
     def scope(self) -> Scope:
         """For whom the database acts."""
-        return Scope(self.tenant_id, self.sites, self.subscriber_id)
+        return Scope(self.tenant_id, self.sites, self.subscriber_id, self.once)
 
     @property
     def permissions(self) -> frozenset[str]:

@@ -57,12 +57,25 @@ BUILT_IN: Final[dict[str, frozenset[str]]] = {
 """The permissions of the roles that every tenant has; a custom role's are in the store."""
 
 
+class Once(msgspec.Struct, frozen=True):
+    """A request that must not do its work twice: its Idempotency-Key, and what tells it from another under the same key."""
+
+    token_id: int
+    key: str
+    request_id: str
+    fingerprint: bytes
+
+
 class Scope(msgspec.Struct, frozen=True):
-    """For whom a transaction acts: a tenant, or some of its sites, or one subscriber of it. PostgreSQL confines it to that."""
+    """For whom a transaction acts: a tenant, or some of its sites, or one subscriber of it. PostgreSQL confines it to that.
+
+    ``once`` is the request that it is part of, if that may be sent again.
+    """
 
     tenant_id: int
     sites: frozenset[int] | None = None  # None: the whole tenant
     subscriber_id: int | None = None
+    once: Once | None = None
 
 
 def within(role: str, built_in: bool, stored: Iterable[str], narrowed: Iterable[str] | None) -> frozenset[str]:

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 
-from netd.errors import ConfigError, StoreUnavailable
-from netd.model.permission import Scope
+from netd.errors import ConfigError, Conflict, StoreUnavailable
+from netd.model.permission import Once, Scope
 from netd.store.translate import is_gone, translated, unreachable
 
 log = logging.getLogger(__name__)
@@ -159,6 +159,8 @@ class Database:
             try:
                 if scope is not None:
                     await connection.execute(_SCOPE, scope.tenant_id, _sites(scope), str(scope.subscriber_id or ""))
+                    if scope.once is not None:
+                        await _mark(connection, scope.tenant_id, scope.once)
                 yield connection
             except BaseException:
                 # A lost connection rolls back by itself; the first error is the one to tell.
@@ -232,6 +234,22 @@ class Database:
 
 
 _SCOPE = "select set_config('netd.tenant', $1::bigint::text, true), set_config('netd.sites', $2, true), set_config('netd.subscriber', $3, true)"
+
+
+# Taken over from a request that is so old that its key counts for nothing; kept where it is this request's own, of an earlier transaction.
+_ONCE = """
+    insert into idempotency_keys (tenant_id, token_id, key, request_id, fingerprint) values ($1, $2, $3, $4, $5)
+    on conflict (token_id, key) do update
+        set request_id = excluded.request_id, fingerprint = excluded.fingerprint, status = null, headers = null, body = null, created_at = now()
+        where idempotency_keys.request_id = excluded.request_id or idempotency_keys.created_at < now() - interval '24 hours'
+    returning true
+"""
+
+
+async def _mark(connection: Connection, tenant_id: int, once: Once) -> None:
+    """Note in this transaction that the request did its work. Raises Conflict if another one with the same key did, or is at it."""
+    if not await connection.fetchval(_ONCE, tenant_id, once.token_id, once.key, once.request_id, once.fingerprint):
+        raise Conflict("a request with this Idempotency-Key is being worked on, or was done just now")
 
 
 def _sites(scope: Scope) -> str:

@@ -1,5 +1,6 @@
 """All that the HTTP side needs of the rest of the daemon."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,7 @@ from typing import Protocol
 from netd.domain.ports import AccessProbe, AttributeRules, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
+from netd.web.ratelimit import RateLimit
 
 
 class Metrics(Protocol):
@@ -34,5 +36,7 @@ class WebDeps:
     metrics: Metrics
     vendors: frozenset[str]
     rules: AttributeRules
+    limit: RateLimit
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC
+    monotonic: Callable[[], float] = time.monotonic

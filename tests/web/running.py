@@ -21,6 +21,7 @@ from netd.model.session import Session
 from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
 from netd.web.deps import WebDeps
+from netd.web.ratelimit import RateLimit
 
 
 @dataclass
@@ -105,6 +106,7 @@ class Api:
     client: aiohttp.ClientSession
     app: aiohttp.web.Application
     confined: Database  # as the handlers use it
+    deps: WebDeps
 
     async def call(self, method: str, path: str, *, role: str | None = "admin", body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         """One request; ``path`` below /api/v1 unless it begins with ``//``, which stands for the server's root."""
@@ -134,20 +136,20 @@ class Api:
 
 
 @asynccontextmanager
-async def running(database: Database, folder: Path) -> AsyncIterator[Api]:
+async def running(database: Database, folder: Path, limit: RateLimit | None = None) -> AsyncIterator[Api]:
     """The whole application on a free port of the loopback."""
     control, probe, health = Control(), Probe(), HealthBoard()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
     deps = WebDeps(
         database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
-        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), settled=health.settled, now=lambda: datetime.now(UTC),
+        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), settled=health.settled, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[str, str] = {}
     for role in ("admin", "operator", "read_only"):
         made[role] = await new_token(database, role)
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
-        yield Api(listening.url, made, control, probe, health, client, app, confined)
+        yield Api(listening.url, made, control, probe, health, client, app, confined, deps)
     await confined.close()
 
 

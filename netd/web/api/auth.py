@@ -4,12 +4,12 @@ from aiohttp import hdrs, web
 
 from netd.domain import tokens
 from netd.domain.actor import Actor
-from netd.web.api.problem import FORBIDDEN, Problem, unauthorized
+from netd.web.api.problem import FORBIDDEN, TOO_MANY, Problem, unauthorized
 from netd.web.deps import WebDeps
 
 
 async def authenticate(deps: WebDeps, request: web.Request, request_id: str) -> Actor:
-    """The actor behind the request's token; raises Problem 401."""
+    """The actor behind the request's token; raises Problem 401, or 429 if it calls too often."""
     header = request.headers.getall(hdrs.AUTHORIZATION, [])
     if not header:
         raise unauthorized("send Authorization: Bearer with a token from `netd token create`")
@@ -19,6 +19,9 @@ async def authenticate(deps: WebDeps, request: web.Request, request_id: str) -> 
     actor = await tokens.authenticate(deps.database, text.strip(), deps.now(), address=request.remote, request_id=request_id)
     if actor is None:
         raise unauthorized("the token is unknown, expired or revoked", error="invalid_token")
+    wait = deps.limit.wait_seconds(actor.token_id or 0, deps.monotonic())
+    if wait:
+        raise Problem(TOO_MANY, f"the token {actor.name} calls too often; again in {wait} s", headers={"Retry-After": str(wait)})
     return actor
 
 

@@ -58,6 +58,7 @@ PRECONDITION_FAILED = Kind("precondition-failed", 412, "The object has changed m
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body's media type is not understood")
 INVALID = Kind("invalid", 422, "The input is not valid")
+TOO_MANY = Kind("too-many-requests", 429, "Too many requests")
 INTERNAL = Kind("internal", 500, "netd failed")
 NAS_UNREACHABLE = Kind("nas-unreachable", 502, "The request could not be sent to the NAS")
 UNAVAILABLE = Kind("unavailable", 503, "The database cannot be reached")
@@ -76,6 +77,7 @@ KINDS = (
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     INVALID,
+    TOO_MANY,
     INTERNAL,
     NAS_UNREACHABLE,
     UNAVAILABLE,
@@ -105,9 +107,9 @@ class Problem(Exception):
         self.outcome = outcome
         self.report = report
 
-    def answer(self, instance: str, request_id: str) -> web.Response:
-        """The HTTP answer; ``instance`` is the path that was asked for."""
-        document = ProblemDocument(
+    def document(self, instance: str, request_id: str) -> ProblemDocument:
+        """What is told; ``instance`` is the path that was asked for."""
+        return ProblemDocument(
             kind=f"/problems/{self.kind.slug}",
             title=self.kind.title,
             status=self.kind.status,
@@ -118,6 +120,10 @@ class Problem(Exception):
             outcome=self.outcome,
             report=self.report,
         )
+
+    def answer(self, instance: str, request_id: str) -> web.Response:
+        """The HTTP answer; ``instance`` is the path that was asked for."""
+        document = self.document(instance, request_id)
         return web.Response(body=codec.encode(document), status=self.kind.status, content_type=CONTENT_TYPE, headers=self.headers)
 
 

@@ -8,6 +8,7 @@ query parameters) and ``body`` (a struct, or ``Upload`` for a file); its return 
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ from netd.domain.lists import ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
 from netd.web import codec, validation
-from netd.web.api import auth
+from netd.web.api import auth, idempotency
 from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
 from netd.web.deps import WebDeps
+
+log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 BODY_OCTETS = 1 << 20
@@ -148,6 +151,11 @@ def route(
     return make
 
 
+def log_failure(request: web.Request) -> None:
+    """Log the defect that is being handled, with what finds its request again."""
+    log.exception("%s %s failed (request %s)", request.method, request.path, request[REQUEST_ID])
+
+
 def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> None:
     """Register every route with aiohttp."""
     for each in routes:
@@ -164,17 +172,26 @@ def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awai
                     await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
                 raise auth.refusal(actor, each.permission)
             actor = allowed
-        arguments = await _arguments(each, request)
-        call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
-        fields = _fields(each, arguments)
-        value = await each.handler(call, **arguments)
-        if fields is not None:
-            value = _narrowed(value, fields)
-        if each.method != "GET":
-            await deps.settled()
-        return _answer(each, request, value)
+        key = idempotency.key_of(request) if each.method == "POST" and each.body is not Upload else None
+        if key is None:
+            return await _answered(each, deps, request, actor)
+        body = await _read(request)
+        return await idempotency.once(deps, actor, request, request[REQUEST_ID], body, key, lambda marked: _answered(each, deps, request, marked))
 
     return handle
+
+
+async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Actor) -> web.StreamResponse:
+    """Let the handler do its work, and answer."""
+    arguments = await _arguments(each, request)
+    call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
+    fields = _fields(each, arguments)
+    value = await each.handler(call, **arguments)
+    if fields is not None:
+        value = _narrowed(value, fields)
+    if each.method != "GET":
+        await deps.settled()
+    return _answer(each, request, value)
 
 
 async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
