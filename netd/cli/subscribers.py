@@ -36,6 +36,7 @@ def register(commands: Commands) -> None:
     _register_list(subscriber)
     for name, run, text in (
         ("show", _show, "show a subscriber"),
+        ("reveal", _reveal, "show the password; it is recorded who saw it"),
         ("explain", _explain, "why can this subscriber (not) connect, and since when"),
         ("remove", _remove, "delete a subscriber; terminating keeps the history's owner"),
     ):
@@ -179,6 +180,16 @@ def _set_password(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.post(_path(api, arguments.username) + "/password", {"password": arguments.password})
     return output.done(reply, arguments.json, f"the password of {arguments.username} is {'set' if arguments.password is not None else 'taken away'}")
+
+
+def _reveal(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.post(_path(api, arguments.username) + "/reveal")
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        print(reply.value["password"] if reply.value["password"] is not None else "no password is set")
+    return 0
 
 
 def _usage(arguments: argparse.Namespace) -> int:

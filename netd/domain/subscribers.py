@@ -256,6 +256,24 @@ async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_
         await audit.record(conn, actor, "subscriber.set_password", "subscriber", subscriber_id, before={"password": before}, after={"password": after})
 
 
+class RevealedPassword(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscriber's password in plain; null: none is set."""
+
+    password: str | None
+
+    def __repr__(self) -> str:
+        return hidden(self, "password")
+
+
+async def reveal(db: Database, actor: Actor, keyring: Keyring, subscriber_id: int) -> RevealedPassword:
+    """The password, for whoever may see it; that it was seen stands in the audit log. Raises NotFound."""
+    async with db.transaction(actor.scope) as conn:
+        await held(conn, actor, subscriber_id)
+        sealed_ = await store.password(conn, actor.tenant_id, subscriber_id)
+        await audit.record(conn, actor, "subscriber.reveal", "subscriber", subscriber_id)
+    return RevealedPassword(password=None if sealed_ is None else keyring.open(sealed_, PASSWORD_CONTEXT).decode())
+
+
 async def delete(db: Database, actor: Actor, subscriber_id: int, *, version: int | None = None) -> None:
     """Remove a subscriber with locks, attributes and daily usage; the sessions stay in the history under the username.
 

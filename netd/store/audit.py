@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from netd.model.audit import AuditRow
 from netd.store.database import Connection
@@ -37,6 +37,33 @@ async def insert(
            values ($1, $2, $3, $4::text::inet, $5, $6, $7, $8, $9, $10, $11)""",
         tenant_id, actor, token_id, address, request_id, action, object_type, object_id, before, after, result,
     )  # fmt: skip
+
+
+class Checked(NamedTuple):
+    """A stretch of the chain: how many rows were looked at, the last good one with its hash, and the first that does not fit."""
+
+    rows: int
+    last_id: int
+    last_hash: bytes
+    wrong: int | None
+
+
+async def verify(conn: Connection, tenant_id: int, after: int, hash_: bytes, most: int) -> Checked:
+    """Follow the chain from behind the row ``after``, whose hash is ``hash_``."""
+    record = await conn.fetchrow("select rows, last_id, last_hash, wrong from netd_verify_audit($1, $2, $3, $4)", tenant_id, after, hash_, most)
+    return Checked(*record)
+
+
+async def head(conn: Connection, tenant_id: int) -> tuple[int, bytes]:
+    """The id and hash that the last row must have."""
+    record = await conn.fetchrow("select last_id, hash from audit_heads where tenant_id = $1", tenant_id)
+    return (0, b"") if record is None else (record["last_id"], record["hash"])
+
+
+async def hash_of(conn: Connection, tenant_id: int, row_id: int) -> bytes | None:
+    """The hash that a row carries, None if there is no such row."""
+    found: bytes | None = await conn.fetchval("select hash from audit_log where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return found
 
 
 async def last(conn: Connection, tenant_id: int, object_type: str, object_id: str, actions: Sequence[str]) -> AuditRow | None:

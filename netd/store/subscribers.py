@@ -131,6 +131,12 @@ async def delete(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:
     return rows.updated(await conn.execute("delete from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)) > 0
 
 
+async def password(conn: Connection, tenant_id: int, subscriber_id: int) -> bytes | None:
+    """The sealed password, None if none is set."""
+    found: bytes | None = await conn.fetchval("select password from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)
+    return found
+
+
 async def has_password(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:
     """Whether a password is set."""
     return bool(await conn.fetchval("select password is not null from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id))

@@ -3,6 +3,7 @@
 import msgspec
 
 from netd.domain import audit, secrets, tokens
+from netd.domain.audit import Verification
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.secrets import Rotation
@@ -43,9 +44,14 @@ async def audit_list(call: Call, query: ListQuery) -> Page[AuditRow]:
     return await audit.page(call.deps.database, call.actor, query)
 
 
+@route("GET", "/audit/verify", permission="audit:read", summary="Is the log whole? A changed or removed row shows")
+async def audit_verify(call: Call) -> Verification:
+    return await audit.verify(call.deps.database, call.actor)
+
+
 @route("POST", "/secrets/rotate", permission="secrets:rotate", summary="Make a new key and seal every secret with it", action="secret.rotate")
 async def secret_rotate(call: Call, body: RotationOrder) -> Rotation:
     return await secrets.rotate(call.deps.owner, call.actor, call.deps.keyring, new_key=body.new_key)
 
 
-ROUTES = (token_list, token_create, token_show, token_revoke, audit_list, secret_rotate)
+ROUTES = (token_list, token_create, token_show, token_revoke, audit_list, audit_verify, secret_rotate)

@@ -10,7 +10,7 @@ from netd.domain import explain, sessions, subscribers
 from netd.domain.explain import Explanation
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
-from netd.domain.subscribers import NewPassword, NewSubscriber, SubscriberPatch
+from netd.domain.subscribers import NewPassword, NewSubscriber, RevealedPassword, SubscriberPatch
 from netd.model.subscriber import Subscriber
 from netd.model.usage import DayUsage
 from netd.web.api.route import Call, route
@@ -71,6 +71,11 @@ async def subscriber_set_password(call: Call, id: int, body: NewPassword) -> Non
     await subscribers.set_password(call.deps.database, call.actor, call.deps.keyring, id, body)
 
 
+@route("POST", "/subscribers/{id}/reveal", permission="secrets:reveal", summary="See the password; it is recorded who did", action="subscriber.reveal")
+async def subscriber_reveal(call: Call, id: int) -> RevealedPassword:
+    return await subscribers.reveal(call.deps.database, call.actor, call.deps.keyring, id)
+
+
 @route("GET", "/subscribers/{id}/usage", permission="subscribers:read", summary="What a subscriber used, by day")
 async def subscriber_usage(call: Call, id: int, query: UsageQuery) -> UsageList:
     last = query.last or call.deps.now().date()
@@ -90,6 +95,6 @@ async def subscriber_explain(call: Call, id: int) -> Explanation:
 
 
 ROUTES = (
-    subscriber_list, subscriber_create, subscriber_show, subscriber_update, subscriber_delete, subscriber_set_password, subscriber_usage, username_explain,
-    subscriber_explain,
+    subscriber_list, subscriber_create, subscriber_show, subscriber_update, subscriber_delete, subscriber_set_password, subscriber_reveal, subscriber_usage,
+    username_explain, subscriber_explain,
 )  # fmt: skip
