@@ -145,6 +145,8 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which authentication results are kept."""
     usage_days: Days = 800
     """Days for which usage per subscriber and day is kept."""
+    events_days: Days = 30
+    """Days for which events are kept: who was away for longer cannot go on where it was."""
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):

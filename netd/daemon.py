@@ -25,6 +25,7 @@ import uvloop
 from netd import __version__
 from netd.config import Config
 from netd.domain import tokens
+from netd.domain.events import Stream
 from netd.domain.ports import Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
@@ -37,7 +38,7 @@ from netd.radius.server import Server
 from netd.radius.service import RadiusService
 from netd.radius.upkeep import Upkeep
 from netd.share import share
-from netd.store import partitions
+from netd.store import events, partitions
 from netd.store.database import TENANT_ROLE, Connection, Database, Target, connect
 from netd.store.embedded import EmbeddedServer
 from netd.store.feed import ChangeFeed
@@ -191,10 +192,14 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         service = RadiusService(engine, target, extensions, keyring.open, config)
         stack.push_async_callback(service.feed.close)
         await service.load()
+        async with engine.transaction() as conn:
+            await events.rebase(conn)
         await tokens.ensure_admin(engine, config.data_dir / ADMIN_TOKEN)
         metrics = Metrics(__version__)
         service.register(metrics)
+        stream = Stream(engine, database)
         deps = WebDeps(
+            stream=stream,
             database=database, owner=engine, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
             health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
@@ -204,6 +209,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
 
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
+            streaming = group.create_task(stream.run(), name="events")
             service.start(group, auth, acct)
             try:
                 async with serve(create_app(deps), listener) as api:
@@ -224,6 +230,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             finally:
                 await service.stop()
                 watchdog.cancel()
+                streaming.cancel()
     log.info("stopped")
 
 

@@ -28,6 +28,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     sites: frozenset[int] | None = frozenset()  # nowhere, until ``allowed`` says where
     subscriber_id: int | None = None
     token_id: int | None = None
+    token_public_id: str | None = None
     address: str | None = None
     request_id: str | None = None
     once: Once | None = None

@@ -12,8 +12,10 @@ from netd.domain.actor import Actor
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import OutsideScope
+from netd.model import event
 from netd.model.audit import AuditRow
 from netd.store import audit as store
+from netd.store import events
 from netd.store.database import Connection, Database
 
 MASK = "***"
@@ -60,11 +62,15 @@ async def record(
     conn: Connection, actor: Actor, action: str, object_type: str, object_id: object, *,
     before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None, result: str = "ok",
 ) -> None:  # fmt: skip
-    """Add a row within the transaction of ``conn``. ``before`` and ``after`` are JSON values; secrets in them are masked here."""
+    """Add a row within the transaction of ``conn``, and the event that the action is. ``before`` and ``after`` are JSON values; secrets in them are
+    masked here."""
     await store.insert(
         conn, actor.tenant_id, actor=actor.name, token_id=actor.token_id, address=_address(actor), request_id=actor.request_id, action=action,
         object_type=object_type, object_id=str(object_id), before=masked(before), after=masked(after), result=result,
     )  # fmt: skip
+    if result == "ok" and action in event.OF_ACTION:
+        told = {name: masked(state) for name, state in (("before", before), ("after", after)) if state is not None}
+        await events.insert(conn, actor.tenant_id, event.OF_ACTION[action], object_type, str(object_id), actor.name, told)
 
 
 async def refused(db: Database, actor: Actor, *, action: str, object_type: str, object_id: str) -> None:

@@ -131,14 +131,38 @@ async def authenticate(db: Database, text: str, now: datetime, *, address: str |
     if not hmac.compare_digest(_digest(text), stored.token_hash if stored is not None else _NO_HASH) or stored is None:
         return None
     token = stored.token
-    if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now):
+    if not _is_good(token, now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= _USE_NOTED_EVERY:
         await _note_use(db, token, now)
+    return _actor(stored, address, request_id)
+
+
+async def still_allows(db: Database, actor: Actor, permission: str, now: datetime) -> bool:
+    """Whether the actor's token is good and holds where it did, for what takes longer than one request. Raises StoreUnavailable."""
+    if actor.token_public_id is None:
+        return False
+    async with db.acquire() as conn:
+        stored = await store.by_public_id(conn, actor.token_public_id)
+    if stored is None or not _is_good(stored.token, now):
+        return False
+    allowed = _actor(stored, actor.address, actor.request_id).allowed(permission)
+    return allowed is not None and allowed.scope == actor.scope
+
+
+def _is_good(token: Token, now: datetime) -> bool:
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+
+
+def _actor(stored: store.Stored, address: str | None, request_id: str | None) -> Actor:
+    token = stored.token
     bound = stored.sites is not None or token.subscriber_id is not None
     permissions = stored.allows - PLATFORM if bound or token.tenant_id != DEFAULT_TENANT else stored.allows
     grant = Grant(permissions, None if stored.sites is None else frozenset(stored.sites), token.subscriber_id)
-    return Actor(tenant_id=token.tenant_id, name=token.name, role=token.role, grants=(grant,), token_id=token.id, address=address, request_id=request_id)
+    return Actor(
+        tenant_id=token.tenant_id, name=token.name, role=token.role, grants=(grant,), token_id=token.id, token_public_id=token.public_id,
+        address=address, request_id=request_id,
+    )  # fmt: skip
 
 
 async def _note_use(db: Database, token: Token, now: datetime) -> None:

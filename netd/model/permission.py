@@ -23,6 +23,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "tokens:write": "make and revoke API tokens",
     "roles:read": "see roles",
     "roles:write": "make, change and remove roles",
+    "events:read": "follow what happens",
     "audit:read": "see who did what",
     "tenants:read": "see the tenants of this netd",
     "tenants:write": "make and change tenants",

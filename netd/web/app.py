@@ -24,6 +24,11 @@ def create_app(deps: WebDeps) -> web.Application:
     """The application with every route; nothing listens yet."""
     app = web.Application(middlewares=[_boundary], client_max_size=BODY_OCTETS)
     app.on_response_prepare.append(_common_headers)
+
+    async def end_streams(_: web.Application) -> None:
+        deps.stream.close()
+
+    app.on_shutdown.append(end_streams)
     add_routes(app, resources.ROUTES, deps)
     probes.add_probes(app, deps)
     described = openapi.encode(resources.ROUTES)

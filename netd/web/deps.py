@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from netd.domain.events import Stream
 from netd.domain.ports import AccessProbe, AttributeRules, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
@@ -37,6 +38,7 @@ class WebDeps:
     vendors: frozenset[str]
     rules: AttributeRules
     limit: RateLimit
+    stream: Stream
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC
     monotonic: Callable[[], float] = time.monotonic

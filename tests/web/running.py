@@ -1,5 +1,6 @@
 """The HTTP side on a real port, with a real database and stand-ins for what the engine would answer."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import msgspec
 
 from netd.domain import tokens
 from netd.domain.actor import system
+from netd.domain.events import Stream
 from netd.domain.ports import Part, Verdict
 from netd.keyring import Keyring
 from netd.model.access import Reason
@@ -140,16 +142,20 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
     """The whole application on a free port of the loopback."""
     control, probe, health = Control(), Probe(), HealthBoard()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
+    stream = Stream(database, confined)
     deps = WebDeps(
         database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
-        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), settled=health.settled, now=lambda: datetime.now(UTC),
+        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
+        settled=health.settled, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[str, str] = {}
     for role in ("admin", "operator", "read_only"):
         made[role] = await new_token(database, role)
+    streaming = asyncio.create_task(stream.run())
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
         yield Api(listening.url, made, control, probe, health, client, app, confined, deps)
+    streaming.cancel()
     await confined.close()
 
 

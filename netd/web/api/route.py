@@ -94,6 +94,7 @@ class Route:
     query: type[msgspec.Struct] = Empty
     body: Any = None  # a struct type, Upload, or None
     returns: Any = None
+    stream: Handler | None = None  # answers instead where the client asks for a stream
 
     @property
     def full_path(self) -> str:
@@ -108,11 +109,13 @@ class Route:
 
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
+    stream: Handler | None = None,
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
     ``query`` is the struct of a list's parameters, where it was made of a :class:`~netd.store.listing.Listing` (``lists.query_type``); the handler
-    then takes a ``query: ListQuery``.
+    then takes a ``query: ListQuery``. ``stream`` takes the same arguments and answers with an open response: Server-Sent Events for a client that
+    accepts text/event-stream, a WebSocket for one that asks for the upgrade.
     """
     made = query
 
@@ -146,6 +149,7 @@ def route(
             query=query,
             body=body,
             returns=None if returns is type(None) else returns,
+            stream=stream,
         )
 
     return make
@@ -185,6 +189,9 @@ async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Act
     """Let the handler do its work, and answer."""
     arguments = await _arguments(each, request)
     call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
+    if each.stream is not None and ("text/event-stream" in request.headers.get(hdrs.ACCEPT, "") or is_upgrade(request)):
+        opened: web.StreamResponse = await each.stream(call, **arguments)
+        return opened
     fields = _fields(each, arguments)
     value = await each.handler(call, **arguments)
     if fields is not None:
@@ -234,6 +241,11 @@ def _fields(each: Route, arguments: dict[str, Any]) -> frozenset[str] | None:
 def _narrowed(page: Any, names: frozenset[str]) -> dict[str, Any]:
     items = [{name: getattr(item, name) for name in item.__struct_fields__ if name in names} for item in page.items]
     return {"items": items, "next": page.next, **({} if page.total is None else {"total": page.total})}
+
+
+def is_upgrade(request: web.Request) -> bool:
+    """Whether the client wants a WebSocket."""
+    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
 
 
 def _query_texts(request: web.Request) -> dict[str, str]:
