@@ -148,6 +148,8 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which authentication results are kept."""
     usage_days: Days = 800
     """Days for which usage per subscriber and day is kept."""
+    events_days: Days = 30
+    """Days for which events are kept: who was away for longer cannot go on where it was."""
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +159,10 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """IP address to listen on."""
     port: Port = 8080
     """TCP port."""
+    requests_per_second: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 100.0
+    """Requests of one token that are answered for long; more are told to wait (429). 0: no limit."""
+    requests_burst: Positive = 400
+    """Requests of one token that are answered at once after a pause."""
 
 
 class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):

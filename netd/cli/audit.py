@@ -15,6 +15,19 @@ def register(commands: Commands) -> None:
     parser.add_argument("--type", metavar="TYPE", help="only about this sort of object: plan, subscriber, nas, session, token …")
     parser.add_argument("--object", metavar="ID", help="only about the object with this id")
     paging(parser)
+    command(audit, "verify", "is the log whole? exit code 1 if a row was changed or removed", _verify)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    reply = client.find().get("/audit/verify")
+    found = reply.value
+    if arguments.json:
+        output.print_json(reply.raw)
+    elif found["whole"]:
+        print(f"{found['rows']} rows, none changed or removed; the last is {found['last_id']} with hash {found['head']}")
+    else:
+        print(output.printable(f"the log is not whole: {found['detail']}"))
+    return 0 if found["whole"] else client.REFUSED
 
 
 def _row(row: dict[str, Any]) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from netd.cli.values import secret, yes_no
 MEMBERS = (
     "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "description",
     "line_login", "line_login_passwords", "line_login_password",
+    "site",
 )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     text = "what then counts as the password: same (as the user name), secret (the shared secret), fixed (the next option), none (no password): comma separated"
     option(parser, "--line-login-passwords", "line_login_passwords", text, _forms, metavar="FORMS")
     option(parser, "--line-login-password", "line_login_password", "the fixed text; - reads it from standard input", nullable(secret), metavar="TEXT")
+    option(parser, "--site", "site", "name of the site where it is", nullable(), metavar="SITE")
     option(parser, "--description", "description", "free text", nullable(), metavar="TEXT")
 
 

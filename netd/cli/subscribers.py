@@ -15,7 +15,7 @@ LOCK_REASONS = ("overdue", "quota", "admin", "fraud", "customer_hold", "system")
 STATES = ("pending", "active", "suspended", "terminated")
 MEMBERS = (
     "username", "password", "plan", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix", "expires_at", "full_name", "note",
-    "checks", "replies", "access_hours", "time_zone", "vlan", "line_mode", "line_learn", "lines", "mac_addresses", "circuit_ids",
+    "site", "checks", "replies", "access_hours", "time_zone", "vlan", "line_mode", "line_learn", "lines", "mac_addresses", "circuit_ids",
 )  # fmt: skip
 VERBS = {
     "suspend": "keep a subscriber out and end live sessions",
@@ -36,6 +36,7 @@ def register(commands: Commands) -> None:
     _register_list(subscriber)
     for name, run, text in (
         ("show", _show, "show a subscriber"),
+        ("reveal", _reveal, "show the password; it is recorded who saw it"),
         ("explain", _explain, "why can this subscriber (not) connect, and since when"),
         ("remove", _remove, "delete a subscriber; terminating keeps the history's owner"),
     ):
@@ -63,7 +64,7 @@ def _register_list(subscriber: Commands) -> None:
     parser = command(subscriber, "list", "list subscribers", _list)
     parser.add_argument("--state", choices=STATES)
     parser.add_argument("--plan", metavar="NAME", help="only those with this plan")
-    parser.add_argument("--begins", dest="q", metavar="TEXT", help="only those whose user name begins with this")
+    parser.add_argument("--begins", metavar="TEXT", help="only those whose user name begins with this")
     paging(parser)
 
 
@@ -118,6 +119,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--circuit-id", "circuit_ids", "circuit ids (DHCP option 82) that its devices log in by", listed, metavar="A,B")
     option(parser, "--full-name", "full_name", "name of the person or firm", nullable(), metavar="TEXT")
     option(parser, "--note", "note", "free text", nullable(), metavar="TEXT")
+    option(parser, "--site", "site", "name of the site where the subscriber is", nullable(), metavar="SITE")
     option(parser, "--check", "checks", "what the request must say, may be repeated: 'NAS-Port-Id == eth1'; none: nothing", nullable(attribute), **repeated)
     option(parser, "--reply", "replies", "what the answer says besides the plan, may be repeated: 'Filter-Id := slow'; none: nothing",
            nullable(attribute), **repeated)  # fmt: skip
@@ -144,7 +146,8 @@ def _add(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ID", "USERNAME", "PLAN", "STATE", "IPV4", "LOCKS", "NAME")
-    return show_list(client.find(), "/subscribers", arguments, header, _row, state=arguments.state, plan=arguments.plan, q=arguments.q)
+    wanted = {"state": arguments.state, "plan": arguments.plan, "username__begins": arguments.begins}
+    return show_list(client.find(), "/subscribers", arguments, header, _row, **wanted)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -191,6 +194,16 @@ def _set_password(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.post(_path(api, arguments.username) + "/password", {"password": arguments.password})
     return output.done(reply, arguments.json, f"the password of {arguments.username} is {'set' if arguments.password is not None else 'taken away'}")
+
+
+def _reveal(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.post(_path(api, arguments.username) + "/reveal")
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        print(reply.value["password"] if reply.value["password"] is not None else "no password is set")
+    return 0
 
 
 def _usage(arguments: argparse.Namespace) -> int:

@@ -62,7 +62,7 @@ class Origin(NamedTuple):
 
 async def explain(db: Database, actor: Actor, username: str, probe: AccessProbe) -> Explanation:
     """Explain a subscriber by name. Raises NotFound for a name that is neither a subscriber's nor seen in any attempt."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         subscriber = await subscribers.by_username(conn, actor.tenant_id, username)
         if subscriber is None and (owner := await _owner(conn, actor, username)) is not None:
             username = owner

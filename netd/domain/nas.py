@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists, sites
 from netd.domain.actor import Actor
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Conflict, NotFound
 from netd.keyring import Keyring
 from netd.model.nas import LineLoginBy, LineLoginPassword, Nas, Switch
@@ -52,6 +53,7 @@ class NewNas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     line_login: LineLogin = ()
     line_login_passwords: LineLoginPasswords = ()
     line_login_password: LineLoginText | None = None
+    site: Label | None = None
 
     def __repr__(self) -> str:
         return hidden(self, "secret", "line_login_password")
@@ -73,6 +75,7 @@ class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     line_login: LineLogin | UnsetType = UNSET
     line_login_passwords: LineLoginPasswords | UnsetType = UNSET
     line_login_password: LineLoginText | UnsetType | None = UNSET
+    site: Label | UnsetType | None = UNSET
 
     def __repr__(self) -> str:
         return hidden(self, "secret", "line_login_password")
@@ -112,11 +115,18 @@ def _check_line_login(line_login: Sequence[str], accepted: Sequence[str], fixed:
     faults.check()
 
 
+async def _place(conn: Connection, actor: Actor, values: dict[str, Any], *, new: bool) -> None:
+    faults = Faults()
+    await sites.place(conn, actor, faults, values, new=new)
+    faults.check()
+
+
 async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vendors: Collection[str]) -> Nas:
     """Let a NAS in. Raises InvalidInput; Conflict if the name or the address (of any tenant) is taken."""
     values = _parsed(msgspec.structs.asdict(new), keyring, vendors)
     _check_line_login(new.line_login, new.line_login_passwords, new.line_login_password is not None)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
+        await _place(conn, actor, values, new=True)
         nas = await store.insert(conn, actor.tenant_id, values)
         told = {**audit.values(nas), "secret": audit.MASK, "line_login_password": new.line_login_password and audit.MASK}
         await audit.record(conn, actor, "nas.create", "nas", nas.id, after=told)
@@ -125,26 +135,26 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vend
 
 async def get(db: Database, actor: Actor, nas_id: int) -> Nas:
     """The NAS. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, nas_id)
 
 
 async def by_name(db: Database, actor: Actor, name: str) -> Nas:
     """The NAS of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         nas = await store.by_name(conn, actor.tenant_id, name)
     if nas is None:
         raise NotFound("NAS", name)
     return nas
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None, vendor: str | None = None) -> Page[Nas]:
-    """NAS by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "nas") or 0
-    async with db.acquire() as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name, vendor=vendor)
-        total = await store.count(conn, actor.tenant_id, name=name, vendor=vendor) if query.count else None
-    return paging.page(rows, query, "nas", total)
+NasQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Nas]:
+    """NASes, by id unless the query says otherwise. Raises InvalidInput."""
+    async with db.transaction(actor.scope) as conn:
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(
@@ -156,7 +166,7 @@ async def update(
     """
     members = given(patch)
     values = _parsed(members, keyring, vendors)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
         if not values:
             return before
@@ -165,6 +175,7 @@ async def update(
             values.get("line_login", before.line_login), values.get("line_login_passwords", before.line_login_passwords),
             members["line_login_password"] is not None if "line_login_password" in members else has_fixed,
         )  # fmt: skip
+        await _place(conn, actor, values, new=False)
         moved = values.get("address", before.address) != before.address
         for switch in ("require_message_authenticator", "limit_proxy_state"):
             if moved or values.get(switch, getattr(before, switch)) != getattr(before, switch):
@@ -187,7 +198,7 @@ async def delete(db: Database, actor: Actor, nas_id: int, *, version: int | None
 
     What was learned of lines on it is forgotten. Raises NotFound; Conflict on another ``version``, and while an operator's lines of subscribers name it.
     """
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
         named = await lines.named(conn, actor.tenant_id, nas_id)
         if named:

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Hours, Label, Vlan, Zone, given
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Conflict, NotFound
 from netd.model.plan import Plan
 from netd.store import plans as store
@@ -114,7 +115,7 @@ async def create(db: Database, actor: Actor, new: NewPlan) -> Plan:
     members = _parsed(faults, msgspec.structs.asdict(new))
     _check(faults, members)
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         plan = await store.insert(conn, actor.tenant_id, members)
         await audit.record(conn, actor, "plan.create", "plan", plan.id, after=audit.values(plan))
     return plan
@@ -122,26 +123,26 @@ async def create(db: Database, actor: Actor, new: NewPlan) -> Plan:
 
 async def get(db: Database, actor: Actor, plan_id: int) -> Plan:
     """The plan. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, plan_id)
 
 
 async def by_name(db: Database, actor: Actor, name: str) -> Plan:
     """The plan of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         plan = await store.by_name(conn, actor.tenant_id, name)
     if plan is None:
         raise NotFound("plan", name)
     return plan
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None) -> Page[Plan]:
-    """Plans by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "plan") or 0
-    async with db.acquire() as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name)
-        total = await store.count(conn, actor.tenant_id, name=name) if query.count else None
-    return paging.page(rows, query, "plan", total)
+PlanQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Plan]:
+    """Plans, by id unless the query says otherwise. Raises InvalidInput."""
+    async with db.transaction(actor.scope) as conn:
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, version: int | None = None) -> Plan:
@@ -149,7 +150,7 @@ async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, 
     faults = Faults()
     members = _parsed(faults, given(patch))
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
         _check(faults, {**msgspec.structs.asdict(before), **members})
         faults.check()
@@ -165,7 +166,7 @@ async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, 
 
 async def delete(db: Database, actor: Actor, plan_id: int, *, version: int | None = None) -> None:
     """Remove a plan. Raises NotFound; Conflict while subscribers have it, or on another ``version``."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
         users = await store.subscribers(conn, actor.tenant_id, plan_id)
         if users:

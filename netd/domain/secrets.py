@@ -60,7 +60,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
         if sum(counts.values()) == before:
             await asyncio.sleep(0.1)
     result = Rotation(key_id=keyring.current_id, complete=complete, **counts)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await audit.record(conn, actor, "secret.rotate", "key", keyring.current_id, after={**counts, "complete": complete})
     return result
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, lines, paging
+from netd.domain import audit, inputs, lines, lists, sites
 from netd.domain.actor import Actor
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Hours, Label, Note, Vlan, Zone, given, hidden
 from netd.domain.lines import Identities, NewLines
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.ports import AttributeRules
 from netd.errors import NotFound
 from netd.keyring import Keyring
@@ -56,7 +57,7 @@ Replies = Annotated[tuple[NewReply, ...], Meta(max_length=64)]
 
 
 class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A subscriber to be made. ``plan`` is a name or an id; without a password none is accepted."""
+    """A subscriber to be made. ``plan`` is a name or an id, ``site`` a name; without a password none is accepted."""
 
     username: Username
     password: Password | None = None
@@ -69,6 +70,7 @@ class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     expires_at: When | None = None
     full_name: Note | None = None
     note: Note | None = None
+    site: Label | None = None
     checks: Checks = ()
     replies: Replies = ()
     access_hours: Hours | None = None
@@ -100,6 +102,7 @@ class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     expires_at: When | UnsetType | None = UNSET
     full_name: Note | UnsetType | None = UNSET
     note: Note | UnsetType | None = UNSET
+    site: Label | UnsetType | None = UNSET
     checks: Checks | UnsetType = UNSET
     replies: Replies | UnsetType = UNSET
     access_hours: Hours | UnsetType | None = UNSET
@@ -124,13 +127,7 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return hidden(self, "password")
 
 
-class SubscriberFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which subscribers: all that is not None must hold. ``plan`` is a name, ``q`` the beginning of a username in any case."""
-
-    username: str | None = None
-    state: State | None = None
-    plan: str | None = None
-    q: str | None = None
+SubscriberQuery = lists.query_type(store.LISTING)
 
 
 _APART = ("plan", "checks", "replies", *lines.MEMBERS)
@@ -195,10 +192,11 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
     members = {name: getattr(new, name) for name in new.__struct_fields__}
     columns = parsed(faults, members)
     lists = _lists(faults, members, rules)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         columns["plan_id"] = await _plan_id(conn, actor, faults, new.plan)
         where_from = await lines.parsed(conn, actor, faults, members)
         lines.check(faults, members)
+        await sites.place(conn, actor, faults, columns, new=True)
         faults.check()
         if new.password is not None:
             columns["password"] = sealed(keyring, new.password)
@@ -214,35 +212,29 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
 
 async def get(db: Database, actor: Actor, subscriber_id: int) -> Subscriber:
     """The subscriber. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, subscriber_id)
 
 
 async def by_username(db: Database, actor: Actor, username: str) -> Subscriber:
     """The subscriber of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         subscriber = await store.by_username(conn, actor.tenant_id, username)
     if subscriber is None:
         raise NotFound("subscriber", username)
     return subscriber
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, wanted: SubscriberFilter) -> Page[Subscriber]:
-    """Subscribers by id. Raises InvalidInput if the filter names a plan that does not exist."""
-    after = paging.position(query, "subscriber") or 0
-    async with db.acquire() as conn:
-        plan_id = None
-        if wanted.plan is not None:
-            faults = Faults()
-            plan_id = await _plan_id(conn, actor, faults, wanted.plan)
-            faults.check()
-        rows = await store.page(
-            conn, actor.tenant_id, after=after, limit=query.limit + 1, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q
-        )
-        total = None
-        if query.count:
-            total = await store.count(conn, actor.tenant_id, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q)
-    return paging.page(rows, query, "subscriber", total)
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Subscriber]:
+    """Subscribers, by id unless the query says otherwise. Raises InvalidInput, also if it names a plan that does not exist."""
+    wanted = lists.selection(store.LISTING, query, parse={"ipv4": inputs.ipv4})
+    async with db.transaction(actor.scope) as conn:
+        faults = Faults()
+        for condition in wanted.conditions:
+            if (condition.column, condition.op) == ("plan", "eq"):
+                await _plan_id(conn, actor, faults, condition.value)
+        faults.check()
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, lambda found: store.whole(conn, actor.tenant_id, found), wanted)
 
 
 async def update(
@@ -254,12 +246,13 @@ async def update(
     members = given(patch)
     columns = parsed(faults, members)
     lists = _lists(faults, members, rules)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         if "plan" in members:
             columns["plan_id"] = await _plan_id(conn, actor, faults, members["plan"])
         where_from = await lines.parsed(conn, actor, faults, members)
         lines.check(faults, {name: members.get(name, getattr(before, name)) for name in ("line_mode", "line_learn", "lines")})
+        await sites.place(conn, actor, faults, columns, new=False)
         faults.check()
         if not members:
             return before
@@ -286,7 +279,7 @@ async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_
     faults.check()
     if new.password is not None:
         columns["password"] = sealed(keyring, new.password)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await held(conn, actor, subscriber_id, lock=True)
         before = audit.MASK if await store.has_password(conn, actor.tenant_id, subscriber_id) else None
         await store.update(conn, actor.tenant_id, subscriber_id, columns)
@@ -294,12 +287,30 @@ async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_
         await audit.record(conn, actor, "subscriber.set_password", "subscriber", subscriber_id, before={"password": before}, after={"password": after})
 
 
+class RevealedPassword(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscriber's password in plain; null: none is set."""
+
+    password: str | None
+
+    def __repr__(self) -> str:
+        return hidden(self, "password")
+
+
+async def reveal(db: Database, actor: Actor, keyring: Keyring, subscriber_id: int) -> RevealedPassword:
+    """The password, for whoever may see it; that it was seen stands in the audit log. Raises NotFound."""
+    async with db.transaction(actor.scope) as conn:
+        await held(conn, actor, subscriber_id)
+        sealed_ = await store.password(conn, actor.tenant_id, subscriber_id)
+        await audit.record(conn, actor, "subscriber.reveal", "subscriber", subscriber_id)
+    return RevealedPassword(password=None if sealed_ is None else keyring.open(sealed_, PASSWORD_CONTEXT).decode())
+
+
 async def delete(db: Database, actor: Actor, subscriber_id: int, *, version: int | None = None) -> None:
     """Remove a subscriber with locks, attributes and daily usage; the sessions stay in the history under the username.
 
     Raises NotFound; Conflict on another ``version``.
     """
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         await store.delete(conn, actor.tenant_id, subscriber_id)
         await audit.record(conn, actor, "subscriber.delete", "subscriber", subscriber_id, before=audit.values(before))

@@ -32,6 +32,8 @@ class Nas(msgspec.Struct, frozen=True, kw_only=True):
     learned_limit_proxy_state: Literal["yes", "no"] | None
     enabled: bool
     description: str | None
+    site_id: int | None
+    site: str | None
     version: int
     created_at: datetime
     updated_at: datetime

@@ -63,6 +63,8 @@ class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     full_name: str | None
     note: str | None
+    site_id: int | None
+    site: str | None
     version: int
     created_at: datetime
     updated_at: datetime

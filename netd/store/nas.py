@@ -1,11 +1,13 @@
 """Network access servers. In a row the name is ``shortname``, the address ``nasname`` and the vendor ``type``, as FreeRADIUS has it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from netd.model.nas import Nas
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 SealedColumn = Literal["secret", "line_login_password"]
 
@@ -13,10 +15,28 @@ _COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type"}
 _SETTABLE = frozenset((
     "shortname", "nasname", "type", "secret", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state",
     "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description", "line_login", "line_login_passwords",
-    "line_login_password",
+    "line_login_password", "site_id",
 ))  # fmt: skip
-_MEMBERS = ", ".join(f"{_COLUMN[name]} as {name}" if name in _COLUMN else name for name in Nas.__struct_fields__)
+_READ = {**_COLUMN, "site": "(select w.name from sites w where w.id = nas.site_id)"}
+_MEMBERS = ", ".join(f"{_READ[name]} as {name}" if name in _READ else name for name in Nas.__struct_fields__)
 _SELECT = f"select {_MEMBERS} from nas"
+
+
+LISTING = Listing(
+    kind="nas", select=_SELECT, counted="nas", tenant="tenant_id", id="id", search="lower(shortname) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "name": Column(sql="lower(shortname)", param="lower({})", sortable=True),
+        "vendor": Column(sql="type", sortable=True), "enabled": Column(sql="enabled", kind=bool),
+        "site": Column(sql="(select lower(w.name) from sites w where w.id = nas.site_id)", param="lower({})"),
+        "site_id": Column(sql="site_id", kind=int, cast="bigint", nullable=True),
+        "created_at": Column(sql="created_at", kind=datetime, sortable=True), "updated_at": Column(sql="updated_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Nas]:
+    """NASes of the listing's records."""
+    return [_nas(record) for record in records]
 
 
 def _nas(record: Mapping[str, Any]) -> Nas:
@@ -44,27 +64,6 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Nas | None:
     """The NAS of this name, in any case of letters."""
     record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and lower(shortname) = lower($2)", tenant_id, rows.storable(name))
     return None if record is None else _nas(record)
-
-
-def _where(tenant_id: int, name: str | None, vendor: str | None) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if name is not None:
-        where.add("lower(shortname) = lower({})", rows.storable(name))
-    if vendor is not None:
-        where.add("type = {}", rows.storable(vendor))
-    return where
-
-
-async def page(conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None, vendor: str | None = None) -> list[Nas]:
-    """NAS by id, those after ``after``."""
-    where = _where(tenant_id, name, vendor).add("id > {}", after)
-    return [_nas(record) for record in await conn.fetch(f"{_SELECT} where {where} order by id limit {where.place(limit)}", *where.args)]
-
-
-async def count(conn: Connection, tenant_id: int, *, name: str | None = None, vendor: str | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, name, vendor)
-    return int(await conn.fetchval(f"select count(*) from nas where {where}", *where.args))
 
 
 async def update(conn: Connection, tenant_id: int, nas_id: int, values: Mapping[str, Any]) -> Nas | None:

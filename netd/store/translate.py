@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from netd.errors import Conflict, NetdError, StoreError, StoreUnavailable
+from netd.errors import Conflict, NetdError, OutsideScope, StoreError, StoreUnavailable
 
 
 class Rule(NamedTuple):
@@ -43,6 +43,19 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "sessions_pkey": Rule("unique_id", "this session is open already"),
         "radacct_unique": Rule("unique_id", "this session is recorded already"),
         "api_tokens_public_id_key": Rule("token", "this token exists"),
+        "api_tokens_role": Rule("role", "there is no such role, or tokens still have it"),
+        "api_tokens_organization": Rule("organization", "this organization does not exist, or tokens are bound to it"),
+        "api_tokens_site": Rule("site", "this site does not exist, or tokens are bound to it"),
+        "api_tokens_subscriber": Rule("subscriber", "this subscriber does not exist"),
+        "roles_name": Rule("name", "a role with this name exists"),
+        "organizations_name": Rule("name", "an organization with this name exists"),
+        "organizations_tenant_id_parent_id_fkey": Rule("parent", "this organization does not exist, or others are below it"),
+        "organizations_check": Rule("parent", "an organization cannot be below itself"),
+        "sites_name": Rule("name", "a site with this name exists"),
+        "sites_tenant_id_organization_id_fkey": Rule("organization", "this organization does not exist, or sites still belong to it"),
+        "subscribers_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or subscribers are still at it"),
+        "nas_site": Rule("site", "this site does not exist, or NASes are still at it"),
+        "devices_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or devices are still at it"),
         "api_tokens_token_hash_key": Rule("token", "this token exists"),
     }
 )
@@ -93,6 +106,8 @@ def translated(error: BaseException) -> NetdError | None:
         return StoreUnavailable(f"the database refused for now: {_text(error)}")
     if isinstance(error, _CONFLICTS):
         return _conflict(error)
+    if isinstance(error, asyncpg.InsufficientPrivilegeError) and "row-level security" in str(error):
+        return OutsideScope("this reaches beyond where your permission holds")
     if isinstance(error, asyncpg.PostgresError):
         return StoreError(f"the database refused a statement: {_text(error)} ({error.sqlstate})")
     if isinstance(error, asyncpg.InterfaceError):

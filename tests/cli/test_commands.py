@@ -113,6 +113,30 @@ async def test_usage(netd, database):
     assert (await netd("subscriber", "usage", "alice", "--first", "1 March")).code == 2
 
 
+async def test_sites_roles_and_tenants(netd):
+    assert (await netd("organization", "add", "north")).code == 0
+    assert (await netd("organization", "add", "arctic", "--parent", "north")).code == 0
+    assert (await netd("site", "add", "alta", "--organization", "arctic", "--note", "cold")).code == 0
+    assert (await netd("site", "list")).out.splitlines()[1].split()[1:] == ["alta", "arctic", "cold"]
+    assert (await netd("site", "update", "Alta", "--organization", "none", "--json")).value["organization"] is None
+    assert (await netd("organization", "remove", "arctic")).out == "organization arctic is removed\n"
+    missing = await netd("site", "add", "rome", "--organization", "south")
+    assert (missing.code, missing.err) == (2, "netd: organization: there is no organization south\n")
+    assert (await netd("role", "add", "shop", "--permission", "plans:read", "--permission", "subscribers:read")).code == 0
+    assert (await netd("role", "update", "shop", "--permission", "plans:read", "--json")).value["permissions"] == ["plans:read"]
+    assert "plans:read" in (await netd("role", "permissions")).out
+    made = await netd("token", "create", "--role", "shop", "--name", "s", "--site", "alta", "--json")
+    assert (made.value["token"]["role"], made.value["token"]["site_id"] is not None) == ("shop", True)
+    assert "site 1" in (await netd("token", "list")).out
+    in_use = await netd("role", "remove", "shop")
+    assert (in_use.code, in_use.err) == (1, "netd: role: there is no such role, or tokens still have it\n")
+    other = await netd("tenant", "add", "isp-two")
+    assert (other.code, other.out.startswith("netd_")) == (0, True)
+    assert (await netd("tenant", "rename", "isp-two", "isp-2")).code == 0
+    assert [line.split()[1] for line in (await netd("tenant", "list")).out.splitlines()] == ["NAME", "default", "isp-2"]
+    assert "role" in (await netd("whoami")).out
+
+
 async def test_audit(netd):
     assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
     assert (await netd("plan", "update", "home", "--down", "200M")).code == 0

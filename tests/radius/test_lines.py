@@ -13,7 +13,6 @@ from pyrad import packet as pyrad
 from netd.domain import attempts, audit, explain, nas, plans, subscribers
 from netd.domain.attempts import AttemptQuery
 from netd.domain.lines import NewLine
-from netd.domain.paging import PageQuery
 from netd.radius.directory import Grant
 from netd.radius.lines import LineLogin, Seen, seen
 from netd.sdk import Service
@@ -158,7 +157,7 @@ async def test_the_first_log_in_binds_its_line_at_once_and_for_good(bras: TestNa
 
     (line,) = await eventually(kept)
     assert (line.nas, line.circuit_id, line.remote_id, line.learned_at is not None) == (None, "c1", "r1", True)
-    rows = (await audit.page(world.db, ACTOR, PageQuery(limit=10), object_type="subscriber")).items
+    rows = (await audit.page(world.db, ACTOR, audit.AuditQuery(limit=10, object_type="subscriber"))).items
     assert (rows[0].action, rows[0].actor) == ("subscriber.learn_line", "netd")
     assert await world.running.feed.settle()
     assert await code(bras, Agent_Circuit_Id=b"c2", Agent_Remote_Id=b"r1") == pyrad.AccessReject

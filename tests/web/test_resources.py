@@ -298,3 +298,16 @@ async def test_tokens_and_rotation_are_for_admins(api: Api):
     assert (rotated.status, rotated.value["nas"], rotated.value["complete"]) == (200, 1, True)
     again = await api.post("/secrets/rotate", {"new_key": False})
     assert (again.value["key_id"], again.value["nas"]) == (rotated.value["key_id"], 0)
+
+
+async def test_a_list_shows_the_members_asked_for(api: Api):
+    for name in ("a", "b", "c"):
+        await api.post("/plans", {"name": name, "down_bps": 1_000_000, "up_bps": 1_000_000})
+    answer = await api.get("/plans?fields=name,id&sort=-name&limit=2&count=true")
+    assert answer.value == {"items": [{"id": 3, "name": "c"}, {"id": 2, "name": "b"}], "next": answer.value["next"], "total": 3}
+    rest = await api.get(f"/plans?fields=name&sort=-name&after={answer.value['next']}")
+    assert rest.value == {"items": [{"name": "a"}], "next": None}
+    wrong = await api.get("/plans?fields=name,secret,whim")
+    assert wrong.status == 422
+    assert [each["detail"].partition(";")[0] for each in wrong.value["errors"]] == ["there is no secret", "there is no whim"]
+    assert (await api.get("/plans?down_bps__gte=x")).value["errors"][0]["pointer"] == "/down_bps__gte"
