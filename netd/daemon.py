@@ -80,7 +80,7 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """What a caller may know of a daemon that is ready: where it listens, and its parts."""
+    """What a caller may know of a daemon that is ready: where it listens, and its parts. ``database`` is confined to scopes, ``owner`` is not."""
 
     api: Listening
     auth_port: int
@@ -88,6 +88,7 @@ class Running:
     addresses: tuple[str, ...]
     data_dir: Path
     database: Database
+    owner: Database
     keyring: Keyring
     vendors: frozenset[str]
     feed: ChangeFeed
@@ -221,7 +222,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     ready(
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
-                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
+                            database=database, owner=engine, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
                         )
                     )  # fmt: skip
                     await wanted.wait()
