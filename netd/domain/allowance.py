@@ -32,6 +32,17 @@ def fresh(quota: Quota, tenant_id: int, subscriber_id: int, span: Span, carried:
     )  # fmt: skip
 
 
+def current(meter: Meter, known: Iterable[QuotaUsage | None], at: float, activated_at: float, tenant_id: int, subscriber_id: int) -> QuotaUsage:
+    """The usage of the period that ``at`` lies in, from the ``known`` rows of the quota; a fresh one if nothing is used yet."""
+    rows = [row for row in known if row is not None]
+    for row in rows:
+        if row.starts_at <= at < row.ends_at:
+            return row
+    span = meter.span(at, activated_at)
+    before = max((row for row in rows if row.starts_at < span.starts_at), key=lambda row: row.starts_at, default=None)
+    return fresh(meter.quota, tenant_id, subscriber_id, span, carried_into(meter, before, span.starts_at, activated_at))
+
+
 def used(usage: QuotaUsage) -> int:
     """What counts as used."""
     return usage.used - usage.forgiven

@@ -126,6 +126,7 @@ def _standing(subscriber: Subscriber, verdict: Verdict, origin: Origin, live: Se
         said = f"{online + ', but ' if online else name + ' '}would be let into the walled garden only: {_why(subscriber, verdict, origin)}"
     elif verdict.accept:
         said = f"{online}; a further login would be accepted" if online else f"{name} would be accepted, with plan {subscriber.plan}"
+        said += f" ({verdict.detail})" if verdict.detail else ""
     elif verdict.reason is Reason.SESSION_LIMIT and online:
         said = f"{online}; a further login would be refused: {_why(subscriber, verdict, origin)}"
     else:
@@ -139,7 +140,10 @@ def _why(subscriber: Subscriber, verdict: Verdict, origin: Origin) -> str:
     if verdict.reason in (Reason.LOCKED, Reason.WALLED):
         mode = "reject" if verdict.reason is Reason.LOCKED else "walled"
         reasons = [each.reason for each in subscriber.locks if each.mode == mode]
-        said = f"locked ({', '.join(reasons) or verdict.detail})"
+        of_quota = verdict.reason is Reason.WALLED and not reasons
+        said = verdict.detail if of_quota else f"locked ({', '.join(reasons) or verdict.detail})"
+    elif verdict.reason is Reason.QUOTA:
+        said = verdict.detail
     elif verdict.detail:
         said = f"{said} ({verdict.detail})"
     if origin.since is not None:

@@ -10,7 +10,6 @@ taken to have been used evenly, and is divided by time.
 
 from bisect import bisect_right
 from calendar import monthrange
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -139,19 +138,18 @@ class Meter:
         if self._even_from <= since and until <= self._even_until and since < self._even_until:
             return amount * self._even_percent
         edges = self._edges(since, until)
-        total = taken = 0
-        for begin, end in zip(edges, edges[1:], strict=False):
-            if end <= since or (begin >= until and until > since):
-                continue
-            upto = amount if end >= until else _share(amount, since, until, end)
-            percent = self._percent_at((max(begin, since) + min(end, max(until, since + 1e-3))) / 2)
+        place = bisect_right(edges, since)
+        begin, total, taken = edges[place - 1], 0, 0
+        while True:
+            end = edges[place]
+            percent = self._percent_at((begin + end) / 2)
+            if until <= end:
+                if begin <= since:
+                    self._even_from, self._even_until, self._even_percent = begin, end, percent
+                return total + (amount - taken) * percent
+            upto = _share(amount, since, until, end)
             total += (upto - taken) * percent
-            taken = upto
-            if begin <= since and until <= end:
-                self._even_from, self._even_until, self._even_percent = begin, end, percent
-            if end >= until and end > since:
-                break
-        return total
+            taken, begin, place = upto, end, place + 1
 
     def _edges(self, since: float, until: float) -> list[float]:
         """Every moment at which a window begins or ends, from before ``since`` to after ``until``."""
@@ -216,8 +214,3 @@ def _minute(text: str) -> int:
         if int(minute) < 60 and number <= 1440:
             return number
     raise ValueError(f"{text!r} is not a time of day; write it as 07:00")
-
-
-def compile_meters(quotas: Sequence[Quota]) -> tuple[Meter, ...]:
-    """The quotas of a plan, ready to be counted with."""
-    return tuple(Meter(quota) for quota in quotas)

@@ -7,7 +7,7 @@ class Reason(StrEnum):
     """Why an Access-Request was answered as it was; stands in radpostauth.reason, metrics and ``netd subscriber explain``."""
 
     OK = "ok"
-    WALLED = "walled"  # accepted into the walled garden: a lock with mode walled is on
+    WALLED = "walled"  # accepted into the walled garden: a lock with mode walled is on, or a quota is used up
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"
     NO_PASSWORD_SET = "no_password_set"  # the subscriber has no password, so none can be right
@@ -19,6 +19,7 @@ class Reason(StrEnum):
     TERMINATED = "terminated"
     EXPIRED = "expired"
     LOCKED = "locked"  # a lock with mode reject is on
+    QUOTA = "quota"  # a quota of the plan is used up, and its stage says block
     CHECK_FAILED = "check_failed"  # a radcheck attribute does not match
     SESSION_LIMIT = "session_limit"
     RATE_LIMITED = "rate_limited"  # too many failures of this user or source lately

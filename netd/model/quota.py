@@ -79,6 +79,7 @@ class Credit(msgspec.Struct, kw_only=True, gc=False):
     """What is left of a top-up until ``expires_at`` (Unix time, None: for ever)."""
 
     id: int
+    tenant_id: int
     subscriber_id: int
     quota_id: int
     amount: int

@@ -34,6 +34,7 @@ class SubscriberRow(NamedTuple):
     locks: list[tuple[str, str, float | None]] | None  # reason, mode, until (Unix time)
     checks: list[tuple[str, str, str]] | None  # attribute, op, value
     replies: list[tuple[str, str, str]] | None
+    activated_at: float = 0.0
 
 
 class NasRow(NamedTuple):
@@ -59,7 +60,7 @@ _FINITE = "case when isfinite({0}) then extract(epoch from {0})::float8 end"
 _SUBSCRIBERS = """
     select s.id, s.tenant_id, s.username, s.username_key, s.password, s.plan_id, s.state, extract(epoch from s.state_changed_at)::float8,
            s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), {finite_expiry},
-           l.locks, c.checks, r.replies
+           l.locks, c.checks, r.replies, extract(epoch from s.activated_at)::float8
     from subscribers s
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id

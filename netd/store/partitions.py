@@ -23,6 +23,8 @@ _PARTITIONS = """
 _OLD = {
     "radpostauth": "delete from radpostauth where id = any(array(select id from radpostauth where authdate < $1 order by authdate limit $2))",
     "changes": "delete from changes where id = any(array(select id from changes where at < $1 order by at limit $2))",
+    "quota_usage": "delete from quota_usage where ctid = any(array(select ctid from quota_usage where ends_at < $1 limit $2))",
+    "quota_events": "delete from quota_events where id = any(array(select id from quota_events where at < $1 limit $2))",
     "usage_daily": "delete from usage_daily where ctid = any(array(select ctid from usage_daily where day < ($1 at time zone 'UTC')::date limit $2))",
 }
 
@@ -82,10 +84,12 @@ async def retire(connection: Connection, today: date, months: int, *, drop: bool
 
 
 async def prune(connection: Connection, now: datetime, *, radpostauth_days: int, usage_days: int, batch_rows: int = BATCH_ROWS) -> dict[str, int]:
-    """Delete old radpostauth, usage_daily and changes rows, ``batch_rows`` at a time; returns how many of each table."""
+    """Delete old radpostauth, usage_daily, quota_usage, quota_events and changes rows, ``batch_rows`` at a time; returns how many of each table."""
     limits = {
         "radpostauth": now - timedelta(days=radpostauth_days),
         "usage_daily": now - timedelta(days=usage_days),
+        "quota_usage": now - timedelta(days=usage_days),
+        "quota_events": now - timedelta(days=usage_days),
         "changes": now - CHANGES_KEPT,
     }
     deleted = dict.fromkeys(limits, 0)
