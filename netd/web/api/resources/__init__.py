@@ -4,5 +4,6 @@ from netd.web.api.resources import access, administration, imports, nas, plans, 
 from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *nas.ROUTES, *sessions.ROUTES, *access.ROUTES, *administration.ROUTES,
+    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES,
+    *imports.ROUTES, *nas.ROUTES, *sessions.ROUTES, *access.ROUTES, *administration.ROUTES,
 )  # fmt: skip
