@@ -33,7 +33,7 @@ create table plan_quotas (
     created_at         timestamptz not null default now(),
     updated_at         timestamptz not null default now(),
     unique (tenant_id, id),
-    foreign key (tenant_id, plan_id) references plans (tenant_id, id) on delete cascade
+    foreign key (tenant_id, plan_id) references plans (tenant_id, id)          -- no cascade: top-ups of it may have been paid for
 );
 create unique index plan_quotas_name on plan_quotas (plan_id, lower(name));
 

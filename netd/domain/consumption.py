@@ -150,8 +150,10 @@ async def _locked(conn: Connection, quota: Quota, subscriber: Subscriber, now: d
     known = await metering.usage(conn, [subscriber.id])
     row = _current(quota, known, now, await _activated(conn, subscriber), subscriber)
     await metering.ensure(conn, [row])
-    rows = await metering.locked(conn, [(row.subscriber_id, row.quota_id, row.starts_at)])
-    return rows[0] if rows else None
+    for found in await metering.locked(conn, [(row.subscriber_id, row.quota_id, row.starts_at)]):
+        found.amount = quota.amount
+        return found
+    return None
 
 
 async def top_ups(db: Database, actor: Actor, subscriber_id: int, query: PageQuery) -> Page[TopUp]:

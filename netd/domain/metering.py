@@ -10,7 +10,7 @@ taken to have been used evenly, and is divided by time.
 
 from bisect import bisect_right
 from calendar import monthrange
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -46,15 +46,17 @@ class Window(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def zone_of(name: str) -> ZoneInfo:
+def zone_of(name: str) -> tzinfo:
     """The time zone of an IANA name. Raises ValueError if this machine has none of that name."""
+    if name == "UTC":
+        return UTC  # needs no time zone data, which a small system may lack
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"{name!r} is not a time zone that this machine knows; write it as Europe/Berlin or UTC") from None
 
 
-def instant(day: date, minute: int, zone: ZoneInfo) -> float:
+def instant(day: date, minute: int, zone: tzinfo) -> float:
     """Unix time at which clocks in ``zone`` show that minute of the day: the first time if they show it twice, the moment after if never."""
     day += _DAY * (minute // 1440)
     hour, minute = divmod(minute % 1440, 60)
@@ -75,7 +77,7 @@ def _begin(period: QuotaPeriod, day: date, steps: int, anchor_day: int) -> date:
     return date(year, number + 1, first)
 
 
-def span_of(period: QuotaPeriod, at: float, zone: ZoneInfo, activated_at: float) -> Span:
+def span_of(period: QuotaPeriod, at: float, zone: tzinfo, activated_at: float) -> Span:
     """The period that Unix time ``at`` lies in."""
     day = datetime.fromtimestamp(at, zone).date()
     anchor_day = datetime.fromtimestamp(activated_at, zone).day if period == "anniversary" else 1

@@ -177,6 +177,7 @@ class Directory:
         self.users: dict[int, dict[str, SubscriberRecord]] = {}  # by tenant, then by username_key
         self.subscribers: dict[int, SubscriberRecord] = {}
         self.plans: dict[int, PlanRecord] = {}
+        self.metered = False  # any plan has a quota
         self.accounts: dict[int, Account] = {}  # usage of those who used anything of a quota, by subscriber
         self.nas: dict[int, NasRecord] = {}
         self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
@@ -215,6 +216,7 @@ class Directory:
             record.timed = any(meter.quota.unit == "time" for meter in record.meters)
             record.grants = {}
             record.variants = {}
+        self.metered = any(record.meters for record in self.plans.values())
 
     def _meter(self, record: PlanRecord, quota: Quota) -> Meter:
         try:

@@ -25,7 +25,9 @@ from netd.store.database import Connection, Database
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 5.0
 OVERLAP_SECONDS: Final = 180.0
+"""How far back a refresh looks: longer than the time between two, and than any transaction takes."""
 
 
 class Counted(NamedTuple):
@@ -54,6 +56,8 @@ class Quotas:
     async def credit(self, conn: Connection, usage: Sequence[Usage]) -> Counted:
         """Count what a batch of accounting added, for subscribers whose plan has quotas. Must be the transaction's last writing:
         row locks are taken after those of sessions and subscribers, as everywhere."""
+        if not self.directory.metered:
+            return NOTHING_COUNTED
         wanted: dict[store.Key, int] = {}
         made: dict[store.Key, QuotaUsage] = {}
         for item in usage:
@@ -84,6 +88,7 @@ class Quotas:
 
     async def _count(self, conn: Connection, wanted: dict[store.Key, int], made: dict[store.Key, QuotaUsage]) -> Counted:
         now = time.time()
+        await store.hold(conn, {key[0] for key in wanted}, {key[1] for key in wanted})
         if made:
             await store.ensure(conn, [made[key] for key in sorted(made)])
         rows = await store.locked(conn, wanted)
@@ -197,5 +202,6 @@ class Quotas:
             try:
                 await self.refresh()  # whom it concerns enforcement's sweep finds within seconds
             except StoreError as error:
-                self._doubt.set()
                 log.warning("quota usage not compared with the database", extra={"error": str(error)})
+                await asyncio.sleep(RETRY_SECONDS)
+                self._doubt.set()

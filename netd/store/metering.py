@@ -80,6 +80,17 @@ def _columns(rows: Sequence[QuotaUsage], *names: str) -> list[list[Any]]:
     return [[getattr(row, name) for row in rows] for name in names]
 
 
+async def hold(conn: Connection, subscriber_ids: Iterable[int], quota_ids: Iterable[int]) -> None:
+    """Keep these subscribers and quotas from being deleted meanwhile. Done first, as operators' changes lock a subscriber before its usage."""
+    await conn.execute(
+        """with s as materialized (select id from subscribers where id = any($1::bigint[]) order by id for key share),
+                q as materialized (select id from plan_quotas where id = any($2::bigint[]) order by id for key share)
+           select (select count(*) from s), (select count(*) from q)""",
+        list(subscriber_ids),
+        list(quota_ids),
+    )
+
+
 async def ensure(conn: Connection, rows: Sequence[QuotaUsage]) -> None:
     """Make the rows that are not there yet, in order; those of subscribers and quotas that were deleted are left out."""
     await conn.execute(
