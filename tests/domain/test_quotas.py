@@ -72,6 +72,7 @@ async def test_top_up_and_reset(world, database, actor):
         await conn.execute("update quota_usage set used = 102000000000, covered = 2000000000, held_percent = 80")
         await conn.execute("update top_ups set used = 2000000000")
     (spent,) = await consumption.standings(database, actor, alice.id, NOW)
+    assert spent.stage is not None
     assert (spent.used, spent.left, spent.stage.percent) == (102 * GB, 3 * GB, 80)
     (after,) = await consumption.reset(database, actor, alice.id, QuotaReset(note="outage"), NOW)
     assert (after.used, after.left, after.stage) == (0, 103 * GB, None)
