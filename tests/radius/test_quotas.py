@@ -13,7 +13,7 @@ from pyrad import packet as pyrad
 from netd.domain import consumption, explain, plans, quotas, subscribers
 from netd.domain.consumption import NewTopUp, QuotaReset
 from netd.domain.paging import PageQuery
-from netd.domain.quotas import NewQuota, NewStage, QuotaPatch
+from netd.domain.quotas import NewQuota, NewStage, NewWindow, QuotaPatch
 from netd.errors import StoreUnavailable
 from netd.model.access import Reason
 from netd.radius.enforce import Enforcer
@@ -99,8 +99,8 @@ async def test_stages_one_after_the_other_on_mikrotik(bras: TestNas) -> None:
     walled = await bras.online("s2")
     assert walled["Mikrotik-Address-List"] == ["walled-garden"]
     assert await events(world) == [(80, "notify"), (100, "lower"), (120, "wall")], "each once, though the second was reached twice"
-    probe = enforcer_of(world)
-    told = await explain.explain(world.db, ACTOR, "alice", probe)
+    assert world.running.server.accounting.quotas.crossings == {("1", "notify"): 1, ("1", "lower"): 1, ("1", "wall"): 1}
+    told = await explain.explain(world.db, ACTOR, "alice", enforcer_of(world))
     assert told.reason is Reason.WALLED
     assert "quota monthly: 181.0 GB of 150.0 GB used (120 %), walled until 20" in told.summary
 
@@ -269,6 +269,88 @@ async def test_a_greater_amount_lifts_the_stage_and_a_removed_quota_too(bras: Te
     again = await bras.login()
     assert again is not None
     assert again["Mikrotik-Rate-Limit"] == ["20M/100M"]
+
+
+async def test_a_crossing_and_a_top_up_wait_for_no_sweep(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netd.radius.enforce.SWEEP_SECONDS", 3600.0)
+    async with world(dsn, tmp_path) as still:
+        await still.add_plan()
+        await still.add_subscriber()
+        await with_quota(still)
+        async with nas_at(still, "127.0.0.2") as device:
+            await device.online()
+            assert await used(device, 100 * GB, 100)
+            await eventually(lambda: device.told, 1.0)
+            await consumption.top_up(still.db, ACTOR, await alice_of(still), NewTopUp(amount=50 * GB), datetime.now(UTC))
+            await eventually(lambda: len(device.told) == 2, 1.0)
+
+
+async def test_over_a_period_s_end_usage_is_divided_and_what_is_unused_carried_over(bras: TestNas) -> None:
+    world = bras.world
+    await with_quota(world, period="day", amount=1000, rollover_amount=500, stages=())
+    midnight = int((await standing(world)).starts_at.timestamp())
+
+    async def account(status: str, after: int, down: int, session: str = "s1") -> None:
+        assert await bras.account(status, session, Acct_Output_Octets=down, Acct_Session_Time=after + 600, Event_Timestamp=midnight + after)
+
+    async def days() -> list[tuple[int, int, int]]:
+        async with world.db.acquire() as conn:
+            rows = await conn.fetch("select used, carried, version from quota_usage order by starts_at")
+        return [(row["used"], row["carried"], row["version"]) for row in rows]
+
+    await account("Start", -600, 0)
+    await account("Interim-Update", -300, 300)
+    await account("Interim-Update", 300, 900)
+    await account("Interim-Update", 300, 900)
+    assert await days() == [(600, 0, 2), (300, 400, 1)], "half of the second packet is yesterday's; 400 were left then"
+    await account("Start", -600, 0, "s2")
+    await account("Stop", -1, 150, "s2")
+    assert await days() == [(750, 0, 3), (300, 250, 2)], "a late packet of yesterday leaves less to carry"
+    found = await standing(world)
+    assert (found.used, found.carried, found.left) == (300, 250, 950)
+
+
+async def test_a_free_window_counts_nothing(bras: TestNas) -> None:
+    world = bras.world
+    await with_quota(world, free_windows=(NewWindow(start="00:00", end="24:00", percent=25),))
+    await bras.online()
+    assert await used(bras, 100 * GB, 100)
+    assert (await standing(world)).used == 25 * GB
+
+
+async def test_the_table_is_the_truth_whatever_memory_has(bras: TestNas) -> None:
+    """As if another node had counted: memory that knows nothing neither begins at zero nor tells a stage twice."""
+    world = bras.world
+    await with_quota(world)
+    await bras.online()
+    assert await used(bras, 90 * GB, 100)
+    world.running.server.directory.accounts.clear()
+    assert await used(bras, 95 * GB, 200)
+    assert (await standing(world)).used == 95 * GB
+    assert await events(world) == [(80, "notify")]
+    world.running.server.directory.accounts.clear()
+    assert await world.running.server.accounting.quotas.refresh() == {await alice_of(world)}
+    assert await used(bras, 100 * GB, 300)
+    await eventually(lambda: bras.told, 1.0)
+
+
+async def test_packets_and_top_ups_at_the_same_time_wait_for_each_other(bras: TestNas) -> None:
+    world = bras.world
+    await with_quota(world)
+    await bras.online()
+    alice = await alice_of(world)
+
+    async def buy() -> None:
+        for _ in range(10):
+            await consumption.top_up(world.db, ACTOR, alice, NewTopUp(amount=GB), datetime.now(UTC))
+
+    async def use() -> None:
+        for step in range(1, 31):
+            assert await used(bras, step * GB, step * 10)
+
+    await asyncio.gather(buy(), use())
+    found = await standing(world)
+    assert (found.used, found.left) == (30 * GB, 80 * GB)
 
 
 async def test_who_has_no_quota_is_not_asked_for_one(bras: TestNas) -> None:
