@@ -9,12 +9,14 @@ greater allowance) or the period ends.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from netd.domain.metering import WHOLE, Meter, Span
 from netd.model.quota import Credit, Quota, QuotaUsage, Stage
+
+
+MOST: Final = 1 << 62
+"""More is never counted: whatever a NAS claims, the sum fits its column."""
 
 
 class Draw(NamedTuple):
@@ -55,7 +57,7 @@ def left_of(credits: Iterable[Credit], quota_id: int, now: float) -> int:
 
 def allowance(usage: QuotaUsage, credit_left: int) -> int:
     """What may be used in the period altogether."""
-    return usage.amount + usage.carried + usage.covered + credit_left
+    return min(usage.amount + usage.carried + usage.covered + credit_left, MOST)
 
 
 def in_force(quota: Quota, usage: QuotaUsage, credit_left: int) -> tuple[Stage, ...]:
@@ -80,7 +82,7 @@ def settle(quota: Quota, usage: QuotaUsage, credit_left: int) -> tuple[Stage, ..
 def count(quota: Quota, usage: QuotaUsage, hundredths: int, credits: Sequence[Credit], now: float) -> Draw:
     """Add to what is used, draw on top-ups for what exceeds the base (the first to expire goes first), and find the stages reached."""
     more, usage.used_rest = divmod(usage.used_rest + hundredths, WHOLE)
-    usage.used += more
+    usage.used = min(usage.used + more, MOST)
     usage.amount = quota.amount
     need = used(usage) - usage.amount - usage.carried - usage.covered
     drawn: list[Credit] = []
@@ -130,8 +132,3 @@ def carried_into(meter: Meter, before: QuotaUsage | None, starts_at: float, acti
 def _unused(usage: QuotaUsage, cap: int) -> int:
     spent = used(usage) - usage.covered
     return min(cap, max(0, usage.amount + usage.carried - spent))
-
-
-def copied(usage: QuotaUsage) -> QuotaUsage:
-    """A copy to count in."""
-    return msgspec.structs.replace(usage)

@@ -97,9 +97,10 @@ class Account:
         found: list[tuple[Meter, QuotaUsage, Stage]] = []
         for meter in meters:
             row = self.newest.get(meter.quota.id)
+            if row is not None and now < row.starts_at:  # a NAS whose clock is ahead
+                until = min(until, row.starts_at)
+                row = self.before.get(meter.quota.id)
             if row is None or not row.starts_at <= now < row.ends_at:
-                if row is not None and now < row.starts_at:
-                    until = min(until, row.starts_at)
                 continue
             until = min(until, row.ends_at)
             left = allowance.left_of(self.credits, meter.quota.id, now)

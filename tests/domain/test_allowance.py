@@ -36,6 +36,13 @@ def test_each_stage_is_reached_at_its_percentage() -> None:
     assert percents(allowance.count(of, row, 10**9, (), NOW).reached) == []
 
 
+def test_what_no_column_could_hold_is_not_counted() -> None:
+    row = usage(used=allowance.MOST - 1)
+    allowance.count(quota(stages=STAGES), row, 1 << 63, (), NOW)
+    assert row.used == allowance.MOST
+    assert allowance.allowance(row, 1 << 70) == allowance.MOST
+
+
 def test_one_packet_may_reach_several() -> None:
     assert percents(allowance.count(quota(stages=STAGES), usage(), 500_000, (), NOW).reached) == [80, 100, 120]
 

@@ -84,6 +84,12 @@ def test_the_effect_ends_with_the_period_and_changes_when_a_top_up_expires() -> 
     assert known.effect(of, 5000.0) == NO_EFFECT
 
 
+def test_a_nas_whose_clock_is_ahead_ends_no_period() -> None:
+    known = account(row(1000), row(1, starts_at=1000.0, ends_at=2000.0))
+    assert known.effect(meters(LOWER), 999.0).variant.down_bps == 2_000_000
+    assert known.effect(meters(LOWER), 1000.0) == NO_EFFECT
+
+
 def test_notify_does_nothing_to_the_service() -> None:
     assert account(row(5000)).effect(meters(Stage(percent=80, action="notify")), 500.0) == NO_EFFECT
 
