@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 from netd.domain.metering import WHOLE, Meter, Span
 from netd.model.quota import Credit, Quota, QuotaUsage, Stage
 
-
 MOST: Final = 1 << 62
 """More is never counted: whatever a NAS claims, the sum fits its column."""
 

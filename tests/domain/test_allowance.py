@@ -90,7 +90,7 @@ def test_a_reset_begins_anew() -> None:
 
 
 @given(st.lists(st.integers(0, 30_000), max_size=30), st.lists(st.integers(1, 400), max_size=4), st.booleans())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_however_usage_is_cut_into_packets_the_end_is_the_same(steps: list[int], bought: list[int], split: bool) -> None:
     of = quota(stages=STAGES)
 

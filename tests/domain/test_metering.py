@@ -75,7 +75,7 @@ def test_days_on_which_clocks_change() -> None:
     st.sampled_from(ZONES), st.sampled_from(("day", "week", "month", "anniversary")), st.integers(1_000_000_000, 2_000_000_000),
     st.integers(1_000_000_000, 1_900_000_000),
 )  # fmt: skip
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=100)
 def test_periods_lie_end_to_end_and_every_moment_in_one(zone: str, period: Any, moment: int, activated: int) -> None:
     found = span_of(period, moment, ZoneInfo(zone), activated)
     assert found.starts_at <= moment < found.ends_at
@@ -95,7 +95,7 @@ def test_what_straddles_midnight_is_divided_by_time() -> None:
 
 
 @given(st.integers(0, 1 << 56), st.integers(0, 5_000_000), st.integers(0, 1_000_000), st.sampled_from(ZONES))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_nothing_is_lost_in_dividing(amount: int, offset: int, length: int, zone: str) -> None:
     meter = Meter(quota(period="day", timezone=zone))
     begin = 1_790_000_000.5 + offset
@@ -144,7 +144,7 @@ CUTS = st.lists(st.integers(1, 2 * 86_400 - 1), max_size=12, unique=True)
 
 
 @given(CUTS, st.sampled_from(ZONES), st.integers(0, 300))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_however_often_a_nas_reports_a_steady_use_counts_the_same(cuts: list[int], zone: str, day: int) -> None:
     """1000 octets a second over two days, told in one packet or in many."""
     meter = Meter(quota(period="day", timezone=zone, free_windows=(window("01:00", "07:00"), window("20:30", "23:00", 30))))

@@ -115,7 +115,7 @@ def test_when_a_time_quota_ends_the_session() -> None:
 
 
 @given(st.lists(st.integers(0, 3), max_size=8), st.permutations(range(4)), st.lists(st.booleans(), min_size=8, max_size=8))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_any_order_and_repetition_of_packets_uses_the_same(extra: list[int], order: list[int], cuts: list[bool]) -> None:
     """From packets through the ledger to the counted row: the period's total never depends on how they arrive."""
     meter = Meter(quota(period="month", amount=10**10, stages=(LOWER, BLOCK)))
