@@ -115,3 +115,34 @@ create trigger changed_u after update on plan_quotas referencing new table as ne
 create trigger changed_d after delete on plan_quotas referencing old table as old_rows for each statement execute function netd_changed('plan', 'plan_id');
 create trigger changed_i after insert on top_ups referencing new table as new_rows for each statement execute function netd_changed('quota', 'subscriber_id');
 create trigger changed_d after delete on top_ups referencing old table as old_rows for each statement execute function netd_changed('quota', 'subscriber_id');
+
+-- For what has no trigger: the engine reads again what a subscriber used. With the owner's rights, as triggers have them.
+create function netd_usage_changed(subscriber bigint) returns void language plpgsql security definer set search_path from current as $$
+begin
+    insert into changes (tenant_id, entity, entity_id) select s.tenant_id, 'quota', s.id from subscribers s where s.id = subscriber;
+    perform pg_notify('netd_changes', '');
+end $$;
+
+-- Where the API acts under row-level security: a subscriber's usage is seen by who sees the subscriber, a plan's quotas are the whole tenant's.
+do $$
+declare
+    t text;
+begin
+    if to_regprocedure('netd_scope_tenant()') is null then
+        return;
+    end if;
+    foreach t in array array['plan_quotas', 'quota_stages', 'quota_usage', 'top_ups', 'quota_events'] loop
+        execute format('grant select, insert, update, delete on %I to netd_tenant', t);
+        execute format('alter table %I enable row level security', t);
+        execute format('create policy tenant on %I to netd_tenant using (tenant_id = (select netd_scope_tenant()))', t);
+    end loop;
+    foreach t in array array['quota_usage', 'top_ups', 'quota_events'] loop
+        execute format($f$create policy site on %I as restrictive to netd_tenant
+            using ((select netd_scope_whole()) or exists (select from subscribers s where s.id = subscriber_id))$f$, t);
+    end loop;
+    foreach t in array array['plan_quotas', 'quota_stages'] loop
+        execute format('create policy whole_i on %I as restrictive for insert to netd_tenant with check ((select netd_scope_whole()))', t);
+        execute format('create policy whole_u on %I as restrictive for update to netd_tenant using ((select netd_scope_whole()))', t);
+        execute format('create policy whole_d on %I as restrictive for delete to netd_tenant using ((select netd_scope_whole()))', t);
+    end loop;
+end $$;

@@ -124,7 +124,7 @@ async def reset(db: Database, actor: Actor, subscriber_id: int, order: QuotaRese
             if row is not None:
                 allowance.reset(row)
                 await metering.write(conn, [row])
-        await metering.touch(conn, actor.tenant_id, subscriber_id)
+        await metering.touch(conn, subscriber_id)
         after = await _standings(conn, subscriber, now)
         names = {quota.name for quota in chosen}
         await audit.record(

@@ -156,7 +156,6 @@ async def add_events(conn: Connection, reached: Sequence[tuple[QuotaUsage, Stage
     return [(record["tenant_id"], record["action"]) for record in records]
 
 
-async def touch(conn: Connection, tenant_id: int, subscriber_id: int) -> None:
+async def touch(conn: Connection, subscriber_id: int) -> None:
     """Have the engine read a subscriber's usage and top-ups again."""
-    await conn.execute("insert into changes (tenant_id, entity, entity_id) values ($1, 'quota', $2)", tenant_id, subscriber_id)
-    await conn.execute("select pg_notify('netd_changes', '')")
+    await conn.execute("select netd_usage_changed($1)", subscriber_id)
