@@ -211,7 +211,7 @@ class Directory:
             record = self.plans.get(key)
             if record is None:
                 continue
-            self.faults.pop(f"plan {key}", None)
+            self.faults.pop(f"quotas of plan {key}", None)
             record.meters = tuple(self._meter(record, quota) for quota in found.get(key, ()))
             record.timed = any(meter.quota.unit == "time" for meter in record.meters)
             record.grants = {}
@@ -223,7 +223,7 @@ class Directory:
             return Meter(quota)
         except ValueError as error:
             log.error("quota is counted in UTC and without free windows", extra={"plan": record.plan.name, "quota": quota.name, "error": str(error)})
-            self.faults[f"plan {record.plan.id}"] = f"quota {quota.name}: {error}"
+            self.faults[f"quotas of plan {record.plan.id}"] = f"quota {quota.name}: {error}"
             return Meter(msgspec.structs.replace(quota, timezone="UTC", free_windows=()))
 
     def effect(self, subscriber: SubscriberRecord, plan: PlanRecord, now: float) -> Effect:

@@ -210,9 +210,9 @@ def test_a_quota_in_a_time_zone_that_is_not_known_here_is_counted_in_utc_and_tol
     directory = directory_with()
     directory.put_quotas([1], [quota(timezone="Mars/Olympus")])
     assert [meter.quota.timezone for meter in directory.plans[1].meters] == ["UTC"]
-    assert "Mars/Olympus" in directory.faults["plan 1"]
+    assert "Mars/Olympus" in directory.faults["quotas of plan 1"]
     directory.put_quotas([1], [])
-    assert (directory.plans[1].meters, directory.metered, "plan 1" in directory.faults) == ((), False, False)
+    assert (directory.plans[1].meters, directory.metered, "quotas of plan 1" in directory.faults) == ((), False, False)
 
 
 def test_a_deleted_subscriber_s_usage_is_forgotten() -> None:
