@@ -6,6 +6,7 @@ from typing import Any
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
+from netd.cli.quotas import register_plan
 from netd.cli.values import contention, rate
 
 MEMBERS = (
@@ -23,6 +24,7 @@ def register(commands: Commands) -> None:
     _options(add, new=True)
     paging(command(plan, "list", "list plans", _list))
     command(plan, "show", "show a plan", _show).add_argument("plan", metavar="NAME")
+    register_plan(plan)
     update = command(plan, "update", "change a plan; live sessions follow", _update)
     update.add_argument("plan", metavar="NAME")
     _options(update, new=False)

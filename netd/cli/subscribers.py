@@ -9,6 +9,7 @@ from urllib.parse import quote
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
+from netd.cli.quotas import register_subscriber
 from netd.cli.values import attribute, day, line, moment, secret, yes_no
 
 LOCK_REASONS = ("overdue", "quota", "admin", "fraud", "customer_hold", "system")
@@ -57,6 +58,7 @@ def register(commands: Commands) -> None:
     password = command(subscriber, "set-password", "set or take away the password", _set_password)
     password.add_argument("username", metavar="USERNAME")
     password.add_argument("--password", type=nullable(secret), required=True, metavar="P", help=PASSWORD + "; none takes it away")
+    register_subscriber(subscriber)
     _register_import(commands)
 
 

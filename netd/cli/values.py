@@ -51,6 +51,33 @@ def yes_no(text: str) -> bool:
     return text == "yes"
 
 
+_VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i?))?(?:b|octets)?", re.ASCII | re.IGNORECASE)
+_SPAN = re.compile(r"(\d+)\s*([smhd]?)", re.ASCII | re.IGNORECASE)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def volume(text: str) -> int:
+    """``100G``, ``1.5TB`` (powers of 1000), ``50GiB`` (powers of 1024) or plain octets; 0 is allowed."""
+    match = _VOLUME.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a volume: write 100G, 1.5T, 50GiB or plain octets")
+    from decimal import Decimal
+
+    power = "kmgtp".index(match[2].lower()) + 1 if match[2] else 0
+    octets = Decimal(match[1]) * (1024 if match[3] else 1000) ** power
+    if octets != int(octets):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of octets")
+    return int(octets)
+
+
+def span(text: str) -> int:
+    """``10h``, ``90m``, ``2d``, ``3600s`` or plain seconds."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: write 10h, 90m, 2d or plain seconds")
+    return int(match[1]) * _SECONDS[match[2].lower()]
+
+
 def moment(text: str) -> str:
     """An ISO 8601 time or date as RFC 3339; without an offset it is taken as UTC."""
     from datetime import UTC, datetime

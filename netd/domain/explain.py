@@ -156,7 +156,10 @@ def _why(subscriber: Subscriber, verdict: Verdict, origin: Origin) -> str:
     if verdict.reason in (Reason.LOCKED, Reason.WALLED):
         mode = "reject" if verdict.reason is Reason.LOCKED else "walled"
         reasons = [each.reason for each in subscriber.locks if each.mode == mode]
-        said = f"locked ({', '.join(reasons) or verdict.detail})"
+        of_quota = verdict.reason is Reason.WALLED and not reasons
+        said = verdict.detail if of_quota else f"locked ({', '.join(reasons) or verdict.detail})"
+    elif verdict.reason is Reason.QUOTA:
+        said = verdict.detail
     elif verdict.detail:
         said = f"{said} ({verdict.detail})"
     if origin.since is not None:

@@ -7,7 +7,7 @@ class Reason(StrEnum):
     """Why an Access-Request was answered as it was; stands in radpostauth.reason, metrics and ``netd subscriber explain``."""
 
     OK = "ok"
-    WALLED = "walled"  # accepted into the walled garden: a lock with mode walled is on
+    WALLED = "walled"  # accepted into the walled garden: a lock with mode walled is on, or a quota is used up
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"
     NO_PASSWORD_SET = "no_password_set"  # the subscriber has no password, so none can be right
@@ -21,6 +21,7 @@ class Reason(StrEnum):
     LOCKED = "locked"  # a lock with mode reject is on
     OUTSIDE_HOURS = "outside_hours"  # of the access hours of subscriber or plan
     WRONG_LINE = "wrong_line"  # the subscriber is bound to lines, and this is none of them
+    QUOTA = "quota"  # a quota of the plan is used up, and its stage says block
     CHECK_FAILED = "check_failed"  # a radcheck attribute does not match
     SESSION_LIMIT = "session_limit"
     RATE_LIMITED = "rate_limited"  # too many failures of this user or source lately

@@ -17,6 +17,8 @@ OF_ACTION: Final[dict[str, str]] = {
     "subscriber.reactivate": "subscriber.reactivated",
     "subscriber.lock": "subscriber.locked",
     "subscriber.unlock": "subscriber.unlocked",
+    "subscriber.top_up": "quota.topped_up",
+    "subscriber.reset_quota": "quota.reset",
     "subscriber.set_password": "subscriber.password_set",
     "plan.create": "plan.created",
     "plan.update": "plan.updated",
@@ -33,7 +35,7 @@ OF_ACTION: Final[dict[str, str]] = {
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
-OF_THE_NETWORK: Final = ("session.started", "session.stopped", "enforcement.applied", "enforcement.failed")
+OF_THE_NETWORK: Final = ("session.started", "session.stopped", "enforcement.applied", "enforcement.failed", "quota.reached")
 
 TYPES: Final = tuple(sorted((*OF_ACTION.values(), *OF_THE_NETWORK)))
 """Every type of event there is."""

@@ -9,6 +9,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "subscribers:read": "see subscribers, their locks, usage and log-ins",
     "subscribers:write": "make, change and remove subscribers",
     "subscribers:lock": "suspend and restore subscribers, put locks on and lift them",
+    "subscribers:quota": "top up and reset subscribers' quotas",
     "secrets:reveal": "see a subscriber's password",
     "plans:read": "see plans",
     "plans:write": "make, change and remove plans",
@@ -45,12 +46,14 @@ _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _
 
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
-    "operator": _READ | {"subscribers:write", "subscribers:lock", "plans:write", "nas:write", "sites:write", "radius:disconnect", "radius:test"},
+    "operator": _READ | {"subscribers:write", "subscribers:lock", "subscribers:quota", "plans:write", "nas:write", "sites:write",
+                        "radius:disconnect", "radius:test"},
     "noc_engineer": _READ | {"nas:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
-    "billing": frozenset(("subscribers:read", "subscribers:lock", "plans:read", "sessions:read")),
+    "billing": frozenset(("subscribers:read", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read")),
     "reseller": frozenset((
-        "subscribers:read", "subscribers:write", "subscribers:lock", "plans:read", "sessions:read", "radius:disconnect", "radius:test",
+        "subscribers:read", "subscribers:write", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read", "radius:disconnect",
+        "radius:test",
     )),
     "read_only": _READ,
     "self_service": SELF,

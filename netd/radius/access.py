@@ -11,6 +11,7 @@ from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
 from netd.model.hours import AccessHours
 from netd.model.subscriber import username_key
+from netd.radius.account import PLAIN, WALLED, Variant
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.limits import Failures
 from netd.radius.lines import Seen, learnable, seen
@@ -170,6 +171,20 @@ class Access:
                 return Reason.OUTSIDE_HOURS, "" if until is None else f"opens {hours.shown(until)}"
         return (Reason.WALLED, walled) if walled else (_OK, "")
 
+    def entitlement(self, subscriber: SubscriberRecord, wall_clock: float) -> tuple[Reason, str, Variant]:
+        """``standing`` and what the plan's quotas make of it: OK, WALLED or why not; in words; and the variant of the service."""
+        reason, detail = self.standing(subscriber, wall_clock)
+        plan = subscriber.plan
+        walled = reason is Reason.WALLED
+        if plan is None or not plan.meters or (reason is not _OK and not walled):
+            return reason, detail, WALLED if walled else PLAIN
+        effect = self.directory.effect(subscriber, plan, wall_clock)
+        if effect.blocked:
+            return Reason.QUOTA, effect.detail, PLAIN
+        if walled:
+            return reason, detail, WALLED
+        return Reason.WALLED if effect.variant.walled else _OK, effect.detail, effect.variant
+
     def policy(self, subscriber: SubscriberRecord, nas: NasRecord, wall_clock: float) -> tuple[Reason, Grant | None, str]:
         """What a session of the subscriber should have now: reason, grant, fingerprint. No grant: it should not be online."""
         plan = subscriber.plan
@@ -177,12 +192,12 @@ class Access:
             known = plan.grants.get(nas.vendor)
             if known is not None and known.plain:
                 return _OK, known, known.fingerprint + subscriber.extra_print
-        reason, detail = self.standing(subscriber, wall_clock)
+        reason, detail, variant = self.entitlement(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
             return reason, None, detail
         if plan is None or subscriber.fault:
             return Reason.NOT_GRANTABLE, None, subscriber.fault or "its plan could not be loaded"
-        grant = self.directory.grant(plan, nas.vendor, reason is Reason.WALLED)
+        grant = self.directory.grant(plan, nas.vendor, variant)
         if grant.fault:
             return Reason.NOT_GRANTABLE, None, grant.fault
         return reason, grant, grant.fingerprint + subscriber.extra_print
@@ -277,8 +292,14 @@ class Access:
         return None
 
     def _body(self, subscriber: SubscriberRecord, grant: Grant, wall_clock: float) -> bytes:
-        """The grant with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription or the access hours."""
+        """The grant with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription, the access hours or a
+        time quota."""
         ends_at = _ends_at(subscriber, wall_clock)
+        plan = subscriber.plan
+        if plan is not None and plan.timed and not grant.service.walled:
+            used_up_at = self.directory.quota_ends_at(subscriber, plan, wall_clock)
+            if used_up_at is not None and (ends_at is None or used_up_at < ends_at):
+                ends_at = used_up_at
         if ends_at is None and not subscriber.replaced:
             return grant.attributes + subscriber.extra
         attributes = radius.split(grant.attributes)
@@ -310,12 +331,12 @@ class Access:
                 return Verdict(Reason.NO_PASSWORD_SET, subscriber, name)
             if not compare_digest(password.encode(), subscriber.password):
                 return Verdict(Reason.WRONG_PASSWORD, subscriber, name)
-        reason, detail = self.standing(subscriber, wall_clock)
+        reason, detail, variant = self.entitlement(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
             return Verdict(reason, subscriber, name, detail=detail)
         if subscriber.plan is None or subscriber.fault:
             return Verdict(Reason.NOT_GRANTABLE, subscriber, name, detail=subscriber.fault or "its plan could not be loaded")
-        grant = self.directory.grant(subscriber.plan, nas.vendor if nas else vendor, reason is Reason.WALLED)
+        grant = self.directory.grant(subscriber.plan, nas.vendor if nas else vendor, variant)
         if grant.fault:
             return Verdict(Reason.NOT_GRANTABLE, subscriber, name, detail=grant.fault)
         if self.failures.count((tenant_id, name), now) >= self._user_limit:
@@ -325,7 +346,8 @@ class Access:
         if limit and occupied >= limit:
             return Verdict(Reason.SESSION_LIMIT, subscriber, name, detail=f"{occupied} of {limit} sessions")
         if subscriber.checks is not None:
-            detail = "provided that the request passes the subscriber's check attributes"
+            needed = "provided that the request passes the subscriber's check attributes"
+            detail = f"{detail}; {needed}" if detail else needed
         hours = hours_of(subscriber)
         closes_at = None if hours is None else hours.at(wall_clock)[1]
         if hours is not None and closes_at is not None:

@@ -19,7 +19,8 @@ from netd.model.accounting import Record, Row
 from netd.model.line import mac_or_none
 from netd.model.subscriber import username_key
 from netd.radius.directory import Directory, NasRecord, SubscriberRecord
-from netd.radius.ledger import TOLERANCE_SECONDS, Ledger
+from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage
+from netd.radius.quotas import NOTHING_COUNTED, Counted, Quotas
 from netd.radius.record import AccountingSwitch
 from netd.radius.sessions import Sessions, parse_class
 from netd.store import accounting as store
@@ -48,10 +49,11 @@ class Pending(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """What a batch did to the sessions in memory: rows open now, and unique ids that ended."""
+    """What a batch did to the sessions in memory: rows open now, unique ids that ended, and what was counted towards quotas."""
 
     rows: list[Row]
     ended: list[str]
+    counted: Counted = NOTHING_COUNTED
 
 
 class Names:
@@ -83,6 +85,7 @@ class Accounting:
         self.database = database
         self.directory = directory
         self.sessions = sessions
+        self.quotas = Quotas(database, directory)
         self.committed = 0
         self.batches = 0
         self.shed = 0
@@ -90,6 +93,7 @@ class Accounting:
         self.commit_seconds = 0.0
         self.listening_since = time.time()
         self.on_open: Callable[[Row], None] = lambda row: None
+        self.on_usage: Callable[[set[int]], None] = lambda subscriber_ids: None
         self.policy_of: Callable[[SubscriberRecord, NasRecord], str | None] = lambda subscriber, nas: None
         self._config = config
         self._queue: list[Pending] = []
@@ -142,6 +146,7 @@ class Accounting:
         except StoreUnavailable as error:
             log.warning("accounting waits for the database", extra={"queued": len(self._queue), "error": str(error)})
             self.listening_since = time.time()
+            self.quotas.doubt()
             return False
         except Exception as error:  # barrier: one packet that the database or a bug trips over must not hold up all others, nor end the service
             if count > 1:
@@ -177,18 +182,21 @@ class Accounting:
                 if row.subscriber_id is not None:
                     self.sessions.release(row.subscriber_id, granted.token if granted else None)
                 self.on_open(row)
+        if opened.counted.rows:
+            self.on_usage(self.quotas.follow(opened.counted))
 
     async def _write(self, conn: Connection, batch: Sequence[Pending]) -> Opened:
         """Write a batch in the order of arrival; Accounting-On and -Off divide it."""
         open_rows: dict[str, Row] = {}
         ended: dict[str, None] = {}
         run: list[Record] = []
+        usage: list[Usage] = []
         for pending in batch:
             item = pending.item
             if isinstance(item, Record):
                 run.append(self._attributed(item, pending.nas))
             else:
-                await self._fold(conn, run, open_rows, ended)
+                await self._fold(conn, run, open_rows, ended, usage)
                 run = []
                 ids = await store.open_of_nas(conn, item.nas_id, item.source, item.nas_ip_address, item.nas_identifier, item.event_at)
                 if ids:
@@ -197,8 +205,9 @@ class Accounting:
                 for key in ids:
                     open_rows.pop(key, None)
                     ended[key] = None
-        await self._fold(conn, run, open_rows, ended)
-        return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows])
+        await self._fold(conn, run, open_rows, ended, usage)
+        counted = await self.quotas.credit(conn, usage) if usage else NOTHING_COUNTED
+        return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows], counted)
 
     def _attributed(self, record: Record, nas: NasRecord) -> Record:
         """A copy that says whose session it is: by the Class that its Accept carried, else by name.
@@ -230,7 +239,7 @@ class Accounting:
         hardware = mac_or_none(username.partition("@")[0]) if nas.line_login is not None and nas.line_login.by_mac else None
         return None if hardware is None else nas.devices.get(f"mac {hardware}")
 
-    async def _fold(self, conn: Connection, run: list[Record], open_rows: dict[str, Row], ended: dict[str, None]) -> None:
+    async def _fold(self, conn: Connection, run: list[Record], open_rows: dict[str, Row], ended: dict[str, None], usage: list[Usage]) -> None:
         if not run:
             return
         keys = list({record.acctuniqueid: None for record in run})
@@ -249,6 +258,7 @@ class Accounting:
         for record in run:
             ledger.post(record)
         await _apply(conn, ledger)
+        usage += ledger.usage
         for key in keys:  # whatever changed: a batch repeated after a lost COMMIT changes nothing, and memory must follow all the same
             row = ledger.open_row(key)
             if row is None:

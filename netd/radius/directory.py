@@ -11,10 +11,14 @@ from typing import Final
 
 import msgspec
 
+from netd.domain.metering import Meter
 from netd.errors import ExtensionError, StoreError
 from netd.extensions import Extensions, Vendor
 from netd.model.hours import AccessHours, compile_hours
 from netd.model.plan import Plan
+from netd.model.quota import Quota
+from netd.radius import account
+from netd.radius.account import NO_EFFECT, PLAIN, Account, Effect, Variant
 from netd.radius.checks import CompiledChecks, compile_checks
 from netd.radius.lines import Binding, LineLogin
 from netd.sdk import FIRST_FIELDS, Avp, Service, vlan_of
@@ -47,16 +51,22 @@ class Grant:
 
 
 class PlanRecord:
-    """A plan and the grants compiled from it, by vendor; the second table is the walled garden's. With a ``fault`` it grants nothing."""
+    """A plan, its quotas, and the grants compiled from it: by vendor the plain ones, and by vendor and variant all others.
 
-    __slots__ = ("fault", "grants", "hours", "plan", "walled")
+    A plan with quotas keeps nothing in ``grants``: that table is the short way of those of whom nothing but the plan need be known.
+    With a ``fault`` it grants nothing.
+    """
+
+    __slots__ = ("fault", "grants", "hours", "meters", "plan", "timed", "variants")
 
     def __init__(self, plan: Plan, hours: AccessHours | None = None, fault: str = "") -> None:
         self.plan = plan
         self.hours = hours
         self.fault = fault
+        self.meters: tuple[Meter, ...] = ()
+        self.timed = False  # a quota measures time, so each Accept needs a Session-Timeout of its own
         self.grants: dict[str, Grant] = {}
-        self.walled: dict[str, Grant] = {}
+        self.variants: dict[tuple[str, Variant], Grant] = {}
 
 
 class Lock:
@@ -85,8 +95,9 @@ class SubscriberRecord:
     """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept."""
 
     __slots__ = (
-        "checks", "expires_at", "extra", "extra_print", "fault", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
-        "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "terms", "username",
+        "activated_at", "checks", "expires_at", "extra", "extra_print", "fault", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
+        "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "terms",
+        "username",
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
@@ -97,6 +108,8 @@ class SubscriberRecord:
         self.plan = plan
         self.state = row.state
         self.state_changed_at = row.state_changed_at
+        same = row.activated_at == row.state_changed_at  # as for nearly everybody: one number in memory for both
+        self.activated_at = row.state_changed_at if same else row.activated_at
         self.expires_at = row.expires_at
         self.max_sessions = row.max_sessions
         self.ipv4 = row.ipv4
@@ -191,6 +204,8 @@ class Directory:
         self.users: dict[int, dict[str, SubscriberRecord]] = {}  # by tenant, then by username_key
         self.subscribers: dict[int, SubscriberRecord] = {}
         self.plans: dict[int, PlanRecord] = {}
+        self.metered = False  # any plan has a quota
+        self.accounts: dict[int, Account] = {}  # usage of those who used anything of a quota, by subscriber
         self.nas: dict[int, NasRecord] = {}
         self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
         self.new_services: list[tuple[str, str, Service]] = []  # those not yet in the store: fingerprint, vendor, service
@@ -214,7 +229,41 @@ class Directory:
                 record.plan = plan
                 record.hours, record.fault = hours, fault
                 record.grants = {}
-                record.walled = {}
+                record.variants = {}
+
+    def put_quotas(self, plan_ids: Iterable[int], quotas: Iterable[Quota]) -> None:
+        """Take in all quotas of these plans. One that cannot be counted as it says (a time zone not known here) allows no more for it."""
+        found: dict[int, list[Quota]] = {}
+        for quota in quotas:
+            found.setdefault(quota.plan_id, []).append(quota)
+        for key in plan_ids:
+            record = self.plans.get(key)
+            if record is None:
+                continue
+            self.faults.pop(f"quotas of plan {key}", None)
+            record.meters = tuple(self._meter(record, quota) for quota in found.get(key, ()))
+            record.timed = any(meter.quota.unit == "time" for meter in record.meters)
+            record.grants = {}
+            record.variants = {}
+        self.metered = any(record.meters for record in self.plans.values())
+
+    def _meter(self, record: PlanRecord, quota: Quota) -> Meter:
+        try:
+            return Meter(quota)
+        except ValueError as error:
+            log.error("quota is counted in UTC and without free windows", extra={"plan": record.plan.name, "quota": quota.name, "error": str(error)})
+            self.faults[f"quotas of plan {record.plan.id}"] = f"quota {quota.name}: {error}"
+            return Meter(msgspec.structs.replace(quota, timezone="UTC", free_windows=()))
+
+    def effect(self, subscriber: SubscriberRecord, plan: PlanRecord, now: float) -> Effect:
+        """What the subscriber's quotas do to the service at Unix time ``now``."""
+        found = self.accounts.get(subscriber.id)
+        return NO_EFFECT if found is None else found.effect(plan.meters, now)
+
+    def quota_ends_at(self, subscriber: SubscriberRecord, plan: PlanRecord, now: float) -> float | None:
+        """When a time quota will wall or block the subscriber, should it stay online: Unix time, None if not in this period."""
+        found = self.accounts.get(subscriber.id) or Account(subscriber.tenant_id, subscriber.id)
+        return account.ends_at(found, plan.meters, subscriber.activated_at, now)
 
     def _hours(self, plan: Plan) -> tuple[AccessHours | None, str]:
         """A plan's hours, or why they cannot be told: then nobody is let in at what may be the wrong time."""
@@ -329,6 +378,7 @@ class Directory:
         for key in ids:
             record = self.subscribers.pop(key, None)
             name = self._keys.pop(key, None)
+            self.accounts.pop(key, None)
             self.faults.pop(f"subscriber {key}", None)
             if record is not None:
                 self._forget_devices(record)
@@ -403,33 +453,49 @@ class Directory:
         """The driver of a NAS, None if it is missing or broken."""
         return self.extensions.vendors.get(name)
 
-    def grant(self, plan: PlanRecord, vendor: str, walled: bool) -> Grant:
+    def grant(self, plan: PlanRecord, vendor: str, variant: Variant) -> Grant:
         """The compiled grant of a plan for a vendor; compiled on first use, kept until the plan changes."""
-        table = plan.walled if walled else plan.grants
-        found = table.get(vendor)
+        if variant == PLAIN and not plan.meters:
+            found = plan.grants.get(vendor)
+            if found is None:
+                found = plan.grants[vendor] = self._grant(plan, vendor, variant)
+            return found
+        found = plan.variants.get((vendor, variant))
         if found is None:
-            found = self._compile(plan.plan, vendor, walled) if not plan.fault else Grant(vendor, self._service(plan.plan, walled), b"", plan.fault)
-            found.plain = not found.fault and plan.hours is None
-            table[vendor] = found
+            found = plan.variants[vendor, variant] = self._grant(plan, vendor, variant)
         return found
 
-    def _compile(self, plan: Plan, vendor: str, walled: bool) -> Grant:
-        service = self._service(plan, walled)
+    def _grant(self, plan: PlanRecord, vendor: str, variant: Variant) -> Grant:
+        if plan.fault:
+            return Grant(vendor, self._service(plan.plan, variant), b"", plan.fault)
+        found = self._compile(plan.plan, vendor, variant)
+        found.plain = not found.fault and plan.hours is None and not plan.timed
+        return found
+
+    def _compile(self, plan: Plan, vendor: str, variant: Variant) -> Grant:
+        grant = self._encode(plan, vendor, self._service(plan, variant))
+        if (variant.down_bps or variant.up_bps) and not variant.profile and plan.profile is not None and not grant.fault:
+            # Some vendors let a profile alone say how fast: then lower rates beside it would be granted in name only.
+            faster = self._encode(plan, vendor, msgspec.structs.replace(grant.service, down_bps=plan.down_bps, up_bps=plan.up_bps))
+            if faster.attributes == grant.attributes and grant.service != faster.service:
+                grant = self._encode(plan, vendor, msgspec.structs.replace(grant.service, profile=None))
+        if not grant.fault and grant.fingerprint not in self.services:
+            self.services[grant.fingerprint] = grant.service
+            self.new_services.append((grant.fingerprint, vendor, grant.service))
+        return grant
+
+    def _encode(self, plan: Plan, vendor: str, service: Service) -> Grant:
         driver = self.vendor(vendor)
         if driver is None or driver.access is None:
             return Grant(vendor, service, b"", f"no driver for vendor {vendor}")
         try:
             with self.extensions.guard(vendor):
-                grant = Grant(vendor, service, encode(self.dictionary, driver.access.grant(service)))
+                return Grant(vendor, service, encode(self.dictionary, driver.access.grant(service)))
         except (ExtensionError, ValueError, LookupError) as error:
             log.error("plan cannot be granted", extra={"plan": plan.name, "vendor": vendor, "error": str(error)})
             return Grant(vendor, service, b"", str(error))
-        if grant.fingerprint not in self.services:
-            self.services[grant.fingerprint] = service
-            self.new_services.append((grant.fingerprint, vendor, service))
-        return grant
 
-    def _service(self, plan: Plan, walled: bool) -> Service:
+    def _service(self, plan: Plan, variant: Variant) -> Service:
         service = Service(
             down_bps=plan.down_bps, up_bps=plan.up_bps, burst_down_bps=plan.burst_down_bps, burst_up_bps=plan.burst_up_bps,
             burst_threshold_down_bps=plan.burst_threshold_down_bps, burst_threshold_up_bps=plan.burst_threshold_up_bps,
@@ -438,8 +504,14 @@ class Directory:
             idle_timeout_seconds=plan.idle_timeout_seconds, interim_seconds=plan.interim_seconds, session_timeout_seconds=plan.session_timeout_seconds,
             committed_down_bps=plan.committed("down"), committed_up_bps=plan.committed("up"), vlan=plan.vlan,
         )  # fmt: skip
-        if not walled:
+        if variant == PLAIN:
             return service
+        if not variant.walled:
+            return msgspec.structs.replace(
+                service, down_bps=min(variant.down_bps or plan.down_bps, plan.down_bps), up_bps=min(variant.up_bps or plan.up_bps, plan.up_bps),
+                burst_down_bps=None, burst_up_bps=None, burst_threshold_down_bps=None, burst_threshold_up_bps=None, burst_seconds=None,
+                committed_down_bps=None, committed_up_bps=None, profile=variant.profile or plan.profile,
+            )  # fmt: skip
         wall = self.wall
         return msgspec.structs.replace(
             service, down_bps=min(wall.down_bps, plan.down_bps), up_bps=min(wall.up_bps, plan.up_bps), burst_down_bps=None, burst_up_bps=None,

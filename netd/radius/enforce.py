@@ -92,8 +92,10 @@ class Enforcer:
             return None
         reason, grant, print_ = self.access.policy(subscriber, nas, self._wall_clock())
         if grant is not None:
-            detail = self.access.standing(subscriber, self._wall_clock())[1]
-            return print_, grant, nas, f"walled garden ({detail})" if reason is Reason.WALLED else "the plan or the subscriber's attributes changed"
+            detail = self.access.entitlement(subscriber, self._wall_clock())[1]
+            if reason is Reason.WALLED:
+                return print_, grant, nas, f"walled garden ({detail})"
+            return print_, grant, nas, detail or "the plan, its quotas or the subscriber's attributes changed"
         if reason is Reason.NOT_GRANTABLE:
             return None
         return OFF, None, nas, f"{reason.value} ({print_})" if print_ else reason.value
@@ -109,6 +111,12 @@ class Enforcer:
                 if began >= YIELD_AFTER:
                     began = 0
                     await asyncio.sleep(0)
+
+    def usage_changed(self, ids: Iterable[int]) -> None:
+        """Look at the sessions of subscribers whose quota usage was just committed; those of one batch, so they are few."""
+        for key in ids:
+            for live in self.sessions.of(key):
+                self.consider(live)
 
     async def plans_changed(self, ids: Iterable[int]) -> None:
         """Look at every session whose subscriber has one of these plans."""

@@ -30,7 +30,7 @@ class Change(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Octets and seconds that a record added to its session; ``at`` is the Unix time they are credited to."""
+    """Octets and seconds that a record added to its session; ``at`` is the Unix time they are credited to, ``since`` that of the record before."""
 
     tenant_id: int
     subscriber_id: int
@@ -38,6 +38,7 @@ class Usage(NamedTuple):
     up_octets: int
     down_octets: int
     session_seconds: int
+    since: float
 
 
 class Ledger:
@@ -93,12 +94,12 @@ class Ledger:
             _stop(row, record)
         self._rows.setdefault(row.acctuniqueid, []).append(row)
         self._touched[row.radacctid] = row
-        self._credit(row, record, row.acctinputoctets, row.acctoutputoctets, row.acctsessiontime)
+        self._credit(row, record, row.started_at, row.acctinputoctets, row.acctoutputoctets, row.acctsessiontime)
         return row
 
     def _merge(self, row: Row, record: Record) -> None:
         self._touch(row)
-        up, down, seconds = row.acctinputoctets, row.acctoutputoctets, row.acctsessiontime
+        up, down, seconds, last = row.acctinputoctets, row.acctoutputoctets, row.acctsessiontime, row.updated_at
         row.acctinputoctets = max(up, record.acctinputoctets)
         row.acctoutputoctets = max(down, record.acctoutputoctets)
         row.acctinputpackets = max(row.acctinputpackets, record.acctinputpackets)
@@ -123,11 +124,12 @@ class Ledger:
             _stop(row, record)
         elif row.closed_by in _SYNTHETIC and record.kind == "interim" and alive:
             row.stopped_at = row.closed_by = row.terminate_cause = None  # it was thought dead, but its NAS goes on counting
-        self._credit(row, record, row.acctinputoctets - up, row.acctoutputoctets - down, row.acctsessiontime - seconds)
+        self._credit(row, record, last, row.acctinputoctets - up, row.acctoutputoctets - down, row.acctsessiontime - seconds)
 
-    def _credit(self, row: Row, record: Record, up_octets: int, down_octets: int, session_seconds: int) -> None:
+    def _credit(self, row: Row, record: Record, since: float, up_octets: int, down_octets: int, session_seconds: int) -> None:
         if row.subscriber_id is not None and (up_octets or down_octets or session_seconds):
-            self.usage.append(Usage(row.tenant_id, row.subscriber_id, record.event_at, up_octets, down_octets, session_seconds))
+            since = min(since, record.event_at)  # a late packet adds what it adds at its own time
+            self.usage.append(Usage(row.tenant_id, row.subscriber_id, record.event_at, up_octets, down_octets, session_seconds, since))
 
 
 def _stop(row: Row, record: Record) -> None:

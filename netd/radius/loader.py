@@ -11,7 +11,7 @@ from netd.radius.enforce import Enforcer
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
 from netd.store import directory as store
-from netd.store import policies
+from netd.store import metering, policies
 from netd.store.database import Database
 from netd.store.feed import Batch
 
@@ -38,6 +38,8 @@ class Loader:
         async with self.database.transaction() as conn:
             directory.services |= await policies.load(conn)
             directory.put_plans(await store.plans(conn))
+            directory.put_quotas(list(directory.plans), await metering.quotas(conn))
+            await self.accounting.quotas.load(conn)
             nas = await store.nas(conn)
             directory.put_nas(nas)
             directory.remove_nas(set(directory.nas) - {row.id for row in nas})
@@ -78,6 +80,7 @@ class Loader:
         async with self.database.transaction() as conn:
             if plans:
                 directory.put_plans(await store.plans(conn, list(plans)))
+                directory.put_quotas(plans, await metering.quotas(conn, list(plans)))
             if nas:
                 rows = await store.nas(conn, list(nas))
                 directory.put_nas(rows)
@@ -90,6 +93,9 @@ class Loader:
                 self.enforcer.subscribers_deleted(deleted)
                 directory.remove_subscribers(deleted)
                 await asyncio.sleep(0)
+            for chunk in _chunks(sorted(batch.changed.get("quota", ())), store.CHUNK):
+                await self.accounting.quotas.reload(conn, chunk)
+                await self.enforcer.subscribers_changed(chunk)
         if plans:
             await self.enforcer.plans_changed(plans)
         self.applied += 1

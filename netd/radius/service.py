@@ -45,6 +45,7 @@ class RadiusService:
         self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.client, config.coa)
         self.accounting = Accounting(database, self.directory, self.sessions, radius)
         self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
+        self.accounting.on_usage = self.enforcer.usage_changed
         self.server = Server(self.directory, self.access, self.accounting, radius)
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
         self.server.on_learned, self.access.on_line_learned = self.upkeep.learn, self.upkeep.learn_line
@@ -66,6 +67,7 @@ class RadiusService:
             "accounting": self.accounting.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
             "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
             "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
+            "quotas": self.accounting.quotas.run(),
         }  # fmt: skip
         self._tasks = {name: group.create_task(work, name=name) for name, work in endless.items()}
         self.server.start(auth, acct)

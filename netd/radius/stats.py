@@ -55,6 +55,7 @@ def register(
     gauge("netd_radius_subscribers", "Subscribers in the directory", lambda: len(directory.subscribers))
     gauge("netd_radius_directory_faults", "Rows that could not be loaded into the directory", lambda: len(directory.faults))
     counter("netd_radius_directory_changes", "Batches of the change feed applied", lambda: loader.applied)
+    counter("netd_quota_crossings", "Quota stages reached, once in each period, since the start", lambda: accounting.quotas.crossings, ("tenant", "action"))
     counter("netd_coa_results", "Disconnect- and CoA-Requests by how they ended", lambda: client.results, ("action", "outcome"))
     gauge("netd_coa_waiting", "Disconnect- and CoA-Requests queued or unanswered", client.waiting, ("nas_address",))
     counter("netd_coa_discarded", "Answers to them that could not be believed", client.discarded, ("reason",))

@@ -202,9 +202,9 @@ async def replace_closed(conn: Connection, pairs: Sequence[tuple[Row, Row]]) -> 
     await insert_closed(conn, [after for _, after in pairs])
 
 
-async def add_usage(conn: Connection, usage: Sequence[tuple[int, int, float, int, int, int]]) -> None:
-    """Add (tenant id, subscriber id, Unix time, up octets, down octets, session seconds) to the subscribers' days (UTC)."""
-    await conn.execute(_USAGE, *[list(column) for column in zip(*usage, strict=True)])
+async def add_usage(conn: Connection, usage: Sequence[tuple[int, int, float, int, int, int, float]]) -> None:
+    """Add (tenant id, subscriber id, Unix time, up octets, down octets, session seconds, …) to the subscribers' days (UTC)."""
+    await conn.execute(_USAGE, *[list(column) for column in zip(*usage, strict=True)][:6])
 
 
 async def applied(conn: Connection, changes: Sequence[tuple[int, str | None, str, str | None, float, str | None]]) -> None:

@@ -57,6 +57,7 @@ class SubscriberRow(NamedTuple):
     checks: list[tuple[str, str, str]] | None  # attribute, op, value
     replies: list[tuple[str, str, str]] | None
     terms: TermsRow | None = None
+    activated_at: float = 0.0
 
 
 class NasRow(NamedTuple):
@@ -87,7 +88,8 @@ _SUBSCRIBERS = """
            s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), {finite_expiry},
            l.locks, c.checks, r.replies,
            case when s.access_hours is not null or s.vlan is not null or s.line_mode <> 'ignore' or i.identities is not null then
-               jsonb_build_array(s.access_hours, s.time_zone, s.vlan, s.line_mode, s.line_learn, n.lines, i.identities)::text end
+               jsonb_build_array(s.access_hours, s.time_zone, s.vlan, s.line_mode, s.line_learn, n.lines, i.identities)::text end,
+           extract(epoch from s.activated_at)::float8
     from subscribers s
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id

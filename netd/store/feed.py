@@ -44,7 +44,8 @@ _LIFE = "select system_identifier::text || '/' || left(pg_walfile_name(pg_curren
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What changed: the tenants concerned, and per entity ("plan", "subscriber", "nas") the ids of rows to read again, deleted ones among them."""
+    """What changed: the tenants concerned, and per entity ("plan", "subscriber", "nas") the ids of rows to read again, deleted ones among them.
+    Entity "quota" stands for what the subscriber of that id used and bought."""
 
     tenants: frozenset[int]
     changed: Mapping[str, frozenset[int]]

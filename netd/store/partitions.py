@@ -26,6 +26,8 @@ _OLD = {
     "changes": "delete from changes where id = any(array(select id from changes where at < $1 order by at limit $2))",
     "idempotency_keys": "delete from idempotency_keys where ctid = any(array(select ctid from idempotency_keys where created_at < $1 limit $2))",
     "events": "delete from events where (xid, id) = any(array(select row(xid, id) from events where at < $1 order by at limit $2))",
+    "quota_usage": "delete from quota_usage where ctid = any(array(select ctid from quota_usage where ends_at < $1 limit $2))",
+    "quota_events": "delete from quota_events where id = any(array(select id from quota_events where at < $1 limit $2))",
     "usage_daily": "delete from usage_daily where ctid = any(array(select ctid from usage_daily where day < ($1 at time zone 'UTC')::date limit $2))",
 }
 
@@ -91,6 +93,8 @@ async def prune(
     limits = {
         "radpostauth": now - timedelta(days=radpostauth_days),
         "usage_daily": now - timedelta(days=usage_days),
+        "quota_usage": now - timedelta(days=usage_days),
+        "quota_events": now - timedelta(days=usage_days),
         "changes": now - CHANGES_KEPT,
         "events": now - timedelta(days=events_days),
         "idempotency_keys": now - idempotency.KEPT,

@@ -24,6 +24,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "tenants_name_key": Rule("name", "a tenant with this name exists"),
         "tenants_name_check": Rule("name", "a tenant's name is lower-case letters, digits and hyphens, at most 63"),
         "plans_name": Rule("name", "a plan with this name exists"),
+        "plan_quotas_tenant_id_plan_id_fkey": Rule("quotas", "the plan still has quotas: remove them first"),
+        "plan_quotas_name": Rule("name", "the plan has a quota of this name"),
         "subscribers_tenant_id_username_key_key": Rule("username", "a subscriber with this username exists"),
         "subscribers_tenant_id_plan_id_fkey": Rule("plan", "this plan does not exist, or subscribers still have it"),
         "subscribers_ipv4": Rule("ipv4", "another subscriber has this address"),

@@ -128,6 +128,8 @@ def check_books(running: Daemon, *accountants: Accountant) -> None:
                 assert record.kind != STOP or not is_open, record.session
     used = running.sql("select coalesce(sum(up_octets), 0)::bigint, coalesce(sum(session_seconds), 0)::bigint from usage_daily")
     assert used == [(sum(row[2] for row in rows), sum(row[3] for row in rows))]
+    if running.sql("select 1 from plan_quotas"):
+        assert running.sql("select coalesce(sum(used), 0)::bigint from quota_usage") == [(used[0][0],)], "counted towards the quota exactly once"
 
 
 class Logins:

@@ -27,6 +27,7 @@ def test_kill_9_in_a_burst_of_accounting(fresh: Daemon) -> None:
     chance = random.Random(4)
     fresh.start()
     furnish(fresh)
+    fresh.make("plans/1/quotas", name="monthly", unit="volume", period="month", amount=10**15)
     interrupted = 0
     for round_ in range(ROUNDS):
         with Accountant(f"r{round_}") as nas:
@@ -62,6 +63,7 @@ def test_kill_9_in_a_burst_of_accounting(fresh: Daemon) -> None:
 def test_kill_9_of_the_database_under_load(fresh: Daemon) -> None:
     fresh.start()
     furnish(fresh)
+    fresh.make("plans/1/quotas", name="monthly", unit="volume", period="month", amount=10**15)
     with Logins(fresh.auth_port) as logins, Accountant("db") as nas:
         kills = 0
         for number in range(400):

@@ -345,8 +345,8 @@ async def test_an_absurd_session_time_does_not_take_the_record_out_of_the_histor
 
 
 async def test_slow_reports_do_not_hold_accounting_up(bras: TestNas) -> None:
-    """Ten slow list requests (any read_only token, ?count=true) take every connection of the one pool."""
-    db = bras.world.db
+    """Ten slow list requests (any read_only token, ?count=true) take every connection of the API's pool."""
+    db = bras.world.running.database
 
     async def report() -> None:
         async with db.acquire() as conn:

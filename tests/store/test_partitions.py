@@ -118,12 +118,23 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
     async with database.transaction() as connection:
         await connection.execute("insert into plans (tenant_id, name, down_bps, up_bps) values (1, 'p', 1, 1)")
         await connection.execute("insert into subscribers (tenant_id, username, username_key, plan_id) values (1, 'u', 'u', 1)")
-        await connection.execute("delete from changes")
         await connection.execute(
             "insert into radpostauth (tenant_id, username, username_key, reply, reason, authdate)"
             " select 1, 'u', 'u', 'Access-Reject', 'locked', $1::timestamptz - i * interval '1 day' from generate_series(0, 99) i",
             now,
         )
+        await connection.execute("insert into plan_quotas (tenant_id, plan_id, name, unit, period, amount) values (1, 1, 'q', 'time', 'day', 1)")
+        await connection.execute(
+            """insert into quota_usage (tenant_id, subscriber_id, quota_id, starts_at, ends_at, amount)
+               select 1, 1, 1, $1::timestamptz - i * interval '1 day', $1::timestamptz - i * interval '1 day' + interval '2 hours', 1
+               from generate_series(0, 9) i""", now,
+        )  # fmt: skip
+        await connection.execute(
+            """insert into quota_events (tenant_id, subscriber_id, quota_id, starts_at, percent, action, used, allowance, at)
+               select 1, 1, 1, $1::timestamptz - i * interval '1 day', 80, 'notify', 1, 1, $1::timestamptz - i * interval '1 day'
+               from generate_series(0, 9) i""", now,
+        )  # fmt: skip
+        await connection.execute("delete from changes")
         await connection.execute("insert into usage_daily (tenant_id, subscriber_id, day) select 1, 1, $1::date - i from generate_series(0, 9) i", now.date())
         await connection.execute(
             "insert into changes (at, entity, entity_id) select $1::timestamptz - i * interval '12 hours', 'plan', 1 from generate_series(0, 9) i", now
@@ -140,15 +151,11 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
                select 1, $1, i::text, 'r', '', $2::timestamptz - i * interval '6 hours' from generate_series(0, 9) i""", token, now,
         )  # fmt: skip
     async with database.acquire() as connection:
-        deleted = {"radpostauth": 9, "usage_daily": 5, "changes": 7, "idempotency_keys": 5, "events": 6}
+        deleted = {
+            "radpostauth": 9, "usage_daily": 5, "quota_usage": 5, "quota_events": 5, "changes": 7, "idempotency_keys": 5, "events": 6,
+        }  # fmt: skip
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, batch_rows=3) == deleted
-        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3) == {
-            "radpostauth": 0,
-            "usage_daily": 0,
-            "changes": 0,
-            "idempotency_keys": 0,
-            "events": 0,
-        }
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3) == dict.fromkeys(deleted, 0)
         assert await connection.fetchval("select min(authdate) from radpostauth") == now - timedelta(days=90)
 
 

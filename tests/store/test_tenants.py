@@ -6,13 +6,14 @@ from datetime import UTC, date, datetime
 import asyncpg
 import pytest
 
+from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, lines, listing, nas, plans, postauth, roles, sessions, sites, subscribers, tokens
+from netd.store import audit, imports, lines, listing, metering, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens
 from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, imports, lines, nas, plans, postauth, roles, sessions, sites, subscribers, tokens)
+MODULES = (audit, imports, lines, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -71,12 +72,19 @@ async def mine(connection):
         nasipaddress="10.0.0.1", calledstationid=None, callingstationid=None, class_=None, at=NOW.timestamp(),
     )  # fmt: skip
     await postauth.add_rows(connection, [attempt])
+    quota = await quotas.insert(
+        connection, tenant, {"plan_id": plan.id, "name": "q", "unit": "volume", "period": "day", "amount": 9}, [Stage(percent=80, action="notify")]
+    )
+    usage = QuotaUsage(tenant_id=tenant, subscriber_id=alice, quota_id=quota, starts_at=0.0, ends_at=86_400.0, amount=9)
+    await metering.ensure(connection, [usage])
+    await metering.add_events(connection, [(usage, Stage(percent=80, action="notify"), 9)])
+    await quotas.add_top_up(connection, tenant, alice, quota, amount=5, expires_at=None, note=None, created_by="ann")
     await connection.execute("insert into usage_daily values ($1, $2, '2026-11-01', 1, 1, 1)", tenant, alice)
     session = await connection.fetchval(
         """insert into sessions (acctuniqueid, tenant_id, nas_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
            acctupdatetime, interim_seconds) values ('u', $1, $2, $3, 's', 'alice', '10.0.0.1', '10.0.0.1', now(), now(), 300) returning radacctid""",
         tenant, box.id, alice)  # fmt: skip
-    return {"tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session}
+    return {"tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session, "quota": quota}
 
 
 async def everything(connection):
@@ -84,6 +92,7 @@ async def everything(connection):
     tables = (
         "plans", "nas", "subscribers", "radcheck", "radreply", "access_locks", "api_tokens", "audit_log", "radpostauth", "usage_daily", "sessions", "radacct",
         "subscriber_lines", "subscriber_identities",
+        "plan_quotas", "quota_stages", "quota_usage", "top_ups", "quota_events",
     )  # fmt: skip
     return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
 
@@ -99,6 +108,12 @@ async def test_nothing_is_seen(connection, mine, other):
         await sessions.page(connection, other, SessionFilter(subscriber_id=mine["subscriber"], nas_id=mine["nas"], username="alice"), before=None, limit=9),
         await sessions.get(connection, other, mine["session"]),
         await sessions.usage(connection, other, mine["subscriber"], date(2026, 1, 1), date(2027, 1, 1)),
+        await quotas.of_plan(connection, other, mine["plan"]), await quotas.get(connection, other, mine["plan"], mine["quota"]),
+        await quotas.unspent(connection, other, mine["quota"]), await quotas.activated_at(connection, other, mine["subscriber"]),
+        await quotas.top_ups(connection, other, mine["subscriber"], before=None, limit=9),
+        await quotas.count_top_ups(connection, other, mine["subscriber"]), await quotas.valid_top_ups(connection, other, mine["subscriber"]),
+        await quotas.events(connection, other, None, before=None, limit=9), await quotas.count_events(connection, other, None),
+        await quotas.events(connection, other, mine["subscriber"], before=None, limit=9),
         await tokens.get(connection, other, mine["token"]), await tokens.count(connection, other),
         await audit.last(connection, other, "o", "1", ["a"]),
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
@@ -116,6 +131,9 @@ async def test_nothing_is_changed(connection, mine, other):
     subscriber = mine["subscriber"]
     await plans.update(connection, other, mine["plan"], {"down_bps": 5})
     await plans.delete(connection, other, mine["plan"])
+    await quotas.replace_stages(connection, other, mine["quota"], [])
+    await quotas.update(connection, other, mine["quota"], {"amount": 5})
+    await quotas.delete(connection, other, mine["quota"])
     await nas.update(connection, other, mine["nas"], {"enabled": False})
     await nas.delete(connection, other, mine["nas"])
     await subscribers.update(connection, other, subscriber, {"note": "x"})
@@ -153,6 +171,9 @@ async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, o
         ),
         lambda: subscribers.insert(connection, other, {"username": "eve", "plan_id": mine["plan"]}),
         lambda: subscribers.update(connection, mine["tenant"], mine["subscriber"], {"plan_id": 10**6}),
+        lambda: quotas.insert(connection, other, {"plan_id": mine["plan"], "name": "q", "unit": "time", "period": "day", "amount": 9}, []),
+        lambda: quotas.replace_stages(connection, other, mine["quota"], [Stage(percent=1, action="block")]),
+        lambda: quotas.add_top_up(connection, other, mine["subscriber"], mine["quota"], amount=5, expires_at=None, note=None, created_by="eve"),
     ):
         with pytest.raises((asyncpg.IntegrityConstraintViolationError, asyncpg.NoDataFoundError)):
             await attempt()

@@ -28,6 +28,10 @@ SHARED_IN_TENANT = ("/plans", "/roles")
 BODIES = {
     "NewPlan": {"name": "stolen", "down_bps": 1000, "up_bps": 1000},
     "NewSubscriber": {"username": "stolen", "plan": "home"},
+    "NewQuota": {"name": "stolen", "unit": "volume", "period": "day", "amount": 10**9},
+    "QuotaPatch": {"amount": 10**9},
+    "NewTopUp": {"amount": 10**9},
+    "QuotaReset": {},
     "NewLock": {"reason": "admin"},
     "NewPassword": {"password": "stolen"},
     "NewNas": {"name": "stolen", "address": "198.51.100.9", "secret": "stolen1", "vendor": "generic"},
