@@ -64,35 +64,99 @@ class Lock:
         self.until = until
 
 
+class Rare:
+    """What few subscribers have. All others share one of it, so it costs them a reference: a new member that most do not need belongs here."""
+
+    __slots__ = ("expires_at", "extra", "fault", "ipv4", "locks", "replaced", "state")
+
+    def __init__(self) -> None:
+        self.state = "active"
+        self.expires_at: float | None = None
+        self.ipv4: str | None = None
+        self.locks: tuple[Lock, ...] = ()
+        self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
+        self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
+        self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
+
+
+_PLAIN: Final = Rare()
+"""Everybody's who has nothing of it. Never written to: ``SubscriberRecord.own`` gives one that may be."""
+
+
 class SubscriberRecord:
-    """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept."""
+    """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept.
+
+    There may be a million, and each member costs 8 octets of every one: what is read for every packet stands here, the rest in ``rare``.
+    """
 
     __slots__ = (
-        "checks", "expires_at", "extra", "extra_print", "fault", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
-        "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "username",
+        "checks", "extra_print", "id", "key", "last_source", "max_sessions", "nt_hash", "own_body", "password", "plan", "rare", "simple", "tenant_id",
+        "username",
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
         self.id = row.id
         self.tenant_id = row.tenant_id
-        self.username = row.username
+        self.key = row.username_key
+        self.username = row.username if row.username != row.username_key else row.username_key  # one object for both
         self.password: bytes | None = None
         self.plan = plan
-        self.state = row.state
-        self.state_changed_at = row.state_changed_at
-        self.expires_at = row.expires_at
         self.max_sessions = row.max_sessions
-        self.ipv4 = row.ipv4
-        self.locks = tuple(Lock(*lock) for lock in row.locks) if row.locks else ()
         self.checks: CompiledChecks | None = None
-        self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
-        self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
-        self.extra_print = ""
-        self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
+        self.extra_print = ""  # stands for ``extra`` in the fingerprint of what is granted
         self.own_body = False  # the Accept needs more than the plan's grant
         self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
         self.nt_hash: bytes | None = None
-        self.simple = row.state == "active" and not self.locks and row.expires_at is None and not row.checks
+        self.rare: Rare = _PLAIN
+        if row.state != "active":
+            self.own().state = row.state
+        if row.locks:
+            self.own().locks = tuple(Lock(*lock) for lock in row.locks)
+        if row.expires_at is not None:
+            self.own().expires_at = row.expires_at
+        if row.ipv4 is not None:
+            self.own().ipv4 = row.ipv4
+        self.simple = row.state == "active" and not row.locks and row.expires_at is None and not row.checks
+
+    def own(self) -> Rare:
+        """The rare part, to be written to."""
+        if self.rare is _PLAIN:
+            self.rare = Rare()
+        return self.rare
+
+    def keep_names(self, before: "SubscriberRecord") -> None:
+        """Go on with the objects of the record that this one replaces: the tables keep them as keys."""
+        self.id, self.key = before.id, before.key
+        if self.username == self.key:
+            self.username = self.key
+
+    @property
+    def state(self) -> str:
+        return self.rare.state
+
+    @property
+    def expires_at(self) -> float | None:
+        return self.rare.expires_at
+
+    @property
+    def ipv4(self) -> str | None:
+        return self.rare.ipv4
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return self.rare.locks
+
+    @property
+    def extra(self) -> bytes:
+        return self.rare.extra
+
+    @property
+    def replaced(self) -> frozenset[int]:
+        return self.rare.replaced
+
+    @property
+    def fault(self) -> str:
+        return self.rare.fault
 
 
 class NasRecord:
@@ -170,7 +234,6 @@ class Directory:
         self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
         self.new_services: list[tuple[str, str, Service]] = []  # those not yet in the store: fingerprint, vendor, service
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
-        self._keys: dict[int, str] = {}
         self._open = open_secret
         self.sources: dict[str, NasRecord | None] = {}  # what source() found; the hot path looks here first
         self._lengths: dict[int, list[int]] = {4: [], 6: []}
@@ -192,22 +255,22 @@ class Directory:
     def put_subscribers(self, rows: Iterable[SubscriberRow]) -> None:
         """Take subscribers in, new or changed. One whose rows cannot be read is granted nothing, and named in ``faults``."""
         for row in rows:
-            name = f"subscriber {row.id}"
             record = self._record(row)
             if record.fault:
                 log.error("subscriber cannot be granted anything", extra={"subscriber": row.username, "error": record.fault})
-                self.faults[name] = record.fault
+                self.faults[f"subscriber {row.id}"] = record.fault
             elif self.faults:
-                self.faults.pop(name, None)
+                self.faults.pop(f"subscriber {row.id}", None)
             users = self.users.setdefault(row.tenant_id, {})
-            known = self._keys.get(row.id)
+            known = self.subscribers.get(row.id)
             if known is not None:
-                record.last_source = self.subscribers[row.id].last_source
-                if known != row.username_key and users.get(known) is self.subscribers[row.id]:
-                    del users[known]
-            self._keys[row.id] = row.username_key
-            self.subscribers[row.id] = record
-            users[row.username_key] = record
+                record.last_source = known.last_source
+                if known.key == record.key:
+                    record.keep_names(known)
+                elif users.get(known.key) is known:
+                    del users[known.key]
+            self.subscribers[record.id] = record
+            users[record.key] = record
 
     def _record(self, row: SubscriberRow) -> SubscriberRecord:
         record = SubscriberRecord(row, self.plans.get(row.plan_id))
@@ -216,14 +279,17 @@ class Directory:
                 record.password = self._open(row.password, b"subscribers.password")
             if row.checks:
                 record.checks = compile_checks(self.dictionary, row.checks)
-            self._own_attributes(record, row)
+            if row.ipv4 is not None or row.ipv6_prefix is not None or row.delegated_ipv6_prefix is not None or row.replies:
+                self._own_attributes(record, row)
         except (ValueError, LookupError, StoreError) as error:
-            record.fault = str(error)
+            record.own().fault = str(error)
         except Exception as error:  # barrier: whatever one row holds, the others must be served
             log.exception("subscriber not understood", extra={"subscriber": row.username})
-            record.fault = f"internal error: {type(error).__name__}"
-        record.own_body = bool(record.extra) or row.expires_at is not None
-        record.simple = record.simple and not record.fault
+            record.own().fault = f"internal error: {type(error).__name__}"
+        rare = record.rare
+        if rare is not _PLAIN:
+            record.own_body = bool(rare.extra) or row.expires_at is not None
+            record.simple = record.simple and not rare.fault
         return record
 
     def _own_attributes(self, record: SubscriberRecord, row: SubscriberRow) -> None:
@@ -235,9 +301,9 @@ class Directory:
         if row.delegated_ipv6_prefix is not None:
             avps.append(("Delegated-IPv6-Prefix", ipaddress.IPv6Network(row.delegated_ipv6_prefix)))
         if row.replies:
-            record.replaced = self._extend(avps, row.replies)
+            record.own().replaced = self._extend(avps, row.replies)
         if avps:
-            record.extra = encode(self.dictionary, avps)
+            record.own().extra = encode(self.dictionary, avps)
             stated = "\0".join(f"{name}={value!r}" for name, value in avps)  # what is granted, not how it is encoded
             record.extra_print = blake2b(stated.encode(), digest_size=4).hexdigest()
 
@@ -271,10 +337,9 @@ class Directory:
         """Forget subscribers that were deleted."""
         for key in ids:
             record = self.subscribers.pop(key, None)
-            name = self._keys.pop(key, None)
             self.faults.pop(f"subscriber {key}", None)
-            if record is not None and name is not None and self.users[record.tenant_id].get(name) is record:
-                del self.users[record.tenant_id][name]
+            if record is not None and self.users[record.tenant_id].get(record.key) is record:
+                del self.users[record.tenant_id][record.key]
 
     def put_nas(self, rows: Iterable[NasRow]) -> None:
         """Take NAS in, new or changed; works from the next packet on."""

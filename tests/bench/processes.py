@@ -132,8 +132,9 @@ class Started(NamedTuple):
 class Daemon:
     """``netd serve`` on a data folder, on loopback ports of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database_url: str = "") -> None:
         self.folder = folder
+        self.database_url = database_url  # "": its embedded server
         self.auth_port = self.acct_port = self.web_port = 0  # new at every start: a port that was free may be somebody's now
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -153,6 +154,8 @@ class Daemon:
             "NETD_DATA_DIR": str(self.folder / "data"), "NETD_RADIUS__ADDRESSES": "127.0.0.1", "NETD_RADIUS__AUTH_PORT": str(self.auth_port),
             "NETD_RADIUS__ACCT_PORT": str(self.acct_port), "NETD_WEB__PORT": str(self.web_port), "NETD_LOG__FORMAT": "json", "NOTIFY_SOCKET": str(notify),
         }  # fmt: skip
+        if self.database_url:
+            environ["NETD_DATABASE__URL"] = self.database_url
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, (self.folder / "netd.log").open("ab") as log:
             told.bind(str(notify))
             told.setblocking(False)
