@@ -130,6 +130,16 @@ class Ledger:
             self.usage.append(Usage(row.tenant_id, row.subscriber_id, record.event_at, up_octets, down_octets, session_seconds))
 
 
+def only_counted(before: Row, row: Row) -> bool:
+    """Whether an open row went on counting and nothing else, as nearly every Interim does: the members that ``store.accounting.count_open`` writes."""
+    same = msgspec.structs.replace(
+        before, updated_at=row.updated_at, heard_at=row.heard_at, acctinterval=row.acctinterval, acctsessiontime=row.acctsessiontime,
+        acctinputoctets=row.acctinputoctets, acctoutputoctets=row.acctoutputoctets, acctinputpackets=row.acctinputpackets,
+        acctoutputpackets=row.acctoutputpackets,
+    )  # fmt: skip
+    return same == row
+
+
 def _stop(row: Row, record: Record) -> None:
     """End ``row`` as its NAS says. A repeated Stop changes nothing but a later time."""
     if row.closed_by == "stop" and row.stopped_at is not None:

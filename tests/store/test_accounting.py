@@ -1,0 +1,86 @@
+"""Session rows in bulk: each member arrives in its column, what is gone leaves no reference, and work on a packet does not grow with a month's rows."""
+
+import asyncpg
+import msgspec
+import pytest
+
+from netd.model.accounting import Row
+from netd.store import accounting as store
+from tests.store.test_sessions import alice_of, nas_of, tenants
+
+__all__ = ["tenants"]
+
+T0 = 1_793_000_000.0  # 2026-10-26
+
+
+def row(number: int, **more) -> Row:
+    """An open session, every member set; ``more`` may close it."""
+    facts = {
+        "acctuniqueid": f"{number:032x}", "radacctid": number, "tenant_id": 1, "nas_id": None, "subscriber_id": None, "acctsessionid": f"s{number}",
+        "username": 'O\'Hara "\\\t\u00fc', "nasipaddress": "192.0.2.1", "nassourceaddress": "2001:db8::1", "nasidentifier": "bras", "nasportid": "Gi0/1",
+        "nasporttype": "Ethernet", "started_at": T0 + 0.25, "updated_at": T0 + 60.5, "heard_at": T0 + 61.0, "acctinterval": 60, "acctsessiontime": 60,
+        "acctauthentic": "RADIUS", "connectinfo_start": "100M", "acctinputoctets": 1 << 55, "acctoutputoctets": 2, "acctinputpackets": 3,
+        "acctoutputpackets": 4, "calledstationid": "internet", "callingstationid": "02:00:00:00:00:01", "servicetype": "Framed-User",
+        "framedprotocol": "PPP", "framedipaddress": "100.64.0.7", "framedipv6address": "2001:db8::7", "framedipv6prefix": "2001:db8:7::/64",
+        "framedinterfaceid": "0000:0000:0000:0001", "delegatedipv6prefix": "2001:db8:700::/56", "class_": "netd1:a:1:b", "realm": "example.net",
+        "interim_seconds": 300, "applied_policy": "abcd", "doomed": "deleted",
+    }  # fmt: skip
+    return Row(**(facts | more))
+
+
+CLOSED = {"stopped_at": T0 + 60.5, "terminate_cause": "User-Request", "connectinfo_stop": "bye", "closed_by": "stop", "heard_at": 0.0, "doomed": None}
+
+
+async def test_every_member_comes_back_as_it_was(connection):
+    opened, closed = row(1), row(2, **CLOSED)
+    await store.insert_open(connection, [opened])
+    await store.insert_closed(connection, [closed])
+    async with connection.transaction():
+        assert await store.read_open(connection, [opened.acctuniqueid]) == [opened]
+        assert await store.read_closed(connection, [closed.acctuniqueid], T0 - 60, T0 + 60) == [closed]
+        assert await store.read_closed(connection, [closed.acctuniqueid], T0 + 30, T0 + 60) == []
+
+
+async def test_counting_and_changing_write_what_they_should(connection):
+    first, second = row(1), row(2)
+    await store.insert_open(connection, [first, second])
+    counted = msgspec.structs.replace(first, **{name: (getattr(first, name) or 0) + 7 for name in store.COUNTED}, framedipaddress="100.64.9.9")
+    changed = msgspec.structs.replace(second, framedipaddress="100.64.0.8", acctinputoctets=5, class_=None)
+    await store.count_open(connection, [counted])
+    await store.update_open(connection, [changed])
+    found = {each.radacctid: each for each in await store.read_all_open(connection)}
+    assert found == {1: msgspec.structs.replace(counted, framedipaddress=first.framedipaddress), 2: changed}
+
+
+async def test_what_is_gone_leaves_its_history_without_the_reference(connection, tenants):
+    tenant = tenants[0]
+    nas_id, alice = await nas_of(connection, tenant), await alice_of(connection, tenant)
+    known = {"tenant_id": tenant, "nas_id": nas_id, "subscriber_id": alice}
+    await store.insert_open(connection, [row(1, **known), row(2, **known | {"nas_id": 999, "subscriber_id": 999})])
+    await store.insert_closed(connection, [row(3, **known, **CLOSED)])
+    await store.add_usage(connection, [(tenant, alice, T0, 2**63 - 1, 1, 60), (tenant, alice, T0 + 1, 2**63 - 1, 2, 60), (tenant, 999, T0, 1, 1, 1)])
+    await store.add_usage(connection, [(tenant, alice, T0, 5, 6, 7)])
+    assert [tuple(day) for day in await connection.fetch("select subscriber_id, up_octets, down_octets, session_seconds from usage_daily")] == [
+        (alice, 2**63 - 1, 9, 127)
+    ]
+    assert [(each.nas_id, each.subscriber_id) for each in await store.read_all_open(connection)] == [(nas_id, alice), (None, None)]
+    await connection.execute("delete from subscribers where id = $1", alice)
+    await connection.execute("delete from nas where id = $1", nas_id)
+    assert [(each.nas_id, each.subscriber_id) for each in await store.read_all_open(connection)] == [(None, None), (None, None)]
+    assert await connection.fetchval("select count(*) from radacct where subscriber_id is null") == 1
+    assert await connection.fetchval("select count(*) from usage_daily") == 0
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await connection.execute("delete from tenants where id = $1", tenant)
+
+
+async def test_closed_sessions_are_found_by_their_id_even_in_a_month_that_has_just_begun(connection):
+    """A month's first minutes, before anybody has analysed it: reading all of it for each batch would make the tenth thousand slower than the first."""
+    await store.insert_closed(connection, [row(number, **CLOSED) for number in range(1, 3001)])
+    keys = [f"{number:032x}" for number in range(2_950, 3_050)]
+    async with connection.transaction():
+        await store.lock(connection, keys)
+        plan = await connection.fetch(f"explain (analyze, costs off, timing off) {store._SELECT_CLOSED}", keys, T0 - 86_400, T0 + 86_400)
+        assert len(await store.read_closed(connection, keys, T0 - 86_400, T0 + 86_400)) == 51
+    text = "\n".join(line[0] for line in plan)
+    assert "Seq Scan" not in text, text
+    assert "Rows Removed" not in text, text
