@@ -115,10 +115,13 @@ class PostgreSQL:
 
         return asyncio.run(connected())
 
-    def settle(self, *databases: str) -> None:
-        """Vacuum, analyse and checkpoint, so that no round pays for what was done before it."""
-        for database in databases:
-            self.execute(database, "vacuum (analyze)")
+    def settle(self, database: str, *tables: str) -> None:
+        """Vacuum and analyse what was filled by COPY, and checkpoint, so that no round pays for what was done before it.
+
+        Tables that are empty yet are left alone, as autovacuum leaves them: the planner would believe that they stay so.
+        """
+        for table in tables:
+            self.execute(database, f"vacuum (analyze) {table}")
         self.execute("postgres", "checkpoint")
 
     def stop(self) -> None:
