@@ -80,10 +80,11 @@ def end(process: subprocess.Popen[Any], seconds: float = 20.0) -> None:
 
 
 class Echo:
-    """The yardstick's process."""
+    """The yardstick's process: in Python, or ``made``, the compiled program of tests/bench/native.py."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    def __init__(self, made: Path | None = None) -> None:
+        command = [sys.executable, "-m", "tests.bench.echo"] if made is None else [str(made), "echo"]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
         self.pid = self.process.pid

@@ -1,5 +1,7 @@
 """Session rows in bulk: each member arrives in its column, what is gone leaves no reference, and work on a packet does not grow with a month's rows."""
 
+from typing import Any
+
 import asyncpg
 import msgspec
 import pytest
@@ -13,9 +15,9 @@ __all__ = ["tenants"]
 T0 = 1_793_000_000.0  # 2026-10-26
 
 
-def row(number: int, **more) -> Row:
+def row(number: int, **more: Any) -> Row:
     """An open session, every member set; ``more`` may close it."""
-    facts = {
+    facts: dict[str, Any] = {
         "acctuniqueid": f"{number:032x}", "radacctid": number, "tenant_id": 1, "nas_id": None, "subscriber_id": None, "acctsessionid": f"s{number}",
         "username": 'O\'Hara "\\\t\u00fc', "nasipaddress": "192.0.2.1", "nassourceaddress": "2001:db8::1", "nasidentifier": "bras", "nasportid": "Gi0/1",
         "nasporttype": "Ethernet", "started_at": T0 + 0.25, "updated_at": T0 + 60.5, "heard_at": T0 + 61.0, "acctinterval": 60, "acctsessiontime": 60,
