@@ -1,6 +1,7 @@
 """Session rows in bulk: what the engine reads and writes for one batch of accounting packets, in one transaction."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -147,6 +148,14 @@ _USAGE = """
         session_seconds = usage_daily.session_seconds + least(excluded.session_seconds, {most} - usage_daily.session_seconds)""".format(most=2**63 - 1)
 
 
+_OPEN_MEMBERS = tuple(member for member, *_ in _OPEN)
+_CLOSED_MEMBERS = tuple(member for member, *_ in _CLOSED)
+
+
+def _rows(members: Sequence[str], records: Iterable[Sequence[Any]]) -> list[Row]:
+    return [Row(**dict(zip(members, record, strict=True))) for record in records]  # a record's own names are looked up one by one
+
+
 def _text(rows: Sequence[Row]) -> str:
     return msgspec.json.encode(rows).decode()
 
@@ -159,17 +168,17 @@ async def lock(conn: Connection, unique_ids: Iterable[str]) -> None:
 
 async def read_open(conn: Connection, unique_ids: Sequence[str]) -> list[Row]:
     """Open sessions among ``unique_ids``, locked for update."""
-    return [Row(**record) for record in await conn.fetch(_SELECT_OPEN, unique_ids)]
+    return _rows(_OPEN_MEMBERS, await conn.fetch(_SELECT_OPEN, unique_ids))
 
 
 async def read_all_open(conn: Connection) -> list[Row]:
     """Every open session of every tenant, for the engine's start."""
-    return [Row(**record) for record in await conn.fetch(_SELECT_ALL_OPEN)]
+    return _rows(_OPEN_MEMBERS, await conn.fetch(_SELECT_ALL_OPEN))
 
 
 async def read_closed(conn: Connection, unique_ids: Sequence[str], since: float, until: float) -> list[Row]:
     """Closed sessions among ``unique_ids`` that began between two Unix times (which prunes partitions), locked for update."""
-    return [Row(**record) for record in await conn.fetch(_SELECT_CLOSED, unique_ids, since, until)]
+    return _rows(_CLOSED_MEMBERS, await conn.fetch(_SELECT_CLOSED, unique_ids, since, until))
 
 
 async def reserve_ids(conn: Connection, count: int) -> list[int]:
