@@ -92,15 +92,23 @@ def _recordset(columns: Iterable[tuple[str, str, str, str, str]]) -> str:
     return f"json_to_recordset($1::text::json) as u ({', '.join(f'{member} {kind}' for member, _, kind, _, _ in columns)})"
 
 
+# What is as it is by default is left out of that text.
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Row) if field.default is not msgspec.NODEFAULT and field.default is not None}
+
+
+def _value(member: str) -> str:
+    return f"coalesce(u.{member}, {_DEFAULTS[member]})" if member in _DEFAULTS else f"u.{member}"
+
+
 def _insert(table: str, columns: Sequence[tuple[str, str, str, str, str]], tail: str = "") -> str:
     names = ", ".join(column for _, column, _, _, _ in columns)
-    values = ", ".join(write.format(f"u.{member}") for member, _, _, _, write in columns)
+    values = ", ".join(write.format(_value(member)) for member, _, _, _, write in columns)
     return f"insert into {table} ({names}) select {values} from {_recordset(columns)} {tail}"
 
 
 def _update(table: str, columns: Sequence[tuple[str, str, str, str, str]], key: str) -> str:
     """An update of many rows, found by ``key``, which is one of the columns."""
-    sets = ", ".join(f"{column} = {write.format(f'u.{member}')}" for member, column, _, _, write in columns if column != key)
+    sets = ", ".join(f"{column} = {write.format(_value(member))}" for member, column, _, _, write in columns if column != key)
     return f"update {table} t set {sets} from {_recordset(columns)} where t.{key} = u.{key}"
 
 

@@ -43,6 +43,23 @@ async def test_every_member_comes_back_as_it_was(connection):
         assert await store.read_closed(connection, [closed.acctuniqueid], T0 + 30, T0 + 60) == []
 
 
+async def test_members_as_they_are_by_default_come_back_too(connection):
+    bare = {"acctsessionid": "s", "username": "bob", "nasipaddress": "192.0.2.1", "nassourceaddress": "192.0.2.1"}
+    known: dict[str, Any] = {"tenant_id": 1, "nas_id": None, "subscriber_id": None, "started_at": T0, "updated_at": T0, **bare}
+    opened = Row(acctuniqueid="a", radacctid=1, **known)
+    closed = Row(acctuniqueid="b", radacctid=2, **known, stopped_at=T0, terminate_cause="Unknown", closed_by="stop")
+    await store.insert_open(connection, [opened])
+    await store.insert_closed(connection, [closed])
+    async with connection.transaction():
+        assert await store.read_open(connection, ["a"]) == [opened]
+        assert await store.read_closed(connection, ["b"], T0 - 60, T0 + 60) == [closed]
+    changed = msgspec.structs.replace(row(1), acctuniqueid="a")
+    await store.update_open(connection, [changed])
+    emptied = msgspec.structs.replace(opened, heard_at=T0)
+    await store.update_open(connection, [emptied])
+    assert await store.read_all_open(connection) == [emptied]
+
+
 async def test_counting_and_changing_write_what_they_should(connection):
     first, second = row(1), row(2)
     await store.insert_open(connection, [first, second])
