@@ -13,14 +13,14 @@ begin
     delete from usage_daily where subscriber_id = old.id;
     return null;
 end $$;
-create trigger deleted after delete on subscribers for each row execute function netd_subscriber_deleted();
+create trigger history_unlinked after delete on subscribers for each row execute function netd_subscriber_deleted();
 
 create function netd_nas_deleted() returns trigger language plpgsql as $$
 begin
     update sessions set nas_id = null where nas_id = old.id;
     return null;
 end $$;
-create trigger deleted after delete on nas for each row execute function netd_nas_deleted();
+create trigger history_unlinked after delete on nas for each row execute function netd_nas_deleted();
 
 -- A tenant with history cannot be deleted, as before.
 create function netd_tenant_kept() returns trigger language plpgsql as $$
@@ -31,4 +31,4 @@ begin
     end if;
     return old;
 end $$;
-create trigger kept before delete on tenants for each row execute function netd_tenant_kept();
+create trigger history_kept before delete on tenants for each row execute function netd_tenant_kept();

@@ -95,19 +95,20 @@ class SubscriberRecord:
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
+        self.password: bytes | None = None  # first what every log-in reads
+        self.plan = plan
+        self.extra_print = ""  # stands for ``extra`` in the fingerprint of what is granted
         self.id = row.id
+        self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
+        self.checks: CompiledChecks | None = None
+        self.max_sessions = row.max_sessions
+        self.own_body = False  # the Accept needs more than the plan's grant
+        self.simple = row.state == "active" and not row.locks and row.expires_at is None and not row.checks
+        self.rare: Rare = _PLAIN
         self.tenant_id = row.tenant_id
         self.key = row.username_key
         self.username = row.username if row.username != row.username_key else row.username_key  # one object for both
-        self.password: bytes | None = None
-        self.plan = plan
-        self.max_sessions = row.max_sessions
-        self.checks: CompiledChecks | None = None
-        self.extra_print = ""  # stands for ``extra`` in the fingerprint of what is granted
-        self.own_body = False  # the Accept needs more than the plan's grant
-        self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
         self.nt_hash: bytes | None = None
-        self.rare: Rare = _PLAIN
         if row.state != "active":
             self.own().state = row.state
         if row.locks:
@@ -116,7 +117,6 @@ class SubscriberRecord:
             self.own().expires_at = row.expires_at
         if row.ipv4 is not None:
             self.own().ipv4 = row.ipv4
-        self.simple = row.state == "active" and not row.locks and row.expires_at is None and not row.checks
 
     def own(self) -> Rare:
         """The rare part, to be written to."""

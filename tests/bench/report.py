@@ -42,6 +42,7 @@ def table(results: Results) -> str:
     lines += [
         line(f"netd at {steady['rate']:,.0f}/s, p50 / p99 ms", f"{steady['p50_ms']:.2f} / {steady['p99_ms']:.2f}",
              f"{min(steady['p99_range']):.2f}-{max(steady['p99_range']):.2f}"),
+        *([line("log-ins that netd answered and, overloaded, did not record", f"{access['log_ins_shed']:,}")] if access["log_ins_shed"] else []),
         "", line(f"Accounting: {accounting['records']:,} records, Start/Interim/Stop, committed", *columns),
         _rates(f"netd, {accounting['records_per_commit']:.0f} records per commit", accounting["netd"]),
     ]  # fmt: skip
