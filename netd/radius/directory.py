@@ -279,17 +279,14 @@ class Directory:
                 record.password = self._open(row.password, b"subscribers.password")
             if row.checks:
                 record.checks = compile_checks(self.dictionary, row.checks)
-            if row.ipv4 is not None or row.ipv6_prefix is not None or row.delegated_ipv6_prefix is not None or row.replies:
-                self._own_attributes(record, row)
+            self._own_attributes(record, row)
         except (ValueError, LookupError, StoreError) as error:
             record.own().fault = str(error)
         except Exception as error:  # barrier: whatever one row holds, the others must be served
             log.exception("subscriber not understood", extra={"subscriber": row.username})
             record.own().fault = f"internal error: {type(error).__name__}"
-        rare = record.rare
-        if rare is not _PLAIN:
-            record.own_body = bool(rare.extra) or row.expires_at is not None
-            record.simple = record.simple and not rare.fault
+        record.own_body = bool(record.extra) or row.expires_at is not None
+        record.simple = record.simple and not record.fault
         return record
 
     def _own_attributes(self, record: SubscriberRecord, row: SubscriberRow) -> None:

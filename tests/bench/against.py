@@ -7,6 +7,7 @@ and what was acknowledged is counted in the tables afterwards. Exit status: 1 if
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -230,6 +231,8 @@ class Bench:
                 before, stored = cpu(pid), cpu(self.database.pid)
                 count = generator.built["packets"]
                 result = checked(generator.run(port=port, ports=16, window=window, count=count, seconds=90.0, check_every=29, what=what))
+                if result["answered"] != count:
+                    raise Fault(f"{name} acknowledged {result['answered']} of {count} records in time")
                 own, stored = cpu(pid) - before, cpu(self.database.pid) - stored
                 found[name].append(Sample(own.own / count * 1e6, (stored.own + stored.children) / count * 1e6, result["per_second"]))
                 records += count if name == "netd" else 0
@@ -332,14 +335,20 @@ def main() -> int:
     if "--quick" in sys.argv:
         parser.set_defaults(subscribers=20_000, large=200_000, requests=8_192, sessions=4_000, rounds=2, accounting_rounds=1, seconds=1.0, starts=1)
     given = parser.parse_args()
-    started = time.monotonic()
+    started, before = time.monotonic(), os.getloadavg()
     try:
         results = run(given)
     except Fault as fault:
         print(f"bench: WRONG: {fault}", file=sys.stderr)
         return 1
     results |= {"subscribers": given.subscribers, "sessions": given.sessions, "rounds": given.rounds, "seconds": time.monotonic() - started}
-    results |= {"goals": judged(results), "python": platform.python_version(), "machine": platform.platform(), "at": time.strftime("%FT%TZ", time.gmtime())}
+    results |= {
+        "load_average": [before[0], os.getloadavg()[0]],
+        "goals": judged(results),
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "at": time.strftime("%FT%TZ", time.gmtime()),
+    }
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))

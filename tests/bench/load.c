@@ -7,7 +7,7 @@
  * PACKETS holds requests, each behind its length (uint16); request n has identifier n % 256. They go out in order over PORTS source ports, 256 to
  * each in turn, so an identifier is under way once per port. Every answer's code and identifier are checked here, every KEEP_EVERYth is written to
  * KEPT (request number uint32, length uint16, octets) for the caller to check its authenticators. A request unanswered for a second is sent again;
- * its identifier is not used any more afterwards, for two answers may come. Prints one line of JSON. */
+ * its identifier is not used any more on that port afterwards, for two answers may come, but on a further one. Prints one line of JSON. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,20 +24,21 @@
 #define SLOTS 256
 #define BATCH 32
 #define ROOM 4096
+#define MOST_LINES 4096
 #define FREE (-1)
 #define BURNT (-2)
 #define OVERDUE 1.0
 #define LOOK 0.5
 #define GIVE_UP 30.0
 
-struct line { int fd; long slot[SLOTS]; double sent_at[SLOTS]; char repeated[SLOTS]; };
+struct line { int fd; long slot[SLOTS]; double sent_at[SLOTS]; char repeated[SLOTS]; struct line *next; };
 struct request { uint8_t *data; uint16_t size; };
 
 static struct request *requests;
 static long packets, sent, answered, again, strange, keep_every;
-static struct line *lines;
-static struct pollfd *polls;
-static int ports, expected;
+static struct line *lines[MOST_LINES]; /* the first of each port, then those that follow one */
+static struct pollfd polls[MOST_LINES];
+static int ports, opened, expected, server_port;
 static float *latency;
 static long latency_room;
 static FILE *kept;
@@ -76,18 +77,33 @@ static int udp(uint16_t port, int connected) {
     return fd;
 }
 
-/* Send requests [number, until) as far as their identifiers are free, at most one batch of one port. Returns how many. */
+static struct line *open_line(void) {
+    struct line *line = calloc(1, sizeof *line);
+    if (!line || opened == MOST_LINES) die("lines");
+    line->fd = udp(server_port, 1);
+    for (int slot = 0; slot < SLOTS; slot++) line->slot[slot] = FREE;
+    polls[opened] = (struct pollfd){line->fd, POLLIN, 0};
+    return lines[opened++] = line;
+}
+
+/* The line whose identifier a request may use, or waits for. */
+static struct line *line_of(long number) {
+    struct line *line = lines[number / SLOTS % ports];
+    while (line->slot[number % SLOTS] == BURNT) {
+        if (!line->next) line->next = open_line();
+        line = line->next;
+    }
+    return line;
+}
+
+/* Send requests [number, until) as far as their identifiers are free, at most one batch of one line. Returns how many. */
 static int put(long number, long until, double at, double step) {
-    struct line *line = &lines[number / SLOTS % ports];
+    struct line *line = line_of(number);
     struct mmsghdr messages[BATCH];
     struct iovec parts[BATCH];
     int count = 0, done = 0;
     while (count < BATCH && number + count < until && (number + count) / SLOTS == number / SLOTS) {
         int slot = (number + count) % SLOTS;
-        if (line->slot[slot] == BURNT) {
-            if (count) break;
-            return -1; /* skip this number */
-        }
         if (line->slot[slot] != FREE) break;
         struct request *request = &requests[(number + count) % packets];
         parts[count] = (struct iovec){request->data, request->size};
@@ -139,23 +155,23 @@ static void take(struct line *line) {
 
 static void drain(double seconds) {
     struct timespec t = {(time_t)seconds, (long)((seconds - (time_t)seconds) * 1e9)};
-    if (ppoll(polls, ports, &t, NULL) > 0)
-        for (int i = 0; i < ports; i++)
-            if (polls[i].revents) take(&lines[i]);
+    if (ppoll(polls, opened, &t, NULL) > 0)
+        for (int i = 0; i < opened; i++)
+            if (polls[i].revents) take(lines[i]);
 }
 
 static void repeat(double at) {
     static double look_at;
     if (at < look_at) return;
     look_at = at + LOOK;
-    for (int i = 0; i < ports; i++)
+    for (int i = 0; i < opened; i++)
         for (int slot = 0; slot < SLOTS; slot++) {
-            long number = lines[i].slot[slot];
-            if (number >= 0 && at - lines[i].sent_at[slot] > OVERDUE) {
+            long number = lines[i]->slot[slot];
+            if (number >= 0 && at - lines[i]->sent_at[slot] > OVERDUE) {
                 struct request *request = &requests[number % packets];
-                lines[i].repeated[slot] = 1;
+                lines[i]->repeated[slot] = 1;
                 again++;
-                if (send(lines[i].fd, request->data, request->size, 0) < 0 && errno != ECONNREFUSED) return;
+                if (send(lines[i]->fd, request->data, request->size, 0) < 0 && errno != ECONNREFUSED) return;
             }
         }
 }
@@ -194,14 +210,9 @@ int main(int argc, char **argv) {
     long count = paced ? (long)(rate * seconds) : atol(argv[9]);
     latency_room = count;
     latency = malloc(sizeof *latency * (count + 1));
-    lines = calloc(ports, sizeof *lines);
-    polls = calloc(ports, sizeof *polls);
-    if (!packets || !latency || !lines || !polls) die("memory");
-    for (int i = 0; i < ports; i++) {
-        lines[i].fd = udp(atoi(argv[3]), 1);
-        for (int slot = 0; slot < SLOTS; slot++) lines[i].slot[slot] = FREE;
-        polls[i] = (struct pollfd){lines[i].fd, POLLIN, 0};
-    }
+    server_port = atoi(argv[3]);
+    if (!packets || !latency) die("memory");
+    for (int i = 0; i < ports; i++) open_line();
     prctl(PR_SET_TIMERSLACK, 1000);
     double started = now(), at = started;
     long number = 0;
@@ -213,7 +224,7 @@ int main(int argc, char **argv) {
             long room_left = paced ? until : number + window - (sent - answered);
             int done = room_left > number ? put(number, room_left < until ? room_left : until, paced ? started + number / rate : at, paced ? 1 / rate : 0) : 0;
             if (!done) break;
-            number += done < 0 ? 1 : done;
+            number += done;
         }
         if (!more && answered >= sent) break;
         double wait = 0.05;

@@ -31,8 +31,9 @@ def table(results: Results) -> str:
     access, accounting, scale, steady = results["access"], results["accounting"], results["scale"], results["steady"]
     version = results["peer_version"] or "not installed"
     head = f"PostgreSQL {results['postgresql_version']}, one server for all, fsync on; FreeRADIUS {version}; {results['subscribers']:,} subscribers"
+    load = f"Load average before the run: {results['load_average'][0]:.1f}; above 1 others were at work, and the rates below are lower than the machine's."
     columns = ("per second", "range", "CPU µs each", "PostgreSQL's besides")
-    lines = ["", head, "", line(f"Log-ins: PAP, Message-Authenticator both ways, {access['packet_octets']} octets", *columns)]
+    lines = ["", head, load, "", line(f"Log-ins: PAP, Message-Authenticator both ways, {access['packet_octets']} octets", *columns)]
     lines += [_rates(name, access[key]) for key, name in NAMES if key in access]
     lines += _ratio("netd's rate to FreeRADIUS + PostgreSQL, recorded", access, "to_sql_recorded")
     lines += _ratio("netd's rate to FreeRADIUS + PostgreSQL, unrecorded", access, "to_sql")

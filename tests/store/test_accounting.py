@@ -1,13 +1,18 @@
 """Session rows in bulk: each member arrives in its column, what is gone leaves no reference, and work on a packet does not grow with a month's rows."""
 
+import secrets
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
 import pytest
 
 from netd.model.accounting import Row
+from netd.share import share
 from netd.store import accounting as store
+from netd.store.database import connect
+from netd.store.migrate import migrate
 from tests.store.test_sessions import alice_of, nas_of, tenants
 
 __all__ = ["tenants"]
@@ -92,14 +97,35 @@ async def test_what_is_gone_leaves_its_history_without_the_reference(connection,
         await connection.execute("delete from tenants where id = $1", tenant)
 
 
-async def test_closed_sessions_are_found_by_their_id_even_in_a_month_that_has_just_begun(connection):
-    """A month's first minutes, before anybody has analysed it: reading all of it for each batch would make the tenth thousand slower than the first."""
-    await store.insert_closed(connection, [row(number, **CLOSED) for number in range(1, 3001)])
+@pytest.fixture
+async def connection15(external_postgres15):
+    """A connection to a fresh migrated database on the oldest PostgreSQL, whose planner is the easiest to mislead."""
+    name = f"accounting_{secrets.token_hex(4)}"
+    admin = await connect(external_postgres15)
+    await admin.execute(f"create database {name}")
+    opened = await connect(urlunsplit(urlsplit(external_postgres15)._replace(path=f"/{name}")))
+    await migrate(opened, share("sql"))
+    yield opened
+    await opened.close()
+    await admin.execute(f"drop database {name} with (force)")
+    await admin.close()
+
+
+async def test_closed_sessions_are_found_by_their_id_even_in_a_month_that_has_just_begun(connection15):
+    """A plan made while the month was empty, and kept, must not read all of it for each batch: the tenth thousand would be slower than the first."""
     keys = [f"{number:032x}" for number in range(2_950, 3_050)]
-    async with connection.transaction():
-        await store.lock(connection, keys)
-        plan = await connection.fetch(f"explain (analyze, costs off, timing off) {store._SELECT_CLOSED}", keys, T0 - 86_400, T0 + 86_400)
-        assert len(await store.read_closed(connection, keys, T0 - 86_400, T0 + 86_400)) == 51
+    arguments = keys, T0 - 86_400, T0 + 86_400
+    for _ in range(7):  # the planner settles on a plan for all values at the sixth
+        async with connection15.transaction():
+            await store.lock(connection15, keys)
+            assert await store.read_closed(connection15, *arguments) == []
+    for start in range(1, 3_001, 500):
+        await store.insert_closed(connection15, [row(number, **CLOSED) for number in range(start, start + 500)])
+    name = await connection15.fetchval("select name from pg_prepared_statements where statement = $1", store._SELECT_CLOSED)
+    places = ", ".join((f"'{{{','.join(keys)}}}'", *map(str, arguments[1:])))
+    plan = await connection15.fetch(f'explain (analyze, costs off, timing off) execute "{name}" ({places})')
+    async with connection15.transaction():
+        assert len(await store.read_closed(connection15, *arguments)) == 51
     text = "\n".join(line[0] for line in plan)
     assert "Seq Scan" not in text, text
     assert "Rows Removed" not in text, text
