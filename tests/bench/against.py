@@ -6,9 +6,7 @@ and what was acknowledged is counted in the tables afterwards. Exit status: 1 if
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -23,7 +21,7 @@ from tests.bench.measures import ENDED_OF_TEN, Cpus, Fault, checked
 from tests.bench.postgresql import PostgreSQL
 from tests.bench.processes import ROOT, Daemon, Echo, Generator, bounded, cpu, end, memory_mb, pin
 from tests.bench.report import table
-from tests.bench.run import bench_folder, say
+from tests.bench.run import bench_folder, conclude, say
 
 TIME_LIMIT_SECONDS: Final = 900
 PORTS: Final = 8
@@ -342,18 +340,8 @@ def main() -> int:
         print(f"bench: WRONG: {fault}", file=sys.stderr)
         return 1
     results |= {"subscribers": given.subscribers, "sessions": given.sessions, "rounds": given.rounds, "seconds": time.monotonic() - started}
-    results |= {
-        "load_average": [before[0], os.getloadavg()[0]],
-        "goals": judged(results),
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "at": time.strftime("%FT%TZ", time.gmtime()),
-    }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results))
-    print(f"{results['seconds']:.0f} s; written to {given.output}")
-    return 1 if given.strict and not all(goal["met"] for goal in results["goals"]) else 0
+    results |= {"load_average": [before[0], os.getloadavg()[0]], "goals": judged(results)}
+    return conclude(given, results, table)
 
 
 if __name__ == "__main__":
