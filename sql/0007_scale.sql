@@ -1,12 +1,12 @@
 -- What each accounting record cost beside its own row: foreign keys, whose checks look up and lock three other rows for every session and every
 -- sum of usage, and log those locks. What they were for (a deleted subscriber or NAS leaves its history without the reference) two triggers
--- do when something is deleted. The engine asks for the rows' existence itself when it writes the reference (netd.store.accounting).
+-- do when something is deleted, with the rights of the owner as foreign keys do. The engine asks for the rows' existence itself when it writes the reference (netd.store.accounting).
 -- A deletion that overtakes a record of the same moment may leave a number that no subscriber has any more; ids are never used again.
 alter table sessions drop constraint sessions_tenant_id_fkey, drop constraint sessions_nas_id_fkey, drop constraint sessions_subscriber_id_fkey;
 alter table radacct drop constraint radacct_tenant_id_fkey, drop constraint radacct_subscriber_id_fkey;
 alter table usage_daily drop constraint usage_daily_tenant_id_fkey, drop constraint usage_daily_subscriber_id_fkey;
 
-create function netd_subscriber_deleted() returns trigger language plpgsql as $$
+create function netd_subscriber_deleted() returns trigger language plpgsql security definer set search_path from current as $$
 begin
     update sessions set subscriber_id = null where subscriber_id = old.id;
     update radacct set subscriber_id = null where subscriber_id = old.id;
@@ -15,7 +15,7 @@ begin
 end $$;
 create trigger history_unlinked after delete on subscribers for each row execute function netd_subscriber_deleted();
 
-create function netd_nas_deleted() returns trigger language plpgsql as $$
+create function netd_nas_deleted() returns trigger language plpgsql security definer set search_path from current as $$
 begin
     update sessions set nas_id = null where nas_id = old.id;
     return null;
@@ -23,7 +23,7 @@ end $$;
 create trigger history_unlinked after delete on nas for each row execute function netd_nas_deleted();
 
 -- A tenant with history cannot be deleted, as before.
-create function netd_tenant_kept() returns trigger language plpgsql as $$
+create function netd_tenant_kept() returns trigger language plpgsql security definer set search_path from current as $$
 begin
     if exists (select from sessions where tenant_id = old.id) or exists (select from radacct where tenant_id = old.id)
         or exists (select from usage_daily where tenant_id = old.id) then
