@@ -9,10 +9,10 @@ SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench fuzz soak wheel lock venv clean
+.PHONY: help run test check format bench bench-radius fuzz soak wheel lock venv clean
 
 help:  ## this text
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP)  ## start netd on its embedded database, data in ./.netd (or NETD_DATA_DIR)
 	@NETD_DATA_DIR="$(NETD_DATA_DIR)" exec .venv/bin/netd serve
@@ -32,6 +32,9 @@ format: $(STAMP)  ## format the code and sort its imports
 
 bench: $(STAMP)  ## measure speed and memory, and print the numbers
 	$(PY) tests/bench/run.py $(BENCH_ARGS)
+
+bench-radius: $(STAMP)  ## measure netd beside FreeRADIUS on one PostgreSQL, and with a million subscribers (BENCH_ARGS=--quick: a look)
+	$(PY) -m tests.bench.against $(BENCH_ARGS)
 
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)

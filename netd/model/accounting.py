@@ -82,7 +82,7 @@ class Record(Facts, kw_only=True, gc=False):
         return self.event_at if self.kind == "start" else self.event_at - self.acctsessiontime
 
 
-class Row(Facts, kw_only=True, gc=False):
+class Row(Facts, kw_only=True, gc=False, omit_defaults=True):
     """A session as stored, open while ``stopped_at`` is None. Times are Unix time; ``heard_at`` and ``doomed`` are kept of open ones only."""
 
     radacctid: int

@@ -80,13 +80,13 @@ class Access:
             owner = self._by_line(packet, nas) if subscriber is None else subscriber
             limited = self._limited(nas, name, calling, owner, now)
             if limited:
-                return Verdict(Reason.RATE_LIMITED, owner, name if owner is None else self.directory.key_of(owner), detail=limited)
+                return Verdict(Reason.RATE_LIMITED, owner, name if owner is None else owner.key, detail=limited)
         proof, detail, failing = b"", "", name
         try:
             if subscriber is None:
                 reason = Reason.UNKNOWN_USER
                 if nas.line_login is not None and (subscriber := self._by_line(packet, nas)) is not None:
-                    name = self.directory.key_of(subscriber)
+                    name = subscriber.key
                     reason = _OK if nas.line_login.password_ok(packet, nas.secret) else Reason.WRONG_PASSWORD
             elif USER_PASSWORD in attributes and subscriber.password is not None:
                 plain = passwords.pap_decrypt(attributes[USER_PASSWORD], nas.secret.prefix, packet.authenticator)

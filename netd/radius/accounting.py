@@ -19,7 +19,7 @@ from netd.model.accounting import Record, Row
 from netd.model.line import mac_or_none
 from netd.model.subscriber import username_key
 from netd.radius.directory import Directory, NasRecord, SubscriberRecord
-from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage
+from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage, only_counted
 from netd.radius.quotas import NOTHING_COUNTED, Counted, Quotas
 from netd.radius.record import AccountingSwitch
 from netd.radius.sessions import Sessions, parse_class
@@ -269,9 +269,10 @@ class Accounting:
 
 
 async def _apply(conn: Connection, ledger: Ledger) -> None:
-    """Write what the records of a run changed: at most nine statements, whatever their number."""
+    """Write what the records of a run changed: at most ten statements, whatever their number."""
     fresh: list[Row] = []
     updated: list[Row] = []
+    counted: list[Row] = []
     moved: list[tuple[int, int]] = []
     closed: list[Row] = []
     closing: list[str] = []
@@ -281,7 +282,7 @@ async def _apply(conn: Connection, ledger: Ledger) -> None:
         was_open = before is not None and before.stopped_at is None
         is_open = row.stopped_at is None
         if is_open:
-            (updated if was_open else fresh).append(row)
+            (fresh if before is None or not was_open else counted if only_counted(before, row) else updated).append(row)
             if was_open and before is not None and row.nas_id is not None and before.nas_id != row.nas_id:
                 moved.append((row.radacctid, row.nas_id))
             if before is not None and not was_open:
@@ -300,6 +301,8 @@ async def _apply(conn: Connection, ledger: Ledger) -> None:
         await store.insert_open(conn, fresh)
     if updated:
         await store.update_open(conn, updated)
+    if counted:
+        await store.count_open(conn, counted)
     if moved:
         await store.move_open(conn, moved)
     if closed:

@@ -91,39 +91,102 @@ class Terms:
         self.identities = row.identities
 
 
+class Rare:
+    """What few subscribers have. All others share one of it, so it costs them a reference: a new member that most do not need belongs here."""
+
+    __slots__ = ("expires_at", "extra", "fault", "ipv4", "locks", "replaced", "state")
+
+    def __init__(self) -> None:
+        self.state = "active"
+        self.expires_at: float | None = None
+        self.ipv4: str | None = None
+        self.locks: tuple[Lock, ...] = ()
+        self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
+        self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
+        self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
+
+
+_PLAIN: Final = Rare()
+"""Everybody's who has nothing of it. Never written to: ``SubscriberRecord.own`` gives one that may be."""
+
+
 class SubscriberRecord:
-    """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept."""
+    """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept.
+
+    There may be a million, and each member costs 8 octets of every one: what is read for every packet stands here, the rest in ``rare``.
+    """
 
     __slots__ = (
-        "activated_at", "checks", "expires_at", "extra", "extra_print", "fault", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
-        "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "terms",
+        "activated_at", "checks", "extra_print", "id", "key", "last_source", "max_sessions", "nt_hash", "own_body", "password", "plan", "rare", "simple",
+        "tenant_id", "terms",
         "username",
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
-        self.id = row.id
-        self.tenant_id = row.tenant_id
-        self.username = row.username
-        self.password: bytes | None = None
+        self.password: bytes | None = None  # first what every log-in reads
         self.plan = plan
-        self.state = row.state
-        self.state_changed_at = row.state_changed_at
-        same = row.activated_at == row.state_changed_at  # as for nearly everybody: one number in memory for both
-        self.activated_at = row.state_changed_at if same else row.activated_at
-        self.expires_at = row.expires_at
-        self.max_sessions = row.max_sessions
-        self.ipv4 = row.ipv4
-        self.locks = tuple(Lock(*lock) for lock in row.locks) if row.locks else ()
-        self.checks: CompiledChecks | None = None
-        self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
-        self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
-        self.extra_print = ""
-        self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
-        self.own_body = False  # the Accept needs more than the plan's grant
+        self.extra_print = ""  # stands for ``extra`` in the fingerprint of what is granted
+        self.id = row.id
         self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
+        self.checks: CompiledChecks | None = None
+        self.max_sessions = row.max_sessions
+        self.own_body = False  # the Accept needs more than the plan's grant
+        self.simple = row.state == "active" and not row.locks and row.expires_at is None and not row.checks
+        self.rare: Rare = _PLAIN
+        self.tenant_id = row.tenant_id
+        self.key = row.username_key
+        self.username = row.username if row.username != row.username_key else row.username_key  # one object for both
         self.nt_hash: bytes | None = None
         self.terms: Terms | None = None
-        self.simple = row.state == "active" and not self.locks and row.expires_at is None and not row.checks
+        self.activated_at = row.activated_at
+        if row.state != "active":
+            self.own().state = row.state
+        if row.locks:
+            self.own().locks = tuple(Lock(*lock) for lock in row.locks)
+        if row.expires_at is not None:
+            self.own().expires_at = row.expires_at
+        if row.ipv4 is not None:
+            self.own().ipv4 = row.ipv4
+
+    def own(self) -> Rare:
+        """The rare part, to be written to."""
+        if self.rare is _PLAIN:
+            self.rare = Rare()
+        return self.rare
+
+    def keep_names(self, before: "SubscriberRecord") -> None:
+        """Go on with the objects of the record that this one replaces: the tables keep them as keys."""
+        self.id, self.key = before.id, before.key
+        if self.username == self.key:
+            self.username = self.key
+
+    @property
+    def state(self) -> str:
+        return self.rare.state
+
+    @property
+    def expires_at(self) -> float | None:
+        return self.rare.expires_at
+
+    @property
+    def ipv4(self) -> str | None:
+        return self.rare.ipv4
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return self.rare.locks
+
+    @property
+    def extra(self) -> bytes:
+        return self.rare.extra
+
+    @property
+    def replaced(self) -> frozenset[int]:
+        return self.rare.replaced
+
+    @property
+    def fault(self) -> str:
+        return self.rare.fault
 
 
 class NasRecord:
@@ -210,7 +273,6 @@ class Directory:
         self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
         self.new_services: list[tuple[str, str, Service]] = []  # those not yet in the store: fingerprint, vendor, service
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
-        self._keys: dict[int, str] = {}
         self._open = open_secret
         self.sources: dict[str, NasRecord | None] = {}  # what source() found; the hot path looks here first
         self._lengths: dict[int, list[int]] = {4: [], 6: []}
@@ -281,23 +343,23 @@ class Directory:
     def put_subscribers(self, rows: Iterable[SubscriberRow]) -> None:
         """Take subscribers in, new or changed. One whose rows cannot be read is granted nothing, and named in ``faults``."""
         for row in rows:
-            name = f"subscriber {row.id}"
             record = self._record(row)
             if record.fault:
                 log.error("subscriber cannot be granted anything", extra={"subscriber": row.username, "error": record.fault})
-                self.faults[name] = record.fault
+                self.faults[f"subscriber {row.id}"] = record.fault
             elif self.faults:
-                self.faults.pop(name, None)
+                self.faults.pop(f"subscriber {row.id}", None)
             users = self.users.setdefault(row.tenant_id, {})
-            known = self._keys.get(row.id)
+            known = self.subscribers.get(row.id)
             if known is not None:
-                record.last_source = self.subscribers[row.id].last_source
-                self._forget_devices(self.subscribers[row.id])
-                if known != row.username_key and users.get(known) is self.subscribers[row.id]:
-                    del users[known]
-            self._keys[row.id] = row.username_key
-            self.subscribers[row.id] = record
-            users[row.username_key] = record
+                record.last_source = known.last_source
+                self._forget_devices(known)
+                if known.key == record.key:
+                    record.keep_names(known)
+                elif users.get(known.key) is known:
+                    del users[known.key]
+            self.subscribers[record.id] = record
+            users[record.key] = record
             if record.terms is not None and record.terms.identities:
                 self.devices.setdefault(row.tenant_id, {}).update(dict.fromkeys(record.terms.identities, record))
 
@@ -320,10 +382,10 @@ class Directory:
                 record.terms = Terms(row.terms, self.time_zone)
             self._own_attributes(record, row)
         except (ValueError, LookupError, StoreError) as error:
-            record.fault = str(error)
+            record.own().fault = str(error)
         except Exception as error:  # barrier: whatever one row holds, the others must be served
             log.exception("subscriber not understood", extra={"subscriber": row.username})
-            record.fault = f"internal error: {type(error).__name__}"
+            record.own().fault = f"internal error: {type(error).__name__}"
         terms = record.terms
         record.own_body = bool(record.extra) or row.expires_at is not None or (terms is not None and terms.hours is not None)
         record.simple = record.simple and not record.fault and (terms is None or (terms.hours is None and terms.binding is None))
@@ -339,11 +401,11 @@ class Directory:
             avps.append(("Delegated-IPv6-Prefix", ipaddress.IPv6Network(row.delegated_ipv6_prefix)))
         if row.terms is not None and row.terms.vlan is not None:
             avps += vlan_of(row.terms.vlan)
-            record.replaced = frozenset(self.dictionary.attribute(name).path[0] for name, _ in vlan_of(row.terms.vlan))
+            record.own().replaced = frozenset(self.dictionary.attribute(name).path[0] for name, _ in vlan_of(row.terms.vlan))
         if row.replies:
-            record.replaced |= self._extend(avps, row.replies)
+            record.own().replaced |= self._extend(avps, row.replies)
         if avps:
-            record.extra = encode(self.dictionary, avps)
+            record.own().extra = encode(self.dictionary, avps)
             stated = "\0".join(f"{name}={value!r}" for name, value in avps)  # what is granted, not how it is encoded
             record.extra_print = blake2b(stated.encode(), digest_size=4).hexdigest()
 
@@ -377,13 +439,12 @@ class Directory:
         """Forget subscribers that were deleted."""
         for key in ids:
             record = self.subscribers.pop(key, None)
-            name = self._keys.pop(key, None)
             self.accounts.pop(key, None)
             self.faults.pop(f"subscriber {key}", None)
             if record is not None:
                 self._forget_devices(record)
-            if record is not None and name is not None and self.users[record.tenant_id].get(name) is record:
-                del self.users[record.tenant_id][name]
+                if self.users[record.tenant_id].get(record.key) is record:
+                    del self.users[record.tenant_id][record.key]
 
     def put_nas(self, rows: Iterable[NasRow]) -> None:
         """Take NAS in, new or changed; works from the next packet on."""
@@ -444,10 +505,6 @@ class Directory:
             self.sources = {}
         self.sources[host] = found
         return found
-
-    def key_of(self, record: SubscriberRecord) -> str:
-        """The key under which ``users`` has the subscriber."""
-        return self._keys[record.id]
 
     def vendor(self, name: str) -> Vendor | None:
         """The driver of a NAS, None if it is missing or broken."""

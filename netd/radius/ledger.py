@@ -6,6 +6,7 @@ believed only on evidence: an Event-Timestamp, or another Class, never because i
 """
 
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +21,8 @@ LONGEST_INTERVAL_SECONDS = 21_600
 
 _SYNTHETIC = frozenset(("nas_reload", "reaper", "not_found", "operator"))
 _FACT_NAMES = Facts.__struct_fields__
+_facts = attrgetter(*_FACT_NAMES)
+_told = attrgetter(*FACTS)
 
 
 class Change(NamedTuple):
@@ -88,7 +91,7 @@ class Ledger:
             row.stopped_at, row.closed_by, row.terminate_cause = row.updated_at, "superseded", "Lost-Carrier"
 
     def _open(self, record: Record) -> Row:
-        facts = {name: getattr(record, name) for name in _FACT_NAMES}
+        facts = dict(zip(_FACT_NAMES, _facts(record), strict=True))
         row = Row(radacctid=self._new_id(), started_at=record.started_at, updated_at=record.event_at, applied_policy=record.applied_policy, **facts)
         if record.kind == "stop":
             _stop(row, record)
@@ -107,10 +110,11 @@ class Ledger:
         row.acctsessiontime = max(seconds, record.acctsessiontime)
         row.started_at = min(row.started_at, record.started_at)
         newer = record.event_at >= row.updated_at and not (row.closed_by == "stop" and record.event_at > (row.stopped_at or 0.0))
-        for name in FACTS:
-            value = getattr(record, name)
-            if value is not None and (newer or getattr(row, name) is None):
-                setattr(row, name, value)
+        told = _told(record)
+        if told != _told(row):  # else nothing new, as with nearly every Interim
+            for name, value in zip(FACTS, told, strict=True):
+                if value is not None and (newer or getattr(row, name) is None):
+                    setattr(row, name, value)
         if row.subscriber_id is None:
             row.subscriber_id = record.subscriber_id
         row.nas_id = record.nas_id  # its entry may have been made anew, or a narrower one added
@@ -130,6 +134,16 @@ class Ledger:
         if row.subscriber_id is not None and (up_octets or down_octets or session_seconds):
             since = min(since, record.event_at)  # a late packet adds what it adds at its own time
             self.usage.append(Usage(row.tenant_id, row.subscriber_id, record.event_at, up_octets, down_octets, session_seconds, since))
+
+
+def only_counted(before: Row, row: Row) -> bool:
+    """Whether an open row went on counting and nothing else, as nearly every Interim does: the members that ``store.accounting.count_open`` writes."""
+    same = msgspec.structs.replace(
+        before, updated_at=row.updated_at, heard_at=row.heard_at, acctinterval=row.acctinterval, acctsessiontime=row.acctsessiontime,
+        acctinputoctets=row.acctinputoctets, acctoutputoctets=row.acctoutputoctets, acctinputpackets=row.acctinputpackets,
+        acctoutputpackets=row.acctoutputpackets,
+    )  # fmt: skip
+    return same == row
 
 
 def _stop(row: Row, record: Record) -> None:

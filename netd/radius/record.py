@@ -32,23 +32,29 @@ FRAMED_IPV6_PREFIX: Final = 97
 DELEGATED_IPV6_PREFIX: Final = 123
 FRAMED_IPV6_ADDRESS: Final = 168
 
+
+def _by_octets(names: dict[int, str]) -> dict[bytes, str]:
+    """A table of an attribute's values as they stand on the wire."""
+    return {number.to_bytes(4, "big"): name for number, name in names.items()}
+
+
 _KINDS: Final[dict[int, Kind]] = {1: "start", 2: "stop", 3: "interim"}
-_AUTHENTIC: Final = {1: "RADIUS", 2: "Local", 3: "Remote", 4: "Diameter"}
-_CAUSES: Final = {
+_AUTHENTIC: Final = _by_octets({1: "RADIUS", 2: "Local", 3: "Remote", 4: "Diameter"})
+_CAUSES: Final = _by_octets({
     1: "User-Request", 2: "Lost-Carrier", 3: "Lost-Service", 4: "Idle-Timeout", 5: "Session-Timeout", 6: "Admin-Reset", 7: "Admin-Reboot",
     8: "Port-Error", 9: "NAS-Error", 10: "NAS-Request", 11: "NAS-Reboot", 12: "Port-Unneeded", 13: "Port-Preempted", 14: "Port-Suspended",
     15: "Service-Unavailable", 16: "Callback", 17: "User-Error", 18: "Host-Request", 19: "Supplicant-Restart", 20: "Reauthentication-Failure",
     21: "Port-Reinit", 22: "Port-Disabled",
-}  # fmt: skip
-_SERVICE_TYPES: Final = {
+})  # fmt: skip
+_SERVICE_TYPES: Final = _by_octets({
     1: "Login-User", 2: "Framed-User", 3: "Callback-Login-User", 4: "Callback-Framed-User", 5: "Outbound-User", 6: "Administrative-User",
     7: "NAS-Prompt-User", 8: "Authenticate-Only", 10: "Call-Check", 17: "Authorize-Only",
-}  # fmt: skip
-_PROTOCOLS: Final = {1: "PPP", 2: "SLIP", 3: "ARAP", 4: "Gandalf-SLML", 5: "Xylogics-IPX-SLIP", 6: "X.75-Synchronous"}
-_PORT_TYPES: Final = {
+})  # fmt: skip
+_PROTOCOLS: Final = _by_octets({1: "PPP", 2: "SLIP", 3: "ARAP", 4: "Gandalf-SLML", 5: "Xylogics-IPX-SLIP", 6: "X.75-Synchronous"})
+_PORT_TYPES: Final = _by_octets({
     0: "Async", 1: "Sync", 2: "ISDN", 5: "Virtual", 15: "Ethernet", 16: "xDSL", 17: "Cable", 18: "Wireless-Other", 19: "Wireless-802.11",
     30: "PPPoA", 31: "PPPoEoA", 32: "PPPoEoE", 33: "PPPoEoVLAN", 34: "PPPoEoQinQ", 35: "xPON",
-}  # fmt: skip
+})  # fmt: skip
 
 _OWN_CLASS: Final = f"{CLASS_PREFIX}:".encode()
 
@@ -148,7 +154,9 @@ def _class(packet: Packet) -> str | None:
 
 def _octets(gigawords: bytes | None, octets: bytes | None) -> int:
     """A 64-bit counter (RFC 2869 5.1). One beyond belief is a NAS that counted below zero: it says nothing, so the row keeps what it has."""
-    total = (_integer(gigawords) or 0) << 32 | (_integer(octets) or 0)
+    total = _integer(octets) or 0
+    if gigawords is not None:
+        total |= (_integer(gigawords) or 0) << 32
     return total if total < UNBELIEVABLE_OCTETS else 0
 
 
@@ -157,9 +165,8 @@ def _number(value: bytes | None) -> str | None:
     return None if number is None else str(number)
 
 
-def _named(value: bytes | None, names: dict[int, str]) -> str | None:
-    number = _integer(value)
-    return None if number is None else names.get(number, str(number))
+def _named(value: bytes | None, names: dict[bytes, str]) -> str | None:
+    return None if value is None else names.get(value) or _number(value)
 
 
 def _text(value: bytes | None) -> str | None:

@@ -116,7 +116,7 @@ _PLAN_COLUMNS = ", ".join(Plan.__struct_fields__)
 
 
 def _subscriber(record: Sequence[object]) -> SubscriberRow:
-    row = SubscriberRow(*record)  # type: ignore[arg-type]  # the columns' types are those of the statement above
+    row = SubscriberRow._make(record)
     if row.terms is not None:
         row = row._replace(terms=_terms(row.terms))
     if row.locks is None and row.checks is None and row.replies is None:
@@ -137,12 +137,12 @@ async def all_subscribers(conn: Connection) -> AsyncIterator[list[SubscriberRow]
     """Every subscriber, in chunks; must run inside a transaction."""
     cursor = await conn.cursor(_ALL_SUBSCRIBERS)
     while records := await cursor.fetch(CHUNK):
-        yield [_subscriber(tuple(record)) for record in records]
+        yield [_subscriber(record) for record in records]
 
 
 async def some_subscribers(conn: Connection, ids: Sequence[int]) -> list[SubscriberRow]:
     """The subscribers among ``ids`` that exist."""
-    return [_subscriber(tuple(record)) for record in await conn.fetch(_SOME_SUBSCRIBERS, ids)]
+    return [_subscriber(record) for record in await conn.fetch(_SOME_SUBSCRIBERS, ids)]
 
 
 async def nas(conn: Connection, ids: Sequence[int] | None = None) -> list[NasRow]:

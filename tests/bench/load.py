@@ -1,7 +1,8 @@
 """The load generator: a process of its own with prebuilt packets, that runs one round per line of JSON on its standard input.
 
 Its window is spread over several source ports; within a port identifiers count up, so a packet is never mistaken for a repetition.
-It prints one line of JSON when its packets are built, and one per round.
+It prints one line of JSON when its packets are built, and one per round. Asked to be ``native`` it leaves the sending and receiving to a compiled
+program (tests/bench/load.c), which takes a fifth of the time per packet.
 """
 
 import json
@@ -9,9 +10,10 @@ import select
 import socket
 import sys
 import time
+from functools import partial
 from typing import Any, Final
 
-from tests.bench import packets
+from tests.bench import native, packets
 from tests.bench.packets import IDENTIFIERS
 
 OVERDUE_SECONDS: Final = 1.0
@@ -21,6 +23,18 @@ LOOK_SECONDS: Final = 0.5
 
 GIVE_UP_SECONDS: Final = 30.0
 _ANSWER: Final = {packets.ACCESS_REQUEST: packets.ACCESS_ACCEPT, packets.ACCOUNTING_REQUEST: packets.ACCOUNTING_RESPONSE}
+
+
+def expected_code(request: bytes, what: str) -> int:
+    """The code of the right answer to a request; an echo's is the request's."""
+    return request[0] if what == "echo" else _ANSWER[request[0]]
+
+
+def answer_fault(request: bytes, answer: bytes, what: str) -> str:
+    """What is wrong with an answer of ``what`` ("echo", "netd" or "peer"), "" if nothing. An echo is right if it is the request."""
+    if what == "echo":
+        return "" if answer == request else "no echo"
+    return packets.answer_fault(request, answer, what == "netd")
 
 
 class Line:
@@ -52,7 +66,7 @@ class Round:
         self.sent = self.answered = self.repeated = self.strange = 0
         self.check_every = check_every
         self.what = what  # "echo", "netd" or "peer"
-        self.expected = requests[0][0] if what == "echo" else _ANSWER[requests[0][0]]
+        self.expected = expected_code(requests[0], what)
         self.kept: list[tuple[int, bytes]] = []
         self.latencies: list[float] = []
         self.look_at = time.monotonic() + LOOK_SECONDS
@@ -119,11 +133,8 @@ class Round:
                     self._put(line, self.requests[number % len(self.requests)])
 
     def fault(self, number: int, answer: bytes) -> str:
-        """What is wrong with the answer to a request, "" if nothing. An echo is right if it is the request."""
-        request = self.requests[number % len(self.requests)]
-        if self.what == "echo":
-            return "" if answer == request else "no echo"
-        return packets.answer_fault(request, answer, self.what == "netd")
+        """What is wrong with the answer to a request, "" if nothing."""
+        return answer_fault(self.requests[number % len(self.requests)], answer, self.what)
 
     def flood(self, count: int, seconds: float, window: int) -> float:
         """Keep ``window`` requests under way until ``count`` are answered or ``seconds`` have gone; returns how long it took."""
@@ -171,24 +182,41 @@ def build(spec: dict[str, Any]) -> list[bytes]:
     """The packets that a generator was started for."""
     if spec["kind"] == "access":
         return packets.access_requests(spec["count"], spec["subscribers"], spec["seed"])
-    return list(packets.accounting_requests(spec["sessions"], spec["subscribers"], spec["at"], spec["ended_of_ten"]))
+    return list(packets.accounting_requests(spec["sessions"], spec["subscribers"], spec["at"], spec["ended_of_ten"], spec.get("first", 0)))
+
+
+def run(requests: list[bytes], order: dict[str, Any]) -> dict[str, Any]:
+    """One round by this process itself."""
+    work = Round(requests, order["port"], order["ports"], order["check_every"], order["what"])
+    try:
+        if "rate" in order:
+            seconds = work.pace(order["rate"], order["seconds"])
+        else:
+            seconds = work.flood(order.get("count", 1 << 40), order["seconds"], order["window"])
+        return work.result(seconds)
+    finally:
+        work.close()
 
 
 def main() -> int:
     """Build, say so, then run the rounds that are asked for until standard input ends."""
-    requests = build(json.loads(sys.stdin.readline()))
-    print(json.dumps({"packets": len(requests), "octets": sum(map(len, requests)) // len(requests)}), flush=True)
-    for text in sys.stdin:
-        order = json.loads(text)
-        work = Round(requests, order["port"], order["ports"], order["check_every"], order["what"])
-        try:
-            if "rate" in order:
-                seconds = work.pace(order["rate"], order["seconds"])
+    spec = json.loads(sys.stdin.readline())
+    requests = build(spec)
+    made = native.program() if spec.get("native") else None
+    rounds = None if made is None else native.Rounds(made, requests)
+    octets = sum(map(len, requests)) // len(requests)
+    print(json.dumps({"packets": len(requests), "octets": octets, "native": rounds is not None}), flush=True)
+    try:
+        for text in sys.stdin:
+            order = json.loads(text)
+            if rounds is None:
+                result = run(requests, order)
             else:
-                seconds = work.flood(order.get("count", 1 << 40), order["seconds"], order["window"])
-            print(json.dumps(work.result(seconds)), flush=True)
-        finally:
-            work.close()
+                result = rounds.run(order, expected_code(requests[0], order["what"]), partial(answer_fault, what=order["what"]))
+            print(json.dumps(result), flush=True)
+    finally:
+        if rounds is not None:
+            rounds.close()
     return 0
 
 

@@ -137,10 +137,10 @@ def accounting(daemon: Daemon, cpus: Cpus, sessions: int, subscribers: int) -> d
     }  # fmt: skip
 
 
-def expected_rows(sessions: int) -> dict[str, int]:
-    """What the database must hold after ``accounting`` if nothing acknowledged was lost or counted twice."""
-    ended = [n for n in range(sessions) if n % 10 < ENDED_OF_TEN]
-    running = [n for n in range(sessions) if n % 10 >= ENDED_OF_TEN]
+def expected_rows(sessions: int, first: int = 0) -> dict[str, int]:
+    """What the database must hold after ``accounting`` if nothing acknowledged was lost or counted twice; ``first`` is the first session's number."""
+    ended = [first + n for n in range(sessions) if n % 10 < ENDED_OF_TEN]
+    running = [first + n for n in range(sessions) if n % 10 >= ENDED_OF_TEN]
     return {
         "closed": len(ended), "closed_octets": sum(packets.octets_of(packets.STOP, n) for n in ended),
         "open": len(running), "open_octets": sum(packets.octets_of(packets.INTERIM, n) for n in running),
@@ -148,16 +148,18 @@ def expected_rows(sessions: int) -> dict[str, int]:
     }  # fmt: skip
 
 
+STORED: Final = """
+    select (select count(*) from radacct) as closed, (select sum(acctinputoctets) from radacct)::bigint as closed_octets,
+    (select count(*) from sessions) as open, (select sum(acctinputoctets) from sessions)::bigint as open_octets,
+    (select sum(up_octets) from usage_daily)::bigint as usage_octets, (select count(*) from radpostauth) as log_ins"""
+"""Asks netd's database for what ``expected_rows`` tells, and for the log-ins."""
+
+
 async def _stored(data_dir: Path) -> dict[str, int]:
     async with EmbeddedServer(data_dir) as server:
         conn = await connect(server.connect_kwargs())
         try:
-            row = await conn.fetchrow(
-                """select (select count(*) from radacct) as closed, (select sum(acctinputoctets) from radacct)::bigint as closed_octets,
-                          (select count(*) from sessions) as open, (select sum(acctinputoctets) from sessions)::bigint as open_octets,
-                          (select sum(up_octets) from usage_daily)::bigint as usage_octets, (select count(*) from radpostauth) as log_ins"""
-            )
-            return dict(row)
+            return dict(await conn.fetchrow(STORED))
         finally:
             await conn.close()
 

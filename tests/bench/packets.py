@@ -85,8 +85,8 @@ def octets_of(kind: int, session: int) -> int:
     return (1_000_000 if kind == INTERIM else 3_000_000) + session
 
 
-def accounting_requests(sessions: int, subscribers: int, at: int, ended_of_ten: int) -> Iterator[bytes]:
-    """Start, Interim and Stop of ``sessions`` sessions, mixed so that each comes a quarter of the run after the one before it.
+def accounting_requests(sessions: int, subscribers: int, at: int, ended_of_ten: int, first: int = 0) -> Iterator[bytes]:
+    """Start, Interim and Stop of ``sessions`` sessions from number ``first`` on, mixed so that each comes a quarter of the run after the one before it.
 
     Only ``ended_of_ten`` of ten sessions send a Stop. Identifiers count up from 0 as in ``access_requests``.
     """
@@ -95,7 +95,7 @@ def accounting_requests(sessions: int, subscribers: int, at: int, ended_of_ten: 
     for step in range(sessions + 2 * lag):
         for kind, session in ((START, step), (INTERIM, step - lag), (STOP, step - 2 * lag)):
             if 0 <= session < sessions and (kind != STOP or session % 10 < ended_of_ten):
-                yield accounting_request(kind, session * 5 % subscribers, session, at, count % IDENTIFIERS)
+                yield accounting_request(kind, session * 5 % subscribers, first + session, at, count % IDENTIFIERS)
                 count += 1
 
 

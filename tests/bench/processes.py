@@ -80,10 +80,11 @@ def end(process: subprocess.Popen[Any], seconds: float = 20.0) -> None:
 
 
 class Echo:
-    """The yardstick's process."""
+    """The yardstick's process: in Python, or ``made``, the compiled program of tests/bench/native.py."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.bench.echo"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    def __init__(self, made: Path | None = None) -> None:
+        command = [sys.executable, "-m", "tests.bench.echo"] if made is None else [str(made), "echo"]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
         self.pid = self.process.pid
@@ -132,8 +133,9 @@ class Started(NamedTuple):
 class Daemon:
     """``netd serve`` on a data folder, on loopback ports of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database_url: str = "") -> None:
         self.folder = folder
+        self.database_url = database_url  # "": its embedded server
         self.auth_port = self.acct_port = self.web_port = 0  # new at every start: a port that was free may be somebody's now
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -153,6 +155,8 @@ class Daemon:
             "NETD_DATA_DIR": str(self.folder / "data"), "NETD_RADIUS__ADDRESSES": "127.0.0.1", "NETD_RADIUS__AUTH_PORT": str(self.auth_port),
             "NETD_RADIUS__ACCT_PORT": str(self.acct_port), "NETD_WEB__PORT": str(self.web_port), "NETD_LOG__FORMAT": "json", "NOTIFY_SOCKET": str(notify),
         }  # fmt: skip
+        if self.database_url:
+            environ["NETD_DATABASE__URL"] = self.database_url
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, (self.folder / "netd.log").open("ab") as log:
             told.bind(str(notify))
             told.setblocking(False)

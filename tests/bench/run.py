@@ -177,6 +177,16 @@ def table(results: Results) -> str:
     return "\n".join(lines)
 
 
+def conclude(given: argparse.Namespace, results: Results, text_of: Callable[[Results], str]) -> int:
+    """Write the results as JSON, print them as ``text_of`` has it, and return the exit status: 1 with ``--strict`` if a goal was missed."""
+    results |= {"python": platform.python_version(), "machine": platform.platform(), "at": time.strftime("%FT%TZ", time.gmtime())}
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(text_of(results))
+    print(f"{results['seconds']:.0f} s; written to {given.output}")
+    return 1 if given.strict and not all(goal["met"] for goal in results["goals"]) else 0
+
+
 def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -198,12 +208,8 @@ def main() -> int:
         print(f"bench: WRONG: {fault}", file=sys.stderr)
         return 1
     results |= {"subscribers": given.subscribers, "sessions": given.sessions, "starts": given.starts, "seconds": time.monotonic() - started}
-    results |= {"goals": goals(results), "python": platform.python_version(), "machine": platform.platform(), "at": time.strftime("%FT%TZ", time.gmtime())}
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(results, indent=1) + "\n")
-    print(table(results))
-    print(f"{results['seconds']:.0f} s; written to {given.output}")
-    return 1 if given.strict and not all(goal["met"] for goal in results["goals"]) else 0
+    results["goals"] = goals(results)
+    return conclude(given, results, table)
 
 
 if __name__ == "__main__":

@@ -247,11 +247,11 @@ async def test_a_session_of_which_nothing_is_known_to_be_applied_is_left_alone(b
     """A Start without Class while the plan could not be granted: when it can be again, nobody may be disconnected for it."""
     world = bras.world
     (alice,) = world.running.server.directory.subscribers.values()
-    alice.fault, alice.simple = "a driver that is broken", False
+    alice.own().fault, alice.simple = "a driver that is broken", False
     assert await bras.account("Start")
     (live,) = enforcer_of(world).sessions.by_id.values()
     assert (live.applied, live.subscriber_id) == (None, alice.id)
-    alice.fault, alice.simple = "", True
+    alice.own().fault, alice.simple = "", True
 
     async def unverified() -> bool:
         return (await state(world))[0] == "unverified"

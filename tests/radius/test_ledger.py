@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netd.model.accounting import Record, Row, unique_id
-from netd.radius.ledger import Ledger
+from netd.radius.ledger import Ledger, only_counted
+from netd.store.accounting import COUNTED
 
 START = 1_800_000_000.0
 
@@ -149,3 +150,11 @@ def test_a_record_that_tells_nothing_new_writes_nothing() -> None:
         ledger.post(each)
     assert ledger.changes() == []
     assert ledger.usage == []
+
+
+def test_a_row_that_only_went_on_counting_is_known_from_one_that_changed() -> None:
+    (row,) = Book().post(SESSION[0])
+    for name in Row.__struct_fields__:
+        other = {"doomed": "deleted", "closed_by": "reaper"}.get(name, -1 if isinstance(getattr(row, name), int | float) else "another")
+        changed = msgspec.structs.replace(row, **{name: other})
+        assert only_counted(row, changed) == (name in COUNTED), name
