@@ -33,6 +33,7 @@ from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
 from netd.radius import sockets
+from netd.radius.replay import Replay
 from netd.radius.server import Server
 from netd.radius.service import RadiusService
 from netd.radius.upkeep import Upkeep
@@ -91,6 +92,7 @@ class Running:
     feed: ChangeFeed
     server: Server
     upkeep: Upkeep
+    replay: Replay
 
 
 def run(config: Config) -> int:
@@ -189,6 +191,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(engine.close)
         service = RadiusService(engine, target, extensions, keyring.open, config)
         stack.push_async_callback(service.feed.close)
+        stack.push_async_callback(service.close)
         await service.load()
         await tokens.ensure_admin(database, config.data_dir / ADMIN_TOKEN)
         metrics = Metrics(__version__)
@@ -213,7 +216,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     ready(
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
-                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
+                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep, replay=service.replay,
                         )
                     )  # fmt: skip
                     await wanted.wait()

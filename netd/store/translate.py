@@ -74,6 +74,15 @@ def is_gone(error: BaseException) -> bool:
     return isinstance(error, _GONE)
 
 
+# Classes of SQLSTATE that blame the statement, the schema, the rights or the server, and not the values that were sent.
+_NOBODYS_VALUES = ("0A", "25", "28", "3D", "3F", "42", "58", "XX")
+
+
+def is_statements_fault(error: BaseException) -> bool:
+    """Whether ``error`` (a StoreError) would have come whatever the values were: then no other rows would fare better."""
+    return str(getattr(error.__cause__, "sqlstate", None)).startswith(_NOBODYS_VALUES)
+
+
 def unreachable(error: BaseException) -> StoreUnavailable:
     """What a failed attempt to connect is, whatever its cause: the operator reads why."""
     return StoreUnavailable(f"the database cannot be reached: {_text(error)}")
