@@ -216,7 +216,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     ready(
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
-                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep, replay=service.replay,
+                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
+                            replay=service.replay,
                         )
                     )  # fmt: skip
                     await wanted.wait()
