@@ -25,7 +25,7 @@ import uvloop
 from netd import __version__
 from netd.config import Config
 from netd.domain import tokens
-from netd.domain.ports import Part
+from netd.domain.ports import Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -93,6 +93,7 @@ class Running:
     server: Server
     upkeep: Upkeep
     replay: Replay
+    health: Health
 
 
 def run(config: Config) -> int:
@@ -217,7 +218,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
                             database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
-                            replay=service.replay,
+                            replay=service.replay, health=deps.health,
                         )
                     )  # fmt: skip
                     await wanted.wait()

@@ -195,6 +195,7 @@ class Journal:
         self.fsync_seconds = 0.0
         self.fsyncs = 0
         self.segments: list[Segment] = []
+        self.elsewhere = 0  # octets that wait for another database
         self.finished: list[str] = []  # journals of which no file is left: their position need not be kept
         self._fsync = fsync
         self._segment_octets = segment_octets
@@ -228,6 +229,7 @@ class Journal:
                 self.damaged += 1
                 log.error("a journal cannot be read and is left alone", extra={"file": str(path), "error": error.strerror})
         self._sync_folder(self.root)
+        self.elsewhere = sum(found.octets for found in waiting(self.root) if found.database != database)
         return list(dict.fromkeys(segment.header.journal for segment in self.segments))
 
     def _find(self, path: Path) -> None:

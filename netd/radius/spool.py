@@ -153,6 +153,8 @@ class Spool:
             said.append(f"{self.set_aside} records that the database refused are in {self.journal.folder / 'refused.json'}")
         if self.journal.damaged:
             said.append(f"the journal was damaged in {self.journal.damaged} places, see the log")
+        if self.journal.elsewhere:
+            said.append(f"{self.journal.elsewhere} octets of accounting wait in {self.journal.root} for another database than this one")
         return "; ".join(said)
 
 

@@ -3,9 +3,11 @@
 import errno
 import os
 import stat
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +108,7 @@ items = st.one_of(
 
 def segment(written: list[Item]) -> tuple[bytes, list[tuple[int, bytes, int]]]:
     """A segment with these records, and what must be read from it: sequence, payload, end."""
-    data = encode_header(Header(journal=str(module.uuid.UUID(bytes=KEY)), node="n", made_at=1.0, names=NAMES))
+    data = encode_header(Header(journal=str(uuid.UUID(bytes=KEY)), node="n", made_at=1.0, names=NAMES))
     expected = []
     for sequence, item in enumerate(written, 1):
         octets = encode_record(KEY, sequence, item)
@@ -342,7 +344,7 @@ def test_a_record_that_nobody_can_use_is_kept_for_people(journal: Journal) -> No
     journal.set_aside(Entry("j", 3, record(), b""), "why not")
     journal.set_aside(Entry("j", 4, SWITCH, b""), "why not")
     journal.set_aside(Entry("j", 5, None, b"\x00\xff"), "unreadable")
-    lines = [module.msgspec.json.decode(line) for line in (journal.folder / "refused.json").read_bytes().splitlines()]
+    lines = [msgspec.json.decode(line) for line in (journal.folder / "refused.json").read_bytes().splitlines()]
     assert [(line["sequence"], line["why"]) for line in lines] == [(3, "why not"), (4, "why not"), (5, "unreadable")]
     assert lines[0]["record"]["username"] == "älice@example.net"
     assert (journal.folder / "refused.json").stat().st_mode & 0o777 == 0o600
