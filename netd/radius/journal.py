@@ -40,6 +40,7 @@ Item = Record | AccountingSwitch
 MAGIC: Final = b"netd journal 1\n\0"
 MARK: Final = b"\xa7rec"
 SUFFIX: Final = ".journal"
+REFUSED: Final = "refused.json"
 SEGMENT_OCTETS: Final = 8 << 20
 LONGEST_RECORD: Final = 64 << 10
 """No packet makes a record near this; a longer length is damage."""
@@ -195,6 +196,7 @@ class Journal:
         self.fsync_seconds = 0.0
         self.fsyncs = 0
         self.segments: list[Segment] = []
+        self.kept_aside = 0  # records in refused.json
         self.elsewhere = 0  # octets that wait for another database
         self.finished: list[str] = []  # journals of which no file is left: their position need not be kept
         self._fsync = fsync
@@ -229,6 +231,8 @@ class Journal:
                 self.damaged += 1
                 log.error("a journal cannot be read and is left alone", extra={"file": str(path), "error": error.strerror})
         self._sync_folder(self.root)
+        with suppress(FileNotFoundError):
+            self.kept_aside = (self.folder / REFUSED).read_bytes().count(b"\n")
         self.elsewhere = sum(found.octets for found in waiting(self.root) if found.database != database)
         return list(dict.fromkeys(segment.header.journal for segment in self.segments))
 
@@ -420,11 +424,11 @@ class Journal:
         return True
 
     def set_aside(self, entry: Entry, why: str) -> None:
-        """Keep a record that the database will never take as a line of ``refused.json``, on disk before it returns. Raises OSError."""
+        """Keep a record that the database will never take as a line of ``REFUSED``, on disk before it returns. Raises OSError."""
         line = {"journal": entry.journal, "sequence": entry.sequence, "why": why, "record": entry.item, "at": time.time()}
         if entry.item is None:
             line["payload"] = entry.payload
-        descriptor = os.open(self.folder / "refused.json", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(self.folder / REFUSED, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             text = msgspec.json.encode(line) + b"\n"
             if os.write(descriptor, text) < len(text):
@@ -432,6 +436,7 @@ class Journal:
             self._sync(descriptor)
         finally:
             os.close(descriptor)
+        self.kept_aside += 1
 
     def close(self) -> None:
         """Let go of the folder; what waits stays in it."""
@@ -463,3 +468,8 @@ def waiting(root: Path) -> list[Waiting]:
             before = found.get(path.parent.name, Waiting(path.parent.name, 0, since))
             found[path.parent.name] = Waiting(path.parent.name, before.octets + size, min(before.since, since))
     return list(found.values())
+
+
+def refused(root: Path) -> list[Path]:
+    """The files under ``root`` with records that the database would not take."""
+    return sorted(root.glob(f"*/{REFUSED}"))

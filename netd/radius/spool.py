@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from netd.model.accounting import Record
-from netd.radius.journal import Cursor, Entry, Item, Journal, JournalRefused
+from netd.radius.journal import REFUSED, Cursor, Entry, Item, Journal, JournalRefused
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ class Spool:
         self.waiting = 0
         self.written = 0
         self.replayed = 0
-        self.set_aside = 0
         self.refused: Counter[str] = Counter()
         self.trouble = ""  # why the last group was refused, empty since one was taken
         self.since = time.time()  # of the last change between waiting and not
@@ -130,7 +129,6 @@ class Spool:
     async def keep_aside(self, entry: Entry, why: str) -> None:
         """Keep a record that the database refuses in a file for people. Raises OSError."""
         await self._do(lambda: self.journal.set_aside(entry, why))
-        self.set_aside += 1
 
     def take_finished(self) -> list[str]:
         """Journals of which no file is left; each is told once."""
@@ -149,8 +147,8 @@ class Spool:
             said.append(f"{self.waiting} records wait in the journal for the database, the oldest for {max(0.0, time.time() - self.oldest_at):.0f} s")
         if self.trouble:
             said.append(f"the journal refuses: {self.trouble}")
-        if self.set_aside:
-            said.append(f"{self.set_aside} records that the database refused are in {self.journal.folder / 'refused.json'}")
+        if self.journal.kept_aside:
+            said.append(f"{self.journal.kept_aside} records that the database refused are in {self.journal.folder / REFUSED}")
         if self.journal.damaged:
             said.append(f"the journal was damaged in {self.journal.damaged} places, see the log")
         if self.journal.elsewhere:

@@ -56,7 +56,7 @@ def register(
     counter("netd_radius_accounting_journal_written", "Accounting requests written to the journal and acknowledged", lambda: spool.written)
     counter("netd_radius_accounting_journal_replayed", "Accounting requests brought from the journal into the database", lambda: spool.replayed)
     counter("netd_radius_accounting_journal_refused", "Accounting requests that the journal could not take", lambda: dict(spool.refused), ("reason",))
-    counter("netd_radius_accounting_journal_set_aside", "Records of it that the database refused; they are in refused.json", lambda: spool.set_aside)
+    gauge("netd_radius_accounting_journal_set_aside", "Records of it that the database refused; they are in refused.json", lambda: journal.kept_aside)
     counter("netd_radius_accounting_journal_damaged", "Places in it that could not be read", lambda: journal.damaged)
     counter("netd_radius_accounting_journal_fsyncs", "Times that it was brought to the disk", lambda: journal.fsyncs)
     counter("netd_radius_accounting_journal_fsync_seconds", "Time spent in that", lambda: journal.fsync_seconds)
