@@ -177,13 +177,14 @@ class Accounting:
         batch = self._take(self._config.batch_records * (2 if deep else 1) if direct else JOURNAL_RECORDS)
         if direct:
             batch = await self._try(batch)
-        taken = not batch or await self._journal(batch)
-        if not taken:
-            self._queue[:0] = batch
-            self._in_work -= len(batch)
-        self._unheard = max(0, self._unheard - self._in_work)
+        if batch and await self._journal(batch):
+            batch = []
+        if batch and not direct and self.database.up and self.late is None:
+            batch = await self._try(batch)  # a full or broken journal must not keep packets from a database that is there: order matters less
+        self._queue[:0] = batch
+        self._unheard = max(0, self._unheard - (self._in_work - len(batch)))
         self._in_work = 0
-        return taken
+        return not batch
 
     def _take(self, count: int) -> list[Pending]:
         batch = self._queue[:count]
@@ -192,16 +193,24 @@ class Accounting:
         return batch
 
     async def _try(self, batch: list[Pending]) -> list[Pending]:
-        """Give a batch to the database; what it has not taken within ``journal_after_ms`` comes back."""
+        """Give a batch to the database, and to the journal what that has not taken within ``journal_after_ms``; what neither took comes back."""
         attempt = Attempt(batch)
         task = asyncio.create_task(self._commit(attempt), name="accounting commit")
-        await asyncio.wait({task}, timeout=self._config.journal_after_ms / 1000)
-        if task.done():
-            task.result()
-        else:
+        try:
+            await asyncio.wait({task}, timeout=self._config.journal_after_ms / 1000)
+            if task.done():
+                task.result()
+                return attempt.batch
             attempt.given_up = True
             self.late = task
             task.add_done_callback(self._forget_late)
+            if await self._journal(attempt.batch):
+                return []
+            attempt.given_up = False  # there is nowhere else to go, so it may take its time
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
         return attempt.batch
 
     def _forget_late(self, task: asyncio.Task[None]) -> None:
@@ -243,7 +252,7 @@ class Accounting:
             self.committed += len(part)
             del attempt.batch[: len(part)]
             size *= 2
-            self._follow(opened)
+            self._follow(self.ahead.settle(opened, 0))
             for pending in part:
                 pending.done(True)
 

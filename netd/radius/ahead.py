@@ -89,8 +89,10 @@ class Ahead:
     def settle(self, opened: Opened, count: int) -> Opened:
         """What memory may take over from the database, which has ``count`` more records of the journal: not what newer ones speak of."""
         self._settled += count
+        if not self._newest:
+            return opened
         rows = [row for row in opened.rows if self._is_settled(row.acctuniqueid)]
-        return Opened(rows, [key for key in opened.ended if self._is_settled(key)])
+        return Opened(rows, [key for key in opened.ended if self._is_settled(key)], opened.usage)
 
     def _is_settled(self, unique_id: str) -> bool:
         if self._newest.get(unique_id, 0) > self._settled:

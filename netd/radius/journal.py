@@ -390,6 +390,22 @@ class Journal:
         self.damaged += 1
         log.error("a journal is damaged: accounting that was acknowledged may be missing", extra={"file": str(segment.path), "from": begin, "to": end})
 
+    def skip(self, cursor: Cursor, error: OSError) -> None:
+        """Give up the file at ``cursor``, which cannot be read. It stays on the disk under another name."""
+        if cursor.number >= len(self.segments):
+            return
+        if cursor.number == len(self.segments) - 1:
+            self._seal()
+        segment = self.segments.pop(cursor.number)
+        cursor.at, cursor.data = 0, b""
+        self.octets -= segment.end
+        self.damaged += 1
+        log.error(
+            "a journal cannot be read and is left out: accounting that was acknowledged is missing", extra={"file": str(segment.path), "error": str(error)}
+        )
+        with suppress(OSError):
+            segment.path.rename(segment.path.with_suffix(".damaged"))
+
     def drop(self, cursor: Cursor) -> None:
         """Remove what lies before ``cursor``, and everything if it is at the end. Only once the database has committed it. Raises OSError."""
         while cursor.number > 0:

@@ -26,6 +26,8 @@ POLL_SECONDS: Final = 0.1
 FAULT_SECONDS: Final = 5.0
 """Pause after a fault that only an operator ends: a disk that cannot be read, a statement that the database does not understand."""
 
+READ_ATTEMPTS: Final = 3
+
 
 class Replay:
     """Reads the spool, and writes what it holds through the accounting's own transaction."""
@@ -40,13 +42,19 @@ class Replay:
 
     async def run(self) -> None:
         """Replay for ever."""
+        failures = 0
         while True:
             try:
                 entries, lost = await self.spool.take(self._records)
             except OSError as error:
+                failures += 1
                 self._tell("the journal cannot be read back", error)
+                if failures >= READ_ATTEMPTS:
+                    await self.spool.skip(error)
+                    continue
                 await asyncio.sleep(FAULT_SECONDS)
                 continue
+            failures = 0
             if lost:
                 log.error("records of the journal were acknowledged and cannot be read any more", extra={"records": lost})
                 self.accounting.replayed(Opened([], []), lost, 0)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar
 
 from netd.model.accounting import Record
@@ -43,6 +44,7 @@ class Spool:
         self.emptied.set()
         self._cursor = Cursor()
         self._refused_at = 0.0
+        self._told_at = -CALM_SECONDS
         self._thread = ThreadPoolExecutor(1, "accounting journal")
 
     async def _do(self, work: Callable[[], T]) -> T:
@@ -60,10 +62,17 @@ class Spool:
             return []
 
     async def scan(self, positions: Mapping[str, int]) -> AsyncIterator[list[Item | None]]:
-        """What waits behind ``positions``, in order, in small pieces; afterwards ``take`` gives the same again. Raises OSError."""
+        """What waits behind ``positions``, in order, in small pieces; afterwards ``take`` gives the same again."""
         self._cursor.last.update(positions)
         ahead = Cursor(last=dict(positions))
-        while entries := await self._do(lambda: self.journal.read(ahead, SCAN_RECORDS)):
+        while True:
+            try:
+                entries = await self._do(lambda: self.journal.read(ahead, SCAN_RECORDS))
+            except OSError as error:
+                await self._do(partial(self.journal.skip, ahead, error))
+                continue
+            if not entries:
+                return
             if not self.waiting:
                 self._begin_waiting(_moment(entries[0].item))
             self.waiting += len(entries)
@@ -81,7 +90,9 @@ class Spool:
             self.trouble = ""
         if not self.waiting:
             self._begin_waiting(time.time())
-            log.warning("accounting goes to the journal: the database is away, slow, or behind")
+            if time.monotonic() - self._told_at > CALM_SECONDS:
+                log.warning("accounting goes to the journal: the database is away, slow, or behind")
+            self._told_at = time.monotonic()
         self.waiting += len(items)
         self.written += len(items)
         return True
@@ -115,6 +126,11 @@ class Spool:
         if not entries or self._cursor.number:
             self.journal.drop(self._cursor)
         return entries
+
+    async def skip(self, error: OSError) -> None:
+        """Leave out the file that cannot be read, so that it does not hold up the others."""
+        async with self.lock:
+            await self._do(lambda: self.journal.skip(self._cursor, error))
 
     def committed(self, count: int, new: int) -> None:
         """So many of the records taken are in the tables now, ``new`` of them by this replay."""

@@ -40,7 +40,12 @@ def register(
     )  # fmt: skip
     counter("netd_radius_duplicates", "Retransmitted requests", per_nas(lambda nas: nas.duplicates), ("tenant", "nas"))
     counter("netd_radius_status_requests", "Status-Server requests answered", per_nas(lambda nas: nas.status), ("tenant", "nas"))
-    counter("netd_radius_accounting_responses", "Accounting requests committed and acknowledged", per_nas(lambda nas: nas.accounting), ("tenant", "nas"))
+    counter(
+        "netd_radius_accounting_responses",
+        "Accounting requests acknowledged: committed, or in the journal",
+        per_nas(lambda nas: nas.accounting),
+        ("tenant", "nas"),
+    )
     counter("netd_radius_accounting_batches", "Transactions that committed accounting", lambda: accounting.batches)
     counter("netd_radius_accounting_commit_seconds", "Time spent in those transactions", lambda: accounting.commit_seconds)
     counter("netd_radius_accounting_shed", "Accounting requests not taken because too many wait; their NAS repeats them", lambda: accounting.shed)

@@ -1,5 +1,6 @@
 """The database goes away, hangs, or refuses: what is acknowledged meanwhile comes from the journal, memory follows, and the tables do afterwards."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -319,3 +320,54 @@ async def test_an_overload_goes_through_the_journal_and_its_excess_is_dropped(br
     assert spool_of(made).written == 1
     await caught_up(made)
     assert len(await made.sessions()) == 1
+
+
+async def test_a_full_journal_keeps_nothing_from_a_database_that_is_there(bras: TestNas, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bras.world
+    replay, sessions = made.running.replay, made.running.server.access.sessions
+
+    async def stuck(entries: Any) -> tuple[int, float]:
+        return 0, 0.02
+
+    assert await bras.account("Start", "one", "a", Event_Timestamp=T0)
+    with monkeypatch.context() as patched:
+        patched.setattr(replay, "_apply", stuck)
+        async with away(made, cluster.admin_url):
+            assert await bras.account("Stop", "one", "a", Event_Timestamp=T0 + 60, Acct_Session_Time=60, Acct_Input_Octets=9)
+        spool_of(made).journal.most_octets = 0
+        await eventually(lambda: replay.database.up)
+        assert await bras.account("Interim-Update", "one", "a", Event_Timestamp=T0 + 30, Acct_Session_Time=30, Acct_Input_Octets=5)
+        assert await bras.account("Start", "two", "b")
+        assert {live.row.acctsessionid for live in sessions.by_id.values()} == {"two"}, "memory stays at the newest word on a session"
+    await caught_up(made)
+    assert await rows(made, "select acctinputoctets, acctsessiontime from radacct") == [(9, 60)]
+    assert [session.acct_session_id for session in await made.sessions()] == ["two"]
+
+
+async def test_a_slow_database_without_a_journal_is_waited_for(bras: TestNas) -> None:
+    made = bras.world
+    spool_of(made).journal.most_octets = 0
+    async with locked(made, "sessions"):
+        asked = asyncio.create_task(bras.account("Start"))
+        await eventually(lambda: spool_of(made).refused["full"])
+    assert await asked
+    assert made.running.server.accounting.batches == 1, "the attempt that took so long is the one that counts"
+    assert len(await made.sessions()) == 1
+
+
+async def test_a_journal_that_vanished_is_told_and_held_against_nobody(bras: TestNas, cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr("netd.radius.replay.FAULT_SECONDS", 0.02)
+    made = bras.world
+    async with away(made, cluster.admin_url):
+        assert await bras.account("Start", "lost", "a")
+        await eventually(lambda: spool_of(made).oldest_at)
+        await eventually(lambda: not made.running.replay.database.up)
+        assert await bras.account("Start", "lost too", "b")
+        for path in spool_of(made).journal.folder.glob("*.journal"):
+            path.unlink()
+    await eventually(lambda: not spool_of(made).waiting)
+    assert "acknowledged" in caplog.text
+    assert spool_of(made).journal.damaged
+    assert await bras.account("Start", "next", "c")
+    assert "next" in {session.acct_session_id for session in await made.sessions()}
+    assert await made.running.upkeep.reconcile_once() != (0, 0), "and memory forgets them with the next comparison"
