@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 
-from netd.errors import ConfigError, StoreUnavailable
+from netd.errors import ConfigError, StoreError, StoreUnavailable
 from netd.store.translate import is_gone, translated, unreachable
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 # What row functions take: a connection of the pool (inside acquire or transaction) or a dedicated one (connect).
 Connection: TypeAlias = asyncpg.Connection
 Target: TypeAlias = str | Mapping[str, Any]
+
+_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What connecting, rolling back, releasing and closing may raise where the server or the connection to it is gone."""
 
 PROBE_DOWN_SECONDS = 1.0
 PROBE_UP_SECONDS = 5.0
@@ -55,7 +58,7 @@ async def connect(target: Target, timeout_seconds: float = 5.0, command_timeout_
             await _prepare(connection)
     except ValueError as error:
         raise _unusable(error) from None
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _FAILURES as error:
         raise unreachable(error) from error
     return connection
 
@@ -113,7 +116,7 @@ class Database:
         try:
             async with asyncio.timeout(5):
                 await self._pool.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except _FAILURES:
             self._pool.terminate()
 
     @contextlib.asynccontextmanager
@@ -147,7 +150,7 @@ class Database:
                 yield connection
             except BaseException:
                 # A lost connection rolls back by itself; the first error is the one to tell.
-                with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                with contextlib.suppress(*_FAILURES):
                     await transaction.rollback()
                 raise
             try:
@@ -168,14 +171,14 @@ class Database:
             raise unreachable(error) from error
         except asyncpg.ClientConfigurationError:
             raise
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _FAILURES as error:
             self._set_down(error)
             raise unreachable(error) from error
 
     async def _release(self, connection: Connection, clean: bool) -> None:
         try:
             await self._pool.release(connection, timeout=self._acquire_timeout_seconds)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _FAILURES as error:
             # The statements had their result already; the pool drops this connection.
             if clean:
                 log.warning("a database connection was dropped: %s", error)
@@ -195,7 +198,7 @@ class Database:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_UP_SECONDS if self.up else PROBE_DOWN_SECONDS):
                     await self._doubt.wait()
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StoreError):
                 async with self.acquire() as connection:
                     await connection.fetchval("select 1", timeout=self._acquire_timeout_seconds)
 
