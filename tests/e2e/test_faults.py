@@ -13,7 +13,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
@@ -26,13 +25,6 @@ pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("FAULT_SEED", random.SystemRandom().randrange(1 << 32)))
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "0"))  # 0: each fault once
 SESSIONS = 60 if not ROUNDS else 200
-
-
-def metric(running: Daemon, name: str) -> float:
-    """The sum of a series at this moment."""
-    with urlopen(f"{running.url}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition(" ")[0].partition("{")[0] == name)
 
 
 def accounting_detail(running: Daemon) -> str:
@@ -104,18 +96,12 @@ class Lab:
         while nas.receive(0.15):
             continue
 
-    def settle(self) -> None:
-        """Wait until nothing waits, in memory or in the journal, and compare the books."""
-        names = ("netd_radius_accounting_journal_records", "netd_radius_accounting_queue")
-        eventually(lambda: not any(metric(self.running, name) for name in names), 40)
-        check_books(self.running, *self.accountants)
-
     def finish(self, nas: Accountant) -> None:
         """Have everything acknowledged; then the tables hold exactly that."""
-        self.settle()
+        check_books(self.running, *self.accountants)
         self.burst(nas, len(nas.records))
         self.hear_out(nas)
-        self.settle()
+        check_books(self.running, *self.accountants)
         sessions = {record.session: record.kind for accountant in self.accountants for record in sorted(accountant.records, key=lambda r: SECONDS[r.kind])}
         ((count, octets, seconds),) = self.running.sql("""
             select count(*), sum(acctinputoctets)::bigint, sum(acctsessiontime)::bigint from (
@@ -166,7 +152,7 @@ class Lab:
         """The database hangs, and all is acknowledged all the same; returns its processes."""
         stopped = hang(self.running)
         self.burst(nas, len(nas.records))
-        assert metric(self.running, "netd_radius_accounting_journal_records") >= len(nas.records) // 2
+        assert self.running.metric("netd_radius_accounting_journal_records") >= len(nas.records) // 2
         assert "records wait in the journal" in accounting_detail(self.running)
         return stopped
 
@@ -263,7 +249,7 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
             for record in nas.records:
                 nas.send(record, fresh.acct_port)
                 nas.receive(0)
-            eventually(lambda: metric(fresh, "netd_radius_accounting_journal_refused_total"), 20)
+            eventually(lambda: fresh.metric("netd_radius_accounting_journal_refused_total"), 20)
             while nas.receive(0.3):
                 continue
             assert 20 < len(nas.acknowledged) < len(nas.records)
@@ -275,7 +261,6 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
         eventually(lambda: not fresh.postgres(), 30)
         fresh.start()
         limit(fresh)
-        eventually(lambda: not metric(fresh, "netd_radius_accounting_journal_records"), 30)
         check_books(fresh, nas)
         nas.insist(fresh.acct_port)
         check_books(fresh, nas)
@@ -286,7 +271,6 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
             more.insist(fresh.acct_port)
             assert "the journal refuses" not in accounting_detail(fresh)
             resume(stopped)
-            eventually(lambda: not metric(fresh, "netd_radius_accounting_journal_records"), 30)
             check_books(fresh, nas, more)
         assert sum(line["message"].startswith("the accounting journal refuses") for line in fresh.log()) == 0
         assert fresh.stderr.count("the accounting journal refuses") == 1, "said once"
