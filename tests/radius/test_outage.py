@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,18 @@ async def locked(made: World, *tables: str) -> AsyncIterator[asyncpg.Connection]
             yield connection
     finally:
         await connection.close()
+
+
+@contextmanager
+def stuck_replay(made: World) -> Iterator[None]:
+    """The database is there, and yet nothing comes out of the journal while the context lasts."""
+
+    async def stuck(entries: Any) -> tuple[int, float]:
+        return 0, 0.02
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(made.running.replay, "_apply", stuck)
+        yield
 
 
 async def rows(made: World, sql: str) -> list[tuple[Any, ...]]:
@@ -152,16 +164,31 @@ async def test_what_was_enforced_on_a_session_that_only_the_journal_knows_is_kep
     made = bras.world
     answer = await bras.login()
     assert answer is not None
-    async with away(made, cluster.admin_url):
-        assert await bras.account("Start", "s", Class=answer["Class"][0])
+    with stuck_replay(made):
+        async with away(made, cluster.admin_url):
+            assert await bras.account("Start", "s", Class=answer["Class"][0])
+        await eventually(lambda: made.running.replay.database.up)
         (live,) = made.running.server.access.sessions.by_id.values()
         assert live.row.radacctid < 0
         enforcer = made.running.server.accounting.on_number.__self__  # type: ignore[attr-defined]
         enforcer._note(live, None, "refused", "it said no")
+        await enforcer.flush()
     await caught_up(made)
     (now,) = made.running.server.access.sessions.by_id.values()
     assert now is live
     await eventually(lambda: rows(made, "select 1 from sessions where enforce_state = 'refused' and enforce_detail = 'it said no'"))
+
+
+async def test_new_packets_never_overtake_those_that_wait(bras: TestNas, cluster: Any) -> None:
+    made = bras.world
+    with stuck_replay(made):
+        async with away(made, cluster.admin_url):
+            assert await bras.account("Start", "first")
+        await eventually(lambda: made.running.replay.database.up)
+        assert await bras.account("Start", "second", "bob")
+        assert (spool_of(made).waiting, await made.sessions()) == (2, [])
+    await caught_up(made)
+    assert [session.acct_session_id for session in await made.sessions()] == ["second", "first"], "newest id first: in their order"
 
 
 async def test_a_database_that_hangs(bras: TestNas) -> None:
@@ -322,20 +349,15 @@ async def test_an_overload_goes_through_the_journal_and_its_excess_is_dropped(br
     assert len(await made.sessions()) == 1
 
 
-async def test_a_full_journal_keeps_nothing_from_a_database_that_is_there(bras: TestNas, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_journal_keeps_nothing_from_a_database_that_is_there(bras: TestNas, cluster: Any) -> None:
     made = bras.world
-    replay, sessions = made.running.replay, made.running.server.access.sessions
-
-    async def stuck(entries: Any) -> tuple[int, float]:
-        return 0, 0.02
-
+    sessions = made.running.server.access.sessions
     assert await bras.account("Start", "one", "a", Event_Timestamp=T0)
-    with monkeypatch.context() as patched:
-        patched.setattr(replay, "_apply", stuck)
+    with stuck_replay(made):
         async with away(made, cluster.admin_url):
             assert await bras.account("Stop", "one", "a", Event_Timestamp=T0 + 60, Acct_Session_Time=60, Acct_Input_Octets=9)
         spool_of(made).journal.most_octets = 0
-        await eventually(lambda: replay.database.up)
+        await eventually(lambda: made.running.replay.database.up)
         assert await bras.account("Interim-Update", "one", "a", Event_Timestamp=T0 + 30, Acct_Session_Time=30, Acct_Input_Octets=5)
         assert await bras.account("Start", "two", "b")
         assert {live.row.acctsessionid for live in sessions.by_id.values()} == {"two"}, "memory stays at the newest word on a session"
@@ -344,14 +366,22 @@ async def test_a_full_journal_keeps_nothing_from_a_database_that_is_there(bras: 
     assert [session.acct_session_id for session in await made.sessions()] == ["two"]
 
 
-async def test_a_slow_database_without_a_journal_is_waited_for(bras: TestNas) -> None:
+async def test_a_slow_database_without_a_journal_is_waited_for(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
     made = bras.world
+    attempts: list[int] = []
+    write = made.running.server.accounting.write
+
+    async def counted(conn: Any, items: Any) -> Any:
+        attempts.append(len(items))
+        return await write(conn, items)
+
+    monkeypatch.setattr(made.running.server.accounting, "write", counted)
     spool_of(made).journal.most_octets = 0
     async with locked(made, "sessions"):
         asked = asyncio.create_task(bras.account("Start"))
         await eventually(lambda: spool_of(made).refused["full"])
     assert await asked
-    assert made.running.server.accounting.batches == 1, "the attempt that took so long is the one that counts"
+    assert attempts == [1], "the attempt that took so long is the one that counts"
     assert len(await made.sessions()) == 1
 
 
