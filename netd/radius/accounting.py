@@ -137,14 +137,14 @@ class Accounting:
         return True
 
     async def recover(self) -> None:
-        """Take up what waits in the journal of an earlier run; memory follows it. The sessions of the tables must be loaded. Raises StoreError."""
-        async with self.database.acquire() as conn:
-            database = await journals.database_id(conn)
-            left = await self.spool.open(database)
-            positions = await journals.positions(conn, left)
-        async for items in self.spool.scan(positions):
-            self.ahead.fold(items, self._follow)
-            await asyncio.sleep(0)
+        """Open the journal and take up what an earlier run left; memory follows it. The sessions of the tables must be loaded. Raises StoreError."""
+        async with self.spool.lock:
+            async with self.database.transaction() as conn:
+                left = await self.spool.open(await journals.database_id(conn))
+                positions = await journals.positions(conn, left)
+            async for items in self.spool.scan(positions):
+                self.ahead.fold(items, self._follow)
+                await asyncio.sleep(0)
         if self.spool.waiting:
             log.warning("accounting of an earlier run waits in the journal", extra={"records": self.spool.waiting, "octets": self.spool.journal.octets})
 

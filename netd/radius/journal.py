@@ -166,7 +166,7 @@ class Segment:
     start: int
     end: int
     key: bytes = b""
-    broken: bool = False  # a write or fsync failed: what lies behind ``end`` is nobody's
+    broken: bool = False  # something failed, so the log has named it
 
     def __post_init__(self) -> None:
         self.key = uuid.UUID(self.header.journal).bytes
@@ -214,27 +214,33 @@ class Journal:
         Raises ConfigError if another process has it, OSError if it cannot be used.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.close()
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 raise ConfigError("configuration", "data_dir", f"the accounting journal in {self.root} is in use by another netd") from None
+            self.folder = self.root / database
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self._sync_folder(self.root)
+            self._find_all(database)
+        except BaseException:
+            os.close(lock)
             raise
-        self.folder = self.root / database
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._lock = lock
+        return list(dict.fromkeys(segment.header.journal for segment in self.segments))
+
+    def _find_all(self, database: str) -> None:
+        self.segments, self.octets = [], 0
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             try:
                 self._find(path)
             except OSError as error:  # it may be readable next time, so it stays
                 self.damaged += 1
                 log.error("a journal cannot be read and is left alone", extra={"file": str(path), "error": error.strerror})
-        self._sync_folder(self.root)
         with suppress(FileNotFoundError):
             self.kept_aside = (self.folder / REFUSED).read_bytes().count(b"\n")
         self.elsewhere = sum(found.octets for found in waiting(self.root) if found.database != database)
-        return list(dict.fromkeys(segment.header.journal for segment in self.segments))
 
     def _find(self, path: Path) -> None:
         """Take in a segment of an earlier process and cut its torn tail."""
@@ -254,14 +260,20 @@ class Journal:
         end = max((end for _, _, end in decode_records(data, start, uuid.UUID(header.journal).bytes)), default=start)
         if end < len(data):
             log.info("the torn end of a journal is cut", extra={"file": str(path), "octets": len(data) - end})
-            os.truncate(path, end)
+            with suppress(OSError):  # what lies behind is not read anyway
+                os.truncate(path, end)
         self.segments.append(Segment(path, header, start, end))
         self.octets += end
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the folder is held."""
+        return self._lock >= 0
+
     def append(self, items: Sequence[Item]) -> None:
         """Write a group and bring it to the disk. Raises JournalRefused: then nothing of it may be acknowledged."""
-        if self._lock < 0:
-            raise JournalRefused("unwritable", f"{self.root} could not be opened when netd started")
+        if not self.is_open:
+            raise JournalRefused("unwritable", f"{self.root} cannot be opened")
         if not self._id:
             self._id, self._sequence = str(uuid.uuid4()), 0
             self._key = uuid.UUID(self._id).bytes
@@ -325,9 +337,9 @@ class Journal:
             self.fsyncs += 1
 
     def _seal(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _abandon(self) -> None:
         """Write to the present segment no more, and take back what may have reached it of the group that failed."""
@@ -339,7 +351,6 @@ class Journal:
             os.ftruncate(self._descriptor, segment.end)
         with suppress(OSError):  # an error of close is one more of the same file
             self._seal()
-        self._descriptor = -1
         if segment.end == segment.start and self._unlink(segment):
             self.segments.pop()
 
@@ -407,32 +418,38 @@ class Journal:
             segment.path.rename(segment.path.with_suffix(".damaged"))
 
     def drop(self, cursor: Cursor) -> None:
-        """Remove what lies before ``cursor``, and everything if it is at the end. Only once the database has committed it. Raises OSError."""
-        while cursor.number > 0:
-            self._remove_first(cursor)
-        if len(self.segments) == 1 and cursor.at >= self.segments[0].end:
+        """Remove what lies before ``cursor``, and everything if it is at the end. Only once the database has committed it.
+
+        A file that cannot be removed is tried again the next time; what is in it is not replayed again.
+        """
+        while cursor.number > 0 and self._remove_first(cursor):
+            continue
+        if cursor.number == 0 and len(self.segments) == 1 and cursor.at >= self.segments[0].end:
             self._seal()
             self._remove_first(cursor)
         if not self.segments:
             cursor.number, cursor.at, cursor.data = 0, 0, b""
             self._id = ""  # the next record begins a journal of its own
 
-    def _remove_first(self, cursor: Cursor) -> None:
+    def _remove_first(self, cursor: Cursor) -> bool:
         segment = self.segments[0]
         if not self._unlink(segment):
-            raise OSError(errno.EACCES, f"{segment.path} cannot be removed")
+            return False
         del self.segments[0]
         cursor.number = max(0, cursor.number - 1)
         journal = segment.header.journal
         if all(other.header.journal != journal for other in self.segments) and (journal != self._id or not self.segments):
             self.finished.append(journal)
             cursor.last.pop(journal, None)
+        return True
 
     def _unlink(self, segment: Segment) -> bool:
         try:
             segment.path.unlink(missing_ok=True)
         except OSError as error:
-            log.error("a journal's file cannot be removed", extra={"file": str(segment.path), "error": str(error)})
+            if not segment.broken:
+                log.error("a journal's file cannot be removed", extra={"file": str(segment.path), "error": str(error)})
+            segment.broken = True
             return False
         self.octets -= segment.end
         with suppress(OSError):  # if the name comes back after a power failure, the position in the database tells that all of it was replayed

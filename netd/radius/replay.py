@@ -23,7 +23,7 @@ from netd.store.translate import is_statements_fault
 log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.1
-FAULT_SECONDS: Final = 5.0
+FAULT_SECONDS = 5.0
 """Pause after a fault that only an operator ends: a disk that cannot be read, a statement that the database does not understand."""
 
 READ_ATTEMPTS: Final = 3
@@ -60,11 +60,21 @@ class Replay:
                 self.accounting.replayed(Opened([], []), lost, 0)
             if not entries:
                 await self._forget()
-                await self.spool.filled.wait()
+                await self._wait()
             while entries:
                 done, pause = await self._apply(entries)
                 entries = entries[done:]
                 await asyncio.sleep(pause)
+
+    async def _wait(self) -> None:
+        """Until something waits; a folder that could not be used is tried again now and then."""
+        while not self.spool.filled.is_set():
+            if self.spool.journal.is_open:
+                await self.spool.filled.wait()
+                return
+            await asyncio.sleep(FAULT_SECONDS)
+            with suppress(StoreError):
+                await self.accounting.recover()
 
     async def drain(self, seconds: float) -> None:
         """Let it go on for a while, if the database is there."""

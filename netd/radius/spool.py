@@ -53,16 +53,18 @@ class Spool:
     async def open(self, database: str) -> list[str]:
         """Take the folder; returns the ids of the journals that an earlier process left for ``database`` (its own name).
 
-        A folder that cannot be used refuses every group. Raises ConfigError if another process has it.
+        A folder that cannot be used refuses every group, until this is called again. Raises ConfigError if another process has it.
         """
         try:
-            return await self._do(lambda: self.journal.open(database))
+            left = await self._do(lambda: self.journal.open(database))
         except OSError as error:
             self._refuse("unwritable", f"{self.journal.root}: {error.strerror}", 0)
             return []
+        self.trouble = ""
+        return left
 
     async def scan(self, positions: Mapping[str, int]) -> AsyncIterator[list[Item | None]]:
-        """What waits behind ``positions``, in order, in small pieces; afterwards ``take`` gives the same again."""
+        """What waits behind ``positions``, in order, in small pieces; afterwards ``take`` gives the same again. Call with ``lock`` held."""
         self._cursor.last.update(positions)
         ahead = Cursor(last=dict(positions))
         while True:

@@ -7,7 +7,8 @@ from netd.store.database import Connection
 
 
 async def database_id(conn: Connection) -> str:
-    """The database's own name, made with its schema."""
+    """The database's own name, made with its schema, and made anew should somebody have removed it."""
+    await conn.execute("insert into database_identity default values on conflict do nothing")
     return str(await conn.fetchval("select id::text from database_identity"))
 
 

@@ -348,3 +348,22 @@ def test_a_record_that_nobody_can_use_is_kept_for_people(journal: Journal) -> No
     assert [(line["sequence"], line["why"]) for line in lines] == [(3, "why not"), (4, "why not"), (5, "unreadable")]
     assert lines[0]["record"]["username"] == "älice@example.net"
     assert (journal.folder / "refused.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_cannot_be_removed_costs_no_record(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    for group in range(12):
+        journal.append([record(group * 4 + place) for place in range(4)])
+    cursor, found = Cursor(), []
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", lambda path, missing_ok: (_ for _ in ()).throw(PermissionError(errno.EROFS, "read-only")))
+        while entries := journal.read(cursor, 5):
+            journal.drop(cursor)
+            found += entries
+        journal.drop(cursor)
+    assert numbers(found) == list(range(48))
+    assert (len(journal.segments) > 2, journal.finished) == (True, [])
+    journal.append([record(99)])
+    assert numbers(read_all(journal, cursor)) == [99]
+    journal.drop(cursor)
+    assert (journal.segments, journal.octets) == ([], 0)
+    assert len(journal.finished) == 1
