@@ -258,7 +258,7 @@ class Accounting:
 
     async def _journal(self, batch: Sequence[Pending]) -> bool:
         """Write a batch to the journal, let memory follow, and acknowledge it; False if the journal refused."""
-        items = [self._attributed(pending.item, pending.nas) for pending in batch]
+        items = [self._attributed_or_bare(pending) for pending in batch]
         async with self.spool.lock:
             waiting = len(batch) + len(self._queue)
             if not await self.spool.write(items, max(0, waiting - self._unheard)):
@@ -273,7 +273,7 @@ class Accounting:
 
     def replayed(self, opened: Opened, count: int, new: int) -> None:
         """The database has the next ``count`` records of the journal, ``new`` of them by this replay: memory follows where it knows nothing newer."""
-        self._follow(self.ahead.settle(opened, count))
+        self._follow(self.ahead.settle(opened, count)._replace(usage=()))
         self.spool.committed(count, new)
         if not self.spool.waiting:
             self.ahead.clear()
@@ -359,6 +359,13 @@ class Accounting:
             if item.applied_policy is None and item.kind != "stop":  # a NAS that does not return Class: taken to have what is due now
                 item.applied_policy = self.policy_of(subscriber, nas)
         return item
+
+    def _attributed_or_bare(self, pending: Pending) -> Item:
+        try:
+            return self._attributed(pending.item, pending.nas)
+        except Exception:  # barrier: whose it is may be unknown; that it happened is kept, and no other packet waits for it
+            log.exception("a journalled accounting packet is not attributed to its subscriber", extra={"nas": pending.nas.name})
+            return pending.item
 
     async def _fold(self, conn: Connection, run: list[Record], open_rows: dict[str, Row], ended: dict[str, None], usage: list[Usage]) -> None:
         if not run:

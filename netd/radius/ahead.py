@@ -92,7 +92,7 @@ class Ahead:
         if not self._newest:
             return opened
         rows = [row for row in opened.rows if self._is_settled(row.acctuniqueid)]
-        return Opened(rows, [key for key in opened.ended if self._is_settled(key)], opened.usage)
+        return opened._replace(rows=rows, ended=[key for key in opened.ended if self._is_settled(key)])
 
     def _is_settled(self, unique_id: str) -> bool:
         if self._newest.get(unique_id, 0) > self._settled:
