@@ -197,7 +197,7 @@ class Journal:
         self.fsyncs = 0
         self.segments: list[Segment] = []
         self.kept_aside = 0  # records in refused.json
-        self.elsewhere = 0  # octets that wait for another database
+        self.elsewhere = 0  # octets that wait for another database, or version of netd
         self.finished: list[str] = []  # journals of which no file is left: their position need not be kept
         self._fsync = fsync
         self._segment_octets = segment_octets
@@ -232,6 +232,7 @@ class Journal:
 
     def _find_all(self, database: str) -> None:
         self.segments, self.octets = [], 0
+        self.elsewhere = sum(found.octets for found in waiting(self.root) if found.database != database)
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             try:
                 self._find(path)
@@ -240,7 +241,6 @@ class Journal:
                 log.error("a journal cannot be read and is left alone", extra={"file": str(path), "error": error.strerror})
         with suppress(FileNotFoundError):
             self.kept_aside = (self.folder / REFUSED).read_bytes().count(b"\n")
-        self.elsewhere = sum(found.octets for found in waiting(self.root) if found.database != database)
 
     def _find(self, path: Path) -> None:
         """Take in a segment of an earlier process and cut its torn tail."""
@@ -250,6 +250,7 @@ class Journal:
         if found is None:
             if data.startswith(MAGIC[:13]) and not data.startswith(MAGIC):
                 log.error("a journal of another version of netd is left alone: start that version to have it replayed", extra={"file": str(path)})
+                self.elsewhere += len(data)
                 return
             if MARK in data:
                 self.damaged += 1

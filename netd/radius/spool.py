@@ -170,7 +170,7 @@ class Spool:
         if self.journal.damaged:
             said.append(f"the journal was damaged in {self.journal.damaged} places, see the log")
         if self.journal.elsewhere:
-            said.append(f"{self.journal.elsewhere} octets of accounting wait in {self.journal.root} for another database than this one")
+            said.append(f"{self.journal.elsewhere} octets of accounting wait in {self.journal.root} for another database, or for another version of netd")
         return "; ".join(said)
 
 

@@ -197,7 +197,7 @@ FAULTS = ("replay", "daemon", "postmaster", "machine", "away", "group", "away_an
 def test_rounds_of_faults(fresh: Daemon) -> None:
     print(f"FAULT_SEED={SEED}")
     chance = random.Random(SEED)
-    fresh.settings |= {"NETD_RADIUS__BATCH_RECORDS": "20", "NETD_RADIUS__JOURNAL_AFTER_MS": "100"}
+    fresh.settings |= {"NETD_RADIUS__BATCH_RECORDS": "5", "NETD_RADIUS__JOURNAL_AFTER_MS": "100"}
     with Relay(chance.randrange(1 << 32), "127.0.5.3") as relay, contextlib.ExitStack() as stack:
         lab = Lab(fresh, relay, chance)
         lab.start()

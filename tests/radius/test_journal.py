@@ -176,6 +176,14 @@ def test_another_version_with_more_and_fewer_members() -> None:
     assert decode_payload((NAMES[0][:-1], NAMES[1]), data[24:]) is None
 
 
+def test_a_journal_of_the_first_release_is_read() -> None:
+    """If this fails, a member of Record or AccountingSwitch was renamed, removed, or added without a default: an upgrade during an outage loses records."""
+    data = (Path(__file__).parent / "first_release.journal").read_bytes()
+    header, start = decode_header(data)  # type: ignore[misc]
+    read = [decode_payload(header.names, payload) for _, payload, _ in decode_records(data, start, uuid.UUID(header.journal).bytes)]
+    assert read == [record(1, class_="netd1:a:1:b", framedipaddress="100.64.0.1"), SWITCH]
+
+
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
