@@ -235,6 +235,13 @@ class Daemon:
 
         return asyncio.run(ask())
 
+    def answers(self) -> bool:
+        """Whether the database takes statements just now."""
+        try:
+            return bool(self.sql("select true"))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            return False
+
 
 @contextlib.contextmanager
 def daemon(data_dir: Path, **settings: str) -> Iterator[Daemon]:

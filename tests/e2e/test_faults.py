@@ -139,14 +139,14 @@ class Lab:
         self.burst(nas, self.some(nas))
         before = self.running.postmaster()
         kill([before])
-        eventually(lambda: self.running.postmaster() not in (0, before), 30)
+        eventually(lambda: self.running.postmaster() not in (0, before) and self.running.answers(), 30)
 
     def group(self, nas: Accountant) -> None:
         """kill -9 of all of the database's processes."""
         self.burst(nas, self.some(nas))
         before = self.running.postmaster()
         kill(self.running.postgres())
-        eventually(lambda: self.running.postmaster() not in (0, before), 30)
+        eventually(lambda: self.running.postmaster() not in (0, before) and self.running.answers(), 30)
 
     def journal_all(self, nas: Accountant) -> list[int]:
         """The database hangs, and all is acknowledged all the same; returns its processes."""
