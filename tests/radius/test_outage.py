@@ -1,6 +1,7 @@
 """The database goes away, hangs, or refuses: what is acknowledged meanwhile comes from the journal, memory follows, and the tables do afterwards."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -390,3 +391,23 @@ async def test_a_folder_that_cannot_be_used_at_first(dsn: str, data_dir: Path, c
             assert await bras.account("Start", "two", "b")
         await caught_up(made)
         assert spool_of(made).state() == ""
+
+
+async def test_two_nodes_each_with_a_journal_of_its_own(bras: TestNas, cluster: Any, tmp_path: Path) -> None:
+    """The NAS goes over to the other node while its packets wait in the journal of the first."""
+    made = bras.world
+    shutil.copy2(made.running.data_dir / "secret.key", tmp_path)
+    async with world(made.dsn, tmp_path, NETD_RADIUS__JOURNAL_AFTER_MS="150") as other:
+        there = TestNas(other, "127.0.0.2")
+        async with stuck_replay(made):
+            async with away(made, cluster.admin_url):
+                assert await bras.account("Start", Event_Timestamp=T0)
+                assert await bras.account("Interim-Update", Event_Timestamp=T0 + 60, Acct_Session_Time=60, Acct_Input_Octets=6)
+            await eventually(lambda: other.running.replay.database.up)
+            assert await there.account("Stop", Event_Timestamp=T0 + 90, Acct_Session_Time=90, Acct_Input_Octets=9)
+            assert [session.up_octets for session in await other.sessions("closed")] == [9]
+        await caught_up(made)
+        assert await made.sessions() == []
+        assert await rows(made, "select extract(epoch from acctstarttime)::bigint, acctsessiontime, acctinputoctets from radacct") == [(T0, 90, 9)]
+        assert await rows(made, "select up_octets, session_seconds from usage_daily") == [(9, 90)]
+        assert len(made.running.server.access.sessions) == len(other.running.server.access.sessions) == 0
