@@ -76,6 +76,8 @@ def test_memory_ends_where_the_tables_end(before: list[Item], items: list[Item],
     early = {key: live.row.acctinputoctets for key, live in sessions.by_id.items()}
     for part in in_pieces(items, replays):
         follow(ahead.settle(tables.write(part), len(part)))
+        still = {key: live.row.acctinputoctets for key, live in sessions.by_id.items() if key not in known}
+        assert still == {key: octets for key, octets in early.items() if key not in known}, "a replay never takes memory back"
     assert {key: live.row.radacctid for key, live in sessions.by_id.items()} == tables.open(), "with the database's own ids"
     assert not ahead._newest
     fresh = {key: row.acctinputoctets for row in tables.rows if row.stopped_at is None and (key := row.acctuniqueid) not in known}
