@@ -29,6 +29,7 @@ class Ahead:
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
         self._newest: dict[str, int] = {}  # unique id -> place in the journal of the newest record that speaks of it
+        self._switched: dict[str, int] = {}  # what On and Off ended in memory, likewise
         self._closed: dict[str, list[Row]] = {}  # oldest first
         self._place = 0
         self._settled = 0
@@ -72,7 +73,7 @@ class Ahead:
         """The NAS holds no session that began before: the same condition as ``store.accounting.open_of_nas``."""
         ended = [row for live in self.sessions.by_id.values() if _is_of(row := live.row, item)]
         for row in ended:
-            self._newest[row.acctuniqueid] = self._place
+            self._newest[row.acctuniqueid] = self._switched[row.acctuniqueid] = self._place
             stopped_at = max(row.started_at, item.event_at)
             self._keep_closed(msgspec.structs.replace(row, stopped_at=stopped_at, closed_by="nas_reload", terminate_cause=item.cause))
         return Opened([], [row.acctuniqueid for row in ended])
@@ -86,9 +87,15 @@ class Ahead:
         self._next_id -= 1
         return self._next_id
 
+    def due(self, count: int) -> list[str]:
+        """Unique ids that an On or Off among the next ``count`` records ended in memory: the tables, which know more, may see it otherwise."""
+        return [key for key, place in self._switched.items() if place <= self._settled + count]
+
     def settle(self, opened: Opened, count: int) -> Opened:
         """What memory may take over from the database, which has ``count`` more records of the journal: not what newer ones speak of."""
         self._settled += count
+        if self._switched:
+            self._switched = {key: place for key, place in self._switched.items() if place > self._settled}
         if not self._newest:
             return opened
         rows = [row for row in opened.rows if self._is_settled(row.acctuniqueid)]
@@ -103,6 +110,7 @@ class Ahead:
     def clear(self) -> None:
         """The journal is empty."""
         self._newest.clear()
+        self._switched.clear()
         self._closed.clear()
         self._settled = self._place
 

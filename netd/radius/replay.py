@@ -125,7 +125,8 @@ class Replay:
             reached = await journals.hold(conn, journal, self.spool.journal.node)
             fresh = [entry.item for entry in part if entry.sequence > reached and entry.item is not None]
             opened = await self.accounting.write(conn, fresh)
-            opened = await _with_stored(conn, opened, [entry for entry in part if entry.sequence <= reached])
+            known = {entry.item.acctuniqueid for entry in part if entry.sequence <= reached and isinstance(entry.item, Record)}
+            opened = await _with_stored(conn, opened, known.union(self.accounting.ahead.due(len(part))))
             await journals.advance(conn, journal, part[-1].sequence)
         return opened, len(fresh)
 
@@ -162,11 +163,11 @@ class Replay:
             self._told = True
 
 
-async def _with_stored(conn: Connection, opened: Opened, known: Sequence[Entry]) -> Opened:
-    """``opened``, and the state of the sessions of ``known``: in the tables already, from a transaction whose outcome was not heard."""
-    told = {row.acctuniqueid for row in opened.rows} | set(opened.ended)
-    keys = {entry.item.acctuniqueid for entry in known if isinstance(entry.item, Record)} - told
+async def _with_stored(conn: Connection, opened: Opened, unique_ids: set[str]) -> Opened:
+    """``opened``, and the state of further sessions as the tables have it: of records that are in them already, from a transaction whose outcome
+    was not heard, and of what memory thinks that a NAS's restart ended."""
+    keys = unique_ids - {row.acctuniqueid for row in opened.rows} - set(opened.ended)
     if not keys:
         return opened
     rows = await accounting_store.read_open(conn, list(keys))
-    return Opened([*opened.rows, *rows], [*opened.ended, *(keys - {row.acctuniqueid for row in rows})], opened.usage)
+    return opened._replace(rows=[*opened.rows, *rows], ended=[*opened.ended, *(keys - {row.acctuniqueid for row in rows})])

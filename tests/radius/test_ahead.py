@@ -25,8 +25,8 @@ class Tables:
         self.rows: list[Row] = []
         self._ids = count(1)
 
-    def write(self, items: list[Item]) -> Opened:
-        """Account ``items``; what memory is told of it."""
+    def write(self, items: list[Item], more: list[str]) -> Opened:
+        """Account ``items``; what memory is told of it, and of ``more``."""
         opened: dict[str, Row | None] = {}
         for item in items:
             if isinstance(item, Record):
@@ -39,6 +39,8 @@ class Tables:
                 if row.stopped_at is None and row.started_at <= item.event_at:
                     row.stopped_at, row.closed_by, row.terminate_cause = item.event_at, "nas_reload", item.cause
                     opened[row.acctuniqueid] = None
+        for key in set(more) - set(opened):
+            opened[key] = next((row for row in self.rows if row.acctuniqueid == key and row.stopped_at is None), None)
         return Opened([msgspec.structs.replace(row) for row in opened.values() if row is not None], [key for key, row in opened.items() if row is None])
 
     def open(self) -> dict[str, int]:
@@ -69,13 +71,13 @@ def test_memory_ends_where_the_tables_end(before: list[Item], items: list[Item],
         for row in opened.rows:
             sessions.put(row)
 
-    follow(tables.write(before))
+    follow(tables.write(before, []))
     known = {row.acctuniqueid for row in tables.rows}
     for group in in_pieces(items, groups):
         ahead.fold(group, follow)
     early = {key: live.row.acctinputoctets for key, live in sessions.by_id.items()}
     for part in in_pieces(items, replays):
-        follow(ahead.settle(tables.write(part), len(part)))
+        follow(ahead.settle(tables.write(part, ahead.due(len(part))), len(part)))
         still = {key: live.row.acctinputoctets for key, live in sessions.by_id.items() if key not in known}
         assert still == {key: octets for key, octets in early.items() if key not in known}, "a replay never takes memory back"
     assert {key: live.row.radacctid for key, live in sessions.by_id.items()} == tables.open(), "with the database's own ids"
