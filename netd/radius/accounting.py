@@ -20,8 +20,8 @@ from netd.model.accounting import Record, Row
 from netd.model.subscriber import username_key
 from netd.radius.ahead import Ahead, Opened
 from netd.radius.directory import Directory, NasRecord, SubscriberRecord
-from netd.radius.journal import Item
 from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage
+from netd.radius.segment import Item
 from netd.radius.sessions import Sessions, parse_class
 from netd.radius.spool import Spool
 from netd.store import accounting as store

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from netd.model.accounting import Record, Row
-from netd.radius.journal import Item
 from netd.radius.ledger import Ledger, Usage
 from netd.radius.record import AccountingSwitch
+from netd.radius.segment import Item
 from netd.radius.sessions import Sessions
 
 CLOSED_KEPT: Final = 20_000

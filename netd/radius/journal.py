@@ -1,62 +1,49 @@
 """The accounting journal: records on local disk while the database cannot take them. All of it blocks: ``radius.spool`` gives it a thread.
 
-``DATA/journal/DATABASE/NNNN.journal``; DATABASE is the database's own name, so that records never get into another one. A segment is::
-
-    magic (16 octets) | length (4) | check (8) | JSON: journal, node, names of the members of what follows
-    "\\xa7rec" | length (4) | check (8) | sequence (8) | MessagePack [kind, [values]]      again and again
-
-All numbers are big endian. The check is BLAKE2b of sequence and payload under the journal's id: what was left of another file, zeros, or what a peer
-wrote into an attribute is never taken for a record. A torn tail ends a segment. Behind damage in the middle, reading goes on at the next record
-whose check is right: records are independent of each other, and each was acknowledged.
-
-A segment is only written by the process that made it. After any error of a write or an fsync it is never written again: the kernel may drop the
+``DATA/journal/DATABASE/NNNN.journal``, segments as ``radius.segment`` writes them; DATABASE is the database's own name, so that records never get into
+another one. A segment is only written by the process that made it. After any error of a write or an fsync it is never written again: the kernel may drop the
 pages that it could not write and call the next fsync a success. The group goes into a new segment, or is refused.
 """
 
 import errno
 import fcntl
-import hashlib
 import logging
 import os
-import struct
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from netd.errors import ConfigError, NetdError
-from netd.model.accounting import Record
-from netd.radius.record import AccountingSwitch
+from netd.radius.segment import (
+    FAMILY,
+    HEAD,
+    LONGEST_HEADER,
+    MAGIC,
+    MARK,
+    NAMES,
+    Header,
+    Item,
+    decode_header,
+    decode_payload,
+    decode_records,
+    encode_header,
+    encode_record,
+)
 
 log = logging.getLogger(__name__)
 
-Item = Record | AccountingSwitch
-
-MAGIC: Final = b"netd journal 1\n\0"
-MARK: Final = b"\xa7rec"
 SUFFIX: Final = ".journal"
 REFUSED: Final = "refused.json"
 SEGMENT_OCTETS: Final = 8 << 20
-LONGEST_RECORD: Final = 64 << 10
-"""No packet makes a record near this; a longer length is damage."""
 
-LONGEST_HEADER: Final = 64 << 10
-
-_TOP: Final = struct.Struct(">I8s")
-_HEAD: Final = struct.Struct(">4sI8sQ")
-_SEQUENCE: Final = struct.Struct(">Q")
-_KINDS: Final[tuple[type[Item], ...]] = (Record, AccountingSwitch)
-_NAMES: Final[tuple[tuple[str, ...], ...]] = (Record.__struct_fields__, AccountingSwitch._fields)
 _NO_SPACE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _NOT_ALLOWED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR))
-
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder().decode
 
 
 class JournalRefused(NetdError):
@@ -74,87 +61,6 @@ class Entry(NamedTuple):
     sequence: int
     item: Item | None
     payload: bytes
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What a segment says of itself. ``names`` are the members of a Record and of an AccountingSwitch, in the order of the values:
-    another version of netd leaves out those that it does not know, and gives those that are missing their defaults."""
-
-    journal: str
-    node: str
-    made_at: float
-    names: tuple[tuple[str, ...], ...]
-
-
-# -- octets ----------------------------------------------------------------------------------------------------------
-
-
-def encode_header(header: Header) -> bytes:
-    """The beginning of a segment."""
-    text = msgspec.json.encode(header)
-    return MAGIC + _TOP.pack(len(text), hashlib.blake2b(text, digest_size=8).digest()) + text
-
-
-def decode_header(data: bytes) -> tuple[Header, int] | None:
-    """The header and where records begin; None if ``data`` does not begin with a whole and undamaged one."""
-    start = len(MAGIC) + _TOP.size
-    if not data.startswith(MAGIC) or len(data) < start:
-        return None
-    length, check = _TOP.unpack_from(data, len(MAGIC))
-    text = data[start : start + length]
-    if length > LONGEST_HEADER or len(text) < length or hashlib.blake2b(text, digest_size=8).digest() != check:
-        return None
-    try:
-        header = msgspec.json.decode(text, type=Header)
-        uuid.UUID(header.journal)
-    except (msgspec.DecodeError, ValueError):
-        return None
-    return (header, start + length) if len(header.names) == len(_KINDS) else None
-
-
-def encode_record(key: bytes, sequence: int, item: Item) -> bytes:
-    """A record; ``key`` is the journal's id (16 octets)."""
-    values = msgspec.structs.astuple(item) if isinstance(item, Record) else tuple(item)
-    payload = _pack((_KINDS.index(type(item)), values))
-    return _HEAD.pack(MARK, len(payload), _check(key, _SEQUENCE.pack(sequence), payload), sequence) + payload
-
-
-def decode_records(data: bytes, at: int, key: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """(sequence, payload, end) of every record in ``data`` from ``at`` on whose check is right; what is damaged in between is left out."""
-    while True:
-        at = data.find(MARK, at)
-        if at < 0 or at + _HEAD.size > len(data):
-            return
-        _, length, check, sequence = _HEAD.unpack_from(data, at)
-        body = at + _HEAD.size
-        payload = data[body : body + length] if length <= LONGEST_RECORD else b""
-        if len(payload) == length and _check(key, data[body - _SEQUENCE.size : body], payload) == check:
-            at = body + length
-            yield sequence, payload, at
-        else:
-            at += 1
-
-
-def decode_payload(names: Sequence[Sequence[str]], payload: bytes) -> Item | None:
-    """What a record says, None if this version of netd cannot make sense of it."""
-    try:
-        kind, values = _unpack(payload)
-        members: dict[str, Any] = dict(zip(names[kind], values, strict=True))
-        if tuple(names[kind]) != _NAMES[kind]:
-            members = {name: value for name, value in members.items() if name in _NAMES[kind]}
-        item: Item = _KINDS[kind](**members)
-    except (msgspec.DecodeError, TypeError, ValueError, IndexError):
-        return None
-    return item
-
-
-def _check(key: bytes, sequence: bytes, payload: bytes) -> bytes:
-    hasher = hashlib.blake2b(sequence, digest_size=8, key=key)
-    hasher.update(payload)
-    return hasher.digest()
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -248,7 +154,7 @@ class Journal:
         data = path.read_bytes()
         found = decode_header(data)
         if found is None:
-            if data.startswith(MAGIC[:13]) and not data.startswith(MAGIC):
+            if data.startswith(FAMILY) and not data.startswith(MAGIC):
                 log.error("a journal of another version of netd is left alone: start that version to have it replayed", extra={"file": str(path)})
                 self.elsewhere += len(data)
                 return
@@ -312,7 +218,7 @@ class Journal:
         """A new segment. Its header reaches the disk with the first group, its name in the folder now."""
         self._number += 1
         path = self.folder / f"{self._number:016d}{SUFFIX}"
-        header = Header(journal=self._id, node=self.node, made_at=time.time(), names=_NAMES)
+        header = Header(journal=self._id, node=self.node, made_at=time.time(), names=NAMES)
         top = encode_header(header)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -380,7 +286,7 @@ class Journal:
                     raise OSError(errno.EIO, f"{segment.path} is shorter than it was")
             base = cursor.data_at
             for sequence, payload, end in decode_records(cursor.data, at - base, segment.key):
-                begin = base + end - len(payload) - _HEAD.size
+                begin = base + end - len(payload) - HEAD
                 if begin != at:
                     self._tell_damage(segment, at, begin)
                 at = base + end

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Final, TypeVar
 
 from netd.model.accounting import Record
-from netd.radius.journal import REFUSED, Cursor, Entry, Item, Journal, JournalRefused
+from netd.radius.journal import REFUSED, Cursor, Entry, Journal, JournalRefused
+from netd.radius.segment import Item
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from netd.model.accounting import Record, Row
 from netd.radius.ahead import Ahead, Opened
-from netd.radius.journal import Item
 from netd.radius.ledger import Ledger
 from netd.radius.record import AccountingSwitch
+from netd.radius.segment import Item
 from netd.radius.sessions import Sessions
-from tests.radius.test_journal import record
+from tests.radius.test_segment import record
 
 T0 = 1.6e9
 SWITCH = AccountingSwitch(2, "192.0.2.1", None, None, T0 + 50, "NAS-Reboot")
@@ -60,7 +60,7 @@ def in_pieces(items: list[Item], cuts: list[int]) -> list[list[Item]]:
     return [items[a:b] for a, b in pairwise(places)]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(packets, max_size=6), st.lists(packets, max_size=14), st.lists(st.integers(0, 50), max_size=5), st.lists(st.integers(0, 50), max_size=5))
 def test_memory_ends_where_the_tables_end(before: list[Item], items: list[Item], groups: list[int], replays: list[int]) -> None:
     sessions, tables = Sessions(), Tables()

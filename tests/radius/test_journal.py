@@ -1,49 +1,20 @@
-"""The journal's files: whatever happens to their octets, what was written before the damage is read, and nothing is read that was not written."""
+"""The journal's files: what is acknowledged is on disk and comes back once, in order, whatever the disk does."""
 
 import errno
 import os
 import stat
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from netd.errors import ConfigError
 from netd.model.accounting import Record
-from netd.radius import journal as module
-from netd.radius.journal import (
-    Cursor,
-    Entry,
-    Header,
-    Item,
-    Journal,
-    JournalRefused,
-    decode_header,
-    decode_payload,
-    decode_records,
-    encode_header,
-    encode_record,
-)
+from netd.radius.journal import Cursor, Entry, Journal, JournalRefused, waiting
 from netd.radius.record import AccountingSwitch
-
-KEY = bytes(range(16))
-NAMES = (Record.__struct_fields__, AccountingSwitch._fields)
-
-
-def record(number: int = 1, **more: object) -> Record:
-    values: dict[str, object] = {
-        "acctuniqueid": f"{number:032x}", "tenant_id": 1, "nas_id": 2, "subscriber_id": None, "acctsessionid": f"s{number}", "username": "älice@example.net",
-        "nasipaddress": "192.0.2.1", "nassourceaddress": "192.0.2.1", "kind": "start", "event_at": 1.5e9, "exact": True, "heard_at": 1.5e9 + 0.25,
-        "acctinputoctets": 2**55,
-    }  # fmt: skip
-    return Record(**values | more)  # type: ignore[arg-type]
-
-
-SWITCH = AccountingSwitch(7, "192.0.2.9", None, "bras", 1.6e9, "NAS-Reboot")
+from netd.radius.segment import MARK, encode_record
+from tests.radius.test_segment import SWITCH, record
 
 
 class Disk:
@@ -98,95 +69,6 @@ def numbers(entries: list[Entry]) -> list[int]:
     return [int(entry.item.acctuniqueid, 16) for entry in entries if isinstance(entry.item, Record)]
 
 
-# -- octets ----------------------------------------------------------------------------------------------------------
-
-items = st.one_of(
-    st.builds(record, st.integers(0, 2**64), username=st.text(max_size=253), class_=st.none() | st.sampled_from(["\xa7rec", "netd1:a:1:b"])),
-    st.just(SWITCH),
-)
-
-
-def segment(written: list[Item]) -> tuple[bytes, list[tuple[int, bytes, int]]]:
-    """A segment with these records, and what must be read from it: sequence, payload, end."""
-    data = encode_header(Header(journal=str(uuid.UUID(bytes=KEY)), node="n", made_at=1.0, names=NAMES))
-    expected = []
-    for sequence, item in enumerate(written, 1):
-        octets = encode_record(KEY, sequence, item)
-        data += octets
-        expected.append((sequence, octets[24:], len(data)))
-    return data, expected
-
-
-@given(st.lists(items, max_size=6))
-def test_what_is_written_is_read(written: list[Item]) -> None:
-    data, expected = segment(written)
-    found = decode_header(data)
-    assert found is not None
-    header, start = found
-    assert list(decode_records(data, start, KEY)) == expected
-    assert [decode_payload(header.names, payload) for _, payload, _ in expected] == written
-
-
-@given(st.lists(items, min_size=1, max_size=6), st.data())
-def test_a_cut_at_any_octet_loses_only_what_it_cuts(written: list[Item], data: st.DataObject) -> None:
-    octets, expected = segment(written)
-    cut = data.draw(st.integers(0, len(octets)))
-    found = decode_header(octets[:cut])
-    if found is not None:
-        assert list(decode_records(octets[:cut], found[1], KEY)) == [each for each in expected if each[2] <= cut]
-    else:
-        assert cut < expected[0][2], "a whole header is read"
-
-
-@given(st.lists(items, min_size=1, max_size=6), st.data())
-def test_damage_anywhere_costs_what_it_touches_and_invents_nothing(written: list[Item], data: st.DataObject) -> None:
-    octets, expected = segment(written)
-    start = decode_header(octets)[1]  # type: ignore[index]
-    at = data.draw(st.integers(start, len(octets) - 1))
-    damage = data.draw(st.binary(max_size=80) | st.just(octets[start : start + 60]) | st.just(bytes(300)))
-    gone = data.draw(st.integers(0, 400))
-    broken = octets[:at] + damage + octets[at + gone :]
-    read = [(sequence, payload) for sequence, payload, _ in decode_records(broken, start, KEY)]
-    true = [(sequence, payload) for sequence, payload, _ in expected]
-    before = [(sequence, payload) for sequence, payload, end in expected if end <= at]
-    behind = [(sequence, payload) for sequence, payload, end in expected if end - len(payload) - 24 >= at + gone]
-    assert read[: len(before)] == before
-    assert set(read) <= set(true)
-    assert set(behind) <= set(read), "records behind the damage are found again"
-
-
-@given(st.binary(max_size=300), st.lists(st.tuples(st.just(module.MARK), st.binary(max_size=40)), max_size=5))
-def test_arbitrary_octets_are_no_records(noise: bytes, marks: list[tuple[bytes, bytes]]) -> None:
-    data = noise + b"".join(mark + rest for mark, rest in marks)
-    assert list(decode_records(data, 0, KEY)) == []
-    assert decode_header(data) is None
-    decode_payload(NAMES, noise)
-
-
-def test_records_of_another_journal_are_none_of_this_one() -> None:
-    assert list(decode_records(encode_record(bytes(16), 1, record()), 0, KEY)) == []
-
-
-def test_another_version_with_more_and_fewer_members() -> None:
-    data = encode_record(KEY, 1, record())
-    older = tuple(name if name != "realm" else "a_member_of_another_version" for name in NAMES[0])
-    assert decode_payload((older, NAMES[1]), data[24:]) == record(), "what is not known is left out, what is missing has its default"
-    needed = tuple(name if name != "username" else "user" for name in NAMES[0])
-    assert decode_payload((needed, NAMES[1]), data[24:]) is None
-    assert decode_payload((NAMES[0][:-1], NAMES[1]), data[24:]) is None
-
-
-def test_a_journal_of_the_first_release_is_read() -> None:
-    """If this fails, a member of Record or AccountingSwitch was renamed, removed, or added without a default: an upgrade during an outage loses records."""
-    data = (Path(__file__).parent / "first_release.journal").read_bytes()
-    header, start = decode_header(data)  # type: ignore[misc]
-    read = [decode_payload(header.names, payload) for _, payload, _ in decode_records(data, start, uuid.UUID(header.journal).bytes)]
-    assert read == [record(1, class_="netd1:a:1:b", framedipaddress="100.64.0.1"), SWITCH]
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
 def test_groups_over_several_segments_are_read_in_order_and_removed_once_committed(journal: Journal) -> None:
     for group in range(10):
         journal.append([record(group * 4 + place) for place in range(4)])
@@ -237,7 +119,7 @@ def test_damage_in_the_middle_is_told_and_the_rest_is_read(journal: Journal, cap
     journal.append([record(number) for number in range(5)])
     (path,) = journal.folder.glob("*.journal")
     data = bytearray(path.read_bytes())
-    data[data.find(module.MARK, data.find(module.MARK) + 1) + 40] ^= 1
+    data[data.find(MARK, data.find(MARK) + 1) + 40] ^= 1
     path.write_bytes(data)
     after = reopened(journal)
     assert numbers(read_all(after)) == [0, 2, 3, 4]
@@ -267,7 +149,7 @@ def test_a_database_sees_its_own_records_only(journal: Journal) -> None:
     other = Journal(journal.root, 1 << 20, "node")
     assert other.open("another") == []
     assert read_all(other) == []
-    assert [(found.database, found.octets > 0) for found in module.waiting(journal.root)] == [("db", True)]
+    assert [(found.database, found.octets > 0) for found in waiting(journal.root)] == [("db", True)]
     other.close()
 
 
@@ -291,7 +173,7 @@ def test_what_a_failed_group_left_on_disk_is_not_read_twice(journal: Journal, di
     journal.append([record(2)])
     assert numbers(read_all(journal)) == [1, 2]
     after = reopened(journal)
-    assert sum(path.read_bytes().count(module.MARK) for path in after.folder.glob("*.journal")) == 3
+    assert sum(path.read_bytes().count(MARK) for path in after.folder.glob("*.journal")) == 3
     assert numbers(read_all(after)) == [1, 2]
     after.close()
 
