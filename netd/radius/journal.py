@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 SUFFIX: Final = ".journal"
 REFUSED: Final = "refused.json"
 SEGMENT_OCTETS: Final = 8 << 20
+PROBE_OCTETS: Final = 16 << 10
 
 _NO_SPACE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _NOT_ALLOWED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR))
@@ -200,6 +201,24 @@ class Journal:
                 return
         if failed is not None:
             raise JournalRefused(_reason(failed), f"{self.folder}: {os.strerror(failed.errno or 0)}") from failed
+
+    def probe(self) -> bool:
+        """Whether a group would be taken now: tried on a file of its own."""
+        if self.octets + PROBE_OCTETS > self.most_octets:
+            return False
+        path = self.folder / "probe"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.write(bytes(PROBE_OCTETS))
+                file.flush()
+                self._sync(file.fileno())
+        except OSError:
+            return False
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        return True
 
     def _write(self, group: bytes) -> None:
         if self._descriptor >= 0 and self.segments[-1].end >= self._segment_octets:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from netd.errors import StoreError, StoreUnavailable
+from netd.errors import NetdError, StoreError, StoreUnavailable
 from netd.model.accounting import Record
 from netd.radius.accounting import RETRY_SECONDS, Accounting
 from netd.radius.ahead import Opened
@@ -67,14 +67,20 @@ class Replay:
                 await asyncio.sleep(pause)
 
     async def _wait(self) -> None:
-        """Until something waits; a folder that could not be used is tried again now and then."""
-        while not self.spool.filled.is_set():
-            if self.spool.journal.is_open:
-                await self.spool.filled.wait()
-                return
-            await asyncio.sleep(FAULT_SECONDS)
-            with suppress(StoreError):
-                await self.accounting.recover()
+        """Until something waits. A journal that refused is tried again meanwhile, so that nobody hears of a trouble that is over."""
+        spool = self.spool
+        while not spool.filled.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FAULT_SECONDS):
+                    await spool.filled.wait()
+                    return
+            try:
+                if not spool.journal.is_open:
+                    await self.accounting.recover()
+                elif spool.trouble:
+                    await spool.probe()
+            except NetdError as error:
+                self._tell("the journal cannot be opened yet", error)
 
     async def drain(self, seconds: float) -> None:
         """Let it go on for a while, if the database is there."""

@@ -61,7 +61,7 @@ class Spool:
         except OSError as error:
             self._refuse("unwritable", f"{self.journal.root}: {error.strerror}", 0)
             return []
-        self.trouble = ""
+        self._recovered()
         return left
 
     async def scan(self, positions: Mapping[str, int]) -> AsyncIterator[list[Item | None]]:
@@ -88,9 +88,7 @@ class Spool:
         except JournalRefused as error:
             self._refuse(error.reason, str(error), unacknowledged)
             return False
-        if self.trouble:
-            log.info("the accounting journal takes records again")
-            self.trouble = ""
+        self._recovered()
         if not self.waiting:
             self._begin_waiting(time.time())
             if time.monotonic() - self._told_at > CALM_SECONDS:
@@ -99,6 +97,17 @@ class Spool:
         self.waiting += len(items)
         self.written += len(items)
         return True
+
+    async def probe(self) -> None:
+        """See whether a journal that refused would take records now."""
+        async with self.lock:
+            if await self._do(self.journal.probe):
+                self._recovered()
+
+    def _recovered(self) -> None:
+        if self.trouble:
+            log.info("the accounting journal takes records again")
+            self.trouble = ""
 
     def _begin_waiting(self, oldest_at: float) -> None:
         self.since, self.oldest_at = time.time(), oldest_at

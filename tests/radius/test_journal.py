@@ -191,6 +191,15 @@ def test_a_group_that_no_file_takes_is_refused_and_the_next_is_taken(journal: Jo
     assert [entry.sequence for entry in entries] == [1, 3], "the number of what was refused is not used again: it may have reached the disk"
 
 
+def test_a_probe_tells_whether_a_group_would_be_taken_and_leaves_nothing(journal: Journal, disk: Disk) -> None:
+    assert journal.probe()
+    disk.errors = [errno.ENOSPC]
+    assert not journal.probe()
+    assert list(journal.folder.iterdir()) == []
+    journal.most_octets = 1000
+    assert not journal.probe()
+
+
 def test_a_segment_that_never_took_a_record_does_not_move_the_place_reached(journal: Journal, disk: Disk) -> None:
     cursor = Cursor()
     disk.errors = [errno.ENOSPC, errno.ENOSPC]

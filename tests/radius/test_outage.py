@@ -346,6 +346,9 @@ async def test_a_full_journal_keeps_nothing_from_a_database_that_is_there(bras: 
         assert await bras.account("Start", "two", "b")
         assert {live.row.acctsessionid for live in sessions.by_id.values()} == {"two"}, "memory stays at the newest word on a session"
     await caught_up(made)
+    assert "the journal refuses" in spool_of(made).state()
+    spool_of(made).journal.most_octets = 1 << 20
+    await eventually(lambda: spool_of(made).state() == "")
     assert await rows(made, "select acctinputoctets, acctsessiontime from radacct") == [(9, 60)]
     assert [session.acct_session_id for session in await made.sessions()] == ["two"]
 
@@ -359,6 +362,9 @@ async def test_a_slow_database_without_a_journal_is_waited_for(bras: TestNas) ->
     assert await asked
     assert made.running.server.accounting.commit_seconds > 0.15, "the attempt that took so long is the one that counts"
     assert len(await made.sessions()) == 1
+    assert "the journal refuses" in spool_of(made).state()
+    spool_of(made).journal.most_octets = 1 << 20
+    await eventually(lambda: spool_of(made).state() == "")
 
 
 async def test_a_journal_that_vanished_is_told_and_held_against_nobody(bras: TestNas, cluster: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
