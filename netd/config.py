@@ -111,7 +111,11 @@ class RadiusConfig(msgspec.Struct, frozen=True, kw_only=True):
     batch_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 5
     """Milliseconds that an accounting record waits for others to be committed with."""
     batch_records: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
-    """Accounting records committed at once, at most."""
+    """Accounting records committed at once, at most (twice as many while many wait)."""
+    journal_after_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1000
+    """Milliseconds that the database may take to commit accounting before it goes to the journal on local disk instead."""
+    journal_max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1024
+    """Megabytes that the journal may take; beyond that accounting is not acknowledged while the database is away."""
     wall: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] = "walled-garden"
     """Filter, address list or profile on the NAS that makes the walled garden."""
     wall_url: str = ""

@@ -26,7 +26,7 @@ from netd import __version__
 from netd.config import Config
 from netd.domain import tokens
 from netd.domain.events import Stream
-from netd.domain.ports import Part
+from netd.domain.ports import Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -34,6 +34,7 @@ from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
 from netd.radius import sockets
+from netd.radius.replay import Replay
 from netd.radius.server import Server
 from netd.radius.service import RadiusService
 from netd.radius.upkeep import Upkeep
@@ -94,6 +95,8 @@ class Running:
     feed: ChangeFeed
     server: Server
     upkeep: Upkeep
+    replay: Replay
+    health: Health
 
 
 def run(config: Config) -> int:
@@ -192,6 +195,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(engine.close)
         service = RadiusService(engine, target, extensions, keyring.open, config)
         stack.push_async_callback(service.feed.close)
+        stack.push_async_callback(service.close)
         await service.load()
         async with engine.transaction() as conn:
             await events.rebase(conn)
@@ -223,7 +227,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
                             database=database, owner=engine, keyring=keyring, vendors=deps.vendors, feed=service.feed,
-                            server=service.server, upkeep=service.upkeep,
+                            server=service.server, upkeep=service.upkeep, replay=service.replay, health=deps.health,
                         )
                     )  # fmt: skip
                     await wanted.wait()

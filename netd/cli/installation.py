@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -74,7 +75,14 @@ def _check(arguments: argparse.Namespace) -> int:
 
     config = load(arguments.config, client.environment(arguments.config))
     databases = run(_database(config))
-    findings = [Finding("ok", "configuration", f"data folder {config.data_dir}"), _keys(config), *_extensions(config), *databases, _daemon(config)]
+    findings = [
+        Finding("ok", "configuration", f"data folder {config.data_dir}"),
+        _keys(config),
+        *_extensions(config),
+        *databases,
+        *_journal(config),
+        _daemon(config),
+    ]
     if arguments.json:
         output.print_json(json.dumps([finding._asdict() for finding in findings]).encode())
     else:
@@ -129,6 +137,27 @@ async def _database(config: "Config") -> list[Finding]:
     if pending:
         return [reachable, Finding("note", "database", f"{len(pending)} migrations to apply (`netd migrate`, or the next start): {', '.join(pending)}")]
     return [reachable, Finding("ok", "database", "the schema is up to date")]
+
+
+def _journal(config: "Config") -> list[Finding]:
+    """What waits on this disk for the database; nothing is told of an empty journal."""
+    from netd.radius.journal import refused, waiting
+    from netd.radius.service import JOURNAL
+
+    folder = config.data_dir / JOURNAL
+    try:
+        found = [
+            Finding("note", "journal", f"{one.octets} octets of accounting wait since {_when(one.since)} for the database {one.database} in {folder}")
+            for one in waiting(folder)
+        ]
+        aside = [Finding("fault", "journal", f"records that the database refused are kept in {path}: see why, and remove it") for path in refused(folder)]
+    except OSError as error:
+        return [Finding("fault", "journal", f"{folder} may not be read: {error.strerror}")]
+    return found + aside
+
+
+def _when(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _daemon(config: "Config") -> Finding:

@@ -1,6 +1,7 @@
 """Accounting: packets are collected for a few milliseconds, folded into session rows, committed together, then acknowledged.
 
-Nothing is acknowledged that PostgreSQL has not committed. While it is away packets wait in a bounded queue and the NAS repeats them.
+Nothing is acknowledged that is not on disk: committed by PostgreSQL or, while that is away, slow or behind, in the journal. As long as the journal
+holds anything everything goes there, so that packets are applied in the order in which they came; ``radius.replay`` brings it into the tables.
 """
 
 import asyncio
@@ -18,14 +19,18 @@ from netd.errors import StoreError, StoreUnavailable
 from netd.model.accounting import Record, Row
 from netd.model.line import mac_or_none
 from netd.model.subscriber import username_key
+from netd.radius.ahead import Ahead, Opened
 from netd.radius.directory import Directory, NasRecord, SubscriberRecord
 from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage, only_counted
-from netd.radius.quotas import NOTHING_COUNTED, Counted, Quotas
-from netd.radius.record import AccountingSwitch
+from netd.radius.quotas import NOTHING_COUNTED, Quotas
+from netd.radius.segment import Item
 from netd.radius.sessions import Sessions, parse_class
+from netd.radius.spool import Spool
 from netd.store import accounting as store
+from netd.store import journals
 from netd.store import sessions as session_store
 from netd.store.database import Connection, Database
+from netd.store.translate import is_statements_fault
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,15 @@ QUEUE_LIMIT = 20_000
 HISTORY_SECONDS = 32 * 86_400.0
 """How far around an event a closed session of the same id is looked for: a month, so that at most three partitions are read."""
 
+DEEP_QUEUE = QUEUE_LIMIT // 2
+"""From here on the journal takes what the database cannot: it needs a tenth of the time for a record."""
+
+JOURNAL_RECORDS = 2_000
+"""Records written to the journal as one group, at most."""
+
+FOLD_RECORDS = 250
+"""Records by which memory follows the journal before packets get their turn."""
+
 RETRY_SECONDS = 0.5
 ID_BLOCK = 500
 NAMES_KEPT = 200_000
@@ -43,17 +57,17 @@ NAMES_KEPT = 200_000
 class Pending(NamedTuple):
     """A verified request that waits for its commit. ``done`` is called once: True when committed, False when it was given up."""
 
-    item: Record | AccountingSwitch
+    item: Item
     nas: NasRecord
     done: Callable[[bool], None]
 
 
-class Opened(NamedTuple):
-    """What a batch did to the sessions in memory: rows open now, unique ids that ended, and what was counted towards quotas."""
+class Attempt:
+    """A batch on its way into the database. Once ``given_up`` its records are the journal's, and nobody is told any more how it ended."""
 
-    rows: list[Row]
-    ended: list[str]
-    counted: Counted = NOTHING_COUNTED
+    def __init__(self, batch: list[Pending]) -> None:
+        self.batch = batch  # what is not settled yet
+        self.given_up = False
 
 
 class Names:
@@ -81,33 +95,44 @@ class Names:
 class Accounting:
     """The queue and its one committer."""
 
-    def __init__(self, database: Database, directory: Directory, sessions: Sessions, config: RadiusConfig) -> None:
+    def __init__(self, database: Database, directory: Directory, sessions: Sessions, spool: Spool, config: RadiusConfig) -> None:
         self.database = database
         self.directory = directory
         self.sessions = sessions
         self.quotas = Quotas(database, directory)
+        self.spool = spool
+        self.ahead = Ahead(sessions)
         self.committed = 0
         self.batches = 0
         self.shed = 0
         self.failed = 0
         self.commit_seconds = 0.0
         self.listening_since = time.time()
+        self.late: asyncio.Task[None] | None = None  # an attempt that was given up and may still commit
         self.on_open: Callable[[Row], None] = lambda row: None
         self.on_usage: Callable[[set[int]], None] = lambda subscriber_ids: None
+        self.on_number: Callable[[int, int | None], None] = lambda before, after: None
         self.policy_of: Callable[[SubscriberRecord, NasRecord], str | None] = lambda subscriber, nas: None
         self._config = config
         self._queue: list[Pending] = []
+        self._in_work = 0
+        self._unheard = 0  # of the queue, counted as refused by the journal already
         self._arrived = asyncio.Event()
         self._stopping = False
         self._names = Names()
         self._ids: deque[int] = deque()  # reserved in blocks, so that a new session costs no round trip
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + self._in_work
+
+    @property
+    def behind(self) -> bool:
+        """Whether memory knows more than the tables: then these must not be taken for the truth."""
+        return self.spool.waiting > 0 or self.late is not None
 
     def offer(self, pending: Pending) -> bool:
         """Take a packet for the next commit; False if the queue is full (it must not be acknowledged)."""
-        if len(self._queue) >= QUEUE_LIMIT or self._stopping:
+        if len(self._queue) + self._in_work >= QUEUE_LIMIT or self._stopping:
             self.shed += 1
             return False
         self._queue.append(pending)
@@ -115,8 +140,20 @@ class Accounting:
             self._arrived.set()
         return True
 
+    async def recover(self) -> None:
+        """Open the journal and take up what an earlier run left; memory follows it. The sessions of the tables must be loaded. Raises StoreError."""
+        async with self.spool.lock:
+            async with self.database.transaction() as conn:
+                left = await self.spool.open(await journals.database_id(conn))
+                positions = await journals.positions(conn, left)
+            async for items in self.spool.scan(positions):
+                self.ahead.fold(items, self._follow)
+                await asyncio.sleep(0)
+        if self.spool.waiting:
+            log.warning("accounting of an earlier run waits in the journal", extra={"records": self.spool.waiting, "octets": self.spool.journal.octets})
+
     async def run(self) -> None:
-        """Commit batches until ``finish`` was called and the queue is empty."""
+        """Commit or journal batches until ``finish`` was called and the queue is empty."""
         while True:
             if not self._queue:
                 if self._stopping:
@@ -126,45 +163,126 @@ class Accounting:
                 if not self._stopping:
                     await asyncio.sleep(self._config.batch_delay_ms / 1000)
                 continue
-            if not await self._commit(min(len(self._queue), self._config.batch_records)):
+            if not await self._settle():
                 if self._stopping:
                     return  # unacknowledged: the NAS will send them again
+                self.listening_since = time.time()
                 await asyncio.sleep(RETRY_SECONDS)
 
     def finish(self) -> None:
-        """Commit what is queued and take nothing more."""
+        """Commit or journal what is queued and take nothing more."""
         self._stopping = True
         self._arrived.set()
 
-    async def _commit(self, count: int) -> bool:
-        """Commit and acknowledge the first ``count`` of the queue and take them out; False if the database is away."""
-        started = time.monotonic()
+    async def _settle(self) -> bool:
+        """Take the oldest of the queue, and acknowledge them once they are on disk; False if neither database nor journal took them."""
+        deep = len(self._queue) > 4 * self._config.batch_records
+        direct = not self.behind and self.database.up and len(self._queue) < DEEP_QUEUE
+        batch = self._take(self._config.batch_records * (2 if deep else 1) if direct else JOURNAL_RECORDS)
+        if direct:
+            batch = await self._try(batch)
+        if batch and await self._journal(batch):
+            batch = []
+        if batch and not direct and self.database.up and self.late is None:
+            batch = await self._try(batch)  # a full or broken journal must not keep packets from a database that is there: order matters less
+        self._queue[:0] = batch
+        self._unheard = max(0, self._unheard - (self._in_work - len(batch)))
+        self._in_work = 0
+        return not batch
+
+    def _take(self, count: int) -> list[Pending]:
         batch = self._queue[:count]
-        try:
-            async with self.database.transaction() as conn:
-                opened = await self._write(conn, batch)
-        except StoreUnavailable as error:
-            log.warning("accounting waits for the database", extra={"queued": len(self._queue), "error": str(error)})
-            self.listening_since = time.time()
-            self.quotas.doubt()
-            return False
-        except Exception as error:  # barrier: one packet that the database or a bug trips over must not hold up all others, nor end the service
-            if count > 1:
-                return await self._commit(count // 2) and await self._commit(count - count // 2)
-            known = isinstance(error, StoreError)
-            log.error("accounting packet refused", extra={"nas": batch[0].nas.name, "error": str(error)}, exc_info=None if known else error)
-            self.failed += 1
-            del self._queue[:1]
-            batch[0].done(False)
-            return True
-        self.commit_seconds += time.monotonic() - started
-        self.batches += 1
-        self.committed += count
         del self._queue[:count]
-        self._follow(opened)
-        for pending in batch:
-            pending.done(True)
+        self._in_work = len(batch)
+        return batch
+
+    async def _try(self, batch: list[Pending]) -> list[Pending]:
+        """Give a batch to the database, and to the journal what that has not taken within ``journal_after_ms``; what neither took comes back."""
+        attempt = Attempt(batch)
+        task = asyncio.create_task(self._commit(attempt), name="accounting commit")
+        try:
+            await asyncio.wait({task}, timeout=self._config.journal_after_ms / 1000)
+            if task.done():
+                task.result()
+                return attempt.batch
+            attempt.given_up = True
+            self.quotas.doubt()
+            self.late = task
+            task.add_done_callback(self._forget_late)
+            if await self._journal(attempt.batch):
+                return []
+            attempt.given_up = False  # there is nowhere else to go, so it may take its time
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        return attempt.batch
+
+    def _forget_late(self, task: asyncio.Task[None]) -> None:
+        self.late = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a late commit of accounting failed; the journal has its records", exc_info=error)
+
+    async def _commit(self, attempt: Attempt) -> None:
+        """Commit and acknowledge a batch, in smaller pieces where one is refused, as far as the database takes it."""
+        size = len(attempt.batch)
+        while attempt.batch and not attempt.given_up:
+            part = attempt.batch[:size]
+            started = time.monotonic()
+            try:
+                async with self.database.transaction() as conn:
+                    opened = await self.write(conn, [self._attributed(pending.item, pending.nas) for pending in part])
+            except StoreUnavailable as error:
+                log.warning("accounting not committed", extra={"records": len(attempt.batch), "error": str(error)})
+                self.quotas.doubt()
+                return
+            except Exception as error:  # barrier: one packet that the database or a bug trips over must not hold up all others, nor end the service
+                if attempt.given_up:
+                    return
+                if is_statements_fault(error):
+                    log.error("the database cannot take any accounting", extra={"error": str(error)})
+                    return
+                if len(part) > 1:
+                    size = (len(part) + 1) // 2
+                    continue
+                known = isinstance(error, StoreError)
+                log.error("accounting packet refused", extra={"nas": part[0].nas.name, "error": str(error)}, exc_info=None if known else error)
+                self.failed += 1
+                del attempt.batch[:1]
+                part[0].done(False)
+                continue
+            if attempt.given_up:
+                return
+            self.commit_seconds += time.monotonic() - started
+            self.batches += 1
+            self.committed += len(part)
+            del attempt.batch[: len(part)]
+            size *= 2
+            self._follow(self.ahead.settle(opened, 0))
+            for pending in part:
+                pending.done(True)
+
+    async def _journal(self, batch: Sequence[Pending]) -> bool:
+        """Write a batch to the journal, let memory follow, and acknowledge it; False if the journal refused."""
+        items = [self._attributed_or_bare(pending) for pending in batch]
+        async with self.spool.lock:
+            waiting = len(batch) + len(self._queue)
+            if not await self.spool.write(items, max(0, waiting - self._unheard)):
+                self._unheard = max(self._unheard, waiting)
+                return False
+            for start in range(0, len(items), FOLD_RECORDS):
+                self.ahead.fold(items[start : start + FOLD_RECORDS], self._follow)
+                for pending in batch[start : start + FOLD_RECORDS]:
+                    pending.done(True)
+                await asyncio.sleep(0)
         return True
+
+    def replayed(self, opened: Opened, count: int, new: int) -> None:
+        """The database has the next ``count`` records of the journal, ``new`` of them by this replay: memory follows where it knows nothing newer."""
+        self._follow(self.ahead.settle(opened, count)._replace(usage=()))
+        self.spool.committed(count, new)
+        if not self.spool.waiting:
+            self.ahead.clear()
 
     def remember(self, row: Row) -> None:
         """Learn the name of a session that was open before this start."""
@@ -173,47 +291,65 @@ class Accounting:
             self._names.settle((granted.token, row.nas_id, row.acctsessionid), row.acctuniqueid)
 
     def _follow(self, opened: Opened) -> None:
-        """Bring the sessions in memory up to what was committed."""
+        """Bring the sessions in memory up to what is on disk.
+
+        The one place where everything follows that depends on a session: it runs after each commit, at once after a record was journalled,
+        at the start for what waits in the journal, and after its replay. So for one session it may run twice with the same news: whatever hangs on it
+        must not mind. ``opened.usage`` does not repeat itself: at the commit, or on the way through the journal as memory reckons it, and not again
+        at the replay. A row's id is below zero until the database has given one (``on_number`` tells which).
+        """
+        for unique_id in opened.ended:
+            ended = self.sessions.by_id.get(unique_id)
+            if ended is not None and ended.row.radacctid < 0:
+                self.on_number(ended.row.radacctid, None)
         self.sessions.remove(opened.ended)
         for row in opened.rows:
             before = self.sessions.by_id.get(row.acctuniqueid)
-            if self.sessions.put(row) is not before:
+            number = row.radacctid if before is None else before.row.radacctid
+            if self.sessions.put(row) is before:
+                if number < 0 < row.radacctid:
+                    self.on_number(number, row.radacctid)
+                continue
+            self.remember(row)
+            if row.subscriber_id is not None:
                 granted = parse_class(row.class_)
-                if row.subscriber_id is not None:
-                    self.sessions.release(row.subscriber_id, granted.token if granted else None)
-                self.on_open(row)
+                self.sessions.release(row.subscriber_id, granted.token if granted else None)
+            self.on_open(row)
         if opened.counted.rows:
             self.on_usage(self.quotas.follow(opened.counted))
 
-    async def _write(self, conn: Connection, batch: Sequence[Pending]) -> Opened:
-        """Write a batch in the order of arrival; Accounting-On and -Off divide it."""
+    async def write(self, conn: Connection, items: Sequence[Item]) -> Opened:
+        """Write what attributed packets say, in their order; Accounting-On and -Off divide it. The transaction is the caller's."""
         open_rows: dict[str, Row] = {}
         ended: dict[str, None] = {}
-        run: list[Record] = []
         usage: list[Usage] = []
-        for pending in batch:
-            item = pending.item
+        run: list[Record] = []
+        for item in items:
             if isinstance(item, Record):
-                run.append(self._attributed(item, pending.nas))
+                run.append(item)
             else:
                 await self._fold(conn, run, open_rows, ended, usage)
                 run = []
                 ids = await store.open_of_nas(conn, item.nas_id, item.source, item.nas_ip_address, item.nas_identifier, item.event_at)
                 if ids:
                     await session_store.close(conn, ids, "nas_reload", item.cause, datetime.fromtimestamp(item.event_at, UTC))
-                    log.info("NAS restarted: its sessions are closed", extra={"nas": pending.nas.name, "source": item.source, "sessions": len(ids)})
+                    nas = self.directory.nas.get(item.nas_id)
+                    name = "" if nas is None else nas.name
+                    log.info("NAS restarted: its sessions are closed", extra={"nas": name, "source": item.source, "sessions": len(ids)})
                 for key in ids:
                     open_rows.pop(key, None)
                     ended[key] = None
         await self._fold(conn, run, open_rows, ended, usage)
         counted = await self.quotas.credit(conn, usage) if usage else NOTHING_COUNTED
-        return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows], counted)
+        return Opened(list(open_rows.values()), [key for key in ended if key not in open_rows], usage, counted)
 
-    def _attributed(self, record: Record, nas: NasRecord) -> Record:
+    def _attributed(self, record: Item, nas: NasRecord) -> Item:
         """A copy that says whose session it is: by the Class that its Accept carried, else by name.
 
         A NAS may strip a realm, and the bare name be somebody else's; it may drop User-Name in the middle. The Class is netd's own word.
         """
+        if not isinstance(record, Record):
+            return record
         item = copy(record)
         subscriber = None
         granted = parse_class(item.class_)
@@ -238,6 +374,13 @@ class Accounting:
         """Whose device it is that logged in by its MAC address, from a NAS that returns no Class."""
         hardware = mac_or_none(username.partition("@")[0]) if nas.line_login is not None and nas.line_login.by_mac else None
         return None if hardware is None else nas.devices.get(f"mac {hardware}")
+
+    def _attributed_or_bare(self, pending: Pending) -> Item:
+        try:
+            return self._attributed(pending.item, pending.nas)
+        except Exception:  # barrier: whose it is may be unknown; that it happened is kept, and no other packet waits for it
+            log.exception("a journalled accounting packet is not attributed to its subscriber", extra={"nas": pending.nas.name})
+            return pending.item
 
     async def _fold(self, conn: Connection, run: list[Record], open_rows: dict[str, Row], ended: dict[str, None], usage: list[Usage]) -> None:
         if not run:

@@ -94,13 +94,14 @@ class Terms:
 class Rare:
     """What few subscribers have. All others share one of it, so it costs them a reference: a new member that most do not need belongs here."""
 
-    __slots__ = ("expires_at", "extra", "fault", "ipv4", "locks", "replaced", "state")
+    __slots__ = ("expires_at", "extra", "fault", "ipv4", "locks", "replaced", "state", "terms")
 
     def __init__(self) -> None:
         self.state = "active"
         self.expires_at: float | None = None
         self.ipv4: str | None = None
         self.locks: tuple[Lock, ...] = ()
+        self.terms: Terms | None = None
         self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
         self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
         self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
@@ -118,7 +119,7 @@ class SubscriberRecord:
 
     __slots__ = (
         "activated_at", "checks", "extra_print", "id", "key", "last_source", "max_sessions", "nt_hash", "own_body", "password", "plan", "rare", "simple",
-        "tenant_id", "terms",
+        "tenant_id",
         "username",
     )  # fmt: skip
 
@@ -137,7 +138,6 @@ class SubscriberRecord:
         self.key = row.username_key
         self.username = row.username if row.username != row.username_key else row.username_key  # one object for both
         self.nt_hash: bytes | None = None
-        self.terms: Terms | None = None
         self.activated_at = row.activated_at
         if row.state != "active":
             self.own().state = row.state
@@ -175,6 +175,10 @@ class SubscriberRecord:
     @property
     def locks(self) -> tuple[Lock, ...]:
         return self.rare.locks
+
+    @property
+    def terms(self) -> Terms | None:
+        return self.rare.terms
 
     @property
     def extra(self) -> bytes:
@@ -379,7 +383,7 @@ class Directory:
             if row.checks:
                 record.checks = compile_checks(self.dictionary, row.checks)
             if row.terms is not None:
-                record.terms = Terms(row.terms, self.time_zone)
+                record.own().terms = Terms(row.terms, self.time_zone)
             self._own_attributes(record, row)
         except (ValueError, LookupError, StoreError) as error:
             record.own().fault = str(error)

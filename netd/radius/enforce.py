@@ -205,9 +205,10 @@ class Enforcer:
 
     async def flush(self) -> None:
         """Write the outcomes that are not written yet."""
-        outcomes, self._outcomes = self._outcomes, {}
+        outcomes = {key: outcome for key, outcome in self._outcomes.items() if key > 0}
         if not outcomes:
             return
+        self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if key < 0}  # the database does not know these sessions yet
         try:
             async with self.database.transaction() as conn:
                 await store.applied(conn, list(outcomes.values()))
@@ -217,6 +218,12 @@ class Enforcer:
                 self._outcomes[key] = outcome if newer is None else (key, newer[1] or outcome[1], *newer[2:])
         except StoreError as error:
             log.error("how enforcement went was refused by the database", extra={"sessions": len(outcomes), "error": str(error)})
+
+    def numbered(self, before: int, after: int | None) -> None:
+        """A session that only the journal knew has its radacctid now, or (None) ended without one."""
+        outcome = self._outcomes.pop(before, None)
+        if outcome is not None and after is not None:
+            self._outcomes[after] = (after, *outcome[1:])
 
     # -- how it is done ----------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import secrets
+import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
@@ -17,18 +18,23 @@ from netd.radius.accounting import QUEUE_LIMIT, Accounting
 from netd.radius.coa import DynamicAuthorization
 from netd.radius.directory import Directory, Opener, Wall
 from netd.radius.enforce import Enforcer
+from netd.radius.journal import Journal
 from netd.radius.loader import Loader
+from netd.radius.replay import Replay
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.radius.sockets import Socket
+from netd.radius.spool import Spool
 from netd.radius.upkeep import Upkeep
 from netd.store.database import Database, Target
 from netd.store.feed import ChangeFeed
 
 FLUSH_SECONDS: Final = 10.0
-"""How long accounting in work may take to be committed when the service stops."""
+"""How long accounting in work may take to be committed when the service stops, and then what waits in the journal."""
 
 COA_GRACE_SECONDS: Final = 3.0
+JOURNAL: Final = "journal"
+"""The journal's folder in the data folder."""
 
 
 class RadiusService:
@@ -43,9 +49,12 @@ class RadiusService:
         self.access = Access(self.directory, self.sessions, radius, reviews, node=secrets.token_hex(4))
         self.client = DynamicAuthorization(config.coa)
         self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.client, config.coa)
-        self.accounting = Accounting(database, self.directory, self.sessions, radius)
+        self.spool = Spool(Journal(config.data_dir / JOURNAL, radius.journal_max_mb << 20, socket.gethostname()))
+        self.accounting = Accounting(database, self.directory, self.sessions, self.spool, radius)
         self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
         self.accounting.on_usage = self.enforcer.usage_changed
+        self.accounting.on_number = self.enforcer.numbered
+        self.replay = Replay(database, self.accounting, radius.batch_records)
         self.server = Server(self.directory, self.access, self.accounting, radius)
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
         self.server.on_learned, self.access.on_line_learned = self.upkeep.learn, self.upkeep.learn_line
@@ -61,6 +70,7 @@ class RadiusService:
             await self.feed.start()
             await self.loader.load()
             await self.loader.load_sessions()
+            await self.accounting.recover()
         finally:
             gc.enable()
         _calm_collector()
@@ -68,7 +78,7 @@ class RadiusService:
     def start(self, group: asyncio.TaskGroup, auth: Sequence[Socket], acct: Sequence[Socket]) -> None:
         """Begin to answer, and to do all that goes on beside it."""
         endless: dict[str, Coroutine[Any, Any, None]] = {
-            "accounting": self.accounting.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
+            "accounting": self.accounting.run(), "replay": self.replay.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
             "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
             "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
             "quotas": self.accounting.quotas.run(),
@@ -81,12 +91,19 @@ class RadiusService:
         self.server.stop()
         self.accounting.finish()
         await asyncio.wait({self._tasks["accounting"]}, timeout=FLUSH_SECONDS)
+        await self.replay.drain(FLUSH_SECONDS)  # what is left stays in the journal for the next start
         self._tasks["enforcement"].cancel()  # begin nothing new; what is under way gets a moment
         await self.enforcer.stop(COA_GRACE_SECONDS)
         await self.upkeep.flush_postauth()
         await self.upkeep.flush_learned()
         for task in self._tasks.values():
             task.cancel()
+
+    async def close(self) -> None:
+        """Let go of the journal, once nothing runs any more."""
+        if self.accounting.late is not None:
+            self.accounting.late.cancel()
+        await self.spool.close()
 
     def register(self, metrics: Metrics) -> None:
         """Add the service's series."""
@@ -103,20 +120,23 @@ class RadiusService:
         node out for it would turn a slow database into subscribers offline.
         """
         database, feed, directory = self.database, self.feed, self.directory
-        waiting = len(self.accounting)
         broken = "; ".join(str(error) for error in directory.extensions.broken)
         faults = "; ".join(f"{name}: {why}" for name, why in list(directory.faults.items())[:5])
         return [
             Part(name="radius", state="ok" if self.server.reading else "down", critical=True, since=self._started_at),
             Part(name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error),
             Part(name="change_feed", state="ok" if feed.up else "down", since=feed.since, detail="" if feed.up else feed.last_error),
-            Part(
-                name="accounting", state="ok" if waiting < QUEUE_LIMIT // 2 else "degraded", since=self.accounting.listening_since,
-                detail=f"{waiting} packets wait for the database" if waiting else "",
-            ),
+            self._accounting_part(),
             Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),
             Part(name="extensions", state="degraded" if broken else "ok", since=self._started_at, detail=broken),
         ]  # fmt: skip
+
+    def _accounting_part(self) -> Part:
+        """Degraded while anything waits in the journal, or too much in memory."""
+        queued, detail = len(self.accounting), self.spool.state()
+        if queued >= QUEUE_LIMIT // 2 or self.spool.trouble:
+            detail = f"{queued} packets wait unacknowledged" + f"; {detail}" * bool(detail)
+        return Part(name="accounting", state="degraded" if detail else "ok", since=self.spool.since, detail=detail)
 
 
 class ServiceHealth:

@@ -1,6 +1,6 @@
 """The open sessions in memory: for session limits, for enforcement, and to find a session's NAS.
 
-PostgreSQL has the truth; this is a copy that follows every commit of this node.
+PostgreSQL has the truth; this is a copy that follows every commit of this node, and the journal where that is ahead.
 """
 
 from collections import defaultdict
@@ -75,9 +75,9 @@ class Sessions:
         return len(self.by_id)
 
     def put(self, row: Row) -> LiveRecord:
-        """Take an open session in, new or changed."""
+        """Take an open session in, new or changed; a radacctid below zero stands for one that the database has not given yet."""
         live = self.by_id.get(row.acctuniqueid)
-        if live is not None and live.row.radacctid == row.radacctid:
+        if live is not None and (live.row.radacctid == row.radacctid or live.row.radacctid < 0 < row.radacctid):
             live.row = row
             live.applied = live.applied or row.applied_policy
             live.doomed = live.doomed or row.doomed or ""

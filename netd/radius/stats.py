@@ -1,5 +1,6 @@
 """The RADIUS service's series on /metrics, read from its counters at each scrape."""
 
+import time
 from collections.abc import Callable, Mapping
 
 from netd.metrics import Metrics
@@ -43,12 +44,31 @@ def register(
     )  # fmt: skip
     counter("netd_radius_duplicates", "Retransmitted requests", per_nas(lambda nas: nas.duplicates), ("tenant", "nas"))
     counter("netd_radius_status_requests", "Status-Server requests answered", per_nas(lambda nas: nas.status), ("tenant", "nas"))
-    counter("netd_radius_accounting_responses", "Accounting requests committed and acknowledged", per_nas(lambda nas: nas.accounting), ("tenant", "nas"))
+    counter(
+        "netd_radius_accounting_responses",
+        "Accounting requests acknowledged: committed, or in the journal",
+        per_nas(lambda nas: nas.accounting),
+        ("tenant", "nas"),
+    )
     counter("netd_radius_accounting_batches", "Transactions that committed accounting", lambda: accounting.batches)
     counter("netd_radius_accounting_commit_seconds", "Time spent in those transactions", lambda: accounting.commit_seconds)
     counter("netd_radius_accounting_shed", "Accounting requests not taken because too many wait; their NAS repeats them", lambda: accounting.shed)
     counter("netd_radius_accounting_refused", "Accounting requests that the database refused; the log names them", lambda: accounting.failed)
     gauge("netd_radius_accounting_queue", "Accounting requests that wait for their commit", lambda: len(accounting))
+    spool, journal = accounting.spool, accounting.spool.journal
+    gauge("netd_radius_accounting_journal_records", "Accounting requests acknowledged from the journal that wait for the database", lambda: spool.waiting)
+    gauge("netd_radius_accounting_journal_bytes", "Size of the journal's files", lambda: journal.octets)
+    gauge(
+        "netd_radius_accounting_journal_oldest_seconds", "How long the oldest record has waited in the journal",
+        lambda: max(0.0, time.time() - spool.oldest_at) if spool.waiting else 0.0,
+    )  # fmt: skip
+    counter("netd_radius_accounting_journal_written", "Accounting requests written to the journal and acknowledged", lambda: spool.written)
+    counter("netd_radius_accounting_journal_replayed", "Accounting requests brought from the journal into the database", lambda: spool.replayed)
+    counter("netd_radius_accounting_journal_refused", "Accounting requests that the journal could not take", lambda: dict(spool.refused), ("reason",))
+    gauge("netd_radius_accounting_journal_set_aside", "Records of it that the database refused; they are in refused.json", lambda: journal.kept_aside)
+    counter("netd_radius_accounting_journal_damaged", "Places in it that could not be read", lambda: journal.damaged)
+    counter("netd_radius_accounting_journal_fsyncs", "Times that it was brought to the disk", lambda: journal.fsyncs)
+    counter("netd_radius_accounting_journal_fsync_seconds", "Time spent in that", lambda: journal.fsync_seconds)
     counter("netd_radius_postauth_lost", "Log-ins not recorded because the database was away too long", lambda: server.postauth_dropped)
     counter("netd_radius_sessions_reaped", "Sessions closed because they fell silent", lambda: upkeep.reaped)
     gauge("netd_radius_sessions", "Open sessions", lambda: len(sessions))

@@ -135,9 +135,12 @@ class Upkeep:
                 log.warning("silent sessions not looked for", extra={"error": str(error)})
 
     async def reap_once(self) -> int:
-        """Close the sessions of which nothing was heard for ``stale_after_intervals`` interim intervals, at the time of their last packet."""
+        """Close the sessions of which nothing was heard for ``stale_after_intervals`` interim intervals, at the time of their last packet.
+
+        Not while the journal holds packets: what the tables do not know of was heard all the same.
+        """
         total = 0
-        while True:
+        while not self.accounting.behind:
             async with self.database.transaction() as conn:
                 silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, time.time(), REAP_ROWS)
                 closed = await session_store.close(conn, silent, "reaper", "Lost-Carrier", None) if silent else []
@@ -161,10 +164,17 @@ class Upkeep:
                 log.warning("sessions not compared with the database", extra={"error": str(error)})
 
     async def reconcile_once(self) -> tuple[int, int]:
-        """Forget sessions that are no longer open in the database, take in those that memory lacks; returns how many of each."""
+        """Forget sessions that are no longer open in the database, take in those that memory lacks; returns how many of each.
+
+        Not while memory is ahead of the tables, for the journal.
+        """
+        if self.accounting.behind:
+            return 0, 0
         known = {key: live.row.radacctid for key, live in self.sessions.by_id.items()}
         async with self.database.transaction() as conn:
             stored = await accounting_store.open_keys(conn)
+        if self.accounting.behind:
+            return 0, 0
         gone = [key for key, number in known.items() if stored.get(key) != number]
         gone = [key for key in gone if (live := self.sessions.by_id.get(key)) is not None and live.row.radacctid == known[key]]
         self.sessions.remove(gone)
@@ -172,7 +182,7 @@ class Upkeep:
         for start in range(0, len(lacking), REAP_ROWS):
             async with self.database.transaction() as conn:
                 for row in await accounting_store.read_open(conn, lacking[start : start + REAP_ROWS]):
-                    if row.acctuniqueid not in self.sessions.by_id:
+                    if row.acctuniqueid not in self.sessions.by_id and not self.accounting.behind:
                         self.sessions.put(row)
         if gone or lacking:
             log.info("sessions in memory corrected", extra={"forgotten": len(gone), "taken_in": len(lacking)})

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 
-from netd.errors import ConfigError, Conflict, StoreUnavailable
+from netd.errors import ConfigError, Conflict, StoreError, StoreUnavailable
 from netd.model.permission import Once, Scope
 from netd.store.translate import is_gone, translated, unreachable
 
@@ -23,6 +23,9 @@ Target: TypeAlias = str | Mapping[str, Any]
 
 TENANT_ROLE = "netd_tenant"
 """The role that the API's connections act as: it sees what the policies of the scope show, see sql/0003_access_control.sql."""
+
+_FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What connecting, rolling back, releasing and closing may raise where the server or the connection to it is gone."""
 
 PROBE_DOWN_SECONDS = 1.0
 PROBE_UP_SECONDS = 5.0
@@ -59,7 +62,7 @@ async def connect(target: Target, timeout_seconds: float = 5.0, command_timeout_
             await _prepare(connection)
     except ValueError as error:
         raise _unusable(error) from None
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except _FAILURES as error:
         raise unreachable(error) from error
     return connection
 
@@ -125,7 +128,7 @@ class Database:
         try:
             async with asyncio.timeout(5):
                 await self._pool.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except _FAILURES:
             self._pool.terminate()
 
     @contextlib.asynccontextmanager
@@ -164,7 +167,7 @@ class Database:
                 yield connection
             except BaseException:
                 # A lost connection rolls back by itself; the first error is the one to tell.
-                with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                with contextlib.suppress(*_FAILURES):
                     await transaction.rollback()
                 raise
             try:
@@ -185,14 +188,14 @@ class Database:
             raise unreachable(error) from error
         except asyncpg.ClientConfigurationError:
             raise
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _FAILURES as error:
             self._set_down(error)
             raise unreachable(error) from error
 
     async def _release(self, connection: Connection, clean: bool) -> None:
         try:
             await self._pool.release(connection, timeout=self._acquire_timeout_seconds)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _FAILURES as error:
             # The statements had their result already; the pool drops this connection.
             if clean:
                 log.warning("a database connection was dropped: %s", error)
@@ -212,7 +215,7 @@ class Database:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_UP_SECONDS if self.up else PROBE_DOWN_SECONDS):
                     await self._doubt.wait()
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StoreError):
                 async with self.acquire() as connection:
                     await connection.fetchval("select 1", timeout=self._acquire_timeout_seconds)
 

@@ -88,7 +88,17 @@ def is_gone(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # asyncpg has no type of its own for this; the pool takes a connection that was lost out of its user's hands.
         return not isinstance(error, asyncpg.DataError) and bool(re.search(r"is clos(ed|ing)|was closed|released back to the pool", str(error)))
-    return isinstance(error, _GONE)
+    # A statement sent between the server's farewell and the end of the connection finds asyncpg in a state of its own.
+    return isinstance(error, (*_GONE, asyncpg.InternalClientError))
+
+
+# Classes of SQLSTATE that blame the statement, the schema, the rights or the server, and not the values that were sent.
+_NOBODYS_VALUES = ("0A", "25", "28", "3D", "3F", "42", "58", "XX")
+
+
+def is_statements_fault(error: BaseException) -> bool:
+    """Whether ``error`` (a StoreError) would have come whatever the values were: then no other rows would fare better."""
+    return str(getattr(error.__cause__, "sqlstate", None)).startswith(_NOBODYS_VALUES)
 
 
 def unreachable(error: BaseException) -> StoreUnavailable:

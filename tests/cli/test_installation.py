@@ -6,6 +6,8 @@ import re
 import pytest
 
 from netd.domain.ports import Part
+from netd.radius.journal import Entry, Journal
+from netd.radius.record import AccountingSwitch
 from netd.store.embedded import EmbeddedServer
 from tests.cli.conftest import run_netd
 
@@ -60,6 +62,21 @@ async def test_check_asks_the_daemon_how_it_is(bare, api, dsn, tmp_path):
     (tmp_path / "data" / "api.url").write_text("http://127.0.0.1:9\n")
     stopped = await bare("check", NETD_DATABASE__URL=dsn)
     assert (stopped.code, "note   daemon: does not run" in stopped.out) == (0, True)
+
+
+async def test_check_tells_of_a_journal_that_waits(bare, tmp_path):
+    folder = tmp_path / "data" / "journal"
+    journal = Journal(folder, 1 << 20, "node")
+    journal.open("3f2a")
+    switch = AccountingSwitch(1, "192.0.2.1", None, None, 1.5e9, "NAS-Reboot")
+    journal.append([switch])
+    journal.close()
+    ended = await bare("check")
+    assert ended.code == 0
+    assert re.search(r"^note   journal: \d+ octets of accounting wait since \S+ for the database 3f2a in \S+/journal$", ended.out, re.MULTILINE)
+    journal.set_aside(Entry("j", 1, switch, b""), "no such tenant")
+    ended = await bare("check")
+    assert (ended.code, "fault  journal: records that the database refused are kept in" in ended.out) == (1, True)
 
 
 async def test_a_folder_that_cannot_be_is_one_line(bare, tmp_path):

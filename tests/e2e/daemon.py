@@ -182,6 +182,16 @@ class Daemon:
         except HTTPError as error:
             return error.code, error.read()
 
+    def metric(self, name: str) -> float:
+        """The sum of a series at this moment."""
+        with urlopen(f"{self.url}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition(" ")[0].partition("{")[0] == name)
+
+    def caught_up(self, seconds: float = 40.0) -> None:
+        """Wait until everything acknowledged is in the tables: nothing waits, in memory or in the journal."""
+        eventually(lambda: not any(self.metric(f"netd_radius_accounting_{what}") for what in ("journal_records", "queue")), seconds)
+
     def make(self, kind: str, **members: Any) -> None:
         """POST an object, which must do: quicker than a command where the command is not what is tested."""
         status, answer = self.api("POST", f"/api/v1/{kind}", members)
@@ -224,6 +234,13 @@ class Daemon:
                 await connection.close()
 
         return asyncio.run(ask())
+
+    def answers(self) -> bool:
+        """Whether the database takes statements just now."""
+        try:
+            return bool(self.sql("select true"))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            return False
 
 
 @contextlib.contextmanager

@@ -106,7 +106,10 @@ class Accountant:
 
 
 def check_books(running: Daemon, *accountants: Accountant) -> None:
-    """What was acknowledged stands in the tables, exactly once, and the subscriber's usage is the sum of it: counted by SQL, not by netd."""
+    """What was acknowledged stands in the tables, exactly once, and the subscriber's usage is the sum of it: counted by SQL, not by netd.
+
+    What the daemon says of itself only tells when to look: acknowledged from the journal is not in the tables yet."""
+    running.caught_up()
     rows = running.sql("""
         select acctsessionid, true, acctinputoctets, acctsessiontime from sessions
         union all select acctsessionid, false, acctinputoctets, acctsessiontime from radacct""")

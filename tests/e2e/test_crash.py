@@ -12,7 +12,7 @@ from tests.e2e.load import INTERIM, START, Accountant, Logins, check_books
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "5"))  # make soak asks for more
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))  # make soak asks for more
 SESSIONS = 200
 
 

@@ -10,6 +10,7 @@ import random
 import sys
 import time
 import traceback
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from importlib.resources import files
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netd.errors import ConfigError, NetdError, WireError
+from netd.radius import segment
+from netd.radius.record import AccountingSwitch
 from netd.wire import passwords, radius
 from netd.wire.attributes import decode, encode, from_text, to_text
 from netd.wire.dictionary import Dictionary, parse
@@ -185,6 +188,35 @@ def feed_dictionary(text: object) -> None:
     assert all(dictionary.layers(attribute) for attribute in dictionary)
 
 
+JOURNAL_KEY = bytes(range(16))
+WRITTEN = tuple(AccountingSwitch(number, "192.0.2.1", None, segment.MARK.decode("latin-1"), 1.5e9, "NAS-Reboot") for number in range(8))
+RECORDS = tuple(segment.encode_record(JOURNAL_KEY, number + 1, item) for number, item in enumerate(WRITTEN))
+TOP = segment.encode_header(segment.Header(journal=str(uuid.UUID(bytes=JOURNAL_KEY)), node="n", made_at=0.0, names=((), AccountingSwitch._fields)))
+
+
+def journal_segment(rng: random.Random) -> object:
+    """A segment of the accounting journal after a power failure, or after worse."""
+    data = TOP + b"".join(RECORDS[: rng.randrange(len(RECORDS) + 1)])
+    if rng.random() < 0.3:
+        data = data[: rng.randrange(len(data) + 1)]
+    if rng.random() < 0.5:
+        data += rng.choice((bytes(512), RECORDS[-1][:-1], rng.randbytes(40), segment.MARK * 9))
+    return mutated(rng, data) if rng.random() < 0.7 else data
+
+
+def feed_segment(data: object) -> None:
+    assert isinstance(data, bytes)
+    found = segment.decode_header(data)
+    if found is None:
+        raise WireError("journal_header")
+    header, start = found
+    assert data.startswith(TOP), "a header that was never written"
+    for sequence, payload, end in segment.decode_records(data, start, JOURNAL_KEY):
+        assert data[:end].endswith(RECORDS[sequence - 1]), "a record that was never written"
+        assert segment.decode_payload(header.names, payload) == WRITTEN[sequence - 1]
+    segment.decode_payload(header.names, data[start:])
+
+
 def targets(dictionary: Dictionary, words: Words) -> list[Target]:
     """Every codec."""
     attributes = list(dictionary)
@@ -224,6 +256,7 @@ def targets(dictionary: Dictionary, words: Words) -> list[Target]:
         Target("passwords", password_calls, feed_password, (WireError,)),
         Target("dictionaries", words.dictionary, feed_dictionary, (ConfigError,)),
         Target("values", text, feed_text, (ValueError,)),
+        Target("journal", journal_segment, feed_segment, (WireError,)),
     ]
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,8 +22,10 @@ from netd.radius import sockets
 from netd.radius.access import Access
 from netd.radius.accounting import Accounting
 from netd.radius.directory import Directory, NasRecord, Wall
+from netd.radius.journal import Journal
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
+from netd.radius.spool import Spool
 from netd.store.directory import NasRow, SubscriberRow
 
 SECRET = b"xyzzy5461"
@@ -70,7 +73,8 @@ def engine(*addresses: str, **settings: Any) -> Iterator[Engine]:
     ])  # fmt: skip
     directory.put_subscribers([SubscriberRow(1, 1, "alice", "alice", b"wonderland", 1, "active", 0.0, None, None, None, None, None, None, None, None)])
     sessions = Sessions()
-    accounting = Accounting(None, directory, sessions, config)  # type: ignore[arg-type]  # nothing is committed, so no database is asked
+    spool = Spool(Journal(Path("/nonexistent"), 0, "node"))
+    accounting = Accounting(None, directory, sessions, spool, config)  # type: ignore[arg-type]  # nothing is committed, so no database is asked
     server = Server(directory, Access(directory, sessions, config, (), "node"), accounting, config)
     made = Engine(server, directory)
     server.on_learned = lambda nas, require, limit: made.learned.append((nas.name, require, limit))

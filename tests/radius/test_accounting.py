@@ -6,11 +6,10 @@ import time
 from typing import Any
 
 import pytest
-from pyrad import packet as pyrad
 
 from netd.store.database import connect
 from netd.wire import radius
-from tests.radius.world import TestNas, World, eventually
+from tests.radius.world import TestNas, World
 
 T0 = int(time.time()) - 3600
 
@@ -158,39 +157,6 @@ async def test_a_session_being_heard_of_just_now_is_not_reaped(bras: TestNas) ->
     finally:
         await writer.close()
     assert len(await world.sessions()) == 1
-
-
-async def test_while_the_database_is_away_logins_go_on_and_accounting_waits(bras: TestNas, cluster: Any) -> None:
-    world = bras.world
-    name = world.dsn.rpartition("/")[2].partition("?")[0]
-
-    async def admin(sql: str) -> None:
-        connection = await connect(cluster.admin_url)
-        try:
-            await connection.execute(sql)
-        finally:
-            await connection.close()
-
-    assert await bras.account("Start", "before")
-    await admin(f'alter database "{name}" with allow_connections false')
-    await admin(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
-    assert await bras.account("Start", "during") is False
-    answer = await bras.login()
-    assert answer is not None
-    assert answer.code == pyrad.AccessAccept
-    await eventually(lambda: not world.db.up)
-    await admin(f'alter database "{name}" with allow_connections true')
-
-    async def accounted() -> bool:
-        return await bras.account("Start", "after")
-
-    await eventually(accounted, 15)
-    ids = {session.acct_session_id for session in await world.sessions()}
-    assert ids == {"before", "during", "after"}, "what waited is committed when the database is back"
-    await world.add_subscriber("late", "comer")
-    answer = await bras.login("late", "comer")
-    assert answer is not None
-    assert answer.code == pyrad.AccessAccept
 
 
 async def test_accounting_of_a_subscriber_just_deleted_is_kept(bras: TestNas) -> None:

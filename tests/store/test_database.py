@@ -239,3 +239,24 @@ async def test_an_external_server_of_several_hosts(external_postgres15: str) -> 
     connection = await connect(external_postgres15)
     assert await connection.fetchval("select $1::jsonb", [1]) == [1]
     await connection.close()
+
+
+async def test_a_connection_that_the_server_just_ended_is_no_other_error(database: Database, connection: asyncpg.Connection) -> None:
+    """Its farewell may have been read when the next statement is sent: asyncpg calls that an internal error."""
+    lost = 0
+    for pause in range(36):
+        ended: asyncio.Future[str] | None = None
+        try:
+            async with database.acquire() as used:
+                backend = await used.fetchval("select pg_backend_pid()")
+            ended = asyncio.ensure_future(connection.execute("select pg_terminate_backend($1)", backend))
+            for _ in range(pause % 12):
+                await asyncio.sleep(0.0002)
+            async with database.acquire() as used:
+                await used.fetchval("select 1")
+        except StoreUnavailable:
+            lost += 1
+        if ended is not None:
+            await ended
+    assert lost
+    assert isinstance(translated(asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")), StoreUnavailable)
