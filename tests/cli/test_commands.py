@@ -257,3 +257,19 @@ def test_what_is_typed_wrong_is_one_line_and_2(arguments, capsys, monkeypatch):
     assert (ended.value.code, told.out) == (2, "")
     assert told.err.startswith("netd: ")
     assert told.err.count("\n") == 1
+
+
+async def test_who_had_an_address(netd, database):
+    assert (await netd("session", "who-had", "192.0.2.7")).code == 1, "nobody"
+    await open_session(database)
+    had = await netd("session", "who-had", "192.0.2.7")
+    assert (had.code, had.err) == (0, "")
+    assert had.out.splitlines()[1].split()[1] == "alice"
+    before = await netd("session", "who-had", "192.0.2.7", "--at", "2020-01-01T12:00Z")
+    assert (before.code, before.out) == (1, "nobody had 192.0.2.7 at 2020-01-01 12:00:00Z, as far as accounting tells\n")
+    await open_session(database, "bob", "b" * 32)
+    doubtful = await netd("session", "who-had", "192.0.2.7", "--json")
+    assert (doubtful.code, doubtful.value["ambiguous"], len(doubtful.value["holders"])) == (1, True, 2)
+    assert "claimed at that moment by session" in (await netd("session", "who-had", "192.0.2.7")).out
+    assert (await netd("session", "who-had", "192.0.2.0/24")).code == 2
+    assert (await netd("session", "list", "--enforce-state", "refused")).code == 0
