@@ -131,9 +131,31 @@ class CoaConfig(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 2.0
     """Wait after the first transmission; doubles with each further one."""
     window: Annotated[int, msgspec.Meta(ge=1, le=255)] = 8
-    """Requests under way to one NAS at a time."""
+    """Requests under way to one NAS at a time, at the most; fewer while it loses packets."""
     retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
-    """Pause before a change that a NAS did not apply is tried again."""
+    """Pause before a change that a NAS did not apply is tried again, and before a NAS that does not answer at all is."""
+
+
+class EnforcementConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[enforcement]``: how many live sessions may be disconnected or walled at once without an operator's confirmation."""
+
+    hold_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    """Share of a tenant's live sessions beyond which a wave is held; 1 holds none."""
+    hold_sessions: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 100
+    """Sessions up to which no wave is held, whatever their share."""
+    hold_window_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
+    """Time within which sessions count as one wave."""
+
+
+class RelayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[relay]``: CoA- and Disconnect-Requests from portals, billing systems and other RADIUS servers (``netd coa-client``)."""
+
+    enabled: bool = True
+    """Listen for them."""
+    port: Port = 3799
+    """UDP port, on the addresses of ``[radius]``."""
+    window_seconds: Annotated[int, msgspec.Meta(ge=5, le=86_400)] = 300
+    """How far Event-Timestamp may be from netd's clock (RFC 5176 6.3)."""
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +203,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseConfig = DatabaseConfig()
     radius: RadiusConfig = RadiusConfig()
     coa: CoaConfig = CoaConfig()
+    enforcement: EnforcementConfig = EnforcementConfig()
+    relay: RelayConfig = RelayConfig()
     retention: RetentionConfig = RetentionConfig()
     web: WebConfig = WebConfig()
     secrets: SecretsConfig = SecretsConfig()

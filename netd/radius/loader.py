@@ -72,9 +72,14 @@ class Loader:
 
     async def apply(self, batch: Batch) -> None:
         """Read again what the feed names, then let enforcement look at the sessions concerned."""
-        directory = self.directory
         plans = batch.changed.get("plan", frozenset())
         nas = batch.changed.get("nas", frozenset())
+        with self.enforcer.gathering():  # many rows changed together are one wave
+            await self._read_again(batch, plans, nas)
+        self.applied += 1
+
+    async def _read_again(self, batch: Batch, plans: frozenset[int], nas: frozenset[int]) -> None:
+        directory = self.directory
         async with self.database.transaction() as conn:
             if plans:
                 directory.put_plans(await store.plans(conn, list(plans)))
@@ -92,7 +97,6 @@ class Loader:
                 await asyncio.sleep(0)
         if plans:
             await self.enforcer.plans_changed(plans)
-        self.applied += 1
 
 
 def _chunks(ids: list[int], size: int) -> Iterable[list[int]]:

@@ -5,6 +5,7 @@ import gc
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from netd.config import Config
@@ -18,6 +19,7 @@ from netd.radius.coa import DynamicAuthorization
 from netd.radius.directory import Directory, Opener, Wall
 from netd.radius.enforce import Enforcer
 from netd.radius.loader import Loader
+from netd.radius.orders import Orders
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.radius.sockets import Socket
@@ -42,7 +44,8 @@ class RadiusService:
         reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
         self.access = Access(self.directory, self.sessions, radius, reviews, node=secrets.token_hex(4))
         self.client = DynamicAuthorization(config.coa)
-        self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.client, config.coa)
+        self.orders = Orders(self.directory, self.client)
+        self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.orders, config.coa, config.enforcement)
         self.accounting = Accounting(database, self.directory, self.sessions, radius)
         self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
         self.server = Server(self.directory, self.access, self.accounting, radius)
@@ -84,7 +87,7 @@ class RadiusService:
 
     def register(self, metrics: Metrics) -> None:
         """Add the service's series."""
-        stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.client, self.upkeep, self.loader)
+        stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.enforcer, self.upkeep, self.loader)
 
     def health(self, elsewhere: Callable[[], list[Part]]) -> "ServiceHealth":
         """The state of the service's parts, and of those that ``elsewhere`` tells of."""
@@ -108,9 +111,19 @@ class RadiusService:
                 name="accounting", state="ok" if waiting < QUEUE_LIMIT // 2 else "degraded", since=self.accounting.listening_since,
                 detail=f"{waiting} packets wait for the database" if waiting else "",
             ),
+            self._enforcement(),
             Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),
             Part(name="extensions", state="degraded" if broken else "ok", since=self._started_at, detail=broken),
         ]  # fmt: skip
+
+    def _enforcement(self) -> Part:
+        """Degraded while a wave waits for an operator, or a NAS answers no CoA and Disconnect."""
+        enforcer = self.enforcer
+        waves = [f"tenant {tenant_id}: {len(enforcer.waves.held(tenant_id))} sessions held for confirmation" for tenant_id in enforcer.waves.tenants()]
+        silent = self.client.unreachable()
+        told = [f"{address} answers nothing since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%SZ}" for address, since in silent.items()]
+        since = min([*silent.values(), *(enforcer.waves.since(tenant_id) for tenant_id in enforcer.waves.tenants())], default=self._started_at)
+        return Part(name="enforcement", state="degraded" if waves or told else "ok", since=since, detail="; ".join([*waves, *told[:5]]))
 
 
 class ServiceHealth:

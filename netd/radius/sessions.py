@@ -39,7 +39,10 @@ def parse_class(text: str | None) -> Granted | None:
 class LiveRecord:
     """An open session. ``applied`` is the fingerprint of what it was last granted or changed to; times are Unix time."""
 
-    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "unsure", "wanted")
+    __slots__ = (
+        "applied", "attempts", "busy", "cleared", "doomed", "due_at", "enforce_state", "overridden", "refused", "row", "spared", "subscriber_id",
+        "unsure", "wanted",
+    )  # fmt: skip
 
     def __init__(self, row: Row, subscriber_id: int | None) -> None:
         self.row = row
@@ -52,6 +55,10 @@ class LiveRecord:
         self.busy = False
         self.unsure: str | None = None  # what a CoA without an answer aimed at: the session may have it, or what ``applied`` says
         self.doomed = row.doomed or ""  # why it must end whatever its policy says
+        self.refused: str | None = None  # what its NAS would not change it to by CoA
+        self.cleared: str | None = None  # what it may be disconnected or walled for: not one of too many, or confirmed
+        self.spared: str | None = None  # what an operator said it is not to be disconnected or walled for
+        self.overridden = False  # another system changed it at its NAS since
 
 
 class Hold(NamedTuple):

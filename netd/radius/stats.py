@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from netd.metrics import Metrics
 from netd.radius.accounting import Accounting
-from netd.radius.coa import DynamicAuthorization
 from netd.radius.directory import Directory, NasRecord
+from netd.radius.enforce import Enforcer
 from netd.radius.loader import Loader
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
@@ -18,7 +18,7 @@ def register(
     sessions: Sessions,
     server: Server,
     accounting: Accounting,
-    client: DynamicAuthorization,
+    enforcer: Enforcer,
     upkeep: Upkeep,
     loader: Loader,
 ) -> None:
@@ -30,6 +30,7 @@ def register(
     def by_reason(table: Callable[[NasRecord], Mapping[str, int]]) -> dict[tuple[str, ...], float]:
         return {(str(nas.tenant_id), nas.name, reason): count for nas in directory.nas.values() for reason, count in table(nas).items()}
 
+    client = enforcer.client
     counter, gauge = metrics.counter_of, metrics.gauge
     counter("netd_radius_accepts", "Access-Accepts sent", per_nas(lambda nas: nas.accepts), ("tenant", "nas"))
     counter("netd_radius_rejects", "Access-Rejects by reason", lambda: by_reason(lambda nas: nas.rejects), ("tenant", "nas", "reason"))
@@ -54,4 +55,13 @@ def register(
     counter("netd_coa_results", "Disconnect- and CoA-Requests by how they ended", lambda: client.results, ("action", "outcome"))
     gauge("netd_coa_waiting", "Disconnect- and CoA-Requests queued or unanswered", client.waiting, ("nas_address",))
     counter("netd_coa_discarded", "Answers to them that could not be believed", client.discarded, ("reason",))
+    gauge("netd_coa_unreachable_since_seconds", "NAS that answer no Disconnect and CoA: since when, Unix time", client.unreachable, ("nas_address",))
+    gauge(
+        "netd_enforcement_sessions", "Live sessions by how enforcement stands with them, at the last sweep",
+        lambda: {(str(tenant), state): count for (tenant, state), count in enforcer.states.items()}, ("tenant", "state"),
+    )  # fmt: skip
+    gauge(
+        "netd_enforcement_held", "Live sessions that are not disconnected or walled before an operator confirms",
+        lambda: {str(tenant): len(enforcer.waves.held(tenant)) for tenant in enforcer.waves.tenants()}, ("tenant",),
+    )  # fmt: skip
     counter("netd_extension_faults", "Calls into vendors and plugins that failed", lambda: directory.extensions.calls, ("extension", "kind"))

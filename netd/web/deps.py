@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from netd.domain.ports import AccessProbe, AttributeRules, Health, SessionControl
+from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
 
@@ -26,6 +26,7 @@ class WebDeps:
     database: Database
     keyring: Keyring
     control: SessionControl
+    enforcement: EnforcementControl
     probe: AccessProbe
     health: Health
     metrics: Metrics

@@ -273,3 +273,22 @@ async def test_who_had_an_address(netd, database):
     assert "claimed at that moment by session" in (await netd("session", "who-had", "192.0.2.7")).out
     assert (await netd("session", "who-had", "192.0.2.0/24")).code == 2
     assert (await netd("session", "list", "--enforce-state", "refused")).code == 0
+
+
+async def test_enforcement(netd, api):
+    shown = await netd("enforcement", "show")
+    assert (shown.code, shown.out.splitlines()[0]) == (0, "live sessions: 7 applied")
+    assert shown.out.splitlines()[2].split()[:6] == ["bras1", "10.0.0.1", "3799", "0", "1", "4"]
+    nothing = await netd("enforcement", "confirm", "5")
+    assert (nothing.code, nothing.err) == (1, "netd: sessions: more are held by now\n")
+    api.enforcing.hold(300)
+    held = (await netd("enforcement", "show")).out
+    assert "HELD since 2026-11-01 12:00:00Z: 300 of 300 live sessions would be disconnected or walled" in held
+    assert "300 because suspended" in held
+    assert "netd enforcement confirm 300" in held
+    assert (await netd("enforcement", "confirm", "300")).out == "confirmed: 300 sessions\n"
+    api.enforcing.hold(9)
+    assert (await netd("enforcement", "discard", "9")).out == "discarded: 9 sessions\n"
+    assert api.enforcing.decided == [("confirm", 300), ("discard", 9)]
+    audited = (await api.get("/audit?object_type=enforcement")).value["items"]
+    assert [(row["action"], row["after"]) for row in audited] == [("enforcement.discard", {"sessions": 9}), ("enforcement.confirm", {"sessions": 300})]
