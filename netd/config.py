@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -422,9 +423,13 @@ def _check(key: str, value: object, source: str) -> None:
 
 def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
     """Check what depends on two keys; the fault is laid to the one that somebody set."""
-    if config.radius.auth_port == config.radius.acct_port != 0:
-        key = "radius.acct_port" if "radius.acct_port" in settings else "radius.auth_port"
-        raise ConfigError(settings[key].source, key, f"radius.auth_port and radius.acct_port are both {config.radius.auth_port}")
+    ports = {"radius.auth_port": config.radius.auth_port, "radius.acct_port": config.radius.acct_port}
+    if config.relay.enabled:
+        ports["relay.port"] = config.relay.port
+    for one, other in combinations(ports, 2):
+        if ports[one] == ports[other] != 0:
+            key = other if other in settings else one
+            raise ConfigError(settings[key].source, key, f"{one} and {other} are both {ports[one]}")
 
 
 def _data_dir(setting: Setting | None, environ: Mapping[str, str]) -> Path:

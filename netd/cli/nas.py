@@ -6,7 +6,7 @@ from typing import Any
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import secret
+from netd.cli.values import secret, yes_no
 
 MEMBERS = (
     "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "description",
@@ -27,12 +27,6 @@ def register(commands: Commands) -> None:
     command(nas, "remove", "no longer let a NAS in", _remove).add_argument("nas", metavar="NAME")
 
 
-def _switch(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
-    return text == "yes"
-
-
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--address", "address", "its address, or a prefix for many; the longest one that fits wins", required=new, metavar="CIDR")
     text = "the shared secret; what stands on a command line is seen in process lists, so better `--secret -`: read from standard input"
@@ -40,7 +34,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--vendor", "vendor", "mikrotik, huawei, zte, nokia, cisco, juniper, generic, or an extension's name", required=new, metavar="V")
     if not new:
         option(parser, "--name", "name", "a new name", metavar="NAME")
-        option(parser, "--enabled", "enabled", "no: its packets are dropped", _switch, metavar="yes|no")
+        option(parser, "--enabled", "enabled", "no: its packets are dropped", yes_no, metavar="yes|no")
     option(parser, "--coa-address", "coa_address", "where Disconnect and CoA go (where the packets came from)", nullable(), metavar="A")
     option(parser, "--coa-port", "coa_port", "UDP port for Disconnect and CoA (the vendor's)", nullable(int), metavar="P")
     text = "yes (default), no, or auto: from the first valid one on"

@@ -39,6 +39,13 @@ def days(text: str) -> int:
     return int(text)
 
 
+def yes_no(text: str) -> bool:
+    """A switch."""
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
 def secret(text: str) -> str:
     """A secret from the command line, or with ``-`` the first line of standard input (not shown if it is a terminal)."""
     if text != "-":

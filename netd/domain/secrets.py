@@ -7,10 +7,11 @@ import msgspec
 
 from netd.domain import audit
 from netd.domain.actor import Actor
+from netd.domain.coa_clients import SECRET_CONTEXT as CLIENT_CONTEXT
 from netd.domain.nas import SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
 from netd.keyring import Keyring
-from netd.store import nas, subscribers
+from netd.store import coa_clients, nas, subscribers
 from netd.store.database import Database
 
 BATCH_ROWS = 500
@@ -26,6 +27,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     subscribers: int
     nas: int
+    coa_clients: int
     complete: bool
 
 
@@ -38,12 +40,13 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
     """
     if new_key:
         await asyncio.to_thread(keyring.rotate)
-    counts = {"subscribers": 0, "nas": 0}
+    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0}
     complete = False
     for _ in range(PASSES):
         before = sum(counts.values())
         stale = 0
-        for name, column, context in (("subscribers", subscribers, PASSWORD_CONTEXT), ("nas", nas, SECRET_CONTEXT)):
+        columns = (("subscribers", subscribers, PASSWORD_CONTEXT), ("nas", nas, SECRET_CONTEXT), ("coa_clients", coa_clients, CLIENT_CONTEXT))
+        for name, column, context in columns:
             found, done = await _pass(db, keyring, column.sealed, column.reseal, context)
             counts[name] += done
             stale += found

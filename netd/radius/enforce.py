@@ -462,6 +462,10 @@ class Enforcer:
             extra={"nas": nas.name, "source": live.row.nassourceaddress, "user": live.row.username, "action": result.action, "said": said or result.outcome},
         )
 
+    def enforces(self, live: LiveRecord) -> bool:
+        """Whether netd says what the session gets, so that another system that changes it contradicts netd."""
+        return live.applied is not None and self._wanted(live) is not None
+
     def note_override(self, live: LiveRecord, detail: str) -> None:
         """Another system changed the session at its NAS. Left as it is until what is wanted of it changes, for nobody may fight over it in silence."""
         live.overridden = True

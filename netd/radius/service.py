@@ -15,11 +15,13 @@ from netd.metrics import Metrics
 from netd.radius import stats
 from netd.radius.access import Access
 from netd.radius.accounting import QUEUE_LIMIT, Accounting
+from netd.radius.clients import Clients
 from netd.radius.coa import DynamicAuthorization
 from netd.radius.directory import Directory, Opener, Wall
 from netd.radius.enforce import Enforcer
 from netd.radius.loader import Loader
 from netd.radius.orders import Orders
+from netd.radius.relay import Relay
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.radius.sockets import Socket
@@ -51,7 +53,9 @@ class RadiusService:
         self.server = Server(self.directory, self.access, self.accounting, radius)
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
         self.server.on_learned = self.upkeep.learn
-        self.loader = Loader(database, self.directory, self.sessions, self.enforcer, self.accounting)
+        self.clients = Clients(open_secret, self.directory.faults)
+        self.relay = Relay(database, self.clients, self.enforcer, config.relay)
+        self.loader = Loader(database, self.directory, self.clients, self.sessions, self.enforcer, self.accounting)
         self.feed = ChangeFeed(target, self.loader.apply, self.loader.reload)
         self._started_at = time.time()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -63,23 +67,27 @@ class RadiusService:
         await self.loader.load_sessions()
         _calm_collector()
 
-    def start(self, group: asyncio.TaskGroup, auth: Sequence[Socket], acct: Sequence[Socket]) -> None:
+    def start(self, group: asyncio.TaskGroup, auth: Sequence[Socket], acct: Sequence[Socket], coa: Sequence[Socket] = ()) -> None:
         """Begin to answer, and to do all that goes on beside it."""
         endless: dict[str, Coroutine[Any, Any, None]] = {
             "accounting": self.accounting.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
             "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
             "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
+            "relay audit": self.relay.keep_audit(),
         }  # fmt: skip
         self._tasks = {name: group.create_task(work, name=name) for name, work in endless.items()}
         self.server.start(auth, acct)
+        self.relay.start(coa)
 
     async def stop(self) -> None:
         """Read no more, commit and acknowledge what is in work, keep outcomes, and end."""
         self.server.stop()
+        self.relay.stop()
         self.accounting.finish()
         await asyncio.wait({self._tasks["accounting"]}, timeout=FLUSH_SECONDS)
         self._tasks["enforcement"].cancel()  # begin nothing new; what is under way gets a moment
         await self.enforcer.stop(COA_GRACE_SECONDS)
+        await self.relay.flush_audit()
         await self.upkeep.flush_postauth()
         await self.upkeep.flush_learned()
         for task in self._tasks.values():
@@ -87,7 +95,7 @@ class RadiusService:
 
     def register(self, metrics: Metrics) -> None:
         """Add the service's series."""
-        stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.enforcer, self.upkeep, self.loader)
+        stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.enforcer, self.relay, self.upkeep, self.loader)
 
     def health(self, elsewhere: Callable[[], list[Part]]) -> "ServiceHealth":
         """The state of the service's parts, and of those that ``elsewhere`` tells of."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from netd.model.accounting import Row
+from netd.radius.index import SessionIndex
 
 CLASS_PREFIX: Final = "netd1"
 
@@ -76,6 +77,7 @@ class Sessions:
     def __init__(self) -> None:
         self.by_id: dict[str, LiveRecord] = {}
         self.by_subscriber: dict[int, set[str]] = defaultdict(set)
+        self.index: SessionIndex | None = None  # made by ``find``
         self._holds: dict[int, list[Hold]] = {}
 
     def __len__(self) -> int:
@@ -85,12 +87,16 @@ class Sessions:
         """Take an open session in, new or changed."""
         live = self.by_id.get(row.acctuniqueid)
         if live is not None and live.row.radacctid == row.radacctid:
+            if self.index is not None:
+                self.index.remove(live.row)
             live.row = row
             live.applied = live.applied or row.applied_policy
             live.doomed = live.doomed or row.doomed or ""
         else:
             self.remove((row.acctuniqueid,))  # a NAS that uses an Acct-Session-Id again: the earlier session is over
             live = self.by_id[row.acctuniqueid] = LiveRecord(row, None)
+        if self.index is not None:
+            self.index.add(row)
         if live.subscriber_id != row.subscriber_id:
             self._unlink(live)
             live.subscriber_id = row.subscriber_id
@@ -104,6 +110,14 @@ class Sessions:
             live = self.by_id.pop(unique_id, None)
             if live is not None:
                 self._unlink(live)
+                if self.index is not None:
+                    self.index.remove(live.row)
+
+    def find(self, member: str, value: str) -> list[LiveRecord]:
+        """The open sessions of all tenants with this fact (a member of ``Row``, or "username" with its key). The first call takes its time."""
+        if self.index is None:
+            self.index = SessionIndex(live.row for live in self.by_id.values())
+        return [self.by_id[key] for key in self.index.find(member, value)]
 
     def _unlink(self, live: LiveRecord) -> None:
         if live.subscriber_id is not None:

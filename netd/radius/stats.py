@@ -7,6 +7,7 @@ from netd.radius.accounting import Accounting
 from netd.radius.directory import Directory, NasRecord
 from netd.radius.enforce import Enforcer
 from netd.radius.loader import Loader
+from netd.radius.relay import Relay
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.radius.upkeep import Upkeep
@@ -19,6 +20,7 @@ def register(
     server: Server,
     accounting: Accounting,
     enforcer: Enforcer,
+    relay: Relay,
     upkeep: Upkeep,
     loader: Loader,
 ) -> None:
@@ -64,4 +66,20 @@ def register(
         "netd_enforcement_held", "Live sessions that are not disconnected or walled before an operator confirms",
         lambda: {str(tenant): len(enforcer.waves.held(tenant)) for tenant in enforcer.waves.tenants()}, ("tenant",),
     )  # fmt: skip
+    clients = relay.clients.by_id
+    counter(
+        "netd_relay_answers", "Disconnect- and CoA-Requests of other systems by how they were answered: ack, or nak with its Error-Cause",
+        lambda: {(str(c.row.tenant_id), c.row.name, *key): count for c in clients.values() for key, count in c.results.items()},
+        ("tenant", "client", "action", "outcome"),
+    )  # fmt: skip
+    counter(
+        "netd_relay_drops", "Packets to the relay that were dropped, by reason; client is empty where the source is nobody's",
+        lambda: {(str(c.row.tenant_id), c.row.name, reason): count for c in clients.values() for reason, count in c.drops.items()}
+        | {("", "", reason): count for reason, count in relay.unknown.items()}, ("tenant", "client", "reason"),
+    )  # fmt: skip
+    counter(
+        "netd_relay_duplicates", "Requests that other systems sent again",
+        lambda: {(str(c.row.tenant_id), c.row.name): c.duplicates for c in clients.values()}, ("tenant", "client"),
+    )  # fmt: skip
+    counter("netd_relay_audit_lost", "Rows of relayed requests that the audit log lacks because the database was away too long", lambda: relay.audit_lost)
     counter("netd_extension_faults", "Calls into vendors and plugins that failed", lambda: directory.extensions.calls, ("extension", "kind"))

@@ -1,9 +1,9 @@
 """Every route of the API, in the order in which the description lists them."""
 
-from netd.web.api.resources import access, administration, enforcement, imports, nas, plans, sessions, standing, subscribers
+from netd.web.api.resources import access, administration, coa_clients, enforcement, imports, nas, plans, sessions, standing, subscribers
 from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *plans.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *nas.ROUTES, *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
-    *administration.ROUTES,
+    *plans.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *nas.ROUTES, *coa_clients.ROUTES, *sessions.ROUTES,
+    *enforcement.ROUTES, *access.ROUTES, *administration.ROUTES,
 )  # fmt: skip
