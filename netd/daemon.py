@@ -33,6 +33,7 @@ from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
 from netd.radius import sockets
+from netd.radius.relay import Relay
 from netd.radius.server import Server
 from netd.radius.service import RadiusService
 from netd.radius.upkeep import Upkeep
@@ -91,6 +92,7 @@ class Running:
     vendors: frozenset[str]
     feed: ChangeFeed
     server: Server
+    relay: Relay
     upkeep: Upkeep
 
 
@@ -227,7 +229,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, coa_port=coa[0].port if coa else None,
                             addresses=radius.addresses, data_dir=config.data_dir,
-                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
+                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server,
+                            relay=service.relay, upkeep=service.upkeep,
                         )
                     )  # fmt: skip
                     await wanted.wait()

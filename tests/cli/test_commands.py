@@ -292,3 +292,19 @@ async def test_enforcement(netd, api):
     assert api.enforcing.decided == [("confirm", 300), ("discard", 9)]
     audited = (await api.get("/audit?object_type=enforcement")).value["items"]
     assert [(row["action"], row["after"]) for row in audited] == [("enforcement.discard", {"sessions": 9}), ("enforcement.confirm", {"sessions": 300})]
+
+
+async def test_coa_clients(netd):
+    added = await netd("coa-client", "add", "portal", "--address", "10.0.0.9", "--secret", "-", "--may-change", "yes", stdin="testing123\n")
+    assert (added.code, added.err) == (0, "")
+    assert "testing123" not in added.out
+    updated = await netd("coa-client", "update", "Portal", "--may-disconnect", "no", "--require-event-timestamp", "no", "--json")
+    assert (updated.value["may_disconnect"], updated.value["may_change"], updated.value["require_event_timestamp"]) == (False, True, False)
+    assert (await netd("coa-client", "list")).out.splitlines()[1].split()[1:] == ["portal", "10.0.0.9/32", "change", "signature", "yes"]
+    assert (await netd("coa-client", "show", "portal")).code == 0
+    assert (
+        await netd("coa-client", "add", "portal", "--address", "10.0.0.10", "--secret", "testing123")
+    ).err == "netd: name: a CoA client with this name exists\n"
+    assert (await netd("coa-client", "update", "portal", "--may-change", "maybe")).code == 2
+    assert (await netd("coa-client", "remove", "portal")).out == "CoA client portal is removed\n"
+    assert (await netd("coa-client", "show", "portal")).err == "netd: CoA client portal does not exist\n"
