@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
@@ -67,6 +68,9 @@ AWAIT_STOP_SECONDS: Final = 60.0
 
 _HIDDEN: Final = frozenset(("ms-mppe-send-key", "ms-mppe-recv-key", "ms-chap-mppe-keys", "tunnel-password", "user-password"))
 
+_Wishes = dict[int, dict[str, tuple[str, str]]]
+"""By tenant and session: what is wanted that disconnects or walls, and why."""
+
 _Outcome = tuple[int, str | None, str, str | None, float, str | None]
 """What ``store.accounting.applied`` takes."""
 
@@ -89,7 +93,8 @@ class Enforcer:
         self._config = config
         self._wake = asyncio.Event()
         self._back: set[Target] = set()  # NAS that answer again
-        self._wishes: dict[int, dict[str, tuple[str, str]]] = {}  # by tenant and session: what is wanted, and why
+        self._wishes: _Wishes = {}
+        self._collecting: _Wishes | None = None  # of the sweep under way
         self._cleared: deque[tuple[str, str]] = deque()  # sessions that may be disconnected or walled, and for what
         self._gathering = 0
         self._deciding: asyncio.TimerHandle | None = None
@@ -222,7 +227,7 @@ class Enforcer:
             self._unreachable(live, why)
             return False
         step = self._step(live, wanted, grant, nas)
-        if live.cleared != wanted and why != REPLACED and _disrupts(step, grant):
+        if live.cleared != wanted and why != REPLACED and self._disrupts(live, step, grant):
             self._wish(live, wanted, why)
             return False
         self._begin(live, wanted, step, nas, why)
@@ -231,7 +236,7 @@ class Enforcer:
     def _unreachable(self, live: LiveRecord, why: str) -> None:
         """Its NAS is taken for dead: say so once, and leave the session until the NAS is back."""
         if live.enforce_state != "unreachable":
-            live.enforce_state = "unreachable"
+            live.enforce_state, live.overridden = "unreachable", False
             self._note(live, None, "unreachable", f"the NAS answers no CoA or Disconnect; wanted because {why}")
 
     async def run(self) -> None:
@@ -246,22 +251,27 @@ class Enforcer:
             self.client.close_idle(time.monotonic())
 
     async def sweep(self, back: Set[Target] = frozenset()) -> None:
-        """Look at every live session. Those that waited for a NAS of ``back`` are due now."""
+        """Look at every live session. Those that waited for a NAS of ``back`` are due now. What it finds counts as one wave."""
         states: Counter[tuple[int, str]] = Counter()
-        with self.gathering():
-            for number, live in enumerate(list(self.sessions.by_id.values())):
-                if number % CHUNK == CHUNK - 1:
-                    await asyncio.sleep(0)
-                if live.row.acctuniqueid not in self.sessions.by_id:
-                    continue
-                if back and live.enforce_state == "unreachable":
-                    nas = self.orders.nas_of(live.row)
-                    if nas is not None and self.orders.target(live.row, nas) in back:
-                        live.due_at, live.attempts = 0.0, 0
-                self.consider(live)
-                states[live.row.tenant_id, live.enforce_state] += 1
-            for tenant_id in self.waves.tenants():
-                self.waves.keep(tenant_id, self.sessions.by_id.keys())
+        found: _Wishes = {}
+        for number, live in enumerate(list(self.sessions.by_id.values())):
+            if number % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)  # a change that comes meanwhile is decided by itself
+            if live.row.acctuniqueid not in self.sessions.by_id:
+                continue
+            if back and live.enforce_state == "unreachable":
+                nas = self.orders.nas_of(live.row)
+                if nas is not None and self.orders.target(live.row, nas) in back:
+                    live.due_at, live.attempts = 0.0, 0
+            self._collecting = found
+            self.consider(live)
+            self._collecting = None
+            states[live.row.tenant_id, live.enforce_state] += 1
+        for tenant_id in self.waves.tenants():
+            self.waves.keep(tenant_id, self.sessions.by_id.keys())
+        for tenant_id, wishes in found.items():
+            self._wishes.setdefault(tenant_id, {}).update(wishes)
+        self._decide()
         self.states = dict(states)
 
     def _recovered(self, target: Target) -> None:
@@ -294,8 +304,9 @@ class Enforcer:
 
     def _wish(self, live: LiveRecord, wanted: str, why: str) -> None:
         """Collect what would disconnect or wall; all that comes within a moment is decided together."""
-        self._wishes.setdefault(live.row.tenant_id, {})[live.row.acctuniqueid] = (wanted, why)
-        if not self._gathering and self._deciding is None:
+        wishes = self._wishes if self._collecting is None else self._collecting
+        wishes.setdefault(live.row.tenant_id, {})[live.row.acctuniqueid] = (wanted, why)
+        if self._collecting is None and not self._gathering and self._deciding is None:
             self._deciding = asyncio.get_running_loop().call_later(WAVE_SECONDS, self._decide)
 
     def _decide(self) -> None:
@@ -323,7 +334,7 @@ class Enforcer:
     def _hold(self, key: str, wanted: str, why: str) -> None:
         live = self.sessions.by_id.get(key)
         if live is not None:
-            live.wanted, live.attempts, live.due_at, live.enforce_state = wanted, 0, 0.0, "pending"
+            live.wanted, live.attempts, live.due_at, live.enforce_state, live.overridden = wanted, 0, 0.0, "pending", False
             self._note(live, None, "pending", f"held for confirmation, too many sessions at once; wanted because {why}")
 
     def _clear(self, sessions: Iterable[tuple[str, str]]) -> None:
@@ -360,6 +371,13 @@ class Enforcer:
             return "disconnect"
         change = self._change(nas, live.unsure or applied[:FINGERPRINT], grant)
         return "disconnect" if change is None else change
+
+    def _disrupts(self, live: LiveRecord, step: Step, grant: Grant | None) -> bool:
+        """Whether the subscriber loses the connection by this step, or all but the walled garden."""
+        if not step or grant is None or isinstance(step, str):
+            return step == "disconnect"
+        before = self.directory.services.get((live.applied or "")[:FINGERPRINT])
+        return grant.service.walled and (before is None or not before.walled)
 
     def _change(self, nas: NasRecord, before: str, grant: Grant) -> Sequence[Avp] | None:
         vendor = self.directory.vendor(nas.vendor)
@@ -490,23 +508,23 @@ class Enforcer:
 
     async def _close_unknown(self) -> bool:
         """Close what NAS did not know. False if the database is away: then it stays to be done."""
-        if not self._unknown:
-            return True
-        unknown = self._unknown
-        try:
-            async with self.database.transaction() as conn:
-                stored = {row.acctuniqueid: row.radacctid for row in await store.read_open(conn, list(unknown))}
-                # What is open under its id now may be another session, and the one that is meant over.
-                closing = [key for key, row in unknown.items() if stored.get(key) == row.radacctid]
-                await session_store.close(conn, closing, "not_found", "NAS-Error", None)
-        except StoreError as error:
-            log.warning("sessions unknown to their NAS not closed yet", extra={"sessions": len(unknown), "error": str(error)})
-            return False
-        for key, row in unknown.items():
-            live = self.sessions.by_id.get(key)
-            if live is not None and live.row.radacctid == row.radacctid:
-                self.sessions.remove([key])
-        self._unknown = {key: row for key, row in self._unknown.items() if unknown.get(key) is not row}
+        while self._unknown:
+            unknown = dict(islice(self._unknown.items(), CHUNK))
+            try:
+                async with self.database.transaction() as conn:
+                    stored = {row.acctuniqueid: row.radacctid for row in await store.read_open(conn, list(unknown))}
+                    # What is open under its id now may be another session, and the one that is meant over.
+                    closing = [key for key, row in unknown.items() if stored.get(key) == row.radacctid]
+                    await session_store.close(conn, closing, "not_found", "NAS-Error", None)
+            except StoreError as error:
+                log.warning("sessions unknown to their NAS not closed yet", extra={"sessions": len(unknown), "error": str(error)})
+                return False
+            for key, row in unknown.items():
+                live = self.sessions.by_id.get(key)
+                if live is not None and live.row.radacctid == row.radacctid:
+                    self.sessions.remove([key])
+                if self._unknown.get(key) is row:
+                    del self._unknown[key]
         return True
 
     async def stop(self, grace_seconds: float) -> None:
@@ -619,8 +637,3 @@ def _text(dictionary: Dictionary, name: str, value: Value) -> str:
         return to_text(dictionary.attribute(name), value)
     except LookupError:
         return "0x" + value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _disrupts(step: Step, grant: Grant | None) -> bool:
-    """Whether the subscriber loses the connection, or all but the walled garden, by this step."""
-    return step == "disconnect" or (bool(step) and grant is not None and grant.service.walled)
