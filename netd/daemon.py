@@ -200,7 +200,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         metrics = Metrics(__version__)
         service.register(metrics)
         deps = WebDeps(
-            database=database, keyring=keyring, control=service.enforcer, enforcement=service.enforcer, probe=service.enforcer, metrics=metrics,
+            database=database, keyring=keyring, control=service.control, enforcement=service.control, probe=service.enforcer, metrics=metrics,
             health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC),

@@ -7,28 +7,24 @@ beside it. Nothing here disconnects because a row is missing or a driver is brok
 import asyncio
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from typing import Final, Literal
 
-import msgspec
-
 from netd.config import CoaConfig, EnforcementConfig
 from netd.domain.ports import Verdict as PublicVerdict
-from netd.errors import Conflict, ExtensionError, NotFound, StoreError, StoreUnavailable
+from netd.errors import ExtensionError, NotFound, StoreError, StoreUnavailable
 from netd.model.access import Reason
 from netd.model.accounting import Row
-from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
-from netd.model.session import Session
+from netd.model.control import ControlResult
 from netd.radius.access import Access
 from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Target
 from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.guard import Guard
 from netd.radius.orders import Orders
 from netd.radius.sessions import LiveRecord, Sessions, parse_class
-from netd.radius.waves import Waves
 from netd.sdk import Avp, Value
 from netd.store import accounting as store
 from netd.store import sessions as session_store
@@ -59,8 +55,6 @@ UNKNOWN_STEP: Final = "what it was granted is not known here, so no step from it
 DELETED: Final = "the subscriber was deleted"
 DELETED_KEPT: Final = 10_000
 REPLACED: Final = "replaced by a new log-in from the same line"
-WAVE_SECONDS: Final = 0.05
-"""How long what would disconnect or wall a session waits for others, to be counted with them."""
 
 TELL_SECONDS: Final = 60.0
 AWAIT_STOP_SECONDS: Final = 60.0
@@ -68,15 +62,12 @@ AWAIT_STOP_SECONDS: Final = 60.0
 
 _HIDDEN: Final = frozenset(("ms-mppe-send-key", "ms-mppe-recv-key", "ms-chap-mppe-keys", "tunnel-password", "user-password"))
 
-_Wishes = dict[int, dict[str, tuple[str, str]]]
-"""By tenant and session: what is wanted that disconnects or walls, and why."""
-
 _Outcome = tuple[int, str | None, str, str | None, float, str | None]
 """What ``store.accounting.applied`` takes."""
 
 
 class Enforcer:
-    """Brings live sessions to their desired policy, and ends sessions for operators."""
+    """Brings live sessions to their desired policy."""
 
     def __init__(
         self, database: Database, directory: Directory, access: Access, sessions: Sessions, orders: Orders, config: CoaConfig, guard: EnforcementConfig
@@ -88,16 +79,11 @@ class Enforcer:
         self.orders = orders
         self.client = orders.client
         self.client.on_recovered = self._recovered
-        self.waves = Waves(guard)
+        self.guard = Guard(sessions, guard, self.consider, self._note, self._wanted)
         self.states: dict[tuple[int, str], int] = {}  # live sessions by tenant and enforce_state, of the last sweep
         self._config = config
         self._wake = asyncio.Event()
         self._back: set[Target] = set()  # NAS that answer again
-        self._wishes: _Wishes = {}
-        self._collecting: _Wishes | None = None  # of the sweep under way
-        self._cleared: deque[tuple[str, str]] = deque()  # sessions that may be disconnected or walled, and for what
-        self._gathering = 0
-        self._deciding: asyncio.TimerHandle | None = None
         self._unknown: dict[str, Row] = {}  # sessions that their NAS does not know, to be closed
         self._told: dict[tuple[int, str, str], float] = {}
         self._outcomes: dict[int, _Outcome] = {}  # by radacctid: a later generation under the same name is another session
@@ -132,16 +118,9 @@ class Enforcer:
 
     # -- when it is looked at ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def gathering(self) -> Iterator[None]:
+    def gathering(self) -> AbstractContextManager[None]:
         """While it lasts, what would disconnect or wall is only collected, so that a batch of changed rows counts as one wave."""
-        self._gathering += 1
-        try:
-            yield
-        finally:
-            self._gathering -= 1
-            if not self._gathering:
-                self._decide()
+        return self.guard.gathering()
 
     async def subscribers_changed(self, ids: Iterable[int]) -> None:
         """Look at the sessions of these subscribers now; gives way to packets in between."""
@@ -215,7 +194,7 @@ class Enforcer:
         wanted, grant, nas, why = found
         if wanted == live.applied and live.unsure is None:
             if live.enforce_state != "applied" and not live.overridden:
-                self.waves.drop(live.row.tenant_id, live.row.acctuniqueid)
+                self.guard.waves.drop(live.row.tenant_id, live.row.acctuniqueid)
                 live.enforce_state, live.attempts, live.wanted = "applied", 0, None
                 self._note(live, wanted, "applied", None)
             return False
@@ -228,7 +207,7 @@ class Enforcer:
             return False
         step = self._step(live, wanted, grant, nas)
         if live.cleared != wanted and why != REPLACED and self._disrupts(live, step, grant):
-            self._wish(live, wanted, why)
+            self.guard.wish(live, wanted, why)
             return False
         self._begin(live, wanted, step, nas, why)
         return True
@@ -253,7 +232,7 @@ class Enforcer:
     async def sweep(self, back: Set[Target] = frozenset()) -> None:
         """Look at every live session. Those that waited for a NAS of ``back`` are due now. What it finds counts as one wave."""
         states: Counter[tuple[int, str]] = Counter()
-        found: _Wishes = {}
+        wave = self.guard.collection()
         for number, live in enumerate(list(self.sessions.by_id.values())):
             if number % CHUNK == CHUNK - 1:
                 await asyncio.sleep(0)  # a change that comes meanwhile is decided by itself
@@ -263,15 +242,10 @@ class Enforcer:
                 nas = self.orders.nas_of(live.row)
                 if nas is not None and self.orders.target(live.row, nas) in back:
                     live.due_at, live.attempts = 0.0, 0
-            self._collecting = found
-            self.consider(live)
-            self._collecting = None
+            with wave:
+                self.consider(live)
             states[live.row.tenant_id, live.enforce_state] += 1
-        for tenant_id in self.waves.tenants():
-            self.waves.keep(tenant_id, self.sessions.by_id.keys())
-        for tenant_id, wishes in found.items():
-            self._wishes.setdefault(tenant_id, {}).update(wishes)
-        self._decide()
+        self.guard.decide_collected(wave)
         self.states = dict(states)
 
     def _recovered(self, target: Target) -> None:
@@ -282,7 +256,7 @@ class Enforcer:
         """Write how enforcement went, a few times a second, for ever; while the database is away the newest outcome per session waits."""
         while True:
             await asyncio.sleep(0.2)
-            await self._close_unknown()
+            await self.close_unknown()
             await self.flush()
 
     async def flush(self) -> None:
@@ -299,63 +273,6 @@ class Enforcer:
                 self._outcomes[key] = outcome if newer is None else (key, newer[1] or outcome[1], *newer[2:])
         except StoreError as error:
             log.error("how enforcement went was refused by the database", extra={"sessions": len(outcomes), "error": str(error)})
-
-    # -- not too many at once (netd.radius.waves) --------------------------------------------------------------------
-
-    def _wish(self, live: LiveRecord, wanted: str, why: str) -> None:
-        """Collect what would disconnect or wall; all that comes within a moment is decided together."""
-        wishes = self._wishes if self._collecting is None else self._collecting
-        wishes.setdefault(live.row.tenant_id, {})[live.row.acctuniqueid] = (wanted, why)
-        if self._collecting is None and not self._gathering and self._deciding is None:
-            self._deciding = asyncio.get_running_loop().call_later(WAVE_SECONDS, self._decide)
-
-    def _decide(self) -> None:
-        if self._deciding is not None:
-            self._deciding.cancel()
-            self._deciding = None
-        if self._gathering:
-            return
-        wishes, self._wishes = self._wishes, {}
-        now = self._wall_clock()
-        for tenant_id, wave in wishes.items():
-            fresh = {key: why for key, (_, why) in wave.items() if key not in self.waves.held(tenant_id)}
-            held_before = len(wave) > len(fresh)
-            live = self._live(tenant_id) if self.waves.may_matter(tenant_id, len(fresh), now) else 0
-            if self.waves.admit(tenant_id, fresh, live, now):
-                self._clear((key, wanted) for key, (wanted, _) in wave.items())
-                continue
-            if not held_before:
-                log.error(
-                    "too many sessions to disconnect or wall at once: held for confirmation", extra={"tenant": tenant_id, "sessions": len(fresh), "live": live}
-                )
-            for key in fresh:
-                self._hold(key, *wave[key])
-
-    def _hold(self, key: str, wanted: str, why: str) -> None:
-        live = self.sessions.by_id.get(key)
-        if live is not None:
-            live.wanted, live.attempts, live.due_at, live.enforce_state, live.overridden = wanted, 0, 0.0, "pending", False
-            self._note(live, None, "pending", f"held for confirmation, too many sessions at once; wanted because {why}")
-
-    def _clear(self, sessions: Iterable[tuple[str, str]]) -> None:
-        """Let sessions be disconnected or walled to reach what is wanted, also where that takes several attempts."""
-        idle = not self._cleared
-        self._cleared.extend(sessions)
-        if idle:
-            self._act_cleared()
-
-    def _act_cleared(self) -> None:
-        for _ in range(min(YIELD_AFTER, len(self._cleared))):
-            key, wanted = self._cleared.popleft()
-            live = self.sessions.by_id.get(key)
-            if live is not None:
-                live.cleared = wanted
-                self.consider(live)
-        if self._cleared:
-            asyncio.get_running_loop().call_soon(self._act_cleared)  # packets get their turn
-
-    def _live(self, tenant_id: int) -> int:
-        return sum(live.row.tenant_id == tenant_id for live in self.sessions.by_id.values())
 
     # -- how it is done ----------------------------------------------------------------------------------------------
 
@@ -506,7 +423,7 @@ class Enforcer:
         """The NAS does not know the session, so it ended without a word: it ends here too, within a moment."""
         self._unknown[row.acctuniqueid] = row
 
-    async def _close_unknown(self) -> bool:
+    async def close_unknown(self) -> bool:
         """Close what NAS did not know. False if the database is away: then it stays to be done."""
         while self._unknown:
             unknown = dict(islice(self._unknown.items(), CHUNK))
@@ -531,90 +448,10 @@ class Enforcer:
         """Give requests in work a moment, then give up; outcomes are kept."""
         await self.client.drain(grace_seconds)
         self.client.close()
-        await self._close_unknown()
+        await self.close_unknown()
         await self.flush()
 
     # -- for operators (netd.domain.ports) ---------------------------------------------------------------------------
-
-    async def disconnect(self, session: Session) -> ControlResult:
-        """SessionControl: ask the session's NAS to end it; what the NAS says comes back as it is."""
-        row = await self._row(session)
-        nas = self.orders.nas_of(row)
-        if nas is None:
-            return ControlResult(outcome="error", action="disconnect", detail="the session's NAS is no longer configured")
-        answered: asyncio.Future[ControlResult] = asyncio.get_running_loop().create_future()
-        self.orders.post("disconnect", row, nas, (), lambda result: None if answered.done() else answered.set_result(result), urgent=True)
-        result = await answered
-        if result.outcome == "nak" and result.error_cause == SESSION_NOT_FOUND:
-            self.not_found(row)
-            closed = await self._close_unknown()
-            return ControlResult(
-                outcome="nak", action="disconnect", error_cause=result.error_cause, error_cause_name=result.error_cause_name, detail=result.detail,
-                attempts=result.attempts, duration_seconds=result.duration_seconds, session_closed=closed,
-            )  # fmt: skip
-        return result
-
-    def standing(self, tenant_id: int) -> Enforcement:
-        """EnforcementControl: how it stands with the tenant's live sessions and NAS."""
-        counts: Counter[str] = Counter(live.enforce_state for live in self.sessions.by_id.values() if live.row.tenant_id == tenant_id)
-        queues = []
-        for queue in self.client.queues():
-            nas = next((nas for nas in self.directory.nas.values() if nas.coa_address == queue.address), None) or self.directory.source(queue.address)
-            if nas is not None and nas.tenant_id == tenant_id:
-                queues.append(TenantQueueState(nas=nas.name, **msgspec.structs.asdict(queue)))
-        return Enforcement(sessions=dict(counts), held=self.held(tenant_id), queues=tuple(queues))
-
-    def held(self, tenant_id: int) -> HeldWave | None:
-        """The wave that waits for an operator, if there is one."""
-        self.waves.keep(tenant_id, self.sessions.by_id.keys())
-        sessions = len(self.waves.held(tenant_id))
-        if not sessions:
-            return None
-        return HeldWave(
-            sessions=sessions, recent=self.waves.recent(tenant_id, self._wall_clock()), live=self._live(tenant_id),
-            since=datetime.fromtimestamp(self.waves.since(tenant_id), UTC), causes=self.waves.causes(tenant_id),
-        )  # fmt: skip
-
-    def confirm(self, tenant_id: int, sessions: int) -> int:
-        """EnforcementControl: do what is held. Raises Conflict if that is not about so many sessions (any more)."""
-        wanted = []
-        for key in self._released(tenant_id, sessions):
-            live = self.sessions.by_id.get(key)
-            found = None if live is None else self._wanted(live)
-            if found is not None:
-                wanted.append((key, found[0]))
-        self._clear(wanted)
-        return len(wanted)
-
-    def discard(self, tenant_id: int, sessions: int, who: str) -> int:
-        """EnforcementControl: leave what is held as it is until something else is wanted of it. Raises Conflict as ``confirm`` does."""
-        spared = 0
-        for key in self._released(tenant_id, sessions):
-            live = self.sessions.by_id.get(key)
-            found = None if live is None else self._wanted(live)
-            if live is not None and found is not None:
-                live.spared, live.enforce_state = found[0], "unverified"
-                self._note(live, None, "unverified", f"left as it is by {who}; wanted was {found[3]}")
-                spared += 1
-        return spared
-
-    def _released(self, tenant_id: int, sessions: int) -> dict[str, str]:
-        held = self.held(tenant_id)
-        if held is None:
-            raise Conflict("nothing is held for confirmation", "sessions")
-        if held.sessions > sessions:
-            raise Conflict(f"{held.sessions} sessions are held by now, not {sessions}: look again", "sessions")
-        return self.waves.release(tenant_id)
-
-    async def _row(self, session: Session) -> Row:
-        live = self.sessions.by_id.get(session.unique_id)
-        if live is not None and live.row.radacctid == session.id:
-            return live.row
-        async with self.database.transaction() as conn:  # opened by another node
-            rows = await store.read_open(conn, [session.unique_id])
-        if not rows or rows[0].radacctid != session.id:
-            raise NotFound("open session", session.id)
-        return rows[0]
 
     def decide(self, tenant_id: int, username: str, password: str | None, nas_id: int | None = None) -> PublicVerdict:
         """AccessProbe: what an Access-Request would be answered now."""

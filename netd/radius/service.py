@@ -17,6 +17,7 @@ from netd.radius.access import Access
 from netd.radius.accounting import QUEUE_LIMIT, Accounting
 from netd.radius.clients import Clients
 from netd.radius.coa import DynamicAuthorization
+from netd.radius.control import Control
 from netd.radius.directory import Directory, Opener, Wall
 from netd.radius.enforce import Enforcer
 from netd.radius.loader import Loader
@@ -48,6 +49,7 @@ class RadiusService:
         self.client = DynamicAuthorization(config.coa)
         self.orders = Orders(self.directory, self.client)
         self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.orders, config.coa, config.enforcement)
+        self.control = Control(self.enforcer)
         self.accounting = Accounting(database, self.directory, self.sessions, radius)
         self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
         self.server = Server(self.directory, self.access, self.accounting, radius)
@@ -127,10 +129,12 @@ class RadiusService:
     def _enforcement(self) -> Part:
         """Degraded while a wave waits for an operator, or a NAS answers no CoA and Disconnect."""
         enforcer = self.enforcer
-        waves = [f"tenant {tenant_id}: {len(enforcer.waves.held(tenant_id))} sessions held for confirmation" for tenant_id in enforcer.waves.tenants()]
+        waves = [
+            f"tenant {tenant_id}: {len(enforcer.guard.waves.held(tenant_id))} sessions held for confirmation" for tenant_id in enforcer.guard.waves.tenants()
+        ]
         silent = self.client.unreachable()
         told = [f"{address} answers nothing since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%SZ}" for address, since in silent.items()]
-        since = min([*silent.values(), *(enforcer.waves.since(tenant_id) for tenant_id in enforcer.waves.tenants())], default=self._started_at)
+        since = min([*silent.values(), *(enforcer.guard.waves.since(tenant_id) for tenant_id in enforcer.guard.waves.tenants())], default=self._started_at)
         return Part(name="enforcement", state="degraded" if waves or told else "ok", since=since, detail="; ".join([*waves, *told[:5]]))
 
 

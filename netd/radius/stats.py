@@ -64,7 +64,7 @@ def register(
     )  # fmt: skip
     gauge(
         "netd_enforcement_held", "Live sessions that are not disconnected or walled before an operator confirms",
-        lambda: {str(tenant): len(enforcer.waves.held(tenant)) for tenant in enforcer.waves.tenants()}, ("tenant",),
+        lambda: {str(tenant): len(enforcer.guard.waves.held(tenant)) for tenant in enforcer.guard.waves.tenants()}, ("tenant",),
     )  # fmt: skip
     clients = relay.clients.by_id
     counter(

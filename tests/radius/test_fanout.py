@@ -6,6 +6,7 @@ import time
 import pytest
 
 from netd.errors import Conflict
+from netd.radius.control import Control
 from tests.radius.fanout import Network, devices, subscriber
 from tests.radius.world import eventually
 
@@ -50,7 +51,7 @@ async def test_a_nas_that_is_back_gets_all_that_it_missed() -> None:
         await eventually(lambda: network.states(1) == {"unreachable": 50})
         (since,) = network.client.unreachable().values()
         assert time.time() - since < 5
-        (queue,) = [queue for queue in network.enforcer.standing(1).queues if queue.nas == ADDRESSES[0]]
+        (queue,) = [queue for queue in Control(network.enforcer).standing(1).queues if queue.nas == ADDRESSES[0]]
         assert queue.unreachable_since is not None
         heard = running.heard()[ADDRESSES[0]]
         await asyncio.sleep(1.5)
@@ -101,7 +102,7 @@ async def test_a_wave_is_held_before_anybody_is_disconnected_and_done_once_confi
         network = Network(few, running.ports, 1000, **QUICK)
         await suspended(network, range(1, 301))
         assert network.states() == {"applied": 700, "pending": 300}
-        held = network.enforcer.held(1)
+        held = network.enforcer.guard.held(1)
         assert held is not None
         assert (held.sessions, held.live, held.causes) == (300, 1000, {"suspended": 300})
         await network.enforcer.sweep()
@@ -111,10 +112,10 @@ async def test_a_wave_is_held_before_anybody_is_disconnected_and_done_once_confi
         await network.enforcer.plans_changed([1])
         await eventually(lambda: sum(running.heard().values()) == 700)
         with pytest.raises(Conflict, match="300 sessions are held by now, not 299"):
-            network.enforcer.confirm(1, 299)
-        assert network.enforcer.confirm(1, 300) == 300
+            network.enforcer.guard.confirm(1, 299)
+        assert network.enforcer.guard.confirm(1, 300) == 300
         await eventually(lambda: sum(running.heard().values()) == 1000)
-        assert network.enforcer.held(1) is None
+        assert network.enforcer.guard.held(1) is None
         await eventually(lambda: network.states() == {"applied": 1000})
         await network.stop()
 
@@ -123,13 +124,13 @@ async def test_a_wave_that_is_discarded_leaves_the_sessions_as_they_are(few: lis
     with devices(few) as running:
         network = Network(few, running.ports, 1000, **QUICK)
         await suspended(network, range(1, 301))
-        assert network.enforcer.discard(1, 300, "ann") == 300
+        assert network.enforcer.guard.discard(1, 300, "ann") == 300
         await network.enforcer.sweep()
         await asyncio.sleep(0.1)
         assert set(running.heard().values()) == {0}
         assert network.states() == {"applied": 700, "unverified": 300}
         with pytest.raises(Conflict, match="nothing is held"):
-            network.enforcer.confirm(1, 300)
+            network.enforcer.guard.confirm(1, 300)
         await suspended(network, range(301, 311))
         await eventually(lambda: sum(running.heard().values()) == 10)
         await network.stop()
@@ -141,7 +142,7 @@ async def test_rows_that_are_mended_end_the_wave(few: list[str]) -> None:
         await suspended(network, range(1, 301))
         network.directory.put_subscribers(subscriber(number) for number in range(1, 301))
         await network.enforcer.subscribers_changed(range(1, 301))
-        assert network.enforcer.held(1) is None
+        assert network.enforcer.guard.held(1) is None
         assert network.states() == {"applied": 1000}
         assert set(running.heard().values()) == {0}
         await network.stop()
@@ -156,7 +157,7 @@ async def test_changes_that_only_a_disconnect_brings_are_a_wave_too(few: list[st
         await network.enforcer.plans_changed([1])
         await asyncio.sleep(0.1)
         assert set(running.heard().values()) == {0}
-        held = network.enforcer.held(1)
+        held = network.enforcer.guard.held(1)
         assert held is not None
         assert held.sessions == 1000
         await network.stop()
