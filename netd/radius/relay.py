@@ -155,7 +155,7 @@ class Relay:
         packet = radius.parse(data)
         dated = self._verify(packet, client)
         if dated:
-            replies, key = self._dated, (source[0], int.from_bytes(packet.authenticator))
+            replies, key = self._dated, (f"client {client.row.id}", int.from_bytes(packet.authenticator))
         else:
             replies, key = self._undated, (source[0], source[1] << 32 | sock.number << 16 | packet.code << 8 | packet.identifier)
         known = replies.find(key, packet.authenticator)
@@ -171,6 +171,9 @@ class Relay:
             self._take(request)
         except Refused as refusal:
             self._refuse(request, refusal)
+        except Exception:
+            self._done(request)
+            raise
 
     def _verify(self, packet: Packet, client: ClientRecord) -> bool:
         """Whether it carries the time; raises WireError to drop what is forged, too old or not what the client must send (RFC 5176 3, 6.3)."""
@@ -258,6 +261,7 @@ class Relay:
                 self._ordered(request, wanted, live, result)
             except Exception:  # barrier: called by the queue of the NAS, which must go on
                 log.exception("relayed request failed", extra={"client": client.row.name, "user": row.username})
+                self._done(request)
 
         self.enforcer.orders.post(request.action, row, nas, (), done, urgent=True, more=wanted.more)
 
@@ -293,8 +297,9 @@ class Relay:
         self._answer(request, False, failed.error_cause if failed.outcome == "nak" else selection.PROXY_ERROR)
 
     def _done(self, request: _Request) -> None:
-        self._in_work.discard((request.key, request.packet.authenticator))
-        self._load[request.client.row.id] -= 1
+        if (request.key, request.packet.authenticator) in self._in_work:
+            self._in_work.remove((request.key, request.packet.authenticator))
+            self._load[request.client.row.id] -= 1
 
     def _refuse(self, request: _Request, refusal: Refused) -> None:
         row = request.client.row

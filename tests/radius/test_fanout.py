@@ -63,6 +63,24 @@ async def test_a_nas_that_is_back_gets_all_that_it_missed() -> None:
         await network.stop()
 
 
+async def test_one_answer_brings_all_that_was_missed_without_waiting_for_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    with devices(ADDRESSES[:1], {ADDRESSES[0]}) as running:
+        network = Network(ADDRESSES[:1], running.ports, 50, **QUICK)
+        network.change_plan(200_000_000)
+        await network.enforcer.plans_changed([1])
+        await eventually(lambda: network.states() == {"unreachable": 50})
+        monkeypatch.setattr("netd.radius.enforce.SWEEP_SECONDS", 3600.0)
+        sweeping = asyncio.create_task(network.enforcer.run())
+        running.heard(revive=(ADDRESSES[0],))
+        answered: list[str] = []
+        row = network.sessions.by_id[f"{1:032x}"].row
+        network.enforcer.orders.post("disconnect", row, network.directory.nas[1], (), lambda result: answered.append(result.outcome), urgent=True)
+        await eventually(lambda: network.settled(1), 5.0)
+        assert answered == ["ack"], "an operator's order is tried whatever is known of the NAS"
+        sweeping.cancel()
+        await network.stop()
+
+
 async def test_a_nas_that_loses_packets_gets_a_smaller_window_and_is_served_all_the_same() -> None:
     with devices(ADDRESSES[:1], lossy={ADDRESSES[0]: 2}) as running:
         network = Network(ADDRESSES[:1], running.ports, 60, timeout_seconds=0.05, attempts=6, retry_seconds=1, window=16)

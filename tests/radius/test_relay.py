@@ -333,8 +333,20 @@ async def test_what_cannot_be_believed_is_dropped_and_counted(bras: TestNas, por
 
 
 async def test_a_copy_of_a_request_does_nothing_from_wherever_it_comes(bras: TestNas, portal: Portal) -> None:
-    """An eavesdropper who can forge the source address may use another port: RFC 5080's key alone would take the copy for new."""
+    """An eavesdropper who can forge the source may use another port, or another address of the client: RFC 5080's key would take the copy for new."""
     await bras.online()
+    await let_in(bras.world, "127.0.1.0/24", "farm")
+    with Portal(bras.world, "127.0.1.5") as one, Portal(bras.world, "127.0.1.6") as other:
+        copied = request(DISCONNECT, SESSION)
+        one.send(copied, portal.port)
+        first = await one.receive()
+        other.send(copied, portal.port)
+        second = await other.receive()
+        assert first is not None
+        assert second is not None
+        assert first[0] == second[0]
+    assert len(bras.told) == 1
+    bras.told.clear()
     sent = request(DISCONNECT, USER)
     portal.send(sent, portal.port)
     assert await portal.receive() is not None
