@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from netd.radius.relay import Relay
 from netd.wire.radius import SharedSecret
 from tests.radius.engine import Peer, attribute, check_answer, packet
 from tests.radius.test_enforce import enforcer_of
-from tests.radius.world import ACTOR, TestNas, World, eventually, nak, nas_at, silence
+from tests.radius.world import ACTOR, TestNas, World, eventually, nak, nas_at, silence, world
 
 SECRET = b"portal's own secret"
 DISCONNECT, COA = 40, 43
@@ -425,6 +426,12 @@ async def test_radclient(bras: TestNas, require_peer: Callable[[str], str], comm
     done = await asyncio.to_thread(subprocess.run, line, input=given + "\n", capture_output=True, text=True, timeout=10, check=False)
     assert re.search(rf"Received {answer} .*\n(\t.*\n)*\tProxy-State = 0x0102", done.stdout), done.stdout + done.stderr
     assert len(bras.told) == 1
+
+
+async def test_it_can_be_switched_off(dsn: str, tmp_path: Path) -> None:
+    async with world(dsn, tmp_path, NETD_RELAY__ENABLED="false") as running:
+        assert running.running.coa_port is None
+        assert not relay_of(running).reading
 
 
 def test_the_secret_is_not_shown() -> None:
