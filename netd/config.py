@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -138,9 +139,31 @@ class CoaConfig(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, msgspec.Meta(ge=0.05, le=60)] = 2.0
     """Wait after the first transmission; doubles with each further one."""
     window: Annotated[int, msgspec.Meta(ge=1, le=255)] = 8
-    """Requests under way to one NAS at a time."""
+    """Requests under way to one NAS at a time, at the most; fewer while it loses packets."""
     retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
-    """Pause before a change that a NAS did not apply is tried again."""
+    """Pause before a change that a NAS did not apply is tried again, and before a NAS that does not answer at all is."""
+
+
+class EnforcementConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[enforcement]``: how many live sessions may be disconnected or walled at once without an operator's confirmation."""
+
+    hold_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    """Share of a tenant's live sessions beyond which a wave is held; 1 holds none."""
+    hold_sessions: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 100
+    """Sessions up to which no wave is held, whatever their share."""
+    hold_window_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
+    """Time within which sessions count as one wave."""
+
+
+class RelayConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[relay]``: CoA- and Disconnect-Requests from portals, billing systems and other RADIUS servers (``netd coa-client``)."""
+
+    enabled: bool = True
+    """Listen for them."""
+    port: Port = 3799
+    """UDP port, on the addresses of ``[radius]``."""
+    window_seconds: Annotated[int, msgspec.Meta(ge=5, le=86_400)] = 300
+    """How far Event-Timestamp may be from netd's clock (RFC 5176 6.3)."""
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +217,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseConfig = DatabaseConfig()
     radius: RadiusConfig = RadiusConfig()
     coa: CoaConfig = CoaConfig()
+    enforcement: EnforcementConfig = EnforcementConfig()
+    relay: RelayConfig = RelayConfig()
     retention: RetentionConfig = RetentionConfig()
     web: WebConfig = WebConfig()
     secrets: SecretsConfig = SecretsConfig()
@@ -420,9 +445,13 @@ def _check(key: str, value: object, source: str) -> None:
 
 def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
     """Check what depends on two keys; the fault is laid to the one that somebody set."""
-    if config.radius.auth_port == config.radius.acct_port != 0:
-        key = "radius.acct_port" if "radius.acct_port" in settings else "radius.auth_port"
-        raise ConfigError(settings[key].source, key, f"radius.auth_port and radius.acct_port are both {config.radius.auth_port}")
+    ports = {"radius.auth_port": config.radius.auth_port, "radius.acct_port": config.radius.acct_port}
+    if config.relay.enabled:
+        ports["relay.port"] = config.relay.port
+    for one, other in combinations(ports, 2):
+        if ports[one] == ports[other] != 0:
+            key = other if other in settings else one
+            raise ConfigError(settings[key].source, key, f"{one} and {other} are both {ports[one]}")
 
 
 def _data_dir(setting: Setting | None, environ: Mapping[str, str]) -> Path:

@@ -34,6 +34,7 @@ from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
 from netd.radius import sockets
+from netd.radius.relay import Relay
 from netd.radius.replay import Replay
 from netd.radius.server import Server
 from netd.radius.service import RadiusService
@@ -86,6 +87,7 @@ class Running:
     api: Listening
     auth_port: int
     acct_port: int
+    coa_port: int | None  # None: not listening for CoA- and Disconnect-Requests
     addresses: tuple[str, ...]
     data_dir: Path
     database: Database
@@ -94,6 +96,7 @@ class Running:
     vendors: frozenset[str]
     feed: ChangeFeed
     server: Server
+    relay: Relay
     upkeep: Upkeep
     replay: Replay
     health: Health
@@ -183,6 +186,9 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         acct = sockets.bind(radius.addresses, radius.acct_port, "radius.acct_port", len(auth))
         for sock in acct:
             stack.callback(sock.close)
+        coa = sockets.bind(radius.addresses, config.relay.port, "relay.port", len(auth) + len(acct)) if config.relay.enabled else []
+        for sock in coa:
+            stack.callback(sock.close)
         listener = stack.enter_context(_listen(web.address, web.port))
         keyring = Keyring.load_or_create(config.key_file)
         extensions = Extensions.discover([Path(folder) for folder in config.extensions.folders], disabled=config.extensions.disabled)
@@ -205,7 +211,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stream = Stream(engine, database)
         deps = WebDeps(
             stream=stream,
-            database=database, owner=engine, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
+            database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
+            probe=service.enforcer, metrics=metrics,
             health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
@@ -215,24 +222,35 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
             streaming = group.create_task(stream.run(), name="events")
-            service.start(group, auth, acct)
+            service.start(group, auth, acct, coa)
             try:
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
                     directory = service.directory
                     starting.cancel()  # from here on silence means what it says
                     notifier.ready(f"{len(directory.subscribers)} subscribers, {len(directory.nas)} NAS")
-                    log.info("ready", extra={"version": __version__, "api": api.url, "auth_port": auth[0].port, "acct_port": acct[0].port})
+                    log.info(
+                        "ready",
+                        extra={
+                            "version": __version__,
+                            "api": api.url,
+                            "auth_port": auth[0].port,
+                            "acct_port": acct[0].port,
+                            "coa_port": coa[0].port if coa else None,
+                        },
+                    )
                     ready(
                         Running(
-                            api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
-                            database=database, owner=engine, keyring=keyring, vendors=deps.vendors, feed=service.feed,
-                            server=service.server, upkeep=service.upkeep, replay=service.replay, health=deps.health,
+                            api=api, auth_port=auth[0].port, acct_port=acct[0].port, coa_port=coa[0].port if coa else None,
+                            addresses=radius.addresses, data_dir=config.data_dir, database=database, owner=engine, keyring=keyring,
+                            vendors=deps.vendors, feed=service.feed, server=service.server, relay=service.relay, upkeep=service.upkeep,
+                            replay=service.replay, health=deps.health,
                         )
                     )  # fmt: skip
                     await wanted.wait()
                     notifier.stopping()
                     service.server.stop()
+                    service.relay.stop()
             finally:
                 await service.stop()
                 watchdog.cancel()

@@ -111,7 +111,7 @@ def test_which_file(tmp_path):
         (
             "[zzz]\n",
             "zzz",
-            "there is no such table; tables are log, database, radius, coa, retention, web, secrets, extensions",
+            "there is no such table; tables are log, database, radius, coa, enforcement, relay, retention, web, secrets, extensions",
         ),
         ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),
         ("[web]\nfoo = 1\n", "web.foo", "there is no such key; keys of [web] are address, port, requests_per_second, requests_burst"),
@@ -134,6 +134,8 @@ def test_which_file(tmp_path):
         ("[radius]\nwall_url = 'https://'\n", "radius.wall_url", "'https://' is not an http or https URL"),
         ("[radius]\nwall_url = 'http://x:99999/'\n", "radius.wall_url", "'http://x:99999/' is not an http or https URL"),
         ("[radius]\nauth_port = 1813\n", "radius.auth_port", "radius.auth_port and radius.acct_port are both 1813"),
+        ("[relay]\nport = 1812\n", "relay.port", "radius.auth_port and relay.port are both 1812"),
+        ("[enforcement]\nhold_share = 1.5\n", "enforcement.hold_share", "expected a number from 0 to 1, not 1.5"),
         ("[coa]\nsource_address = 'eth0'\n", "coa.source_address", "'eth0' is not an IP address"),
         ("[web]\naddress = ''\n", "web.address", "'' is not an IP address"),
         ("[extensions]\nfolders = ['x']\n", "extensions.folders", "'x' is not an absolute path"),

@@ -19,7 +19,13 @@ def register(commands: Commands) -> None:
     parser.add_argument("--nas", metavar="NAME", help="only on this NAS")
     parser.add_argument("--ip", metavar="A", help="only with this address")
     option(parser, "--at", "at", "only those open at this time, with --ip or --username: who had this address then?", moment, metavar="TIME")
+    states = ("applied", "pending", "refused", "unreachable", "unverified")
+    option(parser, "--enforce-state", "enforce_state", "only open ones whose enforcement stands like this", choices=states)
     paging(parser)
+    had = command(session, "who-had", "whose an address was at a moment, by open and closed sessions", _who_had)
+    had.add_argument("ip", metavar="ADDRESS", help="IPv4 or IPv6, also one inside a prefix that was handed out")
+    option(had, "--at", "at", "the moment (now)", moment, metavar="TIME")
+    option(had, "--slack", "slack_seconds", "also show, marked, what missed the moment by this many seconds (60)", int, metavar="S")
     command(session, "show", "show a session", _show).add_argument("id", type=int, metavar="ID")
     text = "ask the NAS to end a session; exit code 0 only if it said yes"
     disconnect = command(session, "disconnect", text, _disconnect)
@@ -47,7 +53,34 @@ def _state(session: dict[str, Any]) -> str:
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ID", "USERNAME", "NAS", "ADDRESS", "STARTED", "DURATION", "DOWN", "UP", "STATE")
     wanted = {"state": arguments.state, "username": arguments.username, "nas": arguments.nas, "ip": arguments.ip}
-    return show_list(client.find(), "/radius/sessions", arguments, header, _row, **wanted, **body(arguments, ("at",)))
+    return show_list(client.find(), "/radius/sessions", arguments, header, _row, **wanted, **body(arguments, ("at", "enforce_state")))
+
+
+def _who_had(arguments: argparse.Namespace) -> int:
+    """Exit code 0 only if there is one answer without doubt, so that no script takes a guess for one."""
+    reply = client.find().get("/radius/sessions/who-had", ip=arguments.ip, **body(arguments, ("at", "slack_seconds")))
+    had = reply.value
+    if arguments.json:
+        output.print_json(reply.raw)
+        return client.REFUSED if had["ambiguous"] or not had["holders"] else 0
+    if not had["holders"]:
+        print(f"nobody had {had['ip']} at {output.moment(had['at'])}, as far as accounting tells")
+        return client.REFUSED
+    header = ("ID", "USERNAME", "SUBSCRIBER", "NAS", "PORT", "MAC", "STARTED", "STOPPED", "SURE")
+    output.print_table([_holder(holder) for holder in had["holders"]], header)
+    for holder in had["holders"]:
+        for doubt in holder["doubts"]:
+            print(f"session {holder['session']['id']}: {output.printable(doubt)}")
+    return client.REFUSED if had["ambiguous"] else 0
+
+
+def _holder(holder: dict[str, Any]) -> tuple[object, ...]:
+    session = holder["session"]
+    return (
+        session["id"], session["username"], session["subscriber_id"], session["nas"] or session["nas_ip_address"], session["nas_port_id"],
+        session["calling_station_id"], output.moment(session["started_at"]), output.moment(session["stopped_at"]),
+        "yes" if holder["had_it"] and not holder["doubts"] else "no",
+    )  # fmt: skip
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -37,6 +37,11 @@ def changes(before: msgspec.Struct, after: msgspec.Struct) -> tuple[dict[str, An
     return {name: old[name] for name in names}, {name: new[name] for name in names}
 
 
+def tells_secret(text: str) -> bool:
+    """Whether a text has a password or key in it, by the words in it: ``psk=…``."""
+    return _SECRET.search(text) is not None
+
+
 def masked(value: Any) -> Any:
     """``value`` with every secret in it, however deep, as ``***``: members by their name, RADIUS attributes by theirs."""
     if isinstance(value, Mapping):

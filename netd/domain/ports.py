@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from netd.model.access import Reason
-from netd.model.control import ControlResult
+from netd.model.control import ControlResult, Enforcement
 from netd.model.session import Session
 
 
@@ -14,6 +14,22 @@ class SessionControl(Protocol):
 
     async def disconnect(self, session: Session) -> ControlResult:
         """Ask the session's NAS to end it; returns what the NAS said, never raises for what the NAS does."""
+        ...
+
+
+class EnforcementControl(Protocol):
+    """Brings live sessions to what is wanted of them; holds what would disconnect or wall too many at once."""
+
+    def standing(self, tenant_id: int) -> Enforcement:
+        """How it stands with a tenant; from memory."""
+        ...
+
+    def confirm(self, tenant_id: int, sessions: int) -> int:
+        """Do what is held, if it is about no more than ``sessions``; returns about how many it was. Raises Conflict."""
+        ...
+
+    def discard(self, tenant_id: int, sessions: int, who: str) -> int:
+        """Leave what is held as it is until something else is wanted; the rest as ``confirm``."""
         ...
 
 

@@ -1,8 +1,10 @@
 """Sessions: lists, one, ending one through its NAS, and usage by day."""
 
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from netd.domain import audit, inputs, paging, subscribers
@@ -10,9 +12,9 @@ from netd.domain.actor import Actor
 from netd.domain.inputs import Faults
 from netd.domain.paging import Page, PageQuery
 from netd.domain.ports import SessionControl
-from netd.errors import Conflict, NotFound
+from netd.errors import Conflict, InvalidInput, NotFound
 from netd.model.control import ControlResult
-from netd.model.session import Session
+from netd.model.session import EnforceState, Holder, Session, WhoHad
 from netd.model.usage import DayUsage
 from netd.store import nas as nas_store
 from netd.store import sessions as store
@@ -20,17 +22,31 @@ from netd.store.database import Database
 from netd.store.sessions import SessionFilter, StateFilter
 
 USAGE_DAYS = 1100
+HOLDERS = 100
+SILENT = timedelta(hours=1)
+"""An open session whose NAS said nothing for so long may be over: its Stop may be lost."""
 
 
 class SessionQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which sessions: all that is given must hold. ``nas`` is a name; ``ip`` an address the session has or one in a prefix of its; ``at`` a moment
-    at which it was open, asked for with ``ip`` or ``username``. Without ``state`` the open ones, with ``at`` all: most have ended since."""
+    at which it was open, asked for with ``ip`` or ``username``. Without ``state`` the open ones, with ``at`` all: most have ended since.
+    ``enforce_state`` finds the open ones that are not as they should be."""
 
     state: StateFilter | None = None
     username: Annotated[str, Meta(max_length=253)] | None = None
     nas: Annotated[str, Meta(max_length=64)] | None = None
     ip: Annotated[str, Meta(max_length=64)] | None = None
     at: Annotated[datetime, Meta(tz=True)] | None = None
+    enforce_state: EnforceState | None = None
+
+
+class WhoHadQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address (IPv4, IPv6, or one inside a prefix that was handed out) and a moment, now if left out. Sessions that missed the moment by no
+    more than ``slack_seconds`` are shown too, marked: clocks differ."""
+
+    ip: Annotated[str, Meta(max_length=64)]
+    at: Annotated[datetime, Meta(tz=True)] | None = None
+    slack_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 60
 
 
 async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]:
@@ -40,6 +56,8 @@ async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]
     ip = faults.attempt("/ip", inputs.address, query.ip)
     if query.at is not None and query.ip is None and query.username is None:
         faults.add("/at", "needs ip or username besides: nothing else keeps it from reading the whole history")
+    if query.enforce_state is not None and (query.state not in (None, "open") or query.at is not None):
+        faults.add("/enforce_state", "only open sessions have one, so neither another state nor a moment goes with it")
     async with db.transaction(actor.scope) as conn:
         nas_id = None
         if query.nas is not None:
@@ -50,10 +68,44 @@ async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]
                 nas_id = nas.id
         faults.check()
         state = query.state or ("open" if query.at is None else "all")
-        wanted = SessionFilter(state=state, username=query.username, nas_id=nas_id, ip=ip, at=query.at)
+        wanted = SessionFilter(state=state, username=query.username, nas_id=nas_id, ip=ip, at=query.at, enforce_state=query.enforce_state)
         rows = await store.page(conn, actor.tenant_id, wanted, before=before, limit=query.limit + 1)
         total = await store.count(conn, actor.tenant_id, wanted) if query.count else None
     return paging.page(rows, query, "session", total)
+
+
+async def who_had(db: Database, actor: Actor, query: WhoHadQuery, now: datetime) -> WhoHad:
+    """Whose an address was at a moment, by what open and closed sessions tell. Raises InvalidInput for what is no address."""
+    faults = Faults()
+    ip = faults.attempt("/ip", inputs.address, query.ip)
+    if ip is None:
+        raise InvalidInput(faults.found)
+    at = min(query.at or now, now)
+    wanted = SessionFilter(ip=ip, at=at, slack=timedelta(seconds=query.slack_seconds))
+    async with db.transaction(actor.scope) as conn:
+        rows = await store.page(conn, actor.tenant_id, wanted, before=None, limit=HOLDERS + 1)
+    holders = _holders(rows[:HOLDERS], at)
+    ambiguous = len(holders) > 1 or any(holder.doubts for holder in holders)
+    return WhoHad(ip=ip, at=at, ambiguous=ambiguous, holders=tuple(holders), more=len(rows) > HOLDERS)
+
+
+def _holders(sessions: Sequence[Session], at: datetime) -> list[Holder]:
+    """The sessions with what speaks against each, those that had the address at the very moment first."""
+    covering = [each.id for each in sessions if each.started_at <= at and (each.stopped_at is None or at <= each.stopped_at)]
+    holders = []
+    for each in sessions:
+        doubts = []
+        if each.id not in covering:
+            missed = each.started_at - at if each.started_at > at else at - (each.stopped_at or at)
+            doubts.append(f"{'began' if each.started_at > at else 'ended'} {missed.total_seconds():.0f} s {'after' if each.started_at > at else 'before'} that")
+        elif len(covering) > 1:
+            doubts.append("claimed at that moment by session " + ", ".join(str(other) for other in covering if other != each.id) + " too")
+        if each.stopped_at is None and at - each.updated_at > SILENT:
+            doubts.append(f"still open, but nothing was heard of it since {each.updated_at:%Y-%m-%d %H:%M:%SZ}: its Stop may be lost")
+        elif each.stopped_at is not None and each.closed_by != "stop":
+            doubts.append(f"no Stop came ({each.closed_by}): its end is the last that was heard of it, and it may have lasted longer")
+        holders.append(Holder(session=each, had_it=each.id in covering, doubts=tuple(doubts)))
+    return sorted(holders, key=lambda holder: (not holder.had_it, len(holder.doubts)))
 
 
 async def get(db: Database, actor: Actor, session_id: int) -> Session:

@@ -26,6 +26,8 @@ OF_ACTION: Final[dict[str, str]] = {
     "nas.create": "nas.created",
     "nas.update": "nas.updated",
     "nas.delete": "nas.deleted",
+    "enforcement.confirm": "enforcement.confirmed",
+    "enforcement.discard": "enforcement.discarded",
     "site.create": "site.created",
     "site.update": "site.updated",
     "site.delete": "site.deleted",

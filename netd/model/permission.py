@@ -15,6 +15,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "plans:write": "make, change and remove plans",
     "sessions:read": "see sessions, and who had an address",
     "radius:disconnect": "end live sessions",
+    "enforcement:read": "see how it stands with enforcement, and what is held for confirmation",
+    "enforcement:confirm": "confirm or discard a held wave of disconnections",
     "radius:test": "try a log-in without a NAS",
     "nas:read": "see NASes",
     "nas:write": "make, change and remove NASes",
@@ -46,9 +48,9 @@ _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _
 
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
-    "operator": _READ | {"subscribers:write", "subscribers:lock", "subscribers:quota", "plans:write", "nas:write", "sites:write",
+    "operator": _READ | {"enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota", "plans:write", "nas:write", "sites:write",
                         "radius:disconnect", "radius:test"},
-    "noc_engineer": _READ | {"nas:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
+    "noc_engineer": _READ | {"enforcement:confirm", "nas:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
     "billing": frozenset(("subscribers:read", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read")),
     "reseller": frozenset((

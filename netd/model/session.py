@@ -43,3 +43,21 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     enforce_state: EnforceState | None
     enforce_detail: str | None
     enforce_at: datetime | None
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that had an address: ``had_it`` at the very moment asked for, else only close to it. ``doubts`` say what speaks against it."""
+
+    session: Session
+    had_it: bool
+    doubts: tuple[str, ...]
+
+
+class WhoHad(msgspec.Struct, frozen=True, kw_only=True):
+    """Who had the address ``ip`` at ``at``. ``ambiguous`` unless there is nobody, or one session without doubt. ``more``: not all are shown."""
+
+    ip: IPv4Address | IPv6Address
+    at: datetime
+    ambiguous: bool
+    holders: tuple[Holder, ...]
+    more: bool = False

@@ -5,28 +5,31 @@ beside it. Nothing here disconnects because a row is missing or a driver is brok
 """
 
 import asyncio
-import ipaddress
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import AbstractContextManager, suppress
+from itertools import islice
+from typing import Final, Literal
 
-from netd.config import CoaConfig
+from netd.config import CoaConfig, EnforcementConfig
 from netd.domain.ports import Verdict as PublicVerdict
 from netd.errors import ExtensionError, NotFound, StoreError, StoreUnavailable
 from netd.model.access import Reason
 from netd.model.accounting import Row
 from netd.model.control import ControlResult
-from netd.model.session import Session
 from netd.radius.access import Access
-from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Action, DynamicAuthorization, target_of
+from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Target
 from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.guard import Guard
+from netd.radius.orders import Orders
 from netd.radius.sessions import LiveRecord, Sessions, parse_class
-from netd.sdk import Avp, LiveSession, Value
+from netd.sdk import Avp, Value
 from netd.store import accounting as store
 from netd.store import sessions as session_store
 from netd.store.database import Database
-from netd.wire.attributes import decode, encode, to_text
+from netd.wire.attributes import decode, to_text
 from netd.wire.dictionary import Dictionary
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,9 @@ FINGERPRINT: Final = 8
 SWEEP_SECONDS: Final = 5.0
 CHUNK: Final = 500
 MAX_RETRY_SECONDS: Final = 3600.0
+Step = Sequence[Avp] | Literal["disconnect"] | None
+"""Attributes for a CoA (none: nothing needs to be sent), a disconnect, or None where the way is not known."""
+
 YIELD_AFTER: Final = 50
 """Attempts begun before packets get their turn."""
 
@@ -48,6 +54,9 @@ UNKNOWN_STEP: Final = "what it was granted is not known here, so no step from it
 
 DELETED: Final = "the subscriber was deleted"
 DELETED_KEPT: Final = 10_000
+REPLACED: Final = "replaced by a new log-in from the same line"
+
+TELL_SECONDS: Final = 60.0
 AWAIT_STOP_SECONDS: Final = 60.0
 """How long after an acknowledged disconnect the Stop may take before the NAS is asked again."""
 
@@ -58,16 +67,25 @@ _Outcome = tuple[int, str | None, str, str | None, float, str | None]
 
 
 class Enforcer:
-    """Brings live sessions to their desired policy, and ends sessions for operators."""
+    """Brings live sessions to their desired policy."""
 
-    def __init__(self, database: Database, directory: Directory, access: Access, sessions: Sessions, client: DynamicAuthorization, config: CoaConfig) -> None:
+    def __init__(
+        self, database: Database, directory: Directory, access: Access, sessions: Sessions, orders: Orders, config: CoaConfig, guard: EnforcementConfig
+    ) -> None:
         self.database = database
         self.directory = directory
         self.access = access
         self.sessions = sessions
-        self.client = client
+        self.orders = orders
+        self.client = orders.client
+        self.client.on_recovered = self._recovered
+        self.guard = Guard(sessions, guard, self.consider, self._note, self._wanted)
+        self.states: dict[tuple[int, str], int] = {}  # live sessions by tenant and enforce_state, of the last sweep
         self._config = config
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._back: set[Target] = set()  # NAS that answer again
+        self._unknown: dict[str, Row] = {}  # sessions that their NAS does not know, to be closed
+        self._told: dict[tuple[int, str, str], float] = {}
         self._outcomes: dict[int, _Outcome] = {}  # by radacctid: a later generation under the same name is another session
         self._broken: set[str] = set()  # sessions that could not be judged, named in the log once
         self._deleted: dict[int, None] = {}  # subscribers deleted lately, in order
@@ -102,15 +120,20 @@ class Enforcer:
 
     # -- when it is looked at ----------------------------------------------------------------------------------------
 
+    def gathering(self) -> AbstractContextManager[None]:
+        """While it lasts, what would disconnect or wall is only collected, so that a batch of changed rows counts as one wave."""
+        return self.guard.gathering()
+
     async def subscribers_changed(self, ids: Iterable[int]) -> None:
         """Look at the sessions of these subscribers now; gives way to packets in between."""
         began = 0
-        for key in ids:
-            for live in self.sessions.of(key):
-                began += self.consider(live)
-                if began >= YIELD_AFTER:
-                    began = 0
-                    await asyncio.sleep(0)
+        with self.gathering():
+            for key in ids:
+                for live in self.sessions.of(key):
+                    began += self.consider(live)
+                    if began >= YIELD_AFTER:
+                        began = 0
+                        await asyncio.sleep(0)
 
     def usage_changed(self, ids: Iterable[int]) -> None:
         """Look at the sessions of subscribers whose quota usage was just committed; those of one batch, so they are few."""
@@ -132,12 +155,13 @@ class Enforcer:
 
     def subscribers_deleted(self, ids: Iterable[int]) -> None:
         """End the sessions of subscribers that an operator deleted, also those whose Start is still on its way."""
-        for key in ids:
-            if len(self._deleted) >= DELETED_KEPT:
-                self._deleted.pop(next(iter(self._deleted)))
-            self._deleted[key] = None
-            for live in self.sessions.of(key):
-                self._doom(live, DELETED)
+        with self.gathering():
+            for key in ids:
+                if len(self._deleted) >= DELETED_KEPT:
+                    self._deleted.pop(next(iter(self._deleted)))
+                self._deleted[key] = None
+                for live in self.sessions.of(key):
+                    self._doom(live, DELETED)
 
     def opened(self, row: Row) -> None:
         """A session began: check its policy, and end older ones of the same line that it replaced."""
@@ -159,7 +183,7 @@ class Enforcer:
             return
         same = [o for o in others if o.row.callingstationid == row.callingstationid and o.row.nassourceaddress == row.nassourceaddress]
         for old in sorted(same, key=lambda o: o.row.started_at)[: len(others) - limit]:
-            self._doom(old, "replaced by a new log-in from the same line")
+            self._doom(old, REPLACED)
 
     def consider(self, live: LiveRecord) -> bool:
         """Act if the session differs from what is wanted and it is not too soon to try (again); whether it acted."""
@@ -177,30 +201,70 @@ class Enforcer:
             return False
         wanted, grant, nas, why = found
         if wanted == live.applied and live.unsure is None:
-            if live.enforce_state != "applied":
+            if live.enforce_state != "applied" and not live.overridden:
+                self.guard.waves.drop(live.row.tenant_id, live.row.acctuniqueid)
                 live.enforce_state, live.attempts, live.wanted = "applied", 0, None
                 self._note(live, wanted, "applied", None)
             return False
         if live.wanted == wanted and self._wall_clock() < live.due_at:
             return False
-        self._begin(live, wanted, grant, nas, why)
+        if live.spared == wanted:
+            return False
+        if self.client.would_wait_in_vain(self.orders.target(live.row, nas), time.monotonic()):
+            self._unreachable(live, why)
+            return False
+        step = self._step(live, wanted, grant, nas)
+        if live.cleared != wanted and why != REPLACED and self._disrupts(live, step, grant):
+            self.guard.wish(live, wanted, why)
+            return False
+        self._begin(live, wanted, step, nas, why)
         return True
 
+    def _unreachable(self, live: LiveRecord, why: str) -> None:
+        """Its NAS is taken for dead: say so once, and leave the session until the NAS is back."""
+        if live.enforce_state != "unreachable":
+            live.enforce_state, live.overridden = "unreachable", False
+            self._note(live, None, "unreachable", f"the NAS answers no CoA or Disconnect; wanted because {why}")
+
     async def run(self) -> None:
-        """Sweep for ever: repairs what was missed, retries what is due, ends what expired, and keeps the outcomes."""
+        """Sweep for ever: repairs what was missed, retries what is due, ends what expired; at once where a NAS came back."""
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            for number, live in enumerate(list(self.sessions.by_id.values())):
-                if number % CHUNK == CHUNK - 1:
-                    await asyncio.sleep(0)
-                if live.row.acctuniqueid in self.sessions.by_id:
-                    self.consider(live)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+            back, self._back = self._back, set()
+            await self.sweep(back)
             self.client.close_idle(time.monotonic())
+
+    async def sweep(self, back: Set[Target] = frozenset()) -> None:
+        """Look at every live session. Those that waited for a NAS of ``back`` are due now. What it finds counts as one wave."""
+        states: Counter[tuple[int, str]] = Counter()
+        wave = self.guard.collection()
+        for number, live in enumerate(list(self.sessions.by_id.values())):
+            if number % CHUNK == CHUNK - 1:
+                await asyncio.sleep(0)  # a change that comes meanwhile is decided by itself
+            if live.row.acctuniqueid not in self.sessions.by_id:
+                continue
+            if back and live.enforce_state == "unreachable":
+                nas = self.orders.nas_of(live.row)
+                if nas is not None and self.orders.target(live.row, nas) in back:
+                    live.due_at, live.attempts = 0.0, 0
+            with wave:
+                self.consider(live)
+            states[live.row.tenant_id, live.enforce_state] += 1
+        self.guard.decide_collected(wave)
+        self.states = dict(states)
+
+    def _recovered(self, target: Target) -> None:
+        self._back.add(target)
+        self._wake.set()
 
     async def keep_outcomes(self) -> None:
         """Write how enforcement went, a few times a second, for ever; while the database is away the newest outcome per session waits."""
         while True:
             await asyncio.sleep(0.2)
+            await self.close_unknown()
             await self.flush()
 
     async def flush(self) -> None:
@@ -227,58 +291,25 @@ class Enforcer:
 
     # -- how it is done ----------------------------------------------------------------------------------------------
 
-    def _begin(self, live: LiveRecord, wanted: str, grant: Grant | None, nas: NasRecord, why: str) -> None:
-        if live.busy:
-            return
-        if live.wanted != wanted:
-            live.wanted, live.attempts = wanted, 0
-        live.busy = True
-        live.enforce_state = "pending"
-        self._note(live, None, "pending", why)
-        task = asyncio.get_running_loop().create_task(self._enforce(live, wanted, grant, nas, why))
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("enforcement failed", exc_info=error)
-
-    async def _enforce(self, live: LiveRecord, wanted: str, grant: Grant | None, nas: NasRecord, why: str) -> None:
-        try:
-            result = await self._ask(live, wanted, grant, nas)
-            if result.detail == NO_LONGER_WANTED:
-                live.wanted, live.enforce_state = None, "pending"
-            else:
-                await self._settle(live, wanted, nas, result, why)
-        finally:
-            live.busy = False
-        if live.row.acctuniqueid in self.sessions.by_id:
-            found = self._wanted(live)
-            if (found is not None and found[0] != wanted) or result.detail == NO_LONGER_WANTED:  # the wish changed meanwhile
-                self.consider(live)
-
-    async def _ask(self, live: LiveRecord, wanted: str, grant: Grant | None, nas: NasRecord) -> ControlResult:
-        """CoA where the vendor can change a live session to what is wanted, else disconnect; a refused CoA becomes a disconnect."""
+    def _step(self, live: LiveRecord, wanted: str, grant: Grant | None, nas: NasRecord) -> Step:
+        """What brings the session from what it has to what is wanted: CoA where the vendor can, else a disconnect, or nothing for not knowing."""
+        if wanted == OFF:
+            return "disconnect"
         applied = live.applied or ""
         own_attributes_differ = applied[FINGERPRINT:] != wanted[FINGERPRINT:]
+        if not applied or (not own_attributes_differ and applied[:FINGERPRINT] not in self.directory.services):
+            return None
+        if own_attributes_differ or grant is None or live.refused == wanted:
+            return "disconnect"
+        change = self._change(nas, live.unsure or applied[:FINGERPRINT], grant)
+        return "disconnect" if change is None else change
 
-        def still_wanted() -> bool:
-            found = self._wanted(live)
-            return live.row.acctuniqueid in self.sessions.by_id and found is not None and found[0] == wanted
-
-        if wanted != OFF and (not applied or (not own_attributes_differ and applied[:FINGERPRINT] not in self.directory.services)):
-            return ControlResult(outcome="error", action="coa", detail=UNKNOWN_STEP)
-        if wanted != OFF and grant is not None and applied and not own_attributes_differ:
-            change = self._change(nas, live.unsure or applied[:FINGERPRINT], grant)
-            if change is not None and not change:
-                return ControlResult(outcome="ack", action="coa", detail="nothing to send")
-            if change is not None:
-                result = await self._send("coa", live.row, nas, change, still_wanted)
-                if result.outcome != "nak" or result.error_cause == SESSION_NOT_FOUND:
-                    return result
-                log.info("CoA refused, disconnecting instead", extra={"nas": nas.name, "user": live.row.username, "cause": result.error_cause_name})
-        return await self._send("disconnect", live.row, nas, (), still_wanted)
+    def _disrupts(self, live: LiveRecord, step: Step, grant: Grant | None) -> bool:
+        """Whether the subscriber loses the connection by this step, or all but the walled garden."""
+        if not step or grant is None or isinstance(step, str):
+            return step == "disconnect"
+        before = self.directory.services.get((live.applied or "")[:FINGERPRINT])
+        return grant.service.walled and (before is None or not before.walled)
 
     def _change(self, nas: NasRecord, before: str, grant: Grant) -> Sequence[Avp] | None:
         vendor = self.directory.vendor(nas.vendor)
@@ -292,23 +323,57 @@ class Enforcer:
             log.warning("driver cannot change a live session", extra={"vendor": nas.vendor, "error": str(error)})
             return None
 
-    async def _send(
-        self, action: Action, row: Row, nas: NasRecord, change: Sequence[Avp], still_wanted: Callable[[], bool] = lambda: True, urgent: bool = False
-    ) -> ControlResult:
-        vendor = self.directory.vendor(nas.vendor) or self.directory.vendor(GENERIC)
-        if vendor is None or vendor.access is None:
-            return ControlResult(outcome="error", action=action, detail=f"no driver for vendor {nas.vendor}")
-        driver = vendor.access
-        try:
-            with self.directory.extensions.guard(vendor.manifest.name):
-                attributes = encode(self.directory.dictionary, [*driver.identify(_live_session(row)), *change])
-        except (ExtensionError, ValueError, LookupError) as error:
-            return ControlResult(outcome="error", action=action, detail=str(error))
-        target = target_of(nas.coa_address, row.nassourceaddress, nas.coa_port, vendor.manifest.coa_port)
-        return await self.client.send(action, target, nas.secret, attributes, still_wanted, urgent)
+    def _begin(self, live: LiveRecord, wanted: str, step: Step, nas: NasRecord, why: str) -> None:
+        if live.wanted != wanted:
+            live.wanted, live.attempts = wanted, 0
+        live.busy = True
+        live.overridden = False
+        if live.enforce_state != "pending":
+            live.enforce_state = "pending"
+            self._note(live, None, "pending", why)
 
-    async def _settle(self, live: LiveRecord, wanted: str, nas: NasRecord, result: ControlResult, why: str) -> None:
+        def done(result: ControlResult) -> None:
+            self._answered(live, wanted, nas, result, why)
+
+        def still_wanted() -> bool:
+            found = self._wanted(live)
+            return live.row.acctuniqueid in self.sessions.by_id and found is not None and found[0] == wanted
+
+        if step is None:
+            done(ControlResult(outcome="error", action="coa", detail=UNKNOWN_STEP))
+        elif isinstance(step, str):
+            self.orders.post("disconnect", live.row, nas, (), done, still_wanted)
+        elif step:
+            self.orders.post("coa", live.row, nas, step, done, still_wanted)
+        else:
+            done(ControlResult(outcome="ack", action="coa", detail="nothing to send"))
+
+    def _answered(self, live: LiveRecord, wanted: str, nas: NasRecord, result: ControlResult, why: str) -> None:
+        """What the NAS said has come, or why it was not asked."""
+        live.busy = False
+        try:
+            if result.detail == NO_LONGER_WANTED:
+                live.wanted, live.enforce_state = None, "pending"
+            elif result.outcome == "nak" and result.error_cause == SESSION_NOT_FOUND:
+                live.busy = True  # until it is closed here
+                self._unknown[live.row.acctuniqueid] = live.row
+                return
+            else:
+                self._settle(live, wanted, nas, result, why)
+            if live.row.acctuniqueid in self.sessions.by_id:
+                found = self._wanted(live)
+                refused = result.outcome == "nak" and result.action == "coa"
+                if (found is not None and found[0] != wanted) or refused or result.detail == NO_LONGER_WANTED:  # or the wish changed meanwhile
+                    self.consider(live)
+        except Exception:  # barrier: called by the queue of the NAS, which must go on
+            log.exception("enforcement failed", extra={"session": live.row.acctuniqueid, "user": live.row.username})
+
+    def _settle(self, live: LiveRecord, wanted: str, nas: NasRecord, result: ControlResult, why: str) -> None:
         """Keep what the NAS said, and decide when to ask again."""
+        if result.outcome == "timeout" and not result.attempts:
+            live.due_at = 0.0
+            self._unreachable(live, why)
+            return
         live.attempts += 1
         back_off = min(self._config.retry_seconds * 2 ** (live.attempts - 1), MAX_RETRY_SECONDS)
         live.due_at = self._wall_clock() + back_off
@@ -325,9 +390,6 @@ class Enforcer:
                 live.due_at = self._wall_clock() + AWAIT_STOP_SECONDS
                 self._note(live, None, "applied", f"disconnect acknowledged: {why}")
             return
-        if result.outcome == "nak" and result.error_cause == SESSION_NOT_FOUND:
-            await self._close_unknown(live.row)
-            return
         if result.detail == UNKNOWN_STEP:
             live.enforce_state = "unverified"
             live.due_at = self._wall_clock() + MAX_RETRY_SECONDS  # its meaning may become known, from another node
@@ -335,17 +397,30 @@ class Enforcer:
             return
         live.enforce_state = {"nak": "refused", "timeout": "unreachable"}.get(result.outcome, "pending")
         self._note(live, None, live.enforce_state, f"{result.action}: {said or result.outcome}; wanted because {why}")
+        if result.outcome == "nak" and result.action == "coa":
+            live.refused, live.attempts, live.due_at = wanted, 0, 0.0  # a disconnect instead, unless too many are
+        self._tell(live, nas, result, said)
+
+    def _tell(self, live: LiveRecord, nas: NasRecord, result: ControlResult, said: str) -> None:
+        """Log what was not done: once a minute for each NAS and outcome, for there may be thousands; the sessions have it each."""
+        key, now = (nas.id, result.action, result.outcome), time.monotonic()
+        if now - self._told.get(key, -TELL_SECONDS) < TELL_SECONDS:
+            return
+        self._told[key] = now
         log.warning(
-            "enforcement not done, will be tried again",
-            extra={
-                "nas": nas.name,
-                "source": live.row.nassourceaddress,
-                "user": live.row.username,
-                "outcome": result.outcome,
-                "said": said,
-                "again_in_seconds": back_off,
-            },
+            "enforcement not done",
+            extra={"nas": nas.name, "source": live.row.nassourceaddress, "user": live.row.username, "action": result.action, "said": said or result.outcome},
         )
+
+    def enforces(self, live: LiveRecord) -> bool:
+        """Whether netd says what the session gets, so that another system that changes it contradicts netd."""
+        return live.applied is not None and self._wanted(live) is not None
+
+    def note_override(self, live: LiveRecord, detail: str) -> None:
+        """Another system changed the session at its NAS. Left as it is until what is wanted of it changes, for nobody may fight over it in silence."""
+        live.overridden = True
+        live.enforce_state = "unverified"
+        self._note(live, None, "unverified", detail)
 
     def _note(self, live: LiveRecord, applied: str | None, state: str, detail: str | None) -> None:
         key = live.row.radacctid
@@ -359,57 +434,39 @@ class Enforcer:
         self._note(live, None, live.enforce_state, why)
         self.consider(live)
 
-    async def _close_unknown(self, row: Row) -> bool:
-        """The NAS does not know the session: it ended without a word, so it ends here too. False if the database is away."""
-        try:
-            async with self.database.transaction() as conn:
-                stored = await store.read_open(conn, [row.acctuniqueid])
-                if not stored or stored[0].radacctid != row.radacctid:
-                    return True  # it is over already, and what is open under its id now is another session
-                await session_store.close(conn, [row.acctuniqueid], "not_found", "NAS-Error", None)
-        except StoreError as error:
-            log.warning("session unknown to its NAS not closed yet", extra={"session": row.acctuniqueid, "error": str(error)})
-            return False
-        live = self.sessions.by_id.get(row.acctuniqueid)
-        if live is not None and live.row.radacctid == row.radacctid:
-            self.sessions.remove([row.acctuniqueid])
+    def not_found(self, row: Row) -> None:
+        """The NAS does not know the session, so it ended without a word: it ends here too, within a moment."""
+        self._unknown[row.acctuniqueid] = row
+
+    async def close_unknown(self) -> bool:
+        """Close what NAS did not know. False if the database is away: then it stays to be done."""
+        while self._unknown:
+            unknown = dict(islice(self._unknown.items(), CHUNK))
+            try:
+                async with self.database.transaction() as conn:
+                    stored = {row.acctuniqueid: row.radacctid for row in await store.read_open(conn, list(unknown))}
+                    # What is open under its id now may be another session, and the one that is meant over.
+                    closing = [key for key, row in unknown.items() if stored.get(key) == row.radacctid]
+                    await session_store.close(conn, closing, "not_found", "NAS-Error", None)
+            except StoreError as error:
+                log.warning("sessions unknown to their NAS not closed yet", extra={"sessions": len(unknown), "error": str(error)})
+                return False
+            for key, row in unknown.items():
+                live = self.sessions.by_id.get(key)
+                if live is not None and live.row.radacctid == row.radacctid:
+                    self.sessions.remove([key])
+                if self._unknown.get(key) is row:
+                    del self._unknown[key]
         return True
 
     async def stop(self, grace_seconds: float) -> None:
         """Give requests in work a moment, then give up; outcomes are kept."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds)
+        await self.client.drain(grace_seconds)
         self.client.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1.0)
+        await self.close_unknown()
         await self.flush()
 
     # -- for operators (netd.domain.ports) ---------------------------------------------------------------------------
-
-    async def disconnect(self, session: Session) -> ControlResult:
-        """SessionControl: ask the session's NAS to end it; what the NAS says comes back as it is."""
-        row = await self._row(session)
-        nas = None if row.nas_id is None else self.directory.nas.get(row.nas_id)
-        if nas is None:
-            return ControlResult(outcome="error", action="disconnect", detail="the session's NAS is no longer configured")
-        result = await self._send("disconnect", row, nas, (), urgent=True)
-        if result.outcome == "nak" and result.error_cause == SESSION_NOT_FOUND:
-            closed = await self._close_unknown(row)
-            return ControlResult(
-                outcome="nak", action="disconnect", error_cause=result.error_cause, error_cause_name=result.error_cause_name, detail=result.detail,
-                attempts=result.attempts, duration_seconds=result.duration_seconds, session_closed=closed,
-            )  # fmt: skip
-        return result
-
-    async def _row(self, session: Session) -> Row:
-        live = self.sessions.by_id.get(session.unique_id)
-        if live is not None and live.row.radacctid == session.id:
-            return live.row
-        async with self.database.transaction() as conn:  # opened by another node
-            rows = await store.read_open(conn, [session.unique_id])
-        if not rows or rows[0].radacctid != session.id:
-            raise NotFound("open session", session.id)
-        return rows[0]
 
     def decide(self, tenant_id: int, username: str, password: str | None, nas_id: int | None = None) -> PublicVerdict:
         """AccessProbe: what an Access-Request would be answered now."""
@@ -432,19 +489,3 @@ def _text(dictionary: Dictionary, name: str, value: Value) -> str:
         return to_text(dictionary.attribute(name), value)
     except LookupError:
         return "0x" + value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _live_session(row: Row) -> LiveSession:
-    def v4(text: str | None) -> ipaddress.IPv4Address | None:
-        return None if text is None else ipaddress.IPv4Address(text)
-
-    def net6(text: str | None) -> ipaddress.IPv6Network | None:
-        return None if text is None else ipaddress.IPv6Network(text, strict=False)
-
-    return LiveSession(
-        username=row.username, acct_session_id=row.acctsessionid, nas_ip_address=ipaddress.ip_address(row.nasipaddress),
-        nas_identifier=row.nasidentifier, nas_port_id=row.nasportid, calling_station_id=row.callingstationid, called_station_id=row.calledstationid,
-        framed_ip_address=v4(row.framedipaddress), framed_ipv6_prefix=net6(row.framedipv6prefix),
-        framed_ipv6_address=None if row.framedipv6address is None else ipaddress.IPv6Address(row.framedipv6address),
-        delegated_ipv6_prefix=net6(row.delegatedipv6prefix),
-    )  # fmt: skip

@@ -3,16 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from netd.radius.accounting import Accounting
+from netd.radius.clients import Clients
 from netd.radius.directory import Directory
 from netd.radius.enforce import Enforcer
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
 from netd.store import directory as store
 from netd.store import metering, policies
-from netd.store.database import Database
+from netd.store.database import Connection, Database
 from netd.store.feed import Batch
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,10 @@ log = logging.getLogger(__name__)
 class Loader:
     """Reads what changed and tells enforcement."""
 
-    def __init__(self, database: Database, directory: Directory, sessions: Sessions, enforcer: Enforcer, accounting: Accounting) -> None:
+    def __init__(self, database: Database, directory: Directory, clients: Clients, sessions: Sessions, enforcer: Enforcer, accounting: Accounting) -> None:
         self.database = database
         self.directory = directory
+        self.clients = clients
         self.sessions = sessions
         self.enforcer = enforcer
         self.accounting = accounting
@@ -43,6 +45,7 @@ class Loader:
             nas = await store.nas(conn)
             directory.put_nas(nas)
             directory.remove_nas(set(directory.nas) - {row.id for row in nas})
+            await self._load_clients(conn, None)
             async for rows in store.all_subscribers(conn):
                 directory.put_subscribers(rows)
                 seen.update(row.id for row in rows)
@@ -57,6 +60,12 @@ class Loader:
                 "seconds": round(time.monotonic() - started, 2),
             },
         )
+
+    async def _load_clients(self, conn: Connection, ids: Collection[int] | None) -> None:
+        """Read the systems that may send CoA, all or those of ``ids``, and forget those that are gone."""
+        rows = await store.coa_clients(conn, None if ids is None else list(ids))
+        self.clients.put(rows)
+        self.clients.remove(set(self.clients.by_id if ids is None else ids) - {row.id for row in rows})
 
     async def load_sessions(self) -> None:
         """Read the open sessions of all NAS."""
@@ -74,9 +83,14 @@ class Loader:
 
     async def apply(self, batch: Batch) -> None:
         """Read again what the feed names, then let enforcement look at the sessions concerned."""
-        directory = self.directory
         plans = batch.changed.get("plan", frozenset())
         nas = batch.changed.get("nas", frozenset())
+        with self.enforcer.gathering():  # many rows changed together are one wave
+            await self._read_again(batch, plans, nas)
+        self.applied += 1
+
+    async def _read_again(self, batch: Batch, plans: frozenset[int], nas: frozenset[int]) -> None:
+        directory = self.directory
         async with self.database.transaction() as conn:
             if plans:
                 directory.put_plans(await store.plans(conn, list(plans)))
@@ -85,6 +99,8 @@ class Loader:
                 rows = await store.nas(conn, list(nas))
                 directory.put_nas(rows)
                 directory.remove_nas(nas - {row.id for row in rows})
+            if clients := batch.changed.get("coa_client"):
+                await self._load_clients(conn, clients)
             for chunk in _chunks(sorted(batch.changed.get("subscriber", ())), store.CHUNK):
                 found = await store.some_subscribers(conn, chunk)
                 directory.put_subscribers(found)
@@ -98,7 +114,6 @@ class Loader:
                 await self.enforcer.subscribers_changed(chunk)
         if plans:
             await self.enforcer.plans_changed(plans)
-        self.applied += 1
 
 
 def _chunks(ids: list[int], size: int) -> Iterable[list[int]]:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from netd.errors import WireError
@@ -195,3 +196,13 @@ def _prefix(value: bytes | None) -> str | None:
         return None
     network = ipaddress.IPv6Network((value[2:].ljust(16, b"\0"), value[1]), strict=False)
     return str(network)
+
+
+IDENTIFICATION: Final[dict[int, tuple[str, Callable[[bytes | None], str | None]]]] = {
+    ACCT_SESSION_ID: ("acctsessionid", _text), radius.FRAMED_IP_ADDRESS: ("framedipaddress", _ipv4), FRAMED_IPV6_ADDRESS: ("framedipv6address", _ipv6),
+    FRAMED_IPV6_PREFIX: ("framedipv6prefix", _prefix), DELEGATED_IPV6_PREFIX: ("delegatedipv6prefix", _prefix),
+    radius.CALLING_STATION_ID: ("callingstationid", _text), radius.NAS_PORT_ID: ("nasportid", _text),
+    FRAMED_INTERFACE_ID: ("framedinterfaceid", _interface_id), radius.CALLED_STATION_ID: ("calledstationid", _text),
+}  # fmt: skip
+"""Attributes besides User-Name that name a session in a Disconnect- or CoA-Request: which member of a row each is, and how it is read (None:
+malformed). The most telling one stands first."""

@@ -6,6 +6,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from netd.config import Config
@@ -15,11 +16,15 @@ from netd.metrics import Metrics
 from netd.radius import stats
 from netd.radius.access import Access
 from netd.radius.accounting import QUEUE_LIMIT, Accounting
+from netd.radius.clients import Clients
 from netd.radius.coa import DynamicAuthorization
+from netd.radius.control import Control
 from netd.radius.directory import Directory, Opener, Wall
 from netd.radius.enforce import Enforcer
 from netd.radius.journal import Journal
 from netd.radius.loader import Loader
+from netd.radius.orders import Orders
+from netd.radius.relay import Relay
 from netd.radius.replay import Replay
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
@@ -48,7 +53,9 @@ class RadiusService:
         reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
         self.access = Access(self.directory, self.sessions, radius, reviews, node=secrets.token_hex(4))
         self.client = DynamicAuthorization(config.coa)
-        self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.client, config.coa)
+        self.orders = Orders(self.directory, self.client)
+        self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.orders, config.coa, config.enforcement)
+        self.control = Control(self.enforcer)
         self.spool = Spool(Journal(config.data_dir / JOURNAL, radius.journal_max_mb << 20, socket.gethostname()))
         self.accounting = Accounting(database, self.directory, self.sessions, self.spool, radius)
         self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
@@ -58,7 +65,9 @@ class RadiusService:
         self.server = Server(self.directory, self.access, self.accounting, radius)
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
         self.server.on_learned, self.access.on_line_learned = self.upkeep.learn, self.upkeep.learn_line
-        self.loader = Loader(database, self.directory, self.sessions, self.enforcer, self.accounting)
+        self.clients = Clients(open_secret, self.directory.faults)
+        self.relay = Relay(database, self.clients, self.enforcer, config.relay)
+        self.loader = Loader(database, self.directory, self.clients, self.sessions, self.enforcer, self.accounting)
         self.feed = ChangeFeed(target, self.loader.apply, self.loader.reload)
         self._started_at = time.time()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -75,25 +84,29 @@ class RadiusService:
             gc.enable()
         _calm_collector()
 
-    def start(self, group: asyncio.TaskGroup, auth: Sequence[Socket], acct: Sequence[Socket]) -> None:
+    def start(self, group: asyncio.TaskGroup, auth: Sequence[Socket], acct: Sequence[Socket], coa: Sequence[Socket] = ()) -> None:
         """Begin to answer, and to do all that goes on beside it."""
         endless: dict[str, Coroutine[Any, Any, None]] = {
             "accounting": self.accounting.run(), "replay": self.replay.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
             "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
             "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
             "quotas": self.accounting.quotas.run(),
+            "relay audit": self.relay.keep_audit(),
         }  # fmt: skip
         self._tasks = {name: group.create_task(work, name=name) for name, work in endless.items()}
         self.server.start(auth, acct)
+        self.relay.start(coa)
 
     async def stop(self) -> None:
         """Read no more, commit and acknowledge what is in work, keep outcomes, and end."""
         self.server.stop()
+        self.relay.stop()
         self.accounting.finish()
         await asyncio.wait({self._tasks["accounting"]}, timeout=FLUSH_SECONDS)
         await self.replay.drain(FLUSH_SECONDS)  # what is left stays in the journal for the next start
         self._tasks["enforcement"].cancel()  # begin nothing new; what is under way gets a moment
         await self.enforcer.stop(COA_GRACE_SECONDS)
+        await self.relay.flush_audit()
         await self.upkeep.flush_postauth()
         await self.upkeep.flush_learned()
         for task in self._tasks.values():
@@ -107,7 +120,7 @@ class RadiusService:
 
     def register(self, metrics: Metrics) -> None:
         """Add the service's series."""
-        stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.client, self.upkeep, self.loader)
+        stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.enforcer, self.relay, self.upkeep, self.loader)
 
     def health(self, elsewhere: Callable[[], list[Part]]) -> "ServiceHealth":
         """The state of the service's parts, and of those that ``elsewhere`` tells of."""
@@ -127,6 +140,7 @@ class RadiusService:
             Part(name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error),
             Part(name="change_feed", state="ok" if feed.up else "down", since=feed.since, detail="" if feed.up else feed.last_error),
             self._accounting_part(),
+            self._enforcement(),
             Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),
             Part(name="extensions", state="degraded" if broken else "ok", since=self._started_at, detail=broken),
         ]  # fmt: skip
@@ -137,6 +151,17 @@ class RadiusService:
         if queued >= QUEUE_LIMIT // 2 or self.spool.trouble:
             detail = f"{queued} packets wait unacknowledged" + f"; {detail}" * bool(detail)
         return Part(name="accounting", state="degraded" if detail else "ok", since=self.spool.since, detail=detail)
+
+    def _enforcement(self) -> Part:
+        """Degraded while a wave waits for an operator, or a NAS answers no CoA and Disconnect."""
+        enforcer = self.enforcer
+        waves = [
+            f"tenant {tenant_id}: {len(enforcer.guard.waves.held(tenant_id))} sessions held for confirmation" for tenant_id in enforcer.guard.waves.tenants()
+        ]
+        silent = self.client.unreachable()
+        told = [f"{address} answers nothing since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%SZ}" for address, since in silent.items()]
+        since = min([*silent.values(), *(enforcer.guard.waves.since(tenant_id) for tenant_id in enforcer.guard.waves.tenants())], default=self._started_at)
+        return Part(name="enforcement", state="degraded" if waves or told else "ok", since=since, detail="; ".join([*waves, *told[:5]]))
 
 
 class ServiceHealth:

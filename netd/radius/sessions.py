@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from netd.model.accounting import Row
+from netd.radius.index import SessionIndex
 
 CLASS_PREFIX: Final = "netd1"
 
@@ -39,7 +40,10 @@ def parse_class(text: str | None) -> Granted | None:
 class LiveRecord:
     """An open session. ``applied`` is the fingerprint of what it was last granted or changed to; times are Unix time."""
 
-    __slots__ = ("applied", "attempts", "busy", "doomed", "due_at", "enforce_state", "row", "subscriber_id", "unsure", "wanted")
+    __slots__ = (
+        "applied", "attempts", "busy", "cleared", "doomed", "due_at", "enforce_state", "overridden", "refused", "row", "spared", "subscriber_id",
+        "unsure", "wanted",
+    )  # fmt: skip
 
     def __init__(self, row: Row, subscriber_id: int | None) -> None:
         self.row = row
@@ -52,6 +56,10 @@ class LiveRecord:
         self.busy = False
         self.unsure: str | None = None  # what a CoA without an answer aimed at: the session may have it, or what ``applied`` says
         self.doomed = row.doomed or ""  # why it must end whatever its policy says
+        self.refused: str | None = None  # what its NAS would not change it to by CoA
+        self.cleared: str | None = None  # what it may be disconnected or walled for: not one of too many, or confirmed
+        self.spared: str | None = None  # what an operator said it is not to be disconnected or walled for
+        self.overridden = False  # another system changed it at its NAS since
 
 
 class Hold(NamedTuple):
@@ -69,6 +77,7 @@ class Sessions:
     def __init__(self) -> None:
         self.by_id: dict[str, LiveRecord] = {}
         self.by_subscriber: dict[int, set[str]] = defaultdict(set)
+        self.index: SessionIndex | None = None  # made by ``find``
         self._holds: dict[int, list[Hold]] = {}
 
     def __len__(self) -> int:
@@ -78,12 +87,16 @@ class Sessions:
         """Take an open session in, new or changed; a radacctid below zero stands for one that the database has not given yet."""
         live = self.by_id.get(row.acctuniqueid)
         if live is not None and (live.row.radacctid == row.radacctid or live.row.radacctid < 0 < row.radacctid):
+            if self.index is not None:
+                self.index.remove(live.row)
             live.row = row
             live.applied = live.applied or row.applied_policy
             live.doomed = live.doomed or row.doomed or ""
         else:
             self.remove((row.acctuniqueid,))  # a NAS that uses an Acct-Session-Id again: the earlier session is over
             live = self.by_id[row.acctuniqueid] = LiveRecord(row, None)
+        if self.index is not None:
+            self.index.add(row)
         if live.subscriber_id != row.subscriber_id:
             self._unlink(live)
             live.subscriber_id = row.subscriber_id
@@ -97,6 +110,14 @@ class Sessions:
             live = self.by_id.pop(unique_id, None)
             if live is not None:
                 self._unlink(live)
+                if self.index is not None:
+                    self.index.remove(live.row)
+
+    def find(self, member: str, value: str) -> list[LiveRecord]:
+        """The open sessions of all tenants with this fact (a member of ``Row``, or "username" with its key). The first call takes its time."""
+        if self.index is None:
+            self.index = SessionIndex(live.row for live in self.by_id.values())
+        return [self.by_id[key] for key in self.index.find(member, value)]
 
     def _unlink(self, live: LiveRecord) -> None:
         if live.subscriber_id is not None:

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 
 from netd.metrics import Metrics
 from netd.radius.accounting import Accounting
-from netd.radius.coa import DynamicAuthorization
 from netd.radius.directory import Directory, NasRecord
+from netd.radius.enforce import Enforcer
 from netd.radius.loader import Loader
+from netd.radius.relay import Relay
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.radius.upkeep import Upkeep
@@ -19,7 +20,8 @@ def register(
     sessions: Sessions,
     server: Server,
     accounting: Accounting,
-    client: DynamicAuthorization,
+    enforcer: Enforcer,
+    relay: Relay,
     upkeep: Upkeep,
     loader: Loader,
 ) -> None:
@@ -31,6 +33,7 @@ def register(
     def by_reason(table: Callable[[NasRecord], Mapping[str, int]]) -> dict[tuple[str, ...], float]:
         return {(str(nas.tenant_id), nas.name, reason): count for nas in directory.nas.values() for reason, count in table(nas).items()}
 
+    client = enforcer.client
     counter, gauge = metrics.counter_of, metrics.gauge
     counter("netd_radius_accepts", "Access-Accepts sent", per_nas(lambda nas: nas.accepts), ("tenant", "nas"))
     counter("netd_radius_rejects", "Access-Rejects by reason", lambda: by_reason(lambda nas: nas.rejects), ("tenant", "nas", "reason"))
@@ -79,4 +82,29 @@ def register(
     counter("netd_coa_results", "Disconnect- and CoA-Requests by how they ended", lambda: client.results, ("action", "outcome"))
     gauge("netd_coa_waiting", "Disconnect- and CoA-Requests queued or unanswered", client.waiting, ("nas_address",))
     counter("netd_coa_discarded", "Answers to them that could not be believed", client.discarded, ("reason",))
+    gauge("netd_coa_unreachable_since_seconds", "NAS that answer no Disconnect and CoA: since when, Unix time", client.unreachable, ("nas_address",))
+    gauge(
+        "netd_enforcement_sessions", "Live sessions by how enforcement stands with them, at the last sweep",
+        lambda: {(str(tenant), state): count for (tenant, state), count in enforcer.states.items()}, ("tenant", "state"),
+    )  # fmt: skip
+    gauge(
+        "netd_enforcement_held", "Live sessions that are not disconnected or walled before an operator confirms",
+        lambda: {str(tenant): len(enforcer.guard.waves.held(tenant)) for tenant in enforcer.guard.waves.tenants()}, ("tenant",),
+    )  # fmt: skip
+    clients = relay.clients.by_id
+    counter(
+        "netd_relay_answers", "Disconnect- and CoA-Requests of other systems by how they were answered: ack, or nak with its Error-Cause",
+        lambda: {(str(c.row.tenant_id), c.row.name, *key): count for c in clients.values() for key, count in c.results.items()},
+        ("tenant", "client", "action", "outcome"),
+    )  # fmt: skip
+    counter(
+        "netd_relay_drops", "Packets to the relay that were dropped, by reason; client is empty where the source is nobody's",
+        lambda: {(str(c.row.tenant_id), c.row.name, reason): count for c in clients.values() for reason, count in c.drops.items()}
+        | {("", "", reason): count for reason, count in relay.unknown.items()}, ("tenant", "client", "reason"),
+    )  # fmt: skip
+    counter(
+        "netd_relay_duplicates", "Requests that other systems sent again",
+        lambda: {(str(c.row.tenant_id), c.row.name): c.duplicates for c in clients.values()}, ("tenant", "client"),
+    )  # fmt: skip
+    counter("netd_relay_audit_lost", "Rows of relayed requests that the audit log lacks because the database was away too long", lambda: relay.audit_lost)
     counter("netd_extension_faults", "Calls into vendors and plugins that failed", lambda: directory.extensions.calls, ("extension", "kind"))

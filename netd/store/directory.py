@@ -81,6 +81,23 @@ class NasRow(NamedTuple):
     line_login_password: bytes | None = None  # sealed
 
 
+class CoaClientRow(NamedTuple):
+    """A system that may send Disconnect- and CoA-Requests, as the engine needs it; ``secret`` is sealed."""
+
+    id: int
+    tenant_id: int
+    name: str
+    address: str
+    secret: bytes
+    may_disconnect: bool
+    may_change: bool
+    may_override: bool
+    may_select_many: bool
+    require_message_authenticator: bool
+    require_event_timestamp: bool
+    enabled: bool
+
+
 # 'infinity', which SQL can put in, means the same as no end.
 _FINITE = "case when isfinite({0}) then extract(epoch from {0})::float8 end"
 _SUBSCRIBERS = """
@@ -149,6 +166,13 @@ async def nas(conn: Connection, ids: Sequence[int] | None = None) -> list[NasRow
     """All NAS, or those among ``ids``."""
     records = await conn.fetch(_NAS.format(where="")) if ids is None else await conn.fetch(_NAS.format(where="where id = any($1::bigint[])"), ids)
     return [NasRow(*record) for record in records]
+
+
+async def coa_clients(conn: Connection, ids: Sequence[int] | None = None) -> list[CoaClientRow]:
+    """All systems that may send Disconnect- and CoA-Requests, or those among ``ids``."""
+    columns = ", ".join("text(address)" if name == "address" else name for name in CoaClientRow._fields)
+    records = await conn.fetch(f"select {columns} from coa_clients where $1::bigint[] is null or id = any($1::bigint[])", ids)
+    return [CoaClientRow(*record) for record in records]
 
 
 async def plans(conn: Connection, ids: Sequence[int] | None = None) -> list[Plan]:

@@ -5,13 +5,13 @@ in time. The engine's bulk reading and writing is ``store.accounting``.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any, Literal
 
 import msgspec
 
-from netd.model.session import ClosedBy, Session
+from netd.model.session import ClosedBy, EnforceState, Session
 from netd.model.usage import DayUsage
 from netd.store import rows
 from netd.store.database import Connection
@@ -48,7 +48,7 @@ _CLOSED = f"select {_members(_ONLY_OPEN)} from radacct"
 
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions: all conditions that are not None must hold. ``ip`` is an address of the session or in one of its prefixes; ``at`` a moment
-    at which it was open."""
+    at which it was open, give or take ``slack``; ``enforce_state`` what only open ones have."""
 
     state: StateFilter = "all"
     username: str | None = None
@@ -56,6 +56,8 @@ class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     subscriber_id: int | None = None
     ip: IPv4Address | IPv6Address | None = None
     at: datetime | None = None
+    slack: timedelta = timedelta()
+    enforce_state: EnforceState | None = None
 
 
 def _session(record: Mapping[str, Any]) -> Session:
@@ -74,29 +76,59 @@ def _where(tenant_id: int, wanted: SessionFilter) -> rows.Where:
         where.add("nas_id = {}", wanted.nas_id)
     if wanted.subscriber_id is not None:
         where.add("subscriber_id = {}", wanted.subscriber_id)
-    if isinstance(wanted.ip, IPv4Address):
-        where.add("framedipaddress = {}::inet", wanted.ip)
-    elif wanted.ip is not None:
-        one = where.place(wanted.ip)
-        holders = where.place([ip_network((wanted.ip, length), strict=False) for length in range(129)])
-        where.terms.append(f"(framedipv6address = {one}::inet or framedipv6prefix = any({holders}::inet[]) or delegatedipv6prefix = any({holders}::inet[]))")
     if wanted.at is not None:
-        where.add("acctstarttime <= {}", wanted.at)
+        where.add("acctstarttime <= {}", wanted.at + wanted.slack)
     return where
 
 
+# Months before the first one that reaches to the moment hold no session that lasted until then, so they are not read at all; of the others the
+# index by address and stop hands out what ended after it. See sql/0004_relay.sql.
+_LASTED = """ and acctstoptime >= {0} and acctstarttime >= (
+    select min(month)::timestamp at time zone 'UTC' from radacct_reach where reached_at >= {0} and month <= ({1} at time zone 'UTC')::date)"""
+
+
+def _holding(where: rows.Where, ip: IPv4Address | IPv6Address | None) -> list[tuple[str, str]]:
+    """Conditions of which one must hold for a session to have ``ip``, as (column, placeholder); a placeholder of an array means any of it."""
+    if ip is None:
+        return []
+    one = f"{where.place(ip)}::inet"
+    if isinstance(ip, IPv4Address):
+        return [("framedipaddress", one)]
+    holders = f"{where.place([ip_network((ip, length), strict=False) for length in range(129)])}::inet[]"
+    return [("framedipv6address", one), ("framedipv6prefix", holders), ("delegatedipv6prefix", holders)]
+
+
 def _parts(where: rows.Where, wanted: SessionFilter) -> list[str]:
-    """One select for each table that is wanted. ``where`` may get one more argument."""
+    """One select for each table that is wanted. ``where`` may get more arguments."""
     parts = []
+    holding = _holding(where, wanted.ip)
     if wanted.state != "closed":
-        parts.append(f"{_OPEN} where {where}")
-    if wanted.state != "open":
-        over = f" and acctstoptime >= {where.place(wanted.at)}" if wanted.at is not None else ""
-        # Few sessions have one address: find them by it, then sort. Left to itself the planner may walk back through all
-        # sessions in order of id in the hope of meeting the address soon; "offset 0" keeps order and limit from it.
-        fence = " offset 0" if wanted.ip is not None else ""
-        parts.append(f"{_CLOSED} where {where}{over}{fence}")
+        unlike = f" and enforce_state = {where.place(wanted.enforce_state)}" if wanted.enforce_state is not None else ""
+        having = " or ".join(f"{column} = any({value})" if value.endswith("[]") else f"{column} = {value}" for column, value in holding)
+        parts.append(f"{_OPEN} where {where} and ({having or 'true'}){unlike}")
+    if wanted.state != "open" and wanted.enforce_state is None:
+        over = ""
+        if wanted.at is not None:
+            over = _LASTED.format(f"{where.place(wanted.at - wanted.slack)}::timestamptz", f"{where.place(wanted.at + wanted.slack)}::timestamptz")
+        parts.append(_closed(f"{_CLOSED} where {where}{over}", holding))
     return parts
+
+
+def _closed(select: str, holding: Sequence[tuple[str, str]]) -> str:
+    """A select for each condition, and for each prefix, which leaves no other way to it than its index; the union shows once what two find.
+
+    Few sessions have one address: find them by it, then sort. Left to itself the planner may walk back through all sessions in order of id in
+    the hope of meeting the address soon; "offset 0" keeps order and limit from it.
+    """
+    if not holding:
+        return select
+    selects = []
+    for column, value in holding:
+        if value.endswith("[]"):
+            selects.append(f"(select part.* from unnest({value}) as holder cross join lateral ({select} and {column} = holder offset 0) part)")
+        else:
+            selects.append(f"({select} and {column} = {value} offset 0)")
+    return " union ".join(selects)
 
 
 async def page(conn: Connection, tenant_id: int, wanted: SessionFilter, *, before: int | None, limit: int) -> list[Session]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from netd.domain.events import Stream
-from netd.domain.ports import AccessProbe, AttributeRules, Health, SessionControl
+from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
 from netd.web.ratelimit import RateLimit
@@ -32,6 +32,7 @@ class WebDeps:
     owner: Database
     keyring: Keyring
     control: SessionControl
+    enforcement: EnforcementControl
     probe: AccessProbe
     health: Health
     metrics: Metrics

@@ -153,7 +153,8 @@ class Daemon:
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("NETD_")},
             "NETD_DATA_DIR": str(self.folder / "data"), "NETD_RADIUS__ADDRESSES": "127.0.0.1", "NETD_RADIUS__AUTH_PORT": str(self.auth_port),
-            "NETD_RADIUS__ACCT_PORT": str(self.acct_port), "NETD_WEB__PORT": str(self.web_port), "NETD_LOG__FORMAT": "json", "NOTIFY_SOCKET": str(notify),
+            "NETD_RADIUS__ACCT_PORT": str(self.acct_port), "NETD_RELAY__PORT": "0", "NETD_WEB__PORT": str(self.web_port),
+            "NETD_LOG__FORMAT": "json", "NOTIFY_SOCKET": str(notify),
         }  # fmt: skip
         if self.database_url:
             environ["NETD_DATABASE__URL"] = self.database_url

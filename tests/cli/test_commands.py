@@ -362,3 +362,54 @@ def test_what_is_typed_wrong_is_one_line_and_2(arguments, capsys, monkeypatch):
     assert (ended.value.code, told.out) == (2, "")
     assert told.err.startswith("netd: ")
     assert told.err.count("\n") == 1
+
+
+async def test_who_had_an_address(netd, database):
+    assert (await netd("session", "who-had", "192.0.2.7")).code == 1, "nobody"
+    await open_session(database)
+    had = await netd("session", "who-had", "192.0.2.7")
+    assert (had.code, had.err) == (0, "")
+    assert had.out.splitlines()[1].split()[1] == "alice"
+    before = await netd("session", "who-had", "192.0.2.7", "--at", "2020-01-01T12:00Z")
+    assert (before.code, before.out) == (1, "nobody had 192.0.2.7 at 2020-01-01 12:00:00Z, as far as accounting tells\n")
+    await open_session(database, "bob", "b" * 32)
+    doubtful = await netd("session", "who-had", "192.0.2.7", "--json")
+    assert (doubtful.code, doubtful.value["ambiguous"], len(doubtful.value["holders"])) == (1, True, 2)
+    assert "claimed at that moment by session" in (await netd("session", "who-had", "192.0.2.7")).out
+    assert (await netd("session", "who-had", "192.0.2.0/24")).code == 2
+    assert (await netd("session", "list", "--enforce-state", "refused")).code == 0
+
+
+async def test_enforcement(netd, api):
+    shown = await netd("enforcement", "show")
+    assert (shown.code, shown.out.splitlines()[0]) == (0, "live sessions: 7 applied")
+    assert shown.out.splitlines()[2].split()[:6] == ["bras1", "10.0.0.1", "3799", "0", "1", "4"]
+    nothing = await netd("enforcement", "confirm", "5")
+    assert (nothing.code, nothing.err) == (1, "netd: sessions: more are held by now\n")
+    api.enforcing.hold(300)
+    held = (await netd("enforcement", "show")).out
+    assert "HELD since 2026-11-01 12:00:00Z: 300 of 300 live sessions would be disconnected or walled" in held
+    assert "300 because suspended" in held
+    assert "netd enforcement confirm 300" in held
+    assert (await netd("enforcement", "confirm", "300")).out == "confirmed: 300 sessions\n"
+    api.enforcing.hold(9)
+    assert (await netd("enforcement", "discard", "9")).out == "discarded: 9 sessions\n"
+    assert api.enforcing.decided == [("confirm", 300), ("discard", 9)]
+    audited = (await api.get("/audit?object_type=enforcement")).value["items"]
+    assert [(row["action"], row["after"]) for row in audited] == [("enforcement.discard", {"sessions": 9}), ("enforcement.confirm", {"sessions": 300})]
+
+
+async def test_coa_clients(netd):
+    added = await netd("coa-client", "add", "portal", "--address", "10.0.0.9", "--secret", "-", "--may-change", "yes", stdin="testing123\n")
+    assert (added.code, added.err) == (0, "")
+    assert "testing123" not in added.out
+    updated = await netd("coa-client", "update", "Portal", "--may-disconnect", "no", "--require-event-timestamp", "no", "--json")
+    assert (updated.value["may_disconnect"], updated.value["may_change"], updated.value["require_event_timestamp"]) == (False, True, False)
+    assert (await netd("coa-client", "list")).out.splitlines()[1].split()[1:] == ["portal", "10.0.0.9/32", "change", "signature", "yes"]
+    assert (await netd("coa-client", "show", "portal")).code == 0
+    assert (
+        await netd("coa-client", "add", "portal", "--address", "10.0.0.10", "--secret", "testing123")
+    ).err == "netd: name: a CoA client with this name exists\n"
+    assert (await netd("coa-client", "update", "portal", "--may-change", "maybe")).code == 2
+    assert (await netd("coa-client", "remove", "portal")).out == "CoA client portal is removed\n"
+    assert (await netd("coa-client", "show", "portal")).err == "netd: CoA client portal does not exist\n"

@@ -81,7 +81,7 @@ async def test_check_tells_of_a_journal_that_waits(bare, tmp_path):
 
 async def test_a_folder_that_cannot_be_is_one_line(bare, tmp_path):
     (tmp_path / "file").write_text("")
-    ports = {"NETD_RADIUS__AUTH_PORT": "0", "NETD_RADIUS__ACCT_PORT": "0", "NETD_WEB__PORT": "0"}
+    ports = {"NETD_RADIUS__AUTH_PORT": "0", "NETD_RADIUS__ACCT_PORT": "0", "NETD_RELAY__PORT": "0", "NETD_WEB__PORT": "0"}
     ended = await bare("serve", data_dir=tmp_path / "file", **ports)
     assert (ended.code in (1, 2), ended.out, ended.err.count("\n")) == (True, "", 1)
     assert f"{tmp_path}/file" in ended.err

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netd.domain import secrets
+from netd.domain import coa_clients, secrets
 from netd.domain.nas import SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
 from netd.store import subscribers as store
@@ -11,7 +11,8 @@ from netd.store import subscribers as store
 async def secrets_of(world, keyring):
     """What every sealed column holds, and the keys in use."""
     values, keys = [], set()
-    for table, column, context in (("subscribers", "password", PASSWORD_CONTEXT), ("nas", "secret", SECRET_CONTEXT)):
+    sealed = (("subscribers", "password", PASSWORD_CONTEXT), ("nas", "secret", SECRET_CONTEXT), ("coa_clients", "secret", coa_clients.SECRET_CONTEXT))
+    for table, column, context in sealed:
         for row in await world.fetch(f"select {column} as sealed from {table} where {column} is not null order by id"):
             values.append(keyring.open(row["sealed"], context))
             keys.add(keyring.key_id(row["sealed"]))
@@ -19,7 +20,7 @@ async def secrets_of(world, keyring):
 
 
 @pytest.fixture
-async def sealed(world, actor, stranger, monkeypatch):
+async def sealed(world, database, keyring, actor, stranger, monkeypatch):
     monkeypatch.setattr(secrets, "BATCH_ROWS", 3)
     for who, net in ((actor, 1), (stranger, 2)):
         await world.plan(who)
@@ -27,6 +28,7 @@ async def sealed(world, actor, stranger, monkeypatch):
             await world.subscriber(who, f"u{n}", password=f"pass-{net}-{n}")
         await world.nas(who, address=f"10.0.0.{net}", secret=f"secret-{net}")
     await world.subscriber(actor, "none", password=None)
+    await coa_clients.create(database, actor, keyring, coa_clients.NewCoaClient(name="portal", address="10.0.0.9", secret="secret-3"))
 
 
 async def test_rotate(world, database, keyring, actor, sealed):
@@ -39,7 +41,7 @@ async def test_rotate(world, database, keyring, actor, sealed):
     assert await secrets_of(world, keyring) == (values, {keyring.current_id})
     assert await world.fetch("select id, version, updated_at from subscribers order by id") == versions
     told = (await world.audited(actor))[-1]
-    assert (told.action, told.object_id, told.after) == ("secret.rotate", keyring.current_id, {"subscribers": 10, "nas": 2, "complete": True})
+    assert (told.action, told.object_id, told.after) == ("secret.rotate", keyring.current_id, {"subscribers": 10, "nas": 2, "coa_clients": 1, "complete": True})
 
 
 async def test_interrupted_and_finished(world, database, keyring, actor, sealed, monkeypatch):

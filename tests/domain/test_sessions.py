@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from netd.domain import sessions
-from netd.domain.sessions import SessionQuery
+from netd.domain.sessions import SessionQuery, WhoHadQuery
 from netd.errors import Conflict, InvalidInput, NotFound
 from netd.model.control import ControlResult
 from netd.store import sessions as store
@@ -99,3 +99,62 @@ async def test_usage(world, database, actor, stranger):
     for last in (date(2026, 10, 31), date(2036, 10, 31)):
         with pytest.raises(InvalidInput, match="/last"):
             await sessions.usage(database, actor, alice.id, date(2026, 11, 1), last)
+
+
+async def test_who_had_an_address(world, database, actor, stranger):
+    nas = await world.nas(actor)
+    first = await opened(database, actor, "first", nas_id=nas.id, framedipaddress="192.0.2.1", nasportid="eth1", callingstationid="00:11")
+    await opened(database, stranger, "x", framedipaddress="192.0.2.1")
+    async with database.acquire() as conn:
+        await store.close(conn, ["first"], "stop", "User-Request", T0 + timedelta(hours=1))
+    had = await sessions.who_had(database, actor, WhoHadQuery(ip="192.0.2.1", at=T0 + timedelta(minutes=5)), T0 + timedelta(days=9))
+    (holder,) = had.holders
+    assert (holder.session.id, holder.had_it, holder.doubts, had.ambiguous, had.more) == (first, True, (), False, False)
+    assert (holder.session.nas, holder.session.nas_port_id, holder.session.calling_station_id) == ("bras1", "eth1", "00:11")
+    nobody = await sessions.who_had(database, actor, WhoHadQuery(ip="192.0.2.9", at=T0), T0)
+    assert (nobody.holders, nobody.ambiguous) == ((), False)
+    with pytest.raises(InvalidInput):
+        await sessions.who_had(database, actor, WhoHadQuery(ip="192.0.2.0/24"), T0)
+
+
+async def test_contradicting_answers_are_all_shown_and_marked(database, actor):
+    """A Stop that got lost, two clocks that differ, and a neighbour in time."""
+    silent = await opened(database, actor, "silent", framedipaddress="192.0.2.1")
+    reaped = await opened(database, actor, "reaped", framedipaddress="192.0.2.1", acctstarttime=T0 + timedelta(hours=2))
+    near = await opened(database, actor, "near", framedipaddress="192.0.2.1", acctstarttime=T0 + timedelta(hours=3, seconds=20))
+    async with database.acquire() as conn:
+        await store.close(conn, ["reaped"], "reaper", "Lost-Carrier", T0 + timedelta(hours=3, seconds=5))
+        await store.close(conn, ["near"], "stop", "User-Request", T0 + timedelta(hours=4))
+    query = WhoHadQuery(ip="192.0.2.1", at=T0 + timedelta(hours=3))
+    had = await sessions.who_had(database, actor, query, T0 + timedelta(days=1))
+    told = {holder.session.id: (holder.had_it, " ".join(holder.doubts)) for holder in had.holders}
+    assert had.ambiguous
+    assert set(told) == {silent, reaped, near}
+    assert told[silent] == (
+        True,
+        f"claimed at that moment by session {reaped} too still open, but nothing was heard of it since 2026-11-01 12:00:00Z: its Stop may be lost",
+    )
+    assert told[reaped][0]
+    assert "no Stop came (reaper)" in told[reaped][1]
+    assert told[near] == (False, "began 20 s after that")
+    exactly = await sessions.who_had(database, actor, WhoHadQuery(ip="192.0.2.1", at=query.at, slack_seconds=0), T0 + timedelta(days=1))
+    assert {holder.session.id for holder in exactly.holders} == {silent, reaped}
+
+
+async def test_an_address_inside_a_delegated_prefix(database, actor):
+    number = await opened(database, actor, "d", delegatedipv6prefix="2001:db8:7::/56", framedipv6prefix="2001:db8:9::/64", framedipv6address="2001:db8:9::1")
+    for ip in ("2001:db8:7:42::9", "2001:db8:9::1"):
+        for _ in ("open", "closed"):
+            had = await sessions.who_had(database, actor, WhoHadQuery(ip=ip, at=T0), T0)
+            assert [holder.session.id for holder in had.holders] == [number]
+        async with database.acquire() as conn:
+            await store.close(conn, ["d"], "stop", "User-Request", T0 + timedelta(hours=1))
+
+
+async def test_only_open_sessions_have_an_enforce_state(database, actor):
+    await opened(database, actor, "fine")
+    stuck = await opened(database, actor, "stuck", enforce_state="unreachable")
+    assert [each.id for each in (await sessions.page(database, actor, SessionQuery(enforce_state="unreachable"))).items] == [stuck]
+    for more in ({"state": "closed"}, {"state": "all"}, {"at": T0, "ip": "192.0.2.1"}):
+        with pytest.raises(InvalidInput):
+            await sessions.page(database, actor, SessionQuery(enforce_state="unreachable", **more))

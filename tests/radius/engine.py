@@ -58,19 +58,22 @@ EXTENSIONS = cache(Extensions.discover)
 """Read once: it takes longer than most tests."""
 
 
+def plan(down_bps: int = 100_000_000) -> Plan:
+    """The plan that there is."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    return Plan(
+        id=1, tenant_id=1, name="home", down_bps=down_bps, up_bps=20_000_000, burst_down_bps=None, burst_up_bps=None, burst_threshold_down_bps=None,
+        burst_threshold_up_bps=None, burst_seconds=None, priority=None, session_timeout_seconds=None, idle_timeout_seconds=None, interim_seconds=300,
+        max_sessions=0, ipv4_pool=None, ipv6_pool=None, delegated_ipv6_pool=None, dns=(), profile=None, version=1, created_at=moment, updated_at=moment,
+    )  # fmt: skip
+
+
 @contextmanager
 def engine(*addresses: str, **settings: Any) -> Iterator[Engine]:
     """Run the service on ``addresses``, any free ports. There is one subscriber, alice; accounting is taken and never committed."""
     config = msgspec.structs.replace(RadiusConfig(), **{"reject_delay_seconds": 0.0, "user_failures_per_minute": 1_000_000, **settings})
     directory = Directory(EXTENSIONS(), lambda sealed, context: sealed, Wall("walled-garden", "", 1_000_000, 1_000_000))
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    directory.put_plans([
-        Plan(
-            id=1, tenant_id=1, name="home", down_bps=100_000_000, up_bps=20_000_000, burst_down_bps=None, burst_up_bps=None, burst_threshold_down_bps=None,
-            burst_threshold_up_bps=None, burst_seconds=None, priority=None, session_timeout_seconds=None, idle_timeout_seconds=None, interim_seconds=300,
-            max_sessions=0, ipv4_pool=None, ipv6_pool=None, delegated_ipv6_pool=None, dns=(), profile=None, version=1, created_at=moment, updated_at=moment,
-        )
-    ])  # fmt: skip
+    directory.put_plans([plan()])
     directory.put_subscribers([SubscriberRow(1, 1, "alice", "alice", b"wonderland", 1, "active", 0.0, None, None, None, None, None, None, None, None)])
     sessions = Sessions()
     spool = Spool(Journal(Path("/nonexistent"), 0, "node"))

@@ -8,12 +8,12 @@ import pytest
 
 from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, lines, listing, metering, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens
+from netd.store import audit, coa_clients, imports, lines, listing, metering, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens
 from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, imports, lines, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens)
+MODULES = (audit, coa_clients, imports, lines, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -21,6 +21,7 @@ ACROSS = {
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
     "tokens.used": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
+    "coa_clients.sealed": "keys are everybody's", "coa_clients.reseal": "keys are everybody's",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
@@ -84,7 +85,8 @@ async def mine(connection):
         """insert into sessions (acctuniqueid, tenant_id, nas_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
            acctupdatetime, interim_seconds) values ('u', $1, $2, $3, 's', 'alice', '10.0.0.1', '10.0.0.1', now(), now(), 300) returning radacctid""",
         tenant, box.id, alice)  # fmt: skip
-    return {"tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session, "quota": quota}
+    portal = await coa_clients.insert(connection, tenant, {"name": "portal", "address": "10.0.0.9/32", "secret": b"sealed"})
+    return {"client": portal.id, "tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session, "quota": quota}
 
 
 async def everything(connection):
@@ -93,6 +95,7 @@ async def everything(connection):
         "plans", "nas", "subscribers", "radcheck", "radreply", "access_locks", "api_tokens", "audit_log", "radpostauth", "usage_daily", "sessions", "radacct",
         "subscriber_lines", "subscriber_identities",
         "plan_quotas", "quota_stages", "quota_usage", "top_ups", "quota_events",
+        "coa_clients",
     )  # fmt: skip
     return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
 
@@ -102,6 +105,8 @@ async def test_nothing_is_seen(connection, mine, other):
         await plans.get(connection, other, mine["plan"]), await plans.by_name(connection, other, "p"), await plans.ids_by_name(connection, other),
         await plans.subscribers(connection, other, mine["plan"]),
         await nas.get(connection, other, mine["nas"]), await nas.by_name(connection, other, "bras1"),
+        await coa_clients.get(connection, other, mine["client"]), await coa_clients.page(connection, other, after=0, limit=9, name="portal"),
+        await coa_clients.count(connection, other),
         await subscribers.get(connection, other, mine["subscriber"]), await subscribers.by_username(connection, other, "alice"),
         await subscribers.has_password(connection, other, mine["subscriber"]),
         await sessions.page(connection, other, SessionFilter(), before=None, limit=9), await sessions.count(connection, other, SessionFilter()),
@@ -136,6 +141,8 @@ async def test_nothing_is_changed(connection, mine, other):
     await quotas.delete(connection, other, mine["quota"])
     await nas.update(connection, other, mine["nas"], {"enabled": False})
     await nas.delete(connection, other, mine["nas"])
+    await coa_clients.update(connection, other, mine["client"], {"enabled": False})
+    await coa_clients.delete(connection, other, mine["client"])
     await subscribers.update(connection, other, subscriber, {"note": "x"})
     await subscribers.set_state(connection, other, subscriber, "suspended", None)
     await subscribers.replace_attributes(connection, "radreply", other, subscriber, [])

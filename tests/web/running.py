@@ -16,9 +16,10 @@ from netd.domain import tokens
 from netd.domain.actor import system
 from netd.domain.events import Stream
 from netd.domain.ports import Part, Verdict
+from netd.errors import Conflict
 from netd.keyring import Keyring
 from netd.model.access import Reason
-from netd.model.control import ControlResult
+from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
 from netd.model.session import Session
 from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
@@ -36,6 +37,36 @@ class Control:
     async def disconnect(self, session: Session) -> ControlResult:
         self.asked.append(session)
         return self.result
+
+
+class Enforcing:
+    """Enforcement that holds as many sessions as it is told to."""
+
+    def __init__(self) -> None:
+        self.held: HeldWave | None = None
+        self.decided: list[tuple[str, int]] = []
+
+    def hold(self, sessions: int) -> None:
+        self.held = HeldWave(sessions=sessions, recent=0, live=sessions, since=datetime(2026, 11, 1, 12, tzinfo=UTC), causes={"suspended": sessions})
+
+    def standing(self, tenant_id: int) -> Enforcement:
+        queue = TenantQueueState(
+            nas="bras1", address="10.0.0.1", port=3799, waiting=0, in_flight=1, window=4, unreachable_since=datetime(2026, 11, 1, 11, tzinfo=UTC)
+        )
+        return Enforcement(sessions={"applied": 7}, held=self.held, queues=(queue,))
+
+    def confirm(self, tenant_id: int, sessions: int) -> int:
+        return self._decide("confirm", sessions)
+
+    def discard(self, tenant_id: int, sessions: int, who: str) -> int:
+        return self._decide("discard", sessions)
+
+    def _decide(self, what: str, sessions: int) -> int:
+        if self.held is None or self.held.sessions > sessions:
+            raise Conflict("more are held by now", "sessions")
+        self.decided.append((what, sessions))
+        self.held = None
+        return sessions
 
 
 @dataclass
@@ -103,6 +134,7 @@ class Api:
     url: str
     tokens: dict[str, str]
     control: Control
+    enforcing: Enforcing
     probe: Probe
     health: HealthBoard
     client: aiohttp.ClientSession
@@ -140,11 +172,12 @@ class Api:
 @asynccontextmanager
 async def running(database: Database, folder: Path, limit: RateLimit | None = None) -> AsyncIterator[Api]:
     """The whole application on a free port of the loopback."""
-    control, probe, health = Control(), Probe(), HealthBoard()
+    control, enforcing, probe, health = Control(), Enforcing(), Probe(), HealthBoard()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
     stream = Stream(database, confined)
     deps = WebDeps(
-        database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
+        database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control,
+        enforcement=enforcing, probe=probe, health=health, metrics=Page(),
         vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
         settled=health.settled, now=lambda: datetime.now(UTC),
     )  # fmt: skip
@@ -154,7 +187,7 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
         made[role] = await new_token(database, role)
     streaming = asyncio.create_task(stream.run())
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
-        yield Api(listening.url, made, control, probe, health, client, app, confined, deps)
+        yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps)
     streaming.cancel()
     await confined.close()
 

@@ -18,7 +18,7 @@ from netd.web.api.route import Route, Upload
 from tests.web.running import Answer, Api
 from tests.web.test_resources import open_session
 
-EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify"}
+EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify", "/radius/enforcement"}
 """Routes whose answer is about the caller, or about no row at all."""
 
 SHARED_IN_TENANT = ("/plans", "/roles")
@@ -32,6 +32,9 @@ BODIES = {
     "QuotaPatch": {"amount": 10**9},
     "NewTopUp": {"amount": 10**9},
     "QuotaReset": {},
+    "NewCoaClient": {"name": "stolen", "address": "198.51.100.10", "secret": "stolen1"},
+    "CoaClientPatch": {"description": "stolen"},
+    "WaveDecision": {"sessions": 1},
     "NewLock": {"reason": "admin"},
     "NewPassword": {"password": "stolen"},
     "NewNas": {"name": "stolen", "address": "198.51.100.9", "secret": "stolen1", "vendor": "generic"},
@@ -51,7 +54,7 @@ BODIES = {
     "RotationOrder": {"new_key": False},
     "StateNote": {},
 }
-QUERIES = {"/radius/postauth": "username=alice", "/subscribers/explain": "username=alice"}
+QUERIES = {"/radius/sessions/who-had": "ip=192.0.2.7", "/radius/postauth": "username=alice", "/subscribers/explain": "username=alice"}
 ROLE = "walker"
 
 

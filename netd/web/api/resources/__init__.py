@@ -1,10 +1,28 @@
 """Every route of the API, in the order in which the description lists them."""
 
-from netd.web.api.resources import access, administration, bulk, events, imports, nas, plans, quotas, roles, sessions, sites, standing, subscribers, tenants
+from netd.web.api.resources import (
+    access,
+    administration,
+    bulk,
+    coa_clients,
+    enforcement,
+    events,
+    imports,
+    nas,
+    plans,
+    quotas,
+    roles,
+    sessions,
+    sites,
+    standing,
+    subscribers,
+    tenants,
+)
 from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *bulk.ROUTES, *nas.ROUTES, *sessions.ROUTES, *access.ROUTES,
+    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *bulk.ROUTES, *nas.ROUTES, *coa_clients.ROUTES,
+    *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES,
     *roles.ROUTES, *administration.ROUTES, *tenants.ROUTES,
 )  # fmt: skip

@@ -2,9 +2,9 @@
 
 from netd.domain import sessions
 from netd.domain.paging import Page
-from netd.domain.sessions import SessionQuery
+from netd.domain.sessions import SessionQuery, WhoHadQuery
 from netd.model.control import ControlResult, Outcome
-from netd.model.session import Session
+from netd.model.session import Session, WhoHad
 from netd.web.api.problem import NAS_REFUSED, NAS_SILENT, NAS_UNREACHABLE, Kind, Problem
 from netd.web.api.route import Call, route
 
@@ -14,6 +14,16 @@ REFUSALS: dict[Outcome, Kind] = {"nak": NAS_REFUSED, "timeout": NAS_SILENT, "err
 @route("GET", "/radius/sessions", permission="sessions:read", summary="List sessions, newest first; without `state` the open ones")
 async def session_list(call: Call, query: SessionQuery) -> Page[Session]:
     return await sessions.page(call.deps.database, call.actor, query)
+
+
+@route(
+    "GET",
+    "/radius/sessions/who-had",
+    permission="sessions:read",
+    summary="Whose an address was at a moment; doubtful and contradicting answers are all shown, marked",
+)
+async def session_who_had(call: Call, query: WhoHadQuery) -> WhoHad:
+    return await sessions.who_had(call.deps.database, call.actor, query, call.deps.now())
 
 
 @route("GET", "/radius/sessions/{id}", permission="sessions:read", summary="Show a session, open or closed")
@@ -43,4 +53,4 @@ def _told(result: ControlResult) -> str:
             return f"the request could not be sent: {result.detail}"
 
 
-ROUTES = (session_list, session_show, session_disconnect)
+ROUTES = (session_list, session_who_had, session_show, session_disconnect)
