@@ -4,13 +4,14 @@ import argparse
 from typing import Any
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
+from netd.cli.arguments import Commands, Replies, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import rate
+from netd.cli.values import rate, reply, yes_or_no
 
 MEMBERS = (
     "name", "down_bps", "up_bps", "burst_down_bps", "burst_up_bps", "burst_threshold_down_bps", "burst_threshold_up_bps", "burst_seconds", "priority",
     "session_timeout_seconds", "idle_timeout_seconds", "interim_seconds", "max_sessions", "ipv4_pool", "ipv6_pool", "delegated_ipv6_pool", "dns", "profile",
+    "raw", "replies",
 )  # fmt: skip
 
 
@@ -48,6 +49,11 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--delegated-ipv6-pool", "delegated_ipv6_pool", "name of the pool for delegated prefixes", nullable(), metavar="POOL")
     option(parser, "--dns", "dns", "addresses of name servers, comma separated", listed, metavar="A,B")
     option(parser, "--profile", "profile", "name of the QoS profile on the NAS, for vendors that use one", nullable(), metavar="NAME")
+    option(parser, "--raw", "raw", "yes: grants its replies alone, nothing that the vendor's driver says", yes_or_no, metavar="yes|no")
+    option(
+        parser, "--reply", "replies", "an attribute besides (+=), instead of (:=) or to take away (!*) what the driver grants; may be repeated, "
+        "replaces the whole list, none empties it", reply, action=Replies, metavar="'ATTRIBUTE OP VALUE'",
+    )  # fmt: skip
 
 
 def _row(plan: dict[str, Any]) -> tuple[object, ...]:

@@ -5,9 +5,14 @@ from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
 
+from netd.model.subscriber import Attribute
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan. ``down`` is towards the subscriber; pool and profile names are those the NAS knows; ``max_sessions`` 0 means no limit."""
+    """A plan. ``down`` is towards the subscriber; pool and profile names are those the NAS knows; ``max_sessions`` 0 means no limit.
+
+    ``replies`` are attributes beside or instead of what the vendor's driver grants; a ``raw`` plan grants them alone, whatever the vendor.
+    """
 
     id: int
     tenant_id: int
@@ -32,3 +37,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    raw: bool = False
+    replies: tuple[Attribute, ...] = ()

@@ -10,7 +10,7 @@ from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
 from netd.model.subscriber import username_key
-from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord, is_replaced
 from netd.radius.limits import Failures
 from netd.radius.sessions import Hold, Sessions, make_class
 from netd.sdk import AccessRequest
@@ -105,21 +105,25 @@ class Access:
         """Check credentials other than PAP's; the second value is what the answer must carry for them (MS-CHAP)."""
         attributes = packet.attributes
         password = subscriber.password
-        if USER_PASSWORD in attributes:
-            return Reason.NO_PASSWORD_SET, b""  # with a password set, decide() has compared it
+        known = subscriber.password_hash
+        if USER_PASSWORD in attributes:  # with a password set, decide() has compared it
+            if known is None:
+                return Reason.NO_PASSWORD_SET, b""
+            plain = passwords.pap_decrypt(attributes[USER_PASSWORD], nas.secret.prefix, packet.authenticator)
+            return (_OK if known.verify(plain) else Reason.WRONG_PASSWORD), b""
         chap = attributes.get(radius.CHAP_PASSWORD)
         if chap is not None:
             if password is None:
-                return Reason.NO_PASSWORD_SET, b""
+                return (Reason.NO_PASSWORD_SET if known is None else Reason.HASHED_PASSWORD), b""
             challenge = attributes.get(radius.CHAP_CHALLENGE) or packet.authenticator
             return (_OK if passwords.chap_verify(chap, challenge, password) else Reason.WRONG_PASSWORD), b""
         if radius.EAP_MESSAGE in attributes or radius.ARAP_PASSWORD in attributes:
             return Reason.UNSUPPORTED_METHOD, b""
         microsoft = radius.vendor_attributes(packet, MICROSOFT) if radius.VENDOR_SPECIFIC in attributes else {}
         if passwords.MS_CHAP_CHALLENGE in microsoft:
-            if password is None:
-                return Reason.NO_PASSWORD_SET, b""
             if subscriber.nt_hash is None:
+                if password is None:
+                    return (Reason.NO_PASSWORD_SET if known is None else Reason.HASHED_PASSWORD), b""
                 subscriber.nt_hash = passwords.nt_hash(password.decode("utf-8", "replace"))
             right, answer = passwords.mschap(microsoft, attributes[radius.USER_NAME], subscriber.nt_hash, nas.secret.value, packet.authenticator, self._salts())
             return (_OK if right else Reason.WRONG_PASSWORD), answer
@@ -153,7 +157,7 @@ class Access:
         if subscriber.simple and plan is not None:  # nearly everybody
             known = plan.grants.get(nas.vendor)
             if known is not None and not known.fault:
-                return _OK, known, known.fingerprint + subscriber.extra_print
+                return _OK, known, known.policy + subscriber.extra_print
         reason, detail = self.standing(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
             return reason, None, detail
@@ -162,7 +166,7 @@ class Access:
         grant = self.directory.grant(plan, nas.vendor, reason is Reason.WALLED)
         if grant.fault:
             return Reason.NOT_GRANTABLE, None, grant.fault
-        return reason, grant, grant.fingerprint + subscriber.extra_print
+        return reason, grant, grant.policy + subscriber.extra_print
 
     def _authorise(
         self, packet: radius.Packet, subscriber: SubscriberRecord, name: str, nas: NasRecord, host: str, calling: bytes | None,
@@ -219,7 +223,7 @@ class Access:
             return grant.attributes + subscriber.extra
         attributes = radius.split(grant.attributes)
         if subscriber.replaced:
-            attributes = [(kind, value) for kind, value in attributes if kind not in subscriber.replaced]
+            attributes = [(kind, value) for kind, value in attributes if not is_replaced(kind, value, subscriber.replaced)]
         attributes += radius.split(subscriber.extra)
         if subscriber.expires_at is not None:
             attributes = _cut_session_timeout(attributes, max(1, min(int(subscriber.expires_at - wall_clock), _NO_MORE_THAN)))
@@ -242,9 +246,10 @@ class Access:
         if subscriber is None:
             return Verdict(Reason.UNKNOWN_USER, None, name)
         if password is not None:
-            if subscriber.password is None:
+            if subscriber.password is None and subscriber.password_hash is None:
                 return Verdict(Reason.NO_PASSWORD_SET, subscriber, name)
-            if not compare_digest(password.encode(), subscriber.password):
+            known = subscriber.password_hash
+            if not (known.verify(password.encode()) if known else compare_digest(password.encode(), subscriber.password or b"")):
                 return Verdict(Reason.WRONG_PASSWORD, subscriber, name)
         reason, detail = self.standing(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:

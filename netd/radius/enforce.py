@@ -20,12 +20,13 @@ from netd.model.control import ControlResult
 from netd.model.session import Session
 from netd.radius.access import Access
 from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Action, DynamicAuthorization, target_of
-from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord, is_replaced
 from netd.radius.sessions import LiveRecord, Sessions, parse_class
 from netd.sdk import Avp, LiveSession, Value
 from netd.store import accounting as store
 from netd.store import sessions as session_store
 from netd.store.database import Database
+from netd.wire import radius
 from netd.wire.attributes import decode, encode, to_text
 from netd.wire.dictionary import Dictionary
 
@@ -255,7 +256,7 @@ class Enforcer:
         if wanted != OFF and (not applied or (not own_attributes_differ and applied[:FINGERPRINT] not in self.directory.services)):
             return ControlResult(outcome="error", action="coa", detail=UNKNOWN_STEP)
         if wanted != OFF and grant is not None and applied and not own_attributes_differ:
-            change = self._change(nas, live.unsure or applied[:FINGERPRINT], grant)
+            change = self._change(nas, live, live.unsure or applied[:FINGERPRINT], grant)
             if change is not None and not change:
                 return ControlResult(outcome="ack", action="coa", detail="nothing to send")
             if change is not None:
@@ -265,14 +266,23 @@ class Enforcer:
                 log.info("CoA refused, disconnecting instead", extra={"nas": nas.name, "user": live.row.username, "cause": result.error_cause_name})
         return await self._send("disconnect", live.row, nas, (), still_wanted)
 
-    def _change(self, nas: NasRecord, before: str, grant: Grant) -> Sequence[Avp] | None:
+    def _change(self, nas: NasRecord, live: LiveRecord, before: str, grant: Grant) -> Sequence[Avp] | None:
+        if grant.replaced is None:
+            return ()  # a raw plan: the driver has no say, and its replies are the same as before
         vendor = self.directory.vendor(nas.vendor)
         if vendor is None or vendor.access is None:
             return None
         driver = vendor.access
         try:
             with self.directory.extensions.guard(nas.vendor):
-                return driver.change(self.directory.services.get(before), grant.service)
+                change = driver.change(self.directory.services.get(before), grant.service)
+            subscriber = None if live.subscriber_id is None else self.directory.subscribers.get(live.subscriber_id)
+            replaced = grant.replaced | (subscriber.replaced if subscriber is not None else frozenset())
+            if not change or not replaced:
+                return change
+            # What the plan or the subscriber has in place of the driver's attribute must not be overwritten with the latter.
+            encoded = [(avp, radius.split(encode(self.directory.dictionary, [avp]))) for avp in change]
+            return [avp for avp, octets in encoded if not all(is_replaced(kind, value, replaced) for kind, value in octets)]
         except ExtensionError as error:
             log.warning("driver cannot change a live session", extra={"vendor": nas.vendor, "error": str(error)})
             return None

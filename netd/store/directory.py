@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from netd.model.plan import Plan
+from netd.model.subscriber import Attribute
 from netd.store.database import Connection
 
 CHUNK = 2_000
@@ -34,6 +35,7 @@ class SubscriberRow(NamedTuple):
     locks: list[tuple[str, str, float | None]] | None  # reason, mode, until (Unix time)
     checks: list[tuple[str, str, str]] | None  # attribute, op, value
     replies: list[tuple[str, str, str]] | None
+    password_hashed: bool = False  # password is what netd.wire.hashes reads
 
 
 class NasRow(NamedTuple):
@@ -59,7 +61,7 @@ _FINITE = "case when isfinite({0}) then extract(epoch from {0})::float8 end"
 _SUBSCRIBERS = """
     select s.id, s.tenant_id, s.username, s.username_key, s.password, s.plan_id, s.state, extract(epoch from s.state_changed_at)::float8,
            s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), {finite_expiry},
-           l.locks, c.checks, r.replies
+           l.locks, c.checks, r.replies, s.password_hashed
     from subscribers s
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id
@@ -116,7 +118,12 @@ async def plans(conn: Connection, ids: Sequence[int] | None = None) -> list[Plan
         records = await conn.fetch(_PLANS.format(columns=_PLAN_COLUMNS, where=""))
     else:
         records = await conn.fetch(_PLANS.format(columns=_PLAN_COLUMNS, where="where id = any($1::bigint[])"), ids)
-    return [Plan(**{**record, "dns": tuple(getattr(d, "ip", d) for d in record["dns"])}) for record in records]
+    return [
+        Plan(**{
+            **record, "dns": tuple(getattr(d, "ip", d) for d in record["dns"]), "replies": tuple(Attribute(**each) for each in record["replies"]),
+        })
+        for record in records
+    ]  # fmt: skip
 
 
 async def learned(conn: Connection, nas_id: int, require: str | None, limit: str | None) -> None:

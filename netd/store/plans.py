@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netd.model.plan import Plan
+from netd.model.subscriber import Attribute
 from netd.store import rows
 from netd.store.database import Connection
 
@@ -14,7 +15,8 @@ _SELECT = f"select {', '.join(Plan.__struct_fields__)} from plans"
 
 
 def _plan(record: Mapping[str, Any]) -> Plan:
-    return Plan(**{**record, "dns": tuple(rows.address(each) for each in record["dns"])})
+    replies = tuple(Attribute(**each) for each in record["replies"])
+    return Plan(**{**record, "dns": tuple(rows.address(each) for each in record["dns"]), "replies": replies})
 
 
 async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> Plan:

@@ -9,7 +9,8 @@ from netd.store import rows
 from netd.store.database import Connection
 
 COLUMNS = frozenset((
-    "username", "password", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix",
+    "username", "password", "password_hashed", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix",
+    "delegated_ipv6_prefix",
     "expires_at", "full_name", "note",
 ))  # fmt: skip
 """What can be set; ``password`` is sealed."""

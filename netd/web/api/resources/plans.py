@@ -24,7 +24,7 @@ async def plan_list(call: Call, query: PlanQuery) -> Page[Plan]:
 
 @route("POST", "/plans", role="operator", summary="Make a plan", status=201, action="plan.create")
 async def plan_create(call: Call, body: NewPlan) -> Plan:
-    return await plans.create(call.deps.database, call.actor, body)
+    return await plans.create(call.deps.database, call.actor, body, call.deps.rules)
 
 
 @route("GET", "/plans/{id}", role="read_only", summary="Show a plan")
@@ -34,7 +34,7 @@ async def plan_show(call: Call, id: int) -> Plan:
 
 @route("PATCH", "/plans/{id}", role="operator", summary="Change a plan; live sessions follow", action="plan.update")
 async def plan_update(call: Call, id: int, body: PlanPatch) -> Plan:
-    return await plans.update(call.deps.database, call.actor, id, body, version=call.if_match)
+    return await plans.update(call.deps.database, call.actor, id, body, call.deps.rules, version=call.if_match)
 
 
 @route("DELETE", "/plans/{id}", role="operator", summary="Remove a plan that no subscriber has", action="plan.delete")
