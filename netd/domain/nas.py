@@ -61,7 +61,7 @@ class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return hidden(self, "secret")
 
 
-def _parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str]) -> dict[str, Any]:
+def parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str]) -> dict[str, Any]:
     """Members as the store takes them. Raises InvalidInput with all that is wrong."""
     faults = Faults()
     parsed = dict(members)
@@ -82,7 +82,7 @@ def _parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str])
 
 async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vendors: Collection[str]) -> Nas:
     """Let a NAS in. Raises InvalidInput; Conflict if the name or the address (of any tenant) is taken."""
-    values = _parsed(msgspec.structs.asdict(new), keyring, vendors)
+    values = parsed(msgspec.structs.asdict(new), keyring, vendors)
     async with db.transaction() as conn:
         nas = await store.insert(conn, actor.tenant_id, values)
         await audit.record(conn, actor, "nas.create", "nas", nas.id, after={**audit.values(nas), "secret": audit.MASK})
@@ -121,7 +121,7 @@ async def update(
     Raises NotFound, InvalidInput; Conflict if the name or address is taken, or on another ``version``.
     """
     members = given(patch)
-    values = _parsed(members, keyring, vendors)
+    values = parsed(members, keyring, vendors)
     async with db.transaction() as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
         if not values:

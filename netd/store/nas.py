@@ -42,6 +42,17 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Nas | None:
     return None if record is None else _nas(record)
 
 
+async def by_address(conn: Connection, address: Any) -> Nas | None:
+    """The NAS with exactly this prefix, of whatever tenant: two tenants cannot have the same."""
+    record = await conn.fetchrow(f"{_SELECT} where nasname = $1", address)
+    return None if record is None else _nas(record)
+
+
+async def sealed_secret(conn: Connection, nas_id: int) -> bytes:
+    """Its secret as stored."""
+    return bytes(await conn.fetchval("select secret from nas where id = $1", nas_id))
+
+
 def _where(tenant_id: int, name: str | None, vendor: str | None) -> rows.Where:
     where = rows.Where(tenant_id)
     if name is not None:

@@ -42,6 +42,11 @@ async def ids_by_name(conn: Connection, tenant_id: int) -> dict[str, int]:
     return {record["key"]: record["id"] for record in await conn.fetch("select lower(name) as key, id from plans where tenant_id = $1", tenant_id)}
 
 
+async def every(conn: Connection, tenant_id: int) -> list[Plan]:
+    """Every plan of the tenant."""
+    return [_plan(record) for record in await conn.fetch(f"{_SELECT} where tenant_id = $1 order by id", tenant_id)]
+
+
 def _where(tenant_id: int, name: str | None) -> rows.Where:
     where = rows.Where(tenant_id)
     if name is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from netd.model.subscriber import Attribute, Lock, LockMode, LockReason, Subscriber, username_key
 from netd.store import rows
@@ -48,6 +48,25 @@ async def by_username(conn: Connection, tenant_id: int, username: str) -> Subscr
     """The subscriber of this name, compared by ``username_key``."""
     record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.username_key = $2", tenant_id, rows.storable(username_key(username)))
     return None if record is None else (await _whole(conn, tenant_id, [record]))[0]
+
+
+class Stored(NamedTuple):
+    """A subscriber with what is secret of it: the sealed password or hash."""
+
+    subscriber: Subscriber
+    password: bytes | None
+    password_hashed: bool
+
+
+async def by_keys(conn: Connection, tenant_id: int, keys: Sequence[str]) -> dict[str, Stored]:
+    """Those of the subscribers named by their ``username_key`` that exist; nobody else changes them until the transaction ends."""
+    records = await conn.fetch(f"{_SELECT} where s.tenant_id = $1 and s.username_key = any($2::text[]) order by s.id for update of s", tenant_id, keys)
+    secrets = await conn.fetch(
+        "select id, username_key, password, password_hashed from subscribers where id = any($1::bigint[])", [record["id"] for record in records]
+    )
+    known = {record["id"]: record for record in secrets}
+    whole = await _whole(conn, tenant_id, records)
+    return {known[each.id]["username_key"]: Stored(each, known[each.id]["password"], known[each.id]["password_hashed"]) for each in whole}
 
 
 def _where(tenant_id: int, username: str | None, state: str | None, plan_id: int | None, q: str | None) -> rows.Where:

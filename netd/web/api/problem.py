@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
+from netd.domain.bulk import BulkReport
 from netd.domain.imports import ImportReport
 from netd.domain.inputs import PATTERN_WORDS
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, StoreError, StoreUnavailable
@@ -25,7 +26,8 @@ class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"kind": "type"}):
-    """RFC 9457 problem details. ``outcome`` tells of a NAS that did not do as asked, ``report`` of an import of which nothing was kept."""
+    """RFC 9457 problem details. ``outcome`` tells of a NAS that did not do as asked, ``report`` and ``bulk_report`` of an
+    import of which nothing was kept."""
 
     kind: str
     title: str
@@ -36,6 +38,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     errors: tuple[ProblemFault, ...] = ()
     outcome: ControlResult | None = None
     report: ImportReport | None = None
+    bulk_report: BulkReport | None = None
 
 
 class Kind(NamedTuple):
@@ -96,6 +99,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         outcome: ControlResult | None = None,
         report: ImportReport | None = None,
+        bulk_report: BulkReport | None = None,
     ) -> None:
         super().__init__(detail or kind.title)
         self.kind = kind
@@ -104,6 +108,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.outcome = outcome
         self.report = report
+        self.bulk_report = bulk_report
 
     def answer(self, instance: str, request_id: str) -> web.Response:
         """The HTTP answer; ``instance`` is the path that was asked for."""
@@ -117,6 +122,7 @@ class Problem(Exception):
             errors=tuple(ProblemFault(fault.where, fault.what) for fault in self.faults),
             outcome=self.outcome,
             report=self.report,
+            bulk_report=self.bulk_report,
         )
         return web.Response(body=codec.encode(document), status=self.kind.status, content_type=CONTENT_TYPE, headers=self.headers)
 

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
@@ -45,6 +45,7 @@ class Upload:
     """A request body that is a CSV file, read as it arrives."""
 
     request: web.Request
+    media_type: ClassVar[str] = "text/csv"
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The file's octets in pieces. Raises Problem 413 beyond 64 MiB, 408 if the sender stalls."""
@@ -61,6 +62,16 @@ class Upload:
             if received > MAX_OCTETS:
                 raise Problem(TOO_LARGE, f"a file may have {MAX_OCTETS >> 20} MiB")
             yield chunk
+
+
+class LinesUpload(Upload):
+    """The same, of JSON objects, one a line."""
+
+    __slots__ = ()
+    media_type = "application/x-ndjson"
+
+
+UPLOADS = (Upload, LinesUpload)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +123,7 @@ def route(method: str, path: str, *, role: Role, summary: str, status: int = 200
         if set(hints) != set(_PLACEHOLDER.findall(path)):
             raise TypeError(f"{handler.__name__}: parameters {sorted(hints)} are not the placeholders of {path}")
         for name, kind in (("query", query), ("body", body)):
-            if kind not in (None, Upload) and not kind.__struct_config__.forbid_unknown_fields:
+            if kind not in (None, *UPLOADS) and not kind.__struct_config__.forbid_unknown_fields:
                 raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
         if method != "GET" and not action:
             raise TypeError(f"{handler.__name__}: what changes something needs an action for the audit log")
@@ -168,9 +179,9 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
         query = codec.convert_text(_query_texts(request), each.query)
         if each.query is not Empty:
             arguments["query"] = query
-        if each.body is Upload:
-            _demand_media_type(request, "text/csv")
-            arguments["body"] = Upload(request)
+        if each.body in UPLOADS:
+            _demand_media_type(request, each.body.media_type)
+            arguments["body"] = each.body(request)
         elif each.body is not None:
             arguments["body"] = codec.decode(await _read(request) or b"{}", each.body)
     except msgspec.DecodeError as error:
