@@ -25,12 +25,13 @@ def connect(dsn: str, password: str | None = None) -> Source:
 
     Raises ConfigError for what is no DSN, or a library that is not installed; PeerError if the database cannot be reached or used.
     """
+    parts = None
     try:
         parts = urlsplit(dsn)
         usable = parts.scheme in ("postgresql", "postgres", "mysql", "mariadb") and parts.path.strip("/") and (parts.port or True)
     except ValueError:
         usable = False
-    if not usable:
+    if parts is None or not usable:
         raise ConfigError("DSN", "", "write postgresql://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE (/, @, : and # in a password as %2F, %40, %3A, %23)")
     if parts.scheme.startswith("postgres"):
         return PostgresSource(dsn, password)

@@ -15,6 +15,7 @@ from netd.freeradius.authorize import Authorizer, Decision, Group, Issue, find
 from netd.freeradius.pairs import Pair, merge
 from netd.freeradius.rows import NasEntry, Row, Source, User
 from netd.model.subscriber import username_key
+from netd.wire.attributes import Avp
 from netd.wire.hashes import make_hash
 from netd.wire.values import DATA_TYPES
 
@@ -82,6 +83,10 @@ class Translation:
         self._users: dict[str, str] = {}  # username_key to the name that has it
         self._addresses: dict[str, str] = {}
 
+    def decide(self, user: User) -> Decision:
+        """What FreeRADIUS does with a user."""
+        return self._authorizer.decide(user)
+
     def lines(self) -> Iterator[Line]:
         """Everything, NAS first."""
         yield from self._nas()
@@ -91,9 +96,10 @@ class Translation:
 
     def _tell(self, issue: Issue) -> None:
         """Keep an issue; one of a group's rows that is a note is told once."""
-        if issue.severity == "note" and issue.group and issue.row is not None:
+        row = issue.row
+        if issue.severity == "note" and issue.group and row is not None:
             issue = issue._replace(user="")
-            told = (issue.row.table, issue.row.id, issue.reason)
+            told = (row.table, row.id, issue.reason)
             if told in self._told:
                 return
             self._told.add(told)
@@ -302,6 +308,16 @@ class Translation:
             number += 1
         self._plan_names.add(name.lower())
         return name
+
+
+def logins(reading: Translation, source: Source) -> Iterator[tuple[str, str, Sequence[Avp]]]:
+    """(user name, password, attributes that fulfil its ``==`` conditions) of everybody whose password is known in clear."""
+    for user in source.users():
+        decision = reading.decide(user)
+        found = decision.first("Cleartext-Password")
+        if found is not None and found.text:
+            own = [(pair.name, pair.value) for pair in decision.conditions if pair.op == "==" and pair.value is not None]
+            yield _login(user.name), found.text, own
 
 
 def _group(pair: Pair) -> str:
