@@ -36,10 +36,11 @@ def register(commands: Commands) -> None:
 
 def source_options(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """DSN and what belongs to it."""
-    parser.add_argument(
-        "--from" if optional else "dsn", dest="dsn", metavar="DSN",
-        help=f"postgresql://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE; its password from {PASSWORD_VARIABLE} or --password-file",
-    )  # fmt: skip
+    text = f"postgresql://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE; its password from {PASSWORD_VARIABLE} or --password-file"
+    if optional:
+        parser.add_argument("--from", dest="dsn", metavar="DSN", help=f"log in whom FreeRADIUS's tables have a password of: {text}")
+    else:
+        parser.add_argument("dsn", metavar="DSN", help=text)
     parser.add_argument("--password-file", metavar="FILE", help="file with the password of the source database; - for standard input")
     parser.add_argument(
         "--vendor-map", default=[], type=_vendor_map, metavar="TYPE=VENDOR,…", help="vendor by nas.type, e.g. other=mikrotik; *=VENDOR for all others"

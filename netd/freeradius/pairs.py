@@ -67,21 +67,27 @@ def read(dictionary: Dictionary, row: Row) -> Pair:
     except LookupError:
         raise Unreadable("no dictionary here knows this attribute") from None
     shown = attribute.name + (colon + tag if attribute.has_tag and tag not in ("", "0") else "")
-    if op in ("=*", "!*", "=~", "!~"):
+    if op in ("=~", "!~"):
+        if attribute.type != "string":
+            raise Unreadable("FreeRADIUS loses the pattern of what is no string")
+        return Pair(row, shown, op, text, attribute)
+    if op in ("=*", "!*") and not text:
         return Pair(row, shown, op, text, attribute)
     try:
-        return Pair(row, shown, op, text, attribute, from_text(attribute, text))
+        value = from_text(attribute, text)
     except ValueError as error:
-        raise Unreadable(str(error).removeprefix(f"{attribute.name}: ")) from None
+        said = str(error).removeprefix(f"{attribute.name}: ")
+        raise Unreadable(f"{said}; where FreeRADIUS cannot read it either, it rejects the user") from None
+    return Pair(row, shown, op, text, attribute, None if op in ("=*", "!*") else value)
 
 
 def _unquoted(value: str) -> str:
-    """A value wholly in quotes stands without them. What FreeRADIUS would expand at each request, or run, netd cannot say beforehand."""
+    """A value wholly in quotes stands without them. What some versions expand at each request, or run, netd cannot say beforehand."""
     if value.startswith("`") and value.endswith("`") and len(value) > 1:
-        raise Unreadable("FreeRADIUS runs a program for this value")
+        raise Unreadable("FreeRADIUS may run a program for this value, depending on its version and settings")
     quoted = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
-    if quoted and value[0] == '"' and "%" in value:
-        raise Unreadable("FreeRADIUS expands this value at each request")
+    if quoted and value[0] == '"' and "%{" in value:
+        raise Unreadable("FreeRADIUS may expand this value at each request, depending on its version and settings")
     return value[1:-1] if quoted else value
 
 

@@ -4,6 +4,7 @@ The principle: whoever gets something from FreeRADIUS gets the same from netd or
 out, unless the operator says that the attribute is to be ignored.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from ipaddress import IPv4Address, IPv6Network, ip_network
@@ -37,7 +38,7 @@ _HARMLESS: Final = frozenset(("Fall-Through", "Strip-User-Name", "Acct-Type", "S
 _RESERVED: Final = frozenset(("State", "Proxy-State", "EAP-Message", "Message-Authenticator"))
 _CARRIED: Final = frozenset((*_PASSWORDS, "Auth-Type", "Simultaneous-Use", "Expiration"))
 
-REJECTED: Final = "Auth-Type := Reject"
+_FOUND: Final = re.compile(r"[-@a-zA-Z0-9._: /\u0080-\U0010ffff]+")
 
 
 class Line(NamedTuple):
@@ -183,7 +184,7 @@ class Translation:
         how = auth_type.text.casefold() if auth_type is not None else ""
         members |= {"state": "suspended"} if how == "reject" else {"state": "active"}
         password = self._password(user, decision, issues)
-        if how not in ("", "reject", "local", "system") and auth_type is not None:
+        if how not in ("", "reject") and auth_type is not None:
             what = "lets in without a password" if how == "accept" else "allows one method only"
             issues.append(Issue("error", user.name, "", auth_type.row, f"{what}, which no subscriber of netd does"))
         elif not password and how != "reject" and not any(issue.severity == "error" for issue in issues):
@@ -196,6 +197,8 @@ class Translation:
             issues.append(Issue("error", user.name, "", pair.row if pair else None, "is no number of sessions"))
         self._expiry(user, decision, members, issues)
         self._others(user, decision, issues)
+        if members["username"] == user.name and not _FOUND.fullmatch(user.name):
+            issues.append(Issue("note", user.name, "", None, "with its default safe_characters FreeRADIUS does not find this name; netd does"))
         same = self._users.setdefault(username_key(members["username"]), user.name)
         if same != user.name:
             issues.append(Issue("error", user.name, "", None, f"differs from user {same} in case only; netd takes them for one"))
@@ -215,11 +218,22 @@ class Translation:
                 raise ValueError("cannot be checked here: only a hash is known, of a kind that netd does not have")
             if not scheme:
                 _fit_password(text)
+                self._check_first(decision, text)
                 return {"password": text}
             return {"password_hash": str(make_hash(scheme, text))}
         except ValueError as error:
             issues.append(Issue("error", user.name, "", found.row, str(error)))
             return None
+
+    @staticmethod
+    def _check_first(decision: Decision, clear: str) -> None:
+        """Of several passwords PAP is checked against the first, CHAP against the one in clear. Raises ValueError if they are not the same."""
+        first = decision.first(*_PASSWORDS)
+        if first is None or first.name == "Cleartext-Password":
+            return
+        scheme, text = _scheme(first)
+        if (text != clear) if scheme == "" else (scheme is None or not make_hash(scheme, text).verify(clear.encode())):
+            raise ValueError(f"is not, or not known to be, the password that {first.name} before it stands for")
 
     @staticmethod
     def _limit(config: Sequence[Pair]) -> int | None:

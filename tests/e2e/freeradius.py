@@ -197,8 +197,7 @@ class MariaDb:
         self.password = secrets.token_hex(8)
         setup = data / "setup.sql"
         setup.write_text(
-            f"create database radius; create user radius@127.0.0.1 identified by '{self.password}'; grant all on radius.* to radius@127.0.0.1;"
-            "alter user root@localhost identified by 'not-used';"
+            f"create database radius;\ncreate user radius@127.0.0.1 identified by '{self.password}';\ngrant all on radius.* to radius@127.0.0.1;\n"
         )
         setup.chmod(0o644)
         line = [
@@ -263,8 +262,15 @@ class FreeRadius:
         (raddb / "dictionary").write_text("")
         (raddb / "radiusd.conf").write_text(
             _CONFIGURATION.format(
-                folder=raddb, library=library, port=self.port, dialect=dialect, queries=own, database_port=where.port, login=where.username,
-                password=where.password, database=where.path.strip("/"),
+                folder=raddb,
+                library=library,
+                port=self.port,
+                dialect=dialect,
+                queries=own,
+                database_port=where.port,
+                login=where.username,
+                password=where.password,
+                database=where.path.strip("/"),
             )  # fmt: skip
         )
         with self.log.open("wb") as output:

@@ -103,7 +103,15 @@ def _rows(
 
 def _address(account: Account, chance: random.Random) -> None:
     number = int(account.name.rpartition("-")[2])
-    account.replies = [("Framed-IP-Address", ":=", f"10.{40 + number // 62500}.{number // 250 % 250}.{number % 250 + 1}"), ("Framed-IP-Netmask", "=", "255.255.255.255")]
+    account.replies = [
+        ("Framed-IP-Address", ":=", f"10.{40 + number // 62500}.{number // 250 % 250}.{number % 250 + 1}"),
+        ("Framed-IP-Netmask", "=", "255.255.255.255"),
+    ]
+    account.groups = [("home", 1)]
+
+
+def _both(account: Account, chance: random.Random) -> None:
+    account.checks = [("NT-Password", ":=", mschap.nt_hash(account.password).hex()), *account.checks]
     account.groups = [("home", 1)]
 
 
@@ -133,13 +141,15 @@ KINDS: dict[str, Kind] = {
     "that-port": _rows(checks=[("NAS-Port-Type", "!=", "Ethernet")], groups=[("home", 1)], request={"NAS-Port-Type": "Ethernet"}),
     "high-port": _rows(checks=[("NAS-Port", ">=", "100")], groups=[("home", 1)], request={"NAS-Port": "100"}),
     "low-port": _rows(checks=[("NAS-Port", "<=", "99")], groups=[("home", 1)], request={"NAS-Port": "100"}),
-    "has-port": _rows(checks=[("NAS-Port", "=*", "ANY")], groups=[("home", 1)], request={"NAS-Port": "5"}),
-    "lacks-port": _rows(checks=[("NAS-Port", "!*", "ANY")], groups=[("home", 1)]),
+    "has-any-port": _rows(checks=[("NAS-Port", "=*", "ANY")], groups=[("home", 1)], request={"NAS-Port": "5"}, fate="kept_out"),
+    "has-port": _rows(checks=[("NAS-Port", "=*", "0")], groups=[("home", 1)], request={"NAS-Port": "5"}),
+    "lacks-port": _rows(checks=[("NAS-Port", "!*", "0")], groups=[("home", 1)]),
+    "lacks-id": _rows(checks=[("NAS-Port-Id", "!*", "ANY")], groups=[("home", 1)]),
     "single-equals": _rows(checks=[("Service-Type", "=", "Framed-User")], groups=[("home", 1)], request={"Service-Type": "Framed-User"}),
     "two-sessions": _rows(checks=[("Simultaneous-Use", ":=", "2")], groups=[("home", 1)]),
     "fibre-two": _rows(checks=[("Simultaneous-Use", ":=", "2")], groups=[("fiber", 1)]),
     "expires": _rows(checks=[("Expiration", ":=", "Jan 01 2037 00:00:00")], groups=[("home", 1)]),
-    "expired": _rows(checks=[("Expiration", ":=", "Jan 01 2020 12:00:00")], groups=[("home", 1)], explained="Reply-Message = Password Has Expired"),
+    "expired": _rows(checks=[("Expiration", ":=", "Jan 01 2020 12:00:00")], groups=[("home", 1)]),
     "disabled": _rows(groups=[("disabled", 0), ("home", 1)], explained="Reply-Message = your account is disabled"),
     "rejected": _rows(checks=[("Auth-Type", ":=", "Reject")], groups=[("home", 1)]),
     "nt": _hashed("NT-Password", lambda password, _: mschap.nt_hash(password).hex().upper()),
@@ -151,16 +161,28 @@ KINDS: dict[str, Kind] = {
     "ssha512": _hashed("SSHA2-512-Password", _salted("sha512")),
     "header": _hashed("Password-With-Header", lambda password, _: "{md5}" + hashlib.md5(password.encode()).hexdigest()),
     "clear-header": _hashed("Password-With-Header", lambda password, _: "{clear}" + password),
+    "tunnel": _rows(
+        replies=[
+            ("Tunnel-Type:1", ":=", "VLAN"),
+            ("Tunnel-Medium-Type:1", ":=", "IEEE-802"),
+            ("Tunnel-Private-Group-Id:1", ":=", "100"),
+            ("Tunnel-Type:2", "+=", "VLAN"),
+        ],
+        groups=[("home", 1)],
+    ),
+    "escaped": _rows(replies=[("Reply-Message", ":=", "a\\nb"), ("Filter-Id", "=", "x\\\\y"), ("session-timeout", ":=", "77")], groups=[("home", 1)]),
+    "both-passwords": _both,
     # What FreeRADIUS never lets in, so that nothing need be brought in.
     "compared": _rows(password=False, checks=[("Cleartext-Password", "==", "compared")], groups=[("home", 1)], fate="left_out"),
     "old-style": _rows(password=False, checks=[("User-Password", "==", "compared")], groups=[("home", 1)], fate="left_out"),
     "only-reply": _rows(password=False, replies=[("Session-Timeout", ":=", "60")], groups=[("home", 1)], fate="left_out"),
     "limit-compared": _rows(checks=[("Simultaneous-Use", "==", "1")], groups=[("home", 1)], fate="left_out"),
     # What FreeRADIUS lets in and netd cannot, or not as faithfully: said, and kept out.
+    "local": _rows(checks=[("Auth-Type", ":=", "Local")], groups=[("home", 1)], fate="kept_out"),
     "at-night": _rows(checks=[("Login-Time", ":=", "Al0000-2400")], groups=[("home", 1)], fate="kept_out", explained="Access-Reject"),
     "cable": _rows(groups=[("ethernet", 1), ("home", 2)], fate="kept_out", explained="Access-Reject"),
     "accepted": _rows(password=False, checks=[("Auth-Type", ":=", "Accept")], groups=[("home", 1)], fate="kept_out", explained="Access-Reject"),
-    "expanded": _rows(replies=[("Reply-Message", ":=", '"hello %{User-Name}"')], groups=[("home", 1)], fate="kept_out", explained="Access-Reject"),
+    "expanded": _rows(replies=[("Reply-Message", ":=", '"hello %{User-Name}"')], groups=[("home", 1)], fate="kept_out", explained="hello %{User-Name}"),
     "group-password": _rows(password=False, groups=[("shared", 1)]),
 }
 
@@ -180,7 +202,11 @@ class Tables:
         yield "radgroupcheck", ["groupname", *attributes], [(name, *row) for name, (checks, _) in GROUPS.items() for row in checks]
         yield "radgroupreply", ["groupname", *attributes], [(name, *row) for name, (_, replies) in GROUPS.items() for row in replies]
         yield "radusergroup", ["username", "groupname", "priority"], [(a.name, *group) for a in self.accounts for group in a.groups]
-        yield "nas", ["nasname", "shortname", "type", "secret"], [("127.0.0.1", "lab", "mikrotik", self.secret), ("10.255.0.0/16", "lab", "MikroTik", "other-secret")]
+        yield (
+            "nas",
+            ["nasname", "shortname", "type", "secret"],
+            [("127.0.0.1", "lab", "mikrotik", self.secret), ("10.255.0.0/16", "lab", "MikroTik", "other-secret")],
+        )
 
 
 def accounts(count: int, seed: int = 3) -> list[Account]:
