@@ -16,8 +16,8 @@ from netd.wire.radius import Packet, SharedSecret
 Method = Literal["pap", "chap", "mschapv2"]
 METHODS: Final[tuple[Method, ...]] = ("pap", "chap", "mschapv2")
 
-IGNORED: Final = ("Message-Authenticator", "Class", "State", "Proxy-State")
-"""What each server makes up for itself."""
+IGNORED: Final = ("Message-Authenticator", "Class", "State", "Proxy-State", "MS-CHAP-Error")
+"""What each server makes up for itself; MS-CHAP-Error holds a challenge of its own."""
 
 TIMED: Final = frozenset(("Session-Timeout",))
 """What may count the seconds until something: two servers are never asked in the very same second."""
