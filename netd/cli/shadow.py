@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import csv
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
+from ipaddress import ip_network
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +35,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--secret-file", required=True, metavar="FILE", help="file with the shared secret that both know this machine by")
     parser.add_argument("--users", metavar="FILE", help="CSV with a header: username,password and, if wanted, attributes by name; - for standard input")
     parser.add_argument("--listen", type=_address, metavar="HOST:PORT", help="serve real NAS here: they get the peer's answer, netd is asked beside it")
+    parser.add_argument("--allow", action="append", default=[], type=ip_network, metavar="PREFIX", help="with --listen: the NAS; may be repeated")
     freeradius.source_options(parser, optional=True)
     parser.add_argument("--methods", default="pap", metavar="M,M", help="pap (default), chap, mschapv2")
     parser.add_argument("--attribute", action="append", default=[], metavar="'NAME = VALUE'", help="an attribute for every request; may be repeated")
@@ -57,6 +60,8 @@ def _shadow(arguments: argparse.Namespace) -> int:
     given = [name for name in ("users", "dsn", "listen") if getattr(arguments, name) is not None]
     if len(given) != 1:
         raise client.CliError("where do the log-ins come from? Give one of --users, --from and --listen", client.USAGE)
+    if arguments.listen is not None and not arguments.allow:
+        raise client.CliError("--listen needs --allow: whoever may send here may try passwords at the peer", client.USAGE)
     methods = [method for method in METHODS if method in arguments.methods.split(",")]
     if len(methods) != len(arguments.methods.split(",")):
         raise client.CliError(f"--methods: there are {', '.join(METHODS)}", client.USAGE)
@@ -68,19 +73,26 @@ def _shadow(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     with ExitStack() as stack:
         if arguments.listen is not None:
-            differences = shadow.mirror(arguments.listen)
+            differences = shadow.mirror(arguments.listen, arguments.allow, _tell_address)
         else:
             common = [_attribute(known, text) for text in arguments.attribute]
             logins = _from_file(arguments, known, common) if arguments.users is not None else _from_source(arguments, known, common, stack)
             differences = shadow.replay(islice(logins, arguments.limit), methods, max(1, arguments.window))
-        with suppress(KeyboardInterrupt):  # how mirroring ends
+        with suppress(KeyboardInterrupt, asyncio.CancelledError):  # how mirroring ends
             asyncio.run(_follow(differences, arguments.json))
     return _summary(shadow, as_json=arguments.json)
+
+
+def _tell_address(address: tuple[str, int]) -> None:
+    print(f"netd: serving on {address[0]} port {address[1]} until interrupted", file=sys.stderr, flush=True)
 
 
 async def _follow(differences: "AsyncIterator[Difference]", as_json: bool) -> None:
     import msgspec
 
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async for difference in differences:
         if as_json:
             output.print_json(msgspec.json.encode(difference))

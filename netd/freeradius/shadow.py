@@ -1,14 +1,15 @@
 """Asks two RADIUS servers the same: log-ins of a list, or what real NAS send, who then get the peer's answer.
 
 A mirrored packet is passed on octet by octet from a socket of its own, so that the shared secret must be one for NAS, mirror and both servers, and the mirror
-must be a NAS of both.
+must be a NAS of both. Whoever may send to the mirror may try passwords at the peer; so its sources are named.
 """
 
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Final
 
 from netd.errors import WireError
@@ -18,10 +19,11 @@ from netd.wire.dictionary import Dictionary
 from netd.wire.radius import Packet, SharedSecret
 
 Address = tuple[str, int]
+Network = IPv4Network | IPv6Network
 
 ATTEMPTS: Final = 3
 MIRRORED_AT_A_TIME: Final = 2_000
-"""More than these at a time are passed on to the peer only: the mirror must never be what fails."""
+"""More than these at a time are passed on to the peer only, more than twice as many not at all: the mirror must never be what fails."""
 
 
 class Asker(asyncio.DatagramProtocol):
@@ -161,8 +163,11 @@ class Shadow:
             netd.close()
             peer.close()
 
-    async def mirror(self, listen: Address, started: asyncio.Future[Address] | None = None) -> AsyncIterator[Difference]:
-        """Serve real NAS from the peer, and ask netd the same beside it, until cancelled; yields what differs."""
+    async def mirror(self, listen: Address, allowed: Collection[Network], started: Callable[[Address], object]) -> AsyncIterator[Difference]:
+        """Serve the NAS in ``allowed`` from the peer, and ask netd the same beside it, until cancelled; yields what differs.
+
+        ``started`` is told the address once packets are taken.
+        """
         loop = asyncio.get_running_loop()
         found: asyncio.Queue[Difference] = asyncio.Queue()
         served: dict[tuple[Address, bytes], bytes] = {}  # requests under way: a repetition is passed on by the task that has it
@@ -170,8 +175,7 @@ class Shadow:
         listening = socket.socket(socket.AF_INET6 if ":" in listen[0] else socket.AF_INET, socket.SOCK_DGRAM)
         listening.setblocking(False)
         listening.bind(listen)
-        if started is not None:
-            started.set_result(listening.getsockname()[:2])
+        started(listening.getsockname()[:2])
 
         async def serve(data: bytes, source: Address) -> None:
             try:
@@ -182,7 +186,9 @@ class Shadow:
         async def receive() -> None:
             while True:
                 data, source = await loop.sock_recvfrom(listening, radius.MAX_PACKET)
-                if len(data) < radius.HEADER or (source, data[1:20]) in served:
+                known = (source, data[1:20]) in served
+                if known or len(data) < radius.HEADER or len(served) >= 2 * MIRRORED_AT_A_TIME or not _within(source[0], allowed):
+                    self.skipped += not known
                     continue
                 served[source, data[1:20]] = data
                 task = asyncio.create_task(serve(data, source))
@@ -225,6 +231,11 @@ class Shadow:
         finally:
             netd.close()
             peer.close()
+
+
+def _within(host: str, allowed: Collection[Network]) -> bool:
+    address = ip_address(host.partition("%")[0])
+    return any(address in network for network in allowed)
 
 
 def _who(data: bytes) -> tuple[str, str]:

@@ -271,7 +271,7 @@ class FreeRadius:
                 login=where.username,
                 password=where.password,
                 database=where.path.strip("/"),
-            )  # fmt: skip
+            )
         )
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -42,6 +42,27 @@ GROUPS: dict[str, tuple[list[RowText], list[RowText]]] = {
 }  # fmt: skip
 
 
+_LOTTERY: dict[str, list[str]] = {
+    "Reply-Message": ["a", "b", "c"], "Session-Timeout": ["600", "1200"], "Framed-Route": ["10.1.0.0/16 0.0.0.0 1", "10.2.0.0/16 0.0.0.0 1"],
+    "Mikrotik-Rate-Limit": ["1M/2M", "2M/4M"], "Framed-Protocol": ["PPP", "SLIP"], "Cisco-AVPair": ["x=1", "x=2"], "Acct-Interim-Interval": ["300", "600"],
+}  # fmt: skip
+_LOTTERY_GROUPS = 60
+
+
+def _draw(chance: random.Random, most: int) -> list[RowText]:
+    """Reply rows of any attribute, operator and number, with a Fall-Through now and then."""
+    rows: list[RowText] = []
+    for _ in range(chance.randint(0, most)):
+        attribute = chance.choice(list(_LOTTERY))
+        rows.append((attribute, chance.choice((":=", ":=", "=", "=", "+=", "+=", "-=", "==", "!*")), chance.choice(_LOTTERY[attribute])))
+    through = chance.choice(("Yes", "Yes", "No", ""))
+    return [*rows, ("Fall-Through", "=", through)] if through else rows
+
+
+for _number in range(_LOTTERY_GROUPS):
+    GROUPS[f"lottery{_number}"] = ([], _draw(random.Random(_number), 4))
+
+
 @dataclass
 class Account:
     """A user: rows, groups by priority, the password to log in with, attributes for the request, and what must become of it."""
@@ -110,6 +131,12 @@ def _address(account: Account, chance: random.Random) -> None:
     account.groups = [("home", 1)]
 
 
+def _lottery(account: Account, chance: random.Random) -> None:
+    account.replies = _draw(chance, 3)
+    drawn = chance.sample(range(_LOTTERY_GROUPS), chance.randint(0, 3))
+    account.groups = [(f"lottery{number}", place) for place, number in enumerate(drawn)]
+
+
 def _both(account: Account, chance: random.Random) -> None:
     account.checks = [("NT-Password", ":=", mschap.nt_hash(account.password).hex()), *account.checks]
     account.groups = [("home", 1)]
@@ -172,6 +199,7 @@ KINDS: dict[str, Kind] = {
     ),
     "escaped": _rows(replies=[("Reply-Message", ":=", "a\\nb"), ("Filter-Id", "=", "x\\\\y"), ("session-timeout", ":=", "77")], groups=[("home", 1)]),
     "both-passwords": _both,
+    **{f"lottery-{ticket}": _lottery for ticket in range(8)},
     # What FreeRADIUS never lets in, so that nothing need be brought in.
     "compared": _rows(password=False, checks=[("Cleartext-Password", "==", "compared")], groups=[("home", 1)], fate="left_out"),
     "old-style": _rows(password=False, checks=[("User-Password", "==", "compared")], groups=[("home", 1)], fate="left_out"),
