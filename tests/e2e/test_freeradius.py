@@ -3,7 +3,10 @@
 import csv
 import json
 import os
+import re
 import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,9 +16,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import public_folder
-from tests.e2e.daemon import Daemon, daemon
+from tests.e2e.daemon import NETD, Daemon, daemon, eventually
 from tests.e2e.freeradius import SECRET, FreeRadius, MariaDb, fill_postgresql, queries
 from tests.e2e.freeradius_users import KINDS, Account, Tables, accounts
+from tests.e2e.radclient import radclient
 
 USERS = int(os.environ.get("FREERADIUS_USERS", str(3 * len(KINDS))))
 REQUESTED = ("Calling-Station-Id", "NAS-Identifier", "NAS-Port-Type", "NAS-Port", "Service-Type")
@@ -37,9 +41,8 @@ class Move:
     def bring_in(self, *options: str) -> tuple[int, dict[str, Any]]:
         """``netd import freeradius``: exit code and answer."""
         began = time.monotonic()
-        done = self.netd.command(
-            "import", "freeradius", self.dsn, "--password-file", str(self.folder / "source.password"), "--time-zone", "UTC", "--json", *options, seconds=900
-        )
+        line = ["import", "freeradius", self.dsn, "--password-file", str(self.folder / "source.password"), "--time-zone", "UTC", "--json", *options]
+        done = self.netd.command(*line, seconds=900)
         self.seconds["import"] = time.monotonic() - began
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
@@ -145,3 +148,43 @@ def compare(move: Move, people: list[Account], method: str) -> None:
     assert summary["compared"] == len(people)
     assert summary["unanswered"] == 0
     assert summary["accepted_by_both"] > len(people) // 2
+
+
+def test_a_nas_served_by_the_mirror_gets_freeradius_s_answer(move: Move, radclient_program: str) -> None:
+    """The move as an operator makes it, after the import: real NAS are pointed at the mirror, and what differs is printed."""
+    carried = next(account for account in move.people if account.kind == "burst")
+    kept_out = next(account for account in move.people if account.kind == "at-night")
+    line = ["shadow", "--listen", "127.0.0.1:0", "--allow", "127.0.0.0/8", "--peer", f"127.0.0.1:{move.peer.port}", "--json"]
+    line += ["--netd", f"127.0.0.1:{move.netd.auth_port}", "--secret-file", str(move.folder / "radius.secret")]
+    with (move.folder / "mirror.out").open("wb") as out, (move.folder / "mirror.err").open("wb") as err:
+        mirror = subprocess.Popen([NETD, *line], stdout=out, stderr=err, env=move.netd.environment, cwd="/")
+    try:
+        told = eventually(lambda: re.search(r"port (\d+)", (move.folder / "mirror.err").read_text()))
+        for account in (carried, kept_out):
+            request = f'User-Name = "{account.name}", User-Password = "{account.password}", Message-Authenticator = 0x00'
+            reply = radclient(radclient_program, int(told[1]), "auth", request, SECRET)
+            assert reply.name == "Access-Accept", reply.printed
+        assert reply.all("Class") == [], "the peer's answer, not netd's"
+        (difference,) = eventually(lambda: (move.folder / "mirror.out").read_text().splitlines())
+        assert json.loads(difference)["username"] == kept_out.name
+        mirror.send_signal(signal.SIGTERM)
+        assert mirror.wait(10) == 1
+    finally:
+        mirror.kill()
+        mirror.wait()
+    summary = json.loads((move.folder / "mirror.out").read_text().splitlines()[-1])
+    assert (summary["compared"], summary["identical"]) == (2, 1)
+
+
+def test_a_plan_that_came_from_a_group_can_be_changed_and_the_import_says_what_the_source_has(move: Move, radclient_program: str) -> None:
+    account = next(account for account in move.people if account.kind == "fiber")
+    assert move.netd.json("plan", "show", "fiber")["raw"] is False
+    move.netd.netd("plan", "update", "fiber", "--down", "2G", "--up", "200M")
+
+    def rate() -> list[str]:
+        request = f'User-Name = "{account.name}", User-Password = "{account.password}", Message-Authenticator = 0x00, Calling-Station-Id = "netd-shadow"'
+        return radclient(radclient_program, move.netd.auth_port, "auth", request, SECRET).all("Mikrotik-Rate-Limit")
+
+    assert rate() == ["200M/2000M"]
+    move.bring_in("--skip-bad")
+    assert rate() == ["100M/1000M"], "until the switch the source's word counts"
