@@ -9,6 +9,7 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 SECONDS = 120.0
+BULK_SECONDS = 1800.0  # a hundred thousand subscribers take a minute
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
@@ -101,6 +102,7 @@ class Client:
             data = csv
         elif lines is not None:
             headers["Content-Type"] = "application/x-ndjson"
+            self._connection.timeout = BULK_SECONDS
             data = lines
         elif body is not None:
             headers["Content-Type"] = "application/json"

@@ -7,7 +7,7 @@ must be a NAS of both. Whoever may send to the mirror may try passwords at the p
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Final
@@ -124,7 +124,7 @@ class Shadow:
         self.differing += 1
         return Difference(username=username, method=method, netd=sides[0], peer=sides[1])
 
-    async def replay(self, logins: Iterable[Login], methods: Collection[Method], window: int = 64) -> AsyncIterator[Difference]:
+    async def replay(self, logins: Iterable[Login], methods: Collection[Method], window: int = 64) -> AsyncGenerator[Difference, None]:
         """Log each in by each method at both servers, ``window`` at a time; yields what differs as it is found."""
         netd, peer = await Asker.open(self.netd, self.secret), await Asker.open(self.peer, self.secret)
         found: asyncio.Queue[Difference] = asyncio.Queue()
@@ -163,7 +163,7 @@ class Shadow:
             netd.close()
             peer.close()
 
-    async def mirror(self, listen: Address, allowed: Collection[Network], started: Callable[[Address], object]) -> AsyncIterator[Difference]:
+    async def mirror(self, listen: Address, allowed: Collection[Network], started: Callable[[Address], object]) -> AsyncGenerator[Difference, None]:
         """Serve the NAS in ``allowed`` from the peer, and ask netd the same beside it, until cancelled; yields what differs.
 
         ``started`` is told the address once packets are taken.

@@ -164,7 +164,7 @@ def test_a_nas_served_by_the_mirror_gets_freeradius_s_answer(move: Move, radclie
             request = f'User-Name = "{account.name}", User-Password = "{account.password}", Message-Authenticator = 0x00'
             reply = radclient(radclient_program, int(told[1]), "auth", request, SECRET)
             assert reply.name == "Access-Accept", reply.printed
-        assert reply.all("Class") == [], "the peer's answer, not netd's"
+            assert reply.all("Class") == [], "the peer's answer, not netd's"
         (difference,) = eventually(lambda: (move.folder / "mirror.out").read_text().splitlines())
         assert json.loads(difference)["username"] == kept_out.name
         mirror.send_signal(signal.SIGTERM)

@@ -8,17 +8,18 @@ from ipaddress import ip_network
 
 import pytest
 
-from netd.freeradius.compare import Login, compare, request
+from netd.freeradius.compare import METHODS, Login, compare, request
 from netd.freeradius.shadow import Address, Shadow
 from netd.wire import radius
-from netd.wire.attributes import encode
+from netd.wire.attributes import Avp, encode
 from netd.wire.radius import Packet, SharedSecret
+from tests.radius.world import eventually
 
 SECRET = SharedSecret(b"shared")
 AUTHENTICATOR = bytes(range(16))
 LOOPBACK = [ip_network("127.0.0.0/8")]
 
-Answer = Callable[[Packet], tuple[int, list[tuple[str, object]]] | None]
+Answer = Callable[[Packet], tuple[int, list[Avp]] | None]
 
 
 @pytest.fixture
@@ -89,7 +90,11 @@ def servers(extensions):
     @asynccontextmanager
     async def run(*answers: Answer) -> AsyncIterator[list[Server]]:
         loop = asyncio.get_running_loop()
-        made = [(await loop.create_datagram_endpoint(lambda say=say: Server(extensions, say), local_addr=("127.0.0.1", 0)))[1] for say in answers]
+        made = []
+        for say in answers:
+            server = Server(extensions, say)
+            await loop.create_datagram_endpoint(lambda server=server: server, local_addr=("127.0.0.1", 0))  # type: ignore[misc]
+            made.append(server)
         try:
             yield made
         finally:
@@ -111,7 +116,7 @@ async def test_every_user_by_every_method_at_both(extensions, servers):
     async with servers(accept, by_name) as (ours, theirs):
         shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared")
         logins = [Login(f"{letter}{number}", "pw") for letter in "ab" for number in range(150)]
-        found = [each async for each in shadow.replay(logins, ("pap", "chap", "mschapv2"))]
+        found = [each async for each in shadow.replay(logins, METHODS)]
     assert (shadow.compared, shadow.differing, shadow.accepted) == (900, 450, 450)
     assert {(each.username[0], each.netd.code, each.peer.code) for each in found} == {("b", "Access-Accept", "Access-Reject")}
     assert all(len(server.heard) == 900 for server in (ours, theirs))
@@ -122,7 +127,7 @@ async def test_no_answer_is_a_difference_even_if_neither_answers(extensions, ser
     async with servers(accept, lambda packet: None) as (one, silent):
         for ours, theirs in ((one, silent), (silent, silent)):
             shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared", timeout_seconds=0.05)
-            (found,) = [each async for each in shadow.replay([Login("a", "b")], ("pap",))]
+            (found,) = [each async for each in shadow.replay([Login("a", "b")], METHODS[:1])]
             assert found.peer.code == "no answer"
             assert shadow.unanswered == 1
         assert len(silent.heard) >= 3, "asked again"
@@ -131,7 +136,7 @@ async def test_no_answer_is_a_difference_even_if_neither_answers(extensions, ser
 async def test_an_answer_signed_with_another_secret_is_none(extensions, servers):
     async with servers(accept, accept) as (ours, theirs):
         shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"another", timeout_seconds=0.05)
-        assert len([each async for each in shadow.replay([Login("a", "b")], ("pap",))]) == 1
+        assert len([each async for each in shadow.replay([Login("a", "b")], METHODS[:1])]) == 1
 
 
 async def test_a_mirror_answers_from_the_peer_and_tells_what_netd_says_otherwise(extensions, servers):
@@ -177,8 +182,7 @@ async def test_a_mirror_serves_nobody_else_and_goes_on_while_netd_is_away(extens
                         assert (await first).netd.code == "no answer"
                 else:
                     async with asyncio.timeout(3):
-                        while not shadow.skipped:
-                            await asyncio.sleep(0.01)
+                        await eventually(lambda: shadow.skipped)
                     first.cancel()
                     with pytest.raises(asyncio.CancelledError):
                         await first

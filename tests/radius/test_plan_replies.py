@@ -62,7 +62,7 @@ async def test_replies_come_beside_instead_of_and_off_what_the_driver_grants(run
     assert found["Mikrotik-Rate-Limit"] == ["1M/2M"]
     assert found["Filter-Id"] == ["gold"]
     assert found["Reply-Message"] == ["hello"]
-    assert "Acct-Interim-Interval" not in found.keys()  # noqa: SIM118: pyrad's packet is no usual mapping
+    assert "Acct-Interim-Interval" not in found.keys()  # noqa: SIM118
 
 
 async def test_a_raw_plan_grants_its_replies_and_nothing_else_on_any_vendor(running: World, nas: TestNas) -> None:
