@@ -36,8 +36,9 @@ bench: $(STAMP)  ## measure speed and memory, and print the numbers
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)
 
-soak: $(STAMP)  ## the long rounds: kill -9 under load again and again, then an hour's worth of fuzzing (SOAK_ROUNDS, FUZZ_SECONDS)
+soak: $(STAMP)  ## the long rounds: kill -9 under load, 10,000 users moved from FreeRADIUS, an hour of fuzzing (SOAK_ROUNDS, FUZZ_SECONDS)
 	KILL_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q --timeout=7200 tests/e2e/test_crash.py
+	FREERADIUS_USERS=10000 $(PY) -m pytest -q -s --timeout=7200 tests/e2e/test_freeradius.py
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(PY) tests/fuzz/run.py
 
 wheel: $(STAMP)  ## build dist/netd-*.whl and the source archive

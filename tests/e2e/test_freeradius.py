@@ -64,6 +64,11 @@ class Move:
         return done.returncode, summary, {f"{d['username']} {d['method']}": json.dumps(d) for d in differences}
 
 
+def anywhere(program: str) -> str:
+    """Its path, also where only root's shells look; its name if it is not there."""
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin") or program
+
+
 @pytest.fixture(scope="module")
 def people() -> list[Account]:
     return accounts(USERS)
@@ -72,7 +77,7 @@ def people() -> list[Account]:
 @pytest.fixture(params=["postgresql", "mysql"], scope="module")
 def move(request: pytest.FixtureRequest, made_cluster: Path, require_peer: Callable[[str], str], people: list[Account]) -> Iterator[Move]:
     """Everything running; nothing brought in yet."""
-    program = require_peer("freeradius")
+    program = require_peer(anywhere("freeradius"))
     if queries(request.param) is None:
         require_peer(f"/etc/freeradius/3.0/mods-config/sql/main/{request.param}/queries.conf")
     tables = Tables(people, SECRET)
@@ -81,7 +86,7 @@ def move(request: pytest.FixtureRequest, made_cluster: Path, require_peer: Calla
         if request.param == "postgresql":
             url = fill_postgresql(request.getfixturevalue("external_postgres15"), tables)
         else:
-            maria = MariaDb(stack, folder, require_peer("mariadbd"), require_peer("mariadb-install-db"))
+            maria = MariaDb(stack, folder, require_peer(anywhere("mariadbd")), require_peer("mariadb-install-db"))
             maria.fill(tables)
             url = maria.url
         peer = FreeRadius(stack, folder, program, request.param, url)
