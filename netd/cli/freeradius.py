@@ -118,7 +118,7 @@ class _Origin(NamedTuple):
     """Where a line came from, for faults that the daemon finds."""
 
     text: str
-    rows: dict[str, tuple[tuple[str, int], ...]]  # by member: table and id
+    rows: dict[str, tuple[str, ...]]  # by member: table and id of each
 
 
 class _Batches:
@@ -134,7 +134,7 @@ class _Batches:
     def add(self, line: "Line") -> None:
         """Write one line."""
         text = json.dumps({line.kind: line.members}, separators=(",", ":")).encode() + b"\n"
-        origin = _Origin(line.origin, {member: tuple((row.table, row.id) for row in rows) for member, rows in line.rows.items() if rows})
+        origin = _Origin(line.origin, {member: tuple(f"{row.table} {row.id}: " if row else "" for row in rows) for member, rows in line.rows.items() if rows})
         if self._size + len(text) > BATCH_OCTETS:
             self.files.append(self._stack.enter_context(tempfile.TemporaryFile(prefix="netd-import-")))  # noqa: SIM115
             self.origins.append([])
@@ -205,8 +205,7 @@ def _faults(reports: list[dict[str, Any]], batches: _Batches) -> Iterator[str]:
             origin = origins[error["line"] - 1]
             member, _, place = error["pointer"].removeprefix("/").partition("/")[2].partition("/")
             rows = origin.rows.get(member, ())
-            exact = place.isdigit() and len(rows) > int(place)
-            where = " ".join(rows[int(place)][:1]) + f" {rows[int(place)][1]}: " if exact else ""
+            where = rows[int(place)] if place.isdigit() and len(rows) > int(place) else ""
             yield f"{where}{origin.text}: {member or 'line'}: {error['detail']}"
 
 

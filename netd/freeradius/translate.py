@@ -42,12 +42,12 @@ _FOUND: Final = re.compile(r"[-@a-zA-Z0-9._: /\u0080-\U0010ffff]+")
 
 
 class Line(NamedTuple):
-    """One line for the API and where it comes from. ``rows`` are the source rows of ``checks`` and ``replies``, where known."""
+    """One line for the API and where it comes from. ``rows`` are the source rows of ``checks`` and ``replies``, one by one."""
 
     kind: str
     members: dict[str, Any]
     origin: str
-    rows: Mapping[str, Sequence[Row]]
+    rows: Mapping[str, Sequence[Row | None]]
 
 
 class Options(NamedTuple):
@@ -154,7 +154,7 @@ class Translation:
                 if issue.severity == "note":
                     self._tell(issue)
         try:
-            members, rows = self._members(user, decision, issues)
+            members = self._members(user, decision, issues)
         except Left as reason:
             self.counts["left_out"] += 1
             self._tell(Issue("note", user.name, "", None, f"left out, FreeRADIUS rejects it too: {reason}"))
@@ -175,9 +175,13 @@ class Translation:
         sessions = self._limit(decision.config)
         members["max_sessions"] = None if sessions == limit else sessions if sessions is not None else 0
         self.counts["brought"] += 1
+        rows: dict[str, Sequence[Row | None]] = {
+            "checks": [pair.row for pair in decision.conditions],
+            "replies": _sources(members["replies"], decision.replies),
+        }
         yield Line("subscriber", members, f"user {user.name}", rows)
 
-    def _members(self, user: User, decision: Decision, issues: list[Issue]) -> tuple[dict[str, Any], dict[str, Sequence[Row]]]:
+    def _members(self, user: User, decision: Decision, issues: list[Issue]) -> dict[str, Any]:
         """What concerns the user alone, but plan, replies and session limit. Adds to ``issues``; raises Left."""
         members: dict[str, Any] = {"username": _login(user.name), "expires_at": None}
         auth_type = decision.first("Auth-Type")
@@ -205,7 +209,7 @@ class Translation:
         members["checks"] = [{"attribute": pair.name, "op": pair.op, "value": "" if pair.op in ("=*", "!*") else pair.text} for pair in decision.conditions]
         if decision.conditions and any(find(group.rules.config, *_PASSWORDS) for group in decision.groups):
             issues.append(Issue("error", user.name, "", decision.conditions[0].row, "if it fails, a group's password still lets the user in"))
-        return members, {"checks": [pair.row for pair in decision.conditions], "replies": user.replies}
+        return members
 
     def _password(self, user: User, decision: Decision, issues: list[Issue]) -> dict[str, Any] | None:
         """``password`` or ``password_hash``; None if there is none."""
@@ -312,7 +316,8 @@ class Translation:
         if members["raw"] and groups and not self._options.raw_plans:
             why = "no vendor's driver says just this" if self._vendors else "no NAS says which vendors there are"
             self._tell(Issue("note", "", "+".join(group.name for group in groups), None, f"becomes the raw plan {name}, which sends these attributes: {why}"))
-        return Line("plan", {"name": name, "max_sessions": max(limit or 0, 0), **members}, f"group {name}", {"replies": [pair.row for pair in granted]})
+        rows = {"replies": _sources(members["replies"], granted)}
+        return Line("plan", {"name": name, "max_sessions": max(limit or 0, 0), **members}, f"group {name}", rows)
 
     def _plan_name(self, wanted: str) -> str:
         base = " ".join(wanted.split())[:64] or "unnamed"
@@ -332,6 +337,12 @@ def logins(reading: Translation, source: Source) -> Iterator[tuple[str, str, Seq
         if found is not None and found.text:
             own = [(pair.name, pair.value) for pair in decision.conditions if pair.op == "==" and pair.value is not None]
             yield _login(user.name), found.text, own
+
+
+def _sources(replies: Sequence[Mapping[str, str]], pairs: Sequence[Pair]) -> list[Row | None]:
+    """Which row each reply comes from; None for one that takes away what a driver or a plan would grant."""
+    known = {(pair.name, pair.text): pair.row for pair in pairs}
+    return [known.get((reply["attribute"], reply["value"])) for reply in replies]
 
 
 def _group(pair: Pair) -> str:

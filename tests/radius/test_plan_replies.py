@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from pyrad import packet as pyrad
 from netd.domain import plans, standing, subscribers
 from netd.domain.plans import PlanPatch
 from netd.domain.subscribers import NewReply, SubscriberPatch
-from tests.radius.world import ACTOR, TestNas, World, eventually, nas_at, world
+from tests.radius.world import ACTOR, TestNas, World, eventually, nas_at
 
 
 def row(attribute: str, op: str, value: str = "") -> NewReply:
@@ -19,9 +18,8 @@ def row(attribute: str, op: str, value: str = "") -> NewReply:
 
 
 @pytest.fixture
-async def running(dsn: str, data_dir: Path) -> AsyncIterator[World]:
-    async with world(dsn, data_dir) as made:
-        yield made
+async def running(daemon: World) -> World:
+    return daemon
 
 
 @pytest.fixture
