@@ -4,7 +4,8 @@ Only SELECT is used, in one read-only snapshot, so the tables may be in use. Wha
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
@@ -95,22 +96,27 @@ class PostgresSource(_Tables):
     """PostgreSQL. Names are compared as they are written."""
 
     def __init__(self, dsn: str, password: str | None) -> None:
-        self._runner = asyncio.Runner()
+        # A loop in a thread of its own: whoever reads may be in a loop, too.
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="source database", daemon=True)
+        self._thread.start()
         try:
-            self._connection = self._runner.run(_connect_postgres(dsn, password))
+            self._connection = self._run(_connect_postgres(dsn, password))
             self._run(self._connection.execute("begin isolation level repeatable read read only"))
         except BaseException:
-            self._runner.close()
+            self._end()
             raise
 
-    def _run(self, work: Any) -> Any:
-        async def await_it() -> Any:
-            return await work
-
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         try:
-            return self._runner.run(await_it())
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise PeerError(f"the source database: {_first_line(error)}") from None
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
 
     def _in(self, column: str) -> str:
         return f"{column} = any($1::text[])"
@@ -121,8 +127,8 @@ class PostgresSource(_Tables):
 
     def close(self) -> None:
         """End the connection."""
-        self._connection.terminate()
-        self._runner.close()
+        self._loop.call_soon_threadsafe(self._connection.terminate)
+        self._end()
 
 
 async def _connect_postgres(dsn: str, password: str | None) -> Any:

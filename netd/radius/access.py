@@ -221,10 +221,13 @@ class Access:
         """The grant with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription."""
         if subscriber.expires_at is None and not subscriber.replaced:
             return grant.attributes + subscriber.extra
-        attributes = radius.split(grant.attributes)
-        if subscriber.replaced:
+        attributes, own = radius.split(grant.attributes), radius.split(subscriber.extra)
+        if subscriber.replaced and grant.service.walled:  # nothing of the subscriber's opens the wall
+            kept = frozenset(place for place in subscriber.replaced if any(is_replaced(kind, value, (place,)) for kind, value in attributes))
+            own = [(kind, value) for kind, value in own if not is_replaced(kind, value, kept)]
+        elif subscriber.replaced:
             attributes = [(kind, value) for kind, value in attributes if not is_replaced(kind, value, subscriber.replaced)]
-        attributes += radius.split(subscriber.extra)
+        attributes += own
         if subscriber.expires_at is not None:
             attributes = _cut_session_timeout(attributes, max(1, min(int(subscriber.expires_at - wall_clock), _NO_MORE_THAN)))
         return radius.join(attributes)

@@ -33,7 +33,7 @@ Replaced = frozenset[tuple[int, bytes]]
 """Attributes that stand in for what a driver grants: type, and the octets that the value begins with (vendor and vendor type; extended type)."""
 
 
-def is_replaced(kind: int, value: bytes, replaced: Replaced) -> bool:
+def is_replaced(kind: int, value: bytes, replaced: Iterable[tuple[int, bytes]]) -> bool:
     """Whether an encoded attribute is one of ``replaced``."""
     return any(kind == other and value.startswith(begin) for other, begin in replaced)
 

@@ -277,7 +277,7 @@ class Enforcer:
             with self.directory.extensions.guard(nas.vendor):
                 change = driver.change(self.directory.services.get(before), grant.service)
             subscriber = None if live.subscriber_id is None else self.directory.subscribers.get(live.subscriber_id)
-            replaced = grant.replaced | (subscriber.replaced if subscriber is not None else frozenset())
+            replaced = grant.replaced | (subscriber.replaced if subscriber is not None and not grant.service.walled else frozenset())
             if not change or not replaced:
                 return change
             # What the plan or the subscriber has in place of the driver's attribute must not be overwritten with the latter.

@@ -71,7 +71,7 @@ async def test_what_the_daemon_finds_wrong_is_told_by_row_and_keeps_all_out(api,
 async def test_a_row_that_cannot_be_carried_keeps_all_out_too_and_a_dry_run_stores_nothing(api, bring_in):
     tables = people(2).user("night", CLEAR, ("Login-Time", ":=", "Al0100-0600"))
     for options in ((), ("--dry-run",), ("--dry-run", "--skip-bad")):
-        code, out, err = await bring_in(tables, *options)
+        code, _, err = await bring_in(tables, *options)
         assert code == (0 if "--skip-bad" in options else 2)
         assert "radcheck" in err and "user night: Login-Time := Al0100-0600: has no counterpart" in err
         assert await usernames(api) == []

@@ -193,3 +193,16 @@ def test_a_plan_that_came_from_a_group_can_be_changed_and_the_import_says_what_t
     assert rate() == ["200M/2000M"]
     move.bring_in("--skip-bad")
     assert rate() == ["100M/1000M"], "until the switch the source's word counts"
+
+
+def test_log_ins_can_be_taken_from_the_tables(move: Move) -> None:
+    """Nobody has to make a list: passwords in clear, and requests that fulfil the conditions, come from where FreeRADIUS has them."""
+    line = ["shadow", "--peer", f"127.0.0.1:{move.peer.port}", "--netd", f"127.0.0.1:{move.netd.auth_port}", "--slack", "2", "--json"]
+    line += ["--secret-file", str(move.folder / "radius.secret"), "--from", move.dsn, "--password-file", str(move.folder / "source.password")]
+    done = move.netd.command(*line, seconds=300)
+    *differences, summary = [json.loads(text) for text in done.stdout.splitlines()]
+    explained = {account.name for account in move.people if account.explained}
+    assert {difference["username"] for difference in differences} <= explained
+    assert summary["identical"] > summary["compared"] * 0.9
+    assert summary["compared"] > len(move.people) * 0.6
+    assert done.returncode == 1

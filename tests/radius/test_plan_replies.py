@@ -83,6 +83,22 @@ async def test_behind_the_wall_replies_count_for_nothing(running: World, nas: Te
     assert found["Mikrotik-Address-List"] == ["walled-garden"]
 
 
+async def test_nothing_of_the_subscribers_own_opens_the_wall(running: World, nas: TestNas) -> None:
+    await running.add_plan()
+    await running.add_subscriber()
+    replies = (row("Mikrotik-Address-List", ":=", "customers"), row("Mikrotik-Rate-Limit", ":=", "900M/900M"), row("Acct-Interim-Interval", "!*"))
+    await change_alice(running, *replies, row("Reply-Message", ":=", "hello"))
+    assert (await answer(nas))["Mikrotik-Address-List"] == ["customers"]
+    alice = await subscribers.by_username(running.db, ACTOR, "alice")
+    await standing.add_lock(running.db, ACTOR, alice.id, standing.NewLock(reason="overdue", mode="walled"))
+    assert await running.running.feed.settle()
+    found = await answer(nas)
+    assert found["Mikrotik-Address-List"] == ["walled-garden"]
+    assert "900M/900M" not in found["Mikrotik-Rate-Limit"]
+    assert found["Acct-Interim-Interval"] == [300]
+    assert found["Reply-Message"] == ["hello"]
+
+
 async def test_a_subscribers_vendor_attribute_replaces_the_drivers_and_one_can_be_taken_away(running: World, nas: TestNas) -> None:
     await running.add_plan()
     await running.add_subscriber()
