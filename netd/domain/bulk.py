@@ -275,7 +275,7 @@ class _Run:
         tenant_id = self.actor.tenant_id
         try:
             columns = nas_domain.parsed(members, self._keyring, self._vendors)
-            before = await nas_store.by_address(conn, columns["address"])
+            before = await nas_store.by_address(conn, tenant_id, columns["address"])
             if before is None:
                 whole = msgspec.convert(msgspec.to_builtins(members), NewNas)
                 columns = nas_domain.parsed(msgspec.structs.asdict(whole), self._keyring, self._vendors)
@@ -286,7 +286,7 @@ class _Run:
         except msgspec.ValidationError as error:
             self._fault(number, "/nas", str(error).partition(" - at ")[0])
             return
-        if before is not None and before.tenant_id != tenant_id:
+        if before is None and await nas_store.is_taken(conn, columns["address"]):
             self._fault(number, "/nas/address", "belongs to another tenant")
             return
         named = await nas_store.by_name(conn, tenant_id, line.name)
@@ -300,7 +300,7 @@ class _Run:
             await audit.record(conn, self.actor, "nas.create", "nas", after.id, after={**audit.values(after), "secret": audit.MASK})
             self._count("nas", "created")
             return
-        if "secret" in members and self._keyring.open(await nas_store.sealed_secret(conn, before.id), SECRET_CONTEXT) == members["secret"].encode():
+        if "secret" in members and self._keyring.open(await nas_store.sealed_secret(conn, tenant_id, before.id), SECRET_CONTEXT) == members["secret"].encode():
             del columns["secret"]
         if all(name != "secret" and _same(getattr(before, name), value) for name, value in columns.items()):
             self._count("nas", "unchanged")

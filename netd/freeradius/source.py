@@ -7,7 +7,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 
@@ -191,13 +191,6 @@ class MysqlSource(_Tables):
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
-
-
-def without_password(dsn: str) -> str:
-    """The DSN as it may be shown."""
-    parts = urlsplit(dsn)
-    user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=user.partition(":")[0] + at + host, query=""))
 
 
 def _text(cell: object) -> str:

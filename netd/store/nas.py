@@ -42,15 +42,20 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Nas | None:
     return None if record is None else _nas(record)
 
 
-async def by_address(conn: Connection, address: Any) -> Nas | None:
-    """The NAS with exactly this prefix, of whatever tenant: two tenants cannot have the same."""
-    record = await conn.fetchrow(f"{_SELECT} where nasname = $1", address)
+async def by_address(conn: Connection, tenant_id: int, address: Any) -> Nas | None:
+    """The NAS with exactly this prefix."""
+    record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and nasname = $2", tenant_id, address)
     return None if record is None else _nas(record)
 
 
-async def sealed_secret(conn: Connection, nas_id: int) -> bytes:
+async def is_taken(conn: Connection, address: Any) -> bool:
+    """Whether a NAS of any tenant has exactly this prefix: two tenants cannot have the same."""
+    return bool(await conn.fetchval("select exists (select from nas where nasname = $1)", address))
+
+
+async def sealed_secret(conn: Connection, tenant_id: int, nas_id: int) -> bytes:
     """Its secret as stored."""
-    return bytes(await conn.fetchval("select secret from nas where id = $1", nas_id))
+    return bytes(await conn.fetchval("select secret from nas where tenant_id = $1 and id = $2", tenant_id, nas_id))
 
 
 def _where(tenant_id: int, name: str | None, vendor: str | None) -> rows.Where:

@@ -62,8 +62,9 @@ async def by_keys(conn: Connection, tenant_id: int, keys: Sequence[str]) -> dict
     """Those of the subscribers named by their ``username_key`` that exist; nobody else changes them until the transaction ends."""
     records = await conn.fetch(f"{_SELECT} where s.tenant_id = $1 and s.username_key = any($2::text[]) order by s.id for update of s", tenant_id, keys)
     secrets = await conn.fetch(
-        "select id, username_key, password, password_hashed from subscribers where id = any($1::bigint[])", [record["id"] for record in records]
-    )
+        "select id, username_key, password, password_hashed from subscribers where tenant_id = $1 and id = any($2::bigint[])",
+        tenant_id, [record["id"] for record in records],
+    )  # fmt: skip
     known = {record["id"]: record for record in secrets}
     whole = await _whole(conn, tenant_id, records)
     return {known[each.id]["username_key"]: Stored(each, known[each.id]["password"], known[each.id]["password_hashed"]) for each in whole}

@@ -75,7 +75,3 @@ def test_nothing_can_be_written_through_it(filled):
 def test_what_is_no_dsn(dsn):
     with pytest.raises(ConfigError, match="write postgresql"):
         source.connect(dsn)
-
-
-def test_a_dsn_is_shown_without_its_password():
-    assert source.without_password("postgresql://u:hush@h:5/d?password=hush") == "postgresql://u@h:5/d"
