@@ -104,3 +104,30 @@ def test_nothing_of_the_move_is_imported_for_other_commands():
 
     code = "import sys; from netd.cli import parser; parser('import'); sys.exit('netd.freeradius' in sys.modules or 'asyncpg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_a_plan_s_replies_are_given_repeated_and_emptied(netd):
+    made = await netd(
+        "plan",
+        "add",
+        "p",
+        "--down",
+        "2M",
+        "--up",
+        "1M",
+        "--raw",
+        "yes",
+        "--reply",
+        "Framed-Route := 10.0.0.0/8",
+        "--reply",
+        "Framed-Route += 10.1.0.0/16",
+        "--json",
+    )
+    assert made.value["raw"] is True
+    assert [(row["op"], row["value"]) for row in made.value["replies"]] == [(":=", "10.0.0.0/8"), ("+=", "10.1.0.0/16")]
+    changed = await netd("plan", "update", "p", "--raw", "no", "--reply", "none", "--json")
+    assert (changed.value["raw"], changed.value["replies"]) == (False, [])
+    refused = await netd("plan", "update", "p", "--reply", "Nonsense := 1")
+    assert refused.code == 2
+    assert "replies/0" in refused.err
+    assert (await netd("plan", "update", "p", "--reply", "no operator")).code == 2
