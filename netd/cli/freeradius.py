@@ -192,9 +192,9 @@ def _send(api: client.Client, file: IO[bytes], *, dry_run: bool, skip_bad: bool)
     try:
         report: dict[str, Any] = api.call("POST", "/import", query={"dry_run": dry_run, "skip_bad": skip_bad}, lines=file).value
     except client.ApiError as error:
-        if "bulk_report" not in error.problem:
+        if "provision_report" not in error.problem:
             raise
-        report = error.problem["bulk_report"]
+        report = error.problem["provision_report"]
     return report
 
 

@@ -7,18 +7,18 @@ import asyncpg
 import pytest
 
 from netd.model.subscriber import Attribute
-from netd.store import audit, bulk, imports, nas, plans, postauth, sessions, subscribers, tokens
+from netd.store import audit, imports, nas, plans, postauth, provision, sessions, subscribers, tokens
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, bulk, imports, nas, plans, postauth, sessions, subscribers, tokens)
+MODULES = (audit, imports, nas, plans, postauth, provision, sessions, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
     "postauth.add_rows": "each record carries its tenant",
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
-    "bulk.begin": "a temporary table", "bulk.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
+    "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip

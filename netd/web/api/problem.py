@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-from netd.domain.bulk import BulkReport
 from netd.domain.imports import ImportReport
 from netd.domain.inputs import PATTERN_WORDS
+from netd.domain.provision import ProvisionReport
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, StoreError, StoreUnavailable
 from netd.model.control import ControlResult
 from netd.web import codec
@@ -26,7 +26,7 @@ class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"kind": "type"}):
-    """RFC 9457 problem details. ``outcome`` tells of a NAS that did not do as asked, ``report`` and ``bulk_report`` of an
+    """RFC 9457 problem details. ``outcome`` tells of a NAS that did not do as asked, ``report`` and ``provision_report`` of an
     import of which nothing was kept."""
 
     kind: str
@@ -38,7 +38,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     errors: tuple[ProblemFault, ...] = ()
     outcome: ControlResult | None = None
     report: ImportReport | None = None
-    bulk_report: BulkReport | None = None
+    provision_report: ProvisionReport | None = None
 
 
 class Kind(NamedTuple):
@@ -99,7 +99,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         outcome: ControlResult | None = None,
         report: ImportReport | None = None,
-        bulk_report: BulkReport | None = None,
+        provision_report: ProvisionReport | None = None,
     ) -> None:
         super().__init__(detail or kind.title)
         self.kind = kind
@@ -108,7 +108,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.outcome = outcome
         self.report = report
-        self.bulk_report = bulk_report
+        self.provision_report = provision_report
 
     def answer(self, instance: str, request_id: str) -> web.Response:
         """The HTTP answer; ``instance`` is the path that was asked for."""
@@ -122,7 +122,7 @@ class Problem(Exception):
             errors=tuple(ProblemFault(fault.where, fault.what) for fault in self.faults),
             outcome=self.outcome,
             report=self.report,
-            bulk_report=self.bulk_report,
+            provision_report=self.provision_report,
         )
         return web.Response(body=codec.encode(document), status=self.kind.status, content_type=CONTENT_TYPE, headers=self.headers)
 

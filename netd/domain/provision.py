@@ -26,9 +26,9 @@ from netd.domain.subscribers import PASSWORD_CONTEXT, PlanReference, SubscriberP
 from netd.errors import InvalidInput, StoreError
 from netd.keyring import Keyring
 from netd.model.subscriber import State, username_key
-from netd.store import bulk as store
 from netd.store import nas as nas_store
 from netd.store import plans as plan_store
+from netd.store import provision as store
 from netd.store import subscribers as subscriber_store
 from netd.store.database import Connection, Database
 from netd.store.subscribers import Stored
@@ -85,7 +85,7 @@ class Tally(msgspec.Struct, kw_only=True):
     unchanged: int = 0
 
 
-class BulkReport(msgspec.Struct, frozen=True, kw_only=True):
+class ProvisionReport(msgspec.Struct, frozen=True, kw_only=True):
     """How it went. The tallies say what was done, or would be: ``stored`` is false in a dry run, and if a bad line kept all out.
     ``errors`` are the first thousand of ``error_count``."""
 
@@ -106,7 +106,7 @@ _DECODER = msgspec.json.Decoder(Line)
 async def bring_in(
     db: Database, actor: Actor, keyring: Keyring, rules: AttributeRules, vendors: Collection[str], source: bytes | AsyncIterable[bytes], *,
     dry_run: bool = False, skip_bad: bool = False,
-) -> BulkReport:  # fmt: skip
+) -> ProvisionReport:  # fmt: skip
     """Bring in a file. A bad line keeps all others out too, unless ``skip_bad``. A dry run finds the same faults and stores nothing.
 
     Raises InvalidInput for a file that is too large; Conflict if somebody made one of the objects at the same time, then nothing was stored.
@@ -126,7 +126,7 @@ async def bring_in(
             await audit.record(conn, actor, "import.store", "import", digest[:16], after=told)
     except _RolledBack:
         stored = False
-    return BulkReport(
+    return ProvisionReport(
         lines=run.lines, bad=len(run.bad), plans=run.tallies["plans"], nas=run.tallies["nas"], subscribers=run.tallies["subscribers"],
         errors=tuple(sorted(run.errors, key=lambda error: error.line)), error_count=run.error_count, dry_run=dry_run, stored=stored,
     )  # fmt: skip

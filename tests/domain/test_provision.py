@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from netd.domain import bulk, nas, plans, standing, subscribers
-from netd.domain.bulk import BulkReport
+from netd.domain import nas, plans, provision, standing, subscribers
 from netd.domain.paging import PageQuery
+from netd.domain.provision import ProvisionReport
 from netd.domain.subscribers import SubscriberFilter
 from netd.errors import InvalidInput
 
@@ -27,14 +27,14 @@ BOB = {
 
 @pytest.fixture
 def bring(database, actor, keyring, vendors, any_attribute):
-    async def bring_in(*lines: Any, who=None, **options: bool) -> BulkReport:
+    async def bring_in(*lines: Any, who=None, **options: bool) -> ProvisionReport:
         data = b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
-        return await bulk.bring_in(database, who or actor, keyring, any_attribute, vendors, data, **options)
+        return await provision.bring_in(database, who or actor, keyring, any_attribute, vendors, data, **options)
 
     return bring_in
 
 
-def counts(report: BulkReport) -> list[tuple[int, int, int]]:
+def counts(report: ProvisionReport) -> list[tuple[int, int, int]]:
     return [(tally.created, tally.updated, tally.unchanged) for tally in (report.plans, report.nas, report.subscribers)]
 
 

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from netd.domain import bulk
-from netd.domain.bulk import BulkReport
+from netd.domain import provision
+from netd.domain.provision import ProvisionReport
 from netd.errors import Fault
 from netd.web.api.problem import INVALID, Problem
 from netd.web.api.route import Call, LinesUpload, route
@@ -11,7 +11,7 @@ from netd.web.api.route import Call, LinesUpload, route
 TOLD_FAULTS = 20
 
 
-class BulkQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProvisionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``dry_run``: find the same faults, store nothing. ``skip_bad``: one bad line does not keep the good ones out."""
 
     dry_run: bool = False
@@ -22,16 +22,16 @@ class BulkQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     "POST", "/import", role="operator", action="import.store",
     summary="Make or change plans, NAS and subscribers, a JSON object a line; 422 with a report if a bad line kept all out",
 )  # fmt: skip
-async def bulk_import(call: Call, query: BulkQuery, body: LinesUpload) -> BulkReport:
+async def everything_import(call: Call, query: ProvisionQuery, body: LinesUpload) -> ProvisionReport:
     """200 says that what was asked for was done: all of it, with ``skip_bad`` what is good of it, or the dry run."""
     deps = call.deps
-    report = await bulk.bring_in(
+    report = await provision.bring_in(
         deps.database, call.actor, deps.keyring, deps.rules, deps.vendors, body.chunks(), dry_run=query.dry_run, skip_bad=query.skip_bad
     )
     if not query.dry_run and not report.stored:
         faults = [Fault(f"line {error.line}" + error.pointer, error.detail) for error in report.errors[:TOLD_FAULTS]]
-        raise Problem(INVALID, f"{report.error_count} faults in {report.lines} lines; nothing was stored", faults=faults, bulk_report=report)
+        raise Problem(INVALID, f"{report.error_count} faults in {report.lines} lines; nothing was stored", faults=faults, provision_report=report)
     return report
 
 
-ROUTES = (bulk_import,)
+ROUTES = (everything_import,)

@@ -24,7 +24,7 @@ _ADDRESSES = ("ipv4", "delegated_ipv6_prefix")
 async def begin(conn: Connection) -> None:
     """Make the temporary table."""
     await conn.execute(
-        """create temp table netd_bulk (
+        """create temp table netd_provision (
              line integer not null, subscriber_id bigint, username text not null, username_key text not null, password bytea, password_hashed boolean not null,
              plan_id bigint not null, state text not null, max_sessions integer, ipv4 inet, ipv6_prefix cidr, delegated_ipv6_prefix cidr,
              expires_at timestamptz, full_name text, note text, checks jsonb, replies jsonb
@@ -34,23 +34,24 @@ async def begin(conn: Connection) -> None:
 
 async def add(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     """Copy rows in, values as in ``COLUMNS``."""
-    await conn.copy_records_to_table("netd_bulk", records=rows, columns=COLUMNS, timeout=_TIMEOUT_SECONDS)
+    await conn.copy_records_to_table("netd_provision", records=rows, columns=COLUMNS, timeout=_TIMEOUT_SECONDS)
 
 
 async def take_out_clashes(conn: Connection, tenant_id: int) -> tuple[list[Clash], dict[str, int]]:
     """Remove rows that want an address which a subscriber outside of them has; those, and how many went out ("created", "updated")."""
-    await conn.execute("analyze netd_bulk", timeout=_TIMEOUT_SECONDS)
+    await conn.execute("analyze netd_provision", timeout=_TIMEOUT_SECONDS)
     owned = " union all ".join(
-        f"""select r.line, '{column}', s.username, s.state from netd_bulk r join subscribers s on s.tenant_id = $1 and s.{column} = r.{column}
+        f"""select r.line, '{column}', s.username, s.state from netd_provision r join subscribers s on s.tenant_id = $1 and s.{column} = r.{column}
             where r.state <> 'terminated' and s.state <> 'terminated' and s.id is distinct from r.subscriber_id
-              and not exists (select from netd_bulk o where o.subscriber_id = s.id and (o.{column} is distinct from s.{column} or o.state = 'terminated'))"""
+              and not exists (select from netd_provision o where o.subscriber_id = s.id
+                              and (o.{column} is distinct from s.{column} or o.state = 'terminated'))"""
         for column in _ADDRESSES
     )
     clashes = [Clash(*record) for record in await conn.fetch(owned, tenant_id, timeout=_TIMEOUT_SECONDS)]
     removed = {"created": 0, "updated": 0}
     if clashes:
         for record in await conn.fetch(
-            "delete from netd_bulk where line = any($1::integer[]) returning subscriber_id is null as new", [clash.line for clash in clashes]
+            "delete from netd_provision where line = any($1::integer[]) returning subscriber_id is null as new", [clash.line for clash in clashes]
         ):
             removed["created" if record["new"] else "updated"] += 1
     return clashes, removed
@@ -61,7 +62,7 @@ async def store(conn: Connection, tenant_id: int) -> None:
     # Addresses that change hands: first let go, then take, for uniqueness is checked row by row.
     for column in _ADDRESSES:
         await conn.execute(
-            f"""update subscribers s set {column} = null from netd_bulk r
+            f"""update subscribers s set {column} = null from netd_provision r
                 where s.id = r.subscriber_id and s.tenant_id = $1 and s.{column} is not null and s.{column} is distinct from r.{column}""",
             tenant_id, timeout=_TIMEOUT_SECONDS,
         )  # fmt: skip
@@ -70,12 +71,12 @@ async def store(conn: Connection, tenant_id: int) -> None:
         f"""update subscribers s set {sets}, version = s.version + 1, updated_at = now(),
               state_changed_at = case when s.state = r.state then s.state_changed_at else now() end,
               state_reason = case when s.state = r.state then s.state_reason end
-            from netd_bulk r where s.id = r.subscriber_id and s.tenant_id = $1""",
+            from netd_provision r where s.id = r.subscriber_id and s.tenant_id = $1""",
         tenant_id, timeout=_TIMEOUT_SECONDS,
     )  # fmt: skip
     names = ", ".join(_STORED)
     await conn.execute(
-        f"insert into subscribers (tenant_id, {names}) select $1, {names} from netd_bulk where subscriber_id is null order by line",
+        f"insert into subscribers (tenant_id, {names}) select $1, {names} from netd_provision where subscriber_id is null order by line",
         tenant_id, timeout=_TIMEOUT_SECONDS,
     )  # fmt: skip
     for table, column in (("radcheck", "checks"), ("radreply", "replies")):
@@ -84,13 +85,13 @@ async def store(conn: Connection, tenant_id: int) -> None:
 
 async def _attributes(conn: Connection, tenant_id: int, table: str, column: str) -> int:
     await conn.execute(
-        f"delete from {table} a using netd_bulk r where a.tenant_id = $1 and a.subscriber_id = r.subscriber_id and r.{column} is not null",
+        f"delete from {table} a using netd_provision r where a.tenant_id = $1 and a.subscriber_id = r.subscriber_id and r.{column} is not null",
         tenant_id, timeout=_TIMEOUT_SECONDS,
     )  # fmt: skip
     return updated(await conn.execute(
         f"""insert into {table} (tenant_id, subscriber_id, username, attribute, op, value)
             select $1, s.id, '', a.row ->> 0, a.row ->> 1, a.row ->> 2
-            from netd_bulk r join subscribers s on s.tenant_id = $1 and s.username_key = r.username_key
+            from netd_provision r join subscribers s on s.tenant_id = $1 and s.username_key = r.username_key
             cross join lateral jsonb_array_elements(r.{column}) with ordinality as a (row, place)
             order by r.line, a.place""",
         tenant_id, timeout=_TIMEOUT_SECONDS,
