@@ -77,6 +77,9 @@ def test_the_empty_project_keeps_them_all(project):
         ("wire/eap/tls.py", "import asyncio", "Codecs know no I/O"),
         ("domain/plans.py", "import asyncpg", "Only the store speaks"),
         ("daemon/__init__.py", "from asyncpg import connect", "Only the store speaks"),
+        ("freeradius/translate.py", "import asyncpg", "Only the store speaks"),
+        ("store/rows.py", "import pymysql", "Only the store speaks"),
+        ("freeradius/source.py", "import netd.radius", "A layer imports only"),
         ("radius/server.py", "import aiohttp", "Only web speaks aiohttp"),
         ("cli/client.py", "from aiohttp import ClientSession", "Only web speaks aiohttp"),
         ("web/app.py", "import asyncssh", "Only device uses SSH"),
@@ -97,6 +100,9 @@ def test_a_broken_contract_goes_red(project, module, statement, broken):
 def test_what_is_allowed(project):
     (project / "netd/store/database.py").write_text("import asyncpg\n")
     (project / "netd/web/app.py").write_text("import aiohttp\n")
+    (project / "netd/freeradius").mkdir(exist_ok=True)
+    (project / "netd/freeradius/__init__.py").touch()
+    (project / "netd/freeradius/source.py").write_text("import asyncpg, pymysql\n")
     (project / "netd/device").mkdir()
     (project / "netd/device/__init__.py").touch()
     (project / "netd/device/ssh.py").write_text("import asyncssh\n")

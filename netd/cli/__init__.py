@@ -25,6 +25,7 @@ MODULES = {
     "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions", "audit": "audit",
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles",
     "enforcement": "enforcement", "coa-client": "coa_clients",
+    "shadow": "shadow",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""
 

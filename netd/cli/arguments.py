@@ -75,6 +75,15 @@ def changes(arguments: argparse.Namespace, members: Iterable[str]) -> dict[str, 
     return given
 
 
+class Replies(argparse.Action):
+    """Gathers ``--reply`` options in a list; ``none`` (an empty value) empties it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+        """Take one."""
+        before = getattr(namespace, self.dest, []) if values else []
+        setattr(namespace, self.dest, [*before, values] if values else [])
+
+
 def paging(parser: argparse.ArgumentParser) -> None:
     """--limit and --all of a list command."""
     either = parser.add_mutually_exclusive_group()

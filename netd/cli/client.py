@@ -9,6 +9,7 @@ from typing import IO, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 SECONDS = 120.0
+BULK_SECONDS = 1800.0  # a hundred thousand subscribers take a minute
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
@@ -84,7 +85,14 @@ class Client:
         return self.call("DELETE", path)
 
     def call(
-        self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: Mapping[str, Any] | None = None, csv: IO[bytes] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: Mapping[str, Any] | None = None,
+        csv: IO[bytes] | None = None,
+        lines: IO[bytes] | None = None,
     ) -> Reply:
         """One request. Raises ApiError for an answer of 400 and above, CliError (3) if there is no answer."""
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
@@ -92,6 +100,10 @@ class Client:
         if csv is not None:
             headers["Content-Type"] = "text/csv"
             data = csv
+        elif lines is not None:
+            headers["Content-Type"] = "application/x-ndjson"
+            self._connection.timeout = BULK_SECONDS
+            data = lines
         elif body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()

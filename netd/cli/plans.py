@@ -4,15 +4,16 @@ import argparse
 from typing import Any
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
+from netd.cli.arguments import Commands, Replies, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.quotas import register_plan
-from netd.cli.values import contention, rate
+from netd.cli.values import contention, rate, reply, yes_no
 
 MEMBERS = (
     "name", "down_bps", "up_bps", "burst_down_bps", "burst_up_bps", "burst_threshold_down_bps", "burst_threshold_up_bps", "burst_seconds", "priority",
     "session_timeout_seconds", "idle_timeout_seconds", "interim_seconds", "max_sessions", "ipv4_pool", "ipv6_pool", "delegated_ipv6_pool", "dns", "profile",
     "access_hours", "time_zone", "vlan", "contention_ratio", "committed_down_bps", "committed_up_bps",
+    "raw", "replies",
 )  # fmt: skip
 
 
@@ -55,6 +56,11 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--committed-down", "committed_down_bps", "committed rate towards the subscriber, instead of a ratio", nullable(rate), metavar="RATE")
     option(parser, "--committed-up", "committed_up_bps", "committed rate from the subscriber", nullable(rate), metavar="RATE")
     option(parser, "--profile", "profile", "name of the QoS profile on the NAS, for vendors that use one", nullable(), metavar="NAME")
+    option(parser, "--raw", "raw", "yes: grants its replies alone, nothing that the vendor's driver says", yes_no, metavar="yes|no")
+    option(
+        parser, "--reply", "replies", "an attribute besides (+=), instead of (:=) or to take away (!*) what the driver grants; may be repeated, "
+        "replaces the whole list, none empties it", reply, action=Replies, metavar="'ATTRIBUTE OP VALUE'",
+    )  # fmt: skip
 
 
 def _row(plan: dict[str, Any]) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from netd.cli import client, output
+from netd.cli import client, freeradius, output
 from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.quotas import register_subscriber
@@ -83,9 +83,9 @@ def _register_locks(subscriber: Commands) -> None:
 
 
 def _register_import(commands: Commands) -> None:
-    subscribers = command(
-        group(commands, "import", "bring in many at once"), "subscribers", "add subscribers from a CSV file (header username,password,plan,ipv4)", _import
-    )
+    imports = group(commands, "import", "bring in many at once")
+    freeradius.register(imports)
+    subscribers = command(imports, "subscribers", "add subscribers from a CSV file (header username,password,plan,ipv4)", _import)
     subscribers.add_argument("file", metavar="FILE", help="the file; - for standard input")
     subscribers.add_argument("--dry-run", action="store_true", help="only say what is wrong with the file")
     subscribers.add_argument("--skip-bad", action="store_true", help="bring in the good rows even if there are bad ones")

@@ -130,3 +130,23 @@ def secret(text: str) -> str:
     if not typed:
         raise argparse.ArgumentTypeError("no secret on standard input")
     return typed
+
+
+def yes_or_no(text: str) -> bool:
+    """``yes`` or ``no``."""
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
+_REPLY = re.compile(r"\s*([A-Za-z0-9][\w./:-]*)\s*(:=|\+=|!\*|=)\s*(.*?)\s*", re.ASCII | re.DOTALL)
+
+
+def reply(text: str) -> dict[str, str] | None:
+    """``Framed-Pool := gold`` as a reply attribute; ``none`` is None."""
+    if text.lower() == "none":
+        return None
+    match = _REPLY.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 'ATTRIBUTE := VALUE'")
+    return {"attribute": match[1], "op": match[2], "value": match[3]}

@@ -64,13 +64,14 @@ class _Tally:
         return ImportReport(rows=self.rows, good=self.good, imported=imported, skipped=skipped, errors=errors, error_count=self.error_count, dry_run=dry_run)
 
 
-class _Slices:
+class Slices:
     """Gives the event loop back every few milliseconds: RADIUS is answered in the same one."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
     async def breathe(self) -> None:
+        """Let others have their turn if it is time."""
         if time.perf_counter() - self._began > SLICE_SECONDS:
             await asyncio.sleep(0)
             self._began = time.perf_counter()
@@ -86,7 +87,7 @@ async def import_subscribers(
     the same faults and stores nothing. Raises InvalidInput for a file that is too large, Conflict if somebody made one of the
     subscribers or took away a plan at the same time; then nothing was imported.
     """
-    data = await _received(source)
+    data = await received(source)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
     tally = _Tally()
     async with db.transaction(actor.scope) as conn:
@@ -106,7 +107,8 @@ async def import_subscribers(
     return tally.report(imported, dry_run=dry_run, skip_bad=skip_bad)
 
 
-async def _received(source: bytes | AsyncIterable[bytes]) -> bytes:
+async def received(source: bytes | AsyncIterable[bytes]) -> bytes:
+    """The whole file. Raises InvalidInput beyond ``MAX_OCTETS``."""
     if isinstance(source, bytes):
         data = source
     else:
@@ -138,7 +140,7 @@ async def _read(conn: Connection, actor: Actor, keyring: Keyring, data: bytes, t
             tally.fault(header.line, column, detail)
         return
     table = Table(columns, await plan_store.ids_by_name(conn, actor.tenant_id), allow_no_password)
-    slices = _Slices()
+    slices = Slices()
     batch = []
     for record in found:
         await slices.breathe()

@@ -81,7 +81,7 @@ class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return hidden(self, "secret", "line_login_password")
 
 
-def _parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str]) -> dict[str, Any]:
+def parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str]) -> dict[str, Any]:
     """Members as the store takes them. Raises InvalidInput with all that is wrong."""
     faults = Faults()
     parsed = dict(members)
@@ -123,7 +123,7 @@ async def _place(conn: Connection, actor: Actor, values: dict[str, Any], *, new:
 
 async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vendors: Collection[str]) -> Nas:
     """Let a NAS in. Raises InvalidInput; Conflict if the name or the address (of any tenant) is taken."""
-    values = _parsed(msgspec.structs.asdict(new), keyring, vendors)
+    values = parsed(msgspec.structs.asdict(new), keyring, vendors)
     _check_line_login(new.line_login, new.line_login_passwords, new.line_login_password is not None)
     async with db.transaction(actor.scope) as conn:
         await _place(conn, actor, values, new=True)
@@ -165,7 +165,7 @@ async def update(
     Raises NotFound, InvalidInput; Conflict if the name or address is taken, or on another ``version``.
     """
     members = given(patch)
-    values = _parsed(members, keyring, vendors)
+    values = parsed(members, keyring, vendors)
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
         if not values:

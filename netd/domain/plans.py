@@ -10,6 +10,8 @@ from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Hours, Label, Vlan, Zone, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
+from netd.domain.ports import AttributeRules
+from netd.domain.subscribers import NewReply, Replies, attributes
 from netd.errors import Conflict, NotFound
 from netd.model.plan import Plan
 from netd.store import plans as store
@@ -27,7 +29,11 @@ Servers = Annotated[tuple[str, ...], Meta(max_length=8)]
 
 
 class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A plan to be made. ``down`` is towards the subscriber; a burst rate is not below its rate; ``dns`` are addresses."""
+    """A plan to be made. ``down`` is towards the subscriber; a burst rate is not below its rate; ``dns`` are addresses.
+
+    ``replies`` come beside (``+=``), instead of (``=``, ``:=``) or take away (``!*``) what the vendor's driver grants; a ``raw`` plan grants them alone.
+    In the walled garden neither counts.
+    """
 
     name: Label
     down_bps: Rate
@@ -53,6 +59,8 @@ class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     contention_ratio: ContentionRatio | None = None
     committed_down_bps: Rate | None = None
     committed_up_bps: Rate | None = None
+    raw: bool = False
+    replies: Replies = ()
 
 
 class PlanPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,17 +90,22 @@ class PlanPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     contention_ratio: ContentionRatio | UnsetType | None = UNSET
     committed_down_bps: Rate | UnsetType | None = UNSET
     committed_up_bps: Rate | UnsetType | None = UNSET
+    raw: bool | UnsetType = UNSET
+    replies: Replies | UnsetType = UNSET
 
 
-def _parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
-    members = {**members, **{name: faults.attempt(f"/{name}", parse, members[name]) for name, parse in inputs.ACCESS.items() if name in members}}
-    if "dns" not in members:
-        return members
-    servers = [faults.attempt(f"/dns/{place}", inputs.address, text) for place, text in enumerate(members["dns"])]
-    return {**members, "dns": servers}
+def parsed(faults: Faults, members: dict[str, Any], rules: AttributeRules | None) -> dict[str, Any]:
+    """Columns from the members of an input. Faults are told by JSON pointer; without ``rules`` replies are taken as they are."""
+    columns = {**members, **{name: faults.attempt(f"/{name}", parse, members[name]) for name, parse in inputs.ACCESS.items() if name in members}}
+    if "dns" in members:
+        columns["dns"] = [faults.attempt(f"/dns/{place}", inputs.address, text) for place, text in enumerate(members["dns"])]
+    if "replies" in members:
+        replies: tuple[NewReply, ...] = members["replies"]
+        columns["replies"] = attributes(faults, "replies", replies, rules.validate_reply if rules else None)
+    return columns
 
 
-def _check(faults: Faults, plan: dict[str, Any]) -> None:
+def check_whole(faults: Faults, plan: dict[str, Any]) -> None:
     """What holds between the members of the whole plan."""
     for way in ("down", "up"):
         burst, threshold = plan[f"burst_{way}_bps"], plan[f"burst_threshold_{way}_bps"]
@@ -109,11 +122,11 @@ def _check(faults: Faults, plan: dict[str, Any]) -> None:
         faults.add("/burst_seconds", "means nothing without a burst rate")
 
 
-async def create(db: Database, actor: Actor, new: NewPlan) -> Plan:
+async def create(db: Database, actor: Actor, new: NewPlan, rules: AttributeRules | None = None) -> Plan:
     """Make a plan. Raises InvalidInput; Conflict if the name is taken."""
     faults = Faults()
-    members = _parsed(faults, msgspec.structs.asdict(new))
-    _check(faults, members)
+    members = parsed(faults, msgspec.structs.asdict(new), rules)
+    check_whole(faults, members)
     faults.check()
     async with db.transaction(actor.scope) as conn:
         plan = await store.insert(conn, actor.tenant_id, members)
@@ -145,14 +158,16 @@ async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Plan]:
         return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
-async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, version: int | None = None) -> Plan:
+async def update(
+    db: Database, actor: Actor, plan_id: int, patch: PlanPatch, rules: AttributeRules | None = None, *, version: int | None = None,
+) -> Plan:  # fmt: skip
     """Change a plan; live sessions follow by themselves. Raises NotFound, InvalidInput; Conflict on a taken name or another ``version``."""
     faults = Faults()
-    members = _parsed(faults, given(patch))
+    members = parsed(faults, given(patch), rules)
     faults.check()
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
-        _check(faults, {**msgspec.structs.asdict(before), **members})
+        check_whole(faults, {**msgspec.structs.asdict(before), **members})
         faults.check()
         if not members:
             return before

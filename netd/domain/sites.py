@@ -57,12 +57,25 @@ async def place(conn: Connection, actor: Actor, faults: Faults, columns: dict[st
     if name is UNSET:
         return
     if name is None and actor.sites is not None:
-        if not new or len(actor.sites) != 1:
-            faults.add("/site", "is needed: your permission holds at some sites only")
-            return
-        columns["site_id"] = next(iter(actor.sites))
+        if new:
+            settle(actor, faults, columns)
+        else:
+            faults.add("/site", NEEDED)
         return
     columns["site_id"] = None if name is None else await _id(conn, actor, faults, "site", name)
+
+
+NEEDED = "is needed: your permission holds at some sites only"
+
+
+def settle(actor: Actor, faults: Faults, columns: dict[str, Any]) -> None:
+    """Put a new thing of somebody who may act at some sites only at that site, if it is a single one."""
+    if actor.sites is None:
+        return
+    if len(actor.sites) == 1:
+        columns["site_id"] = next(iter(actor.sites))
+    else:
+        faults.add("/site", NEEDED)
 
 
 async def _id(conn: Connection, actor: Actor, faults: Faults, member: str, name: str) -> int | None:

@@ -1,6 +1,6 @@
 """Subscribers: who may connect, with what, and by which password. Suspending and locking are in ``domain.standing``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from netd.model.subscriber import Attribute, State, Subscriber
 from netd.store import plans as plan_store
 from netd.store import subscribers as store
 from netd.store.database import Connection, Database
+from netd.wire.hashes import SCHEMES, parse_hash
 
 PASSWORD_CONTEXT = b"subscribers.password"
 USERNAME_OCTETS = 253  # what one attribute holds, RFC 2865 5
@@ -28,6 +29,7 @@ PASSWORD_OCTETS = 128  # what User-Password holds, RFC 2865 5.2
 
 Username = Annotated[str, Meta(min_length=1, max_length=USERNAME_OCTETS, pattern=NO_OUTER_BLANKS)]
 Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_OCTETS, pattern=NO_CONTROL)]
+PasswordHash = Annotated[str, Meta(min_length=4, max_length=512, pattern=NO_OUTER_BLANKS, description="{scheme}digest: " + " ".join(SCHEMES))]
 PlanReference = Label | Annotated[int, Meta(ge=1, le=inputs.ROW_ID_MAX)]
 MaxSessions = Annotated[int, Meta(ge=0, le=1_000_000, description="0: no limit; null: the plan's")]
 AddressText = Annotated[str, Meta(min_length=2, max_length=64)]
@@ -45,11 +47,11 @@ class NewCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class NewReply(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An attribute for the Access-Accept: ``=`` and ``:=`` in place of what the plan grants under that name, ``+=`` besides it."""
+    """An attribute for the Access-Accept: ``=`` and ``:=`` in place of what is granted under that name, ``+=`` besides it; ``!*`` takes it away."""
 
     attribute: AttributeName
-    op: Literal["=", ":=", "+="] = "="
-    value: AttributeValue
+    op: Literal["=", ":=", "+=", "!*"] = "="
+    value: AttributeValue = ""
 
 
 Checks = Annotated[tuple[NewCheck, ...], Meta(max_length=64)]
@@ -57,10 +59,14 @@ Replies = Annotated[tuple[NewReply, ...], Meta(max_length=64)]
 
 
 class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A subscriber to be made. ``plan`` is a name or an id, ``site`` a name; without a password none is accepted."""
+    """A subscriber to be made. ``plan`` is a name or an id, ``site`` a name; without a password none is accepted.
+
+    ``password_hash`` instead of a password, where only that is known: PAP can be checked against it, MS-CHAP against ``{nt}`` only, CHAP never.
+    """
 
     username: Username
     password: Password | None = None
+    password_hash: PasswordHash | None = None
     plan: PlanReference
     state: State = "active"
     max_sessions: MaxSessions | None = None
@@ -83,7 +89,7 @@ class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     circuit_ids: Identities = ()
 
     def __repr__(self) -> str:
-        return hidden(self, "password")
+        return hidden(self, "password", "password_hash")
 
 
 class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +100,7 @@ class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     username: Username | UnsetType = UNSET
     password: Password | UnsetType | None = UNSET
+    password_hash: PasswordHash | UnsetType = UNSET
     plan: PlanReference | UnsetType = UNSET
     max_sessions: MaxSessions | UnsetType | None = UNSET
     ipv4: AddressText | UnsetType | None = UNSET
@@ -115,7 +122,7 @@ class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     circuit_ids: Identities | UnsetType = UNSET
 
     def __repr__(self) -> str:
-        return hidden(self, "password")
+        return hidden(self, "password", "password_hash")
 
 
 class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,7 +137,7 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 SubscriberQuery = lists.query_type(store.LISTING)
 
 
-_APART = ("plan", "checks", "replies", *lines.MEMBERS)
+_APART = ("plan", "checks", "replies", "password_hash", *lines.MEMBERS)
 """Members that are no columns of the subscriber's row."""
 
 
@@ -146,6 +153,13 @@ def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
         faults.add("/username", f"is longer than the {USERNAME_OCTETS} octets that a User-Name holds")
     if len((columns.get("password") or "").encode()) > PASSWORD_OCTETS:
         faults.add("/password", f"is longer than the {PASSWORD_OCTETS} octets that a User-Password holds")
+    if "password" in columns:
+        columns["password_hashed"] = False
+    if members.get("password_hash") is not None:
+        if members.get("password") is not None:
+            faults.add("/password_hash", "stands there beside a password; one of the two is enough")
+        found = faults.attempt("/password_hash", parse_hash, members["password_hash"])
+        columns |= {"password": str(found), "password_hashed": True}
     if "ipv4" in columns:
         columns["ipv4"] = faults.attempt("/ipv4", inputs.ipv4, columns["ipv4"])
     for name in ("ipv6_prefix", "delegated_ipv6_prefix"):
@@ -157,21 +171,24 @@ def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _attributes(faults: Faults, where: str, given_: tuple[NewCheck | NewReply, ...], validate: Callable[[str, str, str], None]) -> list[Attribute]:
+def attributes(faults: Faults, where: str, given_: Sequence[NewCheck | NewReply], validate: Callable[[str, str, str], None] | None) -> list[Attribute]:
+    """Rows of an input as they are kept, each tried with ``validate``."""
     for place, each in enumerate(given_):
         try:
-            validate(each.attribute, each.op, each.value)
+            if validate is not None:
+                validate(each.attribute, each.op, each.value)
         except ValueError as error:
             faults.add(f"/{where}/{place}", str(error))
     return [Attribute(attribute=each.attribute, op=each.op, value=each.value) for each in given_]
 
 
-def _lists(faults: Faults, members: dict[str, Any], rules: AttributeRules) -> dict[store.AttributeTable, list[Attribute]]:
+def lists_of(faults: Faults, members: dict[str, Any], rules: AttributeRules) -> dict[store.AttributeTable, list[Attribute]]:
+    """The rows for radcheck and radreply among the members of an input."""
     found: dict[store.AttributeTable, list[Attribute]] = {}
     if "checks" in members:
-        found["radcheck"] = _attributes(faults, "checks", members["checks"], rules.validate_check)
+        found["radcheck"] = attributes(faults, "checks", members["checks"], rules.validate_check)
     if "replies" in members:
-        found["radreply"] = _attributes(faults, "replies", members["replies"], rules.validate_reply)
+        found["radreply"] = attributes(faults, "replies", members["replies"], rules.validate_reply)
     return found
 
 
@@ -191,21 +208,21 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
     faults = Faults()
     members = {name: getattr(new, name) for name in new.__struct_fields__}
     columns = parsed(faults, members)
-    lists = _lists(faults, members, rules)
+    lists = lists_of(faults, members, rules)
     async with db.transaction(actor.scope) as conn:
         columns["plan_id"] = await _plan_id(conn, actor, faults, new.plan)
         where_from = await lines.parsed(conn, actor, faults, members)
         lines.check(faults, members)
         await sites.place(conn, actor, faults, columns, new=True)
         faults.check()
-        if new.password is not None:
-            columns["password"] = sealed(keyring, new.password)
+        if columns["password"] is not None:
+            columns["password"] = sealed(keyring, columns["password"])
         subscriber_id = await store.insert(conn, actor.tenant_id, columns)
         for table, attributes in lists.items():
             await store.replace_attributes(conn, table, actor.tenant_id, subscriber_id, attributes)
         await lines.keep(conn, actor, subscriber_id, where_from)
         subscriber = await held(conn, actor, subscriber_id)
-        told = {**audit.values(subscriber), "password": new.password and audit.MASK}
+        told = {**audit.values(subscriber), "password": columns["password"] and audit.MASK}
         await audit.record(conn, actor, "subscriber.create", "subscriber", subscriber_id, after=told)
     return subscriber
 
@@ -245,7 +262,7 @@ async def update(
     faults = Faults()
     members = given(patch)
     columns = parsed(faults, members)
-    lists = _lists(faults, members, rules)
+    lists = lists_of(faults, members, rules)
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         if "plan" in members:

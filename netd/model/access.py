@@ -11,6 +11,7 @@ class Reason(StrEnum):
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"
     NO_PASSWORD_SET = "no_password_set"  # the subscriber has no password, so none can be right
+    HASHED_PASSWORD = "hashed_password"  # only a hash is known, against which this method (CHAP; MS-CHAP unless NT) cannot be checked
     MALFORMED_CREDENTIALS = "malformed_credentials"  # a password, response or challenge of a length that cannot be
     NO_CREDENTIALS = "no_credentials"  # the request carries nothing to check
     UNSUPPORTED_METHOD = "unsupported_method"  # EAP and others that netd does not speak

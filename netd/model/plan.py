@@ -6,12 +6,16 @@ from typing import Literal
 
 import msgspec
 
+from netd.model.subscriber import Attribute
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A plan. ``down`` is towards the subscriber; pool and profile names are those the NAS knows; ``max_sessions`` 0 means no limit.
 
     ``access_hours`` are of ``netd.model.hours``, None: always. What is committed (guaranteed) of a rate is told outright or by ``contention_ratio``: 20
     means a twentieth.
+
+    ``replies`` are attributes beside or instead of what the vendor's driver grants; a ``raw`` plan grants them alone, whatever the vendor.
     """
 
     id: int
@@ -43,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     contention_ratio: int | None = None
     committed_down_bps: int | None = None
     committed_up_bps: int | None = None
+    raw: bool = False
+    replies: tuple[Attribute, ...] = ()
 
     def committed(self, way: Literal["down", "up"]) -> int | None:
         """bit/s that are guaranteed in this direction, None if nothing is said."""

@@ -12,7 +12,7 @@ from netd.model.access import Reason
 from netd.model.hours import AccessHours
 from netd.model.subscriber import username_key
 from netd.radius.account import PLAIN, WALLED, Variant
-from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord, is_replaced
 from netd.radius.limits import Failures
 from netd.radius.lines import Seen, learnable, seen
 from netd.radius.sessions import Hold, Sessions, make_class
@@ -123,21 +123,25 @@ class Access:
         password = subscriber.password
         if password is None and nas.line_login is not None and self._by_line(packet, nas) is subscriber:  # its user name is its MAC address
             return (_OK if nas.line_login.password_ok(packet, nas.secret) else Reason.WRONG_PASSWORD), b""
-        if USER_PASSWORD in attributes:
-            return Reason.NO_PASSWORD_SET, b""  # with a password set, decide() has compared it
+        known = subscriber.password_hash
+        if USER_PASSWORD in attributes:  # with a password set, decide() has compared it
+            if known is None:
+                return Reason.NO_PASSWORD_SET, b""
+            plain = passwords.pap_decrypt(attributes[USER_PASSWORD], nas.secret.prefix, packet.authenticator)
+            return (_OK if known.verify(plain) else Reason.WRONG_PASSWORD), b""
         chap = attributes.get(radius.CHAP_PASSWORD)
         if chap is not None:
             if password is None:
-                return Reason.NO_PASSWORD_SET, b""
+                return (Reason.NO_PASSWORD_SET if known is None else Reason.HASHED_PASSWORD), b""
             challenge = attributes.get(radius.CHAP_CHALLENGE) or packet.authenticator
             return (_OK if passwords.chap_verify(chap, challenge, password) else Reason.WRONG_PASSWORD), b""
         if radius.EAP_MESSAGE in attributes or radius.ARAP_PASSWORD in attributes:
             return Reason.UNSUPPORTED_METHOD, b""
         microsoft = radius.vendor_attributes(packet, MICROSOFT) if radius.VENDOR_SPECIFIC in attributes else {}
         if passwords.MS_CHAP_CHALLENGE in microsoft:
-            if password is None:
-                return Reason.NO_PASSWORD_SET, b""
             if subscriber.nt_hash is None:
+                if password is None:
+                    return (Reason.NO_PASSWORD_SET if known is None else Reason.HASHED_PASSWORD), b""
                 subscriber.nt_hash = passwords.nt_hash(password.decode("utf-8", "replace"))
             right, answer = passwords.mschap(microsoft, attributes[radius.USER_NAME], subscriber.nt_hash, nas.secret.value, packet.authenticator, self._salts())
             return (_OK if right else Reason.WRONG_PASSWORD), answer
@@ -191,7 +195,7 @@ class Access:
         if subscriber.simple and plan is not None:  # nearly everybody
             known = plan.grants.get(nas.vendor)
             if known is not None and known.plain:
-                return _OK, known, known.fingerprint + subscriber.extra_print
+                return _OK, known, known.policy + subscriber.extra_print
         reason, detail, variant = self.entitlement(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
             return reason, None, detail
@@ -200,7 +204,7 @@ class Access:
         grant = self.directory.grant(plan, nas.vendor, variant)
         if grant.fault:
             return Reason.NOT_GRANTABLE, None, grant.fault
-        return reason, grant, grant.fingerprint + subscriber.extra_print
+        return reason, grant, grant.policy + subscriber.extra_print
 
     def _authorise(
         self, packet: radius.Packet, subscriber: SubscriberRecord, name: str, nas: NasRecord, host: str, calling: bytes | None,
@@ -302,10 +306,13 @@ class Access:
                 ends_at = used_up_at
         if ends_at is None and not subscriber.replaced:
             return grant.attributes + subscriber.extra
-        attributes = radius.split(grant.attributes)
-        if subscriber.replaced:
-            attributes = [(kind, value) for kind, value in attributes if kind not in subscriber.replaced]
-        attributes += radius.split(subscriber.extra)
+        attributes, own = radius.split(grant.attributes), radius.split(subscriber.extra)
+        if subscriber.replaced and grant.service.walled:  # nothing of the subscriber's opens the wall
+            kept = frozenset(place for place in subscriber.replaced if any(is_replaced(kind, value, (place,)) for kind, value in attributes))
+            own = [(kind, value) for kind, value in own if not is_replaced(kind, value, kept)]
+        elif subscriber.replaced:
+            attributes = [(kind, value) for kind, value in attributes if not is_replaced(kind, value, subscriber.replaced)]
+        attributes += own
         if ends_at is not None:
             attributes = _cut_session_timeout(attributes, max(1, min(int(ends_at - wall_clock), _NO_MORE_THAN)))
         return radius.join(attributes)
@@ -327,9 +334,10 @@ class Access:
         if subscriber is None:
             return Verdict(Reason.UNKNOWN_USER, None, name)
         if password is not None:
-            if subscriber.password is None:
+            if subscriber.password is None and subscriber.password_hash is None:
                 return Verdict(Reason.NO_PASSWORD_SET, subscriber, name)
-            if not compare_digest(password.encode(), subscriber.password):
+            known = subscriber.password_hash
+            if not (known.verify(password.encode()) if known else compare_digest(password.encode(), subscriber.password or b"")):
                 return Verdict(Reason.WRONG_PASSWORD, subscriber, name)
         reason, detail, variant = self.entitlement(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:

@@ -24,7 +24,9 @@ from netd.radius.lines import Binding, LineLogin
 from netd.sdk import FIRST_FIELDS, Avp, Service, vlan_of
 from netd.store.directory import NasRow, SubscriberRow, TermsRow
 from netd.wire.attributes import encode, from_text
-from netd.wire.dictionary import Dictionary
+from netd.wire.dictionary import Attribute, Dictionary
+from netd.wire.framing import Vendor as VendorFormat
+from netd.wire.hashes import PasswordHash, parse_hash
 from netd.wire.radius import SharedSecret
 
 log = logging.getLogger(__name__)
@@ -33,21 +35,36 @@ Opener = Callable[[bytes, bytes], bytes]
 """Opens a sealed secret: (sealed, context) -> plain."""
 
 
+Replaced = frozenset[tuple[int, bytes]]
+"""Attributes that stand in for what a driver grants: type, and the octets that the value begins with (vendor and vendor type; extended type)."""
+
+
+def is_replaced(kind: int, value: bytes, replaced: Iterable[tuple[int, bytes]]) -> bool:
+    """Whether an encoded attribute is one of ``replaced``."""
+    return any(kind == other and value.startswith(begin) for other, begin in replaced)
+
+
 class Grant:
     """The encoded attributes of one service for one vendor; ``fault`` says why there are none.
 
     The fingerprint stands for what is granted, not for how: a release that encodes the same service otherwise changes no live session.
+    ``policy`` is the fingerprint with what stands for the plan's own replies behind it. ``replaced`` are those of the driver's attributes that these stand
+    in for; None: the plan is raw, nothing is the driver's.
     """
 
-    __slots__ = ("attributes", "fault", "fingerprint", "plain", "service")
+    __slots__ = ("attributes", "fault", "fingerprint", "plain", "policy", "replaced", "service")
 
-    def __init__(self, vendor: str, service: Service, attributes: bytes, fault: str = "") -> None:
+    def __init__(
+        self, vendor: str, service: Service, attributes: bytes, fault: str = "", *, replies: str = "", replaced: Replaced | None = frozenset()
+    ) -> None:
         self.service = service
         self.attributes = attributes
         self.fault = fault
         self.plain = not fault  # nothing of the plan but its attributes counts: it has no hours
         stated = {name: value for name in service.__struct_fields__ if (value := getattr(service, name)) is not None or name in FIRST_FIELDS}
         self.fingerprint = blake2b(vendor.encode() + b"\0" + msgspec.json.encode(stated, enc_hook=str, order="sorted"), digest_size=4).hexdigest()
+        self.replaced = replaced
+        self.policy = self.fingerprint + replies
 
 
 class PlanRecord:
@@ -94,7 +111,7 @@ class Terms:
 class Rare:
     """What few subscribers have. All others share one of it, so it costs them a reference: a new member that most do not need belongs here."""
 
-    __slots__ = ("expires_at", "extra", "fault", "ipv4", "locks", "replaced", "state", "terms")
+    __slots__ = ("expires_at", "extra", "fault", "ipv4", "locks", "password_hash", "replaced", "state", "terms")
 
     def __init__(self) -> None:
         self.state = "active"
@@ -103,7 +120,8 @@ class Rare:
         self.locks: tuple[Lock, ...] = ()
         self.terms: Terms | None = None
         self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
-        self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
+        self.replaced: Replaced = frozenset()  # what radreply and the VLAN replace of the grant
+        self.password_hash: PasswordHash | None = None  # in place of the password, where only that is known
         self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
 
 
@@ -185,8 +203,12 @@ class SubscriberRecord:
         return self.rare.extra
 
     @property
-    def replaced(self) -> frozenset[int]:
+    def replaced(self) -> Replaced:
         return self.rare.replaced
+
+    @property
+    def password_hash(self) -> PasswordHash | None:
+        return self.rare.password_hash
 
     @property
     def fault(self) -> str:
@@ -379,7 +401,7 @@ class Directory:
         record = SubscriberRecord(row, self.plans.get(row.plan_id))
         try:
             if row.password is not None:
-                record.password = self._open(row.password, b"subscribers.password")
+                _set_password(record, self._open(row.password, b"subscribers.password"), row.password_hashed)
             if row.checks:
                 record.checks = compile_checks(self.dictionary, row.checks)
             if row.terms is not None:
@@ -391,7 +413,7 @@ class Directory:
             log.exception("subscriber not understood", extra={"subscriber": row.username})
             record.own().fault = f"internal error: {type(error).__name__}"
         terms = record.terms
-        record.own_body = bool(record.extra) or row.expires_at is not None or (terms is not None and terms.hours is not None)
+        record.own_body = bool(record.extra) or bool(record.replaced) or row.expires_at is not None or (terms is not None and terms.hours is not None)
         record.simple = record.simple and not record.fault and (terms is None or (terms.hours is None and terms.binding is None))
         return record
 
@@ -405,26 +427,35 @@ class Directory:
             avps.append(("Delegated-IPv6-Prefix", ipaddress.IPv6Network(row.delegated_ipv6_prefix)))
         if row.terms is not None and row.terms.vlan is not None:
             avps += vlan_of(row.terms.vlan)
-            record.own().replaced = frozenset(self.dictionary.attribute(name).path[0] for name, _ in vlan_of(row.terms.vlan))
+            record.own().replaced = frozenset(self._place(self.dictionary.attribute(name.partition(":")[0])) for name, _ in vlan_of(row.terms.vlan))
         if row.replies:
             record.own().replaced |= self._extend(avps, row.replies)
         if avps:
             record.own().extra = encode(self.dictionary, avps)
-            stated = "\0".join(f"{name}={value!r}" for name, value in avps)  # what is granted, not how it is encoded
-            record.extra_print = blake2b(stated.encode(), digest_size=4).hexdigest()
+        if avps or record.replaced:
+            record.extra_print = _print(avps, row.replies or ())
 
-    def _extend(self, avps: list[Avp], replies: Sequence[tuple[str, str, str]]) -> frozenset[int]:
-        """Add radreply rows: ``+=`` adds one more value, ``:=`` and ``=`` replace what the grant says of that attribute."""
+    def _extend(self, avps: list[Avp], replies: Iterable[tuple[str, str, str]]) -> Replaced:
+        """Add reply rows: ``+=`` adds one more value, ``:=`` and ``=`` replace what there is of that attribute, ``!*`` takes it away."""
         replaced = set()
         for name, op, text in replies:
             attribute = self.dictionary.attribute(name.partition(":")[0])
             if attribute.oid in _RESERVED:
                 raise ValueError(f"{attribute.name} is netd's own to send")
-            if op != "+=" and attribute.vendor == 0:
-                replaced.add(attribute.path[0])
-                avps[:] = [avp for avp in avps if avp[0] != attribute.name]
-            avps.append((name, from_text(attribute, text)))
+            if op != "+=":
+                replaced.add(self._place(attribute))
+                avps[:] = [avp for avp in avps if self.dictionary.attribute(avp[0].partition(":")[0]).oid != attribute.oid]
+            if op != "!*":
+                avps.append((name, from_text(attribute, text)))
         return frozenset(replaced)
+
+    def _place(self, attribute: Attribute) -> tuple[int, bytes]:
+        """Where an attribute stands in a packet, as in ``Replaced``; one inside another's TLV stands for all of that."""
+        oid = attribute.oid
+        if oid[0] == 26 and len(oid) > 2:
+            form = self.dictionary.vendors.get(oid[1]) or VendorFormat(oid[1])
+            return 26, oid[1].to_bytes(4) + oid[2].to_bytes(form.type_octets)
+        return oid[0], bytes(oid[1:2])
 
     def validate_check(self, attribute: str, op: str, value: str) -> None:
         """AttributeRules: what loading a radcheck row would refuse. Raises ValueError."""
@@ -547,14 +578,29 @@ class Directory:
 
     def _encode(self, plan: Plan, vendor: str, service: Service) -> Grant:
         driver = self.vendor(vendor)
-        if driver is None or driver.access is None:
+        raw = plan.raw and not service.walled
+        if not raw and (driver is None or driver.access is None):
             return Grant(vendor, service, b"", f"no driver for vendor {vendor}")
         try:
-            with self.extensions.guard(vendor):
-                return Grant(vendor, service, encode(self.dictionary, driver.access.grant(service)))
+            avps: list[Avp] = []
+            if not raw and driver is not None and driver.access is not None:
+                with self.extensions.guard(vendor):
+                    avps = list(driver.access.grant(service))
+            return self._granted(plan, vendor, service, avps)
         except (ExtensionError, ValueError, LookupError) as error:
             log.error("plan cannot be granted", extra={"plan": plan.name, "vendor": vendor, "error": str(error)})
             return Grant(vendor, service, b"", str(error))
+
+    def _granted(self, plan: Plan, vendor: str, service: Service, avps: list[Avp]) -> Grant:
+        """What the driver says with the plan's replies; behind the wall these count for nothing, for one may be a rate."""
+        if service.walled or not (plan.replies or plan.raw):
+            return Grant(vendor, service, encode(self.dictionary, avps))
+        rows = [(each.attribute, each.op, each.value) for each in plan.replies]
+        replaced = self._extend(avps, rows)
+        own: list[Avp] = []
+        self._extend(own, rows)
+        stands_for = _print([*own, ("raw", int(plan.raw))], rows)
+        return Grant(vendor, service, encode(self.dictionary, avps), replies=stands_for, replaced=None if plan.raw else replaced)
 
     def _service(self, plan: Plan, variant: Variant) -> Service:
         service = Service(
@@ -579,3 +625,18 @@ class Directory:
             burst_threshold_down_bps=None, burst_threshold_up_bps=None, burst_seconds=None, priority=None, profile=None,
             committed_down_bps=None, committed_up_bps=None, walled=True, wall=wall.name, wall_url=wall.url or None,
         )  # fmt: skip
+
+
+def _print(avps: Sequence[Avp], replies: Iterable[tuple[str, str, str]]) -> str:
+    """What stands for attributes in a fingerprint: what is granted, not how it is encoded; and what is taken away."""
+    stated = [f"{name}={value!r}" for name, value in avps] + [f"-{name}" for name, op, _ in replies if op == "!*"]
+    return blake2b("\0".join(stated).encode(), digest_size=4).hexdigest()
+
+
+def _set_password(record: SubscriberRecord, opened: bytes, hashed: bool) -> None:
+    if not hashed:
+        record.password = opened
+        return
+    known = record.own().password_hash = parse_hash(opened.decode())
+    if known.scheme == "nt":
+        record.nt_hash = known.digest

@@ -21,7 +21,7 @@ from netd.model.accounting import Row
 from netd.model.control import ControlResult
 from netd.radius.access import Access
 from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Target
-from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord, is_replaced
 from netd.radius.guard import Guard
 from netd.radius.orders import Orders
 from netd.radius.sessions import LiveRecord, Sessions, parse_class
@@ -29,7 +29,8 @@ from netd.sdk import Avp, Value
 from netd.store import accounting as store
 from netd.store import sessions as session_store
 from netd.store.database import Database
-from netd.wire.attributes import decode, to_text
+from netd.wire import radius
+from netd.wire.attributes import decode, encode, to_text
 from netd.wire.dictionary import Dictionary
 
 log = logging.getLogger(__name__)
@@ -301,7 +302,7 @@ class Enforcer:
             return None
         if own_attributes_differ or grant is None or live.refused == wanted:
             return "disconnect"
-        change = self._change(nas, live.unsure or applied[:FINGERPRINT], grant)
+        change = self._change(nas, live, live.unsure or applied[:FINGERPRINT], grant)
         return "disconnect" if change is None else change
 
     def _disrupts(self, live: LiveRecord, step: Step, grant: Grant | None) -> bool:
@@ -311,14 +312,23 @@ class Enforcer:
         before = self.directory.services.get((live.applied or "")[:FINGERPRINT])
         return grant.service.walled and (before is None or not before.walled)
 
-    def _change(self, nas: NasRecord, before: str, grant: Grant) -> Sequence[Avp] | None:
+    def _change(self, nas: NasRecord, live: LiveRecord, before: str, grant: Grant) -> Sequence[Avp] | None:
+        if grant.replaced is None:
+            return ()  # a raw plan: the driver has no say, and its replies are the same as before
         vendor = self.directory.vendor(nas.vendor)
         if vendor is None or vendor.access is None:
             return None
         driver = vendor.access
         try:
             with self.directory.extensions.guard(nas.vendor):
-                return driver.change(self.directory.services.get(before), grant.service)
+                change = driver.change(self.directory.services.get(before), grant.service)
+            subscriber = None if live.subscriber_id is None else self.directory.subscribers.get(live.subscriber_id)
+            replaced = grant.replaced | (subscriber.replaced if subscriber is not None and not grant.service.walled else frozenset())
+            if not change or not replaced:
+                return change
+            # What the plan or the subscriber has in place of the driver's attribute must not be overwritten with the latter.
+            encoded = [(avp, radius.split(encode(self.directory.dictionary, [avp]))) for avp in change]
+            return [avp for avp, octets in encoded if not all(is_replaced(kind, value, replaced) for kind, value in octets)]
         except ExtensionError as error:
             log.warning("driver cannot change a live session", extra={"vendor": nas.vendor, "error": str(error)})
             return None

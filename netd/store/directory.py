@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from netd.model.plan import Plan
+from netd.model.subscriber import Attribute
 from netd.store.database import Connection
 
 CHUNK = 2_000
@@ -58,6 +59,7 @@ class SubscriberRow(NamedTuple):
     replies: list[tuple[str, str, str]] | None
     terms: TermsRow | None = None
     activated_at: float = 0.0
+    password_hashed: bool = False  # password is what netd.wire.hashes reads
 
 
 class NasRow(NamedTuple):
@@ -106,7 +108,8 @@ _SUBSCRIBERS = """
            l.locks, c.checks, r.replies,
            case when s.access_hours is not null or s.vlan is not null or s.line_mode <> 'ignore' or i.identities is not null then
                jsonb_build_array(s.access_hours, s.time_zone, s.vlan, s.line_mode, s.line_learn, n.lines, i.identities)::text end,
-           extract(epoch from s.activated_at)::float8
+           extract(epoch from s.activated_at)::float8,
+           s.password_hashed
     from subscribers s
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id
@@ -181,7 +184,12 @@ async def plans(conn: Connection, ids: Sequence[int] | None = None) -> list[Plan
         records = await conn.fetch(_PLANS.format(columns=_PLAN_COLUMNS, where=""))
     else:
         records = await conn.fetch(_PLANS.format(columns=_PLAN_COLUMNS, where="where id = any($1::bigint[])"), ids)
-    return [Plan(**{**record, "dns": tuple(getattr(d, "ip", d) for d in record["dns"])}) for record in records]
+    return [
+        Plan(**{
+            **record, "dns": tuple(getattr(d, "ip", d) for d in record["dns"]), "replies": tuple(Attribute(**each) for each in record["replies"]),
+        })
+        for record in records
+    ]  # fmt: skip
 
 
 async def learned(conn: Connection, nas_id: int, require: str | None, limit: str | None) -> None:

@@ -66,6 +66,22 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Nas | None:
     return None if record is None else _nas(record)
 
 
+async def by_address(conn: Connection, tenant_id: int, address: Any) -> Nas | None:
+    """The NAS with exactly this prefix."""
+    record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and nasname = $2", tenant_id, address)
+    return None if record is None else _nas(record)
+
+
+async def is_taken(conn: Connection, address: Any) -> bool:
+    """Whether a NAS of any tenant has exactly this prefix: two tenants cannot have the same."""
+    return bool(await conn.fetchval("select netd_nas_address_taken($1)", address))
+
+
+async def sealed_secret(conn: Connection, tenant_id: int, nas_id: int) -> bytes:
+    """Its secret as stored."""
+    return bytes(await conn.fetchval("select secret from nas where tenant_id = $1 and id = $2", tenant_id, nas_id))
+
+
 async def update(conn: Connection, tenant_id: int, nas_id: int, values: Mapping[str, Any]) -> Nas | None:
     """Set what ``values`` says, as for ``insert``; None if there is no such NAS."""
     statement, args = rows.update("nas", _SETTABLE, tenant_id, nas_id, _columns(values))

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from netd.model.plan import Plan
+from netd.model.subscriber import Attribute
 from netd.store import rows
 from netd.store.database import Connection
 from netd.store.listing import Column, Listing
@@ -32,7 +33,8 @@ def of(records: Sequence[Mapping[str, Any]]) -> list[Plan]:
 
 
 def _plan(record: Mapping[str, Any]) -> Plan:
-    return Plan(**{**record, "dns": tuple(rows.address(each) for each in record["dns"])})
+    replies = tuple(Attribute(**each) for each in record["replies"])
+    return Plan(**{**record, "dns": tuple(rows.address(each) for each in record["dns"]), "replies": replies})
 
 
 async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> Plan:
@@ -56,6 +58,11 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Plan | None:
 async def ids_by_name(conn: Connection, tenant_id: int) -> dict[str, int]:
     """Every plan's id by its name as the database lower-cases it."""
     return {record["key"]: record["id"] for record in await conn.fetch("select lower(name) as key, id from plans where tenant_id = $1", tenant_id)}
+
+
+async def every(conn: Connection, tenant_id: int) -> list[Plan]:
+    """Every plan of the tenant."""
+    return [_plan(record) for record in await conn.fetch(f"{_SELECT} where tenant_id = $1 order by id", tenant_id)]
 
 
 async def update(conn: Connection, tenant_id: int, plan_id: int, values: Mapping[str, Any]) -> Plan | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from netd.model.subscriber import Attribute, Lock, LockMode, LockReason, State, Subscriber, username_key
 from netd.store import lines, rows
@@ -10,8 +10,8 @@ from netd.store.database import Connection
 from netd.store.listing import Column, Listing
 
 COLUMNS = frozenset((
-    "username", "password", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix",
-    "expires_at", "full_name", "note", "site_id", "access_hours", "time_zone", "vlan", "line_mode", "line_learn",
+    "username", "password", "password_hashed", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix",
+    "delegated_ipv6_prefix", "expires_at", "full_name", "note", "site_id", "access_hours", "time_zone", "vlan", "line_mode", "line_learn",
 ))  # fmt: skip
 """What can be set; ``password`` is sealed."""
 
@@ -67,6 +67,26 @@ async def by_username(conn: Connection, tenant_id: int, username: str) -> Subscr
     """The subscriber of this name, compared by ``username_key``."""
     record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.username_key = $2", tenant_id, rows.storable(username_key(username)))
     return None if record is None else (await whole(conn, tenant_id, [record]))[0]
+
+
+class Stored(NamedTuple):
+    """A subscriber with what is secret of it: the sealed password or hash."""
+
+    subscriber: Subscriber
+    password: bytes | None
+    password_hashed: bool
+
+
+async def by_keys(conn: Connection, tenant_id: int, keys: Sequence[str]) -> dict[str, Stored]:
+    """Those of the subscribers named by their ``username_key`` that exist; nobody else changes them until the transaction ends."""
+    records = await conn.fetch(f"{_SELECT} where s.tenant_id = $1 and s.username_key = any($2::text[]) order by s.id for update of s", tenant_id, keys)
+    secrets = await conn.fetch(
+        "select id, username_key, password, password_hashed from subscribers where tenant_id = $1 and id = any($2::bigint[])",
+        tenant_id, [record["id"] for record in records],
+    )  # fmt: skip
+    known = {record["id"]: record for record in secrets}
+    found = await whole(conn, tenant_id, records)
+    return {known[each.id]["username_key"]: Stored(each, known[each.id]["password"], known[each.id]["password_hashed"]) for each in found}
 
 
 async def whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:

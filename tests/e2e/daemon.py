@@ -152,9 +152,9 @@ class Daemon:
 
     # -- as an operator ----------------------------------------------------------------------------------------------
 
-    def command(self, *arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, typed: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run another netd command on this installation."""
-        return subprocess.run([NETD, *arguments], input=typed, capture_output=True, text=True, env=self.environment, cwd="/", timeout=60, check=False)
+        return subprocess.run([NETD, *arguments], input=typed, capture_output=True, text=True, env=self.environment, cwd="/", timeout=seconds, check=False)
 
     def netd(self, *arguments: str, typed: str | None = None) -> str:
         """The same, which must do; returns what it printed."""

@@ -8,12 +8,29 @@ import pytest
 
 from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
-from netd.store import audit, coa_clients, imports, lines, listing, metering, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens
+from netd.store import (
+    audit,
+    coa_clients,
+    imports,
+    lines,
+    listing,
+    metering,
+    nas,
+    plans,
+    postauth,
+    provision,
+    quotas,
+    roles,
+    sessions,
+    sites,
+    subscribers,
+    tokens,
+)
 from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, coa_clients, imports, lines, nas, plans, postauth, quotas, roles, sessions, sites, subscribers, tokens)
+MODULES = (audit, coa_clients, imports, lines, nas, plans, postauth, provision, quotas, roles, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -22,6 +39,7 @@ ACROSS = {
     "tokens.used": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
     "coa_clients.sealed": "keys are everybody's", "coa_clients.reseal": "keys are everybody's",
+    "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip

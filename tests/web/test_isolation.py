@@ -14,7 +14,7 @@ from netd.domain import tokens
 from netd.domain.actor import system
 from netd.store.database import Database
 from netd.web.api import resources
-from netd.web.api.route import Route, Upload
+from netd.web.api.route import UPLOADS, LinesUpload, Route, Upload
 from tests.web.running import Answer, Api
 from tests.web.test_resources import open_session
 
@@ -53,6 +53,10 @@ BODIES = {
     "Login": {"username": "alice"},
     "RotationOrder": {"new_key": False},
     "StateNote": {},
+}
+FILES: dict[Any, bytes] = {
+    Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
+    LinesUpload: b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
 }
 QUERIES = {"/radius/sessions/who-had": "ip=192.0.2.7", "/radius/postauth": "username=alice", "/subscribers/explain": "username=alice"}
 ROLE = "walker"
@@ -132,8 +136,8 @@ async def walk(api: Api, database: Database, owned: dict[str, int], token: str, 
         if route.path in EVERYWHERE or (route.method == "GET" and route.path.startswith(skip or ("\0",))):
             continue
         sent: dict[str, Any]
-        if route.body is Upload:
-            sent = {"data": b"username,password,plan,ipv4\nalice,x,home,\n", "headers": {**headers, "Content-Type": "text/csv"}}
+        if route.body in UPLOADS:
+            sent = {"data": FILES[route.body], "headers": {**headers, "Content-Type": route.body.media_type}}
         else:
             sent = {"body": None if route.body is None else body_of(route, owned), "headers": headers}
         answer = await api.call(route.method, target(route, owned), role=None, **sent)
@@ -151,8 +155,10 @@ def leaked(route: Route, answer: Answer) -> str:
     items = answer.value.get("items") if answer.status == 200 else None
     if items is not None:
         return ", ".join(sorted(names(items)))
-    if answer.status < 300 and ("{id}" in route.path or route.method == "GET"):
+    if answer.status < 300 and "{id}" in route.path:
         return "answered"
+    if answer.status < 300 and route.method == "GET":
+        return ", ".join(sorted(names(answer.value)))
     if answer.status >= 400:  # the caller's own words come back: where it asked, and for whom
         return ", ".join(sorted(names({**answer.value, "instance": ""}) - {"alice"}))
     return ""

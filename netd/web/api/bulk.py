@@ -12,7 +12,7 @@ from netd.errors import Fault
 from netd.web import codec, validation
 from netd.web.api import auth
 from netd.web.api.problem import INTERNAL, INVALID, NOT_FOUND, Problem, ProblemDocument, problem_of, problem_of_input
-from netd.web.api.route import REQUEST_ID, Call, Route, Upload, log_failure, route
+from netd.web.api.route import REQUEST_ID, UPLOADS, Call, Route, log_failure, route
 
 MOST = 1000
 
@@ -53,7 +53,7 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def bulk(path: str, permission: str, routes: Sequence[Route]) -> Route:
     """The bulk route of a resource; its operations are those of ``routes`` that change something, by the last word of their action."""
     operations = {
-        each.action.rpartition(".")[2]: each for each in routes if each.method != "GET" and set(each.placeholders) <= {"id"} and each.body is not Upload
+        each.action.rpartition(".")[2]: each for each in routes if each.method != "GET" and set(each.placeholders) <= {"id"} and each.body not in UPLOADS
     }
 
     noun = path.rpartition("/")[2]

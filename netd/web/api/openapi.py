@@ -9,7 +9,7 @@ import msgspec
 import netd
 from netd.web.api import schema
 from netd.web.api.problem import CONTENT_TYPE, ProblemDocument
-from netd.web.api.route import Empty, Route, Upload
+from netd.web.api.route import UPLOADS, Empty, Route
 
 SECURITY = "token"
 
@@ -18,7 +18,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document as plain values."""
     kinds: list[Any] = [ProblemDocument]
     for each in routes:
-        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, Upload, Empty)]
+        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, *UPLOADS, Empty)]
         kinds += each.placeholders.values()
     unique = list(dict.fromkeys(kinds))
     schemas, components = schema.components(unique)
@@ -63,8 +63,8 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
         parameters.append({"name": "If-Match", "in": "header", "description": text, "schema": {"type": "string"}})
     if parameters:
         operation["parameters"] = parameters
-    if each.body is Upload:
-        operation["requestBody"] = {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}
+    if each.body in UPLOADS:
+        operation["requestBody"] = {"required": True, "content": {each.body.media_type: {"schema": {"type": "string"}}}}
     elif each.body is not None:
         required = bool(components[each.body.__name__].get("required"))
         operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": described[each.body]}}}

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from netd.domain.imports import ImportReport
 from netd.domain.inputs import PATTERN_WORDS
+from netd.domain.provision import ProvisionReport
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable
 from netd.model.control import ControlResult
 from netd.web import codec
@@ -25,7 +26,8 @@ class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"kind": "type"}):
-    """RFC 9457 problem details. ``outcome`` tells of a NAS that did not do as asked, ``report`` of an import of which nothing was kept."""
+    """RFC 9457 problem details. ``outcome`` tells of a NAS that did not do as asked, ``report`` and ``provision_report`` of an
+    import of which nothing was kept."""
 
     kind: str
     title: str
@@ -36,6 +38,7 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     errors: tuple[ProblemFault, ...] = ()
     outcome: ControlResult | None = None
     report: ImportReport | None = None
+    provision_report: ProvisionReport | None = None
 
 
 class Kind(NamedTuple):
@@ -98,6 +101,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         outcome: ControlResult | None = None,
         report: ImportReport | None = None,
+        provision_report: ProvisionReport | None = None,
     ) -> None:
         super().__init__(detail or kind.title)
         self.kind = kind
@@ -106,6 +110,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.outcome = outcome
         self.report = report
+        self.provision_report = provision_report
 
     def document(self, instance: str, request_id: str) -> ProblemDocument:
         """What is told; ``instance`` is the path that was asked for."""
@@ -119,6 +124,7 @@ class Problem(Exception):
             errors=tuple(ProblemFault(fault.where, fault.what) for fault in self.faults),
             outcome=self.outcome,
             report=self.report,
+            provision_report=self.provision_report,
         )
 
     def answer(self, instance: str, request_id: str) -> web.Response:

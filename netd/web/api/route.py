@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
@@ -50,6 +50,7 @@ class Upload:
     """A request body that is a CSV file, read as it arrives."""
 
     request: web.Request
+    media_type: ClassVar[str] = "text/csv"
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The file's octets in pieces. Raises Problem 413 beyond 64 MiB, 408 if the sender stalls."""
@@ -66,6 +67,16 @@ class Upload:
             if received > MAX_OCTETS:
                 raise Problem(TOO_LARGE, f"a file may have {MAX_OCTETS >> 20} MiB")
             yield chunk
+
+
+class LinesUpload(Upload):
+    """The same, of JSON objects, one a line."""
+
+    __slots__ = ()
+    media_type = "application/x-ndjson"
+
+
+UPLOADS = (Upload, LinesUpload)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +142,7 @@ def route(
         if set(hints) != set(_PLACEHOLDER.findall(path)):
             raise TypeError(f"{handler.__name__}: parameters {sorted(hints)} are not the placeholders of {path}")
         for name, kind in (("query", query), ("body", body)):
-            if kind not in (None, Upload) and not kind.__struct_config__.forbid_unknown_fields:
+            if kind not in (None, *UPLOADS) and not kind.__struct_config__.forbid_unknown_fields:
                 raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
         if permission is not None and permission not in PERMISSIONS:
             raise TypeError(f"{handler.__name__}: there is no permission {permission}")
@@ -176,7 +187,7 @@ def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awai
                     await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
                 raise auth.refusal(actor, each.permission)
             actor = allowed
-        key = idempotency.key_of(request) if each.method == "POST" and each.body is not Upload else None
+        key = idempotency.key_of(request) if each.method == "POST" and each.body not in UPLOADS else None
         if key is None:
             return await _answered(each, deps, request, actor)
         body = await _read(request)
@@ -216,9 +227,9 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
         raise problem_of_input(error, validation.faults(texts, each.query, strict=False)) from None
     if each.query is not Empty:
         arguments["query"] = query
-    if each.body is Upload:
-        _demand_media_type(request, "text/csv")
-        arguments["body"] = Upload(request)
+    if each.body in UPLOADS:
+        _demand_media_type(request, each.body.media_type)
+        arguments["body"] = each.body(request)
     elif each.body is not None:
         data = await _read(request) or b"{}"
         try:

@@ -10,6 +10,7 @@ from netd.web.api.resources import (
     imports,
     nas,
     plans,
+    provision,
     quotas,
     roles,
     sessions,
@@ -21,7 +22,8 @@ from netd.web.api.resources import (
 from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *bulk.ROUTES, *nas.ROUTES, *coa_clients.ROUTES,
+    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
+    *nas.ROUTES, *coa_clients.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES,
     *roles.ROUTES, *administration.ROUTES, *tenants.ROUTES,

@@ -15,7 +15,7 @@ async def plan_list(call: Call, query: ListQuery) -> Page[Plan]:
 
 @route("POST", "/plans", permission="plans:write", summary="Make a plan", status=201, action="plan.create")
 async def plan_create(call: Call, body: NewPlan) -> Plan:
-    return await plans.create(call.deps.database, call.actor, body)
+    return await plans.create(call.deps.database, call.actor, body, call.deps.rules)
 
 
 @route("GET", "/plans/{id}", permission="plans:read", summary="Show a plan")
@@ -25,7 +25,7 @@ async def plan_show(call: Call, id: int) -> Plan:
 
 @route("PATCH", "/plans/{id}", permission="plans:write", summary="Change a plan; live sessions follow", action="plan.update")
 async def plan_update(call: Call, id: int, body: PlanPatch) -> Plan:
-    return await plans.update(call.deps.database, call.actor, id, body, version=call.if_match)
+    return await plans.update(call.deps.database, call.actor, id, body, call.deps.rules, version=call.if_match)
 
 
 @route("DELETE", "/plans/{id}", permission="plans:write", summary="Remove a plan that no subscriber has", action="plan.delete")
