@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import uvloop
 
-from netd import __version__
+from netd import __version__, compiled
 from netd.config import Config
 from netd.domain import tokens
 from netd.domain.ports import Part
@@ -164,6 +164,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
 
     Raises ConfigError or StoreError if it cannot start, and an ExceptionGroup if a service fails later.
     """
+    _look_at_engine()
     async with AsyncExitStack() as stack:
         notifier = Notifier.from_environment(os.environ)
         stack.callback(notifier.close)
@@ -209,7 +210,16 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     directory = service.directory
                     starting.cancel()  # from here on silence means what it says
                     notifier.ready(f"{len(directory.subscribers)} subscribers, {len(directory.nas)} NAS")
-                    log.info("ready", extra={"version": __version__, "api": api.url, "auth_port": auth[0].port, "acct_port": acct[0].port})
+                    log.info(
+                        "ready",
+                        extra={
+                            "version": __version__,
+                            "compiled": compiled.status().active,
+                            "api": api.url,
+                            "auth_port": auth[0].port,
+                            "acct_port": acct[0].port,
+                        },
+                    )
                     ready(
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
@@ -223,6 +233,16 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                 await service.stop()
                 watchdog.cancel()
     log.info("stopped")
+
+
+def _look_at_engine() -> None:
+    """Raise ConfigError if NETD_COMPILED demands another engine than the one that was loaded; warn if one lies there that does not fit."""
+    missing = compiled.missing()
+    if missing:
+        raise ConfigError("environment", compiled.VARIABLE, missing)
+    engine = compiled.status()
+    if engine.stale:
+        log.warning("the compiled engine is not used", extra={"reason": engine.detail})
 
 
 async def _ask_for_patience(notifier: Notifier) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import Final
 
-import msgspec
-
 from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
@@ -13,6 +11,7 @@ from netd.model.subscriber import username_key
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.limits import Failures
 from netd.radius.sessions import Hold, Sessions, make_class
+from netd.radius.verdict import Verdict as Verdict
 from netd.sdk import AccessRequest
 from netd.wire import passwords, radius
 from netd.wire.attributes import decode
@@ -24,22 +23,6 @@ _STATES: Final = {"pending": Reason.PENDING, "suspended": Reason.SUSPENDED, "ter
 _OK: Final = Reason.OK
 _NO_MORE_THAN: Final = 2**32 - 1
 _CLASS_HEADS: Final = tuple(bytes((radius.CLASS, length + 2)) for length in range(254))
-
-
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What to answer. ``name`` is the key of the User-Name; ``attributes`` is the encoded body without Proxy-State and Message-Authenticator;
-    ``class_`` is what was put in Class."""
-
-    reason: Reason
-    subscriber: SubscriberRecord | None
-    name: str
-    attributes: bytes = b""
-    detail: str = ""
-    class_: str | None = None
-
-    @property
-    def accept(self) -> bool:
-        return self.reason is Reason.OK or self.reason is Reason.WALLED
 
 
 _STANDING_OK: Final = (_OK, "")

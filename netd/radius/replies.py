@@ -15,8 +15,9 @@ MAX_ENTRIES: Final = 200_000
 class Replies:
     """Answers of the last ``seconds`` to ``2 * seconds``, in two tables that take turns, so that nothing is ever searched to expire it."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, most: int = MAX_ENTRIES) -> None:
         self._seconds = seconds
+        self._most = most
         self._turned_at = 0.0
         self._now: dict[Key, tuple[bytes, bytes]] = {}
         self._last: dict[Key, tuple[bytes, bytes]] = {}
@@ -26,7 +27,7 @@ class Replies:
 
     def turn(self, now: float) -> None:
         """Let old answers go; call it once per wake-up with monotonic time."""
-        if now - self._turned_at >= self._seconds or len(self._now) > MAX_ENTRIES:
+        if now - self._turned_at >= self._seconds or len(self._now) > self._most:
             self._last = self._now if now - self._turned_at < 2 * self._seconds else {}
             self._now = {}
             self._turned_at = now

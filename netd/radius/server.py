@@ -94,8 +94,9 @@ class Server:
         """Read no more. Rejects that wait for their delay go out at once."""
         self.reading = False
         if self._loop is not None:
+            forget: Callable[[int], object] = self._loop.remove_reader  # uvloop's returns None, whatever typeshed says; compiled code would notice
             for sock in self._sockets:
-                self._loop.remove_reader(sock.fileno)
+                forget(sock.fileno)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

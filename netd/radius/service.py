@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+from netd import compiled
 from netd.config import Config
 from netd.domain.ports import Part
 from netd.extensions import Extensions
@@ -100,6 +101,7 @@ class RadiusService:
         waiting = len(self.accounting)
         broken = "; ".join(str(error) for error in directory.extensions.broken)
         faults = "; ".join(f"{name}: {why}" for name, why in list(directory.faults.items())[:5])
+        engine = compiled.status()
         return [
             Part(name="radius", state="ok" if self.server.reading else "down", critical=True, since=self._started_at),
             Part(name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error),
@@ -109,6 +111,7 @@ class RadiusService:
                 detail=f"{waiting} packets wait for the database" if waiting else "",
             ),
             Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),
+            Part(name="compiled_engine", state="degraded" if engine.stale else "ok", since=self._started_at, detail=engine.detail),
             Part(name="extensions", state="degraded" if broken else "ok", since=self._started_at, detail=broken),
         ]  # fmt: skip
 

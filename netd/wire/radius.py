@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from hmac import compare_digest
 from typing import Final
 
-import msgspec
-
 from netd.errors import WireError
+from netd.wire.packet import Packet as Packet
 from netd.wire.passwords import Md5
 
 try:  # The interpreter's own MD5 copies its state several times faster than OpenSSL's, and every packet copies four.
@@ -91,29 +90,6 @@ class SharedSecret:
     def hmac_md5(self, message: bytes) -> bytes:
         """HMAC-MD5 of ``message`` (RFC 2104), 16 octets."""
         return md5(self._outer + md5(self._inner + message).digest()).digest()
-
-
-class Packet(msgspec.Struct, gc=False):
-    """A parsed packet. ``attributes`` holds the first value of each type, ``repeated`` the further ones in order.
-
-    ``ma_at`` is the offset of the Message-Authenticator's value in ``data``, 0 if there is none. ``data`` ends where the
-    header's length says; octets after that are padding (RFC 2865 section 3).
-    """
-
-    data: bytes
-    code: int
-    identifier: int
-    authenticator: bytes
-    attributes: dict[int, bytes]
-    repeated: list[tuple[int, bytes]]
-    ma_at: int
-
-    def values(self, kind: int) -> list[bytes]:
-        """All values of one attribute type, in the packet's order."""
-        first = self.attributes.get(kind)
-        if first is None:
-            return []
-        return [first, *(value for other, value in self.repeated if other == kind)]
 
 
 def parse(data: bytes) -> Packet:

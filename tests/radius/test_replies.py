@@ -2,7 +2,6 @@
 
 import pytest
 
-from netd.radius import replies as module
 from netd.radius.replies import IN_WORK, Replies
 
 KEY = ("192.0.2.1", 40_000 << 32 | 7)
@@ -98,9 +97,8 @@ def test_a_request_that_was_given_up_is_new_again(replies: Replies) -> None:
     replies.forget(OTHER, FIRST)
 
 
-def test_a_flood_shortens_the_memory_instead_of_filling_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ENTRIES", 100)
-    replies = Replies(10.0)
+def test_a_flood_shortens_the_memory_instead_of_filling_it() -> None:
+    replies = Replies(10.0, most=100)
     for number in range(1000):
         if number % 10 == 0:
             replies.turn(1000.0)
