@@ -172,7 +172,8 @@ class Directory:
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
         self._keys: dict[int, str] = {}
         self._open = open_secret
-        self.sources: dict[str, NasRecord | None] = {}  # what source() found; the hot path looks here first
+        self.sources: dict[str, NasRecord | None] = {}  # what source() found
+        self.clients: dict[bytes, tuple[str, NasRecord]] = {}  # the same by the address's octets, for the hot path; the server fills it
         self._lengths: dict[int, list[int]] = {4: [], 6: []}
         self._by_network: dict[tuple[int, int, int], NasRecord] = {}
 
@@ -303,6 +304,7 @@ class Directory:
 
     def _index(self) -> None:
         self.sources = {}
+        self.clients = {}
         self._by_network = {}
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
         for record in self.nas.values():

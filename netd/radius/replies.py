@@ -2,8 +2,8 @@
 
 from typing import Final
 
-Key = tuple[str, int]
-"""A request's source address, and ``port << 32 | listener << 16 | code << 8 | identifier``."""
+Key = bytes
+"""A request's source (``sockaddr``), the listener's number, code and identifier."""
 
 IN_WORK: Final = b""
 """The request is known, its answer is not ready."""
