@@ -7,7 +7,7 @@ from typing import Final
 from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
-from netd.model.subscriber import username_key
+from netd.model.username import username_key
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
 from netd.radius.limits import Failures
 from netd.radius.sessions import Hold, Sessions, make_class

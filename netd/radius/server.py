@@ -20,7 +20,7 @@ from netd.radius.datagrams import Datagram
 from netd.radius.directory import Directory, NasRecord
 from netd.radius.replies import IN_WORK, Key, Replies
 from netd.radius.sockets import Socket
-from netd.store.postauth import PostAuth
+from netd.store.postauth import PostAuth, encode
 from netd.wire import radius
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Server:
         self.on_learned: Learned = lambda nas, require, limit: None
         self.reading = False
         self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
-        self.postauth: deque[tuple[dict[int, bytes], NasRecord, str, Verdict, float]] = deque()
+        self.postauth: deque[bytes] = deque()  # encoded at once: what is kept of a request is cold, and in the way, when it is written
         self.postauth_dropped = 0
         self._limited: set[tuple[int, str]] = set()  # whose rate-limited log-ins stand in radpostauth already
         self._limited_since = 0.0
@@ -263,14 +263,14 @@ class Server:
         self.on_learned(nas, require, limit)
 
     def _record(self, packet: radius.Packet, nas: NasRecord, host: str, verdict: Verdict, wall_clock: float) -> None:
-        """Remember the answer for radpostauth; what costs time waits until it is written."""
+        """Remember the answer for radpostauth."""
         if verdict.reason is Reason.RATE_LIMITED and not self._first_lately((nas.tenant_id, verdict.name), wall_clock):
             return  # one row a minute tells it; a router that redials ten times a second would fill the disk
         postauth = self.postauth
         if len(postauth) >= POSTAUTH_LIMIT:
             postauth.popleft()
             self.postauth_dropped += 1
-        postauth.append((packet.attributes, nas, host, verdict, wall_clock))
+        postauth.append(encode(_postauth_row(packet.attributes, nas, host, verdict, wall_clock)))
 
     def _first_lately(self, key: tuple[int, str], wall_clock: float) -> bool:
         if wall_clock - self._limited_since >= LIMITED_SECONDS or len(self._limited) > POSTAUTH_LIMIT:
@@ -280,9 +280,9 @@ class Server:
         self._limited.add(key)
         return True
 
-    def take_postauth(self, most: int) -> list[PostAuth]:
-        """Take the oldest answers out, as rows for ``store.postauth.add_rows``."""
-        return [_postauth_row(*self.postauth.popleft()) for _ in range(min(len(self.postauth), most))]
+    def take_postauth(self, most: int) -> list[bytes]:
+        """Take the oldest answers out, for ``store.postauth.add_rows``."""
+        return [self.postauth.popleft() for _ in range(min(len(self.postauth), most))]
 
     def _flush_delayed(self) -> None:
         self._timer = None

@@ -42,7 +42,7 @@ class Upkeep:
         self.directory = server.directory
         self.reaped = 0
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
-        self._postauth: list[postauth.PostAuth] = []  # taken out, not yet written
+        self._postauth: list[bytes] = []  # taken out, not yet written
         self._flushing = asyncio.Lock()
         self._config = config
         self._retention = retention

@@ -1,6 +1,6 @@
 """Answered Access-Requests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -33,6 +33,9 @@ class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: float
 
 
+encode: Callable[[PostAuth], bytes] = msgspec.json.Encoder().encode
+"""A row as it is kept until it is written: its octets and nothing that it was made from."""
+
 _ADD_ROWS = f"""
     insert into radpostauth ({", ".join(_COLUMNS)})
     select tenant_id, nas_id, subscriber_id, username, username_key, reply, reason, nasipaddress::inet, calledstationid, callingstationid,
@@ -41,9 +44,9 @@ _ADD_ROWS = f"""
         reason text, nasipaddress text, calledstationid text, callingstationid text, class_ text, at float8)"""
 
 
-async def add_rows(conn: Connection, records: Sequence[PostAuth]) -> None:
+async def add_rows(conn: Connection, encoded: Sequence[bytes]) -> None:
     """Record answers in one statement. As one JSON text: encoding arrays or COPY costs the daemon, which has RADIUS to answer, four times as much."""
-    await conn.execute(_ADD_ROWS, msgspec.json.encode(records).decode())
+    await conn.execute(_ADD_ROWS, (b"[" + b",".join(encoded) + b"]").decode())
 
 
 async def page(conn: Connection, tenant_id: int, username: str, *, before: int | None, limit: int) -> list[Attempt]:

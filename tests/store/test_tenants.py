@@ -65,7 +65,7 @@ async def mine(connection):
         tenant_id=tenant, nas_id=box.id, subscriber_id=alice, username="alice", username_key="alice", reply="Access-Reject", reason="locked",
         nasipaddress="10.0.0.1", calledstationid=None, callingstationid=None, class_=None, at=NOW.timestamp(),
     )  # fmt: skip
-    await postauth.add_rows(connection, [attempt])
+    await postauth.add_rows(connection, [postauth.encode(attempt)])
     await connection.execute("insert into usage_daily values ($1, $2, '2026-11-01', 1, 1, 1)", tenant, alice)
     session = await connection.fetchval(
         """insert into sessions (acctuniqueid, tenant_id, nas_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
