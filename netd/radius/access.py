@@ -170,7 +170,7 @@ class Access:
             if refused is not None:
                 return Verdict(refused[0], subscriber, name, detail=refused[1])
         self._grants += 1
-        token = f"{self._node}{self._grants:x}"
+        token = self._node + "%x" % self._grants  # noqa: UP031  # as in make_class
         class_ = make_class(token, subscriber.id, print_)
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))

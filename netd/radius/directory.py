@@ -73,26 +73,26 @@ class SubscriberRecord:
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
+        self.password: bytes | None = None  # first what a log-in reads, so that it lies together in the compiled record
+        self.plan = plan
+        self.extra_print = ""
         self.id = row.id
+        self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
+        self.checks: CompiledChecks | None = None
+        self.max_sessions = row.max_sessions
+        self.own_body = False  # the Accept needs more than the plan's grant
+        self.simple = row.state == "active" and not row.locks and row.expires_at is None and not row.checks
         self.tenant_id = row.tenant_id
         self.username = row.username
-        self.password: bytes | None = None
-        self.plan = plan
         self.state = row.state
         self.state_changed_at = row.state_changed_at
         self.expires_at = row.expires_at
-        self.max_sessions = row.max_sessions
         self.ipv4 = row.ipv4
         self.locks = tuple(Lock(*lock) for lock in row.locks) if row.locks else ()
-        self.checks: CompiledChecks | None = None
         self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
         self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
-        self.extra_print = ""
         self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
-        self.own_body = False  # the Accept needs more than the plan's grant
-        self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
         self.nt_hash: bytes | None = None
-        self.simple = row.state == "active" and not self.locks and row.expires_at is None and not row.checks
 
 
 class NasRecord:

@@ -361,8 +361,8 @@ def _postauth_row(attributes: dict[int, bytes], nas: NasRecord, host: str, verdi
     called, calling = attributes.get(radius.CALLED_STATION_ID), attributes.get(radius.CALLING_STATION_ID)
     return PostAuth(
         tenant_id=nas.tenant_id, nas_id=nas.id, subscriber_id=None if subscriber is None else subscriber.id,
-        username=clean(attributes.get(radius.USER_NAME, b"")), username_key=verdict.name.replace("\0", "\ufffd"),
-        reply="Access-Accept" if accepted else "Access-Reject", reason=reason.value, nasipaddress=host.partition("%")[0],
+        username=clean(attributes.get(radius.USER_NAME, b"")), username_key=verdict.name.replace("\0", "\ufffd") if "\0" in verdict.name else verdict.name,
+        reply="Access-Accept" if accepted else "Access-Reject", reason=reason._value_, nasipaddress=host,
         calledstationid=None if called is None else clean(called), callingstationid=None if calling is None else clean(calling),
         class_=verdict.class_, at=wall_clock,
     )  # fmt: skip
