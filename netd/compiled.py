@@ -53,7 +53,7 @@ class Finder:
         try:
             self._manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             self._files = self._manifest["files"]
-        except (OSError, ValueError, LookupError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             self._status = Status(False, f"{folder / MANIFEST} cannot be read: {error}", True)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:

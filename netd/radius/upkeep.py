@@ -44,6 +44,7 @@ class Upkeep:
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
         self._postauth: list[bytes] = []  # taken out, not yet written
         self._flushing = asyncio.Lock()
+        self._keeping = asyncio.Lock()
         self._config = config
         self._retention = retention
 
@@ -84,6 +85,10 @@ class Upkeep:
 
     async def flush_learned(self) -> None:
         """Write what was learned and which policies were compiled; what cannot be written now waits."""
+        async with self._keeping:  # as above
+            await self._flush_learned()
+
+    async def _flush_learned(self) -> None:
         while self.learned:
             try:
                 async with self.database.transaction() as conn:
