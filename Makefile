@@ -9,16 +9,19 @@ SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-radius fuzz soak wheel lock venv clean
+.PHONY: help run test test-compiled check format bench bench-radius fuzz soak compiled wheel wheel-compiled lock venv clean
 
 help:  ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP)  ## start netd on its embedded database, data in ./.netd (or NETD_DATA_DIR)
 	@NETD_DATA_DIR="$(NETD_DATA_DIR)" exec .venv/bin/netd serve
 
 test: $(STAMP)  ## run the tests (PYTEST_ARGS="-k radius -x" narrows)
 	$(PY) -m pytest -q --session-timeout=1800 $(PYTEST_ARGS)
+
+test-compiled: compiled  ## the same tests on the compiled engine
+	NETD_COMPILED=require $(PY) -m pytest -q --session-timeout=1800 $(PYTEST_ARGS)
 
 check: $(STAMP)  ## formatting, lint, types, layers
 	.venv/bin/ruff format --check .
@@ -44,6 +47,12 @@ soak: $(STAMP)  ## the long rounds: 20,000 sessions changed at 20 NAS, faults un
 	KILL_ROUNDS=$(SOAK_ROUNDS) FAULT_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/e2e/test_crash.py tests/e2e/test_faults.py
 	FREERADIUS_USERS=10000 $(PY) -m pytest -q -s --timeout=7200 tests/e2e/test_freeradius.py
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(PY) tests/fuzz/run.py
+
+compiled: $(STAMP)  ## compile the hot path into build/compiled, where netd finds it (needs a C compiler and Python's headers)
+	@$(PY) -c 'import sys; from netd import compiled; sys.exit(not compiled.Finder(compiled.CHECKOUT).status().active)' || $(PY) hatch_build.py build/compiled
+
+wheel-compiled: $(STAMP)  ## build dist/netd-*-linux_*.whl with the hot path compiled, for this Python and platform
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 .venv/bin/hatchling build -t wheel
 
 wheel: $(STAMP)  ## build dist/netd-*.whl and the source archive
 	.venv/bin/hatchling build

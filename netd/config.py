@@ -246,7 +246,7 @@ VARIABLES: dict[str, str] = {"NETD_" + key.upper().replace(".", "__"): key for k
 """Environment variable -> dotted key."""
 
 # Read by the command line client, by load() and by the test suite.
-NOT_KEYS = frozenset({"NETD_URL", "NETD_TOKEN", "NETD_CONFIG", "NETD_IMPORT_PASSWORD", "NETD_REQUIRE_PEERS", "NETD_TEST_DATABASE_URL"})
+NOT_KEYS = frozenset({"NETD_URL", "NETD_TOKEN", "NETD_COMPILED", "NETD_CONFIG", "NETD_IMPORT_PASSWORD", "NETD_REQUIRE_PEERS", "NETD_TEST_DATABASE_URL"})
 
 # Kubernetes and Docker links put these there by themselves for a service that is called netd.
 SERVICE_LINK = re.compile(r"NETD_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)")

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import uvloop
 
-from netd import __version__
+from netd import __version__, compiled
 from netd.config import Config
 from netd.domain import tokens
 from netd.domain.events import Stream
@@ -173,6 +173,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
 
     Raises ConfigError or StoreError if it cannot start, and an ExceptionGroup if a service fails later.
     """
+    _look_at_engine()
     async with AsyncExitStack() as stack:
         notifier = Notifier.from_environment(os.environ)
         stack.callback(notifier.close)
@@ -233,6 +234,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                         "ready",
                         extra={
                             "version": __version__,
+                            "compiled": compiled.status().active,
                             "api": api.url,
                             "auth_port": auth[0].port,
                             "acct_port": acct[0].port,
@@ -256,6 +258,16 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                 watchdog.cancel()
                 streaming.cancel()
     log.info("stopped")
+
+
+def _look_at_engine() -> None:
+    """Raise ConfigError if NETD_COMPILED demands another engine than the one that was loaded; warn if one lies there that does not fit."""
+    missing = compiled.missing()
+    if missing:
+        raise ConfigError("environment", compiled.VARIABLE, missing)
+    engine = compiled.status()
+    if engine.stale:
+        log.warning("the compiled engine is not used", extra={"reason": engine.detail})
 
 
 async def _ask_for_patience(notifier: Notifier) -> None:

@@ -4,10 +4,13 @@ The server is netd's own embedded one (without fsync, to be quick). NETD_TEST_DA
 its user must be allowed to create databases.
 """
 
+import os
+
+os.environ.setdefault("NETD_COMPILED", "no")  # before netd is imported: the sources are what is tested, unless `make test-compiled` says otherwise
+
 import asyncio
 import contextlib
 import itertools
-import os
 import pwd
 import secrets
 import shutil
@@ -24,6 +27,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from netd import compiled
 from netd.errors import StoreUnavailable
 from netd.store.database import Database, arguments, connect
 from netd.store.embedded import EmbeddedServer
@@ -33,6 +37,14 @@ T = TypeVar("T")
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
+
+
+def pytest_report_header() -> str:
+    """Which engine is tested: the sources, or what mypyc made of them. Ends the run if it is not the one asked for."""
+    missing = compiled.missing()
+    if missing:
+        pytest.exit(f"{compiled.VARIABLE}: {missing}", 2)
+    return f"netd: compiled engine {'on' if compiled.status().active else 'off'}: {compiled.status().detail}"
 
 
 class Background:

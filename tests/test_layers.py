@@ -12,6 +12,7 @@ LINT = Path(sys.executable).with_name("lint-imports")
 
 FOUNDATION = (
     "errors",
+    "compiled",
     "config",
     "logs",
     "metrics",

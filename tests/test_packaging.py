@@ -120,7 +120,7 @@ def test_the_lock_pins_everything_with_hashes():
     pinned = {line.split("==")[0].lower() for line in lock.splitlines() if "==" in line and not line.startswith((" ", "#"))}
     wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["embedded"], *PROJECT["dependency-groups"]["dev"]]
     for requirement in wanted:
-        name = requirement.split(">=")[0].split("==")[0]
+        name = requirement.split(">=")[0].split("==")[0].split("[")[0]
         assert name in pinned, name
     requirements = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
     assert all("==" in line and line.endswith("\\") for line in requirements)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from netd import compiled
 from netd.cli import client, output
 from netd.cli.arguments import Commands, command, group
 from netd.errors import ConfigError, NetdError
@@ -79,6 +80,7 @@ def _check(arguments: argparse.Namespace) -> int:
         Finding("ok", "configuration", f"data folder {config.data_dir}"),
         _keys(config),
         *_extensions(config),
+        _engine(),
         *databases,
         *_journal(config),
         _daemon(config),
@@ -111,6 +113,17 @@ def _extensions(config: "Config") -> list[Finding]:
     found = Extensions.discover([Path(folder) for folder in config.extensions.folders], disabled=config.extensions.disabled)
     usable = Finding("ok", "extensions", "vendors " + (", ".join(sorted(found.vendors)) or "none"))
     return [usable, *(Finding("fault", "extensions", str(error)) for error in found.broken)]
+
+
+def _engine() -> Finding:
+    """Which engine a daemon started like this command runs."""
+    missing = compiled.missing()
+    if missing:
+        return Finding("fault", "engine", f"{compiled.VARIABLE}: {missing}")
+    engine = compiled.status()
+    if engine.stale:
+        return Finding("note", "engine", f"the compiled one is not used, {engine.detail}")
+    return Finding("ok", "engine", engine.detail if engine.active else f"not compiled ({engine.detail})")
 
 
 async def _database(config: "Config") -> list[Finding]:

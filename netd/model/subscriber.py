@@ -7,18 +7,11 @@ from typing import Literal
 import msgspec
 
 from netd.model.line import Line, LineMode
+from netd.model.username import username_key as username_key
 
 State = Literal["pending", "active", "suspended", "terminated"]
 LockReason = Literal["overdue", "quota", "admin", "fraud", "customer_hold", "system"]
 LockMode = Literal["reject", "walled"]
-
-
-def username_key(username: str) -> str:
-    """The form under which user names are compared: surrounding blanks off, Unicode lower case.
-
-    The one case rule of netd: authentication, accounting, session limits and the API all compare this form.
-    """
-    return username.strip().lower()
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,18 +4,17 @@ from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import Final
 
-import msgspec
-
 from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
 from netd.model.hours import AccessHours
-from netd.model.subscriber import username_key
+from netd.model.username import username_key
 from netd.radius.account import PLAIN, WALLED, Variant
 from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord, is_replaced
 from netd.radius.limits import Failures
 from netd.radius.lines import Seen, learnable, seen
 from netd.radius.sessions import Hold, Sessions, make_class
+from netd.radius.verdict import Verdict as Verdict
 from netd.sdk import AccessRequest
 from netd.store.directory import LineRow
 from netd.wire import passwords, radius
@@ -28,22 +27,6 @@ _STATES: Final = {"pending": Reason.PENDING, "suspended": Reason.SUSPENDED, "ter
 _OK: Final = Reason.OK
 _NO_MORE_THAN: Final = 2**32 - 1
 _CLASS_HEADS: Final = tuple(bytes((radius.CLASS, length + 2)) for length in range(254))
-
-
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What to answer. ``name`` is the key of the User-Name; ``attributes`` is the encoded body without Proxy-State and Message-Authenticator;
-    ``class_`` is what was put in Class."""
-
-    reason: Reason
-    subscriber: SubscriberRecord | None
-    name: str
-    attributes: bytes = b""
-    detail: str = ""
-    class_: str | None = None
-
-    @property
-    def accept(self) -> bool:
-        return self.reason is Reason.OK or self.reason is Reason.WALLED
 
 
 _STANDING_OK: Final = (_OK, "")
@@ -232,7 +215,7 @@ class Access:
         if not subscriber.simple:
             self._learn_line(packet, subscriber, nas)
         self._grants += 1
-        token = f"{self._node}{self._grants:x}"
+        token = self._node + "%x" % self._grants  # noqa: UP031  # as in make_class
         class_ = make_class(token, subscriber.id, print_)
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))

@@ -142,7 +142,7 @@ class SubscriberRecord:
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
-        self.password: bytes | None = None  # first what every log-in reads
+        self.password: bytes | None = None  # first what a log-in reads, so that it lies together in the compiled record
         self.plan = plan
         self.extra_print = ""  # stands for ``extra`` in the fingerprint of what is granted
         self.id = row.id
@@ -300,7 +300,8 @@ class Directory:
         self.new_services: list[tuple[str, str, Service]] = []  # those not yet in the store: fingerprint, vendor, service
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
         self._open = open_secret
-        self.sources: dict[str, NasRecord | None] = {}  # what source() found; the hot path looks here first
+        self.sources: dict[str, NasRecord | None] = {}  # what source() found
+        self.clients: dict[bytes, tuple[str, NasRecord]] = {}  # the same by the address's octets, for the hot path; the server fills it
         self._lengths: dict[int, list[int]] = {4: [], 6: []}
         self._by_network: dict[tuple[int, int, int], NasRecord] = {}
 
@@ -510,6 +511,7 @@ class Directory:
 
     def _index(self) -> None:
         self.sources = {}
+        self.clients = {}
         self._by_network = {}
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
         for record in self.nas.values():

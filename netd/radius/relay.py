@@ -26,7 +26,7 @@ from netd.radius.index import MEMBERS
 from netd.radius.replies import Key, Replies
 from netd.radius.selection import Refused, Selection
 from netd.radius.sessions import LiveRecord
-from netd.radius.sockets import BATCH, Socket, Source
+from netd.radius.sockets import Socket
 from netd.store.database import Database
 from netd.wire import radius
 from netd.wire.radius import Packet
@@ -130,43 +130,44 @@ class Relay:
         now = time.monotonic()
         self._dated.turn(now)
         self._undated.turn(now)
-        for data, source, ancillary in sock.receive(BATCH):
-            client = self.clients.source(source[0]) if source[0] else None
+        for data, source, control in sock.receive():
+            host = sock.host(source)
+            client = self.clients.source(host)
             try:
                 if client is None:
                     raise WireError("unknown_client")
-                self._handle(data, source, ancillary, sock, client)
+                self._handle(data, source, control, sock, host, client)
             except WireError as error:
-                self._drop(client, source, error.reason)
+                self._drop(client, host, error.reason)
             except Exception:  # barrier: one packet must not end the service; it is dropped, counted and reported
-                log.exception("packet dropped by an internal error", extra={"source": source[0], "port": sock.port})
-                self._drop(client, source, "internal_error")
+                log.exception("packet dropped by an internal error", extra={"source": host, "port": sock.port})
+                self._drop(client, host, "internal_error")
 
-    def _drop(self, client: ClientRecord | None, source: Source, reason: str) -> None:
+    def _drop(self, client: ClientRecord | None, host: str, reason: str) -> None:
         counts = self.unknown if client is None else client.drops
         counts[reason] = counts.get(reason, 0) + 1
         key, now = (0 if client is None else client.row.id, reason), time.monotonic()
         if now - self._told.get(key, -TELL_SECONDS) >= TELL_SECONDS:
             self._told[key] = now
             name = None if client is None else client.row.name
-            log.warning("Disconnect- or CoA-Requests dropped", extra={"client": name, "source": source[0], "reason": reason})
+            log.warning("Disconnect- or CoA-Requests dropped", extra={"client": name, "source": host, "reason": reason})
 
-    def _handle(self, data: bytes, source: Source, ancillary: Any, sock: Socket, client: ClientRecord) -> None:
+    def _handle(self, data: bytes, source: bytes, control: bytes, sock: Socket, host: str, client: ClientRecord) -> None:
         packet = radius.parse(data)
         dated = self._verify(packet, client)
         if dated:
-            replies, key = self._dated, (f"client {client.row.id}", int.from_bytes(packet.authenticator))
+            replies, key = self._dated, b"client" + client.row.id.to_bytes(8) + packet.authenticator
         else:
-            replies, key = self._undated, (source[0], source[1] << 32 | sock.number << 16 | packet.code << 8 | packet.identifier)
+            replies, key = self._undated, source + sock.tag + bytes((packet.code, packet.identifier))
         known = replies.find(key, packet.authenticator)
         if known is not None or (key, packet.authenticator) in self._in_work:
             client.duplicates += 1
             if known:
-                sock.send(known, source, ancillary)
+                sock.send([(known, source, control)])
             return
         if len(_returned(packet)) > ROOM:
             raise WireError("answer_too_long")
-        request = _Request(packet, client, source[0], key, replies, lambda answer: sock.send(answer, source, ancillary))
+        request = _Request(packet, client, host, key, replies, lambda answer: sock.send([(answer, source, control)]))
         try:
             self._take(request)
         except Refused as refusal:

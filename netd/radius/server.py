@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from netd.config import RadiusConfig
 from netd.errors import WireError
@@ -16,10 +16,11 @@ from netd.model.access import Reason
 from netd.radius import record
 from netd.radius.access import Access, Verdict
 from netd.radius.accounting import Accounting, Pending
+from netd.radius.datagrams import Datagram
 from netd.radius.directory import Directory, NasRecord
 from netd.radius.replies import IN_WORK, Key, Replies
-from netd.radius.sockets import BATCH, Socket, Source
-from netd.store.postauth import PostAuth
+from netd.radius.sockets import Socket
+from netd.store.postauth import PostAuth, encode
 from netd.wire import radius
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ POSTAUTH_LIMIT = 50_000
 """Log-ins remembered while the database is away; older ones are dropped and counted."""
 
 DETAIL_LENGTH: Final = 1000
+CLIENTS_LIMIT: Final = 65_536
 LIMITED_SECONDS = 60.0
 STRANGER_SECONDS = 60.0
 STRANGERS_NAMED = 10
@@ -43,8 +45,8 @@ ROOM: Final = radius.MAX_PACKET - 38
 class _Delayed(NamedTuple):
     due: float
     sock: Socket
-    source: Source
-    ancillary: Any
+    source: bytes
+    control: bytes
     key: Key
     authenticator: bytes
     answer: bytes
@@ -61,7 +63,7 @@ class Server:
         self.on_learned: Learned = lambda nas, require, limit: None
         self.reading = False
         self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
-        self.postauth: deque[tuple[dict[int, bytes], NasRecord, str, Verdict, float]] = deque()
+        self.postauth: deque[bytes] = deque()  # encoded at once: what is kept of a request is cold, and in the way, when it is written
         self.postauth_dropped = 0
         self._limited: set[tuple[int, str]] = set()  # whose rate-limited log-ins stand in radpostauth already
         self._limited_since = 0.0
@@ -71,7 +73,7 @@ class Server:
         self._strangers_since = 0.0
         self._config = config
         self._log_accepts = config.log_accepts
-        self._answers: list[tuple[bytes, Source, Any]] = []  # of the packets being handled, to go out together
+        self._answers: list[Datagram] = []  # of the packets being handled, to go out together
         self._delayed: deque[_Delayed] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._sockets: list[Socket] = []
@@ -85,9 +87,9 @@ class Server:
         """Begin to read. The sockets are the caller's to close, after ``stop``."""
         self._loop = loop = asyncio.get_running_loop()
         for sock in auth:
-            loop.add_reader(sock.fileno, self._readable, sock, self._authentication)
+            loop.add_reader(sock.fileno, self._readable, sock, False)
         for sock in acct:
-            loop.add_reader(sock.fileno, self._readable, sock, self._accounting)
+            loop.add_reader(sock.fileno, self._readable, sock, True)
         self._sockets = [*auth, *acct]
         self.reading = True
 
@@ -95,8 +97,9 @@ class Server:
         """Read no more. Rejects that wait for their delay go out at once."""
         self.reading = False
         if self._loop is not None:
+            forget: Callable[[int], object] = self._loop.remove_reader  # uvloop's returns None, whatever typeshed says; compiled code would notice
             for sock in self._sockets:
-                self._loop.remove_reader(sock.fileno)
+                forget(sock.fileno)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -105,37 +108,49 @@ class Server:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def _readable(self, sock: Socket, handle: Callable[[bytes, Source, Any, Socket, float], None]) -> None:
+    def _readable(self, sock: Socket, accounting: bool) -> None:
         """Read what there is, then decide it all, then send the answers: three phases, because each system call between two packets
         costs the interpreter its caches (a fifth of the time per packet)."""
         now = time.monotonic()
         self.replies.turn(now)
-        for data, source, ancillary in sock.receive(BATCH):
+        for data, source, control in sock.receive():
             try:
-                handle(data, source, ancillary, sock, now)
+                if accounting:
+                    self._accounting(data, source, control, sock)
+                else:
+                    self._authentication(data, source, control, sock, now)
             except WireError as error:
-                self._drop(source, error.reason)
+                self._drop(sock, source, error.reason)
             except Exception:  # barrier: one packet must not end the service; it is dropped, counted and reported
-                log.exception("packet dropped by an internal error", extra={"source": source[0], "port": sock.port})
-                self._drop(source, "internal_error")
-        answers, self._answers = self._answers, []
-        for answer, source, ancillary in answers:
-            sock.send(answer, source, ancillary)
+                log.exception("packet dropped by an internal error", extra={"source": sock.host(source), "port": sock.port})
+                self._drop(sock, source, "internal_error")
+        answers = self._answers
+        if answers:
+            self._answers = []
+            sock.send(answers)
 
-    def _drop(self, source: Source, reason: str) -> None:
-        nas = self.directory.source(source[0]) if source[0] else None
+    def _drop(self, sock: Socket, source: bytes, reason: str) -> None:
+        host = sock.host(source)
+        nas = self.directory.source(host)
         counts = self.unknown if nas is None else nas.drops
         counts[reason] = counts.get(reason, 0) + 1
         if nas is not None and (nas.id, reason) not in self._told_drops:
-            log.warning("packets of a NAS are dropped", extra={"nas": nas.name, "source": source[0], "reason": reason})
+            log.warning("packets of a NAS are dropped", extra={"nas": nas.name, "source": host, "reason": reason})
             self._told_drops.add((nas.id, reason))
 
-    def _client(self, source: Source) -> NasRecord | None:
-        nas = self.directory.source(source[0])
+    def _client(self, sock: Socket, source: bytes) -> tuple[str, NasRecord] | None:
+        """The address and the NAS that a packet comes from, None if it is nobody's; found once and kept until a NAS changes."""
+        host = sock.host(source)
+        nas = self.directory.source(host)
         if nas is None:
             self.unknown["unknown_client"] = self.unknown.get("unknown_client", 0) + 1
-            self._name_stranger(source[0])
-        return nas
+            self._name_stranger(host)
+            return None
+        clients = self.directory.clients
+        if len(clients) >= CLIENTS_LIMIT:
+            clients.clear()
+        client = clients[source[sock.host_from : sock.host_to]] = (host, nas)
+        return client
 
     def _name_stranger(self, host: str) -> None:
         """Log whose packet was dropped: each source once a minute, ten of them a minute, and how many there were besides."""
@@ -154,23 +169,23 @@ class Server:
 
     # -- authentication ----------------------------------------------------------------------------------------------
 
-    def _authentication(self, data: bytes, source: Source, ancillary: Any, sock: Socket, now: float) -> None:
-        host = source[0]
-        nas = self.directory.sources.get(host) or self._client(source)
-        if nas is None:
+    def _authentication(self, data: bytes, source: bytes, control: bytes, sock: Socket, now: float) -> None:
+        client = self.directory.clients.get(source[sock.host_from : sock.host_to]) or self._client(sock, source)
+        if client is None:
             return
+        host, nas = client
         packet = radius.parse(data)
         code = packet.code
         if code != radius.ACCESS_REQUEST and code != radius.STATUS_SERVER:
             raise WireError("unexpected_code", str(code))
         authenticator = packet.authenticator
-        key: Key = (host, source[1] << 32 | sock.number << 16 | code << 8 | packet.identifier)
+        key = source + sock.tag + data[:2]
         replies = self.replies
         known = replies.find(key, authenticator)
         if known is not None:
             nas.duplicates += 1
             if known:
-                self._answers.append((known, source, ancillary))
+                self._answers.append((known, source, control))
             return
         if packet.ma_at and not nas.learning and radius.EAP_MESSAGE not in packet.attributes:
             if not radius.message_authenticator_ok(packet, nas.secret):
@@ -180,7 +195,7 @@ class Server:
         if code == radius.STATUS_SERVER:
             nas.status += 1
             answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, _with_proxy_states(packet), nas.secret)
-            self._answers.append((answer, source, ancillary))
+            self._answers.append((answer, source, control))
             return
         wall_clock = time.time()
         verdict = self.access.decide(packet, nas, host, now, wall_clock)
@@ -193,7 +208,7 @@ class Server:
         if reason is _OK or reason is _WALLED:
             answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, authenticator, body, nas.secret)
             replies.put(key, authenticator, answer)
-            self._answers.append((answer, source, ancillary))
+            self._answers.append((answer, source, control))
             nas.accepts += 1
             if self._log_accepts or verdict.detail:
                 self._record(packet, nas, host, verdict, wall_clock)
@@ -202,7 +217,7 @@ class Server:
         answer = radius.reply(radius.ACCESS_REJECT, packet.identifier, authenticator, body, nas.secret)
         self._record(packet, nas, host, verdict, wall_clock)
         replies.put(key, authenticator, IN_WORK)
-        delayed = _Delayed(now + self._config.reject_delay_seconds, sock, source, ancillary, key, authenticator, answer)
+        delayed = _Delayed(now + self._config.reject_delay_seconds, sock, source, control, key, authenticator, answer)
         if self._config.reject_delay_seconds <= 0:
             self._send_delayed(delayed)
             return
@@ -249,14 +264,14 @@ class Server:
         self.on_learned(nas, require, limit)
 
     def _record(self, packet: radius.Packet, nas: NasRecord, host: str, verdict: Verdict, wall_clock: float) -> None:
-        """Remember the answer for radpostauth; what costs time waits until it is written."""
+        """Remember the answer for radpostauth."""
         if verdict.reason is Reason.RATE_LIMITED and not self._first_lately((nas.tenant_id, verdict.name), wall_clock):
             return  # one row a minute tells it; a router that redials ten times a second would fill the disk
         postauth = self.postauth
         if len(postauth) >= POSTAUTH_LIMIT:
             postauth.popleft()
             self.postauth_dropped += 1
-        postauth.append((packet.attributes, nas, host, verdict, wall_clock))
+        postauth.append(encode(_postauth_row(packet.attributes, nas, host, verdict, wall_clock)))
 
     def _first_lately(self, key: tuple[int, str], wall_clock: float) -> bool:
         if wall_clock - self._limited_since >= LIMITED_SECONDS or len(self._limited) > POSTAUTH_LIMIT:
@@ -266,9 +281,9 @@ class Server:
         self._limited.add(key)
         return True
 
-    def take_postauth(self, most: int) -> list[PostAuth]:
-        """Take the oldest answers out, as rows for ``store.postauth.add_rows``."""
-        return [_postauth_row(*self.postauth.popleft()) for _ in range(min(len(self.postauth), most))]
+    def take_postauth(self, most: int) -> list[bytes]:
+        """Take the oldest answers out, for ``store.postauth.add_rows``."""
+        return [self.postauth.popleft() for _ in range(min(len(self.postauth), most))]
 
     def _flush_delayed(self) -> None:
         self._timer = None
@@ -281,29 +296,30 @@ class Server:
 
     def _send_delayed(self, delayed: _Delayed) -> None:
         self.replies.finish(delayed.key, delayed.authenticator, delayed.answer)
-        delayed.sock.send(delayed.answer, delayed.source, delayed.ancillary)
+        delayed.sock.send([(delayed.answer, delayed.source, delayed.control)])
 
     # -- accounting --------------------------------------------------------------------------------------------------
 
-    def _accounting(self, data: bytes, source: Source, ancillary: Any, sock: Socket, now: float) -> None:
-        nas = self._client(source)
-        if nas is None:
+    def _accounting(self, data: bytes, source: bytes, control: bytes, sock: Socket) -> None:
+        client = self.directory.clients.get(source[sock.host_from : sock.host_to]) or self._client(sock, source)
+        if client is None:
             return
+        host, nas = client
         packet = radius.parse(data)
         code = packet.code
         authenticator = packet.authenticator
-        key: Key = (source[0], source[1] << 32 | sock.number << 16 | code << 8 | packet.identifier)
+        key = source + sock.tag + data[:2]
         known = self.replies.find(key, authenticator)
         if known is not None:
             nas.duplicates += 1
             if known:
-                self._answers.append((known, source, ancillary))
+                self._answers.append((known, source, control))
             return
         if code == radius.STATUS_SERVER:
             self._check_signature(packet, nas)
             nas.status += 1
             answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, _with_proxy_states(packet), nas.secret)
-            self._answers.append((answer, source, ancillary))
+            self._answers.append((answer, source, control))
             return
         if code != radius.ACCOUNTING_REQUEST:
             raise WireError("unexpected_code", str(code))
@@ -311,7 +327,7 @@ class Server:
             raise WireError("request_authenticator_wrong")
         if packet.ma_at and not radius.message_authenticator_ok(packet, nas.secret):
             raise WireError("message_authenticator_wrong")
-        item = record.read(packet, nas, source[0], time.time())
+        item = record.read(packet, nas, host, time.time())
         proxy_states = _with_proxy_states(packet) if radius.PROXY_STATE in packet.attributes else b""
         answer = radius.reply(radius.ACCOUNTING_RESPONSE, packet.identifier, authenticator, proxy_states, nas.secret, sign=bool(packet.ma_at))
 
@@ -319,7 +335,7 @@ class Server:
             if committed:
                 nas.accounting += 1
                 self.replies.finish(key, authenticator, answer)
-                sock.send(answer, source, ancillary)
+                sock.send([(answer, source, control)])
             else:
                 self.replies.forget(key, authenticator)
 
@@ -346,8 +362,8 @@ def _postauth_row(attributes: dict[int, bytes], nas: NasRecord, host: str, verdi
     called, calling = attributes.get(radius.CALLED_STATION_ID), attributes.get(radius.CALLING_STATION_ID)
     return PostAuth(
         tenant_id=nas.tenant_id, nas_id=nas.id, subscriber_id=None if subscriber is None else subscriber.id,
-        username=clean(attributes.get(radius.USER_NAME, b"")), username_key=verdict.name.replace("\0", "\ufffd"),
-        reply="Access-Accept" if accepted else "Access-Reject", reason=reason.value, nasipaddress=host.partition("%")[0],
+        username=clean(attributes.get(radius.USER_NAME, b"")), username_key=verdict.name.replace("\0", "\ufffd") if "\0" in verdict.name else verdict.name,
+        reply="Access-Accept" if accepted else "Access-Reject", reason=reason._value_, nasipaddress=host,
         calledstationid=None if called is None else clean(called), callingstationid=None if calling is None else clean(calling),
         class_=verdict.class_, at=wall_clock, detail=clean(verdict.detail.encode("utf-8", "replace"))[:DETAIL_LENGTH] if verdict.detail else None,
     )  # fmt: skip

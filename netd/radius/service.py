@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from netd import compiled
 from netd.config import Config
 from netd.domain.ports import Part
 from netd.extensions import Extensions
@@ -135,6 +136,7 @@ class RadiusService:
         database, feed, directory = self.database, self.feed, self.directory
         broken = "; ".join(str(error) for error in directory.extensions.broken)
         faults = "; ".join(f"{name}: {why}" for name, why in list(directory.faults.items())[:5])
+        engine = compiled.status()
         return [
             Part(name="radius", state="ok" if self.server.reading else "down", critical=True, since=self._started_at),
             Part(name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error),
@@ -142,6 +144,7 @@ class RadiusService:
             self._accounting_part(),
             self._enforcement(),
             Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),
+            Part(name="compiled_engine", state="degraded" if engine.stale else "ok", since=self._started_at, detail=engine.detail),
             Part(name="extensions", state="degraded" if broken else "ok", since=self._started_at, detail=broken),
         ]  # fmt: skip
 

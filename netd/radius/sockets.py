@@ -3,30 +3,28 @@
 import errno
 import logging
 import socket
-from typing import Any, Final
+from typing import Final
 
 from netd.errors import ConfigError
+from netd.radius.datagrams import Batched, Datagram, Single, system_calls
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 64
-"""Packets read per wake-up at the most, so that timers and the API get their turn under load."""
-
 RECEIVE_BUFFER_OCTETS: Final = 8 * 1024 * 1024
 IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)
-_MAX_DATAGRAM: Final = 65535
-
-Source = tuple[str, int] | tuple[str, int, int, int]
-Ancillary = list[tuple[int, int, bytes]]
+_CONTROL_HEAD: Final = socket.CMSG_LEN(0)
 
 
 class Socket:
-    """One bound UDP socket. On a wildcard address the kernel tells where each packet was sent to, and the answer leaves from there."""
+    """One bound UDP socket. On a wildcard address the kernel tells where each packet was sent to, and the answer leaves from there.
 
-    __slots__ = ("_wildcard", "address", "fileno", "number", "port", "socket")
+    A source is the kernel's ``sockaddr``: all of it tells devices' ports apart, ``host_from`` to ``host_to`` is the address alone.
+    """
 
-    def __init__(self, address: str, port: int, number: int) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    __slots__ = ("_datagrams", "_family", "_wildcard", "address", "fileno", "host_from", "host_to", "number", "port", "socket", "tag")
+
+    def __init__(self, address: str, port: int, number: int, batched: bool = True) -> None:
+        self._family = family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._wildcard = address in ("0.0.0.0", "::")
         if family == socket.AF_INET6:
@@ -45,51 +43,35 @@ class Socket:
         self.address = address
         self.port: int = self.socket.getsockname()[1]
         self.number = number
+        self.tag = number.to_bytes(2, "big")
         self.fileno = self.socket.fileno()
+        name_octets, self.host_from, self.host_to, told = (16, 4, 8, 12) if family == socket.AF_INET else (28, 8, 24, 20)
+        control_octets = socket.CMSG_SPACE(told) if self._wildcard else 0  # struct in_pktinfo, in6_pktinfo
+        calls = system_calls() if batched else None
+        self._datagrams = Batched(self.fileno, name_octets, control_octets, calls) if calls else Single(self.socket, control_octets)
 
-    def receive(self, most: int) -> list[tuple[bytes, Source, Any]]:
-        """The datagrams that wait, ``most`` at the most: (octets, source, what ``send`` needs to answer it)."""
-        received: list[tuple[bytes, Source, Any]] = []
-        try:
-            if self._wildcard:
-                read = self.socket.recvmsg
-                while len(received) < most:
-                    data, ancillary, _, source = read(_MAX_DATAGRAM, 64)
-                    received.append((data, source, ancillary))
-            else:
-                read_from = self.socket.recvfrom
-                while len(received) < most:
-                    data, source = read_from(_MAX_DATAGRAM)
-                    received.append((data, source, None))
-        except (BlockingIOError, InterruptedError):
-            return received
-        except OSError as error:  # an ICMP error of an earlier answer surfaces here; it says nothing about the next packet
-            if error.errno not in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH):
-                raise
-        return received
+    def receive(self) -> list[Datagram]:
+        """The datagrams that wait, some dozens at the most: (octets, source, what ``send`` needs to answer from the right address)."""
+        return self._datagrams.receive()
 
-    def send(self, data: bytes, source: Source, ancillary: Ancillary | None) -> bool:
-        """Answer; False if the kernel would not take it (the peer will ask again)."""
-        try:
-            if ancillary:
-                self.socket.sendmsg((data,), _from(ancillary), 0, source)
-            else:
-                self.socket.sendto(data, source)
-        except OSError as error:
-            log.debug("answer not sent", extra={"to": source[0], "error": str(error)})
-            return False
-        return True
+    def send(self, answers: list[Datagram]) -> None:
+        """Answer; what the kernel will not take is dropped (the peer asks again)."""
+        if self._wildcard and self._family == socket.AF_INET:
+            answers = [(data, source, _from(control)) for data, source, control in answers]
+        self._datagrams.send(answers)
+
+    def host(self, source: bytes) -> str:
+        """The address in ``source`` as text."""
+        return socket.inet_ntop(self._family, source[self.host_from : self.host_to])
 
     def close(self) -> None:
         self.socket.close()
 
 
-def _from(ancillary: Ancillary) -> Ancillary:
-    """What makes the answer leave from the address that the question went to; the route is the kernel's to choose."""
-    level, kind, data = ancillary[0]
-    if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-        return [(level, kind, b"\0\0\0\0" + data[4:8] + b"\0\0\0\0")]
-    return [(level, kind, data[:20])]
+def _from(control: bytes) -> bytes:
+    """What makes an answer leave from the IPv4 address that was asked; the route is the kernel's to choose, so no interface is named."""
+    at = _CONTROL_HEAD
+    return control[:at] + b"\0\0\0\0" + control[at + 4 : at + 8] + bytes(len(control) - at - 8)
 
 
 def _enlarge(sock: socket.socket) -> None:

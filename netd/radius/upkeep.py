@@ -46,8 +46,9 @@ class Upkeep:
         self.reaped = 0
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
         self.learned_lines: deque[tuple[int, int, Kept]] = deque()  # tenant, subscriber, line
-        self._postauth: list[postauth.PostAuth] = []  # taken out, not yet written
+        self._postauth: list[bytes] = []  # taken out, not yet written
         self._flushing = asyncio.Lock()
+        self._keeping = asyncio.Lock()
         self._config = config
         self._retention = retention
 
@@ -93,6 +94,10 @@ class Upkeep:
 
     async def flush_learned(self) -> None:
         """Write what was learned and which policies were compiled; what cannot be written now waits."""
+        async with self._keeping:  # as above
+            await self._flush_learned()
+
+    async def _flush_learned(self) -> None:
         while self.learned:
             try:
                 async with self.database.transaction() as conn:

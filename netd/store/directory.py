@@ -78,8 +78,8 @@ class NasRow(NamedTuple):
     learned_require_message_authenticator: str | None
     learned_limit_proxy_state: str | None
     enabled: bool
-    line_login: tuple[str, ...] = ()
-    line_login_passwords: tuple[str, ...] = ()
+    line_login: Sequence[str] = ()
+    line_login_passwords: Sequence[str] = ()
     line_login_password: bytes | None = None  # sealed
 
 

@@ -1,6 +1,6 @@
 """Answered Access-Requests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,8 +16,8 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """An answer as the engine keeps it: text fit for the database, the address as text, Unix time."""
+class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """An answer as the engine keeps it: text fit for the database, the address as text, Unix time. Members stand in the order of the columns."""
 
     tenant_id: int
     nas_id: int
@@ -34,17 +34,20 @@ class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     detail: str | None = None
 
 
+encode: Callable[[PostAuth], bytes] = msgspec.json.Encoder().encode
+"""A row as it is kept until it is written: its octets and nothing that it was made from."""
+
 _ADD_ROWS = f"""
     insert into radpostauth ({", ".join(_COLUMNS)})
-    select tenant_id, nas_id, subscriber_id, username, username_key, reply, reason, nasipaddress::inet, calledstationid, callingstationid,
-           class_, to_timestamp(at), detail
-    from jsonb_to_recordset($1::text::jsonb) as u (tenant_id bigint, nas_id bigint, subscriber_id bigint, username text, username_key text, reply text,
-        reason text, nasipaddress text, calledstationid text, callingstationid text, class_ text, at float8, detail text)"""
+    select (r->>0)::bigint, (r->>1)::bigint, (r->>2)::bigint, r->>3, r->>4, r->>5, r->>6, (r->>7)::inet, r->>8, r->>9, r->>10, to_timestamp((r->>11)::float8),
+           r->>12
+    from jsonb_array_elements($1::text::jsonb) as r"""
 
 
-async def add_rows(conn: Connection, records: Sequence[PostAuth]) -> None:
-    """Record answers in one statement. As one JSON text: encoding arrays or COPY costs the daemon, which has RADIUS to answer, four times as much."""
-    await conn.execute(_ADD_ROWS, msgspec.json.encode(records).decode())
+async def add_rows(conn: Connection, encoded: Sequence[bytes]) -> None:
+    """Record answers in one statement. As one JSON text: the driver's arrays or COPY cost the daemon, which has RADIUS to answer, four times as much.
+    Of rows without names: PostgreSQL takes a quarter less for them than for objects."""
+    await conn.execute(_ADD_ROWS, (b"[" + b",".join(encoded) + b"]").decode())
 
 
 async def page(conn: Connection, tenant_id: int, username: str, *, before: int | None, limit: int) -> list[Attempt]:

@@ -8,9 +8,8 @@ against 41 µs for tables in Python. A FIPS provider refuses it, but that refuse
 from collections.abc import Mapping
 from hashlib import md5, sha1
 from hmac import compare_digest
-from typing import Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
-import msgspec
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
@@ -18,9 +17,9 @@ from netd.errors import WireError
 from netd.wire.md4 import md4
 
 _int = int.from_bytes
-_BLOCK = 16
-_MAX_USER_PASSWORD = 128
-_MAX_SALTED = 239  # what fits, with its length octet, in whole blocks of a tagged attribute (RFC 2868 3.5) or of a vendor's (RFC 2548 2.4.2)
+_BLOCK: Final = 16
+_MAX_USER_PASSWORD: Final = 128
+_MAX_SALTED: Final = 239  # what fits, with its length octet, in whole blocks of a tagged attribute (RFC 2868 3.5) or of a vendor's (RFC 2548 2.4.2)
 # Vendor types under Microsoft's number, 311 (RFC 2548).
 MS_CHAP_RESPONSE = 1
 MS_CHAP_ERROR = 2
@@ -59,7 +58,7 @@ def pap_decrypt(cipher: bytes, secret_md5: Md5, authenticator: bytes) -> bytes:
     if len(cipher) == _BLOCK:  # nearly every password
         mask = secret_md5.copy()
         mask.update(authenticator)
-        return (_int(cipher) ^ _int(mask.digest())).to_bytes(16).rstrip(b"\0")
+        return (int.from_bytes(cipher, "big") ^ int.from_bytes(mask.digest(), "big")).to_bytes(16, "big").rstrip(b"\0")
     if not _BLOCK <= len(cipher) <= _MAX_USER_PASSWORD or len(cipher) % _BLOCK:
         raise WireError("user_password_length", f"{len(cipher)} octets")
     return _unchain(cipher, secret_md5, authenticator).rstrip(b"\0")
@@ -157,7 +156,7 @@ def mschap1_mppe_keys(nt: bytes, lm: bytes = bytes(16)) -> bytes:
     return lm[:8] + md4(nt)
 
 
-class MsChap2(msgspec.Struct, frozen=True, kw_only=True):
+class MsChap2(NamedTuple):
     """What goes with the Access-Accept to a right MS-CHAPv2 response.
 
     ``success`` is MS-CHAP2-Success (ident and ``S=`` with 40 hex digits); the 16-octet keys are those of MS-MPPE-Send-Key and -Recv-Key before

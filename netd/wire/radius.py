@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from hmac import compare_digest
 from typing import Final
 
-import msgspec
-
 from netd.errors import WireError
+from netd.wire.packet import Packet as Packet
 from netd.wire.passwords import Md5
 
 try:  # The interpreter's own MD5 copies its state several times faster than OpenSSL's, and every packet copies four.
@@ -73,7 +72,7 @@ _COMPUTED_AUTHENTICATOR: Final = frozenset((ACCOUNTING_REQUEST, DISCONNECT_REQUE
 
 
 class SharedSecret:
-    """A shared secret with what every packet of its NAS begins from: the two pads of RFC 2104, and an MD5 state."""
+    """A shared secret with what every packet of its NAS begins from: MD5 over the secret, and over the two pads of RFC 2104."""
 
     __slots__ = ("_inner", "_outer", "prefix", "value")
 
@@ -82,38 +81,18 @@ class SharedSecret:
         padded = int.from_bytes(key.ljust(64, b"\0"), "big")
         self.value = value
         self.prefix = md5(value)
-        self._inner = (padded ^ int.from_bytes(b"\x36" * 64, "big")).to_bytes(64, "big")
-        self._outer = (padded ^ int.from_bytes(b"\x5c" * 64, "big")).to_bytes(64, "big")
+        self._inner = md5((padded ^ int.from_bytes(b"\x36" * 64, "big")).to_bytes(64, "big"))
+        self._outer = md5((padded ^ int.from_bytes(b"\x5c" * 64, "big")).to_bytes(64, "big"))
 
     def __repr__(self) -> str:
         return "SharedSecret(***)"
 
     def hmac_md5(self, message: bytes) -> bytes:
         """HMAC-MD5 of ``message`` (RFC 2104), 16 octets."""
-        return md5(self._outer + md5(self._inner + message).digest()).digest()
-
-
-class Packet(msgspec.Struct, gc=False):
-    """A parsed packet. ``attributes`` holds the first value of each type, ``repeated`` the further ones in order.
-
-    ``ma_at`` is the offset of the Message-Authenticator's value in ``data``, 0 if there is none. ``data`` ends where the
-    header's length says; octets after that are padding (RFC 2865 section 3).
-    """
-
-    data: bytes
-    code: int
-    identifier: int
-    authenticator: bytes
-    attributes: dict[int, bytes]
-    repeated: list[tuple[int, bytes]]
-    ma_at: int
-
-    def values(self, kind: int) -> list[bytes]:
-        """All values of one attribute type, in the packet's order."""
-        first = self.attributes.get(kind)
-        if first is None:
-            return []
-        return [first, *(value for other, value in self.repeated if other == kind)]
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def parse(data: bytes) -> Packet:
@@ -244,7 +223,7 @@ def reply(code: int, identifier: int, request_authenticator: bytes, attributes: 
     length = len(attributes) + (38 if sign else 20)
     if length > MAX_PACKET:
         raise ValueError(f"answer of {length} octets exceeds {MAX_PACKET}")
-    head = bytes((code, identifier, length >> 8, length & 255))
+    head = (code << 24 | identifier << 16 | length).to_bytes(4, "big")
     if sign:
         attributes = _MA_HEAD + secret.hmac_md5(head + request_authenticator + _MA_EMPTY + attributes) + attributes
     return head + md5(head + request_authenticator + attributes + secret.value).digest() + attributes

@@ -136,6 +136,7 @@ class Daemon:
     def __init__(self, folder: Path, database_url: str = "") -> None:
         self.folder = folder
         self.database_url = database_url  # "": its embedded server
+        self.engine = "no"  # NETD_COMPILED: "no" runs the sources, "require" what mypyc made of them
         self.auth_port = self.acct_port = self.web_port = 0  # new at every start: a port that was free may be somebody's now
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -152,7 +153,8 @@ class Daemon:
         notify.unlink(missing_ok=True)
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("NETD_")},
-            "NETD_DATA_DIR": str(self.folder / "data"), "NETD_RADIUS__ADDRESSES": "127.0.0.1", "NETD_RADIUS__AUTH_PORT": str(self.auth_port),
+            "NETD_DATA_DIR": str(self.folder / "data"), "NETD_COMPILED": self.engine, "NETD_RADIUS__ADDRESSES": "127.0.0.1",
+            "NETD_RADIUS__AUTH_PORT": str(self.auth_port),
             "NETD_RADIUS__ACCT_PORT": str(self.acct_port), "NETD_RELAY__PORT": "0", "NETD_WEB__PORT": str(self.web_port),
             "NETD_LOG__FORMAT": "json", "NOTIFY_SOCKET": str(notify),
         }  # fmt: skip

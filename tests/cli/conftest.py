@@ -38,7 +38,7 @@ Netd = Callable[..., Awaitable[Ended]]
 
 async def run_netd(*arguments: str, environ: dict[str, str], stdin: str = "", folder: Path) -> Ended:
     """The real command in a process of its own."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("NETD_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("NETD_") or name == "NETD_COMPILED"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "netd", *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**clean, **environ}, cwd=folder,

@@ -26,7 +26,7 @@ async def test_check_on_nothing_yet(bare, tmp_path):
     ended = await bare("check", "--json")
     assert ended.code == 0, ended.out + ended.err
     levels = {finding["subject"]: finding["level"] for finding in json.loads(ended.out)}
-    assert levels == {"configuration": "ok", "keys": "note", "extensions": "ok", "database": "note", "daemon": "note"}
+    assert levels == {"configuration": "ok", "keys": "note", "extensions": "ok", "engine": "ok", "database": "note", "daemon": "note"}
     assert not (tmp_path / "data").exists()
 
 

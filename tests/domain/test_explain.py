@@ -35,7 +35,7 @@ async def attempted(database, actor, username="alice", reason=Reason.SUSPENDED, 
         calledstationid=None, callingstationid="00:11", class_=None, at=at.timestamp(),
     )  # fmt: skip
     async with database.acquire() as conn:
-        await postauth.add_rows(conn, [record])
+        await postauth.add_rows(conn, [postauth.encode(record)])
 
 
 async def opened(database, actor, subscriber, **columns):

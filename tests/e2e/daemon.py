@@ -79,6 +79,7 @@ class Daemon:
         """What the daemon and the commands are given: nothing of the caller's but where programs are."""
         return {
             "PATH": os.environ["PATH"], "HOME": str(self.data_dir), "NETD_DATA_DIR": str(self.data_dir), "NETD_RADIUS__ADDRESSES": "127.0.0.1",
+            "NETD_COMPILED": os.environ.get("NETD_COMPILED", "auto"),
             "NETD_RADIUS__AUTH_PORT": "0", "NETD_RADIUS__ACCT_PORT": "0", "NETD_RELAY__PORT": "0", "NETD_WEB__PORT": "0", "NETD_LOG__FORMAT": "json",
             "NETD_RADIUS__REJECT_DELAY_SECONDS": "0.1", "NETD_COA__TIMEOUT_SECONDS": "0.3", "NETD_COA__ATTEMPTS": "2", **self.settings,
         }  # fmt: skip

@@ -18,7 +18,7 @@ from tests.e2e.load import Accountant, Logins, check_books
 
 def serve(data_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """A start that fails, without any setting but those given (the environment would overrule the file)."""
-    environment = {"PATH": os.environ["PATH"], "NETD_DATA_DIR": str(data_dir), **settings}
+    environment = {"PATH": os.environ["PATH"], "NETD_DATA_DIR": str(data_dir), "NETD_COMPILED": os.environ.get("NETD_COMPILED", "auto"), **settings}
     return subprocess.run([NETD, "serve", *arguments], capture_output=True, text=True, env=environment, cwd="/", timeout=20, check=False)
 
 

@@ -90,7 +90,7 @@ async def mine(connection):
         tenant_id=tenant, nas_id=box.id, subscriber_id=alice, username="alice", username_key="alice", reply="Access-Reject", reason="locked",
         nasipaddress="10.0.0.1", calledstationid=None, callingstationid=None, class_=None, at=NOW.timestamp(),
     )  # fmt: skip
-    await postauth.add_rows(connection, [attempt])
+    await postauth.add_rows(connection, [postauth.encode(attempt)])
     quota = await quotas.insert(
         connection, tenant, {"plan_id": plan.id, "name": "q", "unit": "volume", "period": "day", "amount": 9}, [Stage(percent=80, action="notify")]
     )

@@ -75,6 +75,7 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["nas"] = (await api.post("/radius/nas", nas)).value["id"]
     made["roles"] = (await api.post("/roles", {"name": "own", "title": "Own", "permissions": ["plans:read"]})).value["id"]
     made["tokens"] = (await api.post("/tokens", {"name": "t", "role": "read_only"})).value["token"]["id"]
+    made["coa-clients"] = (await api.post("/radius/coa-clients", {"name": "north", "address": "192.0.2.9", "secret": "testing123"})).value["id"]
     made["sessions"] = await open_session(database)
     await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
     async with database.acquire() as conn:
