@@ -136,6 +136,13 @@ class CoaConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Pause before a change that a NAS did not apply is tried again."""
 
 
+class AddressesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[addresses]``: pools that netd gives addresses from."""
+
+    warn_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
+    """Share of a pool in use, in percent, from which on health says degraded and names it."""
+
+
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[retention]``"""
 
@@ -181,6 +188,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseConfig = DatabaseConfig()
     radius: RadiusConfig = RadiusConfig()
     coa: CoaConfig = CoaConfig()
+    addresses: AddressesConfig = AddressesConfig()
     retention: RetentionConfig = RetentionConfig()
     web: WebConfig = WebConfig()
     secrets: SecretsConfig = SecretsConfig()

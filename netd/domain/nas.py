@@ -14,6 +14,7 @@ from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.nas import Nas, Switch
 from netd.store import nas as store
+from netd.store import sites
 from netd.store.database import Connection, Database
 
 SECRET_CONTEXT = b"nas.secret"
@@ -26,7 +27,8 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class NewNas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A NAS to be let in, or a network of them. Without ``coa_address`` CoA goes to where packets came from, without ``coa_port`` to the vendor's."""
+    """A NAS to be let in, or a network of them. Without ``coa_address`` CoA goes to where packets came from, without ``coa_port`` to the vendor's.
+    A ``site`` that is not known yet is made."""
 
     name: Label
     address: Prefix
@@ -37,6 +39,8 @@ class NewNas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     require_message_authenticator: Switch = "yes"
     limit_proxy_state: Switch = "yes"
     enabled: bool = True
+    site: Label | None = None
+    vrf: Label | None = None
     description: Note | None = None
 
     def __repr__(self) -> str:
@@ -55,6 +59,8 @@ class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     require_message_authenticator: Switch | UnsetType = UNSET
     limit_proxy_state: Switch | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+    site: Label | UnsetType | None = UNSET
+    vrf: Label | UnsetType | None = UNSET
     description: Note | UnsetType | None = UNSET
 
     def __repr__(self) -> str:
@@ -84,6 +90,8 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vend
     """Let a NAS in. Raises InvalidInput; Conflict if the name or the address (of any tenant) is taken."""
     values = _parsed(msgspec.structs.asdict(new), keyring, vendors)
     async with db.transaction() as conn:
+        if values["site"] is not None:
+            values["site"] = await _site_id(conn, actor, values["site"])
         nas = await store.insert(conn, actor.tenant_id, values)
         await audit.record(conn, actor, "nas.create", "nas", nas.id, after={**audit.values(nas), "secret": audit.MASK})
     return nas
@@ -126,6 +134,8 @@ async def update(
         before = await held(conn, actor, nas_id, lock=True, version=version)
         if not values:
             return before
+        if values.get("site") is not None:
+            values["site"] = await _site_id(conn, actor, values["site"])
         moved = values.get("address", before.address) != before.address
         for switch in ("require_message_authenticator", "limit_proxy_state"):
             if moved or values.get(switch, getattr(before, switch)) != getattr(before, switch):
@@ -138,6 +148,16 @@ async def update(
             old["secret"] = new["secret"] = audit.MASK
         await audit.record(conn, actor, "nas.update", "nas", nas_id, before=old, after=new)
     return after
+
+
+async def _site_id(conn: Connection, actor: Actor, name: str) -> int:
+    """The site of this name; made if there is none, for a site is nothing but a name that NAS and rules share."""
+    found = await sites.id_by_name(conn, actor.tenant_id, name)
+    if found is not None:
+        return found
+    made = await sites.insert(conn, actor.tenant_id, name)
+    await audit.record(conn, actor, "site.create", "site", made, after={"name": name})
+    return made
 
 
 async def delete(db: Database, actor: Actor, nas_id: int, *, version: int | None = None) -> None:

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     LOCKED = "locked"  # a lock with mode reject is on
     CHECK_FAILED = "check_failed"  # a radcheck attribute does not match
     SESSION_LIMIT = "session_limit"
+    NO_ADDRESS = "no_address"  # a pool is exhausted, or a first lease cannot be made while the database is away
     RATE_LIMITED = "rate_limited"  # too many failures of this user or source lately
     POLICY = "policy"  # a plugin said no
     NOT_GRANTABLE = "not_grantable"  # the plan cannot be expressed for this NAS (driver missing or refused)

@@ -12,6 +12,8 @@ Switch = Literal["yes", "no", "auto"]
 class Nas(msgspec.Struct, frozen=True, kw_only=True):
     """A NAS, or a network of them (``address`` is a prefix; the longest one that holds the packet's source wins).
 
+    ``site`` and ``vrf`` say where its subscribers' addresses belong: address pools are assigned by them.
+
     The shared secret is not part of it. ``learned_*`` is what ``auto`` found out (see RADIUS, "BlastRADIUS" in ARCHITECTURE.md).
     """
 
@@ -27,6 +29,8 @@ class Nas(msgspec.Struct, frozen=True, kw_only=True):
     learned_require_message_authenticator: Literal["yes", "no"] | None
     learned_limit_proxy_state: Literal["yes", "no"] | None
     enabled: bool
+    site: str | None
+    vrf: str | None
     description: str | None
     version: int
     created_at: datetime

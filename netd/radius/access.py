@@ -1,8 +1,9 @@
 """The access decision: in memory, synchronous, the same code for a packet, ``/radius/test/auth`` and ``netd subscriber explain``."""
 
+import time
 from collections.abc import Callable, Sequence
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -10,8 +11,11 @@ from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
 from netd.model.subscriber import username_key
-from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord
+from netd.radius.allocation import Want
+from netd.radius.directory import Directory, Grant, NasRecord, PlanRecord, SubscriberRecord
+from netd.radius.leases import Held, Leases
 from netd.radius.limits import Failures
+from netd.radius.pools import Chosen
 from netd.radius.sessions import Hold, Sessions, make_class
 from netd.sdk import AccessRequest
 from netd.wire import passwords, radius
@@ -36,10 +40,19 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     attributes: bytes = b""
     detail: str = ""
     class_: str | None = None
+    want: Want | None = None  # with NO_ADDRESS: leases that the database must give first; then ``decide_again``
 
     @property
     def accept(self) -> bool:
         return self.reason is Reason.OK or self.reason is Reason.WALLED
+
+
+class Settled(NamedTuple):
+    """How the wish for leases ended: what the subscriber has now, or ``fault``; ``token`` is the grant's. Neither: the NAS's own pools serve it."""
+
+    held: Held | None
+    token: str
+    fault: str = ""
 
 
 _STANDING_OK: Final = (_OK, "")
@@ -50,9 +63,15 @@ Review = Callable[[AccessRequest, Reason], Reason | None]
 class Access:
     """Decides Access-Requests from the directory and the open sessions."""
 
-    def __init__(self, directory: Directory, sessions: Sessions, config: RadiusConfig, reviews: Sequence[tuple[str, Review]], node: str) -> None:
+    def __init__(
+        self, directory: Directory, sessions: Sessions, config: RadiusConfig, reviews: Sequence[tuple[str, Review]], node: str,
+        leases: Leases | None = None,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.sessions = sessions
+        self.leases = leases if leases is not None else Leases(directory.pools, config.grant_hold_seconds, time.time)
+        self.database_up: Callable[[], bool] = lambda: True
+        self._settled: Settled | None = None  # what the database said, while a log-in that waited for it is decided again
         self.failures = Failures()
         self._config = config
         self._reviews = reviews
@@ -90,6 +109,14 @@ class Access:
             self.failures.add((nas.id, calling), now)
             return Verdict(reason, subscriber, name, proof, detail)
         return self._authorise(packet, subscriber, name, nas, host, calling, now, wall_clock, proof)
+
+    def decide_again(self, packet: radius.Packet, nas: NasRecord, host: str, now: float, wall_clock: float, settled: Settled) -> Verdict:
+        """Decide a request whose leases the database has given or refused; what else changed meanwhile counts too."""
+        self._settled = settled
+        try:
+            return self.decide(packet, nas, host, now, wall_clock)
+        finally:
+            self._settled = None
 
     def _limited(self, nas: NasRecord, name: str, calling: bytes | None, subscriber: SubscriberRecord | None, now: float) -> str:
         """Why this request is refused unseen, or "". A line that logged this user in before is spared the user's limit:
@@ -188,17 +215,45 @@ class Access:
                 return Verdict(refused[0], subscriber, name, detail=refused[1])
         self._grants += 1
         token = f"{self._node}{self._grants:x}"
+        granted = grant.attributes
+        if subscriber.own_body:
+            pools = self.directory.chosen_pools(subscriber, plan, nas)
+            if any(pools):
+                leased = self._lease(packet, subscriber, name, plan, pools, host, calling, token, wall_clock)
+                if isinstance(leased, Verdict):
+                    return leased
+                held, token = leased
+                if held is not None:
+                    kinds = sum(1 << kind for kind, unit in enumerate(held.units) if unit)
+                    granted = self.directory.without_nas_pools(plan, nas.vendor, grant, kinds) + self.leases.body(held)
+            granted = self._body(subscriber, granted, wall_clock)
         class_ = make_class(token, subscriber.id, print_)
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))
         if subscriber.last_source != calling:  # a write makes a cold record dirty
             subscriber.last_source = calling
         encoded = class_.encode()
-        if subscriber.own_body:
-            granted = self._body(subscriber, grant, wall_clock)
-        else:
-            granted = grant.attributes
         return Verdict(reason, subscriber, name, granted + _CLASS_HEADS[len(encoded)] + encoded + proof, "", class_)
+
+    def _lease(
+        self, packet: radius.Packet, subscriber: SubscriberRecord, name: str, plan: PlanRecord, pools: Chosen, host: str, calling: bytes | None,
+        token: str, wall_clock: float,
+    ) -> tuple[Held | None, str] | Verdict:  # fmt: skip
+        """The leases of a log-in and its grant's token; or a Verdict: the database must be asked, or there is nothing to give."""
+        settled = self._settled
+        if settled is not None:
+            if settled.fault:
+                return Verdict(Reason.NO_ADDRESS, subscriber, name, detail=settled.fault)
+            return settled.held, settled.token
+        client_id = _client_id(packet, host, calling)
+        held = self.leases.find(subscriber.id, client_id, wall_clock)
+        if held is not None and held.pools == pools and (self.leases.safe(held, wall_clock) or not self.database_up()):
+            self.leases.grant(held, client_id, token, wall_clock)
+            return held, token
+        own = plan.plan
+        optional = (own.ipv4_pool is not None, own.ipv6_pool is not None, own.delegated_ipv6_pool is not None)
+        want = Want(subscriber.id, subscriber.tenant_id, pools, optional, client_id, token)
+        return Verdict(Reason.NO_ADDRESS, subscriber, name, detail="it has no lease yet", want=want)
 
     def _review(self, packet: radius.Packet, nas: NasRecord, reason: Reason) -> tuple[Reason, str] | None:
         """What plugins have against an accept. One that breaks, or names a reason to accept, has no say."""
@@ -213,11 +268,11 @@ class Access:
                 return changed, f"refused by plugin {plugin}"
         return None
 
-    def _body(self, subscriber: SubscriberRecord, grant: Grant, wall_clock: float) -> bytes:
-        """The grant with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription."""
+    def _body(self, subscriber: SubscriberRecord, granted: bytes, wall_clock: float) -> bytes:
+        """What is granted with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription."""
         if subscriber.expires_at is None and not subscriber.replaced:
-            return grant.attributes + subscriber.extra
-        attributes = radius.split(grant.attributes)
+            return granted + subscriber.extra
+        attributes = radius.split(granted)
         if subscriber.replaced:
             attributes = [(kind, value) for kind, value in attributes if kind not in subscriber.replaced]
         attributes += radius.split(subscriber.extra)
@@ -262,7 +317,26 @@ class Access:
             return Verdict(Reason.SESSION_LIMIT, subscriber, name, detail=f"{occupied} of {limit} sessions")
         if subscriber.checks is not None:
             detail = "provided that the request passes the subscriber's check attributes"
-        return Verdict(reason, subscriber, name, self._body(subscriber, grant, wall_clock), detail)
+        granted = grant.attributes
+        if nas is not None and any(pools := self.directory.chosen_pools(subscriber, subscriber.plan, nas)):
+            held = self.leases.find(subscriber.id, "", wall_clock)
+            if held is not None and held.pools == pools:
+                granted += self.leases.body(held)
+            else:
+                names = [pool.name for key in pools if (pool := self.directory.pools.by_id.get(key)) is not None]
+                detail = "; ".join(filter(None, (detail, f"an address would be leased from {', '.join(names)}")))
+        return Verdict(reason, subscriber, name, self._body(subscriber, granted, wall_clock), detail)
+
+
+def _client_id(packet: radius.Packet, host: str, calling: bytes | None) -> str:
+    """The line that a log-in comes from: Calling-Station-Id, else the NAS's port, else "" (then nothing tells two lines of a subscriber apart)."""
+    if calling:
+        return calling.decode("utf-8", "replace").replace("\0", "\ufffd")
+    port = packet.attributes.get(radius.NAS_PORT_ID)
+    if port:
+        return f"{host} {port.decode('utf-8', 'replace')}".replace("\0", "\ufffd")
+    number = packet.attributes.get(radius.NAS_PORT)
+    return f"{host} {int.from_bytes(number, 'big')}" if number else ""
 
 
 def _cut_session_timeout(attributes: list[tuple[int, bytes]], seconds: int) -> list[tuple[int, bytes]]:

@@ -15,8 +15,10 @@ from netd.errors import ExtensionError, StoreError
 from netd.extensions import Extensions, Vendor
 from netd.model.plan import Plan
 from netd.radius.checks import CompiledChecks, compile_checks
+from netd.radius.pools import NOTHING, Chosen, Pools
 from netd.sdk import Avp, Service
 from netd.store.directory import NasRow, SubscriberRow
+from netd.store.leases import PoolRow, RuleRow
 from netd.wire.attributes import encode, from_text
 from netd.wire.dictionary import Dictionary
 from netd.wire.radius import SharedSecret
@@ -43,14 +45,16 @@ class Grant:
 
 
 class PlanRecord:
-    """A plan and the grants compiled from it, by vendor; the second table is the walled garden's."""
+    """A plan and the grants compiled from it, by vendor; the second table is the walled garden's. ``unpooled`` are attributes without the names of
+    some of the NAS's own pools, by vendor, wall and kinds."""
 
-    __slots__ = ("grants", "plan", "walled")
+    __slots__ = ("grants", "plan", "unpooled", "walled")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.grants: dict[str, Grant] = {}
         self.walled: dict[str, Grant] = {}
+        self.unpooled: dict[tuple[str, bool, int], bytes] = {}
 
 
 class Lock:
@@ -68,7 +72,7 @@ class SubscriberRecord:
     """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept."""
 
     __slots__ = (
-        "checks", "expires_at", "extra", "extra_print", "fault", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
+        "checks", "expires_at", "extra", "extra_print", "fault", "fixed_kinds", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
         "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "username",
     )  # fmt: skip
 
@@ -88,6 +92,7 @@ class SubscriberRecord:
         self.extra = b""  # attributes of this subscriber alone: static addresses and radreply
         self.replaced: frozenset[int] = frozenset()  # standard attribute types whose granted value radreply replaces
         self.extra_print = ""
+        self.fixed_kinds = 0  # kinds of addresses (1 ipv4, 2 ipv6, 4 delegated) that it has of its own, so that no pool need give one
         self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
         self.own_body = False  # the Accept needs more than the plan's grant
         self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
@@ -100,7 +105,8 @@ class NasRecord:
 
     __slots__ = (
         "accepts", "accounting", "coa_address", "coa_port", "drops", "duplicates", "enabled", "exact", "id", "learning", "limit_proxy_state",
-        "limit_proxy_state_switch", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "status", "tenant_id", "users", "vendor",
+        "limit_proxy_state_switch", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "site_id", "status", "tenant_id", "users",
+        "vendor", "vrf",
     )  # fmt: skip
 
     def __init__(self, row: NasRow, secret: bytes, users: dict[str, SubscriberRecord]) -> None:
@@ -114,6 +120,8 @@ class NasRecord:
         self.coa_address = row.coa_address
         self.coa_port = row.coa_port
         self.enabled = row.enabled
+        self.site_id = row.site_id
+        self.vrf = row.vrf
         self.users = users
         self.require_ma_switch = row.require_message_authenticator
         self.limit_proxy_state_switch = row.limit_proxy_state
@@ -156,6 +164,16 @@ _RESERVED: Final = frozenset(((24,), (33,), (79,), (80,)))
 """State, Proxy-State, EAP-Message, Message-Authenticator: parts of the protocol, not of what is granted."""
 
 
+_FIXING: Final = {"Framed-IP-Address": 1, "Framed-IPv6-Prefix": 2, "Delegated-IPv6-Prefix": 4}
+
+
+def _route(prefix: str, gateway: str | None, metric: int) -> Avp:
+    """A network behind the subscriber (RFC 2865 5.22, RFC 3162 2.5); the unspecified address stands for the subscriber's own."""
+    if ":" in prefix:
+        return "Framed-IPv6-Route", f"{prefix} {gateway or '::'} {metric}"
+    return "Framed-Route", f"{prefix} {gateway or '0.0.0.0'} {metric}"
+
+
 class Directory:
     """Subscribers, plans and NAS of all tenants, and the grants compiled from them."""
 
@@ -169,6 +187,7 @@ class Directory:
         self.nas: dict[int, NasRecord] = {}
         self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
         self.new_services: list[tuple[str, str, Service]] = []  # those not yet in the store: fingerprint, vendor, service
+        self.pools = Pools()
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
         self._keys: dict[int, str] = {}
         self._open = open_secret
@@ -188,6 +207,28 @@ class Directory:
                 record.plan = plan
                 record.grants = {}
                 record.walled = {}
+                record.unpooled = {}
+
+    def put_pools(self, pools: Iterable[PoolRow], rules: Iterable[RuleRow]) -> None:
+        """Take the place of all pools and rules. They hold from each subscriber's next log-in on."""
+        before = self.pools.tenants
+        self.pools.put(pools, rules)
+        for tenant_id in before ^ self.pools.tenants:
+            for record in self.users.get(tenant_id, {}).values():
+                record.own_body = self._has_own_body(record)
+
+    def chosen_pools(self, subscriber: SubscriberRecord, plan: PlanRecord, nas: NasRecord) -> Chosen:
+        """The pools that a log-in of the subscriber on this NAS is served from, by kind; 0 where it has an address of its own, or no rule fits."""
+        if nas.tenant_id not in self.pools.tenants:
+            return NOTHING
+        chosen = self.pools.chosen(nas.tenant_id, plan.plan.id, nas.id, nas.site_id, nas.vrf)
+        fixed = subscriber.fixed_kinds
+        if not fixed:
+            return chosen
+        return (0 if fixed & 1 else chosen[0], 0 if fixed & 2 else chosen[1], 0 if fixed & 4 else chosen[2])
+
+    def _has_own_body(self, record: SubscriberRecord) -> bool:
+        return bool(record.extra) or record.expires_at is not None or record.tenant_id in self.pools.tenants
 
     def put_subscribers(self, rows: Iterable[SubscriberRow]) -> None:
         """Take subscribers in, new or changed. One whose rows cannot be read is granted nothing, and named in ``faults``."""
@@ -222,7 +263,7 @@ class Directory:
         except Exception as error:  # barrier: whatever one row holds, the others must be served
             log.exception("subscriber not understood", extra={"subscriber": row.username})
             record.fault = f"internal error: {type(error).__name__}"
-        record.own_body = bool(record.extra) or row.expires_at is not None
+        record.own_body = self._has_own_body(record)
         record.simple = record.simple and not record.fault
         return record
 
@@ -234,8 +275,11 @@ class Directory:
             avps.append(("Framed-IPv6-Prefix", ipaddress.IPv6Network(row.ipv6_prefix)))
         if row.delegated_ipv6_prefix is not None:
             avps.append(("Delegated-IPv6-Prefix", ipaddress.IPv6Network(row.delegated_ipv6_prefix)))
+        for prefix, gateway, metric in row.routes or ():
+            avps.append(_route(prefix, gateway, metric))
         if row.replies:
             record.replaced = self._extend(avps, row.replies)
+        record.fixed_kinds = sum({_FIXING.get(name, 0) for name, _ in avps})
         if avps:
             record.extra = encode(self.dictionary, avps)
             stated = "\0".join(f"{name}={value!r}" for name, value in avps)  # what is granted, not how it is encoded
@@ -303,6 +347,7 @@ class Directory:
 
     def _index(self) -> None:
         self.sources = {}
+        self.pools.forget_choices()
         self._by_network = {}
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
         for record in self.nas.values():
@@ -345,6 +390,34 @@ class Directory:
         if found is None:
             found = table[vendor] = self._compile(plan.plan, vendor, walled)
         return found
+
+    def without_nas_pools(self, plan: PlanRecord, vendor: str, grant: Grant, kinds: int) -> bytes:
+        """The grant's attributes without the NAS's own pools of these kinds (1, 2, 4): netd gives the address itself."""
+        service = grant.service
+        named = ((1, service.ipv4_pool), (2, service.ipv6_pool), (4, service.delegated_ipv6_pool))
+        kinds = sum(kind for kind, name in named if name is not None and kinds & kind)
+        if not kinds:
+            return grant.attributes
+        key = (vendor, service.walled, kinds)
+        found = plan.unpooled.get(key)
+        if found is None:
+            bare = msgspec.structs.replace(
+                service, ipv4_pool=None if kinds & 1 else service.ipv4_pool, ipv6_pool=None if kinds & 2 else service.ipv6_pool,
+                delegated_ipv6_pool=None if kinds & 4 else service.delegated_ipv6_pool,
+            )  # fmt: skip
+            found = plan.unpooled[key] = self._encoded(vendor, bare, grant)
+        return found
+
+    def _encoded(self, vendor: str, service: Service, otherwise: Grant) -> bytes:
+        driver = self.vendor(vendor)
+        if driver is None or driver.access is None:
+            return otherwise.attributes
+        try:
+            with self.extensions.guard(vendor):
+                return encode(self.dictionary, driver.access.grant(service))
+        except (ExtensionError, ValueError, LookupError) as error:
+            log.error("plan cannot be granted without the NAS's pools, so they are named too", extra={"vendor": vendor, "error": str(error)})
+            return otherwise.attributes
 
     def _compile(self, plan: Plan, vendor: str, walled: bool) -> Grant:
         service = self._service(plan, walled)

@@ -14,8 +14,9 @@ from netd.config import RadiusConfig
 from netd.errors import WireError
 from netd.model.access import Reason
 from netd.radius import record
-from netd.radius.access import Access, Verdict
+from netd.radius.access import Access, Settled, Verdict
 from netd.radius.accounting import Accounting, Pending
+from netd.radius.allocator import Waiting
 from netd.radius.directory import Directory, NasRecord
 from netd.radius.replies import IN_WORK, Key, Replies
 from netd.radius.sockets import BATCH, Socket, Source
@@ -58,6 +59,7 @@ class Server:
         self.accounting = accounting
         self.replies = Replies(config.duplicate_seconds)
         self.on_learned: Learned = lambda nas, require, limit: None
+        self.on_want: Callable[[Waiting], bool] = lambda waiting: False  # takes in a log-in that needs a lease from the database
         self.reading = False
         self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
         self.postauth: deque[tuple[dict[int, bytes], NasRecord, str, Verdict, float]] = deque()
@@ -197,10 +199,21 @@ class Server:
             if self._log_accepts:
                 self._record(packet, nas, host, verdict, wall_clock)
             return
+        if verdict.want is not None:
+            self._wait_for_lease(packet, nas, verdict, key, sock, source, ancillary)
+            return
+        replies.put(key, authenticator, IN_WORK)
+        self._reject(packet, nas, verdict, body, key, sock, source, ancillary, now, wall_clock)
+
+    def _reject(
+        self, packet: radius.Packet, nas: NasRecord, verdict: Verdict, body: bytes, key: Key, sock: Socket, source: Source, ancillary: Any,
+        now: float, wall_clock: float,
+    ) -> None:  # fmt: skip
+        """Answer a request that is IN_WORK with an Access-Reject, after the delay."""
+        reason, authenticator = verdict.reason, packet.authenticator
         nas.rejects[reason.value] = nas.rejects.get(reason.value, 0) + 1
         answer = radius.reply(radius.ACCESS_REJECT, packet.identifier, authenticator, body, nas.secret)
-        self._record(packet, nas, host, verdict, wall_clock)
-        replies.put(key, authenticator, IN_WORK)
+        self._record(packet, nas, source[0], verdict, wall_clock)
         delayed = _Delayed(now + self._config.reject_delay_seconds, sock, source, ancillary, key, authenticator, answer)
         if self._config.reject_delay_seconds <= 0:
             self._send_delayed(delayed)
@@ -208,6 +221,49 @@ class Server:
         self._delayed.append(delayed)
         if self._timer is None and self._loop is not None:
             self._timer = self._loop.call_later(self._config.reject_delay_seconds, self._flush_delayed)
+
+    def _wait_for_lease(
+        self, packet: radius.Packet, nas: NasRecord, verdict: Verdict, key: Key, sock: Socket, source: Source, ancillary: Any
+    ) -> None:  # fmt: skip
+        """Hand a log-in to the allocator; what the NAS sends again meanwhile is absorbed."""
+        want = verdict.want
+        if want is None:
+            return
+
+        def settled(outcome: Settled) -> None:
+            self._answer_leased(packet, nas, outcome, key, sock, source, ancillary)
+
+        self.replies.put(key, packet.authenticator, IN_WORK)
+        if not self.on_want(Waiting(want, settled)):
+            self.replies.forget(key, packet.authenticator)
+            nas.drops["overload"] = nas.drops.get("overload", 0) + 1
+
+    def _answer_leased(
+        self, packet: radius.Packet, nas: NasRecord, outcome: Settled, key: Key, sock: Socket, source: Source, ancillary: Any
+    ) -> None:  # fmt: skip
+        """Decide a log-in again whose leases were given or refused, and answer it."""
+        now, wall_clock = time.monotonic(), time.time()
+        verdict = self.access.decide_again(packet, nas, source[0], now, wall_clock, outcome)
+        body = verdict.attributes
+        if len(body) > ROOM:
+            verdict = Verdict(Reason.NOT_GRANTABLE, verdict.subscriber, verdict.name, detail=f"the answer would exceed {radius.MAX_PACKET} octets")
+            body = b""
+        try:
+            if radius.PROXY_STATE in packet.attributes:
+                body = _with_proxy_states(packet, body)
+        except WireError as error:
+            self.replies.forget(key, packet.authenticator)
+            self._drop(source, error.reason)
+            return
+        if not verdict.accept:
+            self._reject(packet, nas, verdict, body, key, sock, source, ancillary, now, wall_clock)
+            return
+        answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, packet.authenticator, body, nas.secret)
+        self.replies.finish(key, packet.authenticator, answer)
+        sock.send(answer, source, ancillary)
+        nas.accepts += 1
+        if self._log_accepts:
+            self._record(packet, nas, source[0], verdict, wall_clock)
 
     def _check_signature(self, packet: radius.Packet, nas: NasRecord) -> None:
         """Message-Authenticator and the rules against forged answers (CVE-2024-3596); raises WireError to drop the packet."""

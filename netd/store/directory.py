@@ -34,6 +34,7 @@ class SubscriberRow(NamedTuple):
     locks: list[tuple[str, str, float | None]] | None  # reason, mode, until (Unix time)
     checks: list[tuple[str, str, str]] | None  # attribute, op, value
     replies: list[tuple[str, str, str]] | None
+    routes: list[tuple[str, str | None, int]] | None = None  # prefix, gateway, metric
 
 
 class NasRow(NamedTuple):
@@ -52,6 +53,8 @@ class NasRow(NamedTuple):
     learned_require_message_authenticator: str | None
     learned_limit_proxy_state: str | None
     enabled: bool
+    site_id: int | None = None
+    vrf: str | None = None
 
 
 # 'infinity', which SQL can put in, means the same as no end.
@@ -59,7 +62,7 @@ _FINITE = "case when isfinite({0}) then extract(epoch from {0})::float8 end"
 _SUBSCRIBERS = """
     select s.id, s.tenant_id, s.username, s.username_key, s.password, s.plan_id, s.state, extract(epoch from s.state_changed_at)::float8,
            s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), {finite_expiry},
-           l.locks, c.checks, r.replies
+           l.locks, c.checks, r.replies, f.routes
     from subscribers s
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id
@@ -67,6 +70,8 @@ _SUBSCRIBERS = """
                from radcheck {row} group by 1) c on c.subscriber_id = s.id
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(attribute, op, value) order by id)::text as replies
                from radreply {row} group by 1) r on r.subscriber_id = s.id
+    left join (select subscriber_id, jsonb_agg(jsonb_build_array(prefix::text, host(gateway), metric) order by id)::text as routes
+               from framed_routes {row} group by 1) f on f.subscriber_id = s.id
     {where}"""
 _ENDS = {"finite_expiry": _FINITE.format("s.expires_at"), "finite_until": _FINITE.format("until_at")}
 _ALL_SUBSCRIBERS = _SUBSCRIBERS.format(lock="", row="", where="", **_ENDS)
@@ -75,7 +80,7 @@ _SOME_SUBSCRIBERS = _SUBSCRIBERS.format(
 )
 _NAS = """
     select id, tenant_id, text(nasname), shortname, type, secret, host(coa_address), coa_port, require_message_authenticator, limit_proxy_state,
-           learned_require_message_authenticator, learned_limit_proxy_state, enabled
+           learned_require_message_authenticator, learned_limit_proxy_state, enabled, site_id, vrf
     from nas {where}"""
 _PLANS = "select {columns} from plans {where}"
 _PLAN_COLUMNS = ", ".join(Plan.__struct_fields__)
@@ -83,9 +88,9 @@ _PLAN_COLUMNS = ", ".join(Plan.__struct_fields__)
 
 def _subscriber(record: Sequence[object]) -> SubscriberRow:
     row = SubscriberRow(*record)  # type: ignore[arg-type]  # the columns' types are those of the statement above
-    if row.locks is None and row.checks is None and row.replies is None:
+    if row.locks is None and row.checks is None and row.replies is None and row.routes is None:
         return row
-    return row._replace(locks=_json(row.locks), checks=_json(row.checks), replies=_json(row.replies))  # type: ignore[arg-type]
+    return row._replace(locks=_json(row.locks), checks=_json(row.checks), replies=_json(row.replies), routes=_json(row.routes))  # type: ignore[arg-type]
 
 
 def _json(text: object) -> list[tuple[object, ...]] | None:

@@ -7,12 +7,13 @@ from netd.model.nas import Nas
 from netd.store import rows
 from netd.store.database import Connection
 
-_COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type"}
+_COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type", "site": "site_id"}
+_READ = _COLUMN | {"site": "(select name from sites where sites.id = nas.site_id and sites.tenant_id = nas.tenant_id)"}
 _SETTABLE = frozenset((
     "shortname", "nasname", "type", "secret", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state",
-    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description",
+    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "site_id", "vrf", "description",
 ))  # fmt: skip
-_MEMBERS = ", ".join(f"{_COLUMN[name]} as {name}" if name in _COLUMN else name for name in Nas.__struct_fields__)
+_MEMBERS = ", ".join(f"{_READ[name]} as {name}" if name in _READ else name for name in Nas.__struct_fields__)
 _SELECT = f"select {_MEMBERS} from nas"
 
 
@@ -25,7 +26,10 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> Nas:
-    """Add a NAS; ``values`` by member of Nas, and ``secret`` sealed. Raises Conflict through the transaction: name (tenant) or address (all) is taken."""
+    """Add a NAS; ``values`` by member of Nas (``site`` its id), and ``secret`` sealed.
+
+    Raises Conflict through the transaction: name (tenant) or address (all) is taken.
+    """
     statement, args = rows.insertion("nas", _SETTABLE, tenant_id, _columns(values))
     return _nas(await conn.fetchrow(f"{statement} returning {_MEMBERS}", *args))
 
