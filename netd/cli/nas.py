@@ -9,7 +9,8 @@ from netd.cli.lists import show_list
 from netd.cli.values import secret
 
 MEMBERS = (
-    "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "description",
+    "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "site", "vrf",
+    "description",
 )  # fmt: skip
 
 
@@ -46,6 +47,8 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     text = "yes (default), no, or auto: from the first valid one on"
     option(parser, "--require-message-authenticator", "require_message_authenticator", text, choices=("yes", "no", "auto"))
     option(parser, "--limit-proxy-state", "limit_proxy_state", "yes (default), no or auto", choices=("yes", "no", "auto"))
+    option(parser, "--site", "site", "where it stands; address pools can be assigned by it", nullable(), metavar="NAME")
+    option(parser, "--vrf", "vrf", "routing table that its subscribers' addresses are in", nullable(), metavar="NAME")
     option(parser, "--description", "description", "free text", nullable(), metavar="TEXT")
 
 

@@ -2,7 +2,7 @@
 
 from pyrad import packet as pyrad
 
-from tests.radius.world import TestNas, eventually
+from tests.radius.world import TestNas
 
 
 async def add_pools(bras: TestNas, **more) -> None:
