@@ -25,7 +25,7 @@ import uvloop
 from netd import __version__
 from netd.config import Config
 from netd.domain import tokens
-from netd.domain.ports import Part
+from netd.domain.ports import Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -33,6 +33,7 @@ from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
 from netd.radius import sockets
+from netd.radius.lease_upkeep import LeaseUpkeep
 from netd.radius.server import Server
 from netd.radius.service import RadiusService
 from netd.radius.upkeep import Upkeep
@@ -91,6 +92,9 @@ class Running:
     feed: ChangeFeed
     server: Server
     upkeep: Upkeep
+    lease_upkeep: LeaseUpkeep
+    health: Health
+    metrics: Metrics
 
 
 def run(config: Config) -> int:
@@ -214,6 +218,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
                             database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
+                            lease_upkeep=service.lease_upkeep, health=deps.health, metrics=metrics,
                         )
                     )  # fmt: skip
                     await wanted.wait()

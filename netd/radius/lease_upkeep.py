@@ -69,10 +69,10 @@ class LeaseUpkeep:
         """What these were answered with had become another's, while the database was away. Their sessions must end, and get something else."""
         for held in helds:
             live = self.sessions.by_id.get(held.session) if held.session else None
-            if live is None:  # its Start is still to come: what is due then is told by what the database says
+            if held.pending:
                 log.error("an address was granted that is another's by now", extra={"subscriber": held.subscriber_id})
                 self.leases.note_lost(held.token)
-            else:
+            if live is not None:
                 self.leases.lose(live)
         ids = sorted({held.subscriber_id for held in helds})
         try:

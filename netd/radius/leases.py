@@ -35,9 +35,9 @@ REPLACED: Final = "a new log-in has its address"
 
 class Held:
     """What one slot of a subscriber has: per kind a unit's first address, its pool and its lease's id (0: none). ``until`` is Unix time, infinity
-    while a session is open here; ``session`` is that session's unique id."""
+    while a session is open here; ``session`` is that session's unique id. ``pending``: a grant's Start is still to come (``session`` is an older one's)."""
 
-    __slots__ = ("client_id", "ended", "ids", "next", "pools", "session", "slot", "subscriber_id", "token", "units", "until")
+    __slots__ = ("client_id", "ended", "ids", "next", "pending", "pools", "session", "slot", "subscriber_id", "token", "units", "until")
 
     def __init__(self, subscriber_id: int, slot: int) -> None:
         self.subscriber_id = subscriber_id
@@ -50,6 +50,7 @@ class Held:
         self.ended = False
         self.until = 0.0
         self.session = ""
+        self.pending = False
         self.next: Held | None = None  # the subscriber's next slot
 
 
@@ -100,8 +101,9 @@ class Leases:
         """It is answered with; the other nodes learn of it from the database."""
         if held.token == token:
             return  # just leased for this very grant
-        held.client_id, held.token, held.session, held.ended = client_id, token, "", False
-        held.until = now + self._hold_seconds + self._grace(held)
+        held.client_id, held.token, held.pending, held.ended = client_id, token, True, False
+        if not held.session:
+            held.until = now + self._hold_seconds + self._grace(held)
         self.dirty[held] = None
 
     def body(self, held: Held) -> bytes:
@@ -141,7 +143,7 @@ class Leases:
         held.pools = _with(held.pools, kind, row.pool_id)
         held.units = _with(held.units, kind, row.unit)
         held.client_id, held.token, held.ended = row.client_id, row.token, row.ended
-        held.until = ELSEWHERE if math.isinf(row.until) else row.until
+        held.until = (math.inf if held.session else ELSEWHERE) if math.isinf(row.until) else row.until
 
     def given(self, subscriber_id: int, slot: int, rows: Sequence[LeaseRow]) -> Held | None:
         """What the allocator made of a slot, all of it; None if that is nothing."""
@@ -150,7 +152,7 @@ class Leases:
             return None
         held = self._slot(subscriber_id, slot)
         held.ids = held.pools = held.units = (0, 0, 0)
-        held.session = ""
+        held.pending = True
         for row in rows:
             self._add(held, row)
         self.dirty.pop(held, None)
@@ -171,7 +173,8 @@ class Leases:
                 kept = [row for row in mine.values() if row.slot == held.slot]
                 self.put(kept)
                 if live is not None:
-                    self.lose(live)
+                    log.warning("a live session's address was taken from it: it is disconnected", extra={"user": live.row.username})
+                    self.on_doom(live, LOST)
 
     def replace(self, ids: Iterable[int], rows: Iterable[LeaseRow]) -> None:
         """All that these subscribers have is ``rows``."""
@@ -222,7 +225,7 @@ class Leases:
             return
         if held.until != ELSEWHERE:
             self.dirty[held] = None
-        held.session, held.ended, held.until = live.row.acctuniqueid, False, math.inf
+        held.session, held.pending, held.ended, held.until = live.row.acctuniqueid, False, False, math.inf
         if before is not None and before is not live:
             self.on_doom(before, REPLACED)
         self._compare(held, live.row)
@@ -234,8 +237,13 @@ class Leases:
         for held in self.slots(live.subscriber_id):
             if held.session != live.row.acctuniqueid:
                 continue
+            held.session = ""
+            if held.pending:  # the same line has dialled again, and has it
+                held.until = self._wall_clock() + self._hold_seconds + self._grace(held)
+                self.dirty[held] = None
+                continue
             self._compare(held, live.row)
-            held.session, held.ended = "", True
+            held.ended = True
             if elsewhere:
                 held.until = 0.0
                 self.dirty.pop(held, None)
