@@ -49,6 +49,7 @@ class LeaseUpkeep:
         kept: dict[int, float] = {}
         try:
             async with self.database.transaction() as conn:
+                await store.by_index(conn)
                 if claims:
                     kept = await store.claim(conn, claims, self._hold_seconds)
                 if ends:

@@ -132,8 +132,14 @@ async def of_subscribers(conn: Connection, ids: Sequence[int]) -> list[LeaseRow]
     return [_lease(tuple(record)) for record in await conn.fetch(f"{_LEASES} and subscriber_id = any($1::bigint[])", ids)]
 
 
+async def by_index(conn: Connection) -> None:
+    """Let the transaction's statements go by indexes. The table may have been empty when PostgreSQL last counted it, and a plan made for that is kept."""
+    await conn.execute("set local enable_seqscan = off")
+
+
 async def lock(conn: Connection, tenants: Sequence[int]) -> None:
     """Keep whoever else leases, or fixes addresses, away from these tenants' pools until the transaction ends."""
+    await by_index(conn)
     await conn.execute("select 1 from pools where tenant_id = any($1::bigint[]) order by id for no key update", tenants)
 
 
@@ -163,7 +169,7 @@ async def taken(conn: Connection, tenant_id: int, scope: int, prefixes: Sequence
            where exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and l.prefix && x.p)
               or exists (select 1 from framed_routes r where r.tenant_id = $1 and r.prefix::inet && x.p)
               or case family(x.p)
-                 when 4 then exists (select 1 from subscribers s where s.tenant_id = $1 and s.ipv4 = x.p and s.state <> 'terminated')
+                 when 4 then exists (select 1 from subscribers s where s.tenant_id = $1 and s.ipv4 = x.p and s.ipv4 is not null and s.state <> 'terminated')
                  else exists (select 1 from subscribers s where s.tenant_id = $1 and s.ipv6_prefix::inet && x.p and s.ipv6_prefix is not null
                               and s.state <> 'terminated')
                    or exists (select 1 from subscribers s where s.tenant_id = $1 and s.delegated_ipv6_prefix::inet && x.p

@@ -2,16 +2,18 @@
 
 import inspect
 from datetime import UTC, date, datetime
+from ipaddress import ip_address, ip_network
 
 import asyncpg
 import pytest
 
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, nas, plans, postauth, sessions, subscribers, tokens
+from netd.store import audit, imports, nas, plans, pools, postauth, sessions, sites, subscribers, tokens
+from netd.store import leases as lease_store
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, imports, nas, plans, postauth, sessions, subscribers, tokens)
+MODULES = (audit, imports, nas, plans, pools, postauth, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -71,13 +73,21 @@ async def mine(connection):
         """insert into sessions (acctuniqueid, tenant_id, nas_id, subscriber_id, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
            acctupdatetime, interim_seconds) values ('u', $1, $2, $3, 's', 'alice', '10.0.0.1', '10.0.0.1', now(), now(), 300) returning radacctid""",
         tenant, box.id, alice)  # fmt: skip
-    return {"tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session}
+    pool = await pools.insert(connection, tenant, {"name": "v4", "kind": "ipv4", "prefix_length": 32})
+    for table in ("pool_ranges", "pool_exclusions", "pool_spans"):
+        await pools.add_spans(connection, tenant, pool, table, [(ip_address("100.64.0.1"), ip_address("100.64.0.9"))])
+    rule = await pools.insert_rule(connection, tenant, pool, plan_id=plan.id, nas_id=box.id, site_id=await sites.insert(connection, tenant, "north"), vrf=None)
+    ((_, lease, _, _),) = await lease_store.give(connection, [(pool, "100.64.0.1", alice, 0, "line", "t")], [], 60.0)
+    way = await pools.insert_route(connection, tenant, alice, prefix=ip_network("10.0.0.0/24"), gateway=None, metric=1)
+    more = {"pool": pool, "rule": rule, "lease": lease, "route": way.id}
+    return {**more, "tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session}
 
 
 async def everything(connection):
     """Every row of every table that a tenant owns, as text."""
     tables = (
         "plans", "nas", "subscribers", "radcheck", "radreply", "access_locks", "api_tokens", "audit_log", "radpostauth", "usage_daily", "sessions", "radacct",
+        "pools", "pool_ranges", "pool_exclusions", "pool_spans", "pool_rules", "leases", "framed_routes", "sites",
     )  # fmt: skip
     return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
 
@@ -95,6 +105,15 @@ async def test_nothing_is_seen(connection, mine, other):
         await sessions.page(connection, other, SessionFilter(subscriber_id=mine["subscriber"], nas_id=mine["nas"], username="alice"), before=None, limit=9),
         await sessions.get(connection, other, mine["session"]),
         await sessions.usage(connection, other, mine["subscriber"], date(2026, 1, 1), date(2027, 1, 1)),
+        await pools.get(connection, other, mine["pool"]), await pools.by_name(connection, other, "v4"), await pools.page(connection, other, after=0, limit=9),
+        await pools.count(connection, other), any(await pools.leased(connection, other, mine["pool"])),
+        await pools.fixed_inside(connection, other, mine["pool"]), await pools.rule(connection, other, mine["rule"]),
+        await pools.rules(connection, other, after=0, limit=9), await pools.count_rules(connection, other),
+        await pools.leases(connection, other, after=0, limit=9), await pools.count_leases(connection, other),
+        await pools.lease(connection, other, mine["lease"]),
+        await pools.who_has(connection, other, ip_address("100.64.0.1")), await pools.who_has(connection, other, ip_address("192.0.2.1")),
+        await pools.what_has(connection, other, mine["subscriber"]), await pools.routes(connection, other, mine["subscriber"]),
+        await pools.forget_outside(connection, other, mine["pool"]), await sites.id_by_name(connection, other, "north"),
         await tokens.get(connection, other, mine["token"]), await tokens.page(connection, other, after=0, limit=9), await tokens.count(connection, other),
         await audit.page(connection, other, before=None, limit=9), await audit.count(connection, other), await audit.last(connection, other, "o", "1", ["a"]),
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
@@ -114,6 +133,13 @@ async def test_nothing_is_changed(connection, mine, other):
     await subscribers.replace_attributes(connection, "radreply", other, subscriber, [])
     await subscribers.lift_lock(connection, other, subscriber, "admin", "eve")
     await subscribers.delete(connection, other, subscriber)
+    await pools.update(connection, other, mine["pool"], {"grace_seconds": 5})
+    await pools.clear_spans(connection, other, mine["pool"], "pool_ranges")
+    await pools.add_spans(connection, other, mine["pool"], "pool_ranges", [(ip_address("100.64.1.1"), ip_address("100.64.1.9"))])
+    await pools.delete_rule(connection, other, mine["rule"])
+    await pools.release(connection, other, mine["lease"])
+    await pools.delete_route(connection, other, mine["subscriber"], mine["route"])
+    await pools.delete(connection, other, mine["pool"])
     await tokens.revoke(connection, other, mine["token"])
     await tokens.used(connection, other, mine["token"], NOW)
     await imports_of(connection, other, mine["plan"], clash="alice")
@@ -128,6 +154,8 @@ async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, o
         lambda: subscribers.add_lock(connection, other, mine["subscriber"], reason="fraud", mode="reject", note=None, until_at=None, created_by="eve"),
         lambda: subscribers.insert(connection, other, {"username": "eve", "plan_id": mine["plan"]}),
         lambda: subscribers.update(connection, mine["tenant"], mine["subscriber"], {"plan_id": 10**6}),
+        lambda: pools.insert_route(connection, other, mine["subscriber"], prefix=ip_network("10.1.0.0/24"), gateway=None, metric=1),
+        lambda: pools.insert_rule(connection, mine["tenant"], mine["pool"], plan_id=10**6, nas_id=None, site_id=None, vrf=None),
     ):
         with pytest.raises((asyncpg.IntegrityConstraintViolationError, asyncpg.NoDataFoundError)):
             await attempt()
