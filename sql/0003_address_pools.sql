@@ -132,7 +132,8 @@ create index subscribers_delegated_overlap on subscribers using gist ((delegated
 
 -- What subscribers fix for themselves (addresses, routes) and what is leased keep out of each other's way. The pools' rows are the lock: whoever leases
 -- holds them too, so of two transactions one sees what the other did.
-create function netd_fix(tenants bigint[], holders bigint[], members text[], prefixes inet[]) returns void language plpgsql as $$
+create function netd_fix(tenants bigint[], holders bigint[], members text[], prefixes inet[]) returns void
+    language plpgsql set enable_seqscan = off as $$                            -- a plan made while leases was empty must not be kept for when it is not
 declare
     clash record;
 begin

@@ -319,9 +319,9 @@ class Access:
             detail = "provided that the request passes the subscriber's check attributes"
         granted = grant.attributes
         if nas is not None and any(pools := self.directory.chosen_pools(subscriber, subscriber.plan, nas)):
-            held = self.leases.find(subscriber.id, "", wall_clock)
-            if held is not None and held.pools == pools:
-                granted += self.leases.body(held)
+            known = [held for held in self.leases.slots(subscriber.id) if held.pools == pools]
+            if known:
+                granted += self.leases.body(known[0])
             else:
                 names = [pool.name for key in pools if (pool := self.directory.pools.by_id.get(key)) is not None]
                 detail = "; ".join(filter(None, (detail, f"an address would be leased from {', '.join(names)}")))

@@ -35,6 +35,8 @@ YIELD_AFTER: Final = 32
 SHORT_SECONDS: Final = 1.0
 """How long an exhausted pool is not asked again: with a thousand subscribers outside, the database would do nothing else."""
 
+TELL_SECONDS: Final = 60.0
+
 AWAY: Final = "a first lease needs the database, which is away"
 
 
@@ -61,6 +63,7 @@ class Allocator:
         self._wall_clock = wall_clock
         self._queue: list[Waiting] = []
         self._arrived = asyncio.Event()
+        self._told: dict[int, float] = {}  # exhausted pools that the log has named, and when
         self._short: dict[int, float] = {}  # pools found exhausted, until when (monotonic) they are not asked again
 
     def __len__(self) -> int:
@@ -92,8 +95,7 @@ class Allocator:
     async def _serve(self, batch: Sequence[Waiting]) -> None:
         started = time.monotonic()
         try:
-            async with self.database.transaction() as conn:
-                decisions, rows = await self._allocate(conn, [waiting.want for waiting in batch])
+            decisions, rows = await self._transact([waiting.want for waiting in batch])
         except StoreUnavailable as error:
             log.warning("first leases wait in vain for the database", extra={"log_ins": len(batch), "error": str(error)})
             self.refused["database_away"] += len(batch)
@@ -121,6 +123,17 @@ class Allocator:
                 log.exception("log-in not answered", extra={"subscriber": waiting.want.subscriber_id})
             if number % YIELD_AFTER == 0:
                 await asyncio.sleep(0)
+
+    async def _transact(self, wants: Sequence[Want]) -> tuple[list[Decision], list[LeaseRow]]:
+        """One transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it."""
+        try:
+            async with self.database.transaction() as conn:
+                return await self._allocate(conn, wants)
+        except StoreUnavailable:
+            if not self.database.up:
+                raise
+        async with self.database.transaction() as conn:
+            return await self._allocate(conn, wants)
 
     # -- one transaction ---------------------------------------------------------------------------------------------
 
@@ -152,8 +165,15 @@ class Allocator:
                 await store.forget(conn, stale)
             found += [Unit(unit, number) for number, unit in again if number not in stale]
         if len(found) < count:
-            self._short[pool.id] = time.monotonic() + SHORT_SECONDS
+            self._note_short(pool)
         return found
+
+    def _note_short(self, pool: PoolRecord) -> None:
+        now = time.monotonic()
+        self._short[pool.id] = now + SHORT_SECONDS
+        if self._told.get(pool.id, -TELL_SECONDS) + TELL_SECONDS <= now:
+            self._told[pool.id] = now
+            log.error("an address pool is exhausted: log-ins are rejected", extra={"pool": pool.name, "addresses": pool.total})
 
     async def _fresh(self, conn: Connection, pool: PoolRecord, count: int) -> list[Unit]:
         stored = await store.spans(conn, pool.id)

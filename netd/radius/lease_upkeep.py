@@ -63,25 +63,31 @@ class LeaseUpkeep:
             return True
         lost = {claim.id for claim in claims} - set(kept)
         if lost:
-            await self._lost([held for held in helds if lost.intersection(held.ids)])
+            await self._lost([held for held in helds if lost.intersection(held.ids)], lost)
         return True
 
-    async def _lost(self, helds: list[Held]) -> None:
-        """What these were answered with had become another's, while the database was away. Their sessions must end, and get something else."""
+    async def _lost(self, helds: list[Held], lost: set[int]) -> None:
+        """What these were answered with had become another's, while the database was away. Their sessions must end, and get something else.
+
+        A lease whose row is gone altogether is nobody's: then there is nothing to end.
+        """
+        ids = sorted({held.subscriber_id for held in helds})
+        try:
+            async with self.database.transaction() as conn:
+                taken = await store.present(conn, sorted(lost))
+                rows = await store.of_subscribers(conn, ids)
+        except StoreError as error:
+            log.warning("leases not read again", extra={"subscribers": len(ids), "error": str(error)})
+            return
         for held in helds:
+            if not taken.intersection(held.ids):
+                continue
             live = self.sessions.by_id.get(held.session) if held.session else None
             if held.pending:
                 log.error("an address was granted that is another's by now", extra={"subscriber": held.subscriber_id})
                 self.leases.note_lost(held.token)
             if live is not None:
                 self.leases.lose(live)
-        ids = sorted({held.subscriber_id for held in helds})
-        try:
-            async with self.database.transaction() as conn:
-                rows = await store.of_subscribers(conn, ids)
-        except StoreError as error:
-            log.warning("leases not read again", extra={"subscribers": len(ids), "error": str(error)})
-            return
         self.leases.replace(ids, rows)
 
     async def _flush_conflicts(self) -> None:

@@ -158,8 +158,9 @@ class Leases:
         self.dirty.pop(held, None)
         return held
 
-    def reread(self, ids: Iterable[int], rows: Iterable[LeaseRow]) -> None:
-        """These subscribers lost a lease: ``rows`` is all that they still have. A session that has what was lost must end."""
+    def reread(self, ids: Iterable[int], rows: Iterable[LeaseRow], told: bool) -> None:
+        """``rows`` is all that these subscribers still have. A session that has what was lost must end, if the loss was ``told`` by the database:
+        that a row is missing (a restored backup) disconnects nobody."""
         left: dict[int, dict[int, LeaseRow]] = {}
         for row in rows:
             left.setdefault(row.subscriber_id, {})[row.id] = row
@@ -172,7 +173,7 @@ class Leases:
                 self._remove(subscriber_id, held.slot)
                 kept = [row for row in mine.values() if row.slot == held.slot]
                 self.put(kept)
-                if live is not None:
+                if live is not None and told:
                     log.warning("a live session's address was taken from it: it is disconnected", extra={"user": live.row.username})
                     self.on_doom(live, LOST)
 

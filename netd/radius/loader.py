@@ -81,7 +81,7 @@ class Loader:
     async def reload(self) -> None:
         """The feed lost its place: read everything again, and look at every session."""
         await self.load()
-        await self._reread_leases(list(self.leases.by_subscriber))
+        await self._reread_leases(list(self.leases.by_subscriber), told=False)
         await self.enforcer.subscribers_changed(list(self.sessions.by_subscriber))
 
     async def apply(self, batch: Batch) -> None:
@@ -89,7 +89,7 @@ class Loader:
         directory = self.directory
         plans = batch.changed.get("plan", frozenset())
         nas = batch.changed.get("nas", frozenset())
-        await self._reread_leases(sorted(batch.changed.get("lease", ())))
+        await self._reread_leases(sorted(batch.changed.get("lease", ())), told=True)
         async with self.database.transaction() as conn:
             if plans:
                 directory.put_plans(await store.plans(conn, list(plans)))
@@ -111,12 +111,12 @@ class Loader:
             await self.enforcer.plans_changed(plans)
         self.applied += 1
 
-    async def _reread_leases(self, ids: list[int]) -> None:
-        """These subscribers may have lost a lease: forget what they no longer have."""
+    async def _reread_leases(self, ids: list[int], told: bool) -> None:
+        """These subscribers may have lost a lease, or were ``told`` to have: forget what they no longer have."""
         for chunk in _chunks(ids, store.CHUNK):
             async with self.database.transaction() as conn:
                 rows = await lease_store.of_subscribers(conn, chunk)
-            self.leases.reread(chunk, rows)
+            self.leases.reread(chunk, rows, told)
             await asyncio.sleep(0)
 
 

@@ -241,6 +241,11 @@ async def claim(conn: Connection, claims: Sequence[Claim], hold_seconds: float) 
     return {record[0]: record[1] for record in records}
 
 
+async def present(conn: Connection, ids: Sequence[int]) -> set[int]:
+    """Those leases that there are."""
+    return {record[0] for record in await conn.fetch("select id from leases where id = any($1::bigint[])", ids)}
+
+
 async def end(conn: Connection, ends: Sequence[End]) -> None:
     """Begin the grace time of leases whose session ended, unless another grant has them by now."""
     await conn.execute(

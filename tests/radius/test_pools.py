@@ -15,6 +15,7 @@ from pyrad import packet as pyrad
 
 from netd.domain import leases, nas, pools, subscribers
 from netd.domain.leases import LeaseQuery, NewFramedRoute, Release
+from netd.domain.paging import PageQuery
 from netd.errors import Conflict
 from netd.model.pool import Lease
 from netd.store.database import connect
@@ -468,9 +469,7 @@ async def test_a_thousand_first_log_ins_at_once_share_nothing(bras: TestNas) -> 
                select 1, 'u' || n, 'u' || n, $1, (select id from plans) from generate_series(1, 1000) n""", sealed)  # fmt: skip
     await add_pools(bras)
     await daemon.running.feed.settle()
-    await pools.update(
-        daemon.db, ACTOR, (await pools.page(daemon.db, ACTOR, pools.PageQuery(), name="v4")).items[0].id, pools.PoolPatch(ranges=("100.64.0.0/20",))
-    )
+    await pools.update(daemon.db, ACTOR, (await pools.page(daemon.db, ACTOR, PageQuery(), name="v4")).items[0].id, pools.PoolPatch(ranges=("100.64.0.0/20",)))
     assert await daemon.running.feed.settle()
     requests = {}
     for number in range(1, 1001):
