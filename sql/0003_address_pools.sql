@@ -25,7 +25,7 @@ create table pools (
     updated_at    timestamptz not null default now(),
     check (case kind when 'ipv4' then prefix_length = 32 else prefix_length between 16 and 64 end),
     unique (tenant_id, id),
-    unique (id, kind)
+    unique (tenant_id, id, kind)
 );
 create unique index pools_name on pools (tenant_id, lower(name));
 
@@ -73,8 +73,7 @@ create table pool_rules (
     site_id    bigint,
     vrf        text check (length(vrf) between 1 and 64),
     created_at timestamptz not null default now(),
-    foreign key (tenant_id, pool_id) references pools (tenant_id, id) on delete cascade,
-    foreign key (pool_id, kind) references pools (id, kind) on delete cascade,
+    foreign key (tenant_id, pool_id, kind) references pools (tenant_id, id, kind) on delete cascade,
     foreign key (tenant_id, plan_id) references plans (tenant_id, id) on delete cascade,
     foreign key (tenant_id, nas_id) references nas (tenant_id, id) on delete cascade,
     foreign key (tenant_id, site_id) references sites (tenant_id, id) on delete cascade
@@ -85,7 +84,7 @@ create index pool_rules_pool on pool_rules (pool_id);
 -- What was ever leased and to whom last. until_at: infinity while a session has it; then the end of the grace time, after which another may get it.
 create table leases (
     id            bigint generated always as identity primary key,
-    tenant_id     bigint not null references tenants,
+    tenant_id     bigint not null,                                             -- the pool's: each foreign key less is a tenth of an insert
     pool_id       bigint not null,
     kind          text not null,
     scope         bigint not null,
@@ -101,8 +100,7 @@ create table leases (
     conflict      text,                                                        -- what the NAS used instead
     conflict_at   timestamptz,
     check (num_nonnulls(subscriber_id, device_id) <= 1),
-    foreign key (tenant_id, pool_id) references pools (tenant_id, id),
-    foreign key (pool_id, kind) references pools (id, kind),
+    foreign key (tenant_id, pool_id, kind) references pools (tenant_id, id, kind),
     foreign key (tenant_id, subscriber_id) references subscribers (tenant_id, id) on delete set null (subscriber_id),
     foreign key (tenant_id, device_id) references devices (tenant_id, id) on delete set null (device_id),
     -- The address first: with the scope, of which there are few, in front the index would be as good as unsorted.

@@ -43,7 +43,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "pools_name": Rule("name", "a pool with this name exists"),
         "pool_ranges_overlap": Rule("ranges", "overlaps a range of this or another pool in the same VRF"),
         "pool_rules_condition": Rule("pool", "a rule with these conditions exists for this kind of pool"),
-        "leases_tenant_id_pool_id_fkey": Rule("pool", "something is still leased from this pool"),
+        "leases_tenant_id_pool_id_kind_fkey": Rule("pool", "something is still leased from this pool"),
         "leases_overlap": Rule("prefix", "this address is leased already"),
         "leases_fixed_ipv4": Rule("ipv4", "this address is leased to another subscriber"),
         "leases_fixed_ipv6_prefix": Rule("ipv6_prefix", "this prefix, or a part of it, is leased to another subscriber"),
