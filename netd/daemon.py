@@ -25,7 +25,7 @@ import uvloop
 from netd import __version__
 from netd.config import Config
 from netd.domain import tokens
-from netd.domain.ports import Health, Part
+from netd.domain.ports import AccessProbe, Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -94,6 +94,7 @@ class Running:
     upkeep: Upkeep
     lease_upkeep: LeaseUpkeep
     health: Health
+    probe: AccessProbe
     metrics: Metrics
 
 
@@ -218,7 +219,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
                             database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
-                            lease_upkeep=service.lease_upkeep, health=deps.health, metrics=metrics,
+                            lease_upkeep=service.lease_upkeep, health=deps.health, probe=deps.probe,
+                            metrics=metrics,
                         )
                     )  # fmt: skip
                     await wanted.wait()

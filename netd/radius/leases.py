@@ -126,16 +126,20 @@ class Leases:
             self._add(self._slot(row.subscriber_id, row.slot), row)
 
     def _slot(self, subscriber_id: int, slot: int) -> Held:
-        first = self.by_subscriber.get(subscriber_id)
-        held = first
-        while held is not None:
-            if held.slot == slot:
-                return held
-            held = held.next
-        held = Held(subscriber_id, slot)
-        held.next = first
-        self.by_subscriber[subscriber_id] = held
-        return held
+        """The slot, made in its place if there is none: a subscriber's lowest free one is given first, so that it mostly has the same address."""
+        before: Held | None = None
+        held = self.by_subscriber.get(subscriber_id)
+        while held is not None and held.slot < slot:
+            before, held = held, held.next
+        if held is not None and held.slot == slot:
+            return held
+        made = Held(subscriber_id, slot)
+        made.next = held
+        if before is None:
+            self.by_subscriber[subscriber_id] = made
+        else:
+            before.next = made
+        return made
 
     def _add(self, held: Held, row: LeaseRow) -> None:
         kind = KINDS.index(row.kind)

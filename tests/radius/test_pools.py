@@ -501,3 +501,70 @@ async def test_a_thousand_first_log_ins_at_once_share_nothing(bras: TestNas) -> 
         assert len(values) == len(set(values)) == 1000, kind
     assert took < 15
     print(f"1,000 first log-ins of three leases each took {took:.2f} s")
+
+
+async def test_who_comes_back_is_served_before_who_is_new_in_one_transaction(bras: TestNas) -> None:
+    daemon = bras.world
+    await daemon.add_pool("tiny", "ipv4", ("100.64.0.1",))
+    await add_subscribers(daemon, "bob")
+    mine = await online(bras, "alice", "s1")
+    assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
+    await daemon.running.lease_upkeep.flush()
+    await age(daemon)
+    async with daemon.db.transaction() as conn:
+        await conn.execute("select 1 from pools for update")
+        first = asyncio.create_task(address(bras, "alice"))  # its transaction waits for the lock, so the next two share one
+        await eventually(lambda: not daemon.running.server.access.database_up() or held_leases(daemon).by_subscriber)
+        await asyncio.sleep(0.05)
+        others = [asyncio.create_task(address(bras, name, line)) for name, line in (("bob", "b"), ("alice", "line of alice"))]
+        await asyncio.sleep(0.05)
+    assert await first == mine
+    assert [await each for each in others] == [None, mine]
+
+
+async def test_a_reaped_session_frees_what_it_had(bras: TestNas) -> None:
+    daemon = bras.world
+    await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
+    await online(bras, "alice", "s1")
+    daemon.running.server.accounting.listening_since = 0.0
+    async with daemon.db.acquire() as conn:
+        await conn.execute("update sessions set heard_at = now() - interval '1 day'")
+    assert await daemon.running.upkeep.reap_once() == 1
+    await daemon.running.lease_upkeep.flush()
+    assert await state(daemon, "alice") == ["grace"]
+
+
+async def test_more_than_can_wait_are_left_to_ask_again(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = bras.world
+    monkeypatch.setattr("netd.radius.allocator.WAITING_LIMIT", 0)
+    await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
+    data = bras.request("alice", "wonderland").RequestPacket()
+    assert await bras.ask(data, daemon.running.auth_port, 0.3) is None
+    record = next(iter(daemon.running.server.directory.nas.values()))
+    assert record.drops == {"overload": 1}
+    monkeypatch.setattr("netd.radius.allocator.WAITING_LIMIT", 10)
+    answer = await bras.ask(data, daemon.running.auth_port)
+    assert answer is not None
+    assert answer[0] == pyrad.AccessAccept, "the same request is taken up as new"
+
+
+async def test_who_has_no_pool_pays_nothing(bras: TestNas) -> None:
+    daemon = bras.world
+    subscriber = next(iter(daemon.running.server.directory.subscribers.values()))
+    assert (subscriber.simple, subscriber.own_body) == (True, False)
+    made = await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
+    assert subscriber.own_body
+    (rule,) = (await pools.rules(daemon.db, ACTOR, PageQuery())).items
+    await pools.delete_rule(daemon.db, ACTOR, rule.id)
+    assert await daemon.running.feed.settle()
+    assert not subscriber.own_body
+    await pools.delete(daemon.db, ACTOR, made.id)
+
+
+async def test_explaining_tells_the_address_or_the_pool(bras: TestNas) -> None:
+    daemon = bras.world
+    await daemon.add_pool("cgn", "ipv4", ("100.64.0.0/24",))
+    probe = daemon.running.probe
+    assert probe.decide(1, "alice", None).detail == "an address would be leased from cgn"
+    mine = await address(bras, "alice")
+    assert ("Framed-IP-Address", mine) in probe.decide(1, "alice", None).attributes
