@@ -33,6 +33,7 @@ from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
 from netd.radius import sockets
+from netd.radius.allocator import Allocator
 from netd.radius.lease_upkeep import LeaseUpkeep
 from netd.radius.server import Server
 from netd.radius.service import RadiusService
@@ -92,6 +93,7 @@ class Running:
     feed: ChangeFeed
     server: Server
     upkeep: Upkeep
+    allocator: Allocator
     lease_upkeep: LeaseUpkeep
     health: Health
     probe: AccessProbe
@@ -219,7 +221,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
                             database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
-                            lease_upkeep=service.lease_upkeep, health=deps.health, probe=deps.probe,
+                            allocator=service.allocator, lease_upkeep=service.lease_upkeep, health=deps.health, probe=deps.probe,
                             metrics=metrics,
                         )
                     )  # fmt: skip

@@ -505,20 +505,30 @@ async def test_a_thousand_first_log_ins_at_once_share_nothing(bras: TestNas) -> 
 
 async def test_who_comes_back_is_served_before_who_is_new_in_one_transaction(bras: TestNas) -> None:
     daemon = bras.world
+    await daemon.add_plan("other")
     await daemon.add_pool("tiny", "ipv4", ("100.64.0.1",))
+    await daemon.add_pool("other", "ipv4", ("100.65.0.1",), rule={"plan": "other"})
     await add_subscribers(daemon, "bob")
+    await add_subscribers(daemon, "carol", plan="other")
     mine = await online(bras, "alice", "s1")
     assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
     await daemon.running.lease_upkeep.flush()
     await age(daemon)
+    record = next(iter(daemon.running.server.directory.nas.values()))
     async with daemon.db.transaction() as conn:
         await conn.execute("select 1 from pools for update")
-        first = asyncio.create_task(address(bras, "alice"))  # its transaction waits for the lock, so the next two share one
-        await eventually(lambda: not daemon.running.server.access.database_up() or held_leases(daemon).by_subscriber)
-        await asyncio.sleep(0.05)
-        others = [asyncio.create_task(address(bras, name, line)) for name, line in (("bob", "b"), ("alice", "line of alice"))]
-        await asyncio.sleep(0.05)
-    assert await first == mine
+        blocked = asyncio.create_task(address(bras, "carol"))  # its transaction waits for the lock, so the next two share one
+
+        async def waits() -> bool:
+            return bool(await conn.fetchval("select exists (select 1 from pg_locks where not granted)"))
+
+        await eventually(waits)
+        others = []
+        for name in ("bob", "alice"):
+            others.append(asyncio.create_task(address(bras, name)))
+            await eventually(lambda: len(daemon.running.allocator) == len(others))
+        assert record.accepts == 1
+    assert await blocked == "100.65.0.1"
     assert [await each for each in others] == [None, mine]
 
 
