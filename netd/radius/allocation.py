@@ -58,7 +58,7 @@ def decide(wants: Sequence[Want], rows: Sequence[LeaseRow], fits: Mapping[int, b
     decisions = []
     for want in wants:
         twin = lines.get((want.subscriber_id, want.client_id)) if want.client_id else None
-        if twin is not None and twin.want.pools == want.pools:
+        if twin is not None and twin.want.pools == want.pools and twin.want.optional == want.optional:
             decision = Decision(want, twin.slot)
             decision.same = twin
             decisions.append(decision)

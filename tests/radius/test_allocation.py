@@ -117,7 +117,7 @@ wants = st.builds(
 steps = st.lists(st.one_of(st.lists(wants, min_size=1, max_size=5), st.integers(1, 6)), max_size=25)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(steps, st.integers(0, 8), st.integers(0, 8))
 def test_no_address_twice_and_all_or_nothing(story, size, delegated):
     world = Simulation({1: size, 2: 6, 3: delegated, 4: 3})
