@@ -1,5 +1,6 @@
 """Address space as whole numbers: spans of addresses, and the units (an address, a /64, a /56) that a pool gives out of them."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
@@ -21,7 +22,7 @@ class Span(NamedTuple):
 class Layout:
     """What a pool may give out: units of one prefix length that lie wholly in its ranges and touch nothing that is excluded."""
 
-    __slots__ = ("bits", "excluded", "kind", "prefix_length", "ranges", "size")
+    __slots__ = ("_range_firsts", "bits", "excluded", "kind", "prefix_length", "ranges", "size")
 
     def __init__(self, kind: Kind, prefix_length: int, ranges: Iterable[Span], excluded: Iterable[Span]) -> None:
         self.kind = kind
@@ -30,10 +31,12 @@ class Layout:
         self.size = 1 << (self.bits - prefix_length)
         self.ranges = merged(ranges)
         self.excluded = merged(excluded)
+        self._range_firsts = [span.first for span in self.ranges]
 
     def holds(self, unit: int) -> bool:
         """Whether the unit that begins at this address is the pool's to give out."""
-        return any(span.first <= unit and unit + self.size - 1 <= span.last for span in self.ranges) and self._obstacle(unit) is None
+        place = bisect_right(self._range_firsts, unit) - 1
+        return place >= 0 and unit + self.size - 1 <= self.ranges[place].last and self._obstacle(unit) is None
 
     def total(self) -> int:
         """How many units there are."""
@@ -72,23 +75,29 @@ class Layout:
         return str(IPv4Address(unit)) if self.kind == "ipv4" else f"{IPv6Address(unit)}/{self.prefix_length}"
 
     def _obstacle(self, unit: int) -> Span | None:
-        last = unit + self.size - 1
-        return next((span for span in self.excluded if span.first <= last and unit <= span.last), None)
+        place = self._first_ending_at(unit)
+        return self.excluded[place] if place < len(self.excluded) and self.excluded[place].first < unit + self.size else None
+
+    def _first_ending_at(self, address: int) -> int:
+        """The place of the first excluded span that ends at or behind ``address``."""
+        return bisect_left(self.excluded, address, key=lambda span: span.last)
 
     def _next_inside(self, at: int) -> int:
         """The first unit behind ``at`` that lies in a range; -1 if there is none."""
-        found = [-(-span.first // self.size) * self.size for span in self.ranges]
-        found = [unit for unit, span in zip(found, self.ranges, strict=True) if unit > at and unit + self.size - 1 <= span.last]
-        return min(found, default=-1)
+        for place in range(max(0, bisect_right(self._range_firsts, at) - 1), len(self.ranges)):
+            unit = -(-self.ranges[place].first // self.size) * self.size
+            if unit > at and unit + self.size - 1 <= self.ranges[place].last:
+                return unit
+        return -1
 
     def _free_indices(self) -> Iterator[tuple[int, int]]:
         """Runs of unit numbers (address / size) that can be given out."""
-        blocked = [(span.first // self.size, span.last // self.size) for span in self.excluded]
         for span in self.ranges:
             first, end = -(-span.first // self.size), (span.last + 1) // self.size - 1
-            for low, high in blocked:
-                if high < first or low > end:
-                    continue
+            for excluded in self.excluded[self._first_ending_at(first * self.size) :]:
+                low, high = excluded.first // self.size, excluded.last // self.size
+                if low > end:
+                    break
                 if low > first:
                     yield first, low - 1
                 first = max(first, high + 1)

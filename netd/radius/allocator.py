@@ -7,14 +7,14 @@ who had an address before gets it from memory, and addresses set aside per node 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from netd.errors import StoreError, StoreUnavailable
 from netd.model.ranges import KINDS, Span, merged, span_text
 from netd.radius.access import Settled
 from netd.radius.allocation import Decision, Unit, Want, decide, demand, give
-from netd.radius.leases import Leases
+from netd.radius.leases import Leases, claims_and_ends
 from netd.radius.pools import PoolRecord
 from netd.store import leases as store
 from netd.store.database import Connection, Database
@@ -59,6 +59,7 @@ class Allocator:
         self.seconds = 0.0
         self.shed = 0
         self.refused: dict[str, int] = {"exhausted": 0, "database_away": 0, "failed": 0}
+        self.flush: Callable[[], Awaitable[None]] = _nothing  # writes what memory knows and the database does not
         self._hold_seconds = hold_seconds
         self._wall_clock = wall_clock
         self._queue: list[Waiting] = []
@@ -94,6 +95,8 @@ class Allocator:
 
     async def _serve(self, batch: Sequence[Waiting]) -> None:
         started = time.monotonic()
+        if self.leases.behind:  # there was an outage: what was granted meanwhile must not be given to another
+            await self.flush()
         try:
             decisions, rows = await self._transact([waiting.want for waiting in batch])
         except StoreUnavailable as error:
@@ -142,6 +145,11 @@ class Allocator:
         now = self._wall_clock()
         await store.lock(conn, sorted({want.tenant_id for want in wants}))
         subscribers = sorted({want.subscriber_id for want in wants})
+        claims, ends = claims_and_ends(self.leases.unwritten(subscribers))  # it would be written in a moment, but what follows must know
+        if claims:
+            await store.claim(conn, claims, self._hold_seconds)
+        if ends:
+            await store.end(conn, ends)
         rows = await store.of_subscribers(conn, subscribers)
         fits = {row.id: (pool := self.pools.by_id.get(row.pool_id)) is not None and pool.layout.holds(row.unit) for row in rows}
         decisions = decide(wants, rows, fits, now)
@@ -254,6 +262,10 @@ class Allocator:
     def _name(self, pool_id: int) -> str:
         pool = self.pools.by_id.get(pool_id)
         return pool.name if pool is not None else str(pool_id)
+
+
+async def _nothing() -> None:
+    return
 
 
 def _span(pool: PoolRecord, unit: int) -> Span:

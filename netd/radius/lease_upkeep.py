@@ -42,6 +42,7 @@ class LeaseUpkeep:
                 if not await self._flush_some(self.leases.take_dirty(FLUSH_ROWS)):
                     return
                 await asyncio.sleep(0)
+            self.leases.behind = False
             await self._flush_conflicts()
 
     async def _flush_some(self, helds: list[Held]) -> bool:
@@ -78,6 +79,8 @@ class LeaseUpkeep:
                 rows = await store.of_subscribers(conn, ids)
         except StoreError as error:
             log.warning("leases not read again", extra={"subscribers": len(ids), "error": str(error)})
+            for held in helds:
+                self.leases.dirty.setdefault(held)  # the claim will be refused again
             return
         for held in helds:
             if not taken.intersection(held.ids):

@@ -62,6 +62,7 @@ class Leases:
         self.by_subscriber: dict[int, Held] = {}
         self.dirty: dict[Held, None] = {}
         self.conflicts: list[tuple[int, str]] = []  # (lease id, what the NAS used instead), to be written
+        self.behind = False  # something was granted that the database may give to another until it is told
         self.lost_tokens: dict[str, None] = {}  # grants without their address, whose Start is to come
         self.conflict_count = 0
         self.lost_count = 0
@@ -101,6 +102,7 @@ class Leases:
         """It is answered with; the other nodes learn of it from the database."""
         if held.token == token:
             return  # just leased for this very grant
+        self.behind = self.behind or not self.safe(held, now)
         held.client_id, held.token, held.pending, held.ended = client_id, token, True, False
         if not held.session:
             held.until = now + self._hold_seconds + self._grace(held)
@@ -282,6 +284,10 @@ class Leases:
                 )
 
     # -- what is to be written ---------------------------------------------------------------------------------------
+
+    def unwritten(self, subscribers: Iterable[int]) -> list[Held]:
+        """What of these subscribers is still to be written."""
+        return [held for key in subscribers for held in self.slots(key) if held in self.dirty]
 
     def take_dirty(self, most: int) -> list[Held]:
         """Some of what changed since it was written."""

@@ -56,6 +56,7 @@ class RadiusService:
         self.sessions.on_begin, self.sessions.on_end = self.leases.begun, self.leases.ended
         self.leases.session_of, self.leases.on_doom = self.sessions.by_id.get, self.enforcer.doom
         self.lease_upkeep = LeaseUpkeep(database, self.leases, self.sessions, radius.grant_hold_seconds)
+        self.allocator.flush = self.lease_upkeep.flush
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
         self.server.on_learned = self.upkeep.learn
         self.loader = Loader(database, self.directory, self.sessions, self.enforcer, self.accounting, self.leases)

@@ -392,6 +392,34 @@ async def test_known_leases_outlive_the_database(bras: TestNas, cluster: Any) ->
     assert await address(bras, "carol") not in (mine, theirs, None)
 
 
+async def test_what_was_granted_during_an_outage_is_not_given_to_another_after_it(bras: TestNas, cluster: Any) -> None:
+    daemon = bras.world
+    await daemon.add_pool("tiny", "ipv4", ("100.64.0.1",))
+    await add_subscribers(daemon, "bob")
+    mine = await online(bras, "alice", "s1")
+    assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
+    await daemon.running.lease_upkeep.flush()
+    await age(daemon)
+    engine = daemon.running.server.accounting.database
+    async with daemon.running.lease_upkeep._flushing:  # what is known is not written by itself
+        async with outage(cluster.admin_url, daemon):
+            assert await address(bras, "alice") == mine
+        asking = asyncio.create_task(address(bras, "bob"))
+        await eventually(lambda: len(daemon.running.allocator) == 0 and engine.up)
+    assert await asking is None
+
+
+async def test_a_second_line_at_once_is_told_from_the_first(bras: TestNas) -> None:
+    daemon = bras.world
+    await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
+    mine = await online(bras, "alice", "s1", "line 1")
+    assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
+    await daemon.running.lease_upkeep.flush()
+    async with daemon.running.lease_upkeep._flushing:
+        assert await address(bras, "alice", "line 2") == mine
+        assert await address(bras, "alice", "line 3") not in (mine, None), "the database is not told yet that line 2 has it"
+
+
 async def test_an_address_lost_during_an_outage_is_given_up(bras: TestNas, cluster: Any) -> None:
     daemon = bras.world
     await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
