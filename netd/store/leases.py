@@ -166,13 +166,13 @@ async def taken(conn: Connection, tenant_id: int, scope: int, prefixes: Sequence
     """Those that overlap something leased in this scope, or fixed with a subscriber of the tenant."""
     records = await conn.fetch(
         """select u.t from unnest($3::text[]) as u (t) cross join lateral (select u.t::inet as p) x
-           where exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and l.prefix && x.p)
-              or exists (select 1 from framed_routes r where r.tenant_id = $1 and r.prefix::inet && x.p)
+           where exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and netd_span(l.prefix) && netd_span(x.p))
+              or exists (select 1 from framed_routes r where r.tenant_id = $1 and netd_span(r.prefix::inet) && netd_span(x.p))
               or case family(x.p)
                  when 4 then exists (select 1 from subscribers s where s.tenant_id = $1 and s.ipv4 = x.p and s.ipv4 is not null and s.state <> 'terminated')
-                 else exists (select 1 from subscribers s where s.tenant_id = $1 and s.ipv6_prefix::inet && x.p and s.ipv6_prefix is not null
-                              and s.state <> 'terminated')
-                   or exists (select 1 from subscribers s where s.tenant_id = $1 and s.delegated_ipv6_prefix::inet && x.p
+                 else exists (select 1 from subscribers s where s.tenant_id = $1 and netd_span(s.ipv6_prefix::inet) && netd_span(x.p)
+                              and s.ipv6_prefix is not null and s.state <> 'terminated')
+                   or exists (select 1 from subscribers s where s.tenant_id = $1 and netd_span(s.delegated_ipv6_prefix::inet) && netd_span(x.p)
                               and s.delegated_ipv6_prefix is not null and s.state <> 'terminated') end""",
         tenant_id, scope, prefixes,
     )  # fmt: skip
