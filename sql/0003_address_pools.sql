@@ -207,6 +207,10 @@ end $$;
 create trigger fixed_i after insert on framed_routes referencing new table as new_rows for each statement execute function netd_route_fixed();
 create trigger fixed_d after delete on framed_routes referencing old table as old_rows for each statement execute function netd_route_fixed();
 
+-- Whoever fixes an address, all leases of the tenant count, whatever the caller may see of them.
+alter function netd_fix(bigint[], bigint[], text[], inet[]) security definer set search_path from current;
+alter function netd_unfix(bigint[], inet[]) security definer set search_path from current;
+
 -- A lease that its holder lost: every node must forget that it knew of it. The entity's id is the former holder's.
 create function netd_lease_lost() returns trigger language plpgsql as $$
 begin
@@ -222,6 +226,7 @@ begin
     end if;
     return null;
 end $$;
+alter function netd_lease_lost() security definer set search_path from current;  -- it writes for the engine, like netd_changed
 create trigger lost_u after update on leases referencing old table as old_rows new table as new_rows for each statement execute function netd_lease_lost();
 create trigger lost_d after delete on leases referencing old table as old_rows for each statement execute function netd_lease_lost();
 
