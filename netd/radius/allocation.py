@@ -4,12 +4,19 @@ A subscriber's sessions at a time have a *slot* each, and a slot has one lease p
 whose session ended (so its former addresses), else a new one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from netd.model.ranges import KINDS
 from netd.radius.pools import Chosen
 from netd.store.leases import LeaseRow
+
+SLOTS: Final = 16
+"""Slots of one subscriber at the most: who logs in from ever new lines, or from none that can be told, must not empty a pool."""
+
+FULL: Final = -1
+"""In place of a pool that is short: every slot of the subscriber is in use."""
 
 
 class Want(NamedTuple):
@@ -33,7 +40,7 @@ class Unit(NamedTuple):
 
 class Decision:
     """What is to become of one want: leases to keep, to let go, and kinds to give from the stock. ``given`` is by kind; ``short`` the pool that had
-    nothing, if that is why the want fails. One for a line that another want of the batch speaks for as well points to that in ``same``."""
+    nothing, or FULL, if that is why the want fails. One for a line that another want of the batch speaks for as well points to that in ``same``."""
 
     __slots__ = ("dropped", "given", "kept", "missing", "same", "short", "slot", "want")
 
@@ -66,8 +73,12 @@ def decide(wants: Sequence[Want], rows: Sequence[LeaseRow], fits: Mapping[int, b
         mine = slots.get(want.subscriber_id, {})
         busy = occupied.setdefault(want.subscriber_id, set())
         slot = _slot(mine, busy, want.client_id, now)
-        busy.add(slot)
         decision = Decision(want, slot)
+        if slot == FULL:
+            decision.short = FULL
+            decisions.append(decision)
+            continue
+        busy.add(slot)
         held = {KINDS.index(each.kind): each for each in mine.get(slot, ())}
         for kind, pool_id in enumerate(want.pools):
             row = held.get(kind)
@@ -85,6 +96,7 @@ def decide(wants: Sequence[Want], rows: Sequence[LeaseRow], fits: Mapping[int, b
 
 
 def _slot(mine: Mapping[int, Sequence[LeaseRow]], busy: set[int], client_id: str, now: float) -> int:
+    """The line's slot, else an idle one, else a new one. At the limit one whose session never began (the longest ago) must do; FULL if there is none."""
     idle = -1
     for slot in sorted(mine):
         if slot in busy:
@@ -96,6 +108,9 @@ def _slot(mine: Mapping[int, Sequence[LeaseRow]], busy: set[int], client_id: str
     if idle >= 0:
         return idle
     taken = set(mine) | busy
+    if len(taken) >= SLOTS:
+        waiting = [(max(row.until for row in held), slot) for slot, held in mine.items() if slot not in busy]
+        return min((pair for pair in waiting if not math.isinf(pair[0])), default=(0.0, FULL))[1]
     return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
 
@@ -112,6 +127,8 @@ def demand(decisions: Sequence[Decision]) -> dict[int, int]:
 def give(decisions: Sequence[Decision], stock: dict[int, list[Unit]]) -> None:
     """Fill the decisions from the stock by pool, in order: each gets all that it must have, or nothing. What is not needed stays in the stock."""
     for decision in decisions:
+        if decision.short:
+            continue
         pools = decision.want.pools
         missing = [kind for kind in decision.missing if stock.get(pools[kind])]
         lacking = [kind for kind in decision.missing if kind not in missing and not decision.want.optional[kind]]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from netd.errors import StoreError, StoreUnavailable
 from netd.model.ranges import KINDS, Span, merged, span_text
 from netd.radius.access import Settled
-from netd.radius.allocation import Decision, Unit, Want, decide, demand, give
+from netd.radius.allocation import FULL, SLOTS, Decision, Unit, Want, decide, demand, give
 from netd.radius.leases import Leases, claims_and_ends
 from netd.radius.pools import PoolRecord
 from netd.store import leases as store
@@ -58,7 +58,7 @@ class Allocator:
         self.batches = 0
         self.seconds = 0.0
         self.shed = 0
-        self.refused: dict[str, int] = {"exhausted": 0, "database_away": 0, "failed": 0}
+        self.refused: dict[str, int] = {"exhausted": 0, "slots": 0, "database_away": 0, "failed": 0}
         self.flush: Callable[[], Awaitable[None]] = _nothing  # writes what memory knows and the database does not
         self._hold_seconds = hold_seconds
         self._wall_clock = wall_clock
@@ -244,6 +244,9 @@ class Allocator:
             want = decision.want
             if decision.same is not None:
                 outcome = settled[id(decision.same)]
+            elif decision.short == FULL:
+                self.refused["slots"] += 1
+                outcome = Settled(None, want.token, f"the subscriber has {SLOTS} sessions' addresses already")
             elif decision.short:
                 self.refused["exhausted"] += 1
                 outcome = Settled(None, want.token, f"pool {self._name(decision.short)} is exhausted")

@@ -1,5 +1,6 @@
 """Who gets which address, without any database: whatever comes in which order, no address twice, nothing that is not the pool's, all or nothing."""
 
+import math
 from ipaddress import IPv6Network
 
 import pytest
@@ -160,6 +161,17 @@ def test_a_line_has_one_and_two_lines_have_two():
     assert world.serve([want(1, "b"), want(1, "a")]) == [two, one]
     three, four = world.serve([want(1, ""), want(1, "")])
     assert len({str(each) for each in (one, two, three, four)}) == 4, "lines that cannot be told apart share nothing"
+
+
+def test_one_subscriber_cannot_empty_a_pool():
+    world = Simulation({1: 100})
+    given = [world.serve([want(1, f"line {n}")])[0] for n in range(40)]
+    assert len({str(each) for each in given}) == 16
+    assert len(world.serve([want(1, "") for _ in range(40)])) == 40
+    assert len(world.fresh[1]) == 84
+    for key, row in world.rows.items():
+        world.rows[key] = row._replace(until=math.inf, client_id=f"l{key}")
+    assert world.serve([want(1, "another"), want(1, "l3"), want(2)]) == [None, {0: world.rows[3].unit}, {0: 1016}]
 
 
 def test_another_pool_is_served_anew():
