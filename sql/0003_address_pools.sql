@@ -3,9 +3,14 @@
 -- extension, for gist knows ranges; a scope (tenant and VRF as a number) takes part as a range of one.
 
 alter table nas
-    add column site_id bigint,
-    add column vrf text check (length(vrf) between 1 and 64),                   -- the routing table in which its subscribers' addresses are; null: the global one
-    add foreign key (tenant_id, site_id) references sites (tenant_id, id);
+    add column if not exists site_id bigint,
+    add column vrf text check (length(vrf) between 1 and 64);                   -- the routing table in which its subscribers' addresses are; null: the global one
+do $$
+begin
+    if not exists (select from pg_constraint where conrelid = 'nas'::regclass and conname = 'nas_site') then
+        alter table nas add constraint nas_site foreign key (tenant_id, site_id) references sites (tenant_id, id);
+    end if;
+end $$;
 
 create type inetrange as range (subtype = inet);
 

@@ -14,7 +14,7 @@ from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.nas import Nas, Switch
 from netd.store import nas as store
-from netd.store import sites
+from netd.store import pools as pool_store
 from netd.store.database import Connection, Database
 
 SECRET_CONTEXT = b"nas.secret"
@@ -152,10 +152,10 @@ async def update(
 
 async def _site_id(conn: Connection, actor: Actor, name: str) -> int:
     """The site of this name; made if there is none, for a site is nothing but a name that NAS and rules share."""
-    found = await sites.id_by_name(conn, actor.tenant_id, name)
+    found = await pool_store.site_by_name(conn, actor.tenant_id, name)
     if found is not None:
         return found
-    made = await sites.insert(conn, actor.tenant_id, name)
+    made = await pool_store.insert_site(conn, actor.tenant_id, name)
     await audit.record(conn, actor, "site.create", "site", made, after={"name": name})
     return made
 

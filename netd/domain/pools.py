@@ -17,7 +17,6 @@ from netd.model.ranges import Layout, Span, span_of
 from netd.store import nas as nas_store
 from netd.store import plans as plan_store
 from netd.store import pools as store
-from netd.store import sites as site_store
 from netd.store.database import Connection, Database
 
 RangeText = Annotated[
@@ -276,7 +275,7 @@ async def create_rule(db: Database, actor: Actor, new: NewPoolRule) -> PoolRule:
         pool = await store.by_name(conn, actor.tenant_id, new.pool)
         plan = await plan_store.by_name(conn, actor.tenant_id, new.plan) if new.plan is not None else None
         nas = await nas_store.by_name(conn, actor.tenant_id, new.nas) if new.nas is not None else None
-        site_id = await site_store.id_by_name(conn, actor.tenant_id, new.site) if new.site is not None else None
+        site_id = await store.site_by_name(conn, actor.tenant_id, new.site) if new.site is not None else None
         for member, found in (("pool", pool), ("plan", plan), ("nas", nas), ("site", site_id)):
             name = getattr(new, member)
             if name is not None and found is None:

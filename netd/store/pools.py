@@ -132,6 +132,20 @@ async def fixed_inside(conn: Connection, tenant_id: int, pool_id: int) -> int:
     ))  # fmt: skip
 
 
+# -- sites: names that several NAS share --------------------------------------------------------------------------------
+
+
+async def site_by_name(conn: Connection, tenant_id: int, name: str) -> int | None:
+    """The id of the site of this name, in any case of letters."""
+    found: int | None = await conn.fetchval("select id from sites where tenant_id = $1 and lower(name) = lower($2)", tenant_id, rows.storable(name))
+    return found
+
+
+async def insert_site(conn: Connection, tenant_id: int, name: str) -> int:
+    """Add a site. Raises Conflict through the transaction if somebody else did at the same time."""
+    return int(await conn.fetchval("insert into sites (tenant_id, name) values ($1, $2) returning id", tenant_id, name))
+
+
 # -- rules ---------------------------------------------------------------------------------------------------------------
 
 _RULE = """

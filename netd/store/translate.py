@@ -38,7 +38,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "nas_nasname_key": Rule("address", "another NAS has this address"),
         "nas_shortname": Rule("name", "a NAS with this name exists"),
         "nas_shortname_check": Rule("name", "a NAS's name has 1 to 64 characters"),
-        "nas_tenant_id_site_id_fkey": Rule("site", "this site does not exist"),
+        "nas_site": Rule("site", "this site does not exist"),
         "sites_name": Rule("site", "a site with this name exists"),
         "pools_name": Rule("name", "a pool with this name exists"),
         "pool_ranges_overlap": Rule("ranges", "overlaps a range of this or another pool in the same VRF"),

@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, nas, plans, pools, postauth, sessions, sites, subscribers, tokens
+from netd.store import audit, imports, nas, plans, pools, postauth, sessions, subscribers, tokens
 from netd.store import leases as lease_store
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, imports, nas, plans, pools, postauth, sessions, sites, subscribers, tokens)
+MODULES = (audit, imports, nas, plans, pools, postauth, sessions, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -76,7 +76,9 @@ async def mine(connection):
     pool = await pools.insert(connection, tenant, {"name": "v4", "kind": "ipv4", "prefix_length": 32})
     for table in ("pool_ranges", "pool_exclusions", "pool_spans"):
         await pools.add_spans(connection, tenant, pool, table, [(ip_address("100.64.0.1"), ip_address("100.64.0.9"))])
-    rule = await pools.insert_rule(connection, tenant, pool, plan_id=plan.id, nas_id=box.id, site_id=await sites.insert(connection, tenant, "north"), vrf=None)
+    rule = await pools.insert_rule(
+        connection, tenant, pool, plan_id=plan.id, nas_id=box.id, site_id=await pools.insert_site(connection, tenant, "north"), vrf=None
+    )
     ((_, lease, _, _),) = await lease_store.give(connection, [(pool, "100.64.0.1", alice, 0, "line", "t")], [], 60.0)
     way = await pools.insert_route(connection, tenant, alice, prefix=ip_network("10.0.0.0/24"), gateway=None, metric=1)
     more = {"pool": pool, "rule": rule, "lease": lease, "route": way.id}
@@ -113,7 +115,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await pools.lease(connection, other, mine["lease"]),
         await pools.who_has(connection, other, ip_address("100.64.0.1")), await pools.who_has(connection, other, ip_address("192.0.2.1")),
         await pools.what_has(connection, other, mine["subscriber"]), await pools.routes(connection, other, mine["subscriber"]),
-        await pools.forget_outside(connection, other, mine["pool"]), await sites.id_by_name(connection, other, "north"),
+        await pools.forget_outside(connection, other, mine["pool"]), await pools.site_by_name(connection, other, "north"),
         await tokens.get(connection, other, mine["token"]), await tokens.page(connection, other, after=0, limit=9), await tokens.count(connection, other),
         await audit.page(connection, other, before=None, limit=9), await audit.count(connection, other), await audit.last(connection, other, "o", "1", ["a"]),
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
