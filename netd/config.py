@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import inspect
@@ -119,6 +120,8 @@ class RadiusConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Rate towards a subscriber in the walled garden, bit/s."""
     wall_up_bps: BitsPerSecond = 1_000_000
     """Rate from a subscriber in the walled garden, bit/s."""
+    time_zone: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "UTC"
+    """IANA name of the time zone of access hours that name none."""
 
 
 class CoaConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +155,8 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which authentication results are kept."""
     usage_days: Days = 800
     """Days for which usage per subscriber and day is kept."""
+    events_days: Days = 30
+    """Days for which events are kept: who was away for longer cannot go on where it was."""
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +166,10 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """IP address to listen on."""
     port: Port = 8080
     """TCP port."""
+    requests_per_second: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 100.0
+    """Requests of one token that are answered for long; more are told to wait (429). 0: no limit."""
+    requests_burst: Positive = 400
+    """Requests of one token that are answered at once after a pause."""
 
 
 class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -369,6 +378,14 @@ def _http_url(value: str) -> str | None:
     return None if good and value.isprintable() and " " not in value else f"{value!r} is not an http or https URL"
 
 
+def _time_zone(value: str) -> str | None:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return f"{value!r} is not a time zone that this machine knows (is its time zone data installed?)"
+    return None
+
+
 def _database_url(value: Secret) -> str | None:
     # The value itself may carry a password, so it must not be in the message.
     if value and not value.reveal().startswith(("postgresql://", "postgres://")):
@@ -390,6 +407,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "radius.addresses": _ip_addresses,
     "radius.wall": lambda value: None if value.isprintable() else "contains a control character",
     "radius.wall_url": lambda value: _http_url(value) if value else None,
+    "radius.time_zone": _time_zone,
     "coa.source_address": lambda value: _ip_address(value) if value else None,
     "web.address": _ip_address,
     "extensions.folders": _absolutes,

@@ -25,6 +25,7 @@ import uvloop
 from netd import __version__
 from netd.config import Config
 from netd.domain import tokens
+from netd.domain.events import Stream
 from netd.domain.ports import AccessProbe, Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
@@ -39,13 +40,14 @@ from netd.radius.server import Server
 from netd.radius.service import RadiusService
 from netd.radius.upkeep import Upkeep
 from netd.share import share
-from netd.store import partitions
-from netd.store.database import Connection, Database, Target, connect
+from netd.store import events, partitions
+from netd.store.database import TENANT_ROLE, Connection, Database, Target, connect
 from netd.store.embedded import EmbeddedServer
 from netd.store.feed import ChangeFeed
 from netd.store.migrate import migrate
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
+from netd.web.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """What a caller may know of a daemon that is ready: where it listens, and its parts."""
+    """What a caller may know of a daemon that is ready: where it listens, and its parts. ``database`` is confined to scopes, ``owner`` is not."""
 
     api: Listening
     auth_port: int
@@ -88,6 +90,7 @@ class Running:
     addresses: tuple[str, ...]
     data_dir: Path
     database: Database
+    owner: Database
     keyring: Keyring
     vendors: frozenset[str]
     feed: ChangeFeed
@@ -190,25 +193,31 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
 
         embedded, target = await _server(config, stack)
         await _prepare(target, config, wanted)
-        database = await Database.open(target, config.database.pool_size)
+        database = await Database.open(target, config.database.pool_size, role=TENANT_ROLE)
         stack.push_async_callback(database.close)
         engine = await Database.open(target, ENGINE_CONNECTIONS)  # of its own: slow reports must not hold up accounting
         stack.push_async_callback(engine.close)
         service = RadiusService(engine, target, extensions, keyring.open, config)
         stack.push_async_callback(service.feed.close)
         await service.load()
-        await tokens.ensure_admin(database, config.data_dir / ADMIN_TOKEN)
+        async with engine.transaction() as conn:
+            await events.rebase(conn)
+        await tokens.ensure_admin(engine, config.data_dir / ADMIN_TOKEN)
         metrics = Metrics(__version__)
         service.register(metrics)
+        stream = Stream(engine, database)
         deps = WebDeps(
-            database=database, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, settled=lambda: service.feed.settle(SETTLE_SECONDS),
+            stream=stream,
+            database=database, owner=engine, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
+            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
+            settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC),
         )  # fmt: skip
 
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
+            streaming = group.create_task(stream.run(), name="events")
             service.start(group, auth, acct)
             try:
                 async with serve(create_app(deps), listener) as api:
@@ -220,7 +229,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     ready(
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
-                            database=database, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
+                            database=database, owner=engine, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server,
+                            upkeep=service.upkeep,
                             allocator=service.allocator, lease_upkeep=service.lease_upkeep, health=deps.health, probe=deps.probe,
                             metrics=metrics,
                         )
@@ -231,6 +241,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             finally:
                 await service.stop()
                 watchdog.cancel()
+                streaming.cancel()
     log.info("stopped")
 
 

@@ -8,7 +8,8 @@
     ├── StoreError           the database
     │   ├── StoreUnavailable   it cannot be reached now; the same call may succeed later
     │   ├── NotFound           no such row (for this tenant)
-    │   └── Conflict           the row would break a uniqueness or reference rule
+    │   ├── Conflict           the row would break a uniqueness or reference rule
+    │   └── OutsideScope       the change would reach beyond what the caller may touch
     ├── InvalidInput         somebody's request or file; lists every fault with its place
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
@@ -65,6 +66,10 @@ class Conflict(StoreError):
     def __init__(self, detail: str, field: str = "") -> None:
         super().__init__(detail)
         self.field = field
+
+
+class OutsideScope(StoreError):
+    """The caller's permission does not reach there: another site, or the whole tenant where it holds in a part of it."""
 
 
 class Fault(NamedTuple):

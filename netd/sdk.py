@@ -25,8 +25,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     ``down`` is towards the subscriber. ``walled`` is true while a lock keeps the subscriber in the walled garden: rates are then
     those of the garden, ``wall`` names the filter, address list or profile that the operator set up on the NAS for it, and
-    ``profile`` counts for nothing. Burst, priority, ``profile`` and ``wall_url`` are extras that a vendor without such a thing leaves out;
-    all else is granted as it stands here or not at all.
+    ``profile`` counts for nothing. ``committed`` is what is guaranteed of a rate where many share a link. Burst, committed rates, priority, ``profile``
+    and ``wall_url`` are extras that a vendor without such a thing leaves out; all else is granted as it stands here or not at all.
     """
 
     down_bps: int
@@ -48,6 +48,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     walled: bool = False
     wall: str = "walled-garden"
     wall_url: str | None = None
+    committed_down_bps: int | None = None
+    committed_up_bps: int | None = None
+    vlan: str | None = None
 
 
 class LiveSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,11 +144,16 @@ RATES = frozenset(
         "burst_threshold_up_bps",
         "burst_seconds",
         "priority",
+        "committed_down_bps",
+        "committed_up_bps",
     }
 )
 """The fields of :class:`Service` that say how fast."""
 
 UINT32_MAX = 2**32 - 1
+
+FIRST_FIELDS = Service.__struct_fields__[: Service.__struct_fields__.index("wall_url") + 1]
+"""Those of the first release. A field added since leaves a fingerprint as it was while it says nothing: an upgrade changes no live session."""
 
 
 def timers(service: Service) -> list[Avp]:
@@ -181,6 +189,25 @@ def resolvers(
     v4 = [address for address in service.dns if isinstance(address, IPv4Address)]
     v6 = [address for address in service.dns if isinstance(address, IPv6Address)]
     return [*zip(ipv4, v4, strict=False), *zip(ipv6, v6, strict=False)]
+
+
+def vlan(service: Service) -> list[Avp]:
+    """The VLAN where set (RFC 3580 3.31): Tunnel-Type VLAN, Tunnel-Medium-Type IEEE-802 and its number or name, all with tag 0. No CoA moves a session
+    to another VLAN, so a changed one is a new login."""
+    return vlan_of(service.vlan)
+
+
+def vlan_of(name: str | None) -> list[Avp]:
+    """``vlan`` for a number or name alone."""
+    if name is None:
+        return []
+    return [("Tunnel-Type", 13), ("Tunnel-Medium-Type", 6), ("Tunnel-Private-Group-Id", name)]
+
+
+def less_committed(before: Service, after: Service) -> bool:
+    """Whether a committed rate is taken away, which a CoA cannot do where it stands in an attribute of its own."""
+    ways = ("committed_down_bps", "committed_up_bps")
+    return any(getattr(before, way) is not None and getattr(after, way) is None for way in ways)
 
 
 def kbps(bps: int) -> int:

@@ -53,6 +53,14 @@ def option(parser: argparse.ArgumentParser, flag: str, member: str, help_text: s
     parser.add_argument(flag, dest=member, type=kind, help=help_text, default=argparse.SUPPRESS, **more)
 
 
+def hours(parser: argparse.ArgumentParser, when: str) -> None:
+    """--hours, --time-zone and --vlan, which plans and subscribers have in common."""
+    text = f"{when}: 'Mo-Fr 08:00-17:00, Sa 22:00-06:00', or as FreeRADIUS's Login-Time 'Wk0800-1659'; Al: always"
+    option(parser, "--hours", "access_hours", text, nullable(), metavar="HOURS")
+    option(parser, "--time-zone", "time_zone", "time zone of the hours, such as Europe/Berlin (radius.time_zone)", nullable(), metavar="ZONE")
+    option(parser, "--vlan", "vlan", "VLAN number, or name on the switch", nullable(), metavar="VLAN")
+
+
 def body(arguments: argparse.Namespace, members: Iterable[str]) -> dict[str, Any]:
     """Those members that were given."""
     given = vars(arguments)

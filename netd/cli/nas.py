@@ -4,13 +4,14 @@ import argparse
 from typing import Any
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
+from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import secret
+from netd.cli.values import secret, yes_no
 
 MEMBERS = (
-    "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "site", "vrf",
-    "description",
+    "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "description",
+    "line_login", "line_login_passwords", "line_login_password",
+    "site", "vrf",
 )  # fmt: skip
 
 
@@ -28,10 +29,9 @@ def register(commands: Commands) -> None:
     command(nas, "remove", "no longer let a NAS in", _remove).add_argument("nas", metavar="NAME")
 
 
-def _switch(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
-    return text == "yes"
+def _forms(text: str) -> list[str]:
+    """Comma separated; here ``none`` is a form, and nothing at all is an empty text."""
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
@@ -41,13 +41,18 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--vendor", "vendor", "mikrotik, huawei, zte, nokia, cisco, juniper, generic, or an extension's name", required=new, metavar="V")
     if not new:
         option(parser, "--name", "name", "a new name", metavar="NAME")
-        option(parser, "--enabled", "enabled", "no: its packets are dropped", _switch, metavar="yes|no")
+        option(parser, "--enabled", "enabled", "no: its packets are dropped", yes_no, metavar="yes|no")
     option(parser, "--coa-address", "coa_address", "where Disconnect and CoA go (where the packets came from)", nullable(), metavar="A")
     option(parser, "--coa-port", "coa_port", "UDP port for Disconnect and CoA (the vendor's)", nullable(int), metavar="P")
     text = "yes (default), no, or auto: from the first valid one on"
     option(parser, "--require-message-authenticator", "require_message_authenticator", text, choices=("yes", "no", "auto"))
     option(parser, "--limit-proxy-state", "limit_proxy_state", "yes (default), no or auto", choices=("yes", "no", "auto"))
-    option(parser, "--site", "site", "where it stands; address pools can be assigned by it", nullable(), metavar="NAME")
+    text = "by what devices may log in that have no user name: mac, circuit_id, comma separated; none (default)"
+    option(parser, "--line-login", "line_login", text, listed, metavar="WHAT")
+    text = "what then counts as the password: same (as the user name), secret (the shared secret), fixed (the next option), none (no password): comma separated"
+    option(parser, "--line-login-passwords", "line_login_passwords", text, _forms, metavar="FORMS")
+    option(parser, "--line-login-password", "line_login_password", "the fixed text; - reads it from standard input", nullable(secret), metavar="TEXT")
+    option(parser, "--site", "site", "name of the site where it is", nullable(), metavar="SITE")
     option(parser, "--vrf", "vrf", "routing table that its subscribers' addresses are in", nullable(), metavar="NAME")
     option(parser, "--description", "description", "free text", nullable(), metavar="TEXT")
 

@@ -65,6 +65,12 @@ def _inline(value: object) -> str:
     return " ".join(f"{name}={member}" for name, member in shown.items())
 
 
+def brief(value: object) -> str:
+    """A JSON value on one line, cut where it is long."""
+    text = "-" if value is None or value == "" else str(value)
+    return text if len(text) <= 40 else text[:39] + "…"
+
+
 def rate(bps: int | None) -> str:
     """A rate as short as it can be told exactly: 100M, 2.5G, 64k, 1500001."""
     if bps is None:

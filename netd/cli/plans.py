@@ -4,13 +4,14 @@ import argparse
 from typing import Any
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
+from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import rate
+from netd.cli.values import contention, rate
 
 MEMBERS = (
     "name", "down_bps", "up_bps", "burst_down_bps", "burst_up_bps", "burst_threshold_down_bps", "burst_threshold_up_bps", "burst_seconds", "priority",
     "session_timeout_seconds", "idle_timeout_seconds", "interim_seconds", "max_sessions", "ipv4_pool", "ipv6_pool", "delegated_ipv6_pool", "dns", "profile",
+    "access_hours", "time_zone", "vlan", "contention_ratio", "committed_down_bps", "committed_up_bps",
 )  # fmt: skip
 
 
@@ -47,6 +48,10 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--ipv6-pool", "ipv6_pool", "name of the IPv6 pool on the NAS", nullable(), metavar="POOL")
     option(parser, "--delegated-ipv6-pool", "delegated_ipv6_pool", "name of the pool for delegated prefixes", nullable(), metavar="POOL")
     option(parser, "--dns", "dns", "addresses of name servers, comma separated", listed, metavar="A,B")
+    hours(parser, "when its subscribers may be online")
+    option(parser, "--contention", "contention_ratio", "1:20 or 20: a twentieth of the rates is committed", nullable(contention), metavar="RATIO")
+    option(parser, "--committed-down", "committed_down_bps", "committed rate towards the subscriber, instead of a ratio", nullable(rate), metavar="RATE")
+    option(parser, "--committed-up", "committed_up_bps", "committed rate from the subscriber", nullable(rate), metavar="RATE")
     option(parser, "--profile", "profile", "name of the QoS profile on the NAS, for vendors that use one", nullable(), metavar="NAME")
 
 

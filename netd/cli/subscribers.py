@@ -7,14 +7,15 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from netd.cli import client, output
-from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
+from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import moment, secret
+from netd.cli.values import attribute, day, line, moment, secret, yes_no
 
 LOCK_REASONS = ("overdue", "quota", "admin", "fraud", "customer_hold", "system")
 STATES = ("pending", "active", "suspended", "terminated")
 MEMBERS = (
     "username", "password", "plan", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix", "expires_at", "full_name", "note",
+    "site", "checks", "replies", "access_hours", "time_zone", "vlan", "line_mode", "line_learn", "lines", "mac_addresses", "circuit_ids",
 )  # fmt: skip
 VERBS = {
     "suspend": "keep a subscriber out and end live sessions",
@@ -35,6 +36,7 @@ def register(commands: Commands) -> None:
     _register_list(subscriber)
     for name, run, text in (
         ("show", _show, "show a subscriber"),
+        ("reveal", _reveal, "show the password; it is recorded who saw it"),
         ("explain", _explain, "why can this subscriber (not) connect, and since when"),
         ("remove", _remove, "delete a subscriber; terminating keeps the history's owner"),
     ):
@@ -48,6 +50,10 @@ def register(commands: Commands) -> None:
         parser.add_argument("username", metavar="USERNAME")
         option(parser, "--note", "note", "why, for the record", metavar="TEXT")
     _register_locks(subscriber)
+    usage = command(subscriber, "usage", "what a subscriber used, by day (UTC)", _usage)
+    usage.add_argument("username", metavar="USERNAME")
+    usage.add_argument("--first", type=day, metavar="DAY", help="from this day on (default: a month ago)")
+    usage.add_argument("--last", type=day, metavar="DAY", help="up to this day (default: today)")
     password = command(subscriber, "set-password", "set or take away the password", _set_password)
     password.add_argument("username", metavar="USERNAME")
     password.add_argument("--password", type=nullable(secret), required=True, metavar="P", help=PASSWORD + "; none takes it away")
@@ -58,7 +64,7 @@ def _register_list(subscriber: Commands) -> None:
     parser = command(subscriber, "list", "list subscribers", _list)
     parser.add_argument("--state", choices=STATES)
     parser.add_argument("--plan", metavar="NAME", help="only those with this plan")
-    parser.add_argument("--begins", dest="q", metavar="TEXT", help="only those whose user name begins with this")
+    parser.add_argument("--begins", metavar="TEXT", help="only those whose user name begins with this")
     paging(parser)
 
 
@@ -85,6 +91,7 @@ def _register_import(commands: Commands) -> None:
 
 
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
+    repeated = {"action": "append", "metavar": "ATTRIBUTE"}
     if new:
         option(parser, "--password", "password", PASSWORD, secret, metavar="P")
         option(parser, "--state", "state", "active (default), pending, suspended or terminated", choices=STATES)
@@ -96,8 +103,31 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--ipv6-prefix", "ipv6_prefix", "a fixed prefix for the link", nullable(), metavar="P")
     option(parser, "--delegated-ipv6-prefix", "delegated_ipv6_prefix", "a fixed prefix for the network behind", nullable(), metavar="P")
     option(parser, "--expires", "expires_at", "kept out from then on: 2026-12-31 or 2026-12-31T23:59:59Z", nullable(moment), metavar="TIME")
+    hours(parser, "when it may be online, instead of the plan's")
+    option(
+        parser,
+        "--line",
+        "lines",
+        "a line it may come from, such as 'circuit=ID;nas=bras1'; may be repeated; none: no line",
+        nullable(line),
+        action="append",
+        metavar="LINE",
+    )
+    option(parser, "--line-mode", "line_mode", "another line than these: ignore (default), log or enforce", choices=("ignore", "log", "enforce"))
+    option(parser, "--line-learn", "line_learn", "yes: without a line, the first log-in binds its own", yes_no, metavar="yes|no")
+    option(parser, "--mac", "mac_addresses", "MAC addresses that its devices log in by, comma separated", listed, metavar="A,B")
+    option(parser, "--circuit-id", "circuit_ids", "circuit ids (DHCP option 82) that its devices log in by", listed, metavar="A,B")
     option(parser, "--full-name", "full_name", "name of the person or firm", nullable(), metavar="TEXT")
     option(parser, "--note", "note", "free text", nullable(), metavar="TEXT")
+    option(parser, "--site", "site", "name of the site where the subscriber is", nullable(), metavar="SITE")
+    option(parser, "--check", "checks", "what the request must say, may be repeated: 'NAS-Port-Id == eth1'; none: nothing", nullable(attribute), **repeated)
+    option(parser, "--reply", "replies", "what the answer says besides the plan, may be repeated: 'Filter-Id := slow'; none: nothing",
+           nullable(attribute), **repeated)  # fmt: skip
+
+
+def _members(given: dict[str, Any]) -> dict[str, Any]:
+    """The request's body; ``none`` among the members of a list stands for an empty one."""
+    return {name: [each for each in value if each is not None] if name in ("checks", "replies", "lines") else value for name, value in given.items()}
 
 
 def _path(api: client.Client, username: str) -> str:
@@ -110,13 +140,14 @@ def _row(subscriber: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    output.show(client.find().post("/subscribers", body(arguments, MEMBERS)), arguments.json)
+    output.show(client.find().post("/subscribers", _members(body(arguments, MEMBERS))), arguments.json)
     return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ID", "USERNAME", "PLAN", "STATE", "IPV4", "LOCKS", "NAME")
-    return show_list(client.find(), "/subscribers", arguments, header, _row, state=arguments.state, plan=arguments.plan, q=arguments.q)
+    wanted = {"state": arguments.state, "plan": arguments.plan, "username__begins": arguments.begins}
+    return show_list(client.find(), "/subscribers", arguments, header, _row, **wanted)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -126,7 +157,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _update(arguments: argparse.Namespace) -> int:
-    wanted = changes(arguments, MEMBERS)
+    wanted = _members(changes(arguments, MEMBERS))
     api = client.find()
     output.show(api.patch(_path(api, arguments.subscriber), wanted), arguments.json)
     return 0
@@ -165,6 +196,29 @@ def _set_password(arguments: argparse.Namespace) -> int:
     return output.done(reply, arguments.json, f"the password of {arguments.username} is {'set' if arguments.password is not None else 'taken away'}")
 
 
+def _reveal(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.post(_path(api, arguments.username) + "/reveal")
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        print(reply.value["password"] if reply.value["password"] is not None else "no password is set")
+    return 0
+
+
+def _usage(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.get(_path(api, arguments.username) + "/usage", first=arguments.first, last=arguments.last)
+    if arguments.json:
+        output.print_json(reply.raw)
+        return 0
+    rows = [
+        (each["day"], *map(output.octets, (each["down_octets"], each["up_octets"])), output.duration(each["session_seconds"])) for each in reply.value["items"]
+    ]
+    output.print_table(rows, ("DAY", "DOWN", "UP", "ONLINE"))
+    return 0
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     reply = client.find().get("/subscribers/explain", username=arguments.username)
     if arguments.json:
@@ -174,13 +228,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     print(output.printable(told["summary"]))
     if told["attempts"]:
         print()
-        output.print_table([_attempt(each) for each in told["attempts"]], ("ATTEMPT", "REPLY", "REASON", "NAS", "LINE"))
+        output.print_table([_attempt(each) for each in told["attempts"]], ("ATTEMPT", "REPLY", "REASON", "NAS", "LINE", "DETAIL"))
     return 0
 
 
 def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
     nas = attempt["nas"] or attempt["nas_ip_address"]
-    return output.moment(attempt["at"]), attempt["reply"], attempt["reason"], nas, attempt["calling_station_id"]
+    return output.moment(attempt["at"]), attempt["reply"], attempt["reason"], nas, attempt["calling_station_id"], attempt["detail"]
 
 
 def _import(arguments: argparse.Namespace) -> int:

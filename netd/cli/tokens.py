@@ -16,15 +16,18 @@ from netd.cli.values import days
 if TYPE_CHECKING:
     from datetime import datetime
 
-ROLES = ("admin", "operator", "read_only")
-
 
 def register(commands: Commands) -> None:
     """Add the command."""
     token = group(commands, "token", "who may use the API")
     text = "make a token and print it, this once; without a daemon or an admin's token in the database itself"
     create = command(token, "create", text, _create)
-    create.add_argument("--role", choices=ROLES, default="admin", help="admin (default), operator or read_only")
+    create.add_argument("--role", default="admin", metavar="ROLE", help="admin (default), operator, read_only … (`netd role list`)")
+    create.add_argument("--permission", action="append", dest="permissions", metavar="P", help="only this of the role's permissions; may be repeated")
+    bound = create.add_mutually_exclusive_group()
+    bound.add_argument("--organization", metavar="NAME", help="good in this organization's sites only")
+    bound.add_argument("--site", metavar="NAME", help="good at this site only")
+    bound.add_argument("--subscriber", metavar="USERNAME", help="good for this subscriber's own account only, with --role self_service")
     create.add_argument("--name", default="cli", help="whom or what it is for", metavar="NAME")
     create.add_argument("--expires-days", type=days, metavar="N", help="days for which it is good; without it until revoked")
     create.add_argument("--config", type=Path, metavar="FILE", help="the configuration that names the database, if no daemon can be asked")
@@ -35,11 +38,15 @@ def register(commands: Commands) -> None:
 def _row(token: dict[str, Any]) -> tuple[object, ...]:
     state = f"revoked {output.moment(token['revoked_at'])}" if token["revoked_at"] else "good"
     expires, used = output.moment(token["expires_at"]), output.moment(token["last_used_at"])
-    return token["id"], token["public_id"], token["name"], token["role"], output.moment(token["created_at"]), expires, used, state
+    return token["id"], token["public_id"], token["name"], token["role"], _where(token), output.moment(token["created_at"]), expires, used, state
+
+
+def _where(token: dict[str, Any]) -> str | None:
+    return next((f"{name} {token[f'{name}_id']}" for name in ("organization", "site", "subscriber") if token[f"{name}_id"] is not None), None)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    return show_list(client.find(), "/tokens", arguments, ("ID", "TOKEN", "NAME", "ROLE", "CREATED", "EXPIRES", "LAST USED", "STATE"), _row)
+    return show_list(client.find(), "/tokens", arguments, ("ID", "TOKEN", "NAME", "ROLE", "WHERE", "CREATED", "EXPIRES", "LAST USED", "STATE"), _row)
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
@@ -65,9 +72,15 @@ def _create(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _wanted(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = vars(arguments)
+    bound = {name: given[name] for name in ("organization", "site", "subscriber", "permissions") if given[name] is not None}
+    return {"name": arguments.name, "role": arguments.role, **bound}
+
+
 def _by_api(arguments: argparse.Namespace, expires_at: "datetime | None") -> Reply | None:
     """None if the API cannot do it and this machine's database might: no daemon, or no token that is good."""
-    wanted = {"name": arguments.name, "role": arguments.role, "expires_at": expires_at.isoformat() if expires_at else None}
+    wanted = {**_wanted(arguments), "expires_at": expires_at.isoformat() if expires_at else None}
     try:
         return client.find().post("/tokens", wanted)
     except client.ApiError as error:
@@ -92,7 +105,7 @@ async def _by_database(arguments: argparse.Namespace, expires_at: "datetime | No
     config = load(arguments.config, client.environment(arguments.config))
     async with tokens_database(config) as (database, tenant_id):
         try:
-            new = msgspec.convert({"name": arguments.name, "role": arguments.role, "expires_at": expires_at}, tokens.NewToken)
+            new = msgspec.convert({**_wanted(arguments), "expires_at": expires_at}, tokens.NewToken)
         except msgspec.ValidationError as error:
             from netd.web.api.problem import validation_fault
 

@@ -5,6 +5,7 @@ import re
 import sys
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?", re.ASCII)
+_ATTRIBUTE = re.compile(r"([A-Za-z0-9][\w.:-]*?)\s*(==|!=|>=|<=|=~|!~|=\*|!\*|:=|\+=|=|>|<)\s*(.*)", re.ASCII | re.DOTALL)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -21,6 +22,35 @@ def rate(text: str) -> int:
     return int(bps)
 
 
+def contention(text: str) -> int:
+    """How many share a committed rate: ``1:20`` or ``20``."""
+    ratio = text.strip().removeprefix("1:")
+    if not (ratio.isascii() and ratio.isdecimal()) or not 1 <= int(ratio) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a contention ratio from 1:1 to 1:1000")
+    return int(ratio)
+
+
+LINE_MEMBERS = {"nas": "nas", "circuit": "circuit_id", "remote": "remote_id", "port": "nas_port_id", "mac": "mac"}
+
+
+def line(text: str) -> dict[str, str]:
+    """A line: ``circuit=…``, ``remote=…``, ``port=…``, ``mac=…`` and ``nas=…``, those that must hold, with semicolons between."""
+    found: dict[str, str] = {}
+    for part in text.split(";"):
+        name, equals, value = part.strip().partition("=")
+        if name not in LINE_MEMBERS or not equals or not value or LINE_MEMBERS[name] in found:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a line: write circuit=ID;nas=NAME, of {', '.join(LINE_MEMBERS)}, each once")
+        found[LINE_MEMBERS[name]] = value
+    return found
+
+
+def yes_no(text: str) -> bool:
+    """``yes`` or ``no``."""
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
 def moment(text: str) -> str:
     """An ISO 8601 time or date as RFC 3339; without an offset it is taken as UTC."""
     from datetime import UTC, datetime
@@ -32,11 +62,32 @@ def moment(text: str) -> str:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).isoformat()
 
 
+def day(text: str) -> str:
+    """A day as 2026-12-31."""
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day: write 2026-12-31") from None
+
+
 def days(text: str) -> int:
     """A number of days from now on, at most a hundred years."""
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 36_500:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 1 to 36500")
     return int(text)
+
+
+def attribute(text: str) -> dict[str, str]:
+    """A check or reply attribute as FreeRADIUS writes it: ``NAS-Port-Id == "eth1"``, ``Filter-Id := slow``, ``Calling-Station-Id =*``."""
+    match = _ATTRIBUTE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an attribute: write NAME, an operator such as == or :=, and a value")
+    name, op, value = match[1], match[2], match[3]
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        value = value[1:-1]
+    return {"attribute": name, "op": op, "value": value}
 
 
 def secret(text: str) -> str:

@@ -21,7 +21,7 @@ class AttemptQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=T
 async def page(db: Database, actor: Actor, query: AttemptQuery) -> Page[Attempt]:
     """The answers to a user name's Access-Requests, newest first."""
     before = paging.position(query, "attempt")
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         rows = await store.page(conn, actor.tenant_id, query.username, before=before, limit=query.limit + 1)
         total = await store.count(conn, actor.tenant_id, query.username) if query.count else None
     return paging.page(rows, query, "attempt", total)

@@ -7,14 +7,19 @@ from typing import Any
 
 import msgspec
 
-from netd.domain import paging
+from netd.domain import inputs, lists
 from netd.domain.actor import Actor
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
+from netd.errors import OutsideScope
+from netd.model import event
 from netd.model.audit import AuditRow
 from netd.store import audit as store
+from netd.store import events
 from netd.store.database import Connection, Database
 
 MASK = "***"
+VERIFIED_ROWS = 20_000  # at a time, so that no statement takes long
 _SECRET = re.compile(r"password|secret|token_hash|sealed|private|(^|[-_])(key|psk|token)([-_]|$)", re.IGNORECASE)
 _UNTOLD = frozenset(("id", "tenant_id", "version", "created_at", "updated_at"))
 
@@ -57,23 +62,68 @@ async def record(
     conn: Connection, actor: Actor, action: str, object_type: str, object_id: object, *,
     before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None, result: str = "ok",
 ) -> None:  # fmt: skip
-    """Add a row within the transaction of ``conn``. ``before`` and ``after`` are JSON values; secrets in them are masked here."""
+    """Add a row within the transaction of ``conn``, and the event that the action is. ``before`` and ``after`` are JSON values; secrets in them are
+    masked here."""
     await store.insert(
         conn, actor.tenant_id, actor=actor.name, token_id=actor.token_id, address=_address(actor), request_id=actor.request_id, action=action,
         object_type=object_type, object_id=str(object_id), before=masked(before), after=masked(after), result=result,
     )  # fmt: skip
+    if result == "ok" and action in event.OF_ACTION:
+        told = {name: masked(state) for name, state in (("before", before), ("after", after)) if state is not None}
+        await events.insert(conn, actor.tenant_id, event.OF_ACTION[action], object_type, str(object_id), actor.name, told)
 
 
 async def refused(db: Database, actor: Actor, *, action: str, object_type: str, object_id: str) -> None:
     """Record that the actor tried what its role does not allow."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         await record(conn, actor, action, object_type, object_id.replace("\0", "\ufffd")[:500], result="refused")
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, object_type: str | None = None, object_id: str | None = None) -> Page[AuditRow]:
-    """The log, newest first, of all objects or of some."""
-    before = paging.position(query, "audit")
-    async with db.acquire() as conn:
-        rows = await store.page(conn, actor.tenant_id, before=before, limit=query.limit + 1, object_type=object_type, object_id=object_id)
-        total = await store.count(conn, actor.tenant_id, object_type=object_type, object_id=object_id) if query.count else None
-    return paging.page(rows, query, "audit", total)
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the tenant's log is whole. ``head`` is the hash of its last row: kept elsewhere, it shows later that nothing up to here was rewritten.
+
+    If it is not whole, ``first_wrong_id`` is the first row that was changed, or the one behind a removed one; None if rows are missing at the end.
+    """
+
+    whole: bool
+    rows: int
+    head: str
+    last_id: int
+    first_wrong_id: int | None
+    detail: str
+
+
+async def verify(db: Database, actor: Actor) -> Verification:
+    """Follow the chain of hashes through the tenant's log. Raises OutsideScope for who may see a part of the tenant only."""
+    if actor.sites is not None:
+        raise OutsideScope("the log is the whole tenant's")
+    rows, after, hash_ = 0, 0, b""
+    async with db.transaction(actor.scope) as conn:
+        last_id, head = await store.head(conn, actor.tenant_id)
+
+    def found(detail: str = "", wrong: int | None = None) -> Verification:
+        return Verification(whole=not detail, rows=rows, head=head.hex(), last_id=last_id, first_wrong_id=wrong, detail=detail)
+
+    checked = None
+    while checked is None or checked.rows == VERIFIED_ROWS:
+        async with db.transaction(actor.scope) as conn:
+            checked = await store.verify(conn, actor.tenant_id, after, hash_, VERIFIED_ROWS)
+        rows += checked.rows
+        if checked.wrong is not None:
+            return found(f"row {checked.wrong} was changed, or a row before it removed", checked.wrong)
+        after, hash_ = checked.last_id, checked.last_hash
+    async with db.transaction(actor.scope) as conn:
+        end = await store.hash_of(conn, actor.tenant_id, last_id) if last_id else b""
+    if end is None:
+        return found(f"rows behind {after} are missing, up to {last_id}")
+    return found() if end == head else found(f"row {last_id} and all before it fit together, but are not what was written", last_id)
+
+
+AuditQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[AuditRow]:
+    """The log, newest first unless the query says otherwise. Raises InvalidInput."""
+    wanted = lists.selection(store.LISTING, query, parse={"address": inputs.address})
+    async with db.transaction(actor.scope) as conn:
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of, wanted)

@@ -11,17 +11,20 @@ from netd.domain.ports import AccessProbe, Verdict
 from netd.errors import NotFound
 from netd.model.access import Reason
 from netd.model.attempt import Attempt
+from netd.model.line import mac_or_none
 from netd.model.plan import Plan
 from netd.model.session import Session
 from netd.model.subscriber import Subscriber
 from netd.store import audit as audit_store
+from netd.store import lines, postauth, rows, sessions, subscribers
 from netd.store import plans as plan_store
-from netd.store import postauth, sessions, subscribers
-from netd.store.database import Database
+from netd.store.database import Connection, Database
 from netd.store.sessions import SessionFilter
 
 ATTEMPTS = 10
 SESSIONS = 100
+
+DEVICES_ONLY = "no password is set: only by its devices, through a NAS with line_login"
 
 _STATE_ACTIONS = [f"subscriber.{verb}" for verb in ("create", "activate", "suspend", "restore", "terminate", "reactivate")]
 _BY_STATE = (Reason.PENDING, Reason.SUSPENDED, Reason.TERMINATED)
@@ -59,8 +62,11 @@ class Origin(NamedTuple):
 
 async def explain(db: Database, actor: Actor, username: str, probe: AccessProbe) -> Explanation:
     """Explain a subscriber by name. Raises NotFound for a name that is neither a subscriber's nor seen in any attempt."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         subscriber = await subscribers.by_username(conn, actor.tenant_id, username)
+        if subscriber is None and (owner := await _owner(conn, actor, username)) is not None:
+            username = owner
+            subscriber = await subscribers.by_username(conn, actor.tenant_id, owner)
         attempts = await postauth.page(conn, actor.tenant_id, username, before=None, limit=ATTEMPTS)
         if subscriber is None:
             if not attempts:
@@ -73,13 +79,23 @@ async def explain(db: Database, actor: Actor, username: str, probe: AccessProbe)
         changed_by = await audit_store.last(conn, actor.tenant_id, "subscriber", str(subscriber.id), _STATE_ACTIONS)
     verdict = probe.decide(actor.tenant_id, username, None)
     if verdict.accept and not password_set:
-        verdict = Verdict(accept=False, reason=Reason.NO_PASSWORD_SET, detail="no password is set, so none can be right")
+        if subscriber.mac_addresses or subscriber.circuit_ids:
+            verdict = msgspec.structs.replace(verdict, detail="; ".join(filter(None, (verdict.detail, DEVICES_ONLY))))
+        else:
+            verdict = Verdict(accept=False, reason=Reason.NO_PASSWORD_SET, detail="no password is set, so none can be right")
     origin = origin_of(verdict.reason, subscriber, live, None if changed_by is None else changed_by.actor)
     return Explanation(
         username=subscriber.username, accept=verdict.accept, reason=verdict.reason, detail=verdict.detail, since=origin.since, by=origin.by,
         note=origin.note, summary=summary(subscriber, verdict, origin, live, attempts), subscriber=subscriber, password_set=password_set,
         plan=plan, sessions=tuple(live), attempts=tuple(attempts),
     )  # fmt: skip
+
+
+async def _owner(conn: Connection, actor: Actor, text: str) -> str | None:
+    """The subscriber whose device logs in by this MAC address or circuit id."""
+    hardware = mac_or_none(text)
+    owner = None if hardware is None else await lines.owner(conn, actor.tenant_id, "mac", hardware)
+    return owner or await lines.owner(conn, actor.tenant_id, "circuit_id", rows.storable(text) or "")
 
 
 def _unknown(username: str, attempts: Sequence[Attempt]) -> Explanation:
@@ -126,6 +142,7 @@ def _standing(subscriber: Subscriber, verdict: Verdict, origin: Origin, live: Se
         said = f"{online + ', but ' if online else name + ' '}would be let into the walled garden only: {_why(subscriber, verdict, origin)}"
     elif verdict.accept:
         said = f"{online}; a further login would be accepted" if online else f"{name} would be accepted, with plan {subscriber.plan}"
+        said += f" ({verdict.detail})" if verdict.detail else ""
     elif verdict.reason is Reason.SESSION_LIMIT and online:
         said = f"{online}; a further login would be refused: {_why(subscriber, verdict, origin)}"
     else:
@@ -164,9 +181,10 @@ def _last_attempt(attempts: Sequence[Attempt]) -> str:
         return "No login attempt is on record: either none reached netd, or they come under another name."
     last = attempts[0]
     came = f" from NAS {last.nas or last.nas_ip_address}" if last.nas or last.nas_ip_address else ""
+    detail = f" ({last.detail})" if last.detail else ""
     if last.reply == "Access-Accept":
-        return f"The last attempt, {moment(last.at)}{came}, was accepted{' into the walled garden' if last.reason is Reason.WALLED else ''}."
-    return f"The last attempt, {moment(last.at)}{came}, was rejected: {last.reason.value}."
+        return f"The last attempt, {moment(last.at)}{came}, was accepted{' into the walled garden' if last.reason is Reason.WALLED else ''}{detail}."
+    return f"The last attempt, {moment(last.at)}{came}, was rejected: {last.reason.value}{detail}."
 
 
 def moment(at: datetime) -> str:

@@ -89,7 +89,7 @@ async def import_subscribers(
     data = await _received(source)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
     tally = _Tally()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await store.begin(conn)
         await _read(conn, actor, keyring, data, tally, seal=not dry_run, allow_no_password=allow_no_password)
         clashes, count, removed = await store.take_out_clashes(conn, actor.tenant_id, MAX_ERRORS)

@@ -1,6 +1,6 @@
 """What input structs and their checks share: texts that a column can hold, and a collector of faults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, TypeVar
 
@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from netd.errors import Conflict, Fault, InvalidInput
+from netd.model import hours as access_hours
 
 T = TypeVar("T")
 
@@ -26,6 +27,12 @@ PATTERN_WORDS = {
 
 Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_OUTER_BLANKS)]
 Note = Annotated[str, Meta(max_length=1000, pattern=NOTE_CONTROL)]
+
+Hours = Annotated[
+    str, Meta(min_length=1, max_length=1000, description="Mo-Fr 08:00-17:00, Sa 22:00-06:00 or FreeRADIUS's Login-Time", examples=["Mo-Fr 08:00-17:00"])
+]
+Zone = Annotated[str, Meta(min_length=1, max_length=64, description="IANA name of a time zone", examples=["Europe/Berlin"])]
+Vlan = Annotated[str, Meta(min_length=1, max_length=32, pattern=NO_OUTER_BLANKS, description="a VLAN's number, or its name on the switch")]
 
 ROW_ID_MAX = 2**63 - 1
 
@@ -95,6 +102,29 @@ def ipv6_prefix(text: str) -> IPv6Network:
     if not isinstance(found, IPv6Network):
         raise ValueError(f"{text!r} is not an IPv6 prefix")
     return found
+
+
+def hours(text: str) -> str:
+    """Access hours as they are kept. Raises ValueError with the part that cannot be read."""
+    return access_hours.canonical(text)
+
+
+def zone(text: str) -> str:
+    """The IANA name of a time zone that this machine knows. Raises ValueError."""
+    return access_hours.time_zone(text).key
+
+
+def vlan(text: str) -> str:
+    """A VLAN's number or its name on the switch (RFC 3580 3.31). Raises ValueError."""
+    if text.isascii() and text.isdecimal():
+        if not 1 <= int(text) <= 4094:
+            raise ValueError(f"VLAN {text} is not in 1..4094")
+        return str(int(text))
+    return text
+
+
+ACCESS: Mapping[str, Callable[[str], str]] = {"access_hours": hours, "time_zone": zone, "vlan": vlan}
+"""The members that plans and subscribers have in common, and how each is read."""
 
 
 def given(patch: msgspec.Struct, *names: str) -> dict[str, Any]:

@@ -77,7 +77,7 @@ async def page(db: Database, actor: Actor, query: LeaseQuery, *, pool_id: int | 
     after = paging.position(query, "lease") or 0
     faults = Faults()
     ip = faults.attempt("/ip", inputs.address, query.ip)
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         if pool_id is not None:
             await pools.held(conn, actor, pool_id)
         else:
@@ -99,7 +99,7 @@ async def holdings(db: Database, actor: Actor, query: HoldingQuery) -> Holdings:
     ip = faults.attempt("/ip", inputs.address, query.ip)
     if (query.ip is None) == (query.username is None):
         faults.add("/ip", "give either ip or username")
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         subscriber_id = await _subscriber_id(conn, actor, faults, query.username)
         faults.check()
         if ip is not None:
@@ -112,19 +112,20 @@ async def holdings(db: Database, actor: Actor, query: HoldingQuery) -> Holdings:
 async def release(db: Database, actor: Actor, lease_id: int, how: Release) -> None:
     """Take a lease from its holder, so that anybody may get it now. Raises NotFound; Conflict while a session has it, unless forced: then its session
     is disconnected."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await store.lease(conn, actor.tenant_id, lease_id, lock=True) if 0 < lease_id <= inputs.ROW_ID_MAX else None
         if before is None:
             raise NotFound("lease", lease_id)
         if before.state == "in_use" and not how.force:
             raise Conflict(f"{before.prefix} is in use by {before.username or 'a session'}: disconnect it first, or release it with force", "state")
-        await store.release(conn, actor.tenant_id, lease_id)
+        if not await store.release(conn, actor.tenant_id, lease_id):
+            raise NotFound("lease", lease_id)
         await audit.record(conn, actor, "lease.release", "lease", lease_id, before=audit.values(before), after={"force": how.force})
 
 
 async def routes(db: Database, actor: Actor, subscriber_id: int) -> FramedRoutes:
     """The networks behind a subscriber. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         await subscribers.held(conn, actor, subscriber_id)
         return FramedRoutes(items=tuple(await store.routes(conn, actor.tenant_id, subscriber_id)))
 
@@ -138,7 +139,7 @@ async def add_route(db: Database, actor: Actor, subscriber_id: int, new: NewFram
     if prefix is not None and gateway is not None and prefix.version != gateway.version:
         faults.add("/gateway", f"is not IPv{prefix.version}")
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await subscribers.held(conn, actor, subscriber_id, lock=True)
         route = await store.insert_route(conn, actor.tenant_id, subscriber_id, prefix=prefix, gateway=gateway, metric=new.metric)
         await audit.record(conn, actor, "subscriber.add_route", "subscriber", subscriber_id, after=audit.values(route))
@@ -147,7 +148,7 @@ async def add_route(db: Database, actor: Actor, subscriber_id: int, new: NewFram
 
 async def remove_route(db: Database, actor: Actor, subscriber_id: int, route_id: int) -> None:
     """Route a network to a subscriber no longer. Raises NotFound."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await subscribers.held(conn, actor, subscriber_id, lock=True)
         route = await store.delete_route(conn, actor.tenant_id, subscriber_id, route_id) if 0 < route_id <= inputs.ROW_ID_MAX else None
         if route is None:

@@ -1,34 +1,44 @@
 """Network access servers: who may speak RADIUS to netd."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists, sites
 from netd.domain.actor import Actor
-from netd.domain.inputs import NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
-from netd.domain.paging import Page, PageQuery
-from netd.errors import NotFound
+from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
+from netd.errors import Conflict, NotFound
 from netd.keyring import Keyring
-from netd.model.nas import Nas, Switch
+from netd.model.nas import LineLoginBy, LineLoginPassword, Nas, Switch
+from netd.store import lines
 from netd.store import nas as store
-from netd.store import pools as pool_store
 from netd.store.database import Connection, Database
 
 SECRET_CONTEXT = b"nas.secret"
+LINE_LOGIN_CONTEXT = b"nas.line_login_password"
 
 # RFC 2865 3 asks for at least 16 octets; devices in the field have shorter ones, but what is shorter than 6 is found by trying.
 Secret = Annotated[str, Meta(min_length=6, max_length=128, pattern=NO_OUTER_BLANKS)]
 Prefix = Annotated[str, Meta(min_length=2, max_length=64, description="an address, or a prefix such as 10.0.0.0/24")]
 Address = Annotated[str, Meta(min_length=2, max_length=64)]
+LineLogin = Annotated[
+    tuple[LineLoginBy, ...],
+    Meta(max_length=2, description="by what devices may log in that have no user name: anybody can say a MAC address, so only where needed"),
+]
+LineLoginPasswords = Annotated[
+    tuple[LineLoginPassword, ...],
+    Meta(max_length=4, description="what then counts as the password: the same as the user name, the NAS's secret, a fixed text, none"),
+]
+LineLoginText = Annotated[str, Meta(min_length=1, max_length=128, pattern=NO_CONTROL, description="the fixed text")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class NewNas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A NAS to be let in, or a network of them. Without ``coa_address`` CoA goes to where packets came from, without ``coa_port`` to the vendor's.
-    A ``site`` that is not known yet is made."""
+    """A NAS to be let in, or a network of them. Without ``coa_address`` CoA goes to where packets came from, without ``coa_port`` to the vendor's."""
 
     name: Label
     address: Prefix
@@ -39,12 +49,15 @@ class NewNas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     require_message_authenticator: Switch = "yes"
     limit_proxy_state: Switch = "yes"
     enabled: bool = True
-    site: Label | None = None
     vrf: Label | None = None
     description: Note | None = None
+    line_login: LineLogin = ()
+    line_login_passwords: LineLoginPasswords = ()
+    line_login_password: LineLoginText | None = None
+    site: Label | None = None
 
     def __repr__(self) -> str:
-        return hidden(self, "secret")
+        return hidden(self, "secret", "line_login_password")
 
 
 class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,12 +72,15 @@ class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     require_message_authenticator: Switch | UnsetType = UNSET
     limit_proxy_state: Switch | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
-    site: Label | UnsetType | None = UNSET
     vrf: Label | UnsetType | None = UNSET
     description: Note | UnsetType | None = UNSET
+    line_login: LineLogin | UnsetType = UNSET
+    line_login_passwords: LineLoginPasswords | UnsetType = UNSET
+    line_login_password: LineLoginText | UnsetType | None = UNSET
+    site: Label | UnsetType | None = UNSET
 
     def __repr__(self) -> str:
-        return hidden(self, "secret")
+        return hidden(self, "secret", "line_login_password")
 
 
 def _parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str]) -> dict[str, Any]:
@@ -82,43 +98,65 @@ def _parsed(members: dict[str, Any], keyring: Keyring, vendors: Collection[str])
         if len(octets) > 128:
             faults.add("/secret", "is longer than 128 octets")
         parsed["secret"] = keyring.seal(octets, SECRET_CONTEXT)
+    if members.get("line_login_password") is not None:
+        parsed["line_login_password"] = keyring.seal(members["line_login_password"].encode(), LINE_LOGIN_CONTEXT)
+    for name in ("line_login", "line_login_passwords"):
+        if name in members:
+            parsed[name] = list(dict.fromkeys(members[name]))
     faults.check()
     return parsed
+
+
+def _check_line_login(line_login: Sequence[str], accepted: Sequence[str], fixed: bool) -> None:
+    """What holds between the members of a whole NAS. Raises InvalidInput."""
+    faults = Faults()
+    if line_login and not accepted:
+        faults.add("/line_login_passwords", "line_login lets nobody in unless something counts as the password")
+    if "fixed" in accepted and not fixed:
+        faults.add("/line_login_password", "is needed where fixed counts as the password")
+    faults.check()
+
+
+async def _place(conn: Connection, actor: Actor, values: dict[str, Any], *, new: bool) -> None:
+    faults = Faults()
+    await sites.place(conn, actor, faults, values, new=new)
+    faults.check()
 
 
 async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vendors: Collection[str]) -> Nas:
     """Let a NAS in. Raises InvalidInput; Conflict if the name or the address (of any tenant) is taken."""
     values = _parsed(msgspec.structs.asdict(new), keyring, vendors)
-    async with db.transaction() as conn:
-        if values["site"] is not None:
-            values["site"] = await _site_id(conn, actor, values["site"])
+    _check_line_login(new.line_login, new.line_login_passwords, new.line_login_password is not None)
+    async with db.transaction(actor.scope) as conn:
+        await _place(conn, actor, values, new=True)
         nas = await store.insert(conn, actor.tenant_id, values)
-        await audit.record(conn, actor, "nas.create", "nas", nas.id, after={**audit.values(nas), "secret": audit.MASK})
+        told = {**audit.values(nas), "secret": audit.MASK, "line_login_password": new.line_login_password and audit.MASK}
+        await audit.record(conn, actor, "nas.create", "nas", nas.id, after=told)
     return nas
 
 
 async def get(db: Database, actor: Actor, nas_id: int) -> Nas:
     """The NAS. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, nas_id)
 
 
 async def by_name(db: Database, actor: Actor, name: str) -> Nas:
     """The NAS of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         nas = await store.by_name(conn, actor.tenant_id, name)
     if nas is None:
         raise NotFound("NAS", name)
     return nas
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None, vendor: str | None = None) -> Page[Nas]:
-    """NAS by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "nas") or 0
-    async with db.acquire() as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name, vendor=vendor)
-        total = await store.count(conn, actor.tenant_id, name=name, vendor=vendor) if query.count else None
-    return paging.page(rows, query, "nas", total)
+NasQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Nas]:
+    """NASes, by id unless the query says otherwise. Raises InvalidInput."""
+    async with db.transaction(actor.scope) as conn:
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(
@@ -130,12 +168,16 @@ async def update(
     """
     members = given(patch)
     values = _parsed(members, keyring, vendors)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
         if not values:
             return before
-        if values.get("site") is not None:
-            values["site"] = await _site_id(conn, actor, values["site"])
+        has_fixed = await store.has_line_login_password(conn, actor.tenant_id, nas_id)
+        _check_line_login(
+            values.get("line_login", before.line_login), values.get("line_login_passwords", before.line_login_passwords),
+            members["line_login_password"] is not None if "line_login_password" in members else has_fixed,
+        )  # fmt: skip
+        await _place(conn, actor, values, new=False)
         moved = values.get("address", before.address) != before.address
         for switch in ("require_message_authenticator", "limit_proxy_state"):
             if moved or values.get(switch, getattr(before, switch)) != getattr(before, switch):
@@ -146,29 +188,27 @@ async def update(
         old, new = audit.changes(before, after)
         if "secret" in members:
             old["secret"] = new["secret"] = audit.MASK
+        if "line_login_password" in members:
+            old["line_login_password"] = audit.MASK if has_fixed else None
+            new["line_login_password"] = audit.MASK if members["line_login_password"] is not None else None
         await audit.record(conn, actor, "nas.update", "nas", nas_id, before=old, after=new)
     return after
-
-
-async def _site_id(conn: Connection, actor: Actor, name: str) -> int:
-    """The site of this name; made if there is none, for a site is nothing but a name that NAS and rules share."""
-    found = await pool_store.site_by_name(conn, actor.tenant_id, name)
-    if found is not None:
-        return found
-    made = await pool_store.insert_site(conn, actor.tenant_id, name)
-    await audit.record(conn, actor, "site.create", "site", made, after={"name": name})
-    return made
 
 
 async def delete(db: Database, actor: Actor, nas_id: int, *, version: int | None = None) -> None:
     """Remove a NAS: its packets are dropped from now on, and its open sessions can no longer be ended from here.
 
-    Raises NotFound; Conflict on another ``version``.
+    What was learned of lines on it is forgotten. Raises NotFound; Conflict on another ``version``, and while an operator's lines of subscribers name it.
     """
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
+        named = await lines.named(conn, actor.tenant_id, nas_id)
+        if named:
+            raise Conflict(f"NAS {before.name} is named by {named} line{'s' if named > 1 else ''} of subscribers")
+        forgotten = await lines.forget_learned(conn, actor.tenant_id, nas_id)
         await store.delete(conn, actor.tenant_id, nas_id)
-        await audit.record(conn, actor, "nas.delete", "nas", nas_id, before=audit.values(before))
+        told = {**audit.values(before), **({"learned_lines": forgotten} if forgotten else {})}
+        await audit.record(conn, actor, "nas.delete", "nas", nas_id, before=told)
 
 
 async def held(conn: Connection, actor: Actor, nas_id: int, *, lock: bool = False, version: int | None = None) -> Nas:

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
-from netd.domain.inputs import Faults, Label, given
-from netd.domain.paging import Page, PageQuery
+from netd.domain.inputs import Faults, Hours, Label, Vlan, Zone, given
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Conflict, NotFound
 from netd.model.plan import Plan
 from netd.store import plans as store
@@ -21,6 +22,7 @@ SessionTimeout = Annotated[int, Meta(ge=60, le=31_536_000)]
 IdleTimeout = Annotated[int, Meta(ge=30, le=31_536_000)]
 Interim = Annotated[int, Meta(ge=60, le=86_400)]
 MaxSessions = Annotated[int, Meta(ge=0, le=1_000_000, description="0: no limit")]
+ContentionRatio = Annotated[int, Meta(ge=1, le=1000, description="20: a twentieth of the rates is committed")]
 Servers = Annotated[tuple[str, ...], Meta(max_length=8)]
 
 
@@ -45,6 +47,12 @@ class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     delegated_ipv6_pool: Label | None = None
     dns: Servers = ()
     profile: Label | None = None
+    access_hours: Hours | None = None
+    time_zone: Zone | None = None
+    vlan: Vlan | None = None
+    contention_ratio: ContentionRatio | None = None
+    committed_down_bps: Rate | None = None
+    committed_up_bps: Rate | None = None
 
 
 class PlanPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,9 +76,16 @@ class PlanPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     delegated_ipv6_pool: Label | UnsetType | None = UNSET
     dns: Servers | UnsetType = UNSET
     profile: Label | UnsetType | None = UNSET
+    access_hours: Hours | UnsetType | None = UNSET
+    time_zone: Zone | UnsetType | None = UNSET
+    vlan: Vlan | UnsetType | None = UNSET
+    contention_ratio: ContentionRatio | UnsetType | None = UNSET
+    committed_down_bps: Rate | UnsetType | None = UNSET
+    committed_up_bps: Rate | UnsetType | None = UNSET
 
 
 def _parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
+    members = {**members, **{name: faults.attempt(f"/{name}", parse, members[name]) for name, parse in inputs.ACCESS.items() if name in members}}
     if "dns" not in members:
         return members
     servers = [faults.attempt(f"/dns/{place}", inputs.address, text) for place, text in enumerate(members["dns"])]
@@ -85,6 +100,11 @@ def _check(faults: Faults, plan: dict[str, Any]) -> None:
             faults.add(f"/burst_{way}_bps", f"is below {way}_bps ({plan[f'{way}_bps']}), so it would slow the subscriber down")
         if threshold is not None and burst is None:
             faults.add(f"/burst_threshold_{way}_bps", f"means nothing without burst_{way}_bps")
+        committed = plan[f"committed_{way}_bps"]
+        if committed is not None and plan["contention_ratio"] is not None:
+            faults.add(f"/committed_{way}_bps", "is told by contention_ratio already")
+        elif committed is not None and committed > plan[f"{way}_bps"]:
+            faults.add(f"/committed_{way}_bps", f"is above {way}_bps ({plan[f'{way}_bps']}), so it could never be had")
     if plan["burst_seconds"] is not None and plan["burst_down_bps"] is None and plan["burst_up_bps"] is None:
         faults.add("/burst_seconds", "means nothing without a burst rate")
 
@@ -95,7 +115,7 @@ async def create(db: Database, actor: Actor, new: NewPlan) -> Plan:
     members = _parsed(faults, msgspec.structs.asdict(new))
     _check(faults, members)
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         plan = await store.insert(conn, actor.tenant_id, members)
         await audit.record(conn, actor, "plan.create", "plan", plan.id, after=audit.values(plan))
     return plan
@@ -103,26 +123,26 @@ async def create(db: Database, actor: Actor, new: NewPlan) -> Plan:
 
 async def get(db: Database, actor: Actor, plan_id: int) -> Plan:
     """The plan. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, plan_id)
 
 
 async def by_name(db: Database, actor: Actor, name: str) -> Plan:
     """The plan of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         plan = await store.by_name(conn, actor.tenant_id, name)
     if plan is None:
         raise NotFound("plan", name)
     return plan
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None) -> Page[Plan]:
-    """Plans by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "plan") or 0
-    async with db.acquire() as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name)
-        total = await store.count(conn, actor.tenant_id, name=name) if query.count else None
-    return paging.page(rows, query, "plan", total)
+PlanQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Plan]:
+    """Plans, by id unless the query says otherwise. Raises InvalidInput."""
+    async with db.transaction(actor.scope) as conn:
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, version: int | None = None) -> Plan:
@@ -130,7 +150,7 @@ async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, 
     faults = Faults()
     members = _parsed(faults, given(patch))
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
         _check(faults, {**msgspec.structs.asdict(before), **members})
         faults.check()
@@ -146,7 +166,7 @@ async def update(db: Database, actor: Actor, plan_id: int, patch: PlanPatch, *, 
 
 async def delete(db: Database, actor: Actor, plan_id: int, *, version: int | None = None) -> None:
     """Remove a plan. Raises NotFound; Conflict while subscribers have it, or on another ``version``."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
         users = await store.subscribers(conn, actor.tenant_id, plan_id)
         if users:

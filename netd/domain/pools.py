@@ -137,7 +137,7 @@ async def create(db: Database, actor: Actor, new: NewPool) -> Pool:
     length = _length(faults, new)
     parsed = _parsed(faults, {**msgspec.structs.asdict(new), "prefix_length": length}, new.kind, length)
     faults.check()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         pool_id = await store.insert(conn, actor.tenant_id, parsed.columns)
         await _write(conn, actor, pool_id, new.kind, parsed)
         pool = await _whole(conn, actor, pool_id)
@@ -183,14 +183,14 @@ def layout(pool: Pool) -> Layout:
 
 async def get(db: Database, actor: Actor, pool_id: int) -> Pool:
     """The pool. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, pool_id)
 
 
 async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None, kind: PoolKind | None = None) -> Page[Pool]:
     """Pools by id; ``name`` finds the one of that name."""
     after = paging.position(query, "pool") or 0
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name, kind=kind)
         total = await store.count(conn, actor.tenant_id, name=name, kind=kind) if query.count else None
     return paging.page(rows, query, "pool", total)
@@ -202,14 +202,15 @@ async def update(db: Database, actor: Actor, pool_id: int, patch: PoolPatch, *, 
     Raises NotFound, InvalidInput; Conflict on a taken name, ranges that overlap, or another ``version``.
     """
     members = given(patch)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, pool_id, lock=True, version=version)
         faults = Faults()
         parsed = _parsed(faults, members, before.kind, before.prefix_length)
         faults.check()
         if not members:
             return before
-        await store.update(conn, actor.tenant_id, pool_id, parsed.columns)
+        if not await store.update(conn, actor.tenant_id, pool_id, parsed.columns):
+            raise NotFound("pool", pool_id)
         await _write(conn, actor, pool_id, before.kind, parsed)
         moved = parsed.ranges is not None or parsed.exclusions is not None or "gateway" in members
         after = await (_whole if moved else held)(conn, actor, pool_id)
@@ -220,14 +221,15 @@ async def update(db: Database, actor: Actor, pool_id: int, patch: PoolPatch, *, 
 
 async def add_ranges(db: Database, actor: Actor, pool_id: int, more: MoreRanges) -> Pool:
     """Add ranges and exclusions, all or none. Raises NotFound, InvalidInput; Conflict if a range overlaps another."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, pool_id, lock=True)
         faults = Faults()
         parsed = _parsed(faults, msgspec.structs.asdict(more), before.kind, before.prefix_length)
         faults.check()
         for table, spans in (("pool_ranges", parsed.ranges), ("pool_exclusions", parsed.exclusions)):
             await store.add_spans(conn, actor.tenant_id, pool_id, table, _addresses(spans or (), before.kind))
-        await store.update(conn, actor.tenant_id, pool_id, {})
+        if not await store.update(conn, actor.tenant_id, pool_id, {}):
+            raise NotFound("pool", pool_id)
         after = await _whole(conn, actor, pool_id)
         told = {"ranges": list(more.ranges), "exclusions": list(more.exclusions)}
         await audit.record(conn, actor, "pool.add_ranges", "pool", pool_id, after=told)
@@ -236,18 +238,19 @@ async def add_ranges(db: Database, actor: Actor, pool_id: int, more: MoreRanges)
 
 async def delete(db: Database, actor: Actor, pool_id: int, *, version: int | None = None) -> None:
     """Remove a pool with its rules and what it remembers. Raises NotFound; Conflict while anything is leased from it, or on another ``version``."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, pool_id, lock=True, version=version)
         used, _ = await store.leased(conn, actor.tenant_id, pool_id)
         if used:
             raise Conflict(f"{used} lease{'s' if used > 1 else ''} of pool {before.name} {'are' if used > 1 else 'is'} in use or in the grace time")
-        await store.delete(conn, actor.tenant_id, pool_id)
+        if not await store.delete(conn, actor.tenant_id, pool_id):
+            raise NotFound("pool", pool_id)
         await audit.record(conn, actor, "pool.delete", "pool", pool_id, before=audit.values(before))
 
 
 async def usage(db: Database, actor: Actor, pool_id: int) -> PoolUsage:
     """How full the pool is now. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         pool = await held(conn, actor, pool_id)
         used, remembered = await store.leased(conn, actor.tenant_id, pool_id)
         fixed = await store.fixed_inside(conn, actor.tenant_id, pool_id)
@@ -271,7 +274,7 @@ async def create_rule(db: Database, actor: Actor, new: NewPoolRule) -> PoolRule:
     """Let log-ins be served from a pool, from each subscriber's next one on. Raises InvalidInput for names that do not exist; Conflict if there is
     a rule with the same conditions."""
     faults = Faults()
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         pool = await store.by_name(conn, actor.tenant_id, new.pool)
         plan = await plan_store.by_name(conn, actor.tenant_id, new.plan) if new.plan is not None else None
         nas = await nas_store.by_name(conn, actor.tenant_id, new.nas) if new.nas is not None else None
@@ -295,7 +298,7 @@ async def create_rule(db: Database, actor: Actor, new: NewPoolRule) -> PoolRule:
 async def rules(db: Database, actor: Actor, query: PageQuery, *, pool: str | None = None) -> Page[PoolRule]:
     """Rules by id, of one pool (by name) or all. Raises InvalidInput if there is no such pool."""
     after = paging.position(query, "pool_rule") or 0
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         pool_id = await id_of(conn, actor, pool)
         rows = await store.rules(conn, actor.tenant_id, after=after, limit=query.limit + 1, pool_id=pool_id)
         total = await store.count_rules(conn, actor.tenant_id, pool_id=pool_id) if query.count else None
@@ -316,9 +319,10 @@ async def id_of(conn: Connection, actor: Actor, pool: str | None) -> int | None:
 
 async def delete_rule(db: Database, actor: Actor, rule_id: int) -> None:
     """Remove a rule; who is online keeps the address until the next log-in. Raises NotFound."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         rule = await store.rule(conn, actor.tenant_id, rule_id) if 0 < rule_id <= inputs.ROW_ID_MAX else None
         if rule is None:
             raise NotFound("rule", rule_id)
-        await store.delete_rule(conn, actor.tenant_id, rule_id)
+        if not await store.delete_rule(conn, actor.tenant_id, rule_id):
+            raise NotFound("rule", rule_id)
         await audit.record(conn, actor, "pool_rule.delete", "pool_rule", rule_id, before=audit.values(rule))

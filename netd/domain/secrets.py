@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
 from netd.domain import audit
 from netd.domain.actor import Actor
-from netd.domain.nas import SECRET_CONTEXT
+from netd.domain.nas import LINE_LOGIN_CONTEXT, SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
 from netd.keyring import Keyring
 from netd.store import nas, subscribers
 from netd.store.database import Database
 
 BATCH_ROWS = 500
+_LINE_LOGIN_SEALED = partial(nas.sealed, column="line_login_password")
+_LINE_LOGIN_RESEAL = partial(nas.reseal, column="line_login_password")
 PASSES = 10
 
 
@@ -43,8 +46,12 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
     for _ in range(PASSES):
         before = sum(counts.values())
         stale = 0
-        for name, column, context in (("subscribers", subscribers, PASSWORD_CONTEXT), ("nas", nas, SECRET_CONTEXT)):
-            found, done = await _pass(db, keyring, column.sealed, column.reseal, context)
+        for name, sealed, reseal, context in (
+            ("subscribers", subscribers.sealed, subscribers.reseal, PASSWORD_CONTEXT),
+            ("nas", nas.sealed, nas.reseal, SECRET_CONTEXT),
+            ("nas", _LINE_LOGIN_SEALED, _LINE_LOGIN_RESEAL, LINE_LOGIN_CONTEXT),
+        ):
+            found, done = await _pass(db, keyring, sealed, reseal, context)
             counts[name] += done
             stale += found
         if not stale:
@@ -53,7 +60,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
         if sum(counts.values()) == before:
             await asyncio.sleep(0.1)
     result = Rotation(key_id=keyring.current_id, complete=complete, **counts)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await audit.record(conn, actor, "secret.rotate", "key", keyring.current_id, after={**counts, "complete": complete})
     return result
 

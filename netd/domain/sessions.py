@@ -40,7 +40,7 @@ async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]
     ip = faults.attempt("/ip", inputs.address, query.ip)
     if query.at is not None and query.ip is None and query.username is None:
         faults.add("/at", "needs ip or username besides: nothing else keeps it from reading the whole history")
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         nas_id = None
         if query.nas is not None:
             nas = await nas_store.by_name(conn, actor.tenant_id, query.nas)
@@ -58,7 +58,7 @@ async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]
 
 async def get(db: Database, actor: Actor, session_id: int) -> Session:
     """The session, open or closed. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         session = await store.get(conn, actor.tenant_id, session_id) if 0 < session_id <= inputs.ROW_ID_MAX else None
     if session is None:
         raise NotFound("session", session_id)
@@ -74,10 +74,10 @@ async def disconnect(db: Database, actor: Actor, control: SessionControl, sessio
     if session.stopped_at is not None:
         raise Conflict(f"session {session_id} ended at {session.stopped_at.isoformat()}", "state")
     told = {"username": session.username, "nas": session.nas, "acct_session_id": session.acct_session_id}
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await audit.record(conn, actor, "session.disconnect", "session", session_id, before=told, result="asked")
     result = await control.disconnect(session)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await audit.record(conn, actor, "session.disconnect", "session", session_id, after=audit.values(result), result=result.outcome)
     return result
 
@@ -90,6 +90,6 @@ async def usage(db: Database, actor: Actor, subscriber_id: int, first: date, las
     elif (last - first).days >= USAGE_DAYS:
         faults.add("/last", f"at most {USAGE_DAYS} days at once")
     faults.check()
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         await subscribers.held(conn, actor, subscriber_id)
         return await store.usage(conn, actor.tenant_id, subscriber_id, first, last)

@@ -99,7 +99,7 @@ async def reactivate(db: Database, actor: Actor, subscriber_id: int, note: State
 
 async def _change(db: Database, actor: Actor, name: str, subscriber_id: int, note: StateNote) -> Change:
     verb, action = _VERBS[name], f"subscriber.{name}"
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True)
         if before.state == verb.aim:
             await audit.record(conn, actor, action, "subscriber", subscriber_id, after={"state": before.state, "note": note.note}, result="unchanged")
@@ -119,7 +119,7 @@ def _told(subscriber: Subscriber) -> dict[str, Any]:
 async def add_lock(db: Database, actor: Actor, subscriber_id: int, new: NewLock) -> LockChange:
     """Lock a subscriber. A lock of the same reason gives way to it, without a moment between them. Raises NotFound; InvalidInput for an end in
     the past."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await held(conn, actor, subscriber_id, lock=True)
         if new.until_at is not None and not await store.is_future(conn, new.until_at):
             raise InvalidInput([Fault("/until_at", "is in the past")])
@@ -138,7 +138,7 @@ async def add_lock(db: Database, actor: Actor, subscriber_id: int, new: NewLock)
 
 async def lift_lock(db: Database, actor: Actor, subscriber_id: int, reason: LockReason) -> Subscriber:
     """Lift the lock of this reason and no other. Raises NotFound, also if there is no such lock in force."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await held(conn, actor, subscriber_id, lock=True)
         lifted = await store.lift_lock(conn, actor.tenant_id, subscriber_id, reason, actor.name)
         if lifted is None:

@@ -7,13 +7,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lines, lists, sites
 from netd.domain.actor import Actor
-from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given, hidden
-from netd.domain.paging import Page, PageQuery
+from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Hours, Label, Note, Vlan, Zone, given, hidden
+from netd.domain.lines import Identities, NewLines
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.ports import AttributeRules
 from netd.errors import NotFound
 from netd.keyring import Keyring
+from netd.model.line import LineMode
 from netd.model.subscriber import Attribute, State, Subscriber
 from netd.store import plans as plan_store
 from netd.store import subscribers as store
@@ -54,7 +57,7 @@ Replies = Annotated[tuple[NewReply, ...], Meta(max_length=64)]
 
 
 class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A subscriber to be made. ``plan`` is a name or an id; without a password none is accepted."""
+    """A subscriber to be made. ``plan`` is a name or an id, ``site`` a name; without a password none is accepted."""
 
     username: Username
     password: Password | None = None
@@ -67,15 +70,24 @@ class NewSubscriber(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     expires_at: When | None = None
     full_name: Note | None = None
     note: Note | None = None
+    site: Label | None = None
     checks: Checks = ()
     replies: Replies = ()
+    access_hours: Hours | None = None
+    time_zone: Zone | None = None
+    vlan: Vlan | None = None
+    line_mode: LineMode = "ignore"
+    line_learn: bool = False
+    lines: NewLines = ()
+    mac_addresses: Identities = ()
+    circuit_ids: Identities = ()
 
     def __repr__(self) -> str:
         return hidden(self, "password")
 
 
 class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change of a subscriber; null takes a value away. ``checks`` and ``replies`` replace the whole list.
+    """What to change of a subscriber; null takes a value away. A list replaces the whole list.
 
     The state is changed by verbs (suspend, restore …), not here.
     """
@@ -90,8 +102,17 @@ class SubscriberPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     expires_at: When | UnsetType | None = UNSET
     full_name: Note | UnsetType | None = UNSET
     note: Note | UnsetType | None = UNSET
+    site: Label | UnsetType | None = UNSET
     checks: Checks | UnsetType = UNSET
     replies: Replies | UnsetType = UNSET
+    access_hours: Hours | UnsetType | None = UNSET
+    time_zone: Zone | UnsetType | None = UNSET
+    vlan: Vlan | UnsetType | None = UNSET
+    line_mode: LineMode | UnsetType = UNSET
+    line_learn: bool | UnsetType = UNSET
+    lines: NewLines | UnsetType = UNSET
+    mac_addresses: Identities | UnsetType = UNSET
+    circuit_ids: Identities | UnsetType = UNSET
 
     def __repr__(self) -> str:
         return hidden(self, "password")
@@ -106,13 +127,11 @@ class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return hidden(self, "password")
 
 
-class SubscriberFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which subscribers: all that is not None must hold. ``plan`` is a name, ``q`` the beginning of a username in any case."""
+SubscriberQuery = lists.query_type(store.LISTING)
 
-    username: str | None = None
-    state: State | None = None
-    plan: str | None = None
-    q: str | None = None
+
+_APART = ("plan", "checks", "replies", *lines.MEMBERS)
+"""Members that are no columns of the subscriber's row."""
 
 
 def sealed(keyring: Keyring, password: str) -> bytes:
@@ -122,7 +141,7 @@ def sealed(keyring: Keyring, password: str) -> bytes:
 
 def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
     """Columns from the members of an input, ``password`` still in plain. Faults are told by JSON pointer."""
-    columns = {name: value for name, value in members.items() if name not in ("plan", "checks", "replies")}
+    columns = {name: value for name, value in members.items() if name not in _APART}
     if len(columns.get("username", "").encode()) > USERNAME_OCTETS:
         faults.add("/username", f"is longer than the {USERNAME_OCTETS} octets that a User-Name holds")
     if len((columns.get("password") or "").encode()) > PASSWORD_OCTETS:
@@ -132,6 +151,9 @@ def parsed(faults: Faults, members: dict[str, Any]) -> dict[str, Any]:
     for name in ("ipv6_prefix", "delegated_ipv6_prefix"):
         if name in columns:
             columns[name] = faults.attempt(f"/{name}", inputs.ipv6_prefix, columns[name])
+    for name, parse in inputs.ACCESS.items():
+        if name in columns:
+            columns[name] = faults.attempt(f"/{name}", parse, columns[name])
     return columns
 
 
@@ -170,14 +192,18 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
     members = {name: getattr(new, name) for name in new.__struct_fields__}
     columns = parsed(faults, members)
     lists = _lists(faults, members, rules)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         columns["plan_id"] = await _plan_id(conn, actor, faults, new.plan)
+        where_from = await lines.parsed(conn, actor, faults, members)
+        lines.check(faults, members)
+        await sites.place(conn, actor, faults, columns, new=True)
         faults.check()
         if new.password is not None:
             columns["password"] = sealed(keyring, new.password)
         subscriber_id = await store.insert(conn, actor.tenant_id, columns)
         for table, attributes in lists.items():
             await store.replace_attributes(conn, table, actor.tenant_id, subscriber_id, attributes)
+        await lines.keep(conn, actor, subscriber_id, where_from)
         subscriber = await held(conn, actor, subscriber_id)
         told = {**audit.values(subscriber), "password": new.password and audit.MASK}
         await audit.record(conn, actor, "subscriber.create", "subscriber", subscriber_id, after=told)
@@ -186,35 +212,29 @@ async def create(db: Database, actor: Actor, keyring: Keyring, new: NewSubscribe
 
 async def get(db: Database, actor: Actor, subscriber_id: int) -> Subscriber:
     """The subscriber. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await held(conn, actor, subscriber_id)
 
 
 async def by_username(db: Database, actor: Actor, username: str) -> Subscriber:
     """The subscriber of this name, in any case of letters. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         subscriber = await store.by_username(conn, actor.tenant_id, username)
     if subscriber is None:
         raise NotFound("subscriber", username)
     return subscriber
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, wanted: SubscriberFilter) -> Page[Subscriber]:
-    """Subscribers by id. Raises InvalidInput if the filter names a plan that does not exist."""
-    after = paging.position(query, "subscriber") or 0
-    async with db.acquire() as conn:
-        plan_id = None
-        if wanted.plan is not None:
-            faults = Faults()
-            plan_id = await _plan_id(conn, actor, faults, wanted.plan)
-            faults.check()
-        rows = await store.page(
-            conn, actor.tenant_id, after=after, limit=query.limit + 1, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q
-        )
-        total = None
-        if query.count:
-            total = await store.count(conn, actor.tenant_id, username=wanted.username, state=wanted.state, plan_id=plan_id, q=wanted.q)
-    return paging.page(rows, query, "subscriber", total)
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Subscriber]:
+    """Subscribers, by id unless the query says otherwise. Raises InvalidInput, also if it names a plan that does not exist."""
+    wanted = lists.selection(store.LISTING, query, parse={"ipv4": inputs.ipv4})
+    async with db.transaction(actor.scope) as conn:
+        faults = Faults()
+        for condition in wanted.conditions:
+            if (condition.column, condition.op) == ("plan", "eq"):
+                await _plan_id(conn, actor, faults, condition.value)
+        faults.check()
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, lambda found: store.whole(conn, actor.tenant_id, found), wanted)
 
 
 async def update(
@@ -226,10 +246,13 @@ async def update(
     members = given(patch)
     columns = parsed(faults, members)
     lists = _lists(faults, members, rules)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         if "plan" in members:
             columns["plan_id"] = await _plan_id(conn, actor, faults, members["plan"])
+        where_from = await lines.parsed(conn, actor, faults, members)
+        lines.check(faults, {name: members.get(name, getattr(before, name)) for name in ("line_mode", "line_learn", "lines")})
+        await sites.place(conn, actor, faults, columns, new=False)
         faults.check()
         if not members:
             return before
@@ -242,6 +265,7 @@ async def update(
         await store.update(conn, actor.tenant_id, subscriber_id, columns)
         for table, attributes in lists.items():
             await store.replace_attributes(conn, table, actor.tenant_id, subscriber_id, attributes)
+        await lines.keep(conn, actor, subscriber_id, where_from)
         after = await held(conn, actor, subscriber_id)
         changed = audit.changes(before, after)
         await audit.record(conn, actor, "subscriber.update", "subscriber", subscriber_id, before={**changed[0], **old}, after={**changed[1], **new})
@@ -255,7 +279,7 @@ async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_
     faults.check()
     if new.password is not None:
         columns["password"] = sealed(keyring, new.password)
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         await held(conn, actor, subscriber_id, lock=True)
         before = audit.MASK if await store.has_password(conn, actor.tenant_id, subscriber_id) else None
         await store.update(conn, actor.tenant_id, subscriber_id, columns)
@@ -263,12 +287,30 @@ async def set_password(db: Database, actor: Actor, keyring: Keyring, subscriber_
         await audit.record(conn, actor, "subscriber.set_password", "subscriber", subscriber_id, before={"password": before}, after={"password": after})
 
 
+class RevealedPassword(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscriber's password in plain; null: none is set."""
+
+    password: str | None
+
+    def __repr__(self) -> str:
+        return hidden(self, "password")
+
+
+async def reveal(db: Database, actor: Actor, keyring: Keyring, subscriber_id: int) -> RevealedPassword:
+    """The password, for whoever may see it; that it was seen stands in the audit log. Raises NotFound."""
+    async with db.transaction(actor.scope) as conn:
+        await held(conn, actor, subscriber_id)
+        sealed_ = await store.password(conn, actor.tenant_id, subscriber_id)
+        await audit.record(conn, actor, "subscriber.reveal", "subscriber", subscriber_id)
+    return RevealedPassword(password=None if sealed_ is None else keyring.open(sealed_, PASSWORD_CONTEXT).decode())
+
+
 async def delete(db: Database, actor: Actor, subscriber_id: int, *, version: int | None = None) -> None:
     """Remove a subscriber with locks, attributes and daily usage; the sessions stay in the history under the username.
 
     Raises NotFound; Conflict on another ``version``.
     """
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
         await store.delete(conn, actor.tenant_id, subscriber_id)
         await audit.record(conn, actor, "subscriber.delete", "subscriber", subscriber_id, before=audit.values(before))

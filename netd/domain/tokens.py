@@ -7,19 +7,22 @@ import hmac
 import os
 import re
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from netd.domain import audit, inputs, paging
-from netd.domain.actor import Actor, Role, system
-from netd.domain.inputs import Label
-from netd.domain.paging import Page, PageQuery
+from netd.domain import audit, inputs, lists
+from netd.domain.actor import Actor, Grant, system
+from netd.domain.inputs import Faults, Label
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Fault, InvalidInput, NotFound, StoreUnavailable
+from netd.model.permission import PERMISSIONS, PLATFORM, SELF
 from netd.model.token import Token
+from netd.store import roles, sites, subscribers
 from netd.store import tokens as store
 from netd.store.database import Connection, Database
 
@@ -27,13 +30,24 @@ _FORM = re.compile(r"netd_([a-z2-7]{12})_([A-Za-z0-9_-]{43})")
 _USE_NOTED_EVERY = timedelta(minutes=1)
 _NO_HASH = bytes(32)
 
+DEFAULT_TENANT = 1
+"""The tenant that every database is made with: that of whoever runs this netd."""
+
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token to be made; without ``expires_at`` it is good until revoked."""
+    """A token to be made; without ``expires_at`` it is good until revoked.
+
+    It holds in the whole tenant, or in one organization or site, or for one subscriber's own account (role ``self_service``).
+    ``permissions`` narrows what the role allows.
+    """
 
     name: Label
-    role: Role
+    role: Label
     expires_at: Annotated[datetime, Meta(tz=True)] | None = None
+    organization: Label | None = None
+    site: Label | None = None
+    subscriber: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
+    permissions: Annotated[tuple[str, ...], Meta(max_length=len(PERMISSIONS))] | None = None
 
 
 class IssuedToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,22 +64,58 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-async def _issue(conn: Connection, actor: Actor, new: NewToken) -> IssuedToken:
+async def issue(conn: Connection, actor: Actor, new: NewToken, now: datetime) -> IssuedToken:
+    """Make a token within the transaction of ``conn``. Raises InvalidInput if it would have expired already, or could do what the actor cannot."""
+    if new.expires_at is not None and new.expires_at <= now:
+        raise InvalidInput([Fault("/expires_at", "is in the past")])
+    bound = await _bound(conn, actor, new)
     public_id = base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]
     text = f"netd_{public_id}_{secrets.token_urlsafe(32)}"
     token = await store.insert(
-        conn, actor.tenant_id, public_id=public_id, token_hash=_digest(text), name=new.name, role=new.role, created_by=actor.name, expires_at=new.expires_at
-    )
+        conn, actor.tenant_id, public_id=public_id, token_hash=_digest(text), name=new.name, role=new.role, created_by=actor.name, expires_at=new.expires_at,
+        **bound,
+    )  # fmt: skip
     await audit.record(conn, actor, "token.create", "token", token.id, after=audit.values(token))
     return IssuedToken(token=token, text=text)
 
 
+async def _bound(conn: Connection, actor: Actor, new: NewToken) -> dict[str, Any]:
+    """What a new token is bound and narrowed to, as columns. Raises InvalidInput, also for what the actor itself may not do."""
+    faults = Faults()
+    role = await roles.by_name(conn, actor.tenant_id, new.role)
+    if role is None:
+        faults.add("/role", f"there is no role {new.role}")
+    allowed = frozenset() if role is None else role.allows
+    for place, name in enumerate(new.permissions or ()):
+        if name not in allowed:
+            faults.add(f"/permissions/{place}", f"the role {new.role} does not have {name}" if name in PERMISSIONS else "no such permission")
+    wanted = allowed if new.permissions is None else allowed & frozenset(new.permissions)
+    beyond = wanted - actor.permissions - SELF - (frozenset() if actor.tenant_id == DEFAULT_TENANT else PLATFORM)
+    if beyond:
+        faults.add("/role", f"you may not give away what you may not do: {', '.join(sorted(beyond))}")
+    if sum(each is not None for each in (new.organization, new.site, new.subscriber)) > 1:
+        faults.add("", "a token is bound to an organization, a site or a subscriber, not to several of them")
+    if (new.subscriber is None) != (not wanted & SELF):
+        faults.add("/subscriber", "goes with the role self_service, and that role with a subscriber")
+    columns: dict[str, Any] = {"permissions": None if new.permissions is None else sorted(set(new.permissions))}
+    for name, find in (("organization", sites.organization_id), ("site", sites.site_id), ("subscriber", _subscriber_id)):
+        given = getattr(new, name)
+        columns[f"{name}_id"] = found = None if given is None else await find(conn, actor.tenant_id, given)
+        if given is not None and found is None:
+            faults.add(f"/{name}", f"there is no {name} {given}")
+    faults.check()
+    return columns
+
+
+async def _subscriber_id(conn: Connection, tenant_id: int, username: str) -> int | None:
+    found = await subscribers.by_username(conn, tenant_id, username)
+    return None if found is None else found.id
+
+
 async def create(db: Database, actor: Actor, new: NewToken, now: datetime) -> IssuedToken:
-    """Make a token. Raises InvalidInput if it would have expired already."""
-    if new.expires_at is not None and new.expires_at <= now:
-        raise InvalidInput([Fault("/expires_at", "is in the past")])
-    async with db.transaction() as conn:
-        return await _issue(conn, actor, new)
+    """Make a token. Raises InvalidInput if it would have expired already, or could do what the actor cannot."""
+    async with db.transaction(actor.scope) as conn:
+        return await issue(conn, actor, new, now)
 
 
 async def authenticate(db: Database, text: str, now: datetime, *, address: str | None = None, request_id: str | None = None) -> Actor | None:
@@ -81,17 +131,44 @@ async def authenticate(db: Database, text: str, now: datetime, *, address: str |
     if not hmac.compare_digest(_digest(text), stored.token_hash if stored is not None else _NO_HASH) or stored is None:
         return None
     token = stored.token
-    if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= now):
+    if not _is_good(token, now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= _USE_NOTED_EVERY:
         await _note_use(db, token, now)
-    return Actor(tenant_id=token.tenant_id, name=token.name, role=token.role, token_id=token.id, address=address, request_id=request_id)
+    return _actor(stored, address, request_id)
+
+
+async def still_allows(db: Database, actor: Actor, permission: str, now: datetime) -> bool:
+    """Whether the actor's token is good and holds where it did, for what takes longer than one request. Raises StoreUnavailable."""
+    if actor.token_public_id is None:
+        return False
+    async with db.acquire() as conn:
+        stored = await store.by_public_id(conn, actor.token_public_id)
+    if stored is None or not _is_good(stored.token, now):
+        return False
+    allowed = _actor(stored, actor.address, actor.request_id).allowed(permission)
+    return allowed is not None and allowed.scope == actor.scope
+
+
+def _is_good(token: Token, now: datetime) -> bool:
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
+
+
+def _actor(stored: store.Stored, address: str | None, request_id: str | None) -> Actor:
+    token = stored.token
+    bound = stored.sites is not None or token.subscriber_id is not None
+    permissions = stored.allows - PLATFORM if bound or token.tenant_id != DEFAULT_TENANT else stored.allows
+    grant = Grant(permissions, None if stored.sites is None else frozenset(stored.sites), token.subscriber_id)
+    return Actor(
+        tenant_id=token.tenant_id, name=token.name, role=token.role, grants=(grant,), token_id=token.id, token_public_id=token.public_id,
+        address=address, request_id=request_id,
+    )  # fmt: skip
 
 
 async def _note_use(db: Database, token: Token, now: datetime) -> None:
     try:
         async with db.acquire() as conn:
-            await store.used(conn, token.tenant_id, token.id, now)
+            await store.used(conn, token.id, now)
     except StoreUnavailable:
         # Read-only moments (a failover) must not lock callers out of what needs no writing; the database's state is told elsewhere.
         return
@@ -99,22 +176,22 @@ async def _note_use(db: Database, token: Token, now: datetime) -> None:
 
 async def get(db: Database, actor: Actor, token_id: int) -> Token:
     """The token. Raises NotFound."""
-    async with db.acquire() as conn:
+    async with db.transaction(actor.scope) as conn:
         return await _held(conn, actor, token_id)
 
 
-async def page(db: Database, actor: Actor, query: PageQuery) -> Page[Token]:
-    """Tokens by id, revoked ones too."""
-    after = paging.position(query, "token") or 0
-    async with db.acquire() as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1)
-        total = await store.count(conn, actor.tenant_id) if query.count else None
-    return paging.page(rows, query, "token", total)
+TokenQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Token]:
+    """Tokens, revoked ones too, by id unless the query says otherwise. Raises InvalidInput."""
+    async with db.transaction(actor.scope) as conn:
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def revoke(db: Database, actor: Actor, token_id: int) -> Token:
     """Revoke a token for ever, from its next use on; one that is revoked stays as it is. Raises NotFound."""
-    async with db.transaction() as conn:
+    async with db.transaction(actor.scope) as conn:
         before = await _held(conn, actor, token_id)
         changed = await store.revoke(conn, actor.tenant_id, token_id)
         after = await _held(conn, actor, token_id)
@@ -134,7 +211,7 @@ async def ensure_admin(db: Database, path: Path) -> bool:
         tenant_id = await store.first_tenant(conn)
         if await store.count(conn, tenant_id):
             return False
-        issued = await _issue(conn, system(tenant_id), NewToken(name="admin", role="admin"))
+        issued = await issue(conn, system(tenant_id), NewToken(name="admin", role="admin"), datetime.now(UTC))
         # Written before the commit: a token that is nowhere to be read could not be made again.
         await asyncio.to_thread(_leave, path, issued.text)
     return True

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     TERMINATED = "terminated"
     EXPIRED = "expired"
     LOCKED = "locked"  # a lock with mode reject is on
+    OUTSIDE_HOURS = "outside_hours"  # of the access hours of subscriber or plan
+    WRONG_LINE = "wrong_line"  # the subscriber is bound to lines, and this is none of them
     CHECK_FAILED = "check_failed"  # a radcheck attribute does not match
     SESSION_LIMIT = "session_limit"
     NO_ADDRESS = "no_address"  # a pool is exhausted, or a first lease cannot be made while the database is away

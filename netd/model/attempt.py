@@ -25,3 +25,4 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     calling_station_id: str | None
     called_station_id: str | None
     at: datetime
+    detail: str | None = None

@@ -7,14 +7,17 @@ from typing import Literal
 import msgspec
 
 Switch = Literal["yes", "no", "auto"]
+LineLoginBy = Literal["mac", "circuit_id"]
+LineLoginPassword = Literal["same", "secret", "fixed", "none"]
+"""The same as the user name; the NAS's shared secret; a fixed text; none at all."""
 
 
 class Nas(msgspec.Struct, frozen=True, kw_only=True):
     """A NAS, or a network of them (``address`` is a prefix; the longest one that holds the packet's source wins).
 
     ``site`` and ``vrf`` say where its subscribers' addresses belong: address pools are assigned by them.
-
-    The shared secret is not part of it. ``learned_*`` is what ``auto`` found out (see RADIUS, "BlastRADIUS" in ARCHITECTURE.md).
+    ``line_login`` says by what devices without a user name of their own may log in through it, ``line_login_passwords`` what then counts as the password.
+    The shared secret is not part of it, nor is the fixed text. ``learned_*`` is what ``auto`` found out (see RADIUS, "BlastRADIUS" in ARCHITECTURE.md).
     """
 
     id: int
@@ -29,9 +32,12 @@ class Nas(msgspec.Struct, frozen=True, kw_only=True):
     learned_require_message_authenticator: Literal["yes", "no"] | None
     learned_limit_proxy_state: Literal["yes", "no"] | None
     enabled: bool
-    site: str | None
     vrf: str | None
     description: str | None
+    site_id: int | None
+    site: str | None
     version: int
     created_at: datetime
     updated_at: datetime
+    line_login: tuple[LineLoginBy, ...] = ()
+    line_login_passwords: tuple[LineLoginPassword, ...] = ()

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from netd.model.line import Line, LineMode
+
 State = Literal["pending", "active", "suspended", "terminated"]
 LockReason = Literal["overdue", "quota", "admin", "fraud", "customer_hold", "system"]
 LockMode = Literal["reject", "walled"]
@@ -40,7 +42,11 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscriber as the API shows it. The password is not part of it."""
+    """A subscriber as the API shows it. The password is not part of it.
+
+    ``lines`` are those it may come from, as ``line_mode`` says; ``mac_addresses`` and ``circuit_ids`` are what its devices log in by where they
+    have no user name.
+    """
 
     id: int
     tenant_id: int
@@ -57,9 +63,19 @@ class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     full_name: str | None
     note: str | None
+    site_id: int | None
+    site: str | None
     version: int
     created_at: datetime
     updated_at: datetime
     locks: tuple[Lock, ...] = ()
     checks: tuple[Attribute, ...] = ()
     replies: tuple[Attribute, ...] = ()
+    access_hours: str | None = None
+    time_zone: str | None = None
+    vlan: str | None = None
+    line_mode: LineMode = "ignore"
+    line_learn: bool = False
+    lines: tuple[Line, ...] = ()
+    mac_addresses: tuple[str, ...] = ()
+    circuit_ids: tuple[str, ...] = ()

@@ -10,14 +10,17 @@ import msgspec
 from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
 from netd.model.access import Reason
+from netd.model.hours import AccessHours
 from netd.model.subscriber import username_key
 from netd.radius.allocation import Want
 from netd.radius.directory import Directory, Grant, NasRecord, PlanRecord, SubscriberRecord
 from netd.radius.leases import Held, Leases
 from netd.radius.limits import Failures
+from netd.radius.lines import Seen, learnable, seen
 from netd.radius.pools import Chosen
 from netd.radius.sessions import Hold, Sessions, make_class
 from netd.sdk import AccessRequest
+from netd.store.directory import LineRow
 from netd.wire import passwords, radius
 from netd.wire.attributes import decode
 from netd.wire.radius import CALLING_STATION_ID, USER_NAME, USER_PASSWORD
@@ -58,6 +61,7 @@ class Settled(NamedTuple):
 _STANDING_OK: Final = (_OK, "")
 
 Review = Callable[[AccessRequest, Reason], Reason | None]
+LineLearned = Callable[[SubscriberRecord, LineRow], None]
 
 
 class Access:
@@ -73,6 +77,7 @@ class Access:
         self.database_up: Callable[[], bool] = lambda: True
         self._settled: Settled | None = None  # what the database said, while a log-in that waited for it is decided again
         self.failures = Failures()
+        self.on_line_learned: LineLearned = lambda subscriber, line: None
         self._config = config
         self._reviews = reviews
         self._node = node  # tells the grants of two nodes, and of two runs of one node, apart
@@ -90,13 +95,17 @@ class Access:
         subscriber = nas.users.get(name)
         calling = attributes.get(CALLING_STATION_ID)
         if self.failures.any:
-            limited = self._limited(nas, name, calling, subscriber, now)
+            owner = self._by_line(packet, nas) if subscriber is None else subscriber
+            limited = self._limited(nas, name, calling, owner, now)
             if limited:
-                return Verdict(Reason.RATE_LIMITED, subscriber, name, detail=limited)
-        proof, detail = b"", ""
+                return Verdict(Reason.RATE_LIMITED, owner, name if owner is None else self.directory.key_of(owner), detail=limited)
+        proof, detail, failing = b"", "", name
         try:
             if subscriber is None:
                 reason = Reason.UNKNOWN_USER
+                if nas.line_login is not None and (subscriber := self._by_line(packet, nas)) is not None:
+                    name = self.directory.key_of(subscriber)
+                    reason = _OK if nas.line_login.password_ok(packet, nas.secret) else Reason.WRONG_PASSWORD
             elif USER_PASSWORD in attributes and subscriber.password is not None:
                 plain = passwords.pap_decrypt(attributes[USER_PASSWORD], nas.secret.prefix, packet.authenticator)
                 reason = _OK if compare_digest(plain, subscriber.password) else Reason.WRONG_PASSWORD
@@ -105,7 +114,7 @@ class Access:
         except WireError as error:  # the subscriber's doing, not the NAS's: silence would make the NAS think this server dead
             reason, detail = Reason.MALFORMED_CREDENTIALS, str(error)
         if reason is not _OK or subscriber is None:
-            self.failures.add((nas.tenant_id, name), now)
+            self.failures.add((nas.tenant_id, failing), now)
             self.failures.add((nas.id, calling), now)
             return Verdict(reason, subscriber, name, proof, detail)
         return self._authorise(packet, subscriber, name, nas, host, calling, now, wall_clock, proof)
@@ -117,6 +126,12 @@ class Access:
             return self.decide(packet, nas, host, now, wall_clock)
         finally:
             self._settled = None
+
+    def _by_line(self, packet: radius.Packet, nas: NasRecord) -> SubscriberRecord | None:
+        """Whose device this is that came without a subscriber's user name, through a NAS where it may."""
+        if nas.line_login is None:
+            return None
+        return next((nas.devices[key] for key in nas.line_login.identities(packet) if key in nas.devices), None)
 
     def _limited(self, nas: NasRecord, name: str, calling: bytes | None, subscriber: SubscriberRecord | None, now: float) -> str:
         """Why this request is refused unseen, or "". A line that logged this user in before is spared the user's limit:
@@ -132,6 +147,8 @@ class Access:
         """Check credentials other than PAP's; the second value is what the answer must carry for them (MS-CHAP)."""
         attributes = packet.attributes
         password = subscriber.password
+        if password is None and nas.line_login is not None and self._by_line(packet, nas) is subscriber:  # its user name is its MAC address
+            return (_OK if nas.line_login.password_ok(packet, nas.secret) else Reason.WRONG_PASSWORD), b""
         if USER_PASSWORD in attributes:
             return Reason.NO_PASSWORD_SET, b""  # with a password set, decide() has compared it
         chap = attributes.get(radius.CHAP_PASSWORD)
@@ -160,7 +177,8 @@ class Access:
 
     def standing(self, subscriber: SubscriberRecord, wall_clock: float) -> tuple[Reason, str]:
         """Whether the subscriber may be online at all, credentials and session limit aside: OK, WALLED, or why not."""
-        if subscriber.simple:
+        plan = subscriber.plan
+        if subscriber.simple and (plan is None or plan.hours is None):
             return _STANDING_OK
         if subscriber.state != "active":
             return _STATES[subscriber.state], ""
@@ -172,6 +190,11 @@ class Access:
                 if not lock.walled:
                     return Reason.LOCKED, lock.reason
                 walled = walled or lock.reason
+        hours = hours_of(subscriber)
+        if hours is not None:
+            is_open, until = hours.at(wall_clock)
+            if not is_open:
+                return Reason.OUTSIDE_HOURS, "" if until is None else f"opens {hours.shown(until)}"
         return (Reason.WALLED, walled) if walled else (_OK, "")
 
     def policy(self, subscriber: SubscriberRecord, nas: NasRecord, wall_clock: float) -> tuple[Reason, Grant | None, str]:
@@ -179,7 +202,7 @@ class Access:
         plan = subscriber.plan
         if subscriber.simple and plan is not None:  # nearly everybody
             known = plan.grants.get(nas.vendor)
-            if known is not None and not known.fault:
+            if known is not None and known.plain:
                 return _OK, known, known.fingerprint + subscriber.extra_print
         reason, detail = self.standing(subscriber, wall_clock)
         if reason is not _OK and reason is not Reason.WALLED:
@@ -200,10 +223,11 @@ class Access:
         plan = subscriber.plan
         if grant is None or plan is None:
             return Verdict(reason, subscriber, name, detail=print_)
-        if subscriber.checks is not None:
-            failed = subscriber.checks.failed(decode(self.directory.dictionary, packet.data[radius.HEADER :]))
-            if failed is not None:
-                return Verdict(Reason.CHECK_FAILED, subscriber, name, detail=failed)
+        noted = ""
+        if not subscriber.simple:  # nobody with checks or lines is
+            unfit, noted = self._unfit(packet, subscriber, nas)
+            if unfit is not None:
+                return Verdict(unfit, subscriber, name, detail=noted)
         limit = plan.plan.max_sessions if subscriber.max_sessions is None else subscriber.max_sessions
         if limit:
             occupied = self.sessions.occupied(subscriber.id, host, calling, now)
@@ -213,10 +237,12 @@ class Access:
             refused = self._review(packet, nas, reason)
             if refused is not None:
                 return Verdict(refused[0], subscriber, name, detail=refused[1])
+        if not subscriber.simple:
+            self._learn_line(packet, subscriber, nas)
         self._grants += 1
         token = f"{self._node}{self._grants:x}"
         granted = grant.attributes
-        if subscriber.own_body:
+        if subscriber.own_body or not grant.plain:
             pools = self.directory.chosen_pools(subscriber, plan, nas)
             if any(pools):
                 leased = self._lease(packet, subscriber, name, plan, pools, host, calling, token, wall_clock)
@@ -233,7 +259,44 @@ class Access:
         if subscriber.last_source != calling:  # a write makes a cold record dirty
             subscriber.last_source = calling
         encoded = class_.encode()
-        return Verdict(reason, subscriber, name, granted + _CLASS_HEADS[len(encoded)] + encoded + proof, "", class_)
+        return Verdict(reason, subscriber, name, granted + _CLASS_HEADS[len(encoded)] + encoded + proof, noted, class_)
+
+    def _unfit(self, packet: radius.Packet, subscriber: SubscriberRecord, nas: NasRecord) -> tuple[Reason | None, str]:
+        """Why this request does not fit its subscriber: a radcheck row or the line. A line that is only watched is told without a reason."""
+        if subscriber.checks is not None:
+            failed = subscriber.checks.failed(decode(self.directory.dictionary, packet.data[radius.HEADER :]))
+            if failed is not None:
+                return Reason.CHECK_FAILED, failed
+        binding = None if subscriber.terms is None else subscriber.terms.binding
+        if binding is None:
+            return None, ""
+        found = seen(packet)
+        if binding.fits(found, nas.id):
+            return None, ""
+        nas.line_mismatches += 1
+        told = f"expected {self.lines_told(binding.lines)}; seen {found} on NAS {nas.name}"
+        return (Reason.WRONG_LINE, told) if binding.enforce else (None, f"another line: {told}")
+
+    def lines_told(self, lines: Sequence[LineRow]) -> str:
+        """Lines in words; a NAS by its name."""
+        told = []
+        for line in lines:
+            port = Seen([line.circuit_id] if line.circuit_id else [], [line.remote_id] if line.remote_id else [], line.nas_port_id, line.mac)
+            nas = None if line.nas_id is None else self.directory.nas.get(line.nas_id)
+            where = [] if line.nas_id is None else [f"NAS {line.nas_id if nas is None else nas.name}"]
+            anything = (line.circuit_id, line.remote_id, line.nas_port_id, line.mac) != (None, None, None, None)
+            told.append(" with ".join([*([str(port)] if anything else []), *where]))
+        return " or ".join(told) or "a line, and none is named"
+
+    def _learn_line(self, packet: radius.Packet, subscriber: SubscriberRecord, nas: NasRecord) -> None:
+        """Bind a subscriber who has no line yet to the one of this Accept, from the next packet on."""
+        binding = None if subscriber.terms is None else subscriber.terms.binding
+        if binding is None or binding.lines or not binding.learn:
+            return
+        line = learnable(seen(packet), nas.id)
+        if line is not None:
+            binding.lines = (line,)
+            self.on_line_learned(subscriber, line)
 
     def _lease(
         self, packet: radius.Packet, subscriber: SubscriberRecord, name: str, plan: PlanRecord, pools: Chosen, host: str, calling: bytes | None,
@@ -269,15 +332,16 @@ class Access:
         return None
 
     def _body(self, subscriber: SubscriberRecord, granted: bytes, wall_clock: float) -> bytes:
-        """What is granted with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription."""
-        if subscriber.expires_at is None and not subscriber.replaced:
+        """What is granted with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription or the access hours."""
+        ends_at = _ends_at(subscriber, wall_clock)
+        if ends_at is None and not subscriber.replaced:
             return granted + subscriber.extra
         attributes = radius.split(granted)
         if subscriber.replaced:
             attributes = [(kind, value) for kind, value in attributes if kind not in subscriber.replaced]
         attributes += radius.split(subscriber.extra)
-        if subscriber.expires_at is not None:
-            attributes = _cut_session_timeout(attributes, max(1, min(int(subscriber.expires_at - wall_clock), _NO_MORE_THAN)))
+        if ends_at is not None:
+            attributes = _cut_session_timeout(attributes, max(1, min(int(ends_at - wall_clock), _NO_MORE_THAN)))
         return radius.join(attributes)
 
     def _facts(self, packet: radius.Packet, nas: NasRecord) -> AccessRequest:
@@ -317,6 +381,13 @@ class Access:
             return Verdict(Reason.SESSION_LIMIT, subscriber, name, detail=f"{occupied} of {limit} sessions")
         if subscriber.checks is not None:
             detail = "provided that the request passes the subscriber's check attributes"
+        hours = hours_of(subscriber)
+        closes_at = None if hours is None else hours.at(wall_clock)[1]
+        if hours is not None and closes_at is not None:
+            detail = f"{detail + '; ' if detail else ''}until {hours.shown(closes_at)}"
+        binding = None if subscriber.terms is None else subscriber.terms.binding
+        if binding is not None and binding.enforce and (binding.lines or not binding.learn):
+            detail = f"{detail + '; ' if detail else ''}provided that it comes from {self.lines_told(binding.lines)}"
         granted = grant.attributes
         if nas is not None and any(pools := self.directory.chosen_pools(subscriber, subscriber.plan, nas)):
             known = [held for held in self.leases.slots(subscriber.id) if held.pools == pools]
@@ -337,6 +408,22 @@ def _client_id(packet: radius.Packet, host: str, calling: bytes | None) -> str:
         return f"{host} {port.decode('utf-8', 'replace')}".replace("\0", "\ufffd")
     number = packet.attributes.get(radius.NAS_PORT)
     return f"{host} {int.from_bytes(number, 'big')}" if number else ""
+
+
+def hours_of(subscriber: SubscriberRecord) -> AccessHours | None:
+    """The hours that hold for a subscriber: its own, else its plan's, None if at any time."""
+    if subscriber.terms is not None and subscriber.terms.hours is not None:
+        return subscriber.terms.hours
+    return None if subscriber.plan is None else subscriber.plan.hours
+
+
+def _ends_at(subscriber: SubscriberRecord, wall_clock: float) -> float | None:
+    """When a session that begins now must be over: at the end of the subscription or of the access hours, whichever is first. Unix time."""
+    hours = hours_of(subscriber)
+    closes_at = None if hours is None else hours.at(wall_clock)[1]
+    if closes_at is None or subscriber.expires_at is None:
+        return subscriber.expires_at if closes_at is None else closes_at
+    return min(closes_at, subscriber.expires_at)
 
 
 def _cut_session_timeout(attributes: list[tuple[int, bytes]], seconds: int) -> list[tuple[int, bytes]]:

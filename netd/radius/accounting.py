@@ -16,6 +16,7 @@ from typing import NamedTuple
 from netd.config import RadiusConfig
 from netd.errors import StoreError, StoreUnavailable
 from netd.model.accounting import Record, Row
+from netd.model.line import mac_or_none
 from netd.model.subscriber import username_key
 from netd.radius.directory import Directory, NasRecord, SubscriberRecord
 from netd.radius.ledger import TOLERANCE_SECONDS, Ledger
@@ -214,7 +215,7 @@ class Accounting:
                 subscriber = None
             item.acctuniqueid = self._names.settle((granted.token, nas.id, item.acctsessionid), item.acctuniqueid)
         if subscriber is None:
-            subscriber = nas.users.get(username_key(item.username))
+            subscriber = nas.users.get(username_key(item.username)) or self._device(item.username, nas)
         if subscriber is not None:
             item.subscriber_id = subscriber.id
             if subscriber.plan is not None:
@@ -222,6 +223,12 @@ class Accounting:
             if item.applied_policy is None and item.kind != "stop":  # a NAS that does not return Class: taken to have what is due now
                 item.applied_policy = self.policy_of(subscriber, nas)
         return item
+
+    @staticmethod
+    def _device(username: str, nas: NasRecord) -> SubscriberRecord | None:
+        """Whose device it is that logged in by its MAC address, from a NAS that returns no Class."""
+        hardware = mac_or_none(username.partition("@")[0]) if nas.line_login is not None and nas.line_login.by_mac else None
+        return None if hardware is None else nas.devices.get(f"mac {hardware}")
 
     async def _fold(self, conn: Connection, run: list[Record], open_rows: dict[str, Row], ended: dict[str, None]) -> None:
         if not run:

@@ -13,11 +13,13 @@ import msgspec
 
 from netd.errors import ExtensionError, StoreError
 from netd.extensions import Extensions, Vendor
+from netd.model.hours import AccessHours, compile_hours
 from netd.model.plan import Plan
 from netd.radius.checks import CompiledChecks, compile_checks
+from netd.radius.lines import Binding, LineLogin
 from netd.radius.pools import NOTHING, Chosen, Pools
-from netd.sdk import Avp, Service
-from netd.store.directory import NasRow, SubscriberRow
+from netd.sdk import FIRST_FIELDS, Avp, Service, vlan_of
+from netd.store.directory import NasRow, SubscriberRow, TermsRow
 from netd.store.leases import PoolRow, RuleRow
 from netd.wire.attributes import encode, from_text
 from netd.wire.dictionary import Dictionary
@@ -35,23 +37,28 @@ class Grant:
     The fingerprint stands for what is granted, not for how: a release that encodes the same service otherwise changes no live session.
     """
 
-    __slots__ = ("attributes", "fault", "fingerprint", "service")
+    __slots__ = ("attributes", "fault", "fingerprint", "plain", "service")
 
     def __init__(self, vendor: str, service: Service, attributes: bytes, fault: str = "") -> None:
         self.service = service
         self.attributes = attributes
         self.fault = fault
-        self.fingerprint = blake2b(vendor.encode() + b"\0" + msgspec.json.encode(service, order="sorted"), digest_size=4).hexdigest()
+        self.plain = not fault  # nothing of the plan but its attributes counts: it has no hours
+        stated = {name: value for name in service.__struct_fields__ if (value := getattr(service, name)) is not None or name in FIRST_FIELDS}
+        self.fingerprint = blake2b(vendor.encode() + b"\0" + msgspec.json.encode(stated, enc_hook=str, order="sorted"), digest_size=4).hexdigest()
 
 
 class PlanRecord:
-    """A plan and the grants compiled from it, by vendor; the second table is the walled garden's. ``unpooled`` are attributes without the names of
-    some of the NAS's own pools, by vendor, wall and kinds."""
+    """A plan and the grants compiled from it, by vendor; the second table is the walled garden's. With a ``fault`` it grants nothing.
 
-    __slots__ = ("grants", "plan", "unpooled", "walled")
+    ``unpooled`` are attributes without the names of some of the NAS's own pools, by vendor, wall and kinds."""
 
-    def __init__(self, plan: Plan) -> None:
+    __slots__ = ("fault", "grants", "hours", "plan", "unpooled", "walled")
+
+    def __init__(self, plan: Plan, hours: AccessHours | None = None, fault: str = "") -> None:
         self.plan = plan
+        self.hours = hours
+        self.fault = fault
         self.grants: dict[str, Grant] = {}
         self.walled: dict[str, Grant] = {}
         self.unpooled: dict[tuple[str, bool, int], bytes] = {}
@@ -68,12 +75,23 @@ class Lock:
         self.until = until
 
 
+class Terms:
+    """What few subscribers have, apart from the record so that all others do not pay for it in memory."""
+
+    __slots__ = ("binding", "hours", "identities")
+
+    def __init__(self, row: TermsRow, default_zone: str) -> None:
+        self.hours = compile_hours(row.access_hours, row.time_zone or default_zone) if row.access_hours is not None else None
+        self.binding = Binding(row.line_mode == "enforce", row.line_learn, row.lines) if row.line_mode != "ignore" else None
+        self.identities = row.identities
+
+
 class SubscriberRecord:
     """A subscriber. ``simple`` is true while nothing but the password stands between a request and its Accept."""
 
     __slots__ = (
         "checks", "expires_at", "extra", "extra_print", "fault", "fixed_kinds", "id", "ipv4", "last_source", "locks", "max_sessions", "nt_hash",
-        "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "username",
+        "own_body", "password", "plan", "replaced", "simple", "state", "state_changed_at", "tenant_id", "terms", "username",
     )  # fmt: skip
 
     def __init__(self, row: SubscriberRow, plan: PlanRecord | None) -> None:
@@ -97,6 +115,7 @@ class SubscriberRecord:
         self.own_body = False  # the Accept needs more than the plan's grant
         self.last_source: bytes | None = None  # Calling-Station-Id of the last Accept
         self.nt_hash: bytes | None = None
+        self.terms: Terms | None = None
         self.simple = row.state == "active" and not self.locks and row.expires_at is None and not row.checks
 
 
@@ -104,12 +123,14 @@ class NasRecord:
     """A NAS entry with everything that a packet from it needs, and its counters (read by metrics)."""
 
     __slots__ = (
-        "accepts", "accounting", "coa_address", "coa_port", "drops", "duplicates", "enabled", "exact", "id", "learning", "limit_proxy_state",
-        "limit_proxy_state_switch", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "site_id", "status", "tenant_id", "users",
-        "vendor", "vrf",
+        "accepts", "accounting", "coa_address", "coa_port", "devices", "drops", "duplicates", "enabled", "exact", "id", "learning", "limit_proxy_state",
+        "limit_proxy_state_switch", "line_login", "line_mismatches", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "site_id",
+        "status", "tenant_id", "users", "vendor", "vrf",
     )  # fmt: skip
 
-    def __init__(self, row: NasRow, secret: bytes, users: dict[str, SubscriberRecord]) -> None:
+    def __init__(
+        self, row: NasRow, secret: bytes, users: dict[str, SubscriberRecord], devices: dict[str, SubscriberRecord], line_login: LineLogin | None = None
+    ) -> None:
         self.id = row.id
         self.tenant_id = row.tenant_id
         self.name = row.shortname
@@ -123,6 +144,8 @@ class NasRecord:
         self.site_id = row.site_id
         self.vrf = row.vrf
         self.users = users
+        self.devices = devices  # by what devices are known by, such as ``mac 00:11:22:33:44:55``
+        self.line_login = line_login
         self.require_ma_switch = row.require_message_authenticator
         self.limit_proxy_state_switch = row.limit_proxy_state
         require = row.require_message_authenticator
@@ -136,13 +159,13 @@ class NasRecord:
             )
             if setting == "auto" and learned is None
         )  # fmt: skip
-        self.accepts = self.accounting = self.duplicates = self.status = 0
+        self.accepts = self.accounting = self.duplicates = self.status = self.line_mismatches = 0
         self.rejects: dict[str, int] = {}
         self.drops: dict[str, int] = {}
 
     def adopt_counts(self, before: "NasRecord") -> None:
         """Go on counting where the record that this one replaces stopped; counters never go back."""
-        for name in ("accepts", "accounting", "duplicates", "status", "rejects", "drops"):
+        for name in ("accepts", "accounting", "duplicates", "status", "line_mismatches", "rejects", "drops"):
             setattr(self, name, getattr(before, name))
 
 
@@ -177,10 +200,12 @@ def _route(prefix: str, gateway: str | None, metric: int) -> Avp:
 class Directory:
     """Subscribers, plans and NAS of all tenants, and the grants compiled from them."""
 
-    def __init__(self, extensions: Extensions, open_secret: Opener, wall: Wall) -> None:
+    def __init__(self, extensions: Extensions, open_secret: Opener, wall: Wall, time_zone: str = "UTC") -> None:
         self.dictionary: Dictionary = extensions.dictionary
         self.extensions = extensions
         self.wall = wall
+        self.time_zone = time_zone
+        self.devices: dict[int, dict[str, SubscriberRecord]] = {}  # by tenant, then by what devices log in by
         self.users: dict[int, dict[str, SubscriberRecord]] = {}  # by tenant, then by username_key
         self.subscribers: dict[int, SubscriberRecord] = {}
         self.plans: dict[int, PlanRecord] = {}
@@ -200,11 +225,13 @@ class Directory:
     def put_plans(self, plans: Iterable[Plan]) -> None:
         """Take plans in, new or changed. Records stay the same objects, so subscribers see the new values at once."""
         for plan in plans:
+            hours, fault = self._hours(plan)
             record = self.plans.get(plan.id)
             if record is None:
-                self.plans[plan.id] = PlanRecord(plan)
+                self.plans[plan.id] = PlanRecord(plan, hours, fault)
             else:
                 record.plan = plan
+                record.hours, record.fault = hours, fault
                 record.grants = {}
                 record.walled = {}
                 record.unpooled = {}
@@ -228,7 +255,25 @@ class Directory:
         return (0 if fixed & 1 else chosen[0], 0 if fixed & 2 else chosen[1], 0 if fixed & 4 else chosen[2])
 
     def _has_own_body(self, record: SubscriberRecord) -> bool:
-        return bool(record.extra) or record.expires_at is not None or record.tenant_id in self.pools.tenants
+        return (
+            bool(record.extra)
+            or record.expires_at is not None
+            or record.tenant_id in self.pools.tenants
+            or (record.terms is not None and record.terms.hours is not None)
+        )
+
+    def _hours(self, plan: Plan) -> tuple[AccessHours | None, str]:
+        """A plan's hours, or why they cannot be told: then nobody is let in at what may be the wrong time."""
+        name = f"plan {plan.id}"
+        self.faults.pop(name, None)
+        if plan.access_hours is None:
+            return None, ""
+        try:
+            return compile_hours(plan.access_hours, plan.time_zone or self.time_zone), ""
+        except ValueError as error:
+            log.error("plan cannot be granted", extra={"plan": plan.name, "error": str(error)})
+            self.faults[name] = str(error)
+            return None, str(error)
 
     def put_subscribers(self, rows: Iterable[SubscriberRow]) -> None:
         """Take subscribers in, new or changed. One whose rows cannot be read is granted nothing, and named in ``faults``."""
@@ -244,11 +289,22 @@ class Directory:
             known = self._keys.get(row.id)
             if known is not None:
                 record.last_source = self.subscribers[row.id].last_source
+                self._forget_devices(self.subscribers[row.id])
                 if known != row.username_key and users.get(known) is self.subscribers[row.id]:
                     del users[known]
             self._keys[row.id] = row.username_key
             self.subscribers[row.id] = record
             users[row.username_key] = record
+            if record.terms is not None and record.terms.identities:
+                self.devices.setdefault(row.tenant_id, {}).update(dict.fromkeys(record.terms.identities, record))
+
+    def _forget_devices(self, record: SubscriberRecord) -> None:
+        if record.terms is None:
+            return
+        devices = self.devices.get(record.tenant_id, {})
+        for key in record.terms.identities:
+            if devices.get(key) is record:
+                del devices[key]
 
     def _record(self, row: SubscriberRow) -> SubscriberRecord:
         record = SubscriberRecord(row, self.plans.get(row.plan_id))
@@ -257,14 +313,17 @@ class Directory:
                 record.password = self._open(row.password, b"subscribers.password")
             if row.checks:
                 record.checks = compile_checks(self.dictionary, row.checks)
+            if row.terms is not None:
+                record.terms = Terms(row.terms, self.time_zone)
             self._own_attributes(record, row)
         except (ValueError, LookupError, StoreError) as error:
             record.fault = str(error)
         except Exception as error:  # barrier: whatever one row holds, the others must be served
             log.exception("subscriber not understood", extra={"subscriber": row.username})
             record.fault = f"internal error: {type(error).__name__}"
+        terms = record.terms
         record.own_body = self._has_own_body(record)
-        record.simple = record.simple and not record.fault
+        record.simple = record.simple and not record.fault and (terms is None or (terms.hours is None and terms.binding is None))
         return record
 
     def _own_attributes(self, record: SubscriberRecord, row: SubscriberRow) -> None:
@@ -277,8 +336,11 @@ class Directory:
             avps.append(("Delegated-IPv6-Prefix", ipaddress.IPv6Network(row.delegated_ipv6_prefix)))
         for prefix, gateway, metric in row.routes or ():
             avps.append(_route(prefix, gateway, metric))
+        if row.terms is not None and row.terms.vlan is not None:
+            avps += vlan_of(row.terms.vlan)
+            record.replaced = frozenset(self.dictionary.attribute(name).path[0] for name, _ in vlan_of(row.terms.vlan))
         if row.replies:
-            record.replaced = self._extend(avps, row.replies)
+            record.replaced |= self._extend(avps, row.replies)
         record.fixed_kinds = sum({_FIXING.get(name, 0) for name, _ in avps})
         if avps:
             record.extra = encode(self.dictionary, avps)
@@ -317,6 +379,8 @@ class Directory:
             record = self.subscribers.pop(key, None)
             name = self._keys.pop(key, None)
             self.faults.pop(f"subscriber {key}", None)
+            if record is not None:
+                self._forget_devices(record)
             if record is not None and name is not None and self.users[record.tenant_id].get(name) is record:
                 del self.users[record.tenant_id][name]
 
@@ -326,12 +390,14 @@ class Directory:
             name = f"nas {row.id}"
             try:
                 secret = self._open(row.secret, b"nas.secret")
+                fixed = None if row.line_login_password is None else self._open(row.line_login_password, b"nas.line_login_password")
             except StoreError as error:
                 log.error("NAS not loaded", extra={"nas": row.shortname, "error": str(error)})
                 self.faults[name] = str(error)
                 continue
             self.faults.pop(name, None)
-            record = NasRecord(row, secret, self.users.setdefault(row.tenant_id, {}))
+            line_login = LineLogin(row.line_login, row.line_login_passwords, fixed) if row.line_login else None
+            record = NasRecord(row, secret, self.users.setdefault(row.tenant_id, {}), self.devices.setdefault(row.tenant_id, {}), line_login)
             before = self.nas.get(row.id)
             if before is not None:
                 record.adopt_counts(before)
@@ -379,6 +445,10 @@ class Directory:
         self.sources[host] = found
         return found
 
+    def key_of(self, record: SubscriberRecord) -> str:
+        """The key under which ``users`` has the subscriber."""
+        return self._keys[record.id]
+
     def vendor(self, name: str) -> Vendor | None:
         """The driver of a NAS, None if it is missing or broken."""
         return self.extensions.vendors.get(name)
@@ -388,7 +458,9 @@ class Directory:
         table = plan.walled if walled else plan.grants
         found = table.get(vendor)
         if found is None:
-            found = table[vendor] = self._compile(plan.plan, vendor, walled)
+            found = self._compile(plan.plan, vendor, walled) if not plan.fault else Grant(vendor, self._service(plan.plan, walled), b"", plan.fault)
+            found.plain = not found.fault and plan.hours is None
+            table[vendor] = found
         return found
 
     def without_nas_pools(self, plan: PlanRecord, vendor: str, grant: Grant, kinds: int) -> bytes:
@@ -442,6 +514,7 @@ class Directory:
             burst_seconds=plan.burst_seconds, priority=plan.priority, profile=plan.profile,
             ipv4_pool=plan.ipv4_pool, ipv6_pool=plan.ipv6_pool, delegated_ipv6_pool=plan.delegated_ipv6_pool, dns=plan.dns,
             idle_timeout_seconds=plan.idle_timeout_seconds, interim_seconds=plan.interim_seconds, session_timeout_seconds=plan.session_timeout_seconds,
+            committed_down_bps=plan.committed("down"), committed_up_bps=plan.committed("up"), vlan=plan.vlan,
         )  # fmt: skip
         if not walled:
             return service
@@ -449,5 +522,5 @@ class Directory:
         return msgspec.structs.replace(
             service, down_bps=min(wall.down_bps, plan.down_bps), up_bps=min(wall.up_bps, plan.up_bps), burst_down_bps=None, burst_up_bps=None,
             burst_threshold_down_bps=None, burst_threshold_up_bps=None, burst_seconds=None, priority=None, profile=None,
-            walled=True, wall=wall.name, wall_url=wall.url or None,
+            committed_down_bps=None, committed_up_bps=None, walled=True, wall=wall.name, wall_url=wall.url or None,
         )  # fmt: skip

@@ -32,6 +32,7 @@ _WALLED: Final = Reason.WALLED
 POSTAUTH_LIMIT = 50_000
 """Log-ins remembered while the database is away; older ones are dropped and counted."""
 
+DETAIL_LENGTH: Final = 1000
 LIMITED_SECONDS = 60.0
 STRANGER_SECONDS = 60.0
 STRANGERS_NAMED = 10
@@ -196,7 +197,7 @@ class Server:
             replies.put(key, authenticator, answer)
             self._answers.append((answer, source, ancillary))
             nas.accepts += 1
-            if self._log_accepts:
+            if self._log_accepts or verdict.detail:
                 self._record(packet, nas, host, verdict, wall_clock)
             return
         if verdict.want is not None:
@@ -404,7 +405,7 @@ def _postauth_row(attributes: dict[int, bytes], nas: NasRecord, host: str, verdi
         username=clean(attributes.get(radius.USER_NAME, b"")), username_key=verdict.name.replace("\0", "\ufffd"),
         reply="Access-Accept" if accepted else "Access-Reject", reason=reason.value, nasipaddress=host.partition("%")[0],
         calledstationid=None if called is None else clean(called), callingstationid=None if calling is None else clean(calling),
-        class_=verdict.class_, at=wall_clock,
+        class_=verdict.class_, at=wall_clock, detail=clean(verdict.detail.encode("utf-8", "replace"))[:DETAIL_LENGTH] if verdict.detail else None,
     )  # fmt: skip
 
 

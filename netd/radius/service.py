@@ -41,7 +41,7 @@ class RadiusService:
         radius = config.radius
         self.database = database
         self.sessions = Sessions()
-        self.directory = Directory(extensions, open_secret, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps))
+        self.directory = Directory(extensions, open_secret, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps), radius.time_zone)
         reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
         self.leases = Leases(self.directory.pools, radius.grant_hold_seconds, time.time)
         self.access = Access(self.directory, self.sessions, radius, reviews, secrets.token_hex(4), self.leases)
@@ -58,7 +58,7 @@ class RadiusService:
         self.lease_upkeep = LeaseUpkeep(database, self.leases, self.sessions, radius.grant_hold_seconds)
         self.allocator.flush = self.lease_upkeep.flush
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
-        self.server.on_learned = self.upkeep.learn
+        self.server.on_learned, self.access.on_line_learned = self.upkeep.learn, self.upkeep.learn_line
         self.loader = Loader(database, self.directory, self.sessions, self.enforcer, self.accounting, self.leases)
         self.feed = ChangeFeed(target, self.loader.apply, self.loader.reload)
         self._warn_percent = config.addresses.warn_percent

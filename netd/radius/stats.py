@@ -40,6 +40,10 @@ def register(
         "netd_radius_drops", "Packets dropped, by reason; nas is empty where the source is nobody's",
         lambda: by_reason(lambda nas: nas.drops) | {("", "", reason): count for reason, count in server.unknown.items()}, ("tenant", "nas", "reason"),
     )  # fmt: skip
+    counter(
+        "netd_radius_line_mismatches", "Log-ins from another line than the subscriber's, refused or only recorded",
+        per_nas(lambda nas: nas.line_mismatches), ("tenant", "nas"),
+    )  # fmt: skip
     counter("netd_radius_duplicates", "Retransmitted requests", per_nas(lambda nas: nas.duplicates), ("tenant", "nas"))
     counter("netd_radius_status_requests", "Status-Server requests answered", per_nas(lambda nas: nas.status), ("tenant", "nas"))
     counter("netd_radius_accounting_responses", "Accounting requests committed and acknowledged", per_nas(lambda nas: nas.accounting), ("tenant", "nas"))

@@ -7,9 +7,10 @@ from collections import deque
 from datetime import UTC, datetime
 
 from netd.config import RadiusConfig, RetentionConfig
+from netd.domain import lines
 from netd.errors import StoreError, StoreUnavailable
 from netd.radius.accounting import Accounting
-from netd.radius.directory import NasRecord
+from netd.radius.directory import NasRecord, SubscriberRecord
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
@@ -17,6 +18,8 @@ from netd.store import directory as directory_store
 from netd.store import partitions, policies, postauth
 from netd.store import sessions as session_store
 from netd.store.database import Database
+from netd.store.directory import LineRow
+from netd.store.lines import Kept
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class Upkeep:
         self.directory = server.directory
         self.reaped = 0
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
+        self.learned_lines: deque[tuple[int, int, Kept]] = deque()  # tenant, subscriber, line
         self._postauth: list[postauth.PostAuth] = []  # taken out, not yet written
         self._flushing = asyncio.Lock()
         self._config = config
@@ -50,6 +54,11 @@ class Upkeep:
     def learn(self, nas: NasRecord, require: str | None, limit: str | None) -> None:
         """Keep what ``auto`` found out; written within a second, or when the database is back."""
         self.learned.append((nas.id, require, limit))
+
+    def learn_line(self, subscriber: SubscriberRecord, line: LineRow) -> None:
+        """Keep the line that a first log-in bound, in the same way."""
+        at = datetime.now(UTC)
+        self.learned_lines.append((subscriber.tenant_id, subscriber.id, Kept(learned_at=at, **line._asdict())))
 
     async def keep_postauth(self) -> None:
         """Write answered log-ins a few times a second, for ever."""
@@ -93,6 +102,15 @@ class Upkeep:
             except StoreError as error:
                 log.error("what was learned about a NAS was refused by the database", extra={"error": str(error)})
             self.learned.popleft()
+        while self.learned_lines:
+            learned = self.learned_lines.popleft()
+            try:
+                await lines.learn(self.database, *learned)
+            except StoreUnavailable:
+                self.learned_lines.appendleft(learned)
+                break
+            except StoreError as error:
+                log.error("the line that a subscriber came from was refused by the database", extra={"error": str(error)})
         await self._keep_policies()
 
     async def _keep_policies(self) -> None:
@@ -175,4 +193,6 @@ class Upkeep:
         async with self.database.acquire() as conn:
             await partitions.ensure(conn, now.date())
             await partitions.retire(conn, now.date(), self._retention.radacct_months)
-            await partitions.prune(conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days)
+            await partitions.prune(
+                conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days, events_days=self._retention.events_days
+            )

@@ -1,13 +1,30 @@
 """The audit log: rows are added, never changed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from netd.model.audit import AuditRow
-from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 _COLUMNS = ", ".join("host(address) as address" if name == "address" else name for name in AuditRow.__struct_fields__)
+
+
+LISTING = Listing(
+    kind="audit", select=f"select {_COLUMNS} from audit_log", counted="audit_log", tenant="tenant_id", id="id", descending=True,
+    search="lower(concat_ws(' ', actor, action, object_type, object_id, before::text, after::text)) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "at": Column(sql="at", kind=datetime), "actor": Column(sql="actor"),
+        "token_id": Column(sql="token_id", kind=int, cast="bigint"), "address": Column(sql="address", cast="inet"), "request_id": Column(sql="request_id"),
+        "action": Column(sql="action"), "object_type": Column(sql="object_type"), "object_id": Column(sql="object_id"), "result": Column(sql="result"),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[AuditRow]:
+    """Rows of the listing's records."""
+    return [AuditRow(**record) for record in records]
 
 
 async def insert(
@@ -22,6 +39,33 @@ async def insert(
     )  # fmt: skip
 
 
+class Checked(NamedTuple):
+    """A stretch of the chain: how many rows were looked at, the last good one with its hash, and the first that does not fit."""
+
+    rows: int
+    last_id: int
+    last_hash: bytes
+    wrong: int | None
+
+
+async def verify(conn: Connection, tenant_id: int, after: int, hash_: bytes, most: int) -> Checked:
+    """Follow the chain from behind the row ``after``, whose hash is ``hash_``."""
+    record = await conn.fetchrow("select rows, last_id, last_hash, wrong from netd_verify_audit($1, $2, $3, $4)", tenant_id, after, hash_, most)
+    return Checked(*record)
+
+
+async def head(conn: Connection, tenant_id: int) -> tuple[int, bytes]:
+    """The id and hash that the last row must have."""
+    record = await conn.fetchrow("select last_id, hash from audit_heads where tenant_id = $1", tenant_id)
+    return (0, b"") if record is None else (record["last_id"], record["hash"])
+
+
+async def hash_of(conn: Connection, tenant_id: int, row_id: int) -> bytes | None:
+    """The hash that a row carries, None if there is no such row."""
+    found: bytes | None = await conn.fetchval("select hash from audit_log where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return found
+
+
 async def last(conn: Connection, tenant_id: int, object_type: str, object_id: str, actions: Sequence[str]) -> AuditRow | None:
     """The last of these actions that was done to the object."""
     record = await conn.fetchrow(
@@ -29,29 +73,3 @@ async def last(conn: Connection, tenant_id: int, object_type: str, object_id: st
             order by id desc limit 1""", tenant_id, object_type, object_id, list(actions),
     )  # fmt: skip
     return None if record is None else AuditRow(**record)
-
-
-def _where(tenant_id: int, object_type: str | None, object_id: str | None) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if object_type is not None:
-        where.add("object_type = {}", rows.storable(object_type))
-    if object_id is not None:
-        where.add("object_id = {}", rows.storable(object_id))
-    return where
-
-
-async def page(
-    conn: Connection, tenant_id: int, *, before: int | None, limit: int, object_type: str | None = None, object_id: str | None = None,
-) -> list[AuditRow]:  # fmt: skip
-    """Rows, newest first, those with an id below ``before``."""
-    where = _where(tenant_id, object_type, object_id)
-    if before is not None:
-        where.add("id < {}", before)
-    records = await conn.fetch(f"select {_COLUMNS} from audit_log where {where} order by id desc limit {where.place(limit)}", *where.args)
-    return [AuditRow(**record) for record in records]
-
-
-async def count(conn: Connection, tenant_id: int, *, object_type: str | None = None, object_id: str | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, object_type, object_id)
-    return int(await conn.fetchval(f"select count(*) from audit_log where {where}", *where.args))

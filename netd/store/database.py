@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 import msgspec
 
-from netd.errors import ConfigError, StoreUnavailable
+from netd.errors import ConfigError, Conflict, StoreUnavailable
+from netd.model.permission import Once, Scope
 from netd.store.translate import is_gone, translated, unreachable
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 # What row functions take: a connection of the pool (inside acquire or transaction) or a dedicated one (connect).
 Connection: TypeAlias = asyncpg.Connection
 Target: TypeAlias = str | Mapping[str, Any]
+
+TENANT_ROLE = "netd_tenant"
+"""The role that the API's connections act as: it sees what the policies of the scope show, see sql/0003_access_control.sql."""
 
 PROBE_DOWN_SECONDS = 1.0
 PROBE_UP_SECONDS = 5.0
@@ -66,7 +70,8 @@ class Database:
     ``up`` and ``since`` (Unix time of the last change) follow what statements and a probe in the background see.
     """
 
-    def __init__(self, pool: asyncpg.Pool, acquire_timeout_seconds: float) -> None:
+    def __init__(self, target: Target, pool: asyncpg.Pool, acquire_timeout_seconds: float) -> None:
+        self.target = target
         self._pool = pool
         self._acquire_timeout_seconds = acquire_timeout_seconds
         self.up = True
@@ -83,16 +88,23 @@ class Database:
         *,
         command_timeout_seconds: float = 30.0,
         acquire_timeout_seconds: float = 5.0,
+        role: str = "",
     ) -> "Database":
-        """Connect to ``target`` (URL or asyncpg's keywords). Raises StoreUnavailable if the database cannot be reached now."""
+        """Connect to ``target`` (URL or asyncpg's keywords), to act as ``role`` if given. Raises StoreUnavailable if the database cannot be reached now."""
         keywords: dict[str, Any] = {"server_settings": {"application_name": "netd"}, **arguments(target)}
+
+        async def prepare(connection: Connection) -> None:
+            await _prepare(connection)
+            if role:  # here, not as a start-up parameter, which a connection pooler in between may refuse
+                await connection.execute(f'set role "{role}"')
+
         try:
             pool = await asyncpg.create_pool(
-                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=_prepare, **keywords
+                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=prepare, **keywords
             )
         except ValueError as error:
             raise _unusable(error) from None
-        database = cls(pool, acquire_timeout_seconds)
+        database = cls(target, pool, acquire_timeout_seconds)
         try:
             async with database.acquire() as connection:
                 await connection.fetchval("select 1")
@@ -134,9 +146,10 @@ class Database:
             self._set_up()
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, scope: Scope | None = None) -> AsyncIterator[Connection]:
         """A connection inside a transaction that commits at the end of the block and rolls back if it raises.
 
+        ``scope`` is for whom it acts; a connection of TENANT_ROLE without one sees and changes nothing that a tenant owns.
         StoreUnavailable means that nothing was committed, except when the connection is lost during the commit itself:
         then the outcome is unknown and the text says so. Repeat only what may be repeated.
         """
@@ -144,6 +157,10 @@ class Database:
             transaction = connection.transaction()
             await transaction.start()
             try:
+                if scope is not None:
+                    await connection.execute(_SCOPE, scope.tenant_id, _sites(scope), str(scope.subscriber_id or ""))
+                    if scope.once is not None:
+                        await _mark(connection, scope.tenant_id, scope.once)
                 yield connection
             except BaseException:
                 # A lost connection rolls back by itself; the first error is the one to tell.
@@ -214,6 +231,29 @@ class Database:
         self.up, self.since = up, time.time()
         if not up:
             self._doubt.set()  # the probe goes over to its quicker step
+
+
+_SCOPE = "select set_config('netd.tenant', $1::bigint::text, true), set_config('netd.sites', $2, true), set_config('netd.subscriber', $3, true)"
+
+
+# Taken over from a request that is so old that its key counts for nothing; kept where it is this request's own, of an earlier transaction.
+_ONCE = """
+    insert into idempotency_keys (tenant_id, token_id, key, request_id, fingerprint) values ($1, $2, $3, $4, $5)
+    on conflict (token_id, key) do update
+        set request_id = excluded.request_id, fingerprint = excluded.fingerprint, status = null, headers = null, body = null, created_at = now()
+        where idempotency_keys.request_id = excluded.request_id or idempotency_keys.created_at < now() - interval '24 hours'
+    returning true
+"""
+
+
+async def _mark(connection: Connection, tenant_id: int, once: Once) -> None:
+    """Note in this transaction that the request did its work. Raises Conflict if another one with the same key did, or is at it."""
+    if not await connection.fetchval(_ONCE, tenant_id, once.token_id, once.key, once.request_id, once.fingerprint):
+        raise Conflict("a request with this Idempotency-Key is being worked on, or was done just now")
+
+
+def _sites(scope: Scope) -> str:
+    return "*" if scope.sites is None else ",".join(map(str, sorted(scope.sites)))
 
 
 def _unusable(error: ValueError) -> ConfigError:

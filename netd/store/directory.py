@@ -15,6 +15,28 @@ CHUNK = 2_000
 """Rows per step, so that decoding a large directory never holds the event loop for long."""
 
 
+class LineRow(NamedTuple):
+    """A line that a subscriber may come from; what is not None must all be so."""
+
+    nas_id: int | None
+    circuit_id: str | None
+    remote_id: str | None
+    nas_port_id: str | None
+    mac: str | None
+
+
+class TermsRow(NamedTuple):
+    """What few subscribers have: hours, VLAN, lines, devices. ``identities`` are keys such as ``mac 00:11:22:33:44:55``."""
+
+    access_hours: str | None
+    time_zone: str | None
+    vlan: str | None
+    line_mode: str
+    line_learn: bool
+    lines: tuple[LineRow, ...] = ()
+    identities: tuple[str, ...] = ()
+
+
 class SubscriberRow(NamedTuple):
     """A subscriber as the engine needs it. ``password`` is sealed, addresses are text, times Unix time."""
 
@@ -34,6 +56,7 @@ class SubscriberRow(NamedTuple):
     locks: list[tuple[str, str, float | None]] | None  # reason, mode, until (Unix time)
     checks: list[tuple[str, str, str]] | None  # attribute, op, value
     replies: list[tuple[str, str, str]] | None
+    terms: TermsRow | None = None
     routes: list[tuple[str, str | None, int]] | None = None  # prefix, gateway, metric
 
 
@@ -53,6 +76,9 @@ class NasRow(NamedTuple):
     learned_require_message_authenticator: str | None
     learned_limit_proxy_state: str | None
     enabled: bool
+    line_login: tuple[str, ...] = ()
+    line_login_passwords: tuple[str, ...] = ()
+    line_login_password: bytes | None = None  # sealed
     site_id: int | None = None
     vrf: str | None = None
 
@@ -62,7 +88,10 @@ _FINITE = "case when isfinite({0}) then extract(epoch from {0})::float8 end"
 _SUBSCRIBERS = """
     select s.id, s.tenant_id, s.username, s.username_key, s.password, s.plan_id, s.state, extract(epoch from s.state_changed_at)::float8,
            s.max_sessions, host(s.ipv4), text(s.ipv6_prefix), text(s.delegated_ipv6_prefix), {finite_expiry},
-           l.locks, c.checks, r.replies, f.routes
+           l.locks, c.checks, r.replies,
+           case when s.access_hours is not null or s.vlan is not null or s.line_mode <> 'ignore' or i.identities is not null then
+               jsonb_build_array(s.access_hours, s.time_zone, s.vlan, s.line_mode, s.line_learn, n.lines, i.identities)::text end,
+           f.routes
     from subscribers s
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id
@@ -70,6 +99,10 @@ _SUBSCRIBERS = """
                from radcheck {row} group by 1) c on c.subscriber_id = s.id
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(attribute, op, value) order by id)::text as replies
                from radreply {row} group by 1) r on r.subscriber_id = s.id
+    left join (select subscriber_id, jsonb_agg(jsonb_build_array(nas_id, circuit_id, remote_id, nas_port_id, mac) order by id) as lines
+               from subscriber_lines {row} group by 1) n on n.subscriber_id = s.id
+    left join (select subscriber_id, jsonb_agg(kind || ' ' || value order by kind, value) as identities
+               from subscriber_identities {row} group by 1) i on i.subscriber_id = s.id
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(prefix::text, host(gateway), metric) order by id)::text as routes
                from framed_routes {row} group by 1) f on f.subscriber_id = s.id
     {where}"""
@@ -80,7 +113,7 @@ _SOME_SUBSCRIBERS = _SUBSCRIBERS.format(
 )
 _NAS = """
     select id, tenant_id, text(nasname), shortname, type, secret, host(coa_address), coa_port, require_message_authenticator, limit_proxy_state,
-           learned_require_message_authenticator, learned_limit_proxy_state, enabled, site_id, vrf
+           learned_require_message_authenticator, learned_limit_proxy_state, enabled, line_login, line_login_passwords, line_login_password, site_id, vrf
     from nas {where}"""
 _PLANS = "select {columns} from plans {where}"
 _PLAN_COLUMNS = ", ".join(Plan.__struct_fields__)
@@ -88,9 +121,16 @@ _PLAN_COLUMNS = ", ".join(Plan.__struct_fields__)
 
 def _subscriber(record: Sequence[object]) -> SubscriberRow:
     row = SubscriberRow(*record)  # type: ignore[arg-type]  # the columns' types are those of the statement above
+    if row.terms is not None:
+        row = row._replace(terms=_terms(row.terms))
     if row.locks is None and row.checks is None and row.replies is None and row.routes is None:
         return row
     return row._replace(locks=_json(row.locks), checks=_json(row.checks), replies=_json(row.replies), routes=_json(row.routes))  # type: ignore[arg-type]
+
+
+def _terms(text: object) -> TermsRow:
+    hours, zone, vlan, mode, learn, lines, identities = msgspec.json.decode(str(text))
+    return TermsRow(hours, zone, vlan, mode, learn, tuple(LineRow(*line) for line in lines or ()), tuple(identities or ()))
 
 
 def _json(text: object) -> list[tuple[object, ...]] | None:

@@ -73,7 +73,9 @@ async def migrate(connection: Connection, folder: Path) -> list[str]:
             await connection.execute(_BOOKS)
             return [await _apply(connection, migration) for migration in await _missing(connection, wanted)]
         except asyncpg.InsufficientPrivilegeError as error:
-            raise StoreError(f"the database user may not make tables: {error}; it should own the database") from error
+            # A migration that needs more than the database's ownership says itself what to do.
+            told = str(error) if "as a superuser:" in str(error) else f"the database user may not make tables: {error}; it should own the database"
+            raise StoreError(told) from error
         finally:
             if not connection.is_closed():
                 await connection.execute("select pg_advisory_unlock($1)", LOCK_KEY)

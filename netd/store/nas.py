@@ -1,24 +1,47 @@
 """Network access servers. In a row the name is ``shortname``, the address ``nasname`` and the vendor ``type``, as FreeRADIUS has it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
 
 from netd.model.nas import Nas
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
-_COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type", "site": "site_id"}
-_READ = _COLUMN | {"site": "(select name from sites where sites.id = nas.site_id and sites.tenant_id = nas.tenant_id)"}
+SealedColumn = Literal["secret", "line_login_password"]
+
+_COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type"}
 _SETTABLE = frozenset((
     "shortname", "nasname", "type", "secret", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state",
-    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "site_id", "vrf", "description",
+    "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description", "line_login", "line_login_passwords",
+    "line_login_password", "site_id", "vrf",
 ))  # fmt: skip
+_READ = {**_COLUMN, "site": "(select w.name from sites w where w.id = nas.site_id)"}
 _MEMBERS = ", ".join(f"{_READ[name]} as {name}" if name in _READ else name for name in Nas.__struct_fields__)
 _SELECT = f"select {_MEMBERS} from nas"
 
 
+LISTING = Listing(
+    kind="nas", select=_SELECT, counted="nas", tenant="tenant_id", id="id", search="lower(shortname) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "name": Column(sql="lower(shortname)", param="lower({})", sortable=True),
+        "vendor": Column(sql="type", sortable=True), "enabled": Column(sql="enabled", kind=bool),
+        "site": Column(sql="(select lower(w.name) from sites w where w.id = nas.site_id)", param="lower({})"),
+        "site_id": Column(sql="site_id", kind=int, cast="bigint", nullable=True),
+        "created_at": Column(sql="created_at", kind=datetime, sortable=True), "updated_at": Column(sql="updated_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Nas]:
+    """NASes of the listing's records."""
+    return [_nas(record) for record in records]
+
+
 def _nas(record: Mapping[str, Any]) -> Nas:
-    return Nas(**{**record, "coa_address": rows.address(record["coa_address"])})
+    return Nas(**{**record, "coa_address": rows.address(record["coa_address"]),
+                  "line_login": tuple(record["line_login"]), "line_login_passwords": tuple(record["line_login_passwords"])})  # fmt: skip
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,7 +49,7 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> Nas:
-    """Add a NAS; ``values`` by member of Nas (``site`` its id), and ``secret`` sealed.
+    """Add a NAS; ``values`` by member of Nas, and ``secret`` sealed.
 
     Raises Conflict through the transaction: name (tenant) or address (all) is taken.
     """
@@ -46,27 +69,6 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Nas | None:
     return None if record is None else _nas(record)
 
 
-def _where(tenant_id: int, name: str | None, vendor: str | None) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if name is not None:
-        where.add("lower(shortname) = lower({})", rows.storable(name))
-    if vendor is not None:
-        where.add("type = {}", rows.storable(vendor))
-    return where
-
-
-async def page(conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None, vendor: str | None = None) -> list[Nas]:
-    """NAS by id, those after ``after``."""
-    where = _where(tenant_id, name, vendor).add("id > {}", after)
-    return [_nas(record) for record in await conn.fetch(f"{_SELECT} where {where} order by id limit {where.place(limit)}", *where.args)]
-
-
-async def count(conn: Connection, tenant_id: int, *, name: str | None = None, vendor: str | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, name, vendor)
-    return int(await conn.fetchval(f"select count(*) from nas where {where}", *where.args))
-
-
 async def update(conn: Connection, tenant_id: int, nas_id: int, values: Mapping[str, Any]) -> Nas | None:
     """Set what ``values`` says, as for ``insert``; None if there is no such NAS."""
     statement, args = rows.update("nas", _SETTABLE, tenant_id, nas_id, _columns(values))
@@ -79,15 +81,20 @@ async def delete(conn: Connection, tenant_id: int, nas_id: int) -> bool:
     return rows.updated(await conn.execute("delete from nas where tenant_id = $1 and id = $2", tenant_id, nas_id)) > 0
 
 
-async def sealed(conn: Connection, *, after: int, limit: int) -> list[tuple[int, bytes]]:
-    """(id, sealed secret) of every tenant's NAS by id, for re-sealing; not confined to a tenant, for keys are not either."""
-    records = await conn.fetch("select id, secret from nas where id > $1 order by id limit $2", after, limit)
-    return [(record["id"], record["secret"]) for record in records]
+async def has_line_login_password(conn: Connection, tenant_id: int, nas_id: int) -> bool:
+    """Whether a fixed text for line log-ins is set."""
+    return bool(await conn.fetchval("select line_login_password is not null from nas where tenant_id = $1 and id = $2", tenant_id, nas_id))
 
 
-async def reseal(conn: Connection, replacements: list[tuple[int, bytes, bytes]]) -> int:
-    """Replace sealed secrets, (id, before, after), leaving out any that changed meanwhile; returns how many."""
+async def sealed(conn: Connection, *, after: int, limit: int, column: SealedColumn = "secret") -> list[tuple[int, bytes]]:
+    """(id, sealed value) of every tenant's NAS by id, for re-sealing; not confined to a tenant, for keys are not either."""
+    records = await conn.fetch(f"select id, {column} as value from nas where id > $1 and {column} is not null order by id limit $2", after, limit)
+    return [(record["id"], record["value"]) for record in records]
+
+
+async def reseal(conn: Connection, replacements: list[tuple[int, bytes, bytes]], *, column: SealedColumn = "secret") -> int:
+    """Replace sealed values, (id, before, after), leaving out any that changed meanwhile; returns how many."""
     return rows.updated(await conn.execute(
-        """update nas set secret = u.after from unnest($1::bigint[], $2::bytea[], $3::bytea[]) as u (id, before, after)
-           where nas.id = u.id and nas.secret = u.before""", *[list(column) for column in zip(*replacements, strict=True)],
+        f"""update nas set {column} = u.after from unnest($1::bigint[], $2::bytea[], $3::bytea[]) as u (id, before, after)
+            where nas.id = u.id and nas.{column} = u.before""", *[list(part) for part in zip(*replacements, strict=True)],
     ))  # fmt: skip

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
+from netd.store import idempotency
 from netd.store.database import Connection
 from netd.store.rows import updated
 
@@ -23,6 +24,8 @@ _PARTITIONS = """
 _OLD = {
     "radpostauth": "delete from radpostauth where id = any(array(select id from radpostauth where authdate < $1 order by authdate limit $2))",
     "changes": "delete from changes where id = any(array(select id from changes where at < $1 order by at limit $2))",
+    "idempotency_keys": "delete from idempotency_keys where ctid = any(array(select ctid from idempotency_keys where created_at < $1 limit $2))",
+    "events": "delete from events where (xid, id) = any(array(select row(xid, id) from events where at < $1 order by at limit $2))",
     "usage_daily": "delete from usage_daily where ctid = any(array(select ctid from usage_daily where day < ($1 at time zone 'UTC')::date limit $2))",
 }
 
@@ -81,12 +84,16 @@ async def retire(connection: Connection, today: date, months: int, *, drop: bool
     return [await _detach(connection, name, drop) for name in names if name < oldest_kept.partition]
 
 
-async def prune(connection: Connection, now: datetime, *, radpostauth_days: int, usage_days: int, batch_rows: int = BATCH_ROWS) -> dict[str, int]:
-    """Delete old radpostauth, usage_daily and changes rows, ``batch_rows`` at a time; returns how many of each table."""
+async def prune(
+    connection: Connection, now: datetime, *, radpostauth_days: int, usage_days: int, events_days: int, batch_rows: int = BATCH_ROWS
+) -> dict[str, int]:
+    """Delete old rows of what is not kept for ever, ``batch_rows`` at a time; returns how many of each table."""
     limits = {
         "radpostauth": now - timedelta(days=radpostauth_days),
         "usage_daily": now - timedelta(days=usage_days),
         "changes": now - CHANGES_KEPT,
+        "events": now - timedelta(days=events_days),
+        "idempotency_keys": now - idempotency.KEPT,
     }
     deleted = dict.fromkeys(limits, 0)
     for table, before in limits.items():

@@ -1,16 +1,34 @@
 """Plans."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from netd.model.plan import Plan
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 COLUMNS = tuple(name for name in Plan.__struct_fields__ if name not in ("id", "tenant_id", "version", "created_at", "updated_at"))
 """What can be set; each is also a member of Plan."""
 
 _SELECT = f"select {', '.join(Plan.__struct_fields__)} from plans"
+
+
+LISTING = Listing(
+    kind="plan", select=_SELECT, counted="plans", tenant="tenant_id", id="id", search="lower(name) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "name": Column(sql="lower(name)", param="lower({})", sortable=True),
+        "down_bps": Column(sql="down_bps", kind=int, cast="bigint", sortable=True), "up_bps": Column(sql="up_bps", kind=int, cast="bigint", sortable=True),
+        "max_sessions": Column(sql="max_sessions", kind=int, cast="integer"), "profile": Column(sql="profile", nullable=True),
+        "created_at": Column(sql="created_at", kind=datetime, sortable=True), "updated_at": Column(sql="updated_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Plan]:
+    """Plans of the listing's records."""
+    return [_plan(record) for record in records]
 
 
 def _plan(record: Mapping[str, Any]) -> Plan:
@@ -38,25 +56,6 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Plan | None:
 async def ids_by_name(conn: Connection, tenant_id: int) -> dict[str, int]:
     """Every plan's id by its name as the database lower-cases it."""
     return {record["key"]: record["id"] for record in await conn.fetch("select lower(name) as key, id from plans where tenant_id = $1", tenant_id)}
-
-
-def _where(tenant_id: int, name: str | None) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if name is not None:
-        where.add("lower(name) = lower({})", rows.storable(name))
-    return where
-
-
-async def page(conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None) -> list[Plan]:
-    """Plans by id, those after ``after``."""
-    where = _where(tenant_id, name).add("id > {}", after)
-    return [_plan(record) for record in await conn.fetch(f"{_SELECT} where {where} order by id limit {where.place(limit)}", *where.args)]
-
-
-async def count(conn: Connection, tenant_id: int, *, name: str | None = None) -> int:
-    """How many plans there are."""
-    where = _where(tenant_id, name)
-    return int(await conn.fetchval(f"select count(*) from plans where {where}", *where.args))
 
 
 async def update(conn: Connection, tenant_id: int, plan_id: int, values: Mapping[str, Any]) -> Plan | None:

@@ -26,5 +26,5 @@ async def keep(conn: Connection, policies: Sequence[tuple[str, str, Service]]) -
     await conn.execute(
         """insert into policies (fingerprint, vendor, service) select f, v, s::jsonb from unnest($1::text[], $2::text[], $3::text[]) as u (f, v, s)
            on conflict (fingerprint) do nothing""", [f for f, _, _ in policies], [v for _, v, _ in policies],
-        [msgspec.json.encode(s).decode() for _, _, s in policies],
+        [msgspec.json.encode(s, enc_hook=str).decode() for _, _, s in policies],
     )  # fmt: skip

@@ -12,11 +12,11 @@ from netd.store.database import Connection
 
 _COLUMNS = (
     "tenant_id", "nas_id", "subscriber_id", "username", "username_key", "reply", "reason", "nasipaddress", "calledstationid", "callingstationid",
-    "class", "authdate",
+    "class", "authdate", "detail",
 )  # fmt: skip
 
 
-class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """An answer as the engine keeps it: text fit for the database, the address as text, Unix time."""
 
     tenant_id: int
@@ -31,14 +31,15 @@ class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     callingstationid: str | None
     class_: str | None
     at: float
+    detail: str | None = None
 
 
 _ADD_ROWS = f"""
     insert into radpostauth ({", ".join(_COLUMNS)})
     select tenant_id, nas_id, subscriber_id, username, username_key, reply, reason, nasipaddress::inet, calledstationid, callingstationid,
-           class_, to_timestamp(at)
+           class_, to_timestamp(at), detail
     from jsonb_to_recordset($1::text::jsonb) as u (tenant_id bigint, nas_id bigint, subscriber_id bigint, username text, username_key text, reply text,
-        reason text, nasipaddress text, calledstationid text, callingstationid text, class_ text, at float8)"""
+        reason text, nasipaddress text, calledstationid text, callingstationid text, class_ text, at float8, detail text)"""
 
 
 async def add_rows(conn: Connection, records: Sequence[PostAuth]) -> None:
@@ -53,7 +54,7 @@ async def page(conn: Connection, tenant_id: int, username: str, *, before: int |
         where.add("(a.authdate, a.id) < (select authdate, id from radpostauth where tenant_id = $1 and id = {})", before)
     records = await conn.fetch(
         f"""select a.id, a.nas_id, n.shortname as nas, a.subscriber_id, a.username, a.reply, a.reason, a.nasipaddress as nas_ip_address,
-                   a.callingstationid as calling_station_id, a.calledstationid as called_station_id, a.authdate as at
+                   a.callingstationid as calling_station_id, a.calledstationid as called_station_id, a.authdate as at, a.detail
             from radpostauth a left join nas n on n.id = a.nas_id and n.tenant_id = a.tenant_id
             where {where} order by a.authdate desc, a.id desc limit {where.place(limit)}""",
         *where.args,

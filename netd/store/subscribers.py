@@ -4,24 +4,44 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from netd.model.subscriber import Attribute, Lock, LockMode, LockReason, Subscriber, username_key
-from netd.store import rows
+from netd.model.subscriber import Attribute, Lock, LockMode, LockReason, State, Subscriber, username_key
+from netd.store import lines, rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 COLUMNS = frozenset((
     "username", "password", "plan_id", "state", "state_changed_at", "state_reason", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix",
-    "expires_at", "full_name", "note",
+    "expires_at", "full_name", "note", "site_id", "access_hours", "time_zone", "vlan", "line_mode", "line_learn",
 ))  # fmt: skip
 """What can be set; ``password`` is sealed."""
 
 AttributeTable = Literal["radcheck", "radreply"]
 
-_PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in ("plan", "locks", "checks", "replies"))
+_APART = ("plan", "site", "locks", "checks", "replies", "lines", "mac_addresses", "circuit_ids")
+_PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in _APART)
 _MEMBERS = ", ".join(f"s.{name}" for name in _PLAIN)
-_SELECT = f"select {_MEMBERS}, p.name as plan from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"
+_SELECT = f"""select {_MEMBERS}, p.name as plan, (select w.name from sites w where w.id = s.site_id) as site
+              from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"""
 _LOCK = "id, reason, mode, note, until_at, created_at, created_by"
 _LOCKS = f"""select subscriber_id, {_LOCK} from access_locks where tenant_id = $1 and subscriber_id = any($2::bigint[])
              and lifted_at is null and (until_at is null or until_at > now()) order by id"""
+
+
+LISTING = Listing(
+    kind="subscriber", select=_SELECT, counted="subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id", tenant="s.tenant_id", id="s.id",
+    search="(s.username_key || ' ' || lower(coalesce(s.full_name, '')) || ' ' || coalesce(host(s.ipv4), '')) like {}", search_fold=username_key,
+    columns={
+        "id": Column(sql="s.id", kind=int, cast="bigint"), "username": Column(sql="s.username_key", fold=username_key, sortable=True),
+        "state": Column(sql="s.state", kind=State, cast="text", sortable=True),
+        "state_changed_at": Column(sql="s.state_changed_at", kind=datetime, sortable=True),
+        "plan": Column(sql="lower(p.name)", param="lower({})", sortable=True), "plan_id": Column(sql="s.plan_id", kind=int, cast="bigint"),
+        "site": Column(sql="(select lower(w.name) from sites w where w.id = s.site_id)", param="lower({})"),
+        "site_id": Column(sql="s.site_id", kind=int, cast="bigint", nullable=True),
+        "ipv4": Column(sql="s.ipv4", cast="inet", nullable=True), "full_name": Column(sql="lower(s.full_name)", param="lower({})", nullable=True),
+        "expires_at": Column(sql="s.expires_at", kind=datetime, nullable=True),
+        "created_at": Column(sql="s.created_at", kind=datetime, sortable=True), "updated_at": Column(sql="s.updated_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
 
 
 def _with_key(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,59 +60,31 @@ async def get(conn: Connection, tenant_id: int, subscriber_id: int, *, lock: boo
     """The subscriber; with ``lock`` nobody else changes it until the transaction ends."""
     suffix = " for update of s" if lock else ""
     record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.id = $2{suffix}", tenant_id, subscriber_id)
-    return None if record is None else (await _whole(conn, tenant_id, [record]))[0]
+    return None if record is None else (await whole(conn, tenant_id, [record]))[0]
 
 
 async def by_username(conn: Connection, tenant_id: int, username: str) -> Subscriber | None:
     """The subscriber of this name, compared by ``username_key``."""
     record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.username_key = $2", tenant_id, rows.storable(username_key(username)))
-    return None if record is None else (await _whole(conn, tenant_id, [record]))[0]
+    return None if record is None else (await whole(conn, tenant_id, [record]))[0]
 
 
-def _where(tenant_id: int, username: str | None, state: str | None, plan_id: int | None, q: str | None) -> rows.Where:
-    where = rows.Where(tenant_id, "s.tenant_id")
-    if username is not None:
-        where.add("s.username_key = {}", rows.storable(username_key(username)))
-    if state is not None:
-        where.add("s.state = {}", state)
-    if plan_id is not None:
-        where.add("s.plan_id = {}", plan_id)
-    if q is not None:
-        where.add("s.username_key like {}", rows.prefix_pattern(rows.storable(username_key(q)) or ""))
-    return where
-
-
-async def page(
-    conn: Connection, tenant_id: int, *, after: int, limit: int,
-    username: str | None = None, state: str | None = None, plan_id: int | None = None, q: str | None = None,
-) -> list[Subscriber]:  # fmt: skip
-    """Subscribers by id, those after ``after``; ``q`` is the beginning of a username."""
-    where = _where(tenant_id, username, state, plan_id, q).add("s.id > {}", after)
-    records = await conn.fetch(f"{_SELECT} where {where} order by s.id limit {where.place(limit)}", *where.args)
-    return await _whole(conn, tenant_id, records)
-
-
-async def count(
-    conn: Connection, tenant_id: int, *, username: str | None = None, state: str | None = None, plan_id: int | None = None, q: str | None = None,
-) -> int:  # fmt: skip
-    """How many there are; filters as for ``page``."""
-    where = _where(tenant_id, username, state, plan_id, q)
-    return int(await conn.fetchval(f"select count(*) from subscribers s where {where}", *where.args))
-
-
-async def _whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
-    """Subscribers with what hangs on them: three queries, however many they are."""
+async def whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
+    """Subscribers of the listing's records, with what hangs on them: five queries, however many they are."""
     if not records:
         return []
     ids = [record["id"] for record in records]
     locks: dict[int, list[Lock]] = {}
     for record in await conn.fetch(_LOCKS, tenant_id, ids):
         locks.setdefault(record["subscriber_id"], []).append(_lock(record))
+    where_from, devices = await lines.lines(conn, tenant_id, ids), await lines.identities(conn, tenant_id, ids)
     checks, replies = await _attributes(conn, "radcheck", tenant_id, ids), await _attributes(conn, "radreply", tenant_id, ids)
     return [
         Subscriber(**{
             **record, "ipv4": rows.address(record["ipv4"]), "locks": tuple(locks.get(record["id"], ())),
             "checks": checks.get(record["id"], ()), "replies": replies.get(record["id"], ()),
+            "lines": where_from.get(record["id"], ()), "mac_addresses": devices.get((record["id"], "mac"), ()),
+            "circuit_ids": devices.get((record["id"], "circuit_id"), ()),
         })
         for record in records
     ]  # fmt: skip
@@ -141,6 +133,12 @@ async def set_state(conn: Connection, tenant_id: int, subscriber_id: int, state:
 async def delete(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:
     """Remove a subscriber with locks, attributes and usage; sessions stay, without a subscriber. Whether it was there."""
     return rows.updated(await conn.execute("delete from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)) > 0
+
+
+async def password(conn: Connection, tenant_id: int, subscriber_id: int) -> bytes | None:
+    """The sealed password, None if none is set."""
+    found: bytes | None = await conn.fetchval("select password from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)
+    return found
 
 
 async def has_password(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import asyncpg
 
-from netd.errors import Conflict, NetdError, StoreError, StoreUnavailable
+from netd.errors import Conflict, NetdError, OutsideScope, StoreError, StoreUnavailable
 
 
 class Rule(NamedTuple):
@@ -35,11 +35,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "access_locks_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
         "radcheck_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
         "radreply_tenant_id_subscriber_id_fkey": Rule("subscriber", "this subscriber does not exist"),
+        "subscriber_identities_pkey": Rule("mac_addresses", "another subscriber's device logs in by one of these (MAC address or circuit id)"),
+        "subscriber_lines_tenant_id_nas_id_fkey": Rule("nas", "lines of subscribers name this NAS, or there is no such NAS"),
         "nas_nasname_key": Rule("address", "another NAS has this address"),
         "nas_shortname": Rule("name", "a NAS with this name exists"),
         "nas_shortname_check": Rule("name", "a NAS's name has 1 to 64 characters"),
-        "nas_site": Rule("site", "this site does not exist"),
-        "sites_name": Rule("site", "a site with this name exists"),
         "pools_name": Rule("name", "a pool with this name exists"),
         "pool_ranges_overlap": Rule("ranges", "overlaps a range of this or another pool in the same VRF"),
         "pool_rules_condition": Rule("pool", "a rule with these conditions exists for this kind of pool"),
@@ -53,6 +53,19 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "sessions_pkey": Rule("unique_id", "this session is open already"),
         "radacct_unique": Rule("unique_id", "this session is recorded already"),
         "api_tokens_public_id_key": Rule("token", "this token exists"),
+        "api_tokens_role": Rule("role", "there is no such role, or tokens still have it"),
+        "api_tokens_organization": Rule("organization", "this organization does not exist, or tokens are bound to it"),
+        "api_tokens_site": Rule("site", "this site does not exist, or tokens are bound to it"),
+        "api_tokens_subscriber": Rule("subscriber", "this subscriber does not exist"),
+        "roles_name": Rule("name", "a role with this name exists"),
+        "organizations_name": Rule("name", "an organization with this name exists"),
+        "organizations_tenant_id_parent_id_fkey": Rule("parent", "this organization does not exist, or others are below it"),
+        "organizations_check": Rule("parent", "an organization cannot be below itself"),
+        "sites_name": Rule("name", "a site with this name exists"),
+        "sites_tenant_id_organization_id_fkey": Rule("organization", "this organization does not exist, or sites still belong to it"),
+        "subscribers_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or subscribers are still at it"),
+        "nas_site": Rule("site", "this site does not exist, or NASes are still at it"),
+        "devices_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or devices are still at it"),
         "api_tokens_token_hash_key": Rule("token", "this token exists"),
     }
 )
@@ -103,6 +116,8 @@ def translated(error: BaseException) -> NetdError | None:
         return StoreUnavailable(f"the database refused for now: {_text(error)}")
     if isinstance(error, _CONFLICTS):
         return _conflict(error)
+    if isinstance(error, asyncpg.InsufficientPrivilegeError) and "row-level security" in str(error):
+        return OutsideScope("this reaches beyond where your permission holds")
     if isinstance(error, asyncpg.PostgresError):
         return StoreError(f"the database refused a statement: {_text(error)} ({error.sqlstate})")
     if isinstance(error, asyncpg.InterfaceError):

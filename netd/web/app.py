@@ -1,6 +1,5 @@
 """The HTTP application and its server."""
 
-import logging
 import re
 import secrets
 import socket
@@ -13,10 +12,8 @@ from aiohttp import web
 from netd.web import probes
 from netd.web.api import openapi, resources
 from netd.web.api.problem import INTERNAL, Problem, problem_of
-from netd.web.api.route import BODY_OCTETS, REQUEST_ID, add_routes
+from netd.web.api.route import BODY_OCTETS, REQUEST_ID, add_routes, log_failure
 from netd.web.deps import WebDeps
-
-log = logging.getLogger(__name__)
 
 SHUTDOWN_SECONDS = 10.0
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -27,6 +24,11 @@ def create_app(deps: WebDeps) -> web.Application:
     """The application with every route; nothing listens yet."""
     app = web.Application(middlewares=[_boundary], client_max_size=BODY_OCTETS)
     app.on_response_prepare.append(_common_headers)
+
+    async def end_streams(_: web.Application) -> None:
+        deps.stream.close()
+
+    app.on_shutdown.append(end_streams)
     add_routes(app, resources.ROUTES, deps)
     probes.add_probes(app, deps)
     described = openapi.encode(resources.ROUTES)
@@ -48,7 +50,7 @@ async def _boundary(request: web.Request, handler: _Handler) -> web.StreamRespon
     except Exception as error:
         problem = problem_of(error)
         if problem is None:
-            log.exception("%s %s failed (request %s)", request.method, request.path, request_id)
+            log_failure(request)
             problem = Problem(INTERNAL, "the log tells more under this request id")
         return problem.answer(request.path, request_id)
 

@@ -38,6 +38,16 @@ def decode(data: bytes, kind: type[T]) -> T:
     return msgspec.json.decode(data, type=kind, dec_hook=_from_text)
 
 
+def plain(data: bytes) -> object:
+    """The document as JSON's own types. Raises msgspec.DecodeError for what is not JSON."""
+    return msgspec.json.decode(data)
+
+
+def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
+    """A validated ``kind`` from JSON's own types; not ``strict``: from texts, as a query string has them (``"true"``, ``"12"``)."""
+    return msgspec.convert(value, kind, strict=strict, dec_hook=_from_text)
+
+
 def convert_text(values: Mapping[str, str], kind: type[T]) -> T:
     """A validated ``kind`` from texts, as a query string or a path has them (``"true"``, ``"12"``)."""
-    return msgspec.convert(values, kind, strict=False, dec_hook=_from_text)
+    return convert(values, kind, strict=False)

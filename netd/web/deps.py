@@ -1,13 +1,16 @@
 """All that the HTTP side needs of the rest of the daemon."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from netd.domain.events import Stream
 from netd.domain.ports import AccessProbe, AttributeRules, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
+from netd.web.ratelimit import RateLimit
 
 
 class Metrics(Protocol):
@@ -20,10 +23,13 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebDeps:
-    """``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
+    """``database`` acts as netd_tenant, confined to each caller's scope; ``owner`` sees all tenants, for what concerns them all.
+
+    ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once."""
 
     database: Database
+    owner: Database
     keyring: Keyring
     control: SessionControl
     probe: AccessProbe
@@ -31,5 +37,8 @@ class WebDeps:
     metrics: Metrics
     vendors: frozenset[str]
     rules: AttributeRules
+    limit: RateLimit
+    stream: Stream
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC
+    monotonic: Callable[[], float] = time.monotonic

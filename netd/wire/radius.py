@@ -5,7 +5,7 @@
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hmac import compare_digest
 from typing import Final
 
@@ -283,13 +283,18 @@ def vendor_attributes(packet: Packet, vendor: int) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     prefix = vendor.to_bytes(4, "big")
     for value in packet.values(VENDOR_SPECIFIC):
-        if value[:4] != prefix:
-            continue
-        at = 4
-        while at + 2 <= len(value):
-            end = at + value[at + 1]
-            if end < at + 2 or end > len(value):
-                break
-            found.setdefault(value[at], value[at + 2 : end])
-            at = end
+        if value[:4] == prefix:
+            for kind, octets in sub_attributes(value):
+                found.setdefault(kind, octets)
     return found
+
+
+def sub_attributes(value: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, value) of each sub-attribute in a Vendor-Specific attribute's value, as far as the framing is right."""
+    at = 4
+    while at + 2 <= len(value):
+        end = at + value[at + 1]
+        if end < at + 2 or end > len(value):
+            return
+        yield value[at], value[at + 2 : end]
+        at = end

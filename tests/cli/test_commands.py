@@ -79,9 +79,114 @@ async def test_subscribers(netd, database):
                values (1, 'alice', 'alice', 'Access-Reject', 'wrong_password', '10.0.0.1', 'AA-BB-CC', now())"""
         )
     attempt = (await netd("subscriber", "explain", "alice")).out.splitlines()[-1].split()
-    assert attempt[2:4] + attempt[-1:] == ["Access-Reject", "wrong_password", "AA-BB-CC"]
+    assert attempt[2:4] + attempt[-2:] == ["Access-Reject", "wrong_password", "AA-BB-CC", "-"]
     assert (await netd("subscriber", "explain", "ghost")).err == "netd: subscriber ghost does not exist\n"
     assert (await netd("subscriber", "remove", "alice")).code == 0
+
+
+async def test_attributes_of_a_subscriber(netd):
+    assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
+    checks = ("--check", "Framed-Route == 'eth 1'", "--check", "Calling-Station-Id=~^aa", "--reply", "Framed-Route := slow", "--reply", "Framed-Route+=hi")
+    added = await netd("subscriber", "add", "alice", "--plan", "home", *checks, "--json")
+    assert added.code == 0, added.err
+    assert [tuple(each.values()) for each in added.value["checks"]] == [("Framed-Route", "==", "eth 1"), ("Calling-Station-Id", "=~", "^aa")]
+    assert [tuple(each.values()) for each in added.value["replies"]] == [("Framed-Route", ":=", "slow"), ("Framed-Route", "+=", "hi")]
+    updated = await netd("subscriber", "update", "alice", "--check", "none", "--reply", "Framed-Route = fast", "--json")
+    assert (updated.value["checks"], updated.value["replies"]) == ([], [{"attribute": "Framed-Route", "op": "=", "value": "fast"}])
+    wrong = await netd("subscriber", "update", "alice", "--reply", "Filter-Id")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    unknown = await netd("subscriber", "update", "alice", "--reply", "No-Such-Thing = 1")
+    assert (unknown.code, "replies/0" in unknown.err) == (2, True)
+
+
+async def test_usage(netd, database):
+    assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
+    alice = (await netd("subscriber", "add", "alice", "--plan", "home", "--json")).value
+    async with database.acquire() as conn:
+        await conn.execute(
+            """insert into usage_daily (tenant_id, subscriber_id, day, up_octets, down_octets, session_seconds)
+               values (1, $1, '2026-03-01', 1500000, 2500000000, 3700)""", alice["id"],
+        )  # fmt: skip
+    shown = await netd("subscriber", "usage", "alice", "--first", "2026-03-01", "--last", "2026-03-31")
+    assert shown.out.splitlines()[1].split() == ["2026-03-01", "2.5", "GB", "1.5", "MB", "01:01:40"]
+    assert len((await netd("subscriber", "usage", "alice", "--first", "2026-03-02", "--last", "2026-03-31")).out.splitlines()) == 1
+    assert (await netd("subscriber", "usage", "alice", "--first", "1 March")).code == 2
+
+
+async def test_sites_roles_and_tenants(netd):
+    assert (await netd("organization", "add", "north")).code == 0
+    assert (await netd("organization", "add", "arctic", "--parent", "north")).code == 0
+    assert (await netd("site", "add", "alta", "--organization", "arctic", "--note", "cold")).code == 0
+    assert (await netd("site", "list")).out.splitlines()[1].split()[1:] == ["alta", "arctic", "cold"]
+    assert (await netd("site", "update", "Alta", "--organization", "none", "--json")).value["organization"] is None
+    assert (await netd("organization", "remove", "arctic")).out == "organization arctic is removed\n"
+    missing = await netd("site", "add", "rome", "--organization", "south")
+    assert (missing.code, missing.err) == (2, "netd: organization: there is no organization south\n")
+    assert (await netd("role", "add", "shop", "--permission", "plans:read", "--permission", "subscribers:read")).code == 0
+    assert (await netd("role", "update", "shop", "--permission", "plans:read", "--json")).value["permissions"] == ["plans:read"]
+    assert "plans:read" in (await netd("role", "permissions")).out
+    made = await netd("token", "create", "--role", "shop", "--name", "s", "--site", "alta", "--json")
+    assert (made.value["token"]["role"], made.value["token"]["site_id"] is not None) == ("shop", True)
+    assert "site 1" in (await netd("token", "list")).out
+    in_use = await netd("role", "remove", "shop")
+    assert (in_use.code, in_use.err) == (1, "netd: role: there is no such role, or tokens still have it\n")
+    other = await netd("tenant", "add", "isp-two")
+    assert (other.code, other.out.startswith("netd_")) == (0, True)
+    assert (await netd("tenant", "rename", "isp-two", "isp-2")).code == 0
+    assert [line.split()[1] for line in (await netd("tenant", "list")).out.splitlines()] == ["NAME", "default", "isp-2"]
+    assert "role" in (await netd("whoami")).out
+
+
+async def test_audit(netd):
+    assert (await netd("plan", "add", "home", "--down", "100M", "--up", "20M")).code == 0
+    assert (await netd("plan", "update", "home", "--down", "200M")).code == 0
+    rows = (await netd("audit", "list", "--type", "plan")).out.splitlines()
+    assert [[word for word in row.split() if word in ("127.0.0.1", "plan.update", "plan.create")] for row in rows[1:]] == [
+        ["127.0.0.1", "plan.update"], ["127.0.0.1", "plan.create"],
+    ]  # fmt: skip
+    assert "down_bps: 100000000 -> 200000000" in rows[1]
+    assert len((await netd("audit", "list", "--type", "nas")).out.splitlines()) == 1
+
+
+async def test_access_policies(netd, database):
+    plan = ("--down", "100M", "--up", "20M", "--hours", "Wk0800-1659", "--time-zone", "Europe/Berlin", "--vlan", "100", "--contention", "1:20")
+    made = await netd("plan", "add", "home", *plan, "--json")
+    assert (made.value["access_hours"], made.value["time_zone"], made.value["vlan"], made.value["contention_ratio"]) == (
+        "Mo-Fr 08:00-17:00", "Europe/Berlin", "100", 20,
+    )  # fmt: skip
+    assert "Mo-Fr 08:00-17:00" in (await netd("plan", "show", "home")).out
+    changed = await netd("plan", "update", "home", "--contention", "none", "--committed-down", "10M", "--hours", "none", "--json")
+    assert (changed.value["contention_ratio"], changed.value["committed_down_bps"], changed.value["access_hours"]) == (None, 10 * MBIT, None)
+    box = ("--address", "10.0.0.1", "--secret", "testing123", "--vendor", "mikrotik", "--line-login", "mac,circuit_id")
+    added = await netd("nas", "add", "bras1", *box, "--line-login-passwords", "none,fixed", "--line-login-password", "-", "--json", stdin="sesame\n")
+    assert (added.code, "sesame" in added.out) == (0, False)
+    assert (added.value["line_login"], added.value["line_login_passwords"]) == (["mac", "circuit_id"], ["none", "fixed"])
+    off = await netd("nas", "update", "bras1", "--line-login", "none", "--line-login-passwords", "", "--line-login-password", "none", "--json")
+    assert (off.value["line_login"], off.value["line_login_passwords"]) == ([], [])
+    lines = ("--line", "circuit=olt1 eth 0/1/3:100.7", "--line", "nas=bras1;port=ether1;mac=0011.22aa.bbcc", "--line-mode", "enforce")
+    alice = await netd("subscriber", "add", "alice", "--plan", "home", *lines, "--mac", "001122aabbcc,00-11-22-33-44-55", "--hours", "Al", "--json")
+    assert alice.code == 0, alice.err
+    assert [{name: value for name, value in line.items() if value} for line in alice.value["lines"]] == [
+        {"circuit_id": "olt1 eth 0/1/3:100.7"}, {"nas": "bras1", "nas_port_id": "ether1", "mac": "00:11:22:aa:bb:cc"},
+    ]  # fmt: skip
+    assert alice.value["mac_addresses"] == ["00:11:22:33:44:55", "00:11:22:aa:bb:cc"]
+    shown = (await netd("subscriber", "show", "alice")).out
+    assert "nas=bras1 nas_port_id=ether1 mac=00:11:22:aa:bb:cc" in shown
+    refused = await netd("subscriber", "update", "alice", "--line", "none")
+    assert (refused.code, refused.err) == (2, "netd: line_mode: enforce needs lines to be enforced, or line_learn to bind the first one\n")
+    learning = await netd("subscriber", "update", "alice", "--line", "none", "--line-learn", "yes", "--mac", "none", "--circuit-id", "0x0001", "--json")
+    assert (learning.value["lines"], learning.value["line_learn"], learning.value["mac_addresses"], learning.value["circuit_ids"]) == ([], True, [], ["0x0001"])
+    assert (await netd("subscriber", "explain", "0x0001")).out.startswith("alice ")
+    async with database.acquire() as conn:
+        await conn.execute(
+            """insert into radpostauth (tenant_id, username, username_key, reply, reason, detail, nasipaddress, authdate)
+               values (1, 'alice', 'alice', 'Access-Reject', 'wrong_line', 'expected circuit id a; seen circuit id b on NAS c', '10.0.0.1', now())"""
+        )
+    explained = (await netd("subscriber", "explain", "alice")).out
+    assert "was rejected: wrong_line (expected circuit id a; seen circuit id b on NAS c)." in explained
+    for wrong in (("--line", "circuit"), ("--line", "vlan=3"), ("--line", "mac=a;mac=b"), ("--line-learn", "maybe")):
+        assert (await netd("subscriber", "update", "alice", *wrong)).code == 2
+    assert (await netd("plan", "update", "home", "--contention", "20:1")).code == 2
 
 
 async def test_lists_say_when_there_is_more(netd, api):

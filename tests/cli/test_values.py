@@ -52,3 +52,25 @@ def test_tables_are_aligned_and_harmless(capsys):
 def test_sizes_and_durations():
     assert [output.octets(n) for n in (0, 999, 1500, 2 * 10**9)] == ["0 B", "999 B", "1.5 kB", "2.0 GB"]
     assert [output.duration(n) for n in (0, 3661, 90061)] == ["00:00:00", "01:01:01", "1d 01:01:01"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("NAS-Port-Id == eth1", ("NAS-Port-Id", "==", "eth1")),
+        ('Filter-Id:="a b"', ("Filter-Id", ":=", "a b")),
+        ("Tunnel-Type:1 = VLAN", ("Tunnel-Type:1", "=", "VLAN")),
+        ("Tunnel-Type:1:=VLAN", ("Tunnel-Type:1", ":=", "VLAN")),
+        ("Calling-Station-Id =*", ("Calling-Station-Id", "=*", "")),
+        ("Cisco-AVPair += ip:route=10.0.0.0", ("Cisco-AVPair", "+=", "ip:route=10.0.0.0")),
+        ("Reply-Message = a >= b", ("Reply-Message", "=", "a >= b")),
+    ],
+)
+def test_attributes(text, parts):
+    assert tuple(values.attribute(text).values()) == parts
+
+
+@pytest.mark.parametrize("text", ["", "Filter-Id", "== x", "-Id == x"])
+def test_what_is_no_attribute(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        values.attribute(text)

@@ -25,7 +25,7 @@ async def actor(database: Database) -> Actor:
     """Somebody of the tenant that every database has."""
     async with database.acquire() as conn:
         tenant = await conn.fetchval("select id from tenants where name = 'default'")
-    return Actor(tenant_id=tenant, name="ann", role="admin", address="192.0.2.7", request_id="r1")
+    return msgspec.structs.replace(system(tenant, "ann"), address="192.0.2.7", request_id="r1")
 
 
 @pytest.fixture

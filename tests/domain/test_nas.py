@@ -5,7 +5,6 @@ import pytest
 
 from netd.domain import nas
 from netd.domain.nas import SECRET_CONTEXT, NasPatch, NewNas
-from netd.domain.paging import PageQuery
 from netd.errors import Conflict, InvalidInput, NotFound
 from netd.store import directory
 
@@ -80,11 +79,11 @@ async def test_page(world, database, actor, stranger):
     await world.nas(stranger, "hidden", "10.0.1.1")
     await world.nas(actor, "a", "10.0.2.1")
     await world.nas(actor, "b", "10.0.2.2", vendor="huawei")
-    page = await nas.page(database, actor, PageQuery(limit=1, count=True))
+    page = await nas.page(database, actor, nas.NasQuery(limit=1, count=True))
     assert ([each.name for each in page.items], page.total) == (["a"], 2)
-    assert [each.name for each in (await nas.page(database, actor, PageQuery(limit=1, after=page.next))).items] == ["b"]
-    assert [each.name for each in (await nas.page(database, actor, PageQuery(), vendor="huawei")).items] == ["b"]
-    assert [each.name for each in (await nas.page(database, actor, PageQuery(), name="A")).items] == ["a"]
+    assert [each.name for each in (await nas.page(database, actor, nas.NasQuery(limit=1, after=page.next))).items] == ["b"]
+    assert [each.name for each in (await nas.page(database, actor, nas.NasQuery(vendor="huawei"))).items] == ["b"]
+    assert [each.name for each in (await nas.page(database, actor, nas.NasQuery(name="A"))).items] == ["a"]
 
 
 async def test_delete_and_other_tenants_nas(world, database, keyring, actor, stranger, vendors):

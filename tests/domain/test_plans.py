@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from netd.domain import plans
-from netd.domain.paging import PageQuery
 from netd.domain.plans import NewPlan, PlanPatch
 from netd.errors import Conflict, InvalidInput, NotFound
 
@@ -89,12 +88,12 @@ async def test_page(world, database, actor, stranger):
     names = [f"p{n}" for n in range(5)]
     for name in names:
         await world.plan(actor, name)
-    first = await plans.page(database, actor, PageQuery(limit=3, count=True))
-    second = await plans.page(database, actor, PageQuery(limit=3, after=first.next))
+    first = await plans.page(database, actor, plans.PlanQuery(limit=3, count=True))
+    second = await plans.page(database, actor, plans.PlanQuery(limit=3, after=first.next))
     assert [plan.name for plan in (*first.items, *second.items)] == names
     assert (first.total, second.total, second.next) == (5, None, None)
-    assert [plan.name for plan in (await plans.page(database, actor, PageQuery(), name="P3")).items] == ["p3"]
-    assert (await plans.page(database, actor, PageQuery(), name="\0")).items == ()
+    assert [plan.name for plan in (await plans.page(database, actor, plans.PlanQuery(name="P3"))).items] == ["p3"]
+    assert (await plans.page(database, actor, plans.PlanQuery(name="\0"))).items == ()
 
 
 async def test_other_tenants_plan(world, database, actor, stranger):

@@ -6,8 +6,7 @@ import msgspec
 import pytest
 
 from netd.domain import plans, subscribers
-from netd.domain.paging import PageQuery
-from netd.domain.subscribers import PASSWORD_CONTEXT, NewPassword, NewSubscriber, SubscriberFilter, SubscriberPatch
+from netd.domain.subscribers import PASSWORD_CONTEXT, NewPassword, NewSubscriber, SubscriberPatch
 from netd.errors import Conflict, InvalidInput, NotFound
 
 
@@ -173,15 +172,17 @@ async def test_page(world, database, actor, stranger):
         await world.subscriber(actor, name, plan="other" if n == 2 else "Home 100", state="pending" if n == 1 else "active")
 
     async def names(limit=100, after=None, **wanted):
-        page = await subscribers.page(database, actor, PageQuery(limit=limit, after=after, count=True), SubscriberFilter(**wanted))
+        page = await subscribers.page(database, actor, subscribers.SubscriberQuery(limit=limit, after=after, count=True, **wanted))
         return [each.username for each in page.items], page
 
     found, page = await names(limit=2)
     assert (found, page.total) == (["anna", "Anton"], 5)
     assert (await names(limit=100, after=page.next))[0] == ["bert", "a_x", "abx"]
-    assert (await names(q="AN"))[0] == ["anna", "Anton"]
-    assert (await names(q="a_"))[0] == ["a_x"]
-    assert (await names(q="%"))[0] == []
+    assert (await names(username__begins="AN"))[0] == ["anna", "Anton"]
+    assert (await names(username__begins="a_"))[0] == ["a_x"]
+    assert (await names(username__begins="%"))[0] == []
+    assert (await names(q="NT"))[0] == ["Anton"]
+    assert (await names(sort="-username"))[0] == ["bert", "Anton", "anna", "abx", "a_x"]
     assert (await names(state="pending"))[0] == ["Anton"]
     assert (await names(username="ANTON"))[0] == ["Anton"]
     found, page = await names(plan="OTHER")

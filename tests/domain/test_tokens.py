@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from netd.domain import tokens
-from netd.domain.paging import PageQuery
 from netd.domain.tokens import NewToken
 from netd.errors import InvalidInput, NotFound
 
@@ -86,8 +85,8 @@ async def test_page(database, actor, stranger):
     await tokens.create(database, stranger, NewToken(name="hidden", role="admin"), NOW)
     for name in "abc":
         await tokens.create(database, actor, NewToken(name=name, role="read_only"), NOW)
-    first = await tokens.page(database, actor, PageQuery(limit=2, count=True))
-    second = await tokens.page(database, actor, PageQuery(limit=2, after=first.next))
+    first = await tokens.page(database, actor, tokens.TokenQuery(limit=2, count=True))
+    second = await tokens.page(database, actor, tokens.TokenQuery(limit=2, after=first.next))
     assert ([each.name for each in (*first.items, *second.items)], first.total) == (["a", "b", "c"], 3)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from pyrad import packet as pyrad
 
-from netd.domain import leases, nas, pools, subscribers
+from netd.domain import leases, nas, pools, sites, subscribers
 from netd.domain.leases import LeaseQuery, NewFramedRoute, Release
 from netd.domain.paging import PageQuery
 from netd.errors import Conflict
@@ -267,6 +267,7 @@ async def test_fixing_an_address_disconnects_and_a_rule_does_not(bras: TestNas) 
 
 async def test_the_most_specific_rule_wins_at_the_next_log_in(bras: TestNas) -> None:
     daemon = bras.world
+    await sites.create_site(daemon.db, ACTOR, sites.NewSite(name="north"))
     async with nas_at(daemon, "127.0.0.3", site="north", vrf="red") as north:
         await daemon.add_pool("all", "ipv4", ("10.0.0.0/24",))
         assert await address(bras, "alice") == "10.0.0.1"

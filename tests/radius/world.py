@@ -47,7 +47,8 @@ class World:
 
     @property
     def db(self) -> Any:
-        return self.running.database
+        """The owner's connections, which see and change everything, as the engine's do."""
+        return self.running.owner
 
     async def add_nas(self, address: str, vendor: str = "mikrotik", secret: bytes = SECRET, **more: Any) -> Any:
         new = nas.NewNas(name=more.pop("name", address), address=address, secret=secret.decode(), vendor=vendor, **more)

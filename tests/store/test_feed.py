@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from netd.errors import StoreUnavailable
-from netd.store.database import Connection, connect
+from netd.errors import StoreError, StoreUnavailable
+from netd.model.permission import Scope
+from netd.store.database import TENANT_ROLE, Connection, Database, connect
 from netd.store.feed import Batch, ChangeFeed
 from netd.store.migrate import migrate
 from netd.store.partitions import ensure
@@ -221,14 +222,23 @@ async def test_another_life_of_the_server_asks_for_a_reload(dsn: str, connection
         await reader.until(lambda: reader.reloads == 1)
 
 
-async def test_an_ordinary_role_that_owns_its_database_is_enough(external_postgres15: str) -> None:
+@pytest.mark.parametrize("made_by", ["itself", "a superuser"])
+async def test_an_ordinary_role_that_owns_its_database_is_enough(external_postgres15: str, made_by: str) -> None:
+    """The role that the API acts as is made by the migration where the user may make roles, else by a superuser beforehand."""
     admin = await connect(external_postgres15)
-    await admin.execute("create role plain login password 'plain'")
+    aside = await admin.fetchval("select exists (select from pg_roles where rolname = 'netd_tenant')")  # of another test's database on this server
+    if aside:
+        await admin.execute("alter role netd_tenant rename to netd_tenant_aside")
+    await admin.execute(f"create role plain login password 'plain' {'createrole' if made_by == 'itself' else ''}")
     await admin.execute("create database plain owner plain")
     url = external_postgres15.replace(external_postgres15.partition("//")[2].partition("@")[0], "plain:plain").replace("/netd", "/plain")
     connection = await connect(url)
     try:
         assert not await connection.fetchval("select usesuper from pg_user where usename = current_user")
+        if made_by == "a superuser":
+            with pytest.raises(StoreError, match="as a superuser: create role netd_tenant nologin; grant netd_tenant to plain"):
+                await migrate(connection, SQL)
+            await admin.execute("create role netd_tenant nologin; grant netd_tenant to plain")
         assert await migrate(connection, SQL)
         await ensure(connection, date(2026, 1, 1))
         reader = Reader(url)
@@ -236,10 +246,19 @@ async def test_an_ordinary_role_that_owns_its_database_is_enough(external_postgr
         async with running(reader):
             made = await add_plan(connection, "p")
             await reader.until(lambda: reader.ids("plan") == [made])
+        confined = await Database.open(url, size=1, role=TENANT_ROLE)
+        async with confined.transaction() as conn:
+            assert await conn.fetchval("select count(*) from plans") == 0
+        async with confined.transaction(Scope(1)) as conn:
+            assert await conn.fetchval("select count(*) from plans") == 1
+        await confined.close()
     finally:
         await connection.close()
         await admin.execute("drop database plain with (force)")
         await admin.execute("drop role plain")
+        await admin.execute("drop role if exists netd_tenant")
+        if aside:
+            await admin.execute("alter role netd_tenant_aside rename to netd_tenant")
         await admin.close()
 
 

@@ -128,9 +128,27 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
         await connection.execute(
             "insert into changes (at, entity, entity_id) select $1::timestamptz - i * interval '12 hours', 'plan', 1 from generate_series(0, 9) i", now
         )
+        await connection.execute(
+            """insert into events (tenant_id, type, object_type, object_id, at)
+               select 1, 'plan.created', 'plan', '1', $1::timestamptz - i * interval '1 day' from generate_series(0, 9) i""", now,
+        )  # fmt: skip
+        token = await connection.fetchval(
+            "insert into api_tokens (tenant_id, public_id, name, role, token_hash, created_by) values (1, 'aaaaaaaaaaaa', 't', 'admin', '', 't') returning id"
+        )
+        await connection.execute(
+            """insert into idempotency_keys (tenant_id, token_id, key, request_id, fingerprint, created_at)
+               select 1, $1, i::text, 'r', '', $2::timestamptz - i * interval '6 hours' from generate_series(0, 9) i""", token, now,
+        )  # fmt: skip
     async with database.acquire() as connection:
-        assert await prune(connection, now, radpostauth_days=90, usage_days=4, batch_rows=3) == {"radpostauth": 9, "usage_daily": 5, "changes": 7}
-        assert await prune(connection, now, radpostauth_days=90, usage_days=4) == {"radpostauth": 0, "usage_daily": 0, "changes": 0}
+        deleted = {"radpostauth": 9, "usage_daily": 5, "changes": 7, "idempotency_keys": 5, "events": 6}
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, batch_rows=3) == deleted
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3) == {
+            "radpostauth": 0,
+            "usage_daily": 0,
+            "changes": 0,
+            "idempotency_keys": 0,
+            "events": 0,
+        }
         assert await connection.fetchval("select min(authdate) from radpostauth") == now - timedelta(days=90)
 
 

@@ -8,17 +8,19 @@ import asyncpg
 import pytest
 
 from netd.model.subscriber import Attribute
-from netd.store import audit, imports, nas, plans, pools, postauth, sessions, subscribers, tokens
+from netd.store import audit, imports, lines, listing, nas, plans, pools, postauth, roles, sessions, sites, subscribers, tokens
 from netd.store import leases as lease_store
+from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, imports, nas, plans, pools, postauth, sessions, subscribers, tokens)
+MODULES = (audit, imports, lines, nas, plans, pools, postauth, roles, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
     "postauth.add_rows": "each record carries its tenant",
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
+    "tokens.used": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
@@ -47,6 +49,9 @@ async def mine(connection):
     box = await nas.insert(connection, tenant, {"name": "bras1", "address": "10.0.0.0/24", "vendor": "generic", "secret": b"sealed"})
     alice = await subscribers.insert(connection, tenant, {"username": "alice", "plan_id": plan.id, "password": b"sealed", "ipv4": "192.0.2.1"})
     await subscribers.replace_attributes(connection, "radreply", tenant, alice, [Attribute(attribute="Filter-Id", op="=", value="x")])
+    line = lines.Kept(nas_id=box.id, circuit_id="c", remote_id=None, nas_port_id=None, mac=None, learned_at=NOW)
+    await lines.replace_lines(connection, tenant, alice, [line])
+    await lines.replace_identities(connection, tenant, alice, "mac", ["00:11:22:33:44:55"])
     await subscribers.add_lock(connection, tenant, alice, reason="admin", mode="reject", note=None, until_at=None, created_by="ann")
     token = await tokens.insert(connection, tenant, public_id="a" * 12, token_hash=bytes(32), name="t", role="admin", created_by="ann", expires_at=None)
     await audit.insert(
@@ -89,19 +94,18 @@ async def everything(connection):
     """Every row of every table that a tenant owns, as text."""
     tables = (
         "plans", "nas", "subscribers", "radcheck", "radreply", "access_locks", "api_tokens", "audit_log", "radpostauth", "usage_daily", "sessions", "radacct",
-        "pools", "pool_ranges", "pool_exclusions", "pool_spans", "pool_rules", "leases", "framed_routes", "sites",
+        "subscriber_lines", "subscriber_identities",
+        "pools", "pool_ranges", "pool_exclusions", "pool_spans", "pool_rules", "leases", "framed_routes",
     )  # fmt: skip
     return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
 
 
 async def test_nothing_is_seen(connection, mine, other):
-    seen = [
+    seen: list[object] = [
         await plans.get(connection, other, mine["plan"]), await plans.by_name(connection, other, "p"), await plans.ids_by_name(connection, other),
-        await plans.page(connection, other, after=0, limit=9), await plans.count(connection, other), await plans.subscribers(connection, other, mine["plan"]),
-        await nas.get(connection, other, mine["nas"]), await nas.by_name(connection, other, "bras1"), await nas.page(connection, other, after=0, limit=9),
-        await nas.count(connection, other),
+        await plans.subscribers(connection, other, mine["plan"]),
+        await nas.get(connection, other, mine["nas"]), await nas.by_name(connection, other, "bras1"),
         await subscribers.get(connection, other, mine["subscriber"]), await subscribers.by_username(connection, other, "alice"),
-        await subscribers.page(connection, other, after=0, limit=9), await subscribers.count(connection, other),
         await subscribers.has_password(connection, other, mine["subscriber"]),
         await sessions.page(connection, other, SessionFilter(), before=None, limit=9), await sessions.count(connection, other, SessionFilter()),
         await sessions.page(connection, other, SessionFilter(subscriber_id=mine["subscriber"], nas_id=mine["nas"], username="alice"), before=None, limit=9),
@@ -116,10 +120,15 @@ async def test_nothing_is_seen(connection, mine, other):
         await pools.who_has(connection, other, ip_address("100.64.0.1")), await pools.who_has(connection, other, ip_address("192.0.2.1")),
         await pools.what_has(connection, other, mine["subscriber"]), await pools.routes(connection, other, mine["subscriber"]),
         await pools.forget_outside(connection, other, mine["pool"]), await pools.site_by_name(connection, other, "north"),
-        await tokens.get(connection, other, mine["token"]), await tokens.page(connection, other, after=0, limit=9), await tokens.count(connection, other),
-        await audit.page(connection, other, before=None, limit=9), await audit.count(connection, other), await audit.last(connection, other, "o", "1", ["a"]),
+        await tokens.get(connection, other, mine["token"]), await tokens.count(connection, other),
+        await audit.last(connection, other, "o", "1", ["a"]),
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
+        await lines.lines(connection, other, [mine["subscriber"]]), await lines.identities(connection, other, [mine["subscriber"]]),
+        await lines.owner(connection, other, "mac", "00:11:22:33:44:55"), await lines.named(connection, other, mine["nas"]),
+        await nas.has_line_login_password(connection, other, mine["nas"]),
     ]  # fmt: skip
+    for each in (plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS):
+        seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]
     assert not any(seen), seen
 
 
@@ -142,8 +151,11 @@ async def test_nothing_is_changed(connection, mine, other):
     await pools.release(connection, other, mine["lease"])
     await pools.delete_route(connection, other, mine["subscriber"], mine["route"])
     await pools.delete(connection, other, mine["pool"])
+    await lines.replace_lines(connection, other, subscriber, [])
+    await lines.replace_identities(connection, other, subscriber, "mac", [])
+    await lines.learn(connection, other, subscriber, lines.Kept(nas_id=None, circuit_id="d", remote_id=None, nas_port_id=None, mac=None, learned_at=NOW))
+    await lines.forget_learned(connection, other, mine["nas"])
     await tokens.revoke(connection, other, mine["token"])
-    await tokens.used(connection, other, mine["token"], NOW)
     await imports_of(connection, other, mine["plan"], clash="alice")
     assert await everything(connection) == before
 
@@ -154,6 +166,19 @@ async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, o
     for attempt in (
         lambda: subscribers.replace_attributes(connection, table, other, mine["subscriber"], [attribute]),
         lambda: subscribers.add_lock(connection, other, mine["subscriber"], reason="fraud", mode="reject", note=None, until_at=None, created_by="eve"),
+        lambda: lines.replace_identities(connection, other, mine["subscriber"], "mac", ["00:11:22:33:44:66"]),
+        lambda: lines.replace_lines(
+            connection,
+            other,
+            mine["subscriber"],
+            [lines.Kept(nas_id=None, circuit_id="d", remote_id=None, nas_port_id=None, mac=None, learned_at=None)],
+        ),
+        lambda: lines.replace_lines(
+            connection,
+            other,
+            mine["subscriber"],
+            [lines.Kept(nas_id=mine["nas"], circuit_id=None, remote_id=None, nas_port_id=None, mac=None, learned_at=None)],
+        ),
         lambda: subscribers.insert(connection, other, {"username": "eve", "plan_id": mine["plan"]}),
         lambda: subscribers.update(connection, mine["tenant"], mine["subscriber"], {"plan_id": 10**6}),
         lambda: pools.insert_route(connection, other, mine["subscriber"], prefix=ip_network("10.1.0.0/24"), gateway=None, metric=1),

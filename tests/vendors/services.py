@@ -31,6 +31,17 @@ SERVICES: Mapping[str, Service] = {
         burst_seconds=8,
         priority=3,
     ),
+    "shared": Service(down_bps=100 * M, up_bps=20 * M, committed_down_bps=5 * M, committed_up_bps=1 * M),
+    "shared_burst": Service(
+        down_bps=100 * M,
+        up_bps=20 * M,
+        burst_down_bps=200 * M,
+        burst_up_bps=40 * M,
+        burst_seconds=8,
+        committed_down_bps=12_500_000,
+        committed_up_bps=2_500_000,
+    ),
+    "vlan": Service(down_bps=100 * M, up_bps=20 * M, vlan="100"),
     "walled": Service(down_bps=1 * M, up_bps=512_000, walled=True, wall="garden", profile="gold"),
     "portal": Service(down_bps=1 * M, up_bps=512_000, walled=True, wall="garden", wall_url="https://pay.example/"),
     "profile": Service(down_bps=100 * M, up_bps=20 * M, profile="gold"),
@@ -61,6 +72,7 @@ SESSION = LiveSession(
 )
 BARE_SESSION = LiveSession(username="bob", acct_session_id="81a00002", nas_ip_address=IPv4Address("198.51.100.1"))
 
+VLAN: Sequence[Avp] = (("Tunnel-Type", 13), ("Tunnel-Medium-Type", 6), ("Tunnel-Private-Group-Id", "100"))
 INTERIM: Avp = ("Acct-Interim-Interval", 300)
 
 Golden = Mapping[str, Sequence[Avp] | str]
@@ -119,3 +131,5 @@ def common_rules(driver: Access) -> None:
     for field, value in {"ipv4_pool": "other", "ipv6_pool": "other", "delegated_ipv6_pool": "other", "dns": ()}.items():
         assert driver.change(full, but(full, **{field: value})) is None, f"{field} cannot be changed in a live session"
     assert driver.change(full, but(full, session_timeout_seconds=None)) is None, "a CoA takes nothing away"
+    for before, after in ((None, "100"), ("100", "200"), ("100", None)):
+        assert driver.change(but(full, vlan=before), but(full, vlan=after)) is None, "no CoA moves a session to another VLAN"

@@ -3,7 +3,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from netd.extensions import Extensions
-from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
+from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
 from vendors.accel.driver import Driver
 
 DRIVER = Driver()
@@ -15,6 +15,9 @@ GOLDEN: Golden = {
     "slow": [("Filter-Id", "128/64"), INTERIM],
     "odd": [("Filter-Id", "1235/765"), INTERIM],
     "burst": [("Filter-Id", "100000/20000"), INTERIM],
+    "shared": [("Filter-Id", "100000/20000"), INTERIM],
+    "shared_burst": [("Filter-Id", "100000/20000"), INTERIM],
+    "vlan": [("Filter-Id", "100000/20000"), *VLAN, INTERIM],
     "walled": NO_WALL,
     "portal": NO_WALL,
     "profile": [("Filter-Id", "100000/20000"), INTERIM],

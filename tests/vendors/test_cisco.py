@@ -4,7 +4,7 @@ from ipaddress import IPv6Address
 import pytest
 
 from netd.extensions import Extensions
-from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
+from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
 from vendors.cisco.driver import Driver
 
 DRIVER = Driver()
@@ -15,6 +15,9 @@ GOLDEN: Golden = {
     "slow": [("Cisco-Account-Info", "QU;64000;12000;D;128000;24000"), INTERIM],
     "odd": [("Cisco-Account-Info", "QU;765432;143518;D;1234567;231481"), INTERIM],
     "burst": [("Cisco-Account-Info", "QU;20000000;3750000;D;100000000;18750000"), INTERIM],
+    "shared": [("Cisco-Account-Info", "QU;20000000;3750000;D;100000000;18750000"), INTERIM],
+    "shared_burst": [("Cisco-Account-Info", "QU;20000000;3750000;D;100000000;18750000"), INTERIM],
+    "vlan": [("Cisco-Account-Info", "QU;20000000;3750000;D;100000000;18750000"), *VLAN, INTERIM],
     "walled": [("Cisco-Account-Info", "QU;512000;96000;D;1000000;187500"), ("Cisco-Account-Info", "Agarden"), INTERIM],
     "portal": [("Cisco-Account-Info", "QU;512000;96000;D;1000000;187500"), ("Cisco-Account-Info", "Agarden"), INTERIM],
     "profile": [("Cisco-AVPair", "subscriber:sub-qos-policy-in=gold"), ("Cisco-AVPair", "subscriber:sub-qos-policy-out=gold"), INTERIM],

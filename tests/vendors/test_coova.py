@@ -3,7 +3,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from netd.extensions import Extensions
-from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, Golden, agrees, common_rules, is_on_the_wire, rates_come_out
+from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, agrees, common_rules, is_on_the_wire, rates_come_out
 from vendors.coova.driver import Driver
 
 DRIVER = Driver()
@@ -14,6 +14,9 @@ GOLDEN: Golden = {
     "slow": [("ChilliSpot-Bandwidth-Max-Up", 64), ("ChilliSpot-Bandwidth-Max-Down", 128), INTERIM],
     "odd": [("ChilliSpot-Bandwidth-Max-Up", 765), ("ChilliSpot-Bandwidth-Max-Down", 1235), INTERIM],
     "burst": [("ChilliSpot-Bandwidth-Max-Up", 20_000), ("ChilliSpot-Bandwidth-Max-Down", 100_000), INTERIM],
+    "shared": [("ChilliSpot-Bandwidth-Max-Up", 20_000), ("ChilliSpot-Bandwidth-Max-Down", 100_000), INTERIM],
+    "shared_burst": [("ChilliSpot-Bandwidth-Max-Up", 20_000), ("ChilliSpot-Bandwidth-Max-Down", 100_000), INTERIM],
+    "vlan": [("ChilliSpot-Bandwidth-Max-Up", 20_000), ("ChilliSpot-Bandwidth-Max-Down", 100_000), *VLAN, INTERIM],
     "walled": [("ChilliSpot-Bandwidth-Max-Up", 512), ("ChilliSpot-Bandwidth-Max-Down", 1000), ("Filter-Id", "garden"), INTERIM],
     "portal": [
         ("ChilliSpot-Bandwidth-Max-Up", 512),

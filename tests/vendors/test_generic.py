@@ -1,12 +1,15 @@
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from netd.extensions import Extensions
-from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
+from netd.sdk import Avp
+from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
 from vendors.generic.driver import Driver
 
 DRIVER = Driver()
+GENERIC: Sequence[Avp] = (("WISPr-Bandwidth-Max-Up", 20_000_000), ("WISPr-Bandwidth-Max-Down", 100_000_000))
 GOLDEN: Golden = {
     "plain": [("WISPr-Bandwidth-Max-Up", 20_000_000), ("WISPr-Bandwidth-Max-Down", 100_000_000), INTERIM],
     "gigabit": [("WISPr-Bandwidth-Max-Up", 1_000_000_000), ("WISPr-Bandwidth-Max-Down", 1_000_000_000), INTERIM],
@@ -14,6 +17,9 @@ GOLDEN: Golden = {
     "slow": [("WISPr-Bandwidth-Max-Up", 64_000), ("WISPr-Bandwidth-Max-Down", 128_000), INTERIM],
     "odd": [("WISPr-Bandwidth-Max-Up", 765_432), ("WISPr-Bandwidth-Max-Down", 1_234_567), INTERIM],
     "burst": [("WISPr-Bandwidth-Max-Up", 20_000_000), ("WISPr-Bandwidth-Max-Down", 100_000_000), INTERIM],
+    "shared": [*GENERIC, ("WISPr-Bandwidth-Min-Up", 1_000_000), ("WISPr-Bandwidth-Min-Down", 5_000_000), INTERIM],
+    "shared_burst": [*GENERIC, ("WISPr-Bandwidth-Min-Up", 2_500_000), ("WISPr-Bandwidth-Min-Down", 12_500_000), INTERIM],
+    "vlan": [*GENERIC, *VLAN, INTERIM],
     "walled": [("WISPr-Bandwidth-Max-Up", 512_000), ("WISPr-Bandwidth-Max-Down", 1_000_000), ("Filter-Id", "garden"), INTERIM],
     "portal": [
         ("WISPr-Bandwidth-Max-Up", 512_000),
@@ -59,6 +65,8 @@ def test_change() -> None:
     common_rules(DRIVER)
     assert DRIVER.change(PLAIN, SERVICES["gigabit"]) == GOLDEN["gigabit"]
     assert DRIVER.change(PLAIN, but(PLAIN, idle_timeout_seconds=60)) == [*GOLDEN["plain"][:-1], ("Idle-Timeout", 60), INTERIM]
+    assert DRIVER.change(PLAIN, SERVICES["shared"]) == GOLDEN["shared"]
+    assert DRIVER.change(SERVICES["shared"], PLAIN) is None, "a CoA takes no attribute away"
     assert DRIVER.change(PLAIN, SERVICES["walled"]) is None
     assert DRIVER.change(SERVICES["walled"], PLAIN) is None
 

@@ -4,17 +4,17 @@ import pytest
 
 from netd.extensions import Extensions
 from netd.sdk import Avp
-from tests.vendors.services import BARE_SESSION, INTERIM, PLAIN, SERVICES, SESSION, Golden, M, agrees, but, common_rules, is_on_the_wire, rates_come_out
+from tests.vendors.services import BARE_SESSION, INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, M, agrees, but, common_rules, is_on_the_wire, rates_come_out
 from vendors.huawei.driver import Driver
 
 DRIVER = Driver()
 
 
-def rates(up: int, down: int) -> list[Avp]:
+def rates(up: int, down: int, committed_up: int | None = None, committed_down: int | None = None) -> list[Avp]:
     return [
-        ("Huawei-Input-Average-Rate", up),
+        ("Huawei-Input-Average-Rate", committed_up or up),
         ("Huawei-Input-Peak-Rate", up),
-        ("Huawei-Output-Average-Rate", down),
+        ("Huawei-Output-Average-Rate", committed_down or down),
         ("Huawei-Output-Peak-Rate", down),
     ]
 
@@ -26,6 +26,9 @@ GOLDEN: Golden = {
     "slow": [*rates(64_000, 128_000), INTERIM],
     "odd": [*rates(765_432, 1_234_567), INTERIM],
     "burst": [*rates(20_000_000, 100_000_000), INTERIM],
+    "shared": [*rates(20 * M, 100 * M, 1 * M, 5 * M), INTERIM],
+    "shared_burst": [*rates(20 * M, 100 * M, 2_500_000, 12_500_000), INTERIM],
+    "vlan": [*rates(20 * M, 100 * M), *VLAN, INTERIM],
     "walled": [*rates(512_000, 1_000_000), ("Filter-Id", "garden"), INTERIM],
     "portal": [*rates(512_000, 1_000_000), ("Filter-Id", "garden"), ("Huawei-HTTP-Redirect-URL", "https://pay.example/"), INTERIM],
     "profile": [("Huawei-Qos-Profile-Name", "gold"), INTERIM],
@@ -58,9 +61,9 @@ def test_a_router_reads_the_rates_of_the_plan() -> None:
         numbers = {name: value for name, value in avps if name.endswith("-Rate")}
         if not numbers:
             return None
-        assert numbers["Huawei-Input-Peak-Rate"] == numbers["Huawei-Input-Average-Rate"]
-        assert numbers["Huawei-Output-Peak-Rate"] == numbers["Huawei-Output-Average-Rate"]
-        return numbers["Huawei-Output-Average-Rate"], numbers["Huawei-Input-Average-Rate"]
+        assert numbers["Huawei-Input-Peak-Rate"] >= numbers["Huawei-Input-Average-Rate"]
+        assert numbers["Huawei-Output-Peak-Rate"] >= numbers["Huawei-Output-Average-Rate"]
+        return numbers["Huawei-Output-Peak-Rate"], numbers["Huawei-Input-Peak-Rate"]
 
     rates_come_out(DRIVER, router, exact=True)
 
@@ -84,6 +87,8 @@ def test_change() -> None:
     common_rules(DRIVER)
     assert DRIVER.change(PLAIN, SERVICES["gigabit"]) == rates(1000 * M, 1000 * M)
     assert DRIVER.change(SERVICES["profile"], SERVICES["two_profiles"]) == GOLDEN["two_profiles"][:-1]
+    assert DRIVER.change(PLAIN, SERVICES["shared"]) == rates(20 * M, 100 * M, 1 * M, 5 * M)
+    assert DRIVER.change(SERVICES["shared"], PLAIN) == rates(20 * M, 100 * M)
     assert DRIVER.change(PLAIN, SERVICES["profile"]) is None
     assert DRIVER.change(SERVICES["profile"], PLAIN) is None
     assert DRIVER.change(PLAIN, SERVICES["walled"]) is None

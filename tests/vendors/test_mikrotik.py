@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from netd.extensions import Extensions
-from tests.vendors.services import BARE_SESSION, INTERIM, PLAIN, SERVICES, SESSION, Golden, M, agrees, but, common_rules, is_on_the_wire, rates_come_out
+from tests.vendors.services import BARE_SESSION, INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, M, agrees, but, common_rules, is_on_the_wire, rates_come_out
 from vendors.mikrotik.driver import Driver, rate_limit
 
 DRIVER = Driver()
@@ -15,6 +15,9 @@ GOLDEN: Golden = {
     "slow": [("Mikrotik-Rate-Limit", "64k/128k"), INTERIM],
     "odd": [("Mikrotik-Rate-Limit", "765432/1234567"), INTERIM],
     "burst": [("Mikrotik-Rate-Limit", "20M/100M 40M/200M 16M/80M 8/8 3"), INTERIM],
+    "shared": [("Mikrotik-Rate-Limit", "20M/100M 0/0 0/0 0/0 8 1M/5M"), INTERIM],
+    "shared_burst": [("Mikrotik-Rate-Limit", "20M/100M 40M/200M 20M/100M 8/8 8 2500k/12500k"), INTERIM],
+    "vlan": [("Mikrotik-Rate-Limit", "20M/100M"), *VLAN, INTERIM],
     "walled": [("Mikrotik-Rate-Limit", "512k/1M"), ("Mikrotik-Address-List", "garden"), INTERIM],
     "portal": [("Mikrotik-Rate-Limit", "512k/1M"), ("Mikrotik-Address-List", "garden"), INTERIM],
     "profile": [("Mikrotik-Rate-Limit", "20M/100M"), ("Mikrotik-Group", "gold"), INTERIM],
@@ -61,6 +64,8 @@ def test_a_router_reads_the_rates_of_the_plan() -> None:
         ({"burst_down_bps": 200 * M}, "20M/100M 0/200M 0/100M 0/1"),
         ({"burst_up_bps": 40 * M, "burst_seconds": 4}, "20M/100M 40M/0 20M/0 4/0"),
         ({"burst_down_bps": 200 * M, "burst_up_bps": 40 * M, "priority": 1}, "20M/100M 40M/200M 20M/100M 1/1 1"),
+        ({"committed_down_bps": 5 * M}, "20M/100M 0/0 0/0 0/0 8 0/5M"),
+        ({"committed_up_bps": M, "priority": 2}, "20M/100M 0/0 0/0 0/0 2 1M/0"),
         ({"burst_seconds": 4, "burst_threshold_up_bps": M}, "20M/100M"),
     ],
 )
@@ -78,6 +83,8 @@ def test_change() -> None:
     common_rules(DRIVER)
     assert DRIVER.change(PLAIN, SERVICES["gigabit"]) == [("Mikrotik-Rate-Limit", "1000M/1000M")]
     assert DRIVER.change(SERVICES["burst"], PLAIN) == [("Mikrotik-Rate-Limit", "20M/100M")], "the old burst goes with the old string"
+    assert DRIVER.change(PLAIN, SERVICES["shared"]) == [("Mikrotik-Rate-Limit", "20M/100M 0/0 0/0 0/0 8 1M/5M")]
+    assert DRIVER.change(SERVICES["shared"], PLAIN) == [("Mikrotik-Rate-Limit", "20M/100M")], "the string is replaced as a whole"
     assert DRIVER.change(PLAIN, SERVICES["profile"]) == [("Mikrotik-Rate-Limit", "20M/100M"), ("Mikrotik-Group", "gold")]
     assert DRIVER.change(SERVICES["profile"], PLAIN) is None
     assert DRIVER.change(PLAIN, but(PLAIN, session_timeout_seconds=60)) == [("Mikrotik-Rate-Limit", "20M/100M"), ("Session-Timeout", 60)]

@@ -6,14 +6,17 @@ import pytest
 
 from netd.extensions import Extensions
 from netd.sdk import Avp
-from tests.vendors.services import BARE_SESSION, INTERIM, PLAIN, SERVICES, SESSION, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
+from tests.vendors.services import BARE_SESSION, INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
 from vendors.nokia.driver import Driver
 
 DRIVER = Driver()
 
 
-def overrides(up_kbps: int, down_kbps: int) -> list[Avp]:
-    return [("Alc-Subscriber-QoS-Override", text) for text in (f"i:a:root:rate={up_kbps}", f"i:q:1:pir={up_kbps}", f"e:r:rate={down_kbps}")]
+def overrides(up_kbps: int, down_kbps: int, committed_up_kbps: int = 0, committed_down_kbps: int = 0) -> list[Avp]:
+    up = f",cir={committed_up_kbps}" if committed_up_kbps else ""
+    texts = [f"i:a:root:rate={up_kbps}", f"i:q:1:pir={up_kbps}{up}", f"e:r:rate={down_kbps}"]
+    texts += [f"e:q:1:pir={down_kbps},cir={committed_down_kbps}"] if committed_down_kbps else []
+    return [("Alc-Subscriber-QoS-Override", text) for text in texts]
 
 
 GOLDEN: Golden = {
@@ -23,6 +26,9 @@ GOLDEN: Golden = {
     "slow": [*overrides(64, 128), INTERIM],
     "odd": [*overrides(765, 1235), INTERIM],
     "burst": [*overrides(20_000, 100_000), INTERIM],
+    "shared": [*overrides(20_000, 100_000, 1000, 5000), INTERIM],
+    "shared_burst": [*overrides(20_000, 100_000, 2500, 12_500), INTERIM],
+    "vlan": [*overrides(20_000, 100_000), *VLAN, INTERIM],
     "walled": [("Alc-SLA-Prof-Str", "garden"), *overrides(512, 1000), INTERIM],
     "portal": [("Alc-SLA-Prof-Str", "garden"), *overrides(512, 1000), ("Alc-Portal-Url", "https://pay.example/"), INTERIM],
     "profile": [("Alc-SLA-Prof-Str", "gold"), *overrides(20_000, 100_000), INTERIM],
@@ -52,7 +58,7 @@ def test_golden(name: str, extensions: Extensions) -> None:
 
 def test_a_router_reads_the_rates_of_the_plan() -> None:
     # The grammar of the 7750 SR RADIUS Attributes Reference Guide, table 3: an aggregate rate exists on egress only.
-    grammar = re.compile(r"([iI]|[eE]):(?:([qQpP]):\d+:pir|(?<=e:)([rR]):rate|([aA]):root:rate)=(\d+)")
+    grammar = re.compile(r"([iI]|[eE]):(?:([qQpP]):\d+:pir|(?<=e:)([rR]):rate|([aA]):root:rate)=(\d+)(?:,cir=\d+)?")
 
     def router(avps):
         up: set[int] = set()
@@ -87,6 +93,10 @@ def test_change() -> None:
     assert DRIVER.change(pair, gold) is None, "gold names no subscriber profile to replace gold-a"
     assert DRIVER.change(gold, pair) == GOLDEN["two_profiles"][:-1]
     assert DRIVER.change(but(PLAIN, profile="a/b/c"), PLAIN) is None
+    shared = SERVICES["shared"]
+    assert DRIVER.change(PLAIN, shared) == overrides(20_000, 100_000, 1000, 5000)
+    assert DRIVER.change(shared, but(shared, committed_down_bps=7_000_000)) == overrides(20_000, 100_000, 1000, 7000)
+    assert DRIVER.change(shared, PLAIN) is None, "an override that is named no more is not known to go"
     # behind the wall and out again
     assert DRIVER.change(gold, portal) == GOLDEN["portal"][:-1]
     assert DRIVER.change(portal, gold) == GOLDEN["profile"][:-1]

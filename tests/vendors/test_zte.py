@@ -1,12 +1,15 @@
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from netd.extensions import Extensions
-from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
+from netd.sdk import Avp
+from tests.vendors.services import INTERIM, PLAIN, SERVICES, SESSION, VLAN, Golden, agrees, but, common_rules, is_on_the_wire, rates_come_out
 from vendors.zte.driver import Driver
 
 DRIVER = Driver()
+PEAKS: Sequence[Avp] = (("ZTE-Rate-Bust-UPIR", 20_000_000), ("ZTE-Rate-Bust-DPIR", 100_000_000))
 GOLDEN: Golden = {
     "plain": [("ZTE-Rate-Ctrl-SCR-Up", 20_000_000), ("ZTE-Rate-Ctrl-SCR-Down", 100_000_000), INTERIM],
     "gigabit": [("ZTE-Rate-Ctrl-SCR-Up", 1_000_000_000), ("ZTE-Rate-Ctrl-SCR-Down", 1_000_000_000), INTERIM],
@@ -14,6 +17,21 @@ GOLDEN: Golden = {
     "slow": [("ZTE-Rate-Ctrl-SCR-Up", 64_000), ("ZTE-Rate-Ctrl-SCR-Down", 128_000), INTERIM],
     "odd": [("ZTE-Rate-Ctrl-SCR-Up", 765_432), ("ZTE-Rate-Ctrl-SCR-Down", 1_234_567), INTERIM],
     "burst": [("ZTE-Rate-Ctrl-SCR-Up", 20_000_000), ("ZTE-Rate-Ctrl-SCR-Down", 100_000_000), INTERIM],
+    "shared": [
+        ("ZTE-Rate-Ctrl-SCR-Up", 1_000_000),
+        ("ZTE-Rate-Ctrl-SCR-Down", 5_000_000),
+        ("ZTE-Rate-Bust-UPIR", 20_000_000),
+        ("ZTE-Rate-Bust-DPIR", 100_000_000),
+        INTERIM,
+    ],
+    "shared_burst": [
+        ("ZTE-Rate-Ctrl-SCR-Up", 2_500_000),
+        ("ZTE-Rate-Ctrl-SCR-Down", 12_500_000),
+        ("ZTE-Rate-Bust-UPIR", 20_000_000),
+        ("ZTE-Rate-Bust-DPIR", 100_000_000),
+        INTERIM,
+    ],
+    "vlan": [("ZTE-Rate-Ctrl-SCR-Up", 20_000_000), ("ZTE-Rate-Ctrl-SCR-Down", 100_000_000), *VLAN, INTERIM],
     "walled": [("ZTE-Rate-Ctrl-SCR-Up", 512_000), ("ZTE-Rate-Ctrl-SCR-Down", 1_000_000), ("Filter-Id", "garden"), INTERIM],
     "portal": [("ZTE-Rate-Ctrl-SCR-Up", 512_000), ("ZTE-Rate-Ctrl-SCR-Down", 1_000_000), ("Filter-Id", "garden"), INTERIM],
     "profile": [("ZTE-QOS-Profile-Up", "gold"), ("ZTE-QoS-Profile-Down", "gold"), INTERIM],
@@ -45,7 +63,12 @@ def test_golden(name: str, extensions: Extensions) -> None:
 def test_a_gateway_reads_the_rates_of_the_plan() -> None:
     def gateway(avps):
         numbers = dict(avps)
-        return (numbers["ZTE-Rate-Ctrl-SCR-Down"], numbers["ZTE-Rate-Ctrl-SCR-Up"]) if "ZTE-Rate-Ctrl-SCR-Up" in numbers else None
+        if "ZTE-Rate-Ctrl-SCR-Up" not in numbers:
+            return None
+        return (  # what a session can have at most: the peak where one is named, else the sustained rate
+            numbers.get("ZTE-Rate-Bust-DPIR", numbers["ZTE-Rate-Ctrl-SCR-Down"]),
+            numbers.get("ZTE-Rate-Bust-UPIR", numbers["ZTE-Rate-Ctrl-SCR-Up"]),
+        )
 
     rates_come_out(DRIVER, gateway, exact=True)
 

@@ -1,5 +1,6 @@
 """The HTTP side on a real port, with a real database and stand-ins for what the engine would answer."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,15 +13,17 @@ import aiohttp
 import msgspec
 
 from netd.domain import tokens
-from netd.domain.actor import Role, system
+from netd.domain.actor import system
+from netd.domain.events import Stream
 from netd.domain.ports import Part, Verdict
 from netd.keyring import Keyring
 from netd.model.access import Reason
 from netd.model.control import ControlResult
 from netd.model.session import Session
-from netd.store.database import Database
+from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
 from netd.web.deps import WebDeps
+from netd.web.ratelimit import RateLimit
 
 
 @dataclass
@@ -98,16 +101,16 @@ class Api:
     """A client of the running API; ``tokens`` by role."""
 
     url: str
-    tokens: dict[Role, str]
+    tokens: dict[str, str]
     control: Control
     probe: Probe
     health: HealthBoard
     client: aiohttp.ClientSession
     app: aiohttp.web.Application
+    confined: Database  # as the handlers use it
+    deps: WebDeps
 
-    async def call(
-        self, method: str, path: str, *, role: Role | None = "admin", body: Any = None, headers: dict[str, str] | None = None, **more: Any
-    ) -> Answer:
+    async def call(self, method: str, path: str, *, role: str | None = "admin", body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         """One request; ``path`` below /api/v1 unless it begins with ``//``, which stands for the server's root."""
         sent = dict(headers or {})
         if role is not None:
@@ -135,22 +138,28 @@ class Api:
 
 
 @asynccontextmanager
-async def running(database: Database, folder: Path) -> AsyncIterator[Api]:
+async def running(database: Database, folder: Path, limit: RateLimit | None = None) -> AsyncIterator[Api]:
     """The whole application on a free port of the loopback."""
     control, probe, health = Control(), Probe(), HealthBoard()
+    confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
+    stream = Stream(database, confined)
     deps = WebDeps(
-        database=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
-        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), settled=health.settled, now=lambda: datetime.now(UTC),
+        database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control, probe=probe, health=health, metrics=Page(),
+        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
+        settled=health.settled, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
-    made: dict[Role, str] = {}
+    made: dict[str, str] = {}
     for role in ("admin", "operator", "read_only"):
         made[role] = await new_token(database, role)
+    streaming = asyncio.create_task(stream.run())
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
-        yield Api(listening.url, made, control, probe, health, client, app)
+        yield Api(listening.url, made, control, probe, health, client, app, confined, deps)
+    streaming.cancel()
+    await confined.close()
 
 
-async def new_token(database: Database, role: Role) -> str:
+async def new_token(database: Database, role: str) -> str:
     """A token of this role."""
     issued = await tokens.create(database, system(1), tokens.NewToken(name=f"test {role}", role=role), datetime.now(UTC))
     return issued.text

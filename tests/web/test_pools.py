@@ -45,6 +45,7 @@ async def test_faults_point_at_their_members(api: Api):
 
 async def test_rules(api: Api):
     await api.post("/plans", PLAN)
+    await api.post("/sites", {"name": "north"})
     await api.post("/radius/nas", {**NAS, "site": "north", "vrf": "red"})
     assert (await api.get("/radius/nas")).value["items"][0]["site"] == "north"
     await api.post("/pools", POOL)

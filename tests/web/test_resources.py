@@ -121,6 +121,21 @@ async def test_a_subscriber_lives(api: Api):
     assert (await api.delete(path)).status == 204
 
 
+async def test_what_was_read_of_access_policies_can_be_sent_back(api: Api):
+    await api.post("/radius/nas", {**NAS, "line_login": ["mac"], "line_login_passwords": ["fixed"], "line_login_password": "sesame"})
+    lines = [{"circuit_id": "0x00ff"}, {"nas": "bras1", "mac": "0011.22aa.bbcc"}]
+    made = await subscriber(api, access_hours="Sa 22:00-06:00", line_mode="log", lines=lines, mac_addresses=["00-11-22-AA-BB-CC"])
+    path = made.headers["location"].removeprefix("/api/v1")
+    again = await api.patch(path, {name: made.value[name] for name in ("access_hours", "line_mode", "lines", "mac_addresses", "circuit_ids", "vlan")})
+    assert again.status == 200, again.raw
+    assert {**again.value, "version": 1, "updated_at": None} == {**made.value, "updated_at": None}
+    wrong = await api.patch(path, {"lines": [{"circuit_id": "ok"}, {}], "access_hours": "Mo 8-9", "time_zone": "Nowhere", "vlan": "5000"})
+    assert {fault["pointer"] for fault in wrong.value["errors"]} == {"/lines/1", "/access_hours", "/time_zone", "/vlan"}
+    shown = (await api.get("/radius/nas")).value["items"][0]
+    assert (shown["line_login"], shown["line_login_passwords"]) == (["mac"], ["fixed"])
+    assert "line_login_password" not in shown
+
+
 async def test_verbs_and_locks(api: Api):
     path = (await subscriber(api)).headers["location"].removeprefix("/api/v1")
     suspended = await api.post(path + "/suspend", {"note": "unpaid"})
@@ -283,3 +298,16 @@ async def test_tokens_and_rotation_are_for_admins(api: Api):
     assert (rotated.status, rotated.value["nas"], rotated.value["complete"]) == (200, 1, True)
     again = await api.post("/secrets/rotate", {"new_key": False})
     assert (again.value["key_id"], again.value["nas"]) == (rotated.value["key_id"], 0)
+
+
+async def test_a_list_shows_the_members_asked_for(api: Api):
+    for name in ("a", "b", "c"):
+        await api.post("/plans", {"name": name, "down_bps": 1_000_000, "up_bps": 1_000_000})
+    answer = await api.get("/plans?fields=name,id&sort=-name&limit=2&count=true")
+    assert answer.value == {"items": [{"id": 3, "name": "c"}, {"id": 2, "name": "b"}], "next": answer.value["next"], "total": 3}
+    rest = await api.get(f"/plans?fields=name&sort=-name&after={answer.value['next']}")
+    assert rest.value == {"items": [{"name": "a"}], "next": None}
+    wrong = await api.get("/plans?fields=name,secret,whim")
+    assert wrong.status == 422
+    assert [each["detail"].partition(";")[0] for each in wrong.value["errors"]] == ["there is no secret", "there is no whim"]
+    assert (await api.get("/plans?down_bps__gte=x")).value["errors"][0]["pointer"] == "/down_bps__gte"

@@ -12,26 +12,33 @@ class Loose(msgspec.Struct):
 def test_parameters_must_be_the_placeholders_of_the_path():
     with pytest.raises(TypeError, match="placeholders"):
 
-        @route("GET", "/things/{id}", role="read_only", summary="x")
+        @route("GET", "/things/{id}", permission="plans:read", summary="x")
         async def thing_show(call: Call, number: int) -> None: ...
 
 
 def test_input_must_forbid_unknown_fields():
     with pytest.raises(TypeError, match="forbid"):
 
-        @route("GET", "/things", role="read_only", summary="x")
+        @route("GET", "/things", permission="plans:read", summary="x")
         async def thing_list(call: Call, query: Loose) -> None: ...
 
 
 def test_a_change_needs_an_action():
     with pytest.raises(TypeError, match="action"):
 
-        @route("POST", "/things", role="operator", summary="x")
+        @route("POST", "/things", permission="plans:write", summary="x")
         async def thing_create(call: Call) -> None: ...
 
 
+def test_a_permission_must_exist():
+    with pytest.raises(TypeError, match="no permission"):
+
+        @route("GET", "/things", permission="things:read", summary="x")
+        async def thing_list(call: Call) -> None: ...
+
+
 def test_the_signature_is_the_contract():
-    @route("DELETE", "/things/{id}/{name}", role="operator", summary="x", action="thing.delete")
+    @route("DELETE", "/things/{id}/{name}", permission="plans:write", summary="x", action="thing.delete")
     async def thing_delete(call: Call, id: int, name: str) -> None: ...
 
     assert thing_delete.pattern == "/api/v1/things/{id:[0-9]{1,18}}/{name}"
@@ -43,6 +50,6 @@ def test_every_route_is_described_and_named_once():
     assert len({(each.method, each.path) for each in resources.ROUTES}) == len(resources.ROUTES)
     for each in resources.ROUTES:
         assert each.summary
-        assert each.role in ("read_only", "operator", "admin")
         if each.method != "GET":
-            assert each.role != "read_only"
+            assert each.permission is not None
+            assert not each.permission.endswith(":read")

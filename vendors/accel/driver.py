@@ -2,6 +2,7 @@
 
 The rate is Filter-Id ``down/up`` in kbit/s (1000 bit/s): **down first**, the reverse of MikroTik's order.
 
+- Burst and committed rates have no attribute.
 - There is no attribute for a walled garden: a walled subscriber is refused here.
 - A CoA changes the rate and Session-Timeout. All attributes that identify the session must match, so Acct-Session-Id goes alone.
 """
@@ -18,7 +19,7 @@ class Driver:
     """Access on accel-ppp."""
 
     def grant(self, service: Service) -> Sequence[Avp]:
-        return [*_speed(service), *sdk.pools(service), *sdk.resolvers(service), *sdk.timers(service)]
+        return [*_speed(service), *sdk.pools(service), *sdk.resolvers(service), *sdk.vlan(service), *sdk.timers(service)]
 
     def change(self, before: Service | None, after: Service) -> Sequence[Avp] | None:
         avps = _speed(after)

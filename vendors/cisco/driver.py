@@ -3,6 +3,7 @@
 Without a profile the session is policed by Cisco-Account-Info ``QU;rate;burst;D;rate;burst``: U is upstream, the subscriber's upload, D is
 downstream; rates are bit/s, bursts octets. The burst is 1.5 s of the rate, as Cisco advises for its policers.
 
+- Policing knows no committed rate below the policed one: burst and committed rates belong into a policy map.
 - A plan's ``profile`` is a policy map on the router: ``gold`` for both directions, ``gold-in/gold-out`` for upload and download. It then says how fast.
 - The walled garden is an ISG service of that name (``A`` + name), policed to the garden's rates; the service on the router redirects.
 - A CoA changes from one policy map to another. Policing of a live session by CoA is documented for services only: that is a new login.
@@ -29,6 +30,7 @@ class Driver:
         if servers := [str(address) for address in service.dns if isinstance(address, IPv4Address)]:
             avps.append(("Cisco-AVPair", f"ip:dns-servers={' '.join(servers[:2])}"))
         avps += sdk.resolvers(service, ipv4=())
+        avps += sdk.vlan(service)
         avps += sdk.timers(service)
         return avps
 

@@ -4,6 +4,7 @@ ChilliSpot-Bandwidth-Max-Up and -Down are kbit/s (1000 bit/s). CoovaChilli reads
 bit/s, so only they are sent: two numbers for one thing can only disagree.
 
 - The walled garden is a Filter-Id, with WISPr-Redirection-URL if a portal is configured.
+- Burst and committed rates have no attribute; WISPr's minimum is not read.
 - A CoA must carry User-Name; Acct-Session-Id narrows it down. It changes rates and timeouts.
 """
 
@@ -24,7 +25,7 @@ class Driver:
             avps.append(("Filter-Id", service.wall))
             if service.wall_url:
                 avps.append(("WISPr-Redirection-URL", service.wall_url))
-        return [*avps, *sdk.pools(service), *sdk.resolvers(service), *sdk.timers(service)]
+        return [*avps, *sdk.pools(service), *sdk.resolvers(service), *sdk.vlan(service), *sdk.timers(service)]
 
     def change(self, before: Service | None, after: Service) -> Sequence[Avp] | None:
         return [*_speed(after), *sdk.timers(after)] if sdk.reachable(before, after, _BY_COA) else None

@@ -1,7 +1,8 @@
 """Huawei NE40E, ME60, NetEngine 8000 and others that speak the Huawei RADIUS+1.1 attributes.
 
 Rates are bit/s in unsigned 32-bit numbers. Input is what the NAS receives from the subscriber (up), output what it sends (down).
-Average is the committed rate (CIR), peak the PIR; both are set to the plan's rate, since a PIR above it would be held for good, not for a burst.
+Average is the committed rate (CIR), peak the PIR. The peak is the plan's rate, never more: a PIR above it would be held for good, not for a burst.
+The average is the plan's committed rate, else its rate, too.
 
 - Above 4.29 Gbit/s the plan must name a QoS profile; then the profile alone says how fast. ``gold`` is one profile for both directions,
   ``gold-up/gold-down`` names two. The router cuts a subscriber off whose profile it does not have, and by default it compares names
@@ -33,6 +34,7 @@ class Driver:
         avps += sdk.resolvers(service, ipv4=("Huawei-Primary-DNS", "Huawei-Secondary-DNS"), ipv6=())
         # The value is 18 octets, thus a prefix, although it names hosts.
         avps += [("Huawei-DNS-Server-IPv6-Address", IPv6Network(address)) for address in service.dns if isinstance(address, IPv6Address)]
+        avps += sdk.vlan(service)
         avps += sdk.timers(service)
         return avps
 
@@ -57,8 +59,8 @@ def _speed(service: Service) -> list[Avp]:
         return avps
     sdk.fits_uint32(service, "name a QoS profile of the router in the plan")
     return [
-        ("Huawei-Input-Average-Rate", service.up_bps),
+        ("Huawei-Input-Average-Rate", service.committed_up_bps or service.up_bps),
         ("Huawei-Input-Peak-Rate", service.up_bps),
-        ("Huawei-Output-Average-Rate", service.down_bps),
+        ("Huawei-Output-Average-Rate", service.committed_down_bps or service.down_bps),
         ("Huawei-Output-Peak-Rate", service.down_bps),
     ]

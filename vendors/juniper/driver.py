@@ -4,6 +4,7 @@ Rates reach the router as parameters of a service: ERX-Service-Activate ``name(u
 ``tiered(inputBW, outputBW)``. A plan's ``profile`` names that service: a dynamic service profile on Junos whose variables are declared in the
 order up, down, or a JunosE service macro. There is no other attribute that sets both directions, so a plan needs a profile here.
 
+- Burst and committed rates belong into the service: which parameters it takes beyond the two is the operator's, so none are sent.
 - The walled garden is such a service too, named like the wall, with the garden's rates; it filters and redirects.
 - A CoA deactivates the old service by its whole string, parameters included, and activates the new one; that also is how rates change,
   and how a subscriber gets behind the wall and out again.
@@ -26,6 +27,7 @@ class Driver:
         avps: list[Avp] = [("ERX-Service-Activate:1", _activation(service))]
         avps += sdk.pools(service, delegated="ERX-IPv6-Delegated-Pool-Name")
         avps += sdk.resolvers(service, ipv4=("ERX-Primary-Dns", "ERX-Secondary-Dns"), ipv6=("ERX-Ipv6-Primary-Dns", "ERX-Ipv6-Secondary-Dns"))
+        avps += sdk.vlan(service)
         avps += sdk.timers(service)
         return avps
 

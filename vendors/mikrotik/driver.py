@@ -3,6 +3,8 @@
 Rates go into Mikrotik-Rate-Limit as seen by the router: rx, named first, is what it receives, the subscriber's upload; tx is the download.
 A bare number is bit/s, k is 1000 and M is 1,000,000. It takes precedence over the Ascend and WISPr attributes.
 
+- Committed rates are rx-rate-min/tx-rate-min, the last field: limit-at of the session's queue, served before what others have above theirs. Where only
+  one direction has one, or there is none, the field says the router's default, 0.
 - A plan's ``profile`` is the name of a PPP or Hotspot profile on the router (Mikrotik-Group); the rates above win over the profile's.
 - The walled garden is a firewall address list (Mikrotik-Address-List) for which the operator sets up filter and redirect rules.
 - A CoA can change rates, profile and timeouts; not addresses, pools and address lists: entering and leaving the wall needs a new login.
@@ -13,6 +15,9 @@ from collections.abc import Sequence
 
 from netd import sdk
 from netd.sdk import Avp, LiveSession, Service
+
+LAST_PRIORITY = "8"
+"""What the router takes where nothing is said."""
 
 _BY_COA = sdk.RATES | {"profile", "session_timeout_seconds", "idle_timeout_seconds"}
 
@@ -26,6 +31,7 @@ class Driver:
             avps.append(("Mikrotik-Address-List", service.wall))
         avps += sdk.pools(service, delegated="Mikrotik-Delegated-IPv6-Pool")
         avps += sdk.resolvers(service)
+        avps += sdk.vlan(service)
         avps += sdk.timers(service)
         return avps
 
@@ -51,16 +57,20 @@ def _changeable(service: Service) -> list[Avp]:
 
 
 def rate_limit(service: Service) -> str:
-    """``rx/tx [rx-burst/tx-burst rx-threshold/tx-threshold rx-time/tx-time [priority]]``; fields are positional, 0 is «none»."""
+    """``rx/tx [rx-burst/tx-burst rx-threshold/tx-threshold rx-time/tx-time [priority [rx-min/tx-min]]]``; fields are positional, 0 is «none»."""
     fields = [f"{_rate(service.up_bps)}/{_rate(service.down_bps)}"]
     up = _burst("up", service.up_bps, service.burst_up_bps, service.burst_threshold_up_bps, service.burst_seconds)
     down = _burst("down", service.down_bps, service.burst_down_bps, service.burst_threshold_down_bps, service.burst_seconds)
-    if service.burst_up_bps is not None or service.burst_down_bps is not None or service.priority is not None:
+    committed = service.committed_up_bps is not None or service.committed_down_bps is not None
+    if service.burst_up_bps is not None or service.burst_down_bps is not None or service.priority is not None or committed:
         fields += [f"{rx}/{tx}" for rx, tx in zip(up, down, strict=True)]
     if service.priority is not None:
         if not 1 <= service.priority <= 8:
             raise ValueError(f"priority {service.priority} is not in 1..8")
         fields.append(str(service.priority))
+    if committed:
+        fields += [] if service.priority is not None else [LAST_PRIORITY]
+        fields.append(f"{_rate(service.committed_up_bps or 0)}/{_rate(service.committed_down_bps or 0)}")
     return " ".join(fields)
 
 
@@ -74,6 +84,8 @@ def _burst(way: str, bps: int, burst_bps: int | None, threshold_bps: int | None,
 
 
 def _rate(bps: int) -> str:
+    if bps == 0:
+        return "0"
     if bps % 1_000_000 == 0:
         return f"{bps // 1_000_000}M"
     if bps % 1000 == 0:

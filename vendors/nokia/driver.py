@@ -5,6 +5,8 @@ SR OS keeps an override that does not fit the QoS policy in force, but does not 
 of its own (``e:r``); upstream there is none, so both the root arbiter (``i:a:root``, for policers) and queue 1 (``i:q:1``) are overridden:
 the SLA profile in use must have one or the other.
 
+- A committed rate is the cir of queue 1, upstream beside its pir, downstream in an override of its own (``e:q:1``) under the aggregate rate. A burst is
+  left out: mbs and cbs are queue depths, no rates. A CoA that no longer names a cir is not known to take it away, so that is a new login.
 - A plan's ``profile`` is an SLA profile, or ``subscriber-profile/sla-profile``. The overrides go with it: the plan's rates hold.
 - The walled garden is an SLA profile whose filter redirects; Alc-Portal-Url replaces its URL where ``allow-radius-override`` is set.
 - A CoA changes overrides and profiles. Back to «no profile» (the defaults on the router) leads only a new login.
@@ -27,12 +29,13 @@ class Driver:
         avps = _changeable(service)
         avps += sdk.pools(service, delegated="Alc-Delegated-IPv6-Pool")
         avps += sdk.resolvers(service, ipv4=("Alc-Primary-Dns", "Alc-Secondary-Dns"), ipv6=("Alc-Ipv6-Primary-Dns", "Alc-Ipv6-Secondary-Dns"))
+        avps += sdk.vlan(service)
         avps += sdk.timers(service)
         return avps
 
     def change(self, before: Service | None, after: Service) -> Sequence[Avp] | None:
         avps = _changeable(after)
-        if before is None or not sdk.reachable(before, after, _BY_COA):
+        if before is None or not sdk.reachable(before, after, _BY_COA) or sdk.less_committed(before, after):
             return None
         try:
             held = {attribute for attribute, _ in _profiles(before)}
@@ -56,7 +59,11 @@ class Driver:
 def _changeable(service: Service) -> list[Avp]:
     up, down = sdk.kbps(service.up_bps), sdk.kbps(service.down_bps)
     avps = _profiles(service)
-    avps += [("Alc-Subscriber-QoS-Override", text) for text in (f"i:a:root:rate={up}", f"i:q:1:pir={up}", f"e:r:rate={down}")]
+    upstream = "" if service.committed_up_bps is None else f",cir={sdk.kbps(service.committed_up_bps)}"
+    overrides = [f"i:a:root:rate={up}", f"i:q:1:pir={up}{upstream}", f"e:r:rate={down}"]
+    if service.committed_down_bps is not None:
+        overrides.append(f"e:q:1:pir={down},cir={sdk.kbps(service.committed_down_bps)}")
+    avps += [("Alc-Subscriber-QoS-Override", text) for text in overrides]
     if service.walled and service.wall_url:
         avps.append(("Alc-Portal-Url", service.wall_url))
     return avps

@@ -1,17 +1,15 @@
-"""Who is calling, and may they: bearer tokens (RFC 6750) and roles."""
+"""Who is calling, and may they: bearer tokens (RFC 6750) and permissions."""
 
 from aiohttp import hdrs, web
 
 from netd.domain import tokens
-from netd.domain.actor import Actor, Role
-from netd.web.api.problem import FORBIDDEN, Problem, unauthorized
+from netd.domain.actor import Actor
+from netd.web.api.problem import FORBIDDEN, TOO_MANY, Problem, unauthorized
 from netd.web.deps import WebDeps
-
-RANK: dict[Role, int] = {"read_only": 0, "operator": 1, "admin": 2}
 
 
 async def authenticate(deps: WebDeps, request: web.Request, request_id: str) -> Actor:
-    """The actor behind the request's token; raises Problem 401."""
+    """The actor behind the request's token; raises Problem 401, or 429 if it calls too often."""
     header = request.headers.getall(hdrs.AUTHORIZATION, [])
     if not header:
         raise unauthorized("send Authorization: Bearer with a token from `netd token create`")
@@ -21,14 +19,12 @@ async def authenticate(deps: WebDeps, request: web.Request, request_id: str) -> 
     actor = await tokens.authenticate(deps.database, text.strip(), deps.now(), address=request.remote, request_id=request_id)
     if actor is None:
         raise unauthorized("the token is unknown, expired or revoked", error="invalid_token")
+    wait = deps.limit.wait_seconds(actor.token_id or 0, deps.monotonic())
+    if wait:
+        raise Problem(TOO_MANY, f"the token {actor.name} calls too often; again in {wait} s", headers={"Retry-After": str(wait)})
     return actor
 
 
-def allows(role: Role, needed: Role) -> bool:
-    """True if ``role`` may do what ``needed`` may."""
-    return RANK[role] >= RANK[needed]
-
-
-def refusal(actor: Actor, needed: Role) -> Problem:
-    """403, naming both roles."""
-    return Problem(FORBIDDEN, f"this needs the role {needed}; the token {actor.name} has {actor.role}")
+def refusal(actor: Actor, needed: str) -> Problem:
+    """403, naming the permission that is missing."""
+    return Problem(FORBIDDEN, f"this needs the permission {needed}, which {actor.name} (role {actor.role}) does not have")

@@ -52,7 +52,7 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     operation: dict[str, Any] = {
         "operationId": each.handler.__name__,
         "summary": each.summary,
-        "description": f"Needs the role `{each.role}`.",
+        "description": f"Needs the permission `{each.permission}`." if each.permission else "Any valid token.",
         "tags": [_tag(each)],
         "responses": {str(each.status if each.returns is not None else 204): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
     }
@@ -74,7 +74,10 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
 def _response(each: Route, described: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     if each.returns is None:
         return {"description": "Done"}
-    return {"description": each.summary, "content": {"application/json": {"schema": described[each.returns]}}}
+    content: dict[str, Any] = {"application/json": {"schema": described[each.returns]}}
+    if each.stream is not None:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    return {"description": each.summary, "content": content}
 
 
 def _query_parameters(each: Route, described: dict[Any, dict[str, Any]], components: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Errors as ``application/problem+json`` (RFC 9457)."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from aiohttp import web
 
 from netd.domain.imports import ImportReport
 from netd.domain.inputs import PATTERN_WORDS
-from netd.errors import Conflict, Fault, InvalidInput, NotFound, StoreError, StoreUnavailable
+from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable
 from netd.model.control import ControlResult
 from netd.web import codec
 
@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 
 MALFORMED = Kind("malformed", 400, "The request is not well-formed")
 UNAUTHORIZED = Kind("unauthorized", 401, "A valid token is needed")
-FORBIDDEN = Kind("forbidden", 403, "The token's role does not allow this")
+FORBIDDEN = Kind("forbidden", 403, "This is not permitted")
 NOT_FOUND = Kind("not-found", 404, "No such object")
 METHOD_NOT_ALLOWED = Kind("method-not-allowed", 405, "The method is not allowed here")
 REQUEST_TIMEOUT = Kind("request-timeout", 408, "The request did not arrive in time")
@@ -58,6 +58,7 @@ PRECONDITION_FAILED = Kind("precondition-failed", 412, "The object has changed m
 TOO_LARGE = Kind("too-large", 413, "The body is too large")
 UNSUPPORTED_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body's media type is not understood")
 INVALID = Kind("invalid", 422, "The input is not valid")
+TOO_MANY = Kind("too-many-requests", 429, "Too many requests")
 INTERNAL = Kind("internal", 500, "netd failed")
 NAS_UNREACHABLE = Kind("nas-unreachable", 502, "The request could not be sent to the NAS")
 UNAVAILABLE = Kind("unavailable", 503, "The database cannot be reached")
@@ -76,6 +77,7 @@ KINDS = (
     TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     INVALID,
+    TOO_MANY,
     INTERNAL,
     NAS_UNREACHABLE,
     UNAVAILABLE,
@@ -105,9 +107,9 @@ class Problem(Exception):
         self.outcome = outcome
         self.report = report
 
-    def answer(self, instance: str, request_id: str) -> web.Response:
-        """The HTTP answer; ``instance`` is the path that was asked for."""
-        document = ProblemDocument(
+    def document(self, instance: str, request_id: str) -> ProblemDocument:
+        """What is told; ``instance`` is the path that was asked for."""
+        return ProblemDocument(
             kind=f"/problems/{self.kind.slug}",
             title=self.kind.title,
             status=self.kind.status,
@@ -118,6 +120,10 @@ class Problem(Exception):
             outcome=self.outcome,
             report=self.report,
         )
+
+    def answer(self, instance: str, request_id: str) -> web.Response:
+        """The HTTP answer; ``instance`` is the path that was asked for."""
+        document = self.document(instance, request_id)
         return web.Response(body=codec.encode(document), status=self.kind.status, content_type=CONTENT_TYPE, headers=self.headers)
 
 
@@ -141,6 +147,8 @@ def problem_of(error: Exception) -> Problem | None:
         case Conflict():
             faults = (Fault(pointer(error.field), str(error)),) if error.field else ()
             return Problem(CONFLICT, str(error), faults=faults)
+        case OutsideScope():
+            return Problem(FORBIDDEN, str(error))
         case StoreUnavailable():
             return Problem(UNAVAILABLE, headers={"Retry-After": "5"})
         case StoreError():
@@ -151,11 +159,14 @@ def problem_of(error: Exception) -> Problem | None:
             return None
 
 
-def problem_of_input(error: msgspec.DecodeError) -> Problem:
-    """The problem with a body, query or path that msgspec refused. Only for the caller's input: a row that does not decode is netd's fault."""
+def problem_of_input(error: msgspec.DecodeError, faults: Sequence[Fault] = ()) -> Problem:
+    """The problem with a body, query or path that msgspec refused, with all its ``faults`` where they are known.
+
+    Only for the caller's input: a row that does not decode is netd's fault.
+    """
     if isinstance(error, msgspec.ValidationError):
-        fault = validation_fault(str(error))
-        return Problem(INVALID, fault.what, faults=(fault,))
+        found = faults or (validation_fault(str(error)),)
+        return Problem(INVALID, "; ".join(fault.what for fault in found[:3]), faults=found)
     return Problem(MALFORMED, f"the body is not JSON: {error}")
 
 

@@ -3,27 +3,32 @@
 A handler's signature is its contract: after ``call`` it takes the path's placeholders by name, ``query`` (a struct whose fields are the
 query parameters) and ``body`` (a struct, or ``Upload`` for a file); its return annotation is the answer's schema::
 
-    @route("PATCH", "/plans/{id}", role="operator", summary="Change a plan", action="plan.update")
+    @route("PATCH", "/plans/{id}", permission="plans:write", summary="Change a plan", action="plan.update")
     async def plan_update(call: Call, id: int, body: PlanPatch) -> Plan: ...
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
 
 from netd.domain import audit
-from netd.domain.actor import Actor, Role
+from netd.domain.actor import Actor
 from netd.domain.imports import MAX_OCTETS
+from netd.domain.lists import ListQuery, chosen
 from netd.errors import Fault
-from netd.web import codec
-from netd.web.api import auth
+from netd.model.permission import PERMISSIONS
+from netd.web import codec, validation
+from netd.web.api import auth, idempotency
 from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
 from netd.web.deps import WebDeps
+
+log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 BODY_OCTETS = 1 << 20
@@ -75,11 +80,12 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One operation of the API. ``action`` is its name in the audit log, if it changes anything; such a refusal (403) is recorded."""
+    """One operation of the API. ``permission`` is what it needs; None: any valid token. ``action`` is its name in the audit log, if it changes
+    anything; such a refusal (403) is recorded."""
 
     method: str
     path: str  # below PREFIX
-    role: Role
+    permission: str | None
     summary: str
     status: int
     action: str
@@ -88,6 +94,7 @@ class Route:
     query: type[msgspec.Struct] = Empty
     body: Any = None  # a struct type, Upload, or None
     returns: Any = None
+    stream: Handler | None = None  # answers instead where the client asks for a stream
 
     @property
     def full_path(self) -> str:
@@ -100,8 +107,17 @@ class Route:
         return PREFIX + _PLACEHOLDER.sub(lambda m: f"{{{m[1]}:[0-9]{{1,18}}}}" if self.placeholders[m[1]] is int else m[0], self.path)
 
 
-def route(method: str, path: str, *, role: Role, summary: str, status: int = 200, action: str = "") -> Callable[[Handler], Route]:
-    """Make a Route of a handler; raises TypeError if its signature does not fit the path."""
+def route(
+    method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
+    stream: Handler | None = None,
+) -> Callable[[Handler], Route]:  # fmt: skip
+    """Make a Route of a handler; raises TypeError if its signature does not fit the path.
+
+    ``query`` is the struct of a list's parameters, where it was made of a :class:`~netd.store.listing.Listing` (``lists.query_type``); the handler
+    then takes a ``query: ListQuery``. ``stream`` takes the same arguments and answers with an open response: Server-Sent Events for a client that
+    accepts text/event-stream, a WebSocket for one that asks for the upgrade.
+    """
+    made = query
 
     def make(handler: Handler) -> Route:
         hints = get_type_hints(handler)
@@ -109,17 +125,22 @@ def route(method: str, path: str, *, role: Role, summary: str, status: int = 200
         hints.pop("call")
         body = hints.pop("body", None)
         query = hints.pop("query", Empty)
+        if (query is ListQuery) != (made is not None):
+            raise TypeError(f"{handler.__name__}: a ListQuery goes with the route's query=, and that with a ListQuery")
+        query = made or query
         if set(hints) != set(_PLACEHOLDER.findall(path)):
             raise TypeError(f"{handler.__name__}: parameters {sorted(hints)} are not the placeholders of {path}")
         for name, kind in (("query", query), ("body", body)):
             if kind not in (None, Upload) and not kind.__struct_config__.forbid_unknown_fields:
                 raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
+        if permission is not None and permission not in PERMISSIONS:
+            raise TypeError(f"{handler.__name__}: there is no permission {permission}")
         if method != "GET" and not action:
             raise TypeError(f"{handler.__name__}: what changes something needs an action for the audit log")
         return Route(
             method=method,
             path=path,
-            role=role,
+            permission=permission,
             summary=summary,
             status=status,
             action=action,
@@ -128,9 +149,15 @@ def route(method: str, path: str, *, role: Role, summary: str, status: int = 200
             query=query,
             body=body,
             returns=None if returns is type(None) else returns,
+            stream=stream,
         )
 
     return make
+
+
+def log_failure(request: web.Request) -> None:
+    """Log the defect that is being handled, with what finds its request again."""
+    log.exception("%s %s failed (request %s)", request.method, request.path, request[REQUEST_ID])
 
 
 def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> None:
@@ -142,18 +169,36 @@ def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> 
 def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         actor = await auth.authenticate(deps, request, request[REQUEST_ID])
-        if not auth.allows(actor.role, each.role):
-            if each.action:
-                await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
-            raise auth.refusal(actor, each.role)
-        arguments = await _arguments(each, request)
-        call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
-        value = await each.handler(call, **arguments)
-        if each.method != "GET":
-            await deps.settled()
-        return _answer(each, request, value)
+        if each.permission is not None:
+            allowed = actor.allowed(each.permission)
+            if allowed is None:
+                if each.action:
+                    await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
+                raise auth.refusal(actor, each.permission)
+            actor = allowed
+        key = idempotency.key_of(request) if each.method == "POST" and each.body is not Upload else None
+        if key is None:
+            return await _answered(each, deps, request, actor)
+        body = await _read(request)
+        return await idempotency.once(deps, actor, request, request[REQUEST_ID], body, key, lambda marked: _answered(each, deps, request, marked))
 
     return handle
+
+
+async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Actor) -> web.StreamResponse:
+    """Let the handler do its work, and answer."""
+    arguments = await _arguments(each, request)
+    call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
+    if each.stream is not None and ("text/event-stream" in request.headers.get(hdrs.ACCEPT, "") or is_upgrade(request)):
+        opened: web.StreamResponse = await each.stream(call, **arguments)
+        return opened
+    fields = _fields(each, arguments)
+    value = await each.handler(call, **arguments)
+    if fields is not None:
+        value = _narrowed(value, fields)
+    if each.method != "GET":
+        await deps.settled()
+    return _answer(each, request, value)
 
 
 async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
@@ -164,18 +209,43 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
             arguments[name] = msgspec.convert(request.match_info[name], kind, strict=False)
         except msgspec.ValidationError as error:
             raise Problem(INVALID, str(error), faults=[Fault(pointer(name), str(error))]) from None
+    texts = _query_texts(request)
     try:
-        query = codec.convert_text(_query_texts(request), each.query)
-        if each.query is not Empty:
-            arguments["query"] = query
-        if each.body is Upload:
-            _demand_media_type(request, "text/csv")
-            arguments["body"] = Upload(request)
-        elif each.body is not None:
-            arguments["body"] = codec.decode(await _read(request) or b"{}", each.body)
+        query = codec.convert_text(texts, each.query)
     except msgspec.DecodeError as error:
-        raise problem_of_input(error) from None
+        raise problem_of_input(error, validation.faults(texts, each.query, strict=False)) from None
+    if each.query is not Empty:
+        arguments["query"] = query
+    if each.body is Upload:
+        _demand_media_type(request, "text/csv")
+        arguments["body"] = Upload(request)
+    elif each.body is not None:
+        data = await _read(request) or b"{}"
+        try:
+            arguments["body"] = codec.decode(data, each.body)
+        except msgspec.ValidationError as error:
+            raise problem_of_input(error, validation.faults(codec.plain(data), each.body)) from None
+        except msgspec.DecodeError as error:
+            raise problem_of_input(error) from None
     return arguments
+
+
+def _fields(each: Route, arguments: dict[str, Any]) -> frozenset[str] | None:
+    """The members of each row that a list's caller wants, None for all. Raises InvalidInput before anything is read for nothing."""
+    query = arguments.get("query")
+    if not isinstance(query, ListQuery) or query.fields is None:
+        return None
+    return chosen(query.fields, get_args(each.returns)[0])
+
+
+def _narrowed(page: Any, names: frozenset[str]) -> dict[str, Any]:
+    items = [{name: getattr(item, name) for name in item.__struct_fields__ if name in names} for item in page.items]
+    return {"items": items, "next": page.next, **({} if page.total is None else {"total": page.total})}
+
+
+def is_upgrade(request: web.Request) -> bool:
+    """Whether the client wants a WebSocket."""
+    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
 
 
 def _query_texts(request: web.Request) -> dict[str, str]:

@@ -25,7 +25,9 @@ class AuthTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"AuthTest(username={self.username!r}, nas={self.nas!r})"
 
 
-@route("POST", "/radius/test/auth", role="operator", summary="What would be answered to this log-in now? Nothing is recorded", action="radius.test_auth")
+@route(
+    "POST", "/radius/test/auth", permission="radius:test", summary="What would be answered to this log-in now? Nothing is recorded", action="radius.test_auth"
+)
 async def auth_test(call: Call, body: AuthTest) -> Verdict:
     nas_id = None
     if body.nas is not None:
@@ -36,7 +38,7 @@ async def auth_test(call: Call, body: AuthTest) -> Verdict:
     return call.deps.probe.decide(call.actor.tenant_id, body.username, body.password, nas_id)
 
 
-@route("GET", "/radius/postauth", role="read_only", summary="The answers to a user name's Access-Requests, newest first")
+@route("GET", "/radius/postauth", permission="subscribers:read", summary="The answers to a user name's Access-Requests, newest first")
 async def attempt_list(call: Call, query: AttemptQuery) -> Page[Attempt]:
     return await attempts.page(call.deps.database, call.actor, query)
 

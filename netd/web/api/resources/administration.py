@@ -1,24 +1,16 @@
 """/tokens, /audit and /secrets: for the role admin."""
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
 from netd.domain import audit, secrets, tokens
-from netd.domain.paging import Page, PageQuery
+from netd.domain.audit import Verification
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.secrets import Rotation
 from netd.domain.tokens import IssuedToken, NewToken
 from netd.model.audit import AuditRow
 from netd.model.token import Token
 from netd.web.api.route import Call, route
-
-
-class AuditQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which rows: those about one sort of object (plan, subscriber, nas, session, token, key), or one object."""
-
-    object_type: Annotated[str, Meta(max_length=64)] | None = None
-    object_id: Annotated[str, Meta(max_length=500)] | None = None
 
 
 class RotationOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,34 +19,39 @@ class RotationOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     new_key: bool = True
 
 
-@route("GET", "/tokens", role="admin", summary="List API tokens, revoked ones too")
-async def token_list(call: Call, query: PageQuery) -> Page[Token]:
+@route("GET", "/tokens", permission="tokens:read", summary="List API tokens, revoked ones too", query=tokens.TokenQuery)
+async def token_list(call: Call, query: ListQuery) -> Page[Token]:
     return await tokens.page(call.deps.database, call.actor, query)
 
 
-@route("POST", "/tokens", role="admin", summary="Make an API token; its text is shown this once", status=201, action="token.create")
+@route("POST", "/tokens", permission="tokens:write", summary="Make an API token; its text is shown this once", status=201, action="token.create")
 async def token_create(call: Call, body: NewToken) -> IssuedToken:
     return await tokens.create(call.deps.database, call.actor, body, call.deps.now())
 
 
-@route("GET", "/tokens/{id}", role="admin", summary="Show an API token, without its text")
+@route("GET", "/tokens/{id}", permission="tokens:read", summary="Show an API token, without its text")
 async def token_show(call: Call, id: int) -> Token:
     return await tokens.get(call.deps.database, call.actor, id)
 
 
-@route("DELETE", "/tokens/{id}", role="admin", summary="Revoke an API token for ever", action="token.revoke")
+@route("DELETE", "/tokens/{id}", permission="tokens:write", summary="Revoke an API token for ever", action="token.revoke")
 async def token_revoke(call: Call, id: int) -> Token:
     return await tokens.revoke(call.deps.database, call.actor, id)
 
 
-@route("GET", "/audit", role="admin", summary="Who did what, newest first")
-async def audit_list(call: Call, query: AuditQuery) -> Page[AuditRow]:
-    return await audit.page(call.deps.database, call.actor, query, object_type=query.object_type, object_id=query.object_id)
+@route("GET", "/audit", permission="audit:read", summary="Who did what, newest first", query=audit.AuditQuery)
+async def audit_list(call: Call, query: ListQuery) -> Page[AuditRow]:
+    return await audit.page(call.deps.database, call.actor, query)
 
 
-@route("POST", "/secrets/rotate", role="admin", summary="Make a new key and seal every secret with it", action="secret.rotate")
+@route("GET", "/audit/verify", permission="audit:read", summary="Is the log whole? A changed or removed row shows")
+async def audit_verify(call: Call) -> Verification:
+    return await audit.verify(call.deps.database, call.actor)
+
+
+@route("POST", "/secrets/rotate", permission="secrets:rotate", summary="Make a new key and seal every secret with it", action="secret.rotate")
 async def secret_rotate(call: Call, body: RotationOrder) -> Rotation:
-    return await secrets.rotate(call.deps.database, call.actor, call.deps.keyring, new_key=body.new_key)
+    return await secrets.rotate(call.deps.owner, call.actor, call.deps.keyring, new_key=body.new_key)
 
 
-ROUTES = (token_list, token_create, token_show, token_revoke, audit_list, secret_rotate)
+ROUTES = (token_list, token_create, token_show, token_revoke, audit_list, audit_verify, secret_rotate)

@@ -21,7 +21,7 @@ class ImportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @route(
-    "POST", "/subscribers/import", role="operator", action="subscriber.import",
+    "POST", "/subscribers/import", permission="subscribers:write", action="subscriber.import",
     summary="Add subscribers from a CSV file; 422 with a report if a bad row kept all out",
 )  # fmt: skip
 async def subscriber_import(call: Call, query: ImportQuery, body: Upload) -> ImportReport:

@@ -1,44 +1,34 @@
 """/radius/nas. The shared secret goes in and never comes out."""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from netd.domain import nas
+from netd.domain.lists import ListQuery
 from netd.domain.nas import NasPatch, NewNas
-from netd.domain.paging import Page, PageQuery
+from netd.domain.paging import Page
 from netd.model.nas import Nas
 from netd.web.api.route import Call, route
 
 
-class NasQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which NASes: ``name`` finds the one of that name, in any case of letters; ``vendor`` is a driver's name."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
-    vendor: Annotated[str, Meta(max_length=64)] | None = None
+@route("GET", "/radius/nas", permission="nas:read", summary="List NASes", query=nas.NasQuery)
+async def nas_list(call: Call, query: ListQuery) -> Page[Nas]:
+    return await nas.page(call.deps.database, call.actor, query)
 
 
-@route("GET", "/radius/nas", role="read_only", summary="List NASes")
-async def nas_list(call: Call, query: NasQuery) -> Page[Nas]:
-    return await nas.page(call.deps.database, call.actor, query, name=query.name, vendor=query.vendor)
-
-
-@route("POST", "/radius/nas", role="operator", summary="Let a NAS in; it works from its next packet on", status=201, action="nas.create")
+@route("POST", "/radius/nas", permission="nas:write", summary="Let a NAS in; it works from its next packet on", status=201, action="nas.create")
 async def nas_create(call: Call, body: NewNas) -> Nas:
     return await nas.create(call.deps.database, call.actor, call.deps.keyring, body, call.deps.vendors)
 
 
-@route("GET", "/radius/nas/{id}", role="read_only", summary="Show a NAS")
+@route("GET", "/radius/nas/{id}", permission="nas:read", summary="Show a NAS")
 async def nas_show(call: Call, id: int) -> Nas:
     return await nas.get(call.deps.database, call.actor, id)
 
 
-@route("PATCH", "/radius/nas/{id}", role="operator", summary="Change a NAS", action="nas.update")
+@route("PATCH", "/radius/nas/{id}", permission="nas:write", summary="Change a NAS", action="nas.update")
 async def nas_update(call: Call, id: int, body: NasPatch) -> Nas:
     return await nas.update(call.deps.database, call.actor, call.deps.keyring, id, body, call.deps.vendors, version=call.if_match)
 
 
-@route("DELETE", "/radius/nas/{id}", role="operator", summary="No longer let a NAS in", action="nas.delete")
+@route("DELETE", "/radius/nas/{id}", permission="nas:write", summary="No longer let a NAS in", action="nas.delete")
 async def nas_delete(call: Call, id: int) -> None:
     await nas.delete(call.deps.database, call.actor, id, version=call.if_match)
 

@@ -25,53 +25,53 @@ class RuleQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True
     pool: Annotated[str, Meta(max_length=64)] | None = None
 
 
-@route("GET", "/pools", role="read_only", summary="List address pools")
+@route("GET", "/pools", permission="pools:read", summary="List address pools")
 async def pool_list(call: Call, query: PoolQuery) -> Page[Pool]:
     return await pools.page(call.deps.database, call.actor, query, name=query.name, kind=query.kind)
 
 
-@route("POST", "/pools", role="operator", summary="Make an address pool; a rule must say who is served from it", status=201, action="pool.create")
+@route("POST", "/pools", permission="pools:write", summary="Make an address pool; a rule must say who is served from it", status=201, action="pool.create")
 async def pool_create(call: Call, body: NewPool) -> Pool:
     return await pools.create(call.deps.database, call.actor, body)
 
 
-@route("GET", "/pools/{id}", role="read_only", summary="Show an address pool")
+@route("GET", "/pools/{id}", permission="pools:read", summary="Show an address pool")
 async def pool_show(call: Call, id: int) -> Pool:
     return await pools.get(call.deps.database, call.actor, id)
 
 
-@route("PATCH", "/pools/{id}", role="operator", summary="Change an address pool; what is leased stays so until its session ends", action="pool.update")
+@route("PATCH", "/pools/{id}", permission="pools:write", summary="Change an address pool; what is leased stays so until its session ends", action="pool.update")
 async def pool_update(call: Call, id: int, body: PoolPatch) -> Pool:
     return await pools.update(call.deps.database, call.actor, id, body, version=call.if_match)
 
 
-@route("DELETE", "/pools/{id}", role="operator", summary="Remove an address pool that nothing is leased from, with its rules", action="pool.delete")
+@route("DELETE", "/pools/{id}", permission="pools:write", summary="Remove an address pool that nothing is leased from, with its rules", action="pool.delete")
 async def pool_delete(call: Call, id: int) -> None:
     await pools.delete(call.deps.database, call.actor, id, version=call.if_match)
 
 
-@route("POST", "/pools/{id}/ranges", role="operator", summary="Add ranges and exclusions to an address pool, all or none", action="pool.add_ranges")
+@route("POST", "/pools/{id}/ranges", permission="pools:write", summary="Add ranges and exclusions to an address pool, all or none", action="pool.add_ranges")
 async def pool_add_ranges(call: Call, id: int, body: MoreRanges) -> Pool:
     return await pools.add_ranges(call.deps.database, call.actor, id, body)
 
 
-@route("GET", "/pools/{id}/leases", role="read_only", summary="List what is leased from a pool, or is remembered for its last holder")
+@route("GET", "/pools/{id}/leases", permission="pools:read", summary="List what is leased from a pool, or is remembered for its last holder")
 async def pool_leases(call: Call, id: int, query: LeaseQuery) -> Page[Lease]:
     return await leases.page(call.deps.database, call.actor, query, pool_id=id)
 
 
-@route("GET", "/pools/{id}/usage", role="read_only", summary="How full is a pool now?")
+@route("GET", "/pools/{id}/usage", permission="pools:read", summary="How full is a pool now?")
 async def pool_usage(call: Call, id: int) -> PoolUsage:
     return await pools.usage(call.deps.database, call.actor, id)
 
 
-@route("GET", "/pools/rules", role="read_only", summary="List the rules that assign pools")
+@route("GET", "/pools/rules", permission="pools:read", summary="List the rules that assign pools")
 async def rule_list(call: Call, query: RuleQuery) -> Page[PoolRule]:
     return await pools.rules(call.deps.database, call.actor, query, pool=query.pool)
 
 
 @route(
-    "POST", "/pools/rules", role="operator", status=201, action="pool_rule.create",
+    "POST", "/pools/rules", permission="pools:write", status=201, action="pool_rule.create",
     summary="Serve log-ins from a pool: all, or those with a plan, on a NAS, at a site, in a VRF; the most specific rule wins",
 )  # fmt: skip
 async def rule_create(call: Call, body: NewPoolRule) -> PoolRule:
@@ -79,41 +79,45 @@ async def rule_create(call: Call, body: NewPoolRule) -> PoolRule:
 
 
 @route(
-    "DELETE", "/pools/rules/{id}", role="operator", summary="Remove a rule; who is online keeps its address until the next log-in", action="pool_rule.delete"
+    "DELETE",
+    "/pools/rules/{id}",
+    permission="pools:write",
+    summary="Remove a rule; who is online keeps its address until the next log-in",
+    action="pool_rule.delete",
 )
 async def rule_delete(call: Call, id: int) -> None:
     await pools.delete_rule(call.deps.database, call.actor, id)
 
 
-@route("GET", "/pools/leases", role="read_only", summary="List leases of all pools")
+@route("GET", "/pools/leases", permission="pools:read", summary="List leases of all pools")
 async def lease_list(call: Call, query: LeaseQuery) -> Page[Lease]:
     return await leases.page(call.deps.database, call.actor, query)
 
 
 @route(
-    "POST", "/pools/leases/{id}/release", role="operator", action="lease.release",
+    "POST", "/pools/leases/{id}/release", permission="pools:write", action="lease.release",
     summary="Take a lease from its holder; 409 while a session has it, unless `force`, which disconnects it",
 )  # fmt: skip
 async def lease_release(call: Call, id: int, body: Release) -> None:
     await leases.release(call.deps.database, call.actor, id, body)
 
 
-@route("GET", "/addresses", role="read_only", summary="Who has this address, or what has this subscriber: fixed, routed or leased")
+@route("GET", "/addresses", permission="sessions:read", summary="Who has this address, or what has this subscriber: fixed, routed or leased")
 async def address_list(call: Call, query: HoldingQuery) -> Holdings:
     return await leases.holdings(call.deps.database, call.actor, query)
 
 
-@route("GET", "/subscribers/{id}/routes", role="read_only", summary="List the networks behind a subscriber")
+@route("GET", "/subscribers/{id}/routes", permission="subscribers:read", summary="List the networks behind a subscriber")
 async def route_list(call: Call, id: int) -> FramedRoutes:
     return await leases.routes(call.deps.database, call.actor, id)
 
 
-@route("POST", "/subscribers/{id}/routes", role="operator", summary="Route a network to a subscriber", status=201, action="subscriber.add_route")
+@route("POST", "/subscribers/{id}/routes", permission="subscribers:write", summary="Route a network to a subscriber", status=201, action="subscriber.add_route")
 async def route_create(call: Call, id: int, body: NewFramedRoute) -> FramedRoute:
     return await leases.add_route(call.deps.database, call.actor, id, body)
 
 
-@route("DELETE", "/subscribers/{id}/routes/{route_id}", role="operator", summary="Route a network no longer", action="subscriber.remove_route")
+@route("DELETE", "/subscribers/{id}/routes/{route_id}", permission="subscribers:write", summary="Route a network no longer", action="subscriber.remove_route")
 async def route_delete(call: Call, id: int, route_id: int) -> None:
     await leases.remove_route(call.deps.database, call.actor, id, route_id)
 

@@ -11,18 +11,18 @@ from netd.web.api.route import Call, route
 REFUSALS: dict[Outcome, Kind] = {"nak": NAS_REFUSED, "timeout": NAS_SILENT, "error": NAS_UNREACHABLE}
 
 
-@route("GET", "/radius/sessions", role="read_only", summary="List sessions, newest first; without `state` the open ones")
+@route("GET", "/radius/sessions", permission="sessions:read", summary="List sessions, newest first; without `state` the open ones")
 async def session_list(call: Call, query: SessionQuery) -> Page[Session]:
     return await sessions.page(call.deps.database, call.actor, query)
 
 
-@route("GET", "/radius/sessions/{id}", role="read_only", summary="Show a session, open or closed")
+@route("GET", "/radius/sessions/{id}", permission="sessions:read", summary="Show a session, open or closed")
 async def session_show(call: Call, id: int) -> Session:
     return await sessions.get(call.deps.database, call.actor, id)
 
 
 @route(
-    "POST", "/radius/sessions/{id}/disconnect", role="operator", action="session.disconnect",
+    "POST", "/radius/sessions/{id}/disconnect", permission="radius:disconnect", action="session.disconnect",
     summary="Ask the NAS to end a session: 200 only if it said yes; 409 it refused, 504 it did not answer, 502 it could not be asked",
 )  # fmt: skip
 async def session_disconnect(call: Call, id: int) -> ControlResult:

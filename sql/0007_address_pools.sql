@@ -248,3 +248,23 @@ begin
         execute format('create trigger changed_d after delete on %I referencing old table as old_rows for each statement execute function netd_changed(%L, %L)', t.tab, t.entity, t.col);
     end loop;
 end $$;
+do $$
+declare
+    t text;
+begin
+    foreach t in array array['pools', 'pool_ranges', 'pool_exclusions', 'pool_spans', 'pool_rules', 'leases', 'framed_routes'] loop
+        execute format('grant select, insert, update, delete on %I to netd_tenant', t);
+        execute format('alter table %I enable row level security', t);
+        execute format('create policy tenant on %I to netd_tenant using (tenant_id = (select netd_scope_tenant()))', t);
+    end loop;
+    -- A pool is the whole tenant's: everybody sees it, who may in the whole tenant changes it.
+    foreach t in array array['pools', 'pool_ranges', 'pool_exclusions', 'pool_spans', 'pool_rules'] loop
+        execute format('create policy whole_i on %I as restrictive for insert to netd_tenant with check ((select netd_scope_whole()))', t);
+        execute format('create policy whole_u on %I as restrictive for update to netd_tenant using ((select netd_scope_whole()))', t);
+        execute format('create policy whole_d on %I as restrictive for delete to netd_tenant using ((select netd_scope_whole()))', t);
+    end loop;
+    foreach t in array array['leases', 'framed_routes'] loop
+        execute format($f$create policy site on %I as restrictive to netd_tenant
+            using ((select netd_scope_whole()) or exists (select from subscribers s where s.id = subscriber_id))$f$, t);
+    end loop;
+end $$;

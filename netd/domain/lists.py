@@ -1,0 +1,188 @@
+"""Lists as callers ask for them: filters by column and comparison, a search word, an order, a page.
+
+A column ``created_at`` of a :class:`~netd.store.listing.Listing` is asked for as ``created_at=``, ``created_at__gte=``, ``created_at__in=a,b`` …;
+``sort=-created_at,username`` sorts, ``fields=id,username`` leaves the rest out of the answer.
+"""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from netd.domain.inputs import Faults
+from netd.domain.paging import Identified, Page
+from netd.errors import InvalidInput
+from netd.store import listing as store
+from netd.store.database import Connection
+from netd.store.listing import Column, Condition, Listing, Op, Selection, Sort
+
+T = TypeVar("T", bound=Identified)
+
+MOST_VALUES = 200
+MOST_SORTS = 3
+RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q"))
+
+
+class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which page of a list, in which order, and of each row what. ``after`` is a cursor from ``Page.next``; ``count`` asks for the total as well."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    after: Annotated[str, Meta(max_length=1000)] | None = None
+    count: bool = False
+    sort: Annotated[str, Meta(max_length=200, description="names separated by commas, with - before one for descending")] | None = None
+    fields: Annotated[str, Meta(max_length=2000, description="only these members of each row, separated by commas")] | None = None
+
+
+def parameter(name: str, op: Op) -> str:
+    """The query parameter that compares a column."""
+    return name if op == "eq" else f"{name}__{op}"
+
+
+def query_type(listing: Listing) -> Any:
+    """The struct of a list's query parameters, a ListQuery made at run time."""
+    fields: list[tuple[str, Any, Any]] = []
+    if listing.search:
+        fields.append(("q", Annotated[str, Meta(min_length=1, max_length=253, description="a word to look for")] | None, None))
+    for name, column in listing.columns.items():
+        if name in RESERVED:
+            raise ValueError(f"{listing.kind}: a column cannot be named {name}")
+        fields += [(parameter(name, op), _type(column, op) | None, None) for op in column.ops]
+    title = "".join(word.capitalize() for word in listing.kind.split("_")) + "Query"
+    made = msgspec.defstruct(title, fields, bases=(ListQuery,), frozen=True, kw_only=True, forbid_unknown_fields=True)
+    made.__doc__ = f"Which {listing.kind.replace('_', ' ')}s: all that is given must hold."
+    return made
+
+
+def _type(column: Column, op: Op) -> Any:
+    if op == "null":
+        return bool
+    if op == "in":
+        return Annotated[str, Meta(max_length=20_000, description="values separated by commas")]
+    if column.kind is datetime:
+        return Annotated[datetime, Meta(tz=True)]
+    if column.kind is int:
+        return Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+    if column.kind is str:
+        return Annotated[str, Meta(max_length=253)]
+    return column.kind
+
+
+def selection(listing: Listing, query: ListQuery, *, parse: Mapping[str, Callable[[str], Any]] | None = None) -> Selection:
+    """What the store is asked for. ``parse`` turns texts of some columns into values. Raises InvalidInput."""
+    faults = Faults()
+    conditions = []
+    for name, column in listing.columns.items():
+        for op in column.ops:
+            given = getattr(query, parameter(name, op))
+            if given is not None:
+                value = _value(faults, parameter(name, op), column, op, given, (parse or {}).get(name))
+                conditions.append(Condition(name, op, value))
+    sort = _sort(faults, listing, query.sort)
+    after = None if query.after is None else _after(faults, listing, sort, query.after)
+    faults.check()
+    search = getattr(query, "q", None)
+    return Selection(conditions=tuple(conditions), search=search, sort=sort, after=after, limit=query.limit + 1)
+
+
+def _value(faults: Faults, where: str, column: Column, op: Op, given: Any, parse: Callable[[str], Any] | None) -> Any:
+    if op == "null":
+        return given
+    if op != "in":
+        return given if parse is None else faults.attempt(f"/{where}", parse, given)
+    texts = [text.strip() for text in given.split(",")]
+    if len(texts) > MOST_VALUES:
+        faults.add(f"/{where}", f"has more than {MOST_VALUES} values")
+    if parse is not None:
+        return [faults.attempt(f"/{where}", parse, text) for text in texts]
+    try:
+        return [msgspec.convert(text, column.kind, strict=False) for text in texts]
+    except msgspec.ValidationError as error:
+        faults.add(f"/{where}", str(error))
+        return []
+
+
+def _sort(faults: Faults, listing: Listing, text: str | None) -> tuple[Sort, ...]:
+    parts = []
+    for part in (text or "").split(","):
+        name = part.strip()
+        if not name:
+            continue
+        descending, name = name.startswith("-"), name.removeprefix("-")
+        if name == "id":
+            name = ""
+        elif name not in listing.columns or not listing.columns[name].sortable:
+            able = ", ".join(["id", *(each for each, column in listing.columns.items() if column.sortable)])
+            faults.add("/sort", f"cannot sort by {name}; there are {able}")
+            continue
+        parts.append(Sort(name, descending))
+    if len(parts) > MOST_SORTS:
+        faults.add("/sort", f"has more than {MOST_SORTS} names")
+    if any(not part.column for part in parts[:-1]):
+        faults.add("/sort", "nothing is left to sort behind id, which no two rows share")
+    return tuple(parts)
+
+
+def _cursor(listing: Listing, sort: Sequence[Sort], key: Sequence[Any]) -> str:
+    data = msgspec.json.encode([listing.kind, [(part.column, part.descending) for part in sort], key], enc_hook=str)
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _after(faults: Faults, listing: Listing, sort: Sequence[Sort], text: str) -> tuple[Any, ...] | None:
+    """The sort key in a cursor. One of another list or order is refused: it would show some rows twice and others never."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        kind, by, key = msgspec.json.decode(raw, type=tuple[str, list[tuple[str, bool]], list[Any]])
+        if kind != listing.kind:
+            raise ValueError
+        if by != [(part.column, part.descending) for part in sort]:
+            faults.add("/after", "is of the same list in another order")
+            return None
+        kinds = [*(listing.columns[part.column].kind if part.column else int for part in sort if part.column), int]
+        return tuple(msgspec.convert(value, each) for value, each in zip(key, kinds, strict=True))
+    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        faults.add("/after", "not a cursor of this list; take it from `next` as it stands")
+        return None
+
+
+async def page(
+    conn: Connection, listing: Listing, tenant_id: int, query: ListQuery,
+    make: Callable[[Sequence[Mapping[str, Any]]], Sequence[T] | Awaitable[Sequence[T]]], wanted: Selection | None = None,
+) -> Page[T]:  # fmt: skip
+    """One page, its rows made by ``make``. Raises InvalidInput for what the query asks wrongly."""
+    wanted = selection(listing, query) if wanted is None else wanted
+    records = await store.page(conn, listing, tenant_id, wanted)
+    made = make(records[: query.limit])
+    items = tuple(await made if isinstance(made, Awaitable) else made)
+    after = None
+    if len(records) > query.limit:
+        after = _cursor(listing, wanted.sort, _key(listing, wanted, items[-1]))
+    total = await store.count(conn, listing, tenant_id, wanted) if query.count else None
+    return Page(items=items, next=after, total=total)
+
+
+def _key(listing: Listing, wanted: Selection, item: Any) -> list[Any]:
+    """The sort key of an item: its members of the names sorted by, and its id."""
+    key = []
+    for part in wanted.sort:
+        if part.column:
+            found, fold = getattr(item, part.column), listing.columns[part.column].fold
+            key.append(fold(found) if fold is not None and isinstance(found, str) else found)
+    return [*key, item.id]
+
+
+def chosen(text: str | None, kind: type[msgspec.Struct]) -> frozenset[str] | None:
+    """The members that ``fields=`` asks for; None: all. Raises InvalidInput for one that ``kind`` does not have."""
+    if text is None:
+        return None
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    strange = sorted(names - set(kind.__struct_fields__))
+    faults = Faults()
+    for name in strange:
+        faults.add("/fields", f"there is no {name}; there are {', '.join(kind.__struct_fields__)}")
+    if strange:
+        raise InvalidInput(faults.found)
+    return names

@@ -1,0 +1,87 @@
+"""What can be allowed: permissions named ``area:action``, the built-in roles that group them, and where a grant holds."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+PERMISSIONS: Final[dict[str, str]] = {
+    "subscribers:read": "see subscribers, their locks, usage and log-ins",
+    "subscribers:write": "make, change and remove subscribers",
+    "subscribers:lock": "suspend and restore subscribers, put locks on and lift them",
+    "secrets:reveal": "see a subscriber's password",
+    "plans:read": "see plans",
+    "plans:write": "make, change and remove plans",
+    "sessions:read": "see sessions, and who had an address",
+    "radius:disconnect": "end live sessions",
+    "radius:test": "try a log-in without a NAS",
+    "nas:read": "see NASes",
+    "nas:write": "make, change and remove NASes",
+    "pools:read": "see address pools, their rules and leases",
+    "pools:write": "make, change and remove address pools and rules, take leases back",
+    "sites:read": "see organizations and sites",
+    "sites:write": "make, change and remove organizations and sites",
+    "tokens:read": "see API tokens",
+    "tokens:write": "make and revoke API tokens",
+    "roles:read": "see roles",
+    "roles:write": "make, change and remove roles",
+    "events:read": "follow what happens",
+    "audit:read": "see who did what",
+    "tenants:read": "see the tenants of this netd",
+    "tenants:write": "make and change tenants",
+    "secrets:rotate": "make a new key and seal every secret with it",
+    "me:read": "see the own account, sessions and usage",
+    "me:write": "set the own password, end an own session",
+}
+"""Every permission and what it is for. An action implies the reading that its answer contains."""
+
+PLATFORM: Final = frozenset(("tenants:read", "tenants:write", "secrets:rotate"))
+"""What concerns all tenants: counts for tokens of the tenant ``default`` only, that is of whoever runs this netd."""
+
+SELF: Final = frozenset(("me:read", "me:write"))
+"""What a token bound to one subscriber may have, and nothing else."""
+
+_TENANT: Final = frozenset(PERMISSIONS) - SELF
+_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "roles:read")) | PLATFORM
+_READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _PRIVATE
+
+BUILT_IN: Final[dict[str, frozenset[str]]] = {
+    "admin": _TENANT,
+    "operator": _READ | {"subscribers:write", "subscribers:lock", "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test"},
+    "noc_engineer": _READ | {"nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
+    "support_agent": _READ | {"radius:disconnect", "radius:test"},
+    "billing": frozenset(("subscribers:read", "subscribers:lock", "plans:read", "sessions:read")),
+    "reseller": frozenset((
+        "subscribers:read", "subscribers:write", "subscribers:lock", "plans:read", "sessions:read", "radius:disconnect", "radius:test",
+    )),
+    "read_only": _READ,
+    "self_service": SELF,
+}  # fmt: skip
+"""The permissions of the roles that every tenant has; a custom role's are in the store."""
+
+
+class Once(msgspec.Struct, frozen=True):
+    """A request that must not do its work twice: its Idempotency-Key, and what tells it from another under the same key."""
+
+    token_id: int
+    key: str
+    request_id: str
+    fingerprint: bytes
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """For whom a transaction acts: a tenant, or some of its sites, or one subscriber of it. PostgreSQL confines it to that.
+
+    ``once`` is the request that it is part of, if that may be sent again.
+    """
+
+    tenant_id: int
+    sites: frozenset[int] | None = None  # None: the whole tenant
+    subscriber_id: int | None = None
+    once: Once | None = None
+
+
+def within(role: str, built_in: bool, stored: Iterable[str], narrowed: Iterable[str] | None) -> frozenset[str]:
+    """What a token of ``role`` may: the role's permissions, of them those that the token is narrowed to. Names that are not known count for nothing."""
+    given = BUILT_IN.get(role, frozenset()) if built_in else frozenset(stored) & frozenset(PERMISSIONS)
+    return given if narrowed is None else given & frozenset(narrowed)

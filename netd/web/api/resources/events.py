@@ -1,0 +1,138 @@
+"""/events: as a page, as Server-Sent Events, or over a WebSocket; each takes the id of the last event seen and goes on behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Final
+
+import msgspec
+from aiohttp import WSMsgType, hdrs, web
+from msgspec import Meta
+
+from netd.domain import events, tokens
+from netd.domain.events import Events
+from netd.errors import Fault, StoreError
+from netd.model.event import TYPES, Event, Place, place
+from netd.web import codec
+from netd.web.api.problem import INVALID, TOO_MANY, Problem
+from netd.web.api.route import Call, is_upgrade, route
+
+IDLE_SECONDS: Final = 15.0
+"""A line at least this often, so that neither end takes the other for dead."""
+
+CHECK_SECONDS: Final = 30.0
+"""How soon a listener whose token was revoked, or lost the permission, is let go."""
+
+MOST_LISTENERS: Final = 2000
+RETRY_MS: Final = 2000
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events: of these types, separated by commas (``session.*`` is all of that kind), behind the one with the id ``after``.
+
+    A page without ``after`` begins with the oldest that is kept; a stream without it (or Last-Event-ID) with what happens from now on.
+    """
+
+    types: Annotated[str, Meta(max_length=1000)] | None = None
+    after: Annotated[str, Meta(max_length=64)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class EventTypes(msgspec.Struct, frozen=True, kw_only=True):
+    """Every type of event there is."""
+
+    items: tuple[str, ...]
+    next: None = None
+
+
+def _types(text: str | None) -> tuple[str, ...]:
+    wanted = tuple(each.strip() for each in (text or "").split(",") if each.strip())
+    kinds = {f"{each.partition('.')[0]}.*" for each in TYPES}
+    strange = [each for each in wanted if each not in TYPES and each not in kinds]
+    if strange:
+        raise Problem(INVALID, f"there are no events {', '.join(strange)}", faults=[Fault("/types", f"there is no {each}") for each in strange])
+    return wanted
+
+
+async def _stream(call: Call, query: EventQuery) -> web.StreamResponse:
+    """The open response of a listener."""
+    types = _types(query.types)
+    text = call.request.headers.get("Last-Event-ID") or query.after
+    try:
+        after = None if text is None else place(text)
+    except ValueError as error:
+        raise Problem(INVALID, str(error), faults=[Fault("/after", str(error))]) from None
+    if len(call.deps.stream) >= MOST_LISTENERS:
+        raise Problem(TOO_MANY, f"{MOST_LISTENERS} listen already", headers={"Retry-After": "30"})
+    if is_upgrade(call.request):
+        return await _websocket(call, types, after)
+    return await _sse(call, types, after)
+
+
+async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> AsyncIterator[list[Event]]:
+    """What a listener is sent, as long as its token is good and may see it."""
+    loop = asyncio.get_running_loop()
+    checked = loop.time()
+    async for batch in call.deps.stream.follow(call.actor, types, after, IDLE_SECONDS):
+        if loop.time() - checked >= CHECK_SECONDS:
+            checked = loop.time()
+            if not await tokens.still_allows(call.deps.database, call.actor, "events:read", call.deps.now()):
+                return
+        yield batch
+
+
+async def _sse(call: Call, types: tuple[str, ...], after: Place | None) -> web.StreamResponse:
+    headers = {hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(call.request)
+    await response.write(b"retry: %d\n\n" % RETRY_MS)
+    try:
+        async for batch in _batches(call, types, after):
+            await response.write(b"".join(map(_sse_of, batch)) or b":\n\n")
+    except (ConnectionResetError, StoreError):  # the client went, or the database: it comes again, with the last id that it saw
+        return response
+    return response
+
+
+def _sse_of(event: Event) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode(), event.type.encode(), codec.encode(event))
+
+
+async def _websocket(call: Call, types: tuple[str, ...], after: Place | None) -> web.StreamResponse:
+    socket = web.WebSocketResponse(heartbeat=IDLE_SECONDS, compress=False)
+    await socket.prepare(call.request)
+
+    async def receive() -> None:
+        """The client has nothing to say; reading notices when it goes, and answers its pings."""
+        async for message in socket:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                await socket.close(code=1003, message=b"nothing is expected from the client")
+
+    reader = asyncio.create_task(receive())
+    try:
+        async for batch in _batches(call, types, after):
+            if reader.done():
+                break
+            for event in batch:
+                await socket.send_str(codec.encode(event).decode())
+    except (ConnectionResetError, StoreError):
+        return socket
+    finally:
+        reader.cancel()
+        await socket.close(code=1001)
+    return socket
+
+
+@route(
+    "GET", "/events", permission="events:read", stream=_stream,
+    summary="What happened, in order; as Server-Sent Events for who accepts text/event-stream, over a WebSocket for who asks for one",
+)  # fmt: skip
+async def event_list(call: Call, query: EventQuery) -> Events:
+    return await events.page(call.deps.database, call.actor, query.after, query.limit, _types(query.types))
+
+
+@route("GET", "/events/types", permission=None, summary="Every type of event there is")
+async def event_types(call: Call) -> EventTypes:
+    return EventTypes(items=TYPES)
+
+
+ROUTES = (event_list, event_types)

@@ -1,0 +1,232 @@
+"""Every route of the table, asked by a token of another tenant, of another site and of another subscriber: they see nothing, and change nothing.
+
+PostgreSQL sees to it: `test_the_walk_notices_a_missing_policy` drops a policy, takes the conditions out of the way, and the walk goes red.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from netd.domain import tokens
+from netd.domain.actor import system
+from netd.store.database import Database
+from netd.web.api import resources
+from netd.web.api.route import Route, Upload
+from tests.web.running import Answer, Api
+from tests.web.test_pools import lease
+from tests.web.test_resources import open_session
+
+EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify"}
+"""Routes whose answer is about the caller, or about no row at all."""
+
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools")
+"""What a token of one site may read of the whole tenant: the catalogue."""
+
+# A body that each route takes, so that what refuses is not its form.
+BODIES = {
+    "NewPlan": {"name": "stolen", "down_bps": 1000, "up_bps": 1000},
+    "NewSubscriber": {"username": "stolen", "plan": "home"},
+    "NewLock": {"reason": "admin"},
+    "NewPassword": {"password": "stolen"},
+    "NewNas": {"name": "stolen", "address": "198.51.100.9", "secret": "stolen1", "vendor": "generic"},
+    "NewSite": {"name": "stolen"},
+    "NewOrganization": {"name": "stolen"},
+    "NewRole": {"name": "stolen", "title": "stolen", "permissions": ["plans:read"]},
+    "NewToken": {"name": "stolen", "role": "read_only"},
+    "TenantPatch": {"name": "stolen"},
+    "NewTenant": {"name": "stolen"},
+    "PlanPatch": {"down_bps": 999},
+    "SubscriberPatch": {"note": "stolen"},
+    "NasPatch": {"description": "stolen"},
+    "SitePatch": {"note": "stolen"},
+    "OrganizationPatch": {"note": "stolen"},
+    "RolePatch": {"title": "stolen"},
+    "Login": {"username": "alice"},
+    "RotationOrder": {"new_key": False},
+    "StateNote": {},
+    "NewPool": {"name": "stolen", "kind": "ipv4", "ranges": ["198.18.0.0/24"]},
+    "PoolPatch": {"description": "stolen"},
+    "MoreRanges": {"ranges": ["198.18.1.0/24"]},
+    "NewPoolRule": {"pool": "cgn"},
+    "Release": {"force": True},
+    "NewFramedRoute": {"prefix": "198.18.2.0/24"},
+}
+QUERIES = {"/addresses": "ip=100.64.0.7", "/radius/postauth": "username=alice", "/subscribers/explain": "username=alice"}
+ROLE = "walker"
+
+
+@pytest.fixture
+async def owned(api: Api, database: Database) -> dict[str, int]:
+    """One of everything in the default tenant, at its site: ids by the first part of the path."""
+    made: dict[str, int] = {}
+    made["organizations"] = (await api.post("/organizations", {"name": "north"})).value["id"]
+    made["sites"] = (await api.post("/sites", {"name": "oslo", "organization": "north"})).value["id"]
+    made["plans"] = (await api.post("/plans", {"name": "home", "down_bps": 1_000_000, "up_bps": 1_000_000})).value["id"]
+    alice = {"username": "alice", "password": "wonderland", "plan": "home", "site": "oslo"}
+    made["subscribers"] = (await api.post("/subscribers", alice)).value["id"]
+    nas = {"name": "bras1", "address": "192.0.2.0/24", "secret": "testing123", "vendor": "generic", "site": "oslo"}
+    made["nas"] = (await api.post("/radius/nas", nas)).value["id"]
+    made["roles"] = (await api.post("/roles", {"name": "own", "title": "Own", "permissions": ["plans:read"]})).value["id"]
+    made["tokens"] = (await api.post("/tokens", {"name": "t", "role": "read_only"})).value["token"]["id"]
+    made["pools"] = (await api.post("/pools", {"name": "cgn", "kind": "ipv4", "ranges": ["100.64.0.0/24"]})).value["id"]
+    made["rules"] = (await api.post("/pools/rules", {"pool": "cgn"})).value["id"]
+    made["leases"] = await lease(database, made["pools"], "alice", "100.64.0.7")
+    made["routes"] = (await api.post(f"/subscribers/{made['subscribers']}/routes", {"prefix": "10.9.0.0/24"})).value["id"]
+    made["sessions"] = await open_session(database)
+    await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
+    async with database.acquire() as conn:
+        await conn.execute("update sessions set subscriber_id = $1, nas_id = $2", made["subscribers"], made["nas"])
+        await conn.execute(
+            """insert into radpostauth (tenant_id, nas_id, subscriber_id, username, username_key, reply, reason, authdate)
+               values (1, $1, $2, 'alice', 'alice', 'Access-Accept', 'ok', now())""", made["nas"], made["subscribers"],
+        )  # fmt: skip
+    return made
+
+
+async def a_token(database: Database, tenant: int, **bound: str) -> str:
+    """A token that may do all that a tenant's token can, where it is bound."""
+    new = msgspec.convert({"name": "walker", "role": "admin", **bound}, tokens.NewToken)
+    return (await tokens.create(database, system(tenant, "test"), new, datetime.now(UTC))).text
+
+
+def target(route: Route, owned: dict[str, int]) -> str:
+    """The route's path at the object of the default tenant."""
+    kind = [part for part in route.path.split("/") if part and not part.startswith("{")]
+    key = next((part for part in reversed(kind) if part in owned and part != "routes"), "")
+    path = route.path.replace("{route_id}", str(owned["routes"])).replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
+    return path + (f"?{QUERIES[route.path]}" if route.path in QUERIES else "")
+
+
+def body_of(route: Route, owned: dict[str, int]) -> object:
+    """What to send: for a bulk route, to look at, change and remove the object of the default tenant."""
+    if route.path.endswith("/bulk"):
+        key = next(part for part in route.path.split("/") if part in owned)
+        return {"items": [{"do": do, "id": owned[key]} for do in ("update", "delete")]}
+    return BODIES[route.body.__name__]
+
+
+async def everything(database: Database) -> dict[str, set[str]]:
+    """All rows of all tables, but those that asking itself changes."""
+    async with database.acquire() as conn:
+        tables = await conn.fetch(
+            """select relname from pg_class where relkind = 'r' and relnamespace = current_schema()::regnamespace
+               and relname not in ('audit_log', 'audit_heads', 'changes', 'schema_migrations') order by 1"""
+        )
+        found = {}
+        for (table,) in tables:
+            rows = await conn.fetch(f"select to_jsonb(t) - 'last_used_at' as row from {table} t")
+            found[table] = {str(row["row"]) for row in rows}
+        return found
+
+
+def names(value: object) -> set[str]:
+    """What an answer tells of the default tenant's things."""
+    return set(re.findall(r"alice|bras1|oslo|north|\bown\b|wonderland|testing123", msgspec.json.encode(value, enc_hook=str).decode()))
+
+
+async def walk(api: Api, database: Database, owned: dict[str, int], token: str, *, skip: tuple[str, ...] = ()) -> list[str]:
+    """Ask every route with ``token``; returns what it saw or changed."""
+    leaks = []
+    before = await everything(database)
+    headers = {"Authorization": f"Bearer {token}"}
+    for route in resources.ROUTES:
+        if route.path in EVERYWHERE or (route.method == "GET" and route.path.startswith(skip or ("\0",))):
+            continue
+        sent: dict[str, Any]
+        if route.body is Upload:
+            sent = {"data": b"username,password,plan,ipv4\nalice,x,home,\n", "headers": {**headers, "Content-Type": "text/csv"}}
+        else:
+            sent = {"body": None if route.body is None else body_of(route, owned), "headers": headers}
+        answer = await api.call(route.method, target(route, owned), role=None, **sent)
+        assert answer.status < 500, (route.method, route.path, answer.value)
+        if leak := leaked(route, answer):
+            leaks.append(f"{route.method} {route.path} -> {answer.status}: {leak}")
+    after = await everything(database)
+    return leaks + [f"{table}: {sorted(lost)}" for table in before if (lost := before[table] - after[table])]
+
+
+def leaked(route: Route, answer: Answer) -> str:
+    """What an answer tells, or seems to have done, that it should not."""
+    if answer.status == 204:
+        return "done"
+    items = answer.value.get("items") if answer.status == 200 else None
+    if items is not None:
+        return ", ".join(sorted(names(items)))
+    if answer.status < 300 and ("{id}" in route.path or route.method == "GET"):
+        return "answered"
+    if answer.status >= 400:  # the caller's own words come back: where it asked, and for whom
+        return ", ".join(sorted(names({**answer.value, "instance": ""}) - {"alice"}))
+    return ""
+
+
+async def test_another_tenants_token(api: Api, database: Database, owned: dict[str, int]):
+    made = await api.post("/tenants", {"name": "other"})
+    assert await walk(api, database, owned, made.value["token"]) == []
+
+
+async def test_another_sites_token(api: Api, database: Database, owned: dict[str, int]):
+    await api.post("/sites", {"name": "rome"})
+    token = await a_token(database, 1, site="rome")
+    assert await walk(api, database, owned, token, skip=SHARED_IN_TENANT) == []
+
+
+async def test_another_organizations_token(api: Api, database: Database, owned: dict[str, int]):
+    await api.post("/organizations", {"name": "south"})
+    await api.post("/sites", {"name": "rome", "organization": "south"})
+    token = await a_token(database, 1, organization="south")
+    assert await walk(api, database, owned, token, skip=SHARED_IN_TENANT) == []
+
+
+async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owned: dict[str, int]):
+    """The same walk by the rightful site sees things: it does not pass because it looks at nothing."""
+    token = await a_token(database, 1, site="oslo")
+    headers = {"Authorization": f"Bearer {token}"}
+    for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice"):
+        answer = await api.get(path, role=None, headers=headers)
+        assert answer.value["items"], path
+    assert await walk(api, database, owned, token) != []
+
+
+async def test_the_walk_notices_a_missing_policy(api: Api, database: Database, owned: dict[str, int]):
+    await api.post("/sites", {"name": "rome"})
+    token = await a_token(database, 1, site="rome")
+    async with database.acquire() as conn:
+        await conn.execute("drop policy site on subscribers")
+    leaks = await walk(api, database, owned, token, skip=SHARED_IN_TENANT)
+    assert any(leak.startswith("GET /subscribers ->") for leak in leaks), leaks
+
+
+async def test_a_forgotten_condition_shows_nothing(database: Database, owned: dict[str, int], api: Api):
+    """Without any scope, and with another tenant's, the API's role sees no row of any table that a tenant owns."""
+    other = (await api.post("/tenants", {"name": "other"})).value["tenant"]["id"]
+    async with database.acquire() as conn:
+        tables = [row[0] for row in await conn.fetch(
+            """select table_name from information_schema.columns where column_name = 'tenant_id' and table_schema = current_schema()
+               and table_name not like 'radacct\\_%' order by 1""")]  # fmt: skip
+    assert {"subscribers", "sessions", "radacct", "api_tokens", "audit_log"} <= set(tables)
+    for scope in (None, other):
+        async with api.confined.transaction(None if scope is None else system(scope).scope) as conn:
+            for table in tables:
+                may_read = await conn.fetchval("select has_table_privilege('netd_tenant', $1, 'select')", table)
+                own = {"roles", "api_tokens", "audit_log", "audit_heads"} if scope else set()
+                if may_read and table not in own:
+                    assert await conn.fetchval(f"select count(*) from {table}") == 0, (table, scope)
+
+
+async def test_every_table_of_tenants_has_policies(database: Database):
+    """A new table with a tenant_id cannot be forgotten: either the API's role has no right to it, or policies confine it."""
+    async with database.acquire() as conn:
+        bare = await conn.fetch(
+            """select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+               where c.relkind in ('r', 'p') and c.relnamespace = current_schema()::regnamespace and not c.relispartition
+               and has_table_privilege('netd_tenant', c.oid, 'select')
+               and not (c.relrowsecurity and exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'tenant'))"""
+        )
+        partitions = await conn.fetch(
+            "select relname from pg_class where relispartition and relkind = 'r' and has_table_privilege('netd_tenant', oid, 'select')"
+        )
+        assert [row[0] for row in bare] == []
+        assert [row[0] for row in partitions] == []

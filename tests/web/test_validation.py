@@ -1,0 +1,86 @@
+from typing import Annotated
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET, Meta, UnsetType
+
+from netd.domain.subscribers import NewSubscriber, SubscriberPatch
+from netd.web import codec
+from netd.web.validation import faults
+from tests.web.running import Api
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1)]
+    rate: Annotated[int, Meta(ge=1)] = 1
+
+
+class Outer(msgspec.Struct, forbid_unknown_fields=True):
+    one: Inner
+    many: Annotated[tuple[Inner, ...], Meta(max_length=3)] = ()
+    perhaps: Inner | UnsetType | None = UNSET
+    numbers: list[int] | None = None
+    either: str | int = 1
+
+
+def told(value, kind=Outer):
+    return [tuple(fault) for fault in faults(value, kind)]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"one": {"name": "a"}}, []),
+        ({}, [("/one", "is missing")]),
+        ({"one": {"name": "", "rate": 0}, "many": [{"name": "b"}, {"rate": "x"}], "whim": 1}, [
+            ("/one/name", "is empty"), ("/one/rate", "must be at least 1"), ("/many/1/name", "is missing"),
+            ("/many/1/rate", "Expected `int`, got `str`"), ("/whim", "is not known here"),
+        ]),
+        ({"one": {"name": "a"}, "perhaps": {"nam": "b"}, "numbers": [1, "x", None]}, [
+            ("/perhaps/name", "is missing"), ("/perhaps/nam", "is not known here"),
+            ("/numbers/1", "Expected `int`, got `str`"), ("/numbers/2", "Expected `int`, got `null`"),
+        ]),
+        ({"one": {"name": "a"}, "many": [{"name": "b"}] * 4}, [("/many", "has more than 3 items")]),
+        ({"one": {"name": "a"}, "either": []}, [("/either", "Expected `int | str`, got `array`")]),
+        ([], [("", "Expected `object`, got `array`")]),
+    ],
+)  # fmt: skip
+def test_every_fault_is_told_with_its_place(value, found):
+    assert told(value) == found
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["one", "many", "name", "rate", "perhaps", "numbers", "x/y"]), inner),
+    max_leaves=15,
+)
+
+
+@given(JSON)
+def test_faults_are_found_exactly_where_msgspec_refuses(value):
+    try:
+        codec.convert(value, Outer)
+    except msgspec.ValidationError:
+        assert told(value)
+    else:
+        assert told(value) == []
+
+
+def test_a_flood_of_faults_is_cut():
+    assert len(told({f"x{number}": 1 for number in range(1000)})) == 100
+
+
+@pytest.mark.parametrize("kind", [NewSubscriber, SubscriberPatch])
+def test_the_apis_own_inputs(kind):
+    found = dict(told({"username": "", "plan": [], "max_sessions": -1, "expires_at": "soon", "checks": [{"attribute": "A", "op": "~"}]}, kind))
+    assert set(found) == {"/username", "/plan", "/max_sessions", "/expires_at", "/checks/0/op"}
+
+
+async def test_the_api_tells_them_all(api: Api):
+    refused = await api.post("/plans", {"name": "", "up_bps": "fast", "burst": 1})
+    assert refused.status == 422
+    assert [each["pointer"] for each in refused.value["errors"]] == ["/name", "/down_bps", "/up_bps", "/burst"]
+    refused = await api.get("/plans?limit=0&sortt=x&down_bps=y")
+    assert sorted(each["pointer"] for each in refused.value["errors"]) == ["/down_bps", "/limit", "/sortt"]
