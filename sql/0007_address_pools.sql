@@ -14,11 +14,14 @@ end $$;
 
 create type inetrange as range (subtype = inet);
 
--- A prefix as the range of its addresses. Indexes are over this: gist's own class for inet gets slower with every row that comes in order (measured:
--- three times at 40,000 rows), that for ranges does not.
-create function netd_span(prefix inet) returns inetrange language sql immutable parallel safe return
-    inetrange(set_masklen(network(prefix)::inet, case family(prefix) when 4 then 32 else 128 end),
-              set_masklen(broadcast(prefix), case family(prefix) when 4 then 32 else 128 end), '[]');
+-- A prefix as a range of numbers: of addresses for IPv4, of /64s for IPv6 (its upper half). Indexes are over this: gist's class for inet, and ranges of inet,
+-- get slower with every row (measured: ten times at 40,000), for they cannot tell how far apart two addresses are; that for int8range can.
+create function netd_upper_half(address inet) returns bigint language sql immutable parallel safe return
+    ('x' || encode(substring(inet_send(address) from 5 for 8), 'hex'))::bit(64)::bigint;
+create function netd_span(prefix inet) returns int8range language sql immutable parallel safe return
+    case family(prefix)
+        when 4 then int8range(host(network(prefix))::inet - '0.0.0.0'::inet, host(broadcast(prefix))::inet - '0.0.0.0'::inet, '[]')
+        else int8range(netd_upper_half(network(prefix)::inet), netd_upper_half(broadcast(prefix)), '[]') end;
 
 create table pools (
     id            bigint generated always as identity primary key,

@@ -214,7 +214,7 @@ def _leases_where(tenant_id: int, pool_id: int | None, subscriber_id: int | None
     if subscriber_id is not None:
         where.add("l.subscriber_id = {}", subscriber_id)
     if ip is not None:
-        where.add("netd_span(l.prefix) @> {}::inet", ip)
+        where.add("netd_span(l.prefix) && netd_span({0}::inet) and l.prefix >>= {0}::inet", ip)
     if state == "conflict":
         where.terms.append("l.conflict is not null")
     elif state is not None:
@@ -270,11 +270,12 @@ _HOLDINGS = f"""
 _BY_ADDRESS = _HOLDINGS.format(
     # Each column by an index of its own; what comes out is looked at again in the form of the list.
     fixed="""s.id in (select id from subscribers where tenant_id = $1 and ipv4 = $2::inet and state <> 'terminated'
-                      union select id from subscribers where tenant_id = $1 and ipv6_prefix is not null and netd_span(ipv6_prefix::inet) @> $2::inet
+                      union select id from subscribers where tenant_id = $1 and ipv6_prefix is not null and netd_span(ipv6_prefix::inet) && netd_span($2::inet)
                       union select id from subscribers where tenant_id = $1 and delegated_ipv6_prefix is not null
-                                                            and netd_span(delegated_ipv6_prefix::inet) @> $2::inet)
+                                                            and netd_span(delegated_ipv6_prefix::inet) && netd_span($2::inet))
              and v.p >>= $2::inet""",
-    routed="netd_span(r.prefix::inet) @> $2::inet", leased="netd_span(l.prefix) @> $2::inet",
+    routed="netd_span(r.prefix::inet) && netd_span($2::inet) and r.prefix::inet >>= $2::inet",
+    leased="netd_span(l.prefix) && netd_span($2::inet) and l.prefix >>= $2::inet",
 )  # fmt: skip
 _BY_SUBSCRIBER = _HOLDINGS.format(fixed="s.id = $2", routed="r.subscriber_id = $2", leased="l.subscriber_id = $2")
 
