@@ -166,6 +166,13 @@ class RelayConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How far Event-Timestamp may be from netd's clock (RFC 5176 6.3)."""
 
 
+class AddressesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[addresses]``: pools that netd gives addresses from."""
+
+    warn_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 90
+    """Share of a pool in use, in percent, from which on health says degraded and names it."""
+
+
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[retention]``"""
 
@@ -219,6 +226,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     coa: CoaConfig = CoaConfig()
     enforcement: EnforcementConfig = EnforcementConfig()
     relay: RelayConfig = RelayConfig()
+    addresses: AddressesConfig = AddressesConfig()
     retention: RetentionConfig = RetentionConfig()
     web: WebConfig = WebConfig()
     secrets: SecretsConfig = SecretsConfig()

@@ -26,7 +26,7 @@ from netd import __version__, compiled
 from netd.config import Config
 from netd.domain import tokens
 from netd.domain.events import Stream
-from netd.domain.ports import Health, Part
+from netd.domain.ports import AccessProbe, Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -34,6 +34,8 @@ from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
 from netd.radius import sockets
+from netd.radius.allocator import Allocator
+from netd.radius.lease_upkeep import LeaseUpkeep
 from netd.radius.relay import Relay
 from netd.radius.replay import Replay
 from netd.radius.server import Server
@@ -98,8 +100,12 @@ class Running:
     server: Server
     relay: Relay
     upkeep: Upkeep
+    allocator: Allocator
+    lease_upkeep: LeaseUpkeep
     replay: Replay
     health: Health
+    probe: AccessProbe
+    metrics: Metrics
 
 
 def run(config: Config) -> int:
@@ -246,7 +252,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, coa_port=coa[0].port if coa else None,
                             addresses=radius.addresses, data_dir=config.data_dir, database=database, owner=engine, keyring=keyring,
                             vendors=deps.vendors, feed=service.feed, server=service.server, relay=service.relay, upkeep=service.upkeep,
-                            replay=service.replay, health=deps.health,
+                            replay=service.replay, allocator=service.allocator, lease_upkeep=service.lease_upkeep, health=deps.health, probe=deps.probe,
+                            metrics=metrics,
                         )
                     )  # fmt: skip
                     await wanted.wait()

@@ -11,7 +11,7 @@ from netd.cli.values import secret, yes_no
 MEMBERS = (
     "name", "address", "secret", "vendor", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state", "enabled", "description",
     "line_login", "line_login_passwords", "line_login_password",
-    "site",
+    "site", "vrf",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--line-login-passwords", "line_login_passwords", text, _forms, metavar="FORMS")
     option(parser, "--line-login-password", "line_login_password", "the fixed text; - reads it from standard input", nullable(secret), metavar="TEXT")
     option(parser, "--site", "site", "name of the site where it is", nullable(), metavar="SITE")
+    option(parser, "--vrf", "vrf", "routing table that its subscribers' addresses are in", nullable(), metavar="NAME")
     option(parser, "--description", "description", "free text", nullable(), metavar="TEXT")
 
 

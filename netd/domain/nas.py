@@ -49,6 +49,7 @@ class NewNas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     require_message_authenticator: Switch = "yes"
     limit_proxy_state: Switch = "yes"
     enabled: bool = True
+    vrf: Label | None = None
     description: Note | None = None
     line_login: LineLogin = ()
     line_login_passwords: LineLoginPasswords = ()
@@ -71,6 +72,7 @@ class NasPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     require_message_authenticator: Switch | UnsetType = UNSET
     limit_proxy_state: Switch | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+    vrf: Label | UnsetType | None = UNSET
     description: Note | UnsetType | None = UNSET
     line_login: LineLogin | UnsetType = UNSET
     line_login_passwords: LineLoginPasswords | UnsetType = UNSET

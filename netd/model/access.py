@@ -25,6 +25,7 @@ class Reason(StrEnum):
     QUOTA = "quota"  # a quota of the plan is used up, and its stage says block
     CHECK_FAILED = "check_failed"  # a radcheck attribute does not match
     SESSION_LIMIT = "session_limit"
+    NO_ADDRESS = "no_address"  # a pool is exhausted, or a first lease cannot be made while the database is away
     RATE_LIMITED = "rate_limited"  # too many failures of this user or source lately
     POLICY = "policy"  # a plugin said no
     NOT_GRANTABLE = "not_grantable"  # the plan cannot be expressed for this NAS (driver missing or refused)

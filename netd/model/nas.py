@@ -15,6 +15,7 @@ LineLoginPassword = Literal["same", "secret", "fixed", "none"]
 class Nas(msgspec.Struct, frozen=True, kw_only=True):
     """A NAS, or a network of them (``address`` is a prefix; the longest one that holds the packet's source wins).
 
+    ``site`` and ``vrf`` say where its subscribers' addresses belong: address pools are assigned by them.
     ``line_login`` says by what devices without a user name of their own may log in through it, ``line_login_passwords`` what then counts as the password.
     The shared secret is not part of it, nor is the fixed text. ``learned_*`` is what ``auto`` found out (see RADIUS, "BlastRADIUS" in ARCHITECTURE.md).
     """
@@ -31,6 +32,7 @@ class Nas(msgspec.Struct, frozen=True, kw_only=True):
     learned_require_message_authenticator: Literal["yes", "no"] | None
     learned_limit_proxy_state: Literal["yes", "no"] | None
     enabled: bool
+    vrf: str | None
     description: str | None
     site_id: int | None
     site: str | None

@@ -20,6 +20,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "radius:test": "try a log-in without a NAS",
     "nas:read": "see NASes",
     "nas:write": "make, change and remove NASes",
+    "pools:read": "see address pools, their rules and leases",
+    "pools:write": "make, change and remove address pools and rules, take leases back",
     "sites:read": "see organizations and sites",
     "sites:write": "make, change and remove organizations and sites",
     "tokens:read": "see API tokens",
@@ -48,9 +50,9 @@ _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _
 
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
-    "operator": _READ | {"enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota", "plans:write", "nas:write", "sites:write",
-                        "radius:disconnect", "radius:test"},
-    "noc_engineer": _READ | {"enforcement:confirm", "nas:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
+    "operator": _READ | {"enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota", "plans:write", "nas:write", "pools:write",
+                        "sites:write", "radius:disconnect", "radius:test"},
+    "noc_engineer": _READ | {"enforcement:confirm", "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
     "billing": frozenset(("subscribers:read", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read")),
     "reseller": frozenset((

@@ -1,8 +1,9 @@
 """The access decision: in memory, synchronous, the same code for a packet, ``/radius/test/auth`` and ``netd subscriber explain``."""
 
+import time
 from collections.abc import Callable, Sequence
 from hmac import compare_digest
-from typing import Final
+from typing import Final, NamedTuple
 
 from netd.config import RadiusConfig
 from netd.errors import ExtensionError, WireError
@@ -10,9 +11,12 @@ from netd.model.access import Reason
 from netd.model.hours import AccessHours
 from netd.model.username import username_key
 from netd.radius.account import PLAIN, WALLED, Variant
-from netd.radius.directory import Directory, Grant, NasRecord, SubscriberRecord, is_replaced
+from netd.radius.allocation import Want
+from netd.radius.directory import Directory, Grant, NasRecord, PlanRecord, SubscriberRecord, is_replaced
+from netd.radius.leases import Held, Leases
 from netd.radius.limits import Failures
 from netd.radius.lines import Seen, learnable, seen
+from netd.radius.pools import Chosen
 from netd.radius.sessions import Hold, Sessions, make_class
 from netd.radius.verdict import Verdict as Verdict
 from netd.sdk import AccessRequest
@@ -29,6 +33,14 @@ _NO_MORE_THAN: Final = 2**32 - 1
 _CLASS_HEADS: Final = tuple(bytes((radius.CLASS, length + 2)) for length in range(254))
 
 
+class Settled(NamedTuple):
+    """How the wish for leases ended: what the subscriber has now, or ``fault``; ``token`` is the grant's. Neither: the NAS's own pools serve it."""
+
+    held: Held | None
+    token: str
+    fault: str = ""
+
+
 _STANDING_OK: Final = (_OK, "")
 
 Review = Callable[[AccessRequest, Reason], Reason | None]
@@ -38,9 +50,15 @@ LineLearned = Callable[[SubscriberRecord, LineRow], None]
 class Access:
     """Decides Access-Requests from the directory and the open sessions."""
 
-    def __init__(self, directory: Directory, sessions: Sessions, config: RadiusConfig, reviews: Sequence[tuple[str, Review]], node: str) -> None:
+    def __init__(
+        self, directory: Directory, sessions: Sessions, config: RadiusConfig, reviews: Sequence[tuple[str, Review]], node: str,
+        leases: Leases | None = None,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.sessions = sessions
+        self.leases = leases if leases is not None else Leases(directory.pools, config.grant_hold_seconds, time.time)
+        self.database_up: Callable[[], bool] = lambda: True
+        self._settled: Settled | None = None  # what the database said, while a log-in that waited for it is decided again
         self.failures = Failures()
         self.on_line_learned: LineLearned = lambda subscriber, line: None
         self._config = config
@@ -83,6 +101,14 @@ class Access:
             self.failures.add((nas.id, calling), now)
             return Verdict(reason, subscriber, name, proof, detail)
         return self._authorise(packet, subscriber, name, nas, host, calling, now, wall_clock, proof)
+
+    def decide_again(self, packet: radius.Packet, nas: NasRecord, host: str, now: float, wall_clock: float, settled: Settled) -> Verdict:
+        """Decide a request whose leases the database has given or refused; what else changed meanwhile counts too."""
+        self._settled = settled
+        try:
+            return self.decide(packet, nas, host, now, wall_clock)
+        finally:
+            self._settled = None
 
     def _by_line(self, packet: radius.Packet, nas: NasRecord) -> SubscriberRecord | None:
         """Whose device this is that came without a subscriber's user name, through a NAS where it may."""
@@ -216,16 +242,24 @@ class Access:
             self._learn_line(packet, subscriber, nas)
         self._grants += 1
         token = self._node + "%x" % self._grants  # noqa: UP031  # as in make_class
+        granted = grant.attributes
+        if subscriber.own_body or not grant.plain:
+            pools = self.directory.chosen_pools(subscriber, plan, nas)
+            if any(pools):
+                leased = self._lease(packet, subscriber, name, plan, pools, host, calling, token, wall_clock)
+                if isinstance(leased, Verdict):
+                    return leased
+                held, token = leased
+                if held is not None:
+                    kinds = sum(1 << kind for kind, unit in enumerate(held.units) if unit)
+                    granted = self.directory.without_nas_pools(plan, nas.vendor, grant, kinds) + self.leases.body(held)
+            granted = self._body(subscriber, granted, grant.service.walled, wall_clock)
         class_ = make_class(token, subscriber.id, print_)
         if limit:
             self.sessions.hold(subscriber.id, Hold(now + self._config.grant_hold_seconds, token, host, calling))
         if subscriber.last_source != calling:  # a write makes a cold record dirty
             subscriber.last_source = calling
         encoded = class_.encode()
-        if subscriber.own_body or not grant.plain:
-            granted = self._body(subscriber, grant, wall_clock)
-        else:
-            granted = grant.attributes
         return Verdict(reason, subscriber, name, granted + _CLASS_HEADS[len(encoded)] + encoded + proof, noted, class_)
 
     def _unfit(self, packet: radius.Packet, subscriber: SubscriberRecord, nas: NasRecord) -> tuple[Reason | None, str]:
@@ -265,6 +299,26 @@ class Access:
             binding.lines = (line,)
             self.on_line_learned(subscriber, line)
 
+    def _lease(
+        self, packet: radius.Packet, subscriber: SubscriberRecord, name: str, plan: PlanRecord, pools: Chosen, host: str, calling: bytes | None,
+        token: str, wall_clock: float,
+    ) -> tuple[Held | None, str] | Verdict:  # fmt: skip
+        """The leases of a log-in and its grant's token; or a Verdict: the database must be asked, or there is nothing to give."""
+        settled = self._settled
+        if settled is not None:
+            if settled.fault:
+                return Verdict(Reason.NO_ADDRESS, subscriber, name, detail=settled.fault)
+            return settled.held, settled.token
+        client_id = _client_id(packet, host, calling)
+        held = self.leases.find(subscriber.id, client_id, wall_clock)
+        if held is not None and held.pools == pools and (self.leases.safe(held, wall_clock) or not self.database_up()):
+            self.leases.grant(held, client_id, token, wall_clock)
+            return held, token
+        own = plan.plan
+        optional = (own.ipv4_pool is not None, own.ipv6_pool is not None, own.delegated_ipv6_pool is not None)
+        want = Want(subscriber.id, subscriber.tenant_id, pools, optional, client_id, token)
+        return Verdict(Reason.NO_ADDRESS, subscriber, name, detail="it has no lease yet", want=want)
+
     def _review(self, packet: radius.Packet, nas: NasRecord, reason: Reason) -> tuple[Reason, str] | None:
         """What plugins have against an accept. One that breaks, or names a reason to accept, has no say."""
         request = self._facts(packet, nas)
@@ -278,19 +332,19 @@ class Access:
                 return changed, f"refused by plugin {plugin}"
         return None
 
-    def _body(self, subscriber: SubscriberRecord, grant: Grant, wall_clock: float) -> bytes:
-        """The grant with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription, the access hours or a
+    def _body(self, subscriber: SubscriberRecord, granted: bytes, walled: bool, wall_clock: float) -> bytes:
+        """What is granted with what is the subscriber's own: addresses, radreply, a Session-Timeout that ends with the subscription, the access hours or a
         time quota."""
         ends_at = _ends_at(subscriber, wall_clock)
         plan = subscriber.plan
-        if plan is not None and plan.timed and not grant.service.walled:
+        if plan is not None and plan.timed and not walled:
             used_up_at = self.directory.quota_ends_at(subscriber, plan, wall_clock)
             if used_up_at is not None and (ends_at is None or used_up_at < ends_at):
                 ends_at = used_up_at
         if ends_at is None and not subscriber.replaced:
-            return grant.attributes + subscriber.extra
-        attributes, own = radius.split(grant.attributes), radius.split(subscriber.extra)
-        if subscriber.replaced and grant.service.walled:  # nothing of the subscriber's opens the wall
+            return granted + subscriber.extra
+        attributes, own = radius.split(granted), radius.split(subscriber.extra)
+        if subscriber.replaced and walled:  # nothing of the subscriber's opens the wall
             kept = frozenset(place for place in subscriber.replaced if any(is_replaced(kind, value, (place,)) for kind, value in attributes))
             own = [(kind, value) for kind, value in own if not is_replaced(kind, value, kept)]
         elif subscriber.replaced:
@@ -346,7 +400,26 @@ class Access:
         binding = None if subscriber.terms is None else subscriber.terms.binding
         if binding is not None and binding.enforce and (binding.lines or not binding.learn):
             detail = f"{detail + '; ' if detail else ''}provided that it comes from {self.lines_told(binding.lines)}"
-        return Verdict(reason, subscriber, name, self._body(subscriber, grant, wall_clock), detail)
+        granted = grant.attributes
+        if nas is not None and any(pools := self.directory.chosen_pools(subscriber, subscriber.plan, nas)):
+            leased = [held for held in self.leases.slots(subscriber.id) if held.pools == pools]
+            if leased:
+                granted += self.leases.body(leased[0])
+            else:
+                names = [pool.name for key in pools if (pool := self.directory.pools.by_id.get(key)) is not None]
+                detail = "; ".join(filter(None, (detail, f"an address would be leased from {', '.join(names)}")))
+        return Verdict(reason, subscriber, name, self._body(subscriber, granted, grant.service.walled, wall_clock), detail)
+
+
+def _client_id(packet: radius.Packet, host: str, calling: bytes | None) -> str:
+    """The line that a log-in comes from: Calling-Station-Id, else the NAS's port, else "" (then nothing tells two lines of a subscriber apart)."""
+    if calling:
+        return calling.decode("utf-8", "replace").replace("\0", "\ufffd")
+    port = packet.attributes.get(radius.NAS_PORT_ID)
+    if port:
+        return f"{host} {port.decode('utf-8', 'replace')}".replace("\0", "\ufffd")
+    number = packet.attributes.get(radius.NAS_PORT)
+    return f"{host} {int.from_bytes(number, 'big')}" if number else ""
 
 
 def hours_of(subscriber: SubscriberRecord) -> AccessHours | None:

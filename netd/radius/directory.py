@@ -21,8 +21,10 @@ from netd.radius import account
 from netd.radius.account import NO_EFFECT, PLAIN, Account, Effect, Variant
 from netd.radius.checks import CompiledChecks, compile_checks
 from netd.radius.lines import Binding, LineLogin
+from netd.radius.pools import NOTHING, Chosen, Pools
 from netd.sdk import FIRST_FIELDS, Avp, Service, vlan_of
 from netd.store.directory import NasRow, SubscriberRow, TermsRow
+from netd.store.leases import PoolRow, RuleRow
 from netd.wire.attributes import encode, from_text
 from netd.wire.dictionary import Attribute, Dictionary
 from netd.wire.framing import Vendor as VendorFormat
@@ -71,10 +73,10 @@ class PlanRecord:
     """A plan, its quotas, and the grants compiled from it: by vendor the plain ones, and by vendor and variant all others.
 
     A plan with quotas keeps nothing in ``grants``: that table is the short way of those of whom nothing but the plan need be known.
-    With a ``fault`` it grants nothing.
+    With a ``fault`` it grants nothing. ``unpooled`` are attributes without the names of some of the NAS's own pools, by fingerprint and kinds.
     """
 
-    __slots__ = ("fault", "grants", "hours", "meters", "plan", "timed", "variants")
+    __slots__ = ("fault", "grants", "hours", "meters", "plan", "timed", "unpooled", "variants")
 
     def __init__(self, plan: Plan, hours: AccessHours | None = None, fault: str = "") -> None:
         self.plan = plan
@@ -84,6 +86,7 @@ class PlanRecord:
         self.timed = False  # a quota measures time, so each Accept needs a Session-Timeout of its own
         self.grants: dict[str, Grant] = {}
         self.variants: dict[tuple[str, Variant], Grant] = {}
+        self.unpooled: dict[tuple[str, int], bytes] = {}
 
 
 class Lock:
@@ -111,7 +114,7 @@ class Terms:
 class Rare:
     """What few subscribers have. All others share one of it, so it costs them a reference: a new member that most do not need belongs here."""
 
-    __slots__ = ("expires_at", "extra", "fault", "ipv4", "locks", "password_hash", "replaced", "state", "terms")
+    __slots__ = ("expires_at", "extra", "fault", "fixed_kinds", "ipv4", "locks", "password_hash", "replaced", "state", "terms")
 
     def __init__(self) -> None:
         self.state = "active"
@@ -123,6 +126,7 @@ class Rare:
         self.replaced: Replaced = frozenset()  # what radreply and the VLAN replace of the grant
         self.password_hash: PasswordHash | None = None  # in place of the password, where only that is known
         self.fault = ""  # why nothing can be granted: a row that cannot be read never widens what the subscriber gets
+        self.fixed_kinds = 0  # kinds of addresses (1 ipv4, 2 ipv6, 4 delegated) that it has of its own, so that no pool need give one
 
 
 _PLAIN: Final = Rare()
@@ -214,14 +218,18 @@ class SubscriberRecord:
     def fault(self) -> str:
         return self.rare.fault
 
+    @property
+    def fixed_kinds(self) -> int:
+        return self.rare.fixed_kinds
+
 
 class NasRecord:
     """A NAS entry with everything that a packet from it needs, and its counters (read by metrics)."""
 
     __slots__ = (
         "accepts", "accounting", "coa_address", "coa_port", "devices", "drops", "duplicates", "enabled", "exact", "id", "learning", "limit_proxy_state",
-        "limit_proxy_state_switch", "line_login", "line_mismatches", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "status",
-        "tenant_id", "users", "vendor",
+        "limit_proxy_state_switch", "line_login", "line_mismatches", "name", "network", "rejects", "require_ma", "require_ma_switch", "secret", "site_id",
+        "status", "tenant_id", "users", "vendor", "vrf",
     )  # fmt: skip
 
     def __init__(
@@ -237,6 +245,8 @@ class NasRecord:
         self.coa_address = row.coa_address
         self.coa_port = row.coa_port
         self.enabled = row.enabled
+        self.site_id = row.site_id
+        self.vrf = row.vrf
         self.users = users
         self.devices = devices  # by what devices are known by, such as ``mac 00:11:22:33:44:55``
         self.line_login = line_login
@@ -281,6 +291,16 @@ _RESERVED: Final = frozenset(((24,), (33,), (79,), (80,)))
 """State, Proxy-State, EAP-Message, Message-Authenticator: parts of the protocol, not of what is granted."""
 
 
+_FIXING: Final = {"Framed-IP-Address": 1, "Framed-IPv6-Prefix": 2, "Delegated-IPv6-Prefix": 4}
+
+
+def _route(prefix: str, gateway: str | None, metric: int) -> Avp:
+    """A network behind the subscriber (RFC 2865 5.22, RFC 3162 2.5); the unspecified address stands for the subscriber's own."""
+    if ":" in prefix:
+        return "Framed-IPv6-Route", f"{prefix} {gateway or '::'} {metric}"
+    return "Framed-Route", f"{prefix} {gateway or '0.0.0.0'} {metric}"
+
+
 class Directory:
     """Subscribers, plans and NAS of all tenants, and the grants compiled from them."""
 
@@ -298,6 +318,7 @@ class Directory:
         self.nas: dict[int, NasRecord] = {}
         self.services: dict[str, Service] = {}  # what each fingerprint ever compiled stands for
         self.new_services: list[tuple[str, str, Service]] = []  # those not yet in the store: fingerprint, vendor, service
+        self.pools = Pools()
         self.faults: dict[str, str] = {}  # what could not be loaded, by object; shown in health
         self._open = open_secret
         self.sources: dict[str, NasRecord | None] = {}  # what source() found
@@ -319,6 +340,7 @@ class Directory:
                 record.hours, record.fault = hours, fault
                 record.grants = {}
                 record.variants = {}
+                record.unpooled = {}
 
     def put_quotas(self, plan_ids: Iterable[int], quotas: Iterable[Quota]) -> None:
         """Take in all quotas of these plans. One that cannot be counted as it says (a time zone not known here) allows no more for it."""
@@ -334,6 +356,7 @@ class Directory:
             record.timed = any(meter.quota.unit == "time" for meter in record.meters)
             record.grants = {}
             record.variants = {}
+            record.unpooled = {}
         self.metered = any(record.meters for record in self.plans.values())
 
     def _meter(self, record: PlanRecord, quota: Quota) -> Meter:
@@ -353,6 +376,33 @@ class Directory:
         """When a time quota will wall or block the subscriber, should it stay online: Unix time, None if not in this period."""
         found = self.accounts.get(subscriber.id) or Account(subscriber.tenant_id, subscriber.id)
         return account.ends_at(found, plan.meters, subscriber.activated_at, now)
+
+    def put_pools(self, pools: Iterable[PoolRow], rules: Iterable[RuleRow]) -> None:
+        """Take the place of all pools and rules. They hold from each subscriber's next log-in on."""
+        before = self.pools.tenants
+        self.pools.put(pools, rules)
+        for tenant_id in before ^ self.pools.tenants:
+            for record in self.users.get(tenant_id, {}).values():
+                record.own_body = self._has_own_body(record)
+
+    def chosen_pools(self, subscriber: SubscriberRecord, plan: PlanRecord, nas: NasRecord) -> Chosen:
+        """The pools that a log-in of the subscriber on this NAS is served from, by kind; 0 where it has an address of its own, or no rule fits."""
+        if nas.tenant_id not in self.pools.tenants:
+            return NOTHING
+        chosen = self.pools.chosen(nas.tenant_id, plan.plan.id, nas.id, nas.site_id, nas.vrf)
+        fixed = subscriber.fixed_kinds
+        if not fixed:
+            return chosen
+        return (0 if fixed & 1 else chosen[0], 0 if fixed & 2 else chosen[1], 0 if fixed & 4 else chosen[2])
+
+    def _has_own_body(self, record: SubscriberRecord) -> bool:
+        return (
+            bool(record.extra)
+            or bool(record.replaced)
+            or record.expires_at is not None
+            or record.tenant_id in self.pools.tenants
+            or (record.terms is not None and record.terms.hours is not None)
+        )
 
     def _hours(self, plan: Plan) -> tuple[AccessHours | None, str]:
         """A plan's hours, or why they cannot be told: then nobody is let in at what may be the wrong time."""
@@ -414,7 +464,7 @@ class Directory:
             log.exception("subscriber not understood", extra={"subscriber": row.username})
             record.own().fault = f"internal error: {type(error).__name__}"
         terms = record.terms
-        record.own_body = bool(record.extra) or bool(record.replaced) or row.expires_at is not None or (terms is not None and terms.hours is not None)
+        record.own_body = self._has_own_body(record)
         record.simple = record.simple and not record.fault and (terms is None or (terms.hours is None and terms.binding is None))
         return record
 
@@ -426,11 +476,16 @@ class Directory:
             avps.append(("Framed-IPv6-Prefix", ipaddress.IPv6Network(row.ipv6_prefix)))
         if row.delegated_ipv6_prefix is not None:
             avps.append(("Delegated-IPv6-Prefix", ipaddress.IPv6Network(row.delegated_ipv6_prefix)))
+        for prefix, gateway, metric in row.routes or ():
+            avps.append(_route(prefix, gateway, metric))
         if row.terms is not None and row.terms.vlan is not None:
             avps += vlan_of(row.terms.vlan)
             record.own().replaced = frozenset(self._place(self.dictionary.attribute(name.partition(":")[0])) for name, _ in vlan_of(row.terms.vlan))
         if row.replies:
             record.own().replaced |= self._extend(avps, row.replies)
+        fixed = sum({_FIXING.get(name, 0) for name, _ in avps})
+        if fixed:
+            record.own().fixed_kinds = fixed
         if avps:
             record.own().extra = encode(self.dictionary, avps)
         if avps or record.replaced:
@@ -512,6 +567,7 @@ class Directory:
     def _index(self) -> None:
         self.sources = {}
         self.clients = {}
+        self.pools.forget_choices()
         self._by_network = {}
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
         for record in self.nas.values():
@@ -577,6 +633,24 @@ class Directory:
             self.services[grant.fingerprint] = grant.service
             self.new_services.append((grant.fingerprint, vendor, grant.service))
         return grant
+
+    def without_nas_pools(self, plan: PlanRecord, vendor: str, grant: Grant, kinds: int) -> bytes:
+        """The grant's attributes without the NAS's own pools of these kinds (1, 2, 4): netd gives the address itself."""
+        service = grant.service
+        named = ((1, service.ipv4_pool), (2, service.ipv6_pool), (4, service.delegated_ipv6_pool))
+        kinds = sum(kind for kind, name in named if name is not None and kinds & kind)
+        if not kinds:
+            return grant.attributes
+        key = (grant.fingerprint, kinds)
+        found = plan.unpooled.get(key)
+        if found is None:
+            bare = msgspec.structs.replace(
+                service, ipv4_pool=None if kinds & 1 else service.ipv4_pool, ipv6_pool=None if kinds & 2 else service.ipv6_pool,
+                delegated_ipv6_pool=None if kinds & 4 else service.delegated_ipv6_pool,
+            )  # fmt: skip
+            compiled = self._encode(plan.plan, vendor, bare)  # a fault is in the log; then the NAS's pools are named too
+            found = plan.unpooled[key] = grant.attributes if compiled.fault else compiled.attributes
+        return found
 
     def _encode(self, plan: Plan, vendor: str, service: Service) -> Grant:
         driver = self.vendor(vendor)

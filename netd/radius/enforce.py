@@ -164,6 +164,10 @@ class Enforcer:
                 for live in self.sessions.of(key):
                     self._doom(live, DELETED)
 
+    def doom(self, live: LiveRecord, why: str) -> None:
+        """End a session whatever its policy says; the wish is kept until its NAS has done it."""
+        self._doom(live, why)
+
     def opened(self, row: Row) -> None:
         """A session began: check its policy, and end older ones of the same line that it replaced."""
         live = self.sessions.by_id.get(row.acctuniqueid)

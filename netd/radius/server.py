@@ -14,8 +14,9 @@ from netd.config import RadiusConfig
 from netd.errors import WireError
 from netd.model.access import Reason
 from netd.radius import record
-from netd.radius.access import Access, Verdict
+from netd.radius.access import Access, Settled, Verdict
 from netd.radius.accounting import Accounting, Pending
+from netd.radius.allocator import Waiting
 from netd.radius.datagrams import Datagram
 from netd.radius.directory import Directory, NasRecord
 from netd.radius.replies import IN_WORK, Key, Replies
@@ -61,6 +62,7 @@ class Server:
         self.accounting = accounting
         self.replies = Replies(config.duplicate_seconds)
         self.on_learned: Learned = lambda nas, require, limit: None
+        self.on_want: Callable[[Waiting], bool] = lambda waiting: False  # takes in a log-in that needs a lease from the database
         self.reading = False
         self.unknown: dict[str, int] = {}  # packets of nobody's, by reason
         self.postauth: deque[bytes] = deque()  # encoded at once: what is kept of a request is cold, and in the way, when it is written
@@ -213,10 +215,21 @@ class Server:
             if self._log_accepts or verdict.detail:
                 self._record(packet, nas, host, verdict, wall_clock)
             return
+        if verdict.want is not None:
+            self._wait_for_lease(packet, nas, host, verdict, key, sock, source, control)
+            return
+        replies.put(key, authenticator, IN_WORK)
+        self._reject(packet, nas, host, verdict, body, key, sock, source, control, now, wall_clock)
+
+    def _reject(
+        self, packet: radius.Packet, nas: NasRecord, host: str, verdict: Verdict, body: bytes, key: Key, sock: Socket, source: bytes, control: bytes,
+        now: float, wall_clock: float,
+    ) -> None:  # fmt: skip
+        """Answer a request that is IN_WORK with an Access-Reject, after the delay."""
+        reason, authenticator = verdict.reason, packet.authenticator
         nas.rejects[reason.value] = nas.rejects.get(reason.value, 0) + 1
         answer = radius.reply(radius.ACCESS_REJECT, packet.identifier, authenticator, body, nas.secret)
         self._record(packet, nas, host, verdict, wall_clock)
-        replies.put(key, authenticator, IN_WORK)
         delayed = _Delayed(now + self._config.reject_delay_seconds, sock, source, control, key, authenticator, answer)
         if self._config.reject_delay_seconds <= 0:
             self._send_delayed(delayed)
@@ -224,6 +237,49 @@ class Server:
         self._delayed.append(delayed)
         if self._timer is None and self._loop is not None:
             self._timer = self._loop.call_later(self._config.reject_delay_seconds, self._flush_delayed)
+
+    def _wait_for_lease(
+        self, packet: radius.Packet, nas: NasRecord, host: str, verdict: Verdict, key: Key, sock: Socket, source: bytes, control: bytes
+    ) -> None:  # fmt: skip
+        """Hand a log-in to the allocator; what the NAS sends again meanwhile is absorbed."""
+        want = verdict.want
+        if want is None:
+            return
+
+        def settled(outcome: Settled) -> None:
+            self._answer_leased(packet, nas, host, outcome, key, sock, source, control)
+
+        self.replies.put(key, packet.authenticator, IN_WORK)
+        if not self.on_want(Waiting(want, settled)):
+            self.replies.forget(key, packet.authenticator)
+            nas.drops["overload"] = nas.drops.get("overload", 0) + 1
+
+    def _answer_leased(
+        self, packet: radius.Packet, nas: NasRecord, host: str, outcome: Settled, key: Key, sock: Socket, source: bytes, control: bytes
+    ) -> None:  # fmt: skip
+        """Decide a log-in again whose leases were given or refused, and answer it."""
+        now, wall_clock = time.monotonic(), time.time()
+        verdict = self.access.decide_again(packet, nas, host, now, wall_clock, outcome)
+        body = verdict.attributes
+        if len(body) > ROOM:
+            verdict = Verdict(Reason.NOT_GRANTABLE, verdict.subscriber, verdict.name, detail=f"the answer would exceed {radius.MAX_PACKET} octets")
+            body = b""
+        try:
+            if radius.PROXY_STATE in packet.attributes:
+                body = _with_proxy_states(packet, body)
+        except WireError as error:
+            self.replies.forget(key, packet.authenticator)
+            self._drop(sock, source, error.reason)
+            return
+        if not verdict.accept:
+            self._reject(packet, nas, host, verdict, body, key, sock, source, control, now, wall_clock)
+            return
+        answer = radius.reply(radius.ACCESS_ACCEPT, packet.identifier, packet.authenticator, body, nas.secret)
+        self.replies.finish(key, packet.authenticator, answer)
+        sock.send([(answer, source, control)])
+        nas.accepts += 1
+        if self._log_accepts or verdict.detail:
+            self._record(packet, nas, host, verdict, wall_clock)
 
     def _check_signature(self, packet: radius.Packet, nas: NasRecord) -> None:
         """Message-Authenticator and the rules against forged answers (CVE-2024-3596); raises WireError to drop the packet."""

@@ -17,12 +17,15 @@ from netd.metrics import Metrics
 from netd.radius import stats
 from netd.radius.access import Access
 from netd.radius.accounting import QUEUE_LIMIT, Accounting
+from netd.radius.allocator import Allocator
 from netd.radius.clients import Clients
 from netd.radius.coa import DynamicAuthorization
 from netd.radius.control import Control
 from netd.radius.directory import Directory, Opener, Wall
 from netd.radius.enforce import Enforcer
 from netd.radius.journal import Journal
+from netd.radius.lease_upkeep import LeaseUpkeep
+from netd.radius.leases import Leases
 from netd.radius.loader import Loader
 from netd.radius.orders import Orders
 from netd.radius.relay import Relay
@@ -52,7 +55,9 @@ class RadiusService:
         self.sessions = Sessions()
         self.directory = Directory(extensions, open_secret, Wall(radius.wall, radius.wall_url, radius.wall_down_bps, radius.wall_up_bps), radius.time_zone)
         reviews = [(name, plugin.policy.review) for name, plugin in extensions.plugins.items()]
-        self.access = Access(self.directory, self.sessions, radius, reviews, node=secrets.token_hex(4))
+        self.leases = Leases(self.directory.pools, radius.grant_hold_seconds, time.time)
+        self.access = Access(self.directory, self.sessions, radius, reviews, secrets.token_hex(4), self.leases)
+        self.access.database_up = lambda: database.up
         self.client = DynamicAuthorization(config.coa)
         self.orders = Orders(self.directory, self.client)
         self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.orders, config.coa, config.enforcement)
@@ -64,12 +69,19 @@ class RadiusService:
         self.accounting.on_number = self.enforcer.numbered
         self.replay = Replay(database, self.accounting, radius.batch_records)
         self.server = Server(self.directory, self.access, self.accounting, radius)
+        self.allocator = Allocator(database, self.leases, radius.grant_hold_seconds)
+        self.server.on_want = self.allocator.offer
+        self.sessions.on_begin, self.sessions.on_end = self.leases.begun, self.leases.ended
+        self.leases.session_of, self.leases.on_doom = self.sessions.by_id.get, self.enforcer.doom
+        self.lease_upkeep = LeaseUpkeep(database, self.leases, self.sessions, radius.grant_hold_seconds)
+        self.allocator.flush = self.lease_upkeep.flush
         self.upkeep = Upkeep(database, self.server, self.accounting, self.sessions, radius, config.retention)
         self.server.on_learned, self.access.on_line_learned = self.upkeep.learn, self.upkeep.learn_line
         self.clients = Clients(open_secret, self.directory.faults)
         self.relay = Relay(database, self.clients, self.enforcer, config.relay)
-        self.loader = Loader(database, self.directory, self.clients, self.sessions, self.enforcer, self.accounting)
+        self.loader = Loader(database, self.directory, self.clients, self.sessions, self.enforcer, self.accounting, self.leases)
         self.feed = ChangeFeed(target, self.loader.apply, self.loader.reload)
+        self._warn_percent = config.addresses.warn_percent
         self._started_at = time.time()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -91,8 +103,9 @@ class RadiusService:
             "accounting": self.accounting.run(), "replay": self.replay.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
             "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
             "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
-            "quotas": self.accounting.quotas.run(),
-            "relay audit": self.relay.keep_audit(),
+            "quotas": self.accounting.quotas.run(), "relay audit": self.relay.keep_audit(),
+            "allocator": self.allocator.run(), "leases": self.lease_upkeep.keep(), "lease reconciler": self.lease_upkeep.reconcile(),
+            "pool usage": self.lease_upkeep.count(),
         }  # fmt: skip
         self._tasks = {name: group.create_task(work, name=name) for name, work in endless.items()}
         self.server.start(auth, acct)
@@ -110,6 +123,7 @@ class RadiusService:
         await self.relay.flush_audit()
         await self.upkeep.flush_postauth()
         await self.upkeep.flush_learned()
+        await self.lease_upkeep.flush()
         for task in self._tasks.values():
             task.cancel()
 
@@ -122,6 +136,7 @@ class RadiusService:
     def register(self, metrics: Metrics) -> None:
         """Add the service's series."""
         stats.register(metrics, self.directory, self.sessions, self.server, self.accounting, self.enforcer, self.relay, self.upkeep, self.loader)
+        stats.register_pools(metrics, self.directory.pools, self.leases, self.allocator)
 
     def health(self, elsewhere: Callable[[], list[Part]]) -> "ServiceHealth":
         """The state of the service's parts, and of those that ``elsewhere`` tells of."""
@@ -137,6 +152,8 @@ class RadiusService:
         broken = "; ".join(str(error) for error in directory.extensions.broken)
         faults = "; ".join(f"{name}: {why}" for name, why in list(directory.faults.items())[:5])
         engine = compiled.status()
+        pools = directory.pools.short(self._warn_percent)
+        short = "; ".join(f"pool {pool.name} has {max(0, pool.available - pool.used)} of {pool.available} free" for pool in pools[:5])
         return [
             Part(name="radius", state="ok" if self.server.reading else "down", critical=True, since=self._started_at),
             Part(name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error),
@@ -145,6 +162,7 @@ class RadiusService:
             self._enforcement(),
             Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),
             Part(name="compiled_engine", state="degraded" if engine.stale else "ok", since=self._started_at, detail=engine.detail),
+            Part(name="address_pools", state="degraded" if short else "ok", since=self._started_at, detail=short),
             Part(name="extensions", state="degraded" if broken else "ok", since=self._started_at, detail=broken),
         ]  # fmt: skip
 

@@ -4,7 +4,7 @@ PostgreSQL has the truth; this is a copy that follows every commit of this node,
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from netd.model.accounting import Row
@@ -79,6 +79,8 @@ class Sessions:
         self.by_subscriber: dict[int, set[str]] = defaultdict(set)
         self.index: SessionIndex | None = None  # made by ``find``
         self._holds: dict[int, list[Hold]] = {}
+        self.on_begin: Callable[[LiveRecord], None] = lambda live: None
+        self.on_end: Callable[[LiveRecord, bool], None] = lambda live, elsewhere: None
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -86,7 +88,8 @@ class Sessions:
     def put(self, row: Row) -> LiveRecord:
         """Take an open session in, new or changed; a radacctid below zero stands for one that the database has not given yet."""
         live = self.by_id.get(row.acctuniqueid)
-        if live is not None and (live.row.radacctid == row.radacctid or live.row.radacctid < 0 < row.radacctid):
+        begun = live is None or not (live.row.radacctid == row.radacctid or live.row.radacctid < 0 < row.radacctid)
+        if live is not None and not begun:
             if self.index is not None:
                 self.index.remove(live.row)
             live.row = row
@@ -102,16 +105,19 @@ class Sessions:
             live.subscriber_id = row.subscriber_id
             if row.subscriber_id is not None:
                 self.by_subscriber[row.subscriber_id].add(row.acctuniqueid)
+        if begun:
+            self.on_begin(live)
         return live
 
-    def remove(self, unique_ids: Iterable[str]) -> None:
-        """Forget sessions that ended."""
+    def remove(self, unique_ids: Iterable[str], elsewhere: bool = False) -> None:
+        """Forget sessions that ended; ``elsewhere``: another node closed them, nobody here knows when."""
         for unique_id in unique_ids:
             live = self.by_id.pop(unique_id, None)
             if live is not None:
                 self._unlink(live)
                 if self.index is not None:
                     self.index.remove(live.row)
+                self.on_end(live, elsewhere)
 
     def find(self, member: str, value: str) -> list[LiveRecord]:
         """The open sessions of all tenants with this fact (a member of ``Row``, or "username" with its key). The first call takes its time."""

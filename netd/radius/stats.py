@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 
 from netd.metrics import Metrics
 from netd.radius.accounting import Accounting
+from netd.radius.allocator import Allocator
 from netd.radius.directory import Directory, NasRecord
 from netd.radius.enforce import Enforcer
+from netd.radius.leases import Leases
 from netd.radius.loader import Loader
+from netd.radius.pools import Pools
 from netd.radius.relay import Relay
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
@@ -108,3 +111,28 @@ def register(
     )  # fmt: skip
     counter("netd_relay_audit_lost", "Rows of relayed requests that the audit log lacks because the database was away too long", lambda: relay.audit_lost)
     counter("netd_extension_faults", "Calls into vendors and plugins that failed", lambda: directory.extensions.calls, ("extension", "kind"))
+
+
+def register_pools(metrics: Metrics, pools: Pools, leases: Leases, allocator: Allocator) -> None:
+    """Add the series of address pools."""
+
+    def addresses() -> dict[tuple[str, ...], float]:
+        found: dict[tuple[str, ...], float] = {}
+        for pool in pools.by_id.values():
+            states = {"total": pool.available, "used": pool.used, "free": max(0, pool.available - pool.used), "remembered": pool.remembered}
+            found |= {(str(pool.tenant_id), pool.name, state): count for state, count in states.items()}
+        return found
+
+    counter, gauge = metrics.counter_of, metrics.gauge
+    gauge(
+        "netd_pool_addresses", "Addresses or prefixes of a pool: total and used, and free, some of which are remembered for their last holder",
+        addresses, ("tenant", "pool", "state"),
+    )  # fmt: skip
+    counter("netd_pool_leases", "Addresses and prefixes given to who did not have them before", lambda: allocator.given)
+    counter("netd_pool_refusals", "Log-ins without an address, by why", lambda: allocator.refused, ("cause",))
+    counter("netd_pool_shed", "Log-ins left unanswered because too many waited for a lease", lambda: allocator.shed)
+    gauge("netd_pool_waiting", "Log-ins that wait for a lease", lambda: len(allocator))
+    counter("netd_pool_transactions", "Transactions that gave leases", lambda: allocator.batches)
+    counter("netd_pool_transaction_seconds", "Time spent in them", lambda: allocator.seconds)
+    counter("netd_pool_conflicts", "Sessions whose NAS uses another address than was leased", lambda: leases.conflict_count)
+    counter("netd_pool_lost", "Live sessions whose address had become another's", lambda: leases.lost_count)

@@ -182,7 +182,7 @@ class Upkeep:
             return 0, 0
         gone = [key for key, number in known.items() if stored.get(key) != number]
         gone = [key for key in gone if (live := self.sessions.by_id.get(key)) is not None and live.row.radacctid == known[key]]
-        self.sessions.remove(gone)
+        self.sessions.remove(gone, elsewhere=True)
         lacking = [key for key in stored if key not in self.sessions.by_id]
         for start in range(0, len(lacking), REAP_ROWS):
             async with self.database.transaction() as conn:

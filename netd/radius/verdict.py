@@ -3,6 +3,7 @@
 import msgspec
 
 from netd.model.access import Reason
+from netd.radius.allocation import Want
 from netd.radius.directory import SubscriberRecord
 
 
@@ -16,6 +17,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     attributes: bytes = b""
     detail: str = ""
     class_: str | None = None
+    want: Want | None = None  # with NO_ADDRESS: leases that the database must give first; then ``decide_again``
 
     @property
     def accept(self) -> bool:

@@ -60,6 +60,7 @@ class SubscriberRow(NamedTuple):
     terms: TermsRow | None = None
     activated_at: float = 0.0
     password_hashed: bool = False  # password is what netd.wire.hashes reads
+    routes: list[tuple[str, str | None, int]] | None = None  # prefix, gateway, metric
 
 
 class NasRow(NamedTuple):
@@ -81,6 +82,8 @@ class NasRow(NamedTuple):
     line_login: Sequence[str] = ()
     line_login_passwords: Sequence[str] = ()
     line_login_password: bytes | None = None  # sealed
+    site_id: int | None = None
+    vrf: str | None = None
 
 
 class CoaClientRow(NamedTuple):
@@ -109,7 +112,8 @@ _SUBSCRIBERS = """
            case when s.access_hours is not null or s.vlan is not null or s.line_mode <> 'ignore' or i.identities is not null then
                jsonb_build_array(s.access_hours, s.time_zone, s.vlan, s.line_mode, s.line_learn, n.lines, i.identities)::text end,
            extract(epoch from s.activated_at)::float8,
-           s.password_hashed
+           s.password_hashed,
+           f.routes
     from subscribers s
     left join (select subscriber_id, jsonb_agg(jsonb_build_array(reason, mode, {finite_until}))::text as locks
                from access_locks where lifted_at is null {lock} group by 1) l on l.subscriber_id = s.id
@@ -121,6 +125,8 @@ _SUBSCRIBERS = """
                from subscriber_lines {row} group by 1) n on n.subscriber_id = s.id
     left join (select subscriber_id, jsonb_agg(kind || ' ' || value order by kind, value) as identities
                from subscriber_identities {row} group by 1) i on i.subscriber_id = s.id
+    left join (select subscriber_id, jsonb_agg(jsonb_build_array(prefix::text, host(gateway), metric) order by id)::text as routes
+               from framed_routes {row} group by 1) f on f.subscriber_id = s.id
     {where}"""
 _ENDS = {"finite_expiry": _FINITE.format("s.expires_at"), "finite_until": _FINITE.format("until_at")}
 _ALL_SUBSCRIBERS = _SUBSCRIBERS.format(lock="", row="", where="", **_ENDS)
@@ -129,7 +135,7 @@ _SOME_SUBSCRIBERS = _SUBSCRIBERS.format(
 )
 _NAS = """
     select id, tenant_id, text(nasname), shortname, type, secret, host(coa_address), coa_port, require_message_authenticator, limit_proxy_state,
-           learned_require_message_authenticator, learned_limit_proxy_state, enabled, line_login, line_login_passwords, line_login_password
+           learned_require_message_authenticator, learned_limit_proxy_state, enabled, line_login, line_login_passwords, line_login_password, site_id, vrf
     from nas {where}"""
 _PLANS = "select {columns} from plans {where}"
 _PLAN_COLUMNS = ", ".join(Plan.__struct_fields__)
@@ -139,9 +145,9 @@ def _subscriber(record: Sequence[object]) -> SubscriberRow:
     row = SubscriberRow._make(record)
     if row.terms is not None:
         row = row._replace(terms=_terms(row.terms))
-    if row.locks is None and row.checks is None and row.replies is None:
+    if row.locks is None and row.checks is None and row.replies is None and row.routes is None:
         return row
-    return row._replace(locks=_json(row.locks), checks=_json(row.checks), replies=_json(row.replies))  # type: ignore[arg-type]
+    return row._replace(locks=_json(row.locks), checks=_json(row.checks), replies=_json(row.replies), routes=_json(row.routes))  # type: ignore[arg-type]
 
 
 def _terms(text: object) -> TermsRow:

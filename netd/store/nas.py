@@ -15,7 +15,7 @@ _COLUMN = {"name": "shortname", "address": "nasname", "vendor": "type"}
 _SETTABLE = frozenset((
     "shortname", "nasname", "type", "secret", "coa_address", "coa_port", "require_message_authenticator", "limit_proxy_state",
     "learned_require_message_authenticator", "learned_limit_proxy_state", "enabled", "description", "line_login", "line_login_passwords",
-    "line_login_password", "site_id",
+    "line_login_password", "site_id", "vrf",
 ))  # fmt: skip
 _READ = {**_COLUMN, "site": "(select w.name from sites w where w.id = nas.site_id)"}
 _MEMBERS = ", ".join(f"{_READ[name]} as {name}" if name in _READ else name for name in Nas.__struct_fields__)
@@ -49,7 +49,10 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> Nas:
-    """Add a NAS; ``values`` by member of Nas, and ``secret`` sealed. Raises Conflict through the transaction: name (tenant) or address (all) is taken."""
+    """Add a NAS; ``values`` by member of Nas, and ``secret`` sealed.
+
+    Raises Conflict through the transaction: name (tenant) or address (all) is taken.
+    """
     statement, args = rows.insertion("nas", _SETTABLE, tenant_id, _columns(values))
     return _nas(await conn.fetchrow(f"{statement} returning {_MEMBERS}", *args))
 

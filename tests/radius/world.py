@@ -16,7 +16,7 @@ from pyrad.dictionary import Dictionary
 
 from netd.config import Config, load
 from netd.daemon import Running, serve_until
-from netd.domain import nas, plans, sessions, standing, subscribers
+from netd.domain import nas, plans, pools, sessions, standing, subscribers
 from netd.domain.actor import system
 from netd.model.session import Session
 
@@ -62,6 +62,14 @@ class World:
     async def add_subscriber(self, username: str = "alice", password: str | None = "wonderland", plan: str = "home", **more: Any) -> Any:
         new = subscribers.NewSubscriber(username=username, password=password, plan=plan, **more)
         made = await subscribers.create(self.db, ACTOR, self.running.keyring, new, self.running.server.directory)
+        assert await self.running.feed.settle()
+        return made
+
+    async def add_pool(self, name: str, kind: str, ranges: tuple[str, ...], rule: dict[str, str] | None = None, **more: Any) -> Any:
+        """A pool, and a rule that lets log-ins be served from it: all of them, or those that ``rule`` names."""
+        new = msgspec.convert({"name": name, "kind": kind, "ranges": ranges, **more}, pools.NewPool)
+        made = await pools.create(self.db, ACTOR, new)
+        await pools.create_rule(self.db, ACTOR, pools.NewPoolRule(pool=name, **(rule or {})))
         assert await self.running.feed.settle()
         return made
 

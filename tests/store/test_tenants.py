@@ -2,6 +2,7 @@
 
 import inspect
 from datetime import UTC, date, datetime
+from ipaddress import ip_address, ip_network
 
 import asyncpg
 import pytest
@@ -17,6 +18,7 @@ from netd.store import (
     metering,
     nas,
     plans,
+    pools,
     postauth,
     provision,
     quotas,
@@ -26,11 +28,12 @@ from netd.store import (
     subscribers,
     tokens,
 )
+from netd.store import leases as lease_store
 from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, coa_clients, imports, lines, nas, plans, postauth, provision, quotas, roles, sessions, sites, subscribers, tokens)
+MODULES = (audit, coa_clients, imports, lines, nas, plans, pools, postauth, provision, quotas, roles, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -104,7 +107,26 @@ async def mine(connection):
            acctupdatetime, interim_seconds) values ('u', $1, $2, $3, 's', 'alice', '10.0.0.1', '10.0.0.1', now(), now(), 300) returning radacctid""",
         tenant, box.id, alice)  # fmt: skip
     portal = await coa_clients.insert(connection, tenant, {"name": "portal", "address": "10.0.0.9/32", "secret": b"sealed"})
-    return {"client": portal.id, "tenant": tenant, "plan": plan.id, "nas": box.id, "subscriber": alice, "token": token.id, "session": session, "quota": quota}
+    pool = await pools.insert(connection, tenant, {"name": "v4", "kind": "ipv4", "prefix_length": 32})
+    for table in ("pool_ranges", "pool_exclusions", "pool_spans"):
+        await pools.add_spans(connection, tenant, pool, table, [(ip_address("100.64.0.1"), ip_address("100.64.0.9"))])
+    rule = await pools.insert_rule(
+        connection, tenant, pool, plan_id=plan.id, nas_id=box.id, site_id=await pools.insert_site(connection, tenant, "north"), vrf=None
+    )
+    ((_, lease, _, _),) = await lease_store.give(connection, [(pool, "100.64.0.1", alice, 0, "line", "t")], [], 60.0)
+    way = await pools.insert_route(connection, tenant, alice, prefix=ip_network("10.0.0.0/24"), gateway=None, metric=1)
+    more = {"pool": pool, "rule": rule, "lease": lease, "route": way.id}
+    more["client"] = portal.id
+    return {
+        **more,
+        "quota": quota,
+        "tenant": tenant,
+        "plan": plan.id,
+        "nas": box.id,
+        "subscriber": alice,
+        "token": token.id,
+        "session": session,
+    }
 
 
 async def everything(connection):
@@ -114,6 +136,7 @@ async def everything(connection):
         "subscriber_lines", "subscriber_identities",
         "plan_quotas", "quota_stages", "quota_usage", "top_ups", "quota_events",
         "coa_clients",
+        "pools", "pool_ranges", "pool_exclusions", "pool_spans", "pool_rules", "leases", "framed_routes",
     )  # fmt: skip
     return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
 
@@ -137,6 +160,15 @@ async def test_nothing_is_seen(connection, mine, other):
         await quotas.count_top_ups(connection, other, mine["subscriber"]), await quotas.valid_top_ups(connection, other, mine["subscriber"]),
         await quotas.events(connection, other, None, before=None, limit=9), await quotas.count_events(connection, other, None),
         await quotas.events(connection, other, mine["subscriber"], before=None, limit=9),
+        await pools.get(connection, other, mine["pool"]), await pools.by_name(connection, other, "v4"), await pools.page(connection, other, after=0, limit=9),
+        await pools.count(connection, other), any(await pools.leased(connection, other, mine["pool"])),
+        await pools.fixed_inside(connection, other, mine["pool"]), await pools.rule(connection, other, mine["rule"]),
+        await pools.rules(connection, other, after=0, limit=9), await pools.count_rules(connection, other),
+        await pools.leases(connection, other, after=0, limit=9), await pools.count_leases(connection, other),
+        await pools.lease(connection, other, mine["lease"]),
+        await pools.who_has(connection, other, ip_address("100.64.0.1")), await pools.who_has(connection, other, ip_address("192.0.2.1")),
+        await pools.what_has(connection, other, mine["subscriber"]), await pools.routes(connection, other, mine["subscriber"]),
+        await pools.forget_outside(connection, other, mine["pool"]), await pools.site_by_name(connection, other, "north"),
         await tokens.get(connection, other, mine["token"]), await tokens.count(connection, other),
         await audit.last(connection, other, "o", "1", ["a"]),
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
@@ -166,6 +198,13 @@ async def test_nothing_is_changed(connection, mine, other):
     await subscribers.replace_attributes(connection, "radreply", other, subscriber, [])
     await subscribers.lift_lock(connection, other, subscriber, "admin", "eve")
     await subscribers.delete(connection, other, subscriber)
+    await pools.update(connection, other, mine["pool"], {"grace_seconds": 5})
+    await pools.clear_spans(connection, other, mine["pool"], "pool_ranges")
+    await pools.add_spans(connection, other, mine["pool"], "pool_ranges", [(ip_address("100.64.1.1"), ip_address("100.64.1.9"))])
+    await pools.delete_rule(connection, other, mine["rule"])
+    await pools.release(connection, other, mine["lease"])
+    await pools.delete_route(connection, other, mine["subscriber"], mine["route"])
+    await pools.delete(connection, other, mine["pool"])
     await lines.replace_lines(connection, other, subscriber, [])
     await lines.replace_identities(connection, other, subscriber, "mac", [])
     await lines.learn(connection, other, subscriber, lines.Kept(nas_id=None, circuit_id="d", remote_id=None, nas_port_id=None, mac=None, learned_at=NOW))
@@ -199,6 +238,8 @@ async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, o
         lambda: quotas.insert(connection, other, {"plan_id": mine["plan"], "name": "q", "unit": "time", "period": "day", "amount": 9}, []),
         lambda: quotas.replace_stages(connection, other, mine["quota"], [Stage(percent=1, action="block")]),
         lambda: quotas.add_top_up(connection, other, mine["subscriber"], mine["quota"], amount=5, expires_at=None, note=None, created_by="eve"),
+        lambda: pools.insert_route(connection, other, mine["subscriber"], prefix=ip_network("10.1.0.0/24"), gateway=None, metric=1),
+        lambda: pools.insert_rule(connection, mine["tenant"], mine["pool"], plan_id=10**6, nas_id=None, site_id=None, vrf=None),
     ):
         with pytest.raises((asyncpg.IntegrityConstraintViolationError, asyncpg.NoDataFoundError)):
             await attempt()

@@ -20,7 +20,7 @@ NO_TOKEN_NEEDED = {"/health/live", "/health/ready", "/metrics", "/api/openapi.js
 
 
 def path_of(route: Route) -> str:
-    return route.path.replace("{id}", "1").replace("{quota_id}", "1").replace("{reason}", "admin")
+    return route.path.replace("{id}", "1").replace("{quota_id}", "1").replace("{route_id}", "1").replace("{reason}", "admin")
 
 
 async def test_every_route_but_the_probes_needs_a_token(api: Api):
@@ -31,7 +31,7 @@ async def test_every_route_but_the_probes_needs_a_token(api: Api):
         if path in NO_TOKEN_NEEDED:
             continue
         seen.add((route.method, path))
-        target = "/" + path.replace("{id}", "1").replace("{quota_id}", "1").replace("{reason}", "admin")
+        target = "/" + path.replace("{id}", "1").replace("{quota_id}", "1").replace("{route_id}", "1").replace("{reason}", "admin")
         answer = await api.call(route.method, target, role=None)
         assert answer.status == 401, (route.method, path)
         assert answer.headers["www-authenticate"].startswith('Bearer realm="netd"')

@@ -16,12 +16,13 @@ from netd.store.database import Database
 from netd.web.api import resources
 from netd.web.api.route import UPLOADS, LinesUpload, Route, Upload
 from tests.web.running import Answer, Api
+from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
 
 EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify", "/radius/enforcement"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -53,12 +54,23 @@ BODIES = {
     "Login": {"username": "alice"},
     "RotationOrder": {"new_key": False},
     "StateNote": {},
+    "NewPool": {"name": "stolen", "kind": "ipv4", "ranges": ["198.18.0.0/24"]},
+    "PoolPatch": {"description": "stolen"},
+    "MoreRanges": {"ranges": ["198.18.1.0/24"]},
+    "NewPoolRule": {"pool": "cgn"},
+    "Release": {"force": True},
+    "NewFramedRoute": {"prefix": "198.18.2.0/24"},
 }
 FILES: dict[Any, bytes] = {
     Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
     LinesUpload: b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
 }
-QUERIES = {"/radius/sessions/who-had": "ip=192.0.2.7", "/radius/postauth": "username=alice", "/subscribers/explain": "username=alice"}
+QUERIES = {
+    "/addresses": "ip=100.64.0.7",
+    "/radius/sessions/who-had": "ip=192.0.2.7",
+    "/radius/postauth": "username=alice",
+    "/subscribers/explain": "username=alice",
+}
 ROLE = "walker"
 
 
@@ -76,6 +88,10 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["roles"] = (await api.post("/roles", {"name": "own", "title": "Own", "permissions": ["plans:read"]})).value["id"]
     made["tokens"] = (await api.post("/tokens", {"name": "t", "role": "read_only"})).value["token"]["id"]
     made["coa-clients"] = (await api.post("/radius/coa-clients", {"name": "north", "address": "192.0.2.9", "secret": "testing123"})).value["id"]
+    made["pools"] = (await api.post("/pools", {"name": "cgn", "kind": "ipv4", "ranges": ["100.64.0.0/24"]})).value["id"]
+    made["rules"] = (await api.post("/pools/rules", {"pool": "cgn"})).value["id"]
+    made["leases"] = await lease(database, made["pools"], "alice", "100.64.0.7")
+    made["routes"] = (await api.post(f"/subscribers/{made['subscribers']}/routes", {"prefix": "10.9.0.0/24"})).value["id"]
     made["sessions"] = await open_session(database)
     await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
     async with database.acquire() as conn:
@@ -96,8 +112,8 @@ async def a_token(database: Database, tenant: int, **bound: str) -> str:
 def target(route: Route, owned: dict[str, int]) -> str:
     """The route's path at the object of the default tenant."""
     kind = [part for part in route.path.split("/") if part and not part.startswith("{")]
-    key = next((part for part in kind if part in owned), "")
-    path = route.path.replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
+    key = next((part for part in reversed(kind) if part in owned and part != "routes"), "")
+    path = route.path.replace("{route_id}", str(owned["routes"])).replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
     return path + (f"?{QUERIES[route.path]}" if route.path in QUERIES else "")
 
 

@@ -10,6 +10,7 @@ from netd.web.api.resources import (
     imports,
     nas,
     plans,
+    pools,
     provision,
     quotas,
     roles,
@@ -23,7 +24,7 @@ from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
-    *nas.ROUTES, *coa_clients.ROUTES,
+    *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES,
     *roles.ROUTES, *administration.ROUTES, *tenants.ROUTES,

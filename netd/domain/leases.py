@@ -1,0 +1,156 @@
+"""Leases: lists, who has what, and taking one back; and the networks that are routed to subscribers."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from netd.domain import audit, inputs, paging, pools, subscribers
+from netd.domain.actor import Actor
+from netd.domain.inputs import Faults
+from netd.domain.paging import Page, PageQuery
+from netd.errors import Conflict, NotFound
+from netd.model.pool import FramedRoute, Holding, Lease
+from netd.store import pools as store
+from netd.store import subscribers as subscriber_store
+from netd.store.database import Connection, Database
+
+AddressText = Annotated[str, Meta(min_length=2, max_length=64)]
+Metric = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class LeaseQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which leases: all that is given must hold. ``ip`` is the leased address or one in the leased prefix; ``conflict`` are those of which the NAS
+    used something else."""
+
+    pool: Annotated[str, Meta(max_length=64)] | None = None
+    username: Annotated[str, Meta(max_length=253)] | None = None
+    ip: AddressText | None = None
+    state: Literal["in_use", "grace", "remembered", "conflict"] | None = None
+
+
+class HoldingQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Either an address (who has it?) or a user name (what has it?)."""
+
+    ip: AddressText | None = None
+    username: Annotated[str, Meta(max_length=253)] | None = None
+
+
+class Holdings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is fixed, routed or leased."""
+
+    items: tuple[Holding, ...]
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to release: ``force`` takes a lease from a live session, too, which is then disconnected."""
+
+    force: bool = False
+
+
+class NewFramedRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A network behind a subscriber; without ``gateway`` it is reached by the subscriber's own address."""
+
+    prefix: AddressText
+    gateway: AddressText | None = None
+    metric: Metric = 1
+
+
+class FramedRoutes(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscriber's routes."""
+
+    items: tuple[FramedRoute, ...]
+
+
+async def _subscriber_id(conn: Connection, actor: Actor, faults: Faults, username: str | None) -> int | None:
+    if username is None:
+        return None
+    found = await subscriber_store.by_username(conn, actor.tenant_id, username)
+    if found is None:
+        faults.add("/username", f"there is no subscriber {username}")
+        return None
+    return found.id
+
+
+async def page(db: Database, actor: Actor, query: LeaseQuery, *, pool_id: int | None = None) -> Page[Lease]:
+    """Leases by id, of one pool or of all. Raises NotFound for a pool that does not exist, InvalidInput for names and addresses that cannot be."""
+    after = paging.position(query, "lease") or 0
+    faults = Faults()
+    ip = faults.attempt("/ip", inputs.address, query.ip)
+    async with db.transaction(actor.scope) as conn:
+        if pool_id is not None:
+            await pools.held(conn, actor, pool_id)
+        else:
+            pool_id = await pools.id_of(conn, actor, query.pool)
+        subscriber_id = await _subscriber_id(conn, actor, faults, query.username)
+        faults.check()
+        rows = await store.leases(
+            conn, actor.tenant_id, after=after, limit=query.limit + 1, pool_id=pool_id, subscriber_id=subscriber_id, ip=ip, state=query.state
+        )
+        total = None
+        if query.count:
+            total = await store.count_leases(conn, actor.tenant_id, pool_id=pool_id, subscriber_id=subscriber_id, ip=ip, state=query.state)
+    return paging.page(rows, query, "lease", total)
+
+
+async def holdings(db: Database, actor: Actor, query: HoldingQuery) -> Holdings:
+    """Who has an address, or what a subscriber has: fixed, routed or leased; at most a hundred. Raises InvalidInput unless exactly one is asked for."""
+    faults = Faults()
+    ip = faults.attempt("/ip", inputs.address, query.ip)
+    if (query.ip is None) == (query.username is None):
+        faults.add("/ip", "give either ip or username")
+    async with db.transaction(actor.scope) as conn:
+        subscriber_id = await _subscriber_id(conn, actor, faults, query.username)
+        faults.check()
+        if ip is not None:
+            found = await store.who_has(conn, actor.tenant_id, ip)
+        else:
+            found = await store.what_has(conn, actor.tenant_id, subscriber_id or 0)
+    return Holdings(items=tuple(found))
+
+
+async def release(db: Database, actor: Actor, lease_id: int, how: Release) -> None:
+    """Take a lease from its holder, so that anybody may get it now. Raises NotFound; Conflict while a session has it, unless forced: then its session
+    is disconnected."""
+    async with db.transaction(actor.scope) as conn:
+        before = await store.lease(conn, actor.tenant_id, lease_id, lock=True) if 0 < lease_id <= inputs.ROW_ID_MAX else None
+        if before is None:
+            raise NotFound("lease", lease_id)
+        if before.state == "in_use" and not how.force:
+            raise Conflict(f"{before.prefix} is in use by {before.username or 'a session'}: disconnect it first, or release it with force", "state")
+        if not await store.release(conn, actor.tenant_id, lease_id):
+            raise NotFound("lease", lease_id)
+        await audit.record(conn, actor, "lease.release", "lease", lease_id, before=audit.values(before), after={"force": how.force})
+
+
+async def routes(db: Database, actor: Actor, subscriber_id: int) -> FramedRoutes:
+    """The networks behind a subscriber. Raises NotFound."""
+    async with db.transaction(actor.scope) as conn:
+        await subscribers.held(conn, actor, subscriber_id)
+        return FramedRoutes(items=tuple(await store.routes(conn, actor.tenant_id, subscriber_id)))
+
+
+async def add_route(db: Database, actor: Actor, subscriber_id: int, new: NewFramedRoute) -> FramedRoute:
+    """Route a network to a subscriber; a live session is disconnected, for only a log-in brings routes. Raises NotFound, InvalidInput; Conflict if it
+    overlaps another route, or what is leased to another."""
+    faults = Faults()
+    prefix = faults.attempt("/prefix", inputs.prefix, new.prefix)
+    gateway = faults.attempt("/gateway", inputs.address, new.gateway)
+    if prefix is not None and gateway is not None and prefix.version != gateway.version:
+        faults.add("/gateway", f"is not IPv{prefix.version}")
+    faults.check()
+    async with db.transaction(actor.scope) as conn:
+        await subscribers.held(conn, actor, subscriber_id, lock=True)
+        route = await store.insert_route(conn, actor.tenant_id, subscriber_id, prefix=prefix, gateway=gateway, metric=new.metric)
+        await audit.record(conn, actor, "subscriber.add_route", "subscriber", subscriber_id, after=audit.values(route))
+    return route
+
+
+async def remove_route(db: Database, actor: Actor, subscriber_id: int, route_id: int) -> None:
+    """Route a network to a subscriber no longer. Raises NotFound."""
+    async with db.transaction(actor.scope) as conn:
+        await subscribers.held(conn, actor, subscriber_id, lock=True)
+        route = await store.delete_route(conn, actor.tenant_id, subscriber_id, route_id) if 0 < route_id <= inputs.ROW_ID_MAX else None
+        if route is None:
+            raise NotFound("route", route_id)
+        await audit.record(conn, actor, "subscriber.remove_route", "subscriber", subscriber_id, before=audit.values(route))
