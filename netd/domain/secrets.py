@@ -10,8 +10,9 @@ from netd.domain import audit
 from netd.domain.actor import Actor
 from netd.domain.nas import LINE_LOGIN_CONTEXT, SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
+from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
-from netd.store import nas, subscribers
+from netd.store import nas, subscribers, users
 from netd.store.database import Database
 
 BATCH_ROWS = 500
@@ -29,6 +30,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     subscribers: int
     nas: int
+    users: int
     complete: bool
 
 
@@ -41,7 +43,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
     """
     if new_key:
         await asyncio.to_thread(keyring.rotate)
-    counts = {"subscribers": 0, "nas": 0}
+    counts = {"subscribers": 0, "nas": 0, "users": 0}
     complete = False
     for _ in range(PASSES):
         before = sum(counts.values())
@@ -50,6 +52,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
             ("subscribers", subscribers.sealed, subscribers.reseal, PASSWORD_CONTEXT),
             ("nas", nas.sealed, nas.reseal, SECRET_CONTEXT),
             ("nas", _LINE_LOGIN_SEALED, _LINE_LOGIN_RESEAL, LINE_LOGIN_CONTEXT),
+            ("users", users.sealed, users.reseal, TOTP_CONTEXT),
         ):
             found, done = await _pass(db, keyring, sealed, reseal, context)
             counts[name] += done
