@@ -149,8 +149,8 @@ async def login(
     if not usable.totp:
         return await open_session(db, settings, tenant_id, usable.id, usable.name, "password", visit, now, attempt)
     async with db.transaction(Scope(tenant_id)) as conn:
+        await store.take_back(conn, tenant_id, "address", attempt.address_key)  # always first, as it is counted: no deadlock
         await store.take_back(conn, tenant_id, attempt.kind, attempt.key)
-        await store.take_back(conn, tenant_id, "address", attempt.address_key)
     claim = _Claim(tenant_id, usable.id, (now + CHALLENGE_KEPT).timestamp(), usable.password_changed_at)
     sealed = keyring.seal(msgspec.json.encode(claim), CHALLENGE_CONTEXT)
     return Challenged(base64.urlsafe_b64encode(sealed).decode(), now + CHALLENGE_KEPT)
@@ -161,7 +161,7 @@ async def login_code(db: Database, settings: LoginConfig, keyring: Keyring, want
     claim = _claim(keyring, wanted.challenge, now)
     async with db.transaction(Scope(claim.tenant_id)) as conn:
         found = await users.credentials(conn, claim.tenant_id, user_id=claim.user_id)
-        if found is None or found.disabled or found.password_changed_at != claim.password_changed_at:
+        if found is None or found.disabled or found.password_hash is None or found.password_changed_at != claim.password_changed_at:
             raise Unauthenticated("the log-in is no longer good: begin anew")
         begun = await begin(conn, settings, claim.tenant_id, found.name, found, visit, now)
     attempt = admitted(begun, now)
@@ -240,8 +240,8 @@ async def failed(db: Database, settings: LoginConfig, attempt: Attempt, found: C
 
 async def succeeded(conn: Connection, attempt: Attempt) -> None:
     """The attempt was no failure, and the user's earlier ones are forgotten; the address's are not, or an own account would be a way around them."""
-    await store.forget(conn, attempt.tenant_id, attempt.kind, attempt.key)
     await store.take_back(conn, attempt.tenant_id, "address", attempt.address_key)
+    await store.forget(conn, attempt.tenant_id, attempt.kind, attempt.key)
 
 
 async def open_session(

@@ -156,7 +156,11 @@ async def forget(conn: Connection, tenant_id: int, kind: FailureKind, key: bytes
 
 async def purge(conn: Connection, tenant_id: int, before: datetime) -> None:
     """Remove what has not failed since ``before`` and is not locked."""
-    await conn.execute("delete from login_failures where tenant_id = $1 and failed_at < $2 and (locked_until is null or locked_until < $2)", tenant_id, before)
+    await conn.execute(
+        """delete from login_failures where id = any(array(
+               select id from login_failures where tenant_id = $1 and failed_at < $2 and (locked_until is null or locked_until < $2)
+               limit 1000 for update skip locked))""", tenant_id, before,
+    )  # fmt: skip
 
 
 def failures_of(records: Sequence[Mapping[str, Any]]) -> list[Lockout]:
