@@ -18,7 +18,7 @@ class HttpFetch:
 
     async def get_json(self, url: str) -> Any:
         """What a GET answers with 200. Raises PeerError."""
-        status, value = await self._call("GET", url)
+        status, value = await self._call("GET", url, {})
         if status != 200:
             raise PeerError(f"{url} answered {status}")
         return value
@@ -26,12 +26,12 @@ class HttpFetch:
     async def post_form(self, url: str, form: Mapping[str, str], basic: tuple[str, str] | None) -> tuple[int, Any]:
         """Status and body of the answer to a form. Raises PeerError."""
         # RFC 6749 section 2.3.1: both parts are form-encoded before they become Basic's
-        auth = None if basic is None else aiohttp.BasicAuth(quote_plus(basic[0]), quote_plus(basic[1]))
-        return await self._call("POST", url, data=dict(form), auth=auth)
+        headers = {} if basic is None else {"Authorization": aiohttp.encode_basic_auth(quote_plus(basic[0]), quote_plus(basic[1]))}
+        return await self._call("POST", url, headers, data=dict(form))
 
-    async def _call(self, method: str, url: str, **more: Any) -> tuple[int, Any]:
+    async def _call(self, method: str, url: str, headers: Mapping[str, str], **more: Any) -> tuple[int, Any]:
         timeout = aiohttp.ClientTimeout(total=SECONDS)
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **headers}
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as client,
