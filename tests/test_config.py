@@ -142,7 +142,7 @@ def test_which_file(tmp_path):
             "there is no such table; tables are log, database, radius, coa, retention, web, login, oidc, secrets, extensions",
         ),
         ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),
-        ("[web]\nfoo = 1\n", "web.foo", "there is no such key; keys of [web] are address, port, requests_per_second, requests_burst, public_url, trusted_proxies"),
+        ("[secrets]\nfoo = 1\n", "secrets.foo", "there is no such key; keys of [secrets] are key_file"),
         ("datadir = '/x'\n", "datadir", "there is no such key; did you mean data_dir?"),
         ("radius = 1\n", "radius", "expected a table [radius], not a value"),
         ("[web]\nport = '8080'\n", "web.port", "expected a whole number from 0 to 65535, not '8080'"),
