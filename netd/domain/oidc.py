@@ -243,12 +243,16 @@ async def sign_in(db: Database, settings: LoginConfig, config: OidcConfig, ident
     """Open a session for the user behind the identity; its grants of groups become those of today. Raises Unauthenticated."""
     found = await _signed_in(db, config, identity, visit)
     if isinstance(found, str):
-        nobody = msgspec.structs.replace(visit.caller, tenant_id=DEFAULT_TENANT)
-        told = {"reason": found, "issuer": identity.issuer, "subject": identity.subject}
-        async with db.transaction(Scope(DEFAULT_TENANT)) as conn:
-            await audit.record(conn, nobody, "user.login", "user", "unknown", after=told, result="failed")
+        await refused(db, visit, found, issuer=identity.issuer, subject=identity.subject)
         raise Unauthenticated(found)
     return await logins.open_session(db, settings, DEFAULT_TENANT, found.id, found.name, "oidc", visit, now)
+
+
+async def refused(db: Database, visit: Visit, reason: str, **told: str) -> None:
+    """Record a log-in that came to nothing."""
+    nobody = msgspec.structs.replace(visit.caller, tenant_id=DEFAULT_TENANT)
+    async with db.transaction(Scope(DEFAULT_TENANT)) as conn:
+        await audit.record(conn, nobody, "user.login", "user", "unknown", after={"reason": reason, **told}, result="failed")
 
 
 async def _signed_in(db: Database, config: OidcConfig, identity: Identity, visit: Visit) -> User | str:

@@ -168,6 +168,7 @@ async def test_a_nonce_of_another_log_in(person: Person):
     query = await person.consent(location.replace(nonce, "another"), "ann-7")
     refused = await person.come_back(query)
     assert (refused.status, "nonce" in refused.value["detail"]) == (401, True)
+    assert await reasons(person.api) == [refused.value["detail"]]
 
 
 async def test_who_says_no_at_the_provider(person: Person):

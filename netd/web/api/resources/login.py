@@ -143,6 +143,9 @@ async def login_oidc_callback(call: Call, query: OidcAnswer) -> Redirect:
         raise Unauthenticated(f"the provider did not log you in: {(query.error or 'no code')[:100]}")
     try:
         identity = await provider.finish(flow, query.code, deps.now())
+    except Unauthenticated as error:
+        await oidc.refused(deps.database, _visit(call), str(error), issuer=provider.config.issuer)
+        raise
     except PeerError as error:
         raise Problem(PROVIDER_FAILED, str(error)) from error
     opened = await oidc.sign_in(deps.database, deps.login, provider.config, identity, _visit(call), deps.now())
