@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn
@@ -197,6 +197,46 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one token that are answered for long; more are told to wait (429). 0: no limit."""
     requests_burst: Positive = 400
     """Requests of one token that are answered at once after a pause."""
+    public_url: str = ""
+    """Where browsers reach netd (https://netd.example.net); empty: nobody logs in but from this machine."""
+    trusted_proxies: tuple[str, ...] = ()
+    """IP addresses and prefixes of reverse proxies whose X-Forwarded-For is believed."""
+
+
+class LoginConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[login]``: users and their sessions."""
+
+    idle_minutes: Annotated[int, msgspec.Meta(ge=1, le=10_080)] = 60
+    """A session that is not used for so long ends."""
+    session_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 12
+    """A session ends after so long, however much it is used."""
+    user_failures: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 10
+    """Failed log-ins after which a user name is locked out, but for addresses that it is known to log in from."""
+    address_failures: Annotated[int, msgspec.Meta(ge=2, le=10_000)] = 30
+    """The same for one address (of IPv6 its /64), whatever the names."""
+    lock_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 15
+    """How long a lock-out lasts; also the pause after which failures are counted anew."""
+    totp_roles: tuple[str, ...] = ()
+    """Roles for which the second factor is needed: until it is set up, such a user may do nothing else."""
+
+
+class OidcConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[oidc]``: log-in through an OpenID provider, to the tenant ``default``."""
+
+    issuer: str = ""
+    """The provider's issuer URL, exactly as it says itself; empty: none."""
+    client_id: str = ""
+    """netd's client id there; its redirect URI is ``<web.public_url>/api/v1/login/oidc/callback``."""
+    client_secret: Secret = Secret()
+    """The client's secret; empty: a public client."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    """What is asked for."""
+    group_claim: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] = "groups"
+    """Claim of the ID token that lists the user's groups."""
+    groups: tuple[str, ...] = ()
+    """What groups may: GROUP=ROLE, GROUP=ROLE@site:NAME or GROUP=ROLE@organization:NAME."""
+    create_users: bool = False
+    """Make a user at the first log-in of somebody who is in one of these groups."""
 
 
 class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +269,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     addresses: AddressesConfig = AddressesConfig()
     retention: RetentionConfig = RetentionConfig()
     web: WebConfig = WebConfig()
+    login: LoginConfig = LoginConfig()
+    oidc: OidcConfig = OidcConfig()
     secrets: SecretsConfig = SecretsConfig()
     extensions: ExtensionsConfig = ExtensionsConfig()
 
@@ -407,6 +449,43 @@ def _http_url(value: str) -> str | None:
     return None if good and value.isprintable() and " " not in value else f"{value!r} is not an http or https URL"
 
 
+LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+"""Hosts that a browser takes to be secure without TLS."""
+
+
+def _secure_url(value: str) -> str | None:
+    """An https URL without query; http for this machine's own names only."""
+    if fault := _http_url(value):
+        return fault
+    parts = urlsplit(value)
+    if parts.query or parts.fragment or parts.username is not None:
+        return f"{value!r} must be scheme, host, port and path only"
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK_NAMES:
+        return f"{value!r} must begin with https://"
+    return None
+
+
+def _origin(value: str) -> str | None:
+    fault = _secure_url(value)
+    return fault or (f"{value!r} has a path: netd answers at the root of its host" if urlsplit(value).path.strip("/") else None)
+
+
+def _prefixes(values: tuple[str, ...]) -> str | None:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError:
+            return f"{value!r} is neither an IP address nor a prefix"
+    return None
+
+
+GROUP = re.compile(r"(?P<group>.+?)=(?P<role>[a-z][a-z0-9_]{0,62})(?:@(?P<kind>site|organization):(?P<name>.{1,64}))?")
+
+
+def _groups(values: tuple[str, ...]) -> str | None:
+    return next((f"{value!r} is not GROUP=ROLE, GROUP=ROLE@site:NAME or GROUP=ROLE@organization:NAME" for value in values if not GROUP.fullmatch(value)), None)
+
+
 def _time_zone(value: str) -> str | None:
     try:
         ZoneInfo(value)
@@ -439,6 +518,11 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "radius.time_zone": _time_zone,
     "coa.source_address": lambda value: _ip_address(value) if value else None,
     "web.address": _ip_address,
+    "web.public_url": lambda value: _origin(value) if value else None,
+    "web.trusted_proxies": _prefixes,
+    "oidc.issuer": lambda value: _secure_url(value) if value else None,
+    "oidc.scopes": lambda values: None if "openid" in values else "must have openid among them",
+    "oidc.groups": _groups,
     "extensions.folders": _absolutes,
 }
 """Dotted key -> what is wrong with a value of the right type, or None."""
@@ -460,6 +544,8 @@ def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
         if ports[one] == ports[other] != 0:
             key = other if other in settings else one
             raise ConfigError(settings[key].source, key, f"{one} and {other} are both {ports[one]}")
+    if config.oidc.issuer and not config.oidc.client_id:
+        raise ConfigError(settings["oidc.issuer"].source, "oidc.client_id", "is needed with oidc.issuer")
 
 
 def _data_dir(setting: Setting | None, environ: Mapping[str, str]) -> Path:

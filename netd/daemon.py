@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from netd import __version__, compiled
 from netd.config import Config
 from netd.domain import tokens
 from netd.domain.events import Stream
+from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
@@ -49,6 +51,7 @@ from netd.store.feed import ChangeFeed
 from netd.store.migrate import migrate
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
+from netd.web.fetch import HttpFetch
 from netd.web.ratelimit import RateLimit
 
 log = logging.getLogger(__name__)
@@ -223,7 +226,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
-            now=lambda: datetime.now(UTC),
+            now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
+            public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
         )  # fmt: skip
 
         async with asyncio.TaskGroup() as group:

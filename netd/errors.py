@@ -10,6 +10,8 @@
     │   ├── NotFound           no such row (for this tenant)
     │   ├── Conflict           the row would break a uniqueness or reference rule
     │   └── OutsideScope       the change would reach beyond what the caller may touch
+    ├── Unauthenticated      who calls did not prove who it is; the text does not tell which part was wrong
+    ├── TooOften             again later: too many failures, or too much at a time
     ├── InvalidInput         somebody's request or file; lists every fault with its place
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
@@ -85,6 +87,18 @@ class InvalidInput(NetdError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(f"{f.where}: {f.what}" for f in faults))
         self.faults = tuple(faults)
+
+
+class Unauthenticated(NetdError):
+    """A log-in, or what proves it, is not good. The text is for the caller, so it tells nothing that helps guessing."""
+
+
+class TooOften(NetdError):
+    """Refused without looking; the same may be asked again after ``retry_seconds``."""
+
+    def __init__(self, detail: str, retry_seconds: int) -> None:
+        super().__init__(detail)
+        self.retry_seconds = retry_seconds
 
 
 class ConfigError(NetdError):

@@ -39,6 +39,34 @@ def test_defaults_need_no_file():
     assert config.key_file == config.data_dir / "secret.key"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "key"),
+    [
+        ("NETD_WEB__PUBLIC_URL", "http://netd.example.net", "web.public_url"),
+        ("NETD_WEB__PUBLIC_URL", "https://netd.example.net/netd", "web.public_url"),
+        ("NETD_WEB__PUBLIC_URL", "https://user@netd.example.net", "web.public_url"),
+        ("NETD_WEB__TRUSTED_PROXIES", "127.0.0.1, proxy", "web.trusted_proxies"),
+        ("NETD_OIDC__ISSUER", "http://id.example.net", "oidc.issuer"),
+        ("NETD_OIDC__ISSUER", "https://id.example.net", "oidc.client_id"),
+        ("NETD_OIDC__GROUPS", "noc", "oidc.groups"),
+        ("NETD_OIDC__GROUPS", "noc=admin@place:x", "oidc.groups"),
+        ("NETD_OIDC__SCOPES", "profile", "oidc.scopes"),
+        ("NETD_LOGIN__USER_FAILURES", "1", "login.user_failures"),
+    ],
+)
+def test_settings_of_log_ins_that_cannot_be(name, value, key):
+    assert fault(from_environment, **{name: value}).key == key
+
+
+def test_settings_of_log_ins():
+    config = from_environment(
+        NETD_WEB__PUBLIC_URL="http://localhost:8080", NETD_WEB__TRUSTED_PROXIES="127.0.0.1, 2001:db8::/64", NETD_OIDC__ISSUER="https://id.example.net/realms/x",
+        NETD_OIDC__CLIENT_ID="netd", NETD_OIDC__CLIENT_SECRET="hunter2", NETD_OIDC__GROUPS="a=b=admin, /noc=noc_engineer@site:Oslo 1",
+    )  # fmt: skip
+    assert (config.oidc.groups, config.web.trusted_proxies) == (("a=b=admin", "/noc=noc_engineer@site:Oslo 1"), ("127.0.0.1", "2001:db8::/64"))
+    assert "hunter2" not in repr(config)
+
+
 def test_file_sets_every_kind_of_value(tmp_path):
     config = from_text(
         tmp_path,
@@ -111,10 +139,10 @@ def test_which_file(tmp_path):
         (
             "[zzz]\n",
             "zzz",
-            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, retention, web, secrets, extensions",
+            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, retention, web, login, oidc, secrets, extensions",
         ),
         ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),
-        ("[web]\nfoo = 1\n", "web.foo", "there is no such key; keys of [web] are address, port, requests_per_second, requests_burst"),
+        ("[secrets]\nfoo = 1\n", "secrets.foo", "there is no such key; keys of [secrets] are key_file"),
         ("datadir = '/x'\n", "datadir", "there is no such key; did you mean data_dir?"),
         ("radius = 1\n", "radius", "expected a table [radius], not a value"),
         ("[web]\nport = '8080'\n", "web.port", "expected a whole number from 0 to 65535, not '8080'"),

@@ -18,7 +18,7 @@ class Grant(msgspec.Struct, frozen=True):
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
     """The caller of an operation and its tenant. ``sites`` and ``subscriber_id`` are where the permission of this operation holds.
 
-    ``role`` is for people; what counts is ``grants``.
+    ``role`` is for people; what counts is ``grants``. A user's session has ``user_id``, ``session_id`` and the ``session_hash`` that it is found by.
     """
 
     tenant_id: int
@@ -29,6 +29,9 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     subscriber_id: int | None = None
     token_id: int | None = None
     token_public_id: str | None = None
+    user_id: int | None = None
+    session_id: int | None = None
+    session_hash: bytes | None = None
     address: str | None = None
     request_id: str | None = None
     once: Once | None = None
@@ -42,6 +45,16 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     def permissions(self) -> frozenset[str]:
         """All that the actor may, somewhere."""
         return frozenset().union(*(grant.permissions for grant in self.grants))
+
+    @property
+    def permissions_everywhere(self) -> frozenset[str]:
+        """What the actor may in the whole tenant, and so may give away."""
+        return frozenset().union(*(grant.permissions for grant in self.grants if grant.sites is None and grant.subscriber_id is None))
+
+    @property
+    def caller(self) -> int:
+        """Who calls, as a number: a token's id, or minus that of a user."""
+        return self.token_id if self.token_id is not None else -(self.user_id or 0)
 
     def allowed(self, permission: str) -> "Actor | None":
         """The same actor confined to where ``permission`` holds; None if it holds nowhere."""
@@ -64,3 +77,8 @@ def _together(grants: Sequence[Grant]) -> frozenset[int] | None:
 def system(tenant_id: int, name: str = "netd") -> Actor:
     """The daemon itself, for what it does on its own account."""
     return Actor(tenant_id=tenant_id, name=name, role="admin", grants=(Grant(BUILT_IN["admin"] | PLATFORM),), sites=None)
+
+
+def anonymous(address: str | None, request_id: str | None) -> Actor:
+    """Who has not said yet who it is: may nothing, of no tenant."""
+    return Actor(tenant_id=0, name="anonymous", role="", address=address, request_id=request_id)

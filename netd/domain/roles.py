@@ -62,7 +62,7 @@ def _check(faults: Faults, actor: Actor, permissions: Sequence[str]) -> None:
             faults.add(where, f"there is no permission {name}")
         elif name in SELF:
             faults.add(where, f"{name} is for the role self_service only")
-        elif name in PLATFORM or name not in actor.permissions:
+        elif name in PLATFORM or name not in actor.permissions_everywhere:
             faults.add(where, f"you may not give away {name}")
     faults.check()
 

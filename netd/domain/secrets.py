@@ -11,8 +11,9 @@ from netd.domain.actor import Actor
 from netd.domain.coa_clients import SECRET_CONTEXT as CLIENT_CONTEXT
 from netd.domain.nas import LINE_LOGIN_CONTEXT, SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
+from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
-from netd.store import coa_clients, nas, subscribers
+from netd.store import coa_clients, nas, subscribers, users
 from netd.store.database import Database
 
 BATCH_ROWS = 500
@@ -31,6 +32,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     subscribers: int
     nas: int
     coa_clients: int
+    users: int
     complete: bool
 
 
@@ -43,7 +45,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
     """
     if new_key:
         await asyncio.to_thread(keyring.rotate)
-    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0}
+    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0}
     complete = False
     for _ in range(PASSES):
         before = sum(counts.values())
@@ -53,6 +55,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
             ("nas", nas.sealed, nas.reseal, SECRET_CONTEXT),
             ("coa_clients", coa_clients.sealed, coa_clients.reseal, CLIENT_CONTEXT),
             ("nas", _LINE_LOGIN_SEALED, _LINE_LOGIN_RESEAL, LINE_LOGIN_CONTEXT),
+            ("users", users.sealed, users.reseal, TOTP_CONTEXT),
         ):
             found, done = await _pass(db, keyring, sealed, reseal, context)
             counts[name] += done

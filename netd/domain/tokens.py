@@ -79,6 +79,11 @@ async def issue(conn: Connection, actor: Actor, new: NewToken, now: datetime) ->
     return IssuedToken(token=token, text=text)
 
 
+def not_given(actor: Actor, wanted: frozenset[str]) -> frozenset[str]:
+    """What of ``wanted`` the actor may not give to others: all that it may not do itself in the whole tenant."""
+    return wanted - actor.permissions_everywhere - (frozenset() if actor.tenant_id == DEFAULT_TENANT else PLATFORM)
+
+
 async def _bound(conn: Connection, actor: Actor, new: NewToken) -> dict[str, Any]:
     """What a new token is bound and narrowed to, as columns. Raises InvalidInput, also for what the actor itself may not do."""
     faults = Faults()
@@ -90,8 +95,7 @@ async def _bound(conn: Connection, actor: Actor, new: NewToken) -> dict[str, Any
         if name not in allowed:
             faults.add(f"/permissions/{place}", f"the role {new.role} does not have {name}" if name in PERMISSIONS else "no such permission")
     wanted = allowed if new.permissions is None else allowed & frozenset(new.permissions)
-    beyond = wanted - actor.permissions - SELF - (frozenset() if actor.tenant_id == DEFAULT_TENANT else PLATFORM)
-    if beyond:
+    if beyond := not_given(actor, wanted - SELF):
         faults.add("/role", f"you may not give away what you may not do: {', '.join(sorted(beyond))}")
     if sum(each is not None for each in (new.organization, new.site, new.subscriber)) > 1:
         faults.add("", "a token is bound to an organization, a site or a subscriber, not to several of them")

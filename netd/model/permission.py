@@ -26,6 +26,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "sites:write": "make, change and remove organizations and sites",
     "tokens:read": "see API tokens",
     "tokens:write": "make and revoke API tokens",
+    "users:read": "see users, what they may, and who failed to log in",
+    "users:write": "make, change, disable and remove users, lift their lock-outs, reset passwords and second factors, give and take roles",
     "roles:read": "see roles",
     "roles:write": "make, change and remove roles",
     "events:read": "follow what happens",
@@ -45,7 +47,7 @@ SELF: Final = frozenset(("me:read", "me:write"))
 """What a token bound to one subscriber may have, and nothing else."""
 
 _TENANT: Final = frozenset(PERMISSIONS) - SELF
-_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "roles:read")) | PLATFORM
+_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read")) | PLATFORM
 _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _PRIVATE
 
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
@@ -66,7 +68,10 @@ BUILT_IN: Final[dict[str, frozenset[str]]] = {
 
 
 class Once(msgspec.Struct, frozen=True):
-    """A request that must not do its work twice: its Idempotency-Key, and what tells it from another under the same key."""
+    """A request that must not do its work twice: its Idempotency-Key, and what tells it from another under the same key.
+
+    ``token_id`` of a user's session is minus the user's id.
+    """
 
     token_id: int
     key: str

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from netd.web import probes
+from netd.web import browser, probes
 from netd.web.api import openapi, resources
 from netd.web.api.problem import INTERNAL, Problem, problem_of
-from netd.web.api.route import BODY_OCTETS, REQUEST_ID, add_routes, log_failure
+from netd.web.api.requests import ADDRESS, REQUEST_ID
+from netd.web.api.route import BODY_OCTETS, add_routes, log_failure
 from netd.web.deps import WebDeps
 
 SHUTDOWN_SECONDS = 10.0
@@ -22,7 +24,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def create_app(deps: WebDeps) -> web.Application:
     """The application with every route; nothing listens yet."""
-    app = web.Application(middlewares=[_boundary], client_max_size=BODY_OCTETS)
+    app = web.Application(middlewares=[_boundary(deps)], client_max_size=BODY_OCTETS)
     app.on_response_prepare.append(_common_headers)
 
     async def end_streams(_: web.Application) -> None:
@@ -40,19 +42,24 @@ def create_app(deps: WebDeps) -> web.Application:
     return app
 
 
-@web.middleware
-async def _boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Name the request, and turn whatever goes wrong into a problem document; the barrier of the HTTP side."""
-    given = request.headers.get("X-Request-ID", "")
-    request_id = request[REQUEST_ID] = given if _REQUEST_ID_FORM.fullmatch(given) else secrets.token_hex(8)
-    try:
-        return await handler(request)
-    except Exception as error:
-        problem = problem_of(error)
-        if problem is None:
-            log_failure(request)
-            problem = Problem(INTERNAL, "the log tells more under this request id")
-        return problem.answer(request.path, request_id)
+def _boundary(deps: WebDeps) -> Middleware:
+    """Name the request and its caller's address, and turn whatever goes wrong into a problem document; the barrier of the HTTP side."""
+
+    @web.middleware
+    async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = request[REQUEST_ID] = given if _REQUEST_ID_FORM.fullmatch(given) else secrets.token_hex(8)
+        request[ADDRESS] = browser.address(request.remote, request.headers.getall("X-Forwarded-For", []), deps.trusted_proxies) or ""
+        try:
+            return await handler(request)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem is None:
+                log_failure(request)
+                problem = Problem(INTERNAL, "the log tells more under this request id")
+            return problem.answer(request.path, request_id)
+
+    return boundary
 
 
 async def _common_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
+from netd.config import LoginConfig
 from netd.domain.events import Stream
+from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
@@ -26,7 +29,8 @@ class WebDeps:
     """``database`` acts as netd_tenant, confined to each caller's scope; ``owner`` sees all tenants, for what concerns them all.
 
     ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
-    who was told of a subscriber can let it log in at once."""
+    who was told of a subscriber can let it log in at once. ``public_url`` is where browsers reach netd ("": only this machine's do), ``public_limit``
+    holds for addresses where no token is needed."""
 
     database: Database
     owner: Database
@@ -43,3 +47,8 @@ class WebDeps:
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC
     monotonic: Callable[[], float] = time.monotonic
+    login: LoginConfig = field(default_factory=LoginConfig)
+    oidc: Provider | None = None
+    public_url: str = ""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))

@@ -1,10 +1,13 @@
 """Key rotation."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from netd.domain import coa_clients, secrets
+from netd.domain import coa_clients, secrets, users
 from netd.domain.nas import SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
+from netd.domain.users import TOTP_CONTEXT
 from netd.store import subscribers as store
 
 
@@ -41,7 +44,11 @@ async def test_rotate(world, database, keyring, actor, sealed):
     assert await secrets_of(world, keyring) == (values, {keyring.current_id})
     assert await world.fetch("select id, version, updated_at from subscribers order by id") == versions
     told = (await world.audited(actor))[-1]
-    assert (told.action, told.object_id, told.after) == ("secret.rotate", keyring.current_id, {"subscribers": 10, "nas": 2, "coa_clients": 1, "complete": True})
+    assert (told.action, told.object_id, told.after) == (
+        "secret.rotate",
+        keyring.current_id,
+        {"subscribers": 10, "nas": 2, "coa_clients": 1, "users": 0, "complete": True},
+    )
 
 
 async def test_interrupted_and_finished(world, database, keyring, actor, sealed, monkeypatch):
@@ -85,3 +92,12 @@ async def test_a_password_set_meanwhile_is_kept(world, database, keyring, actor,
     values, keys = await secrets_of(world, keyring)
     assert b"changed" in values
     assert keys == {keyring.current_id}
+
+
+async def test_second_factors_are_sealed_anew(world, database, actor, keyring):
+    made = await users.create(database, actor, users.NewUser(name="ann"), datetime.now(UTC))
+    await world.fetch("update users set totp_secret = $1 returning id", keyring.seal(b"12345678901234567890", TOTP_CONTEXT))
+    result = await secrets.rotate(database, actor, keyring)
+    assert (result.users, result.complete) == (1, True)
+    (row,) = await world.fetch("select totp_secret from users where id = $1", made.user.id)
+    assert (keyring.key_id(row["totp_secret"]), keyring.open(row["totp_secret"], TOTP_CONTEXT)) == (keyring.current_id, b"12345678901234567890")

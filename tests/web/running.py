@@ -125,6 +125,7 @@ class Answer:
     value: Any
     headers: dict[str, str]
     raw: bytes
+    cookies: list[str] = field(default_factory=list)  # Set-Cookie, as it came
 
 
 @dataclass
@@ -153,8 +154,9 @@ class Api:
         target = self.url + (path[1:] if path.startswith("//") else "/api/v1" + path)
         async with self.client.request(method, target, headers=sent, **more) as response:
             raw = await response.read()
+            set_ = response.headers.getall("Set-Cookie", [])
             value = msgspec.json.decode(raw) if "json" in response.content_type and raw else None
-            return Answer(response.status, value, {name.lower(): text for name, text in response.headers.items()}, raw)
+            return Answer(response.status, value, {name.lower(): text for name, text in response.headers.items()}, raw, set_)
 
     async def get(self, path: str, **more: Any) -> Answer:
         return await self.call("GET", path, **more)

@@ -19,7 +19,7 @@ from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
 
-EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify", "/radius/enforcement"}
+EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login"}
 """Routes whose answer is about the caller, or about no row at all."""
 
 SHARED_IN_TENANT = ("/plans", "/roles", "/pools")
@@ -54,6 +54,15 @@ BODIES = {
     "Login": {"username": "alice"},
     "RotationOrder": {"new_key": False},
     "StateNote": {},
+    "NewUser": {"name": "stolen"},
+    "UserPatch": {"full_name": "stolen"},
+    "NewGrant": {"role": "read_only"},
+    "PasswordLogin": {"username": "ursula", "password": "stolen"},
+    "CodeLogin": {"challenge": "stolen", "code": "123456"},
+    "Setup": {"token": "stolen", "password": "stolen stolen"},
+    "PasswordChange": {"current_password": "stolen", "password": "stolen stolen"},
+    "Proof": {"current_password": "stolen"},
+    "TotpCode": {"code": "123456"},
     "NewPool": {"name": "stolen", "kind": "ipv4", "ranges": ["198.18.0.0/24"]},
     "PoolPatch": {"description": "stolen"},
     "MoreRanges": {"ranges": ["198.18.1.0/24"]},
@@ -92,6 +101,9 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["rules"] = (await api.post("/pools/rules", {"pool": "cgn"})).value["id"]
     made["leases"] = await lease(database, made["pools"], "alice", "100.64.0.7")
     made["routes"] = (await api.post(f"/subscribers/{made['subscribers']}/routes", {"prefix": "10.9.0.0/24"})).value["id"]
+    ursula = (await api.post("/users", {"name": "ursula", "grants": [{"role": "read_only"}]})).value["user"]
+    made["users"], made["grants"] = ursula["id"], ursula["grants"][0]["id"]
+    made["lockouts"] = await a_lockout(database)
     made["sessions"] = await open_session(database)
     await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
     async with database.acquire() as conn:
@@ -103,6 +115,14 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     return made
 
 
+async def a_lockout(database: Database) -> int:
+    """Failed log-ins of ursula."""
+    async with database.acquire() as conn:
+        return int(await conn.fetchval(
+            """insert into login_failures (tenant_id, kind, key, subject, failures, failed_at, locked_until)
+               values (1, 'user', 'x', 'ursula', 9, now(), now() + interval '1 hour') returning id"""))  # fmt: skip
+
+
 async def a_token(database: Database, tenant: int, **bound: str) -> str:
     """A token that may do all that a tenant's token can, where it is bound."""
     new = msgspec.convert({"name": "walker", "role": "admin", **bound}, tokens.NewToken)
@@ -112,8 +132,9 @@ async def a_token(database: Database, tenant: int, **bound: str) -> str:
 def target(route: Route, owned: dict[str, int]) -> str:
     """The route's path at the object of the default tenant."""
     kind = [part for part in route.path.split("/") if part and not part.startswith("{")]
-    key = next((part for part in reversed(kind) if part in owned and part != "routes"), "")
-    path = route.path.replace("{route_id}", str(owned["routes"])).replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
+    key = next((part for part in reversed(kind) if part in owned and part not in ("routes", "grants")), "")
+    path = route.path.replace("{route_id}", str(owned["routes"])).replace("{grant}", str(owned["grants"]))
+    path = path.replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
     return path + (f"?{QUERIES[route.path]}" if route.path in QUERIES else "")
 
 
@@ -141,7 +162,7 @@ async def everything(database: Database) -> dict[str, set[str]]:
 
 def names(value: object) -> set[str]:
     """What an answer tells of the default tenant's things."""
-    return set(re.findall(r"alice|bras1|oslo|north|\bown\b|wonderland|testing123", msgspec.json.encode(value, enc_hook=str).decode()))
+    return set(re.findall(r"alice|bras1|oslo|north|\bown\b|wonderland|testing123|ursula", msgspec.json.encode(value, enc_hook=str).decode()))
 
 
 async def walk(api: Api, database: Database, owned: dict[str, int], token: str, *, skip: tuple[str, ...] = ()) -> list[str]:

@@ -12,7 +12,8 @@ from netd.errors import Fault
 from netd.web import codec, validation
 from netd.web.api import auth
 from netd.web.api.problem import INTERNAL, INVALID, NOT_FOUND, Problem, ProblemDocument, problem_of, problem_of_input
-from netd.web.api.route import REQUEST_ID, UPLOADS, Call, Route, log_failure, route
+from netd.web.api.requests import REQUEST_ID
+from netd.web.api.route import UPLOADS, Call, Route, log_failure, route
 
 MOST = 1000
 

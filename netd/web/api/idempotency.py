@@ -42,7 +42,7 @@ async def once(
     deps: WebDeps, actor: Actor, request: web.Request, request_id: str, body: bytes, key: str, work: Callable[[Actor], Awaitable[web.StreamResponse]],
 ) -> web.StreamResponse:  # fmt: skip
     """Answer a POST with a key: do ``work``, or repeat the answer of before. Raises Problem."""
-    token_id = actor.token_id or 0
+    token_id = actor.caller
     print_ = hashlib.sha256(b"\0".join((request.method.encode(), request.path_qs.encode(), body))).digest()
     async with deps.database.transaction(actor.scope) as conn:
         known = await store.find(conn, actor.tenant_id, token_id, key)

@@ -9,16 +9,17 @@ import msgspec
 import netd
 from netd.web.api import schema
 from netd.web.api.problem import CONTENT_TYPE, ProblemDocument
-from netd.web.api.route import UPLOADS, Empty, Route
+from netd.web.api.route import UPLOADS, Empty, Redirect, Route
 
 SECURITY = "token"
+SESSION = "session"
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document as plain values."""
     kinds: list[Any] = [ProblemDocument]
     for each in routes:
-        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, *UPLOADS, Empty)]
+        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, *UPLOADS, Empty, Redirect)]
         kinds += each.placeholders.values()
     unique = list(dict.fromkeys(kinds))
     schemas, components = schema.components(unique)
@@ -32,13 +33,16 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "netd control API", "version": netd.__version__, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "servers": [{"url": "/"}],
-        "security": [{SECURITY: []}],
+        "security": [{SECURITY: []}, {SESSION: []}],
         "tags": [{"name": name} for name in dict.fromkeys(_tag(each) for each in routes)],
         "paths": paths,
         "components": {
             "schemas": components,
             "responses": {"Problem": {"description": "What went wrong (RFC 9457)", "content": {CONTENT_TYPE: {"schema": described[ProblemDocument]}}}},
-            "securitySchemes": {SECURITY: {"type": "http", "scheme": "bearer", "description": "A token made by `netd token create`"}},
+            "securitySchemes": {
+                SECURITY: {"type": "http", "scheme": "bearer", "description": "A token made by `netd token create`"},
+                SESSION: {"type": "apiKey", "in": "cookie", "name": "__Host-netd_session", "description": "A user's session; changes need X-CSRF-Token, too"},
+            },
         },
     }
 
@@ -52,10 +56,12 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     operation: dict[str, Any] = {
         "operationId": each.handler.__name__,
         "summary": each.summary,
-        "description": f"Needs the permission `{each.permission}`." if each.permission else "Any valid token.",
+        "description": _needs(each),
         "tags": [_tag(each)],
-        "responses": {str(each.status if each.returns is not None else 204): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
+        "responses": {str(_status(each)): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
     }
+    if each.public:
+        operation["security"] = []
     parameters = [{"name": name, "in": "path", "required": True, "schema": described[kind]} for name, kind in each.placeholders.items()]
     parameters += _query_parameters(each, described, components)
     if each.method in ("PATCH", "DELETE") and "id" in each.placeholders:
@@ -71,9 +77,23 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     return operation
 
 
+def _status(each: Route) -> int:
+    if each.returns is Redirect:
+        return 302
+    return each.status if each.returns is not None else 204
+
+
+def _needs(each: Route) -> str:
+    if each.permission:
+        return f"Needs the permission `{each.permission}`."
+    return "Needs no token." if each.public else "Any valid token or session."
+
+
 def _response(each: Route, described: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     if each.returns is None:
         return {"description": "Done"}
+    if each.returns is Redirect:
+        return {"description": each.summary, "headers": {"Location": {"schema": {"type": "string"}}}}
     content: dict[str, Any] = {"application/json": {"schema": described[each.returns]}}
     if each.stream is not None:
         content["text/event-stream"] = {"schema": {"type": "string"}}

@@ -11,7 +11,7 @@ from aiohttp import web
 from netd.domain.imports import ImportReport
 from netd.domain.inputs import PATTERN_WORDS
 from netd.domain.provision import ProvisionReport
-from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable
+from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable, TooOften, Unauthenticated
 from netd.model.control import ControlResult
 from netd.web import codec
 
@@ -63,6 +63,7 @@ UNSUPPORTED_MEDIA_TYPE = Kind("unsupported-media-type", 415, "The body's media t
 INVALID = Kind("invalid", 422, "The input is not valid")
 TOO_MANY = Kind("too-many-requests", 429, "Too many requests")
 INTERNAL = Kind("internal", 500, "netd failed")
+PROVIDER_FAILED = Kind("provider-failed", 502, "The log-in provider did not do its part")
 NAS_UNREACHABLE = Kind("nas-unreachable", 502, "The request could not be sent to the NAS")
 UNAVAILABLE = Kind("unavailable", 503, "The database cannot be reached")
 NAS_SILENT = Kind("nas-silent", 504, "The NAS did not answer")
@@ -82,6 +83,7 @@ KINDS = (
     INVALID,
     TOO_MANY,
     INTERNAL,
+    PROVIDER_FAILED,
     NAS_UNREACHABLE,
     UNAVAILABLE,
     NAS_SILENT,
@@ -133,9 +135,12 @@ class Problem(Exception):
         return web.Response(body=codec.encode(document), status=self.kind.status, content_type=CONTENT_TYPE, headers=self.headers)
 
 
+CHALLENGE = 'Bearer realm="netd"'
+
+
 def unauthorized(detail: str, *, error: str = "") -> Problem:
     """401 with the challenge of RFC 6750 section 3."""
-    challenge = 'Bearer realm="netd"' + (f', error="{error}"' if error else "")
+    challenge = CHALLENGE + (f', error="{error}"' if error else "")
     return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
 
 
@@ -153,6 +158,10 @@ def problem_of(error: Exception) -> Problem | None:
         case Conflict():
             faults = (Fault(pointer(error.field), str(error)),) if error.field else ()
             return Problem(CONFLICT, str(error), faults=faults)
+        case Unauthenticated():
+            return Problem(UNAUTHORIZED, str(error), headers={"WWW-Authenticate": CHALLENGE})
+        case TooOften():
+            return Problem(TOO_MANY, str(error), headers={"Retry-After": str(error.retry_seconds)})
         case OutsideScope():
             return Problem(FORBIDDEN, str(error))
         case StoreUnavailable():

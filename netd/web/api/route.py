@@ -16,6 +16,7 @@ from typing import Any, ClassVar, get_args, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from netd.domain import audit
 from netd.domain.actor import Actor
@@ -26,6 +27,7 @@ from netd.model.permission import PERMISSIONS
 from netd.web import codec, validation
 from netd.web.api import auth, idempotency
 from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
+from netd.web.api.requests import REQUEST_ID
 from netd.web.deps import WebDeps
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,6 @@ log = logging.getLogger(__name__)
 PREFIX = "/api/v1"
 BODY_OCTETS = 1 << 20
 BODY_SECONDS = 30.0
-REQUEST_ID = web.RequestKey("request_id", str)
 
 _PLACEHOLDER = re.compile(r"{(\w+)}")
 _ETAG = re.compile(r'"(\d{1,18})"')
@@ -79,20 +80,31 @@ class LinesUpload(Upload):
 UPLOADS = (Upload, LinesUpload)
 
 
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """An answer that sends the browser elsewhere (302)."""
+
+    location: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """One request on its way through a handler. ``if_match`` is the version that If-Match demands, None if any will do."""
+    """One request on its way through a handler. ``if_match`` is the version that If-Match demands, None if any will do.
+
+    ``answer_headers`` go out with the answer; of a public route the actor is ``anonymous``.
+    """
 
     deps: WebDeps
     actor: Actor
     request: web.Request
     if_match: int | None
+    answer_headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One operation of the API. ``permission`` is what it needs; None: any valid token. ``action`` is its name in the audit log, if it changes
-    anything; such a refusal (403) is recorded."""
+    """One operation of the API. ``permission`` is what it needs; None: any valid token or session, or if ``public`` nothing at all. ``action`` is its
+    name in the audit log, if it changes anything; such a refusal (403) is recorded."""
 
     method: str
     path: str  # below PREFIX
@@ -105,6 +117,7 @@ class Route:
     query: type[msgspec.Struct] = Empty
     body: Any = None  # a struct type, Upload, or None
     returns: Any = None
+    public: bool = False
     stream: Handler | None = None  # answers instead where the client asks for a stream
 
     @property
@@ -120,13 +133,14 @@ class Route:
 
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
-    stream: Handler | None = None,
+    public: bool = False, stream: Handler | None = None,
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
     ``query`` is the struct of a list's parameters, where it was made of a :class:`~netd.store.listing.Listing` (``lists.query_type``); the handler
-    then takes a ``query: ListQuery``. ``stream`` takes the same arguments and answers with an open response: Server-Sent Events for a client that
-    accepts text/event-stream, a WebSocket for one that asks for the upgrade.
+    then takes a ``query: ListQuery``. A ``public`` route is for who has no token yet, and for pages of the own origin only. ``stream``
+    takes the same arguments and answers with an open response: Server-Sent Events for a client that accepts text/event-stream, a WebSocket for one
+    that asks for the upgrade.
     """
     made = query
 
@@ -146,6 +160,8 @@ def route(
                 raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
         if permission is not None and permission not in PERMISSIONS:
             raise TypeError(f"{handler.__name__}: there is no permission {permission}")
+        if public and permission is not None:
+            raise TypeError(f"{handler.__name__}: a public route cannot need a permission")
         if method != "GET" and not action:
             raise TypeError(f"{handler.__name__}: what changes something needs an action for the audit log")
         return Route(
@@ -160,6 +176,7 @@ def route(
             query=query,
             body=body,
             returns=None if returns is type(None) else returns,
+            public=public,
             stream=stream,
         )
 
@@ -179,7 +196,9 @@ def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> 
 
 def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        actor = await auth.authenticate(deps, request, request[REQUEST_ID])
+        if each.public:
+            return await _answered(each, deps, request, auth.stranger(deps, request))
+        actor = await auth.authenticate(deps, request)
         if each.permission is not None:
             allowed = actor.allowed(each.permission)
             if allowed is None:
@@ -209,7 +228,7 @@ async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Act
         value = _narrowed(value, fields)
     if each.method != "GET":
         await deps.settled()
-    return _answer(each, request, value)
+    return _answer(each, request, value, call.answer_headers)
 
 
 async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
@@ -295,9 +314,10 @@ def _if_match(request: web.Request) -> int | None:
     return int(match[1])
 
 
-def _answer(each: Route, request: web.Request, value: object) -> web.StreamResponse:
+def _answer(each: Route, request: web.Request, value: object, headers: CIMultiDict[str]) -> web.StreamResponse:
     """The value as JSON, with ETag for versioned objects and Location for a new one."""
-    headers: dict[str, str] = {}
+    if isinstance(value, Redirect):
+        return web.Response(status=302, headers=CIMultiDict([*headers.items(), (hdrs.LOCATION, value.location)]))
     version = getattr(value, "version", None)
     if isinstance(version, int):
         headers[hdrs.ETAG] = f'"{version}"'

@@ -8,6 +8,7 @@ from netd.web.api.resources import (
     enforcement,
     events,
     imports,
+    login,
     nas,
     plans,
     pools,
@@ -19,6 +20,7 @@ from netd.web.api.resources import (
     standing,
     subscribers,
     tenants,
+    users,
 )
 from netd.web.api.route import Route
 
@@ -27,5 +29,5 @@ ROUTES: tuple[Route, ...] = (
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES,
-    *roles.ROUTES, *administration.ROUTES, *tenants.ROUTES,
+    *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
 )  # fmt: skip

@@ -8,11 +8,12 @@ import msgspec
 from aiohttp import WSMsgType, hdrs, web
 from msgspec import Meta
 
-from netd.domain import events, tokens
+from netd.domain import events
 from netd.domain.events import Events
 from netd.errors import Fault, StoreError
 from netd.model.event import TYPES, Event, Place, place
 from netd.web import codec
+from netd.web.api import auth
 from netd.web.api.problem import INVALID, TOO_MANY, Problem
 from netd.web.api.route import Call, is_upgrade, route
 
@@ -75,7 +76,7 @@ async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> A
     async for batch in call.deps.stream.follow(call.actor, types, after, IDLE_SECONDS):
         if loop.time() - checked >= CHECK_SECONDS:
             checked = loop.time()
-            if not await tokens.still_allows(call.deps.database, call.actor, "events:read", call.deps.now()):
+            if not await auth.still_allows(call.deps, call.actor, "events:read"):
                 return
         yield batch
 
