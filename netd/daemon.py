@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ import uvloop
 
 from netd import __version__
 from netd.config import Config
+from netd.device.http import Client
 from netd.domain import tokens
 from netd.domain.events import Stream
 from netd.domain.ports import Part
@@ -46,6 +48,8 @@ from netd.store.migrate import migrate
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+from netd.work.integrations import Reachability, targets, unconfigured
+from netd.work.webhooks import WebhookService
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ SETTLE_SECONDS: Final = 0.5
 """How long an answer of the API may wait for the engine to know of the change."""
 
 ENGINE_CONNECTIONS: Final = 6
+WORK_CONNECTIONS: Final = 3
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -199,10 +204,20 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         metrics = Metrics(__version__)
         service.register(metrics)
         stream = Stream(engine, database)
+        work = await Database.open(target, WORK_CONNECTIONS)
+        stack.push_async_callback(work.close)
+        client = await stack.enter_async_context(Client(allowed=[ip_network(each) for each in config.webhooks.allowed_networks]))
+        webhooks = WebhookService(work, client, keyring)
+        reachability = Reachability(client, targets(config))
+        for part in (client, webhooks):
+            part.register(metrics)
+        if unused := unconfigured(config):
+            log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
-            stream=stream,
+            stream=stream, client=client,
             database=database, owner=engine, keyring=keyring, control=service.enforcer, probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
+            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
+            rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC),
@@ -211,6 +226,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
             streaming = group.create_task(stream.run(), name="events")
+            working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
             service.start(group, auth, acct)
             try:
                 async with serve(create_app(deps), listener) as api:
@@ -222,7 +238,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     ready(
                         Running(
                             api=api, auth_port=auth[0].port, acct_port=acct[0].port, addresses=radius.addresses, data_dir=config.data_dir,
-                            database=database, owner=engine, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server, upkeep=service.upkeep,
+                            database=database, owner=engine, keyring=keyring, vendors=deps.vendors, feed=service.feed, server=service.server,
+                            upkeep=service.upkeep,
                         )
                     )  # fmt: skip
                     await wanted.wait()
@@ -231,7 +248,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             finally:
                 await service.stop()
                 watchdog.cancel()
-                streaming.cancel()
+                for task in (streaming, *working):
+                    task.cancel()
     log.info("stopped")
 
 

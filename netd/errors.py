@@ -5,11 +5,13 @@
     NetdError
     ├── WireError            a peer's bytes are not what the RFC allows: dropped, counted by ``reason``
     ├── PeerError            a device or NAS did not do as asked; holds what it said
+    │   └── PeerUnreachable    it could not be asked, or gave no answer; ``reason`` says why
     ├── StoreError           the database
     │   ├── StoreUnavailable   it cannot be reached now; the same call may succeed later
     │   ├── NotFound           no such row (for this tenant)
     │   ├── Conflict           the row would break a uniqueness or reference rule
     │   └── OutsideScope       the change would reach beyond what the caller may touch
+    ├── Unauthenticated      who calls did not prove who it is; the text does not tell which part was wrong
     ├── InvalidInput         somebody's request or file; lists every fault with its place
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
@@ -43,6 +45,15 @@ class PeerError(NetdError):
         self.said = said
 
 
+class PeerUnreachable(PeerError):
+    """There was no answer. ``reason`` is a slug from a closed set: timeout, connect, dns, tls, lost, protocol, too_large, invalid, not_allowed,
+    breaker_open."""
+
+    def __init__(self, detail: str, reason: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class StoreError(NetdError):
     """The database refused a statement for a reason that is not the caller's input."""
 
@@ -70,6 +81,10 @@ class Conflict(StoreError):
 
 class OutsideScope(StoreError):
     """The caller's permission does not reach there: another site, or the whole tenant where it holds in a part of it."""
+
+
+class Unauthenticated(NetdError):
+    """A log-in, or what proves it, is not good. The text is for the caller, so it tells nothing that helps guessing."""
 
 
 class Fault(NamedTuple):

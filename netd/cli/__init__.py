@@ -24,6 +24,7 @@ MODULES = {
     "serve": "installation", "check": "installation", "migrate": "installation", "secret": "installation", "token": "tokens", "nas": "nas",
     "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions", "audit": "audit",
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles",
+    "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""
 

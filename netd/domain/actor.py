@@ -61,6 +61,11 @@ def _together(grants: Sequence[Grant]) -> frozenset[int] | None:
     return sites
 
 
+def anonymous(address: str | None, request_id: str | None) -> Actor:
+    """Who has not said who it is: belongs to no tenant and may do nothing."""
+    return Actor(tenant_id=0, name="anonymous", role="", address=address, request_id=request_id)
+
+
 def system(tenant_id: int, name: str = "netd") -> Actor:
     """The daemon itself, for what it does on its own account."""
     return Actor(tenant_id=tenant_id, name=name, role="admin", grants=(Grant(BUILT_IN["admin"] | PLATFORM),), sites=None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from netd.device.http import Client
 from netd.domain.events import Stream
 from netd.domain.ports import AccessProbe, AttributeRules, Health, SessionControl
 from netd.keyring import Keyring
@@ -39,6 +40,7 @@ class WebDeps:
     rules: AttributeRules
     limit: RateLimit
     stream: Stream
+    client: Client
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC
     monotonic: Callable[[], float] = time.monotonic

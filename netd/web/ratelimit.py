@@ -1,6 +1,7 @@
-"""How often a token may call: a bucket of ``burst`` requests that fills at a steady rate, in memory, on each node."""
+"""How often a token, a user or an address may call: a bucket of ``burst`` requests that fills at a steady rate, in memory, on each node."""
 
 import math
+from collections.abc import Hashable
 from typing import Final
 
 MOST_BUCKETS: Final = 10_000
@@ -12,10 +13,10 @@ class RateLimit:
     def __init__(self, requests_per_second: float, burst: int) -> None:
         self._rate = requests_per_second
         self._burst = float(burst)
-        self._buckets: dict[int, tuple[float, float]] = {}  # what was left, and when that was
+        self._buckets: dict[Hashable, tuple[float, float]] = {}  # what was left, and when that was
         self.refused = 0
 
-    def wait_seconds(self, caller: int, now: float) -> int:
+    def wait_seconds(self, caller: Hashable, now: float) -> int:
         """Take one request out of the caller's bucket: 0, or after how many seconds there will be one again."""
         if self._rate <= 0:
             return 0

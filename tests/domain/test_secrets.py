@@ -39,7 +39,11 @@ async def test_rotate(world, database, keyring, actor, sealed):
     assert await secrets_of(world, keyring) == (values, {keyring.current_id})
     assert await world.fetch("select id, version, updated_at from subscribers order by id") == versions
     told = (await world.audited(actor))[-1]
-    assert (told.action, told.object_id, told.after) == ("secret.rotate", keyring.current_id, {"subscribers": 10, "nas": 2, "complete": True})
+    assert (told.action, told.object_id, told.after) == (
+        "secret.rotate",
+        keyring.current_id,
+        {"subscribers": 10, "nas": 2, "webhooks": 0, "billing_hooks": 0, "complete": True},
+    )
 
 
 async def test_interrupted_and_finished(world, database, keyring, actor, sealed, monkeypatch):

@@ -3,7 +3,7 @@
 from aiohttp import hdrs, web
 
 from netd.domain import tokens
-from netd.domain.actor import Actor
+from netd.domain.actor import Actor, anonymous
 from netd.web.api.problem import FORBIDDEN, TOO_MANY, Problem, unauthorized
 from netd.web.deps import WebDeps
 
@@ -23,6 +23,14 @@ async def authenticate(deps: WebDeps, request: web.Request, request_id: str) -> 
     if wait:
         raise Problem(TOO_MANY, f"the token {actor.name} calls too often; again in {wait} s", headers={"Retry-After": str(wait)})
     return actor
+
+
+def stranger(deps: WebDeps, request: web.Request, request_id: str) -> Actor:
+    """Who calls a public route. Raises Problem 429 if its address calls too often."""
+    wait = deps.limit.wait_seconds(("address", request.remote), deps.monotonic())
+    if wait:
+        raise Problem(TOO_MANY, f"too many calls from this address; again in {wait} s", headers={"Retry-After": str(wait)})
+    return anonymous(request.remote, request_id)
 
 
 def refusal(actor: Actor, needed: str) -> Problem:

@@ -52,10 +52,12 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     operation: dict[str, Any] = {
         "operationId": each.handler.__name__,
         "summary": each.summary,
-        "description": f"Needs the permission `{each.permission}`." if each.permission else "Any valid token.",
+        "description": f"Needs the permission `{each.permission}`." if each.permission else "Needs no token." if each.public else "Any valid token.",
         "tags": [_tag(each)],
         "responses": {str(each.status if each.returns is not None else 204): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
     }
+    if each.public:
+        operation["security"] = []
     parameters = [{"name": name, "in": "path", "required": True, "schema": described[kind]} for name, kind in each.placeholders.items()]
     parameters += _query_parameters(each, described, components)
     if each.method in ("PATCH", "DELETE") and "id" in each.placeholders:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from netd.domain.imports import ImportReport
 from netd.domain.inputs import PATTERN_WORDS
-from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable
+from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable, Unauthenticated
 from netd.model.control import ControlResult
 from netd.web import codec
 
@@ -127,9 +127,12 @@ class Problem(Exception):
         return web.Response(body=codec.encode(document), status=self.kind.status, content_type=CONTENT_TYPE, headers=self.headers)
 
 
+CHALLENGE = 'Bearer realm="netd"'
+
+
 def unauthorized(detail: str, *, error: str = "") -> Problem:
     """401 with the challenge of RFC 6750 section 3."""
-    challenge = 'Bearer realm="netd"' + (f', error="{error}"' if error else "")
+    challenge = CHALLENGE + (f', error="{error}"' if error else "")
     return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": challenge})
 
 
@@ -147,6 +150,8 @@ def problem_of(error: Exception) -> Problem | None:
         case Conflict():
             faults = (Fault(pointer(error.field), str(error)),) if error.field else ()
             return Problem(CONFLICT, str(error), faults=faults)
+        case Unauthenticated():
+            return Problem(UNAUTHORIZED, str(error), headers={"WWW-Authenticate": CHALLENGE})
         case OutsideScope():
             return Problem(FORBIDDEN, str(error))
         case StoreUnavailable():

@@ -80,7 +80,8 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One operation of the API. ``permission`` is what it needs; None: any valid token. ``action`` is its name in the audit log, if it changes
+    """One operation of the API. ``permission`` is what it needs; None: any valid token, or, if it is ``public``, none at all: its handler sees for itself
+    that the caller may. ``action`` is its name in the audit log, if it changes
     anything; such a refusal (403) is recorded."""
 
     method: str
@@ -95,6 +96,7 @@ class Route:
     body: Any = None  # a struct type, Upload, or None
     returns: Any = None
     stream: Handler | None = None  # answers instead where the client asks for a stream
+    public: bool = False
 
     @property
     def full_path(self) -> str:
@@ -109,13 +111,13 @@ class Route:
 
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
-    stream: Handler | None = None,
+    stream: Handler | None = None, public: bool = False,
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
     ``query`` is the struct of a list's parameters, where it was made of a :class:`~netd.store.listing.Listing` (``lists.query_type``); the handler
     then takes a ``query: ListQuery``. ``stream`` takes the same arguments and answers with an open response: Server-Sent Events for a client that
-    accepts text/event-stream, a WebSocket for one that asks for the upgrade.
+    accepts text/event-stream, a WebSocket for one that asks for the upgrade. ``public``: no token is asked for, and the handler's actor is nobody.
     """
     made = query
 
@@ -135,6 +137,8 @@ def route(
                 raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
         if permission is not None and permission not in PERMISSIONS:
             raise TypeError(f"{handler.__name__}: there is no permission {permission}")
+        if public and permission is not None:
+            raise TypeError(f"{handler.__name__}: a public route cannot need a permission")
         if method != "GET" and not action:
             raise TypeError(f"{handler.__name__}: what changes something needs an action for the audit log")
         return Route(
@@ -150,6 +154,7 @@ def route(
             body=body,
             returns=None if returns is type(None) else returns,
             stream=stream,
+            public=public,
         )
 
     return make
@@ -168,6 +173,8 @@ def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> 
 
 def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
+        if each.public:
+            return await _answered(each, deps, request, auth.stranger(deps, request, request[REQUEST_ID]))
         actor = await auth.authenticate(deps, request, request[REQUEST_ID])
         if each.permission is not None:
             allowed = actor.allowed(each.permission)
