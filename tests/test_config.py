@@ -111,7 +111,7 @@ def test_which_file(tmp_path):
         (
             "[zzz]\n",
             "zzz",
-            "there is no such table; tables are log, database, radius, coa, retention, web, secrets, extensions",
+            "there is no such table; tables are log, database, radius, coa, retention, web, webhooks, netbox, awx, genieacs, voltha, vault, secrets, extensions",
         ),
         ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),
         ("[web]\nfoo = 1\n", "web.foo", "there is no such key; keys of [web] are address, port, requests_per_second, requests_burst"),

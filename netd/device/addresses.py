@@ -11,7 +11,12 @@ LOOPBACK: Final = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits, which a gateway goes on to
 _COMPATIBLE: Final = IPv6Network("::/96")  # RFC 4291 2.5.5.1
-_NEVER: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "fec0::/10", "2001::/32")))  # local NAT64 (RFC 8215), site-local, Teredo
+_NEVER: Final[Networks] = (
+    IPv6Network("64:ff9b:1::/48"),  # local NAT64 (RFC 8215)
+    IPv6Network("fec0::/10"),  # site-local, given up
+    IPv6Network("2001::/32"),  # Teredo
+    IPv4Network("192.0.0.0/24"),  # protocol assignments, which not every Python takes to be private
+)
 
 
 def reached(address: Address) -> Address:
@@ -42,6 +47,6 @@ def refusal(text: str, allowed: Networks = ()) -> str:
     ):  # fmt: skip
         if so:
             return f"{address} is {word}"
-    if not end.is_global or end.is_reserved or any(end in network for network in _NEVER if end.version == 6):
+    if not end.is_global or end.is_reserved or any(end in network for network in _NEVER):
         return f"{address} is not a public address"
     return ""

@@ -38,6 +38,7 @@ MOST_CLAIMED: Final = 500
 BATCH_EVENTS: Final = 50
 KEEP_SECONDS: Final = 1.0
 SLACK_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 3.0
 FIRST_RETRY_SECONDS: Final = 2.0
 LONGEST_RETRY_SECONDS: Final = 900.0
 GIVE_UP: Final = timedelta(hours=24)
@@ -80,6 +81,7 @@ class WebhookService:
         self._looked_at = -STANDING_SECONDS
         self._since = time.time()
         self._fault = ""
+        self._stopping = False
         self.attempts = Counts()  # by (outcome,)
 
     async def run(self) -> None:
@@ -116,12 +118,15 @@ class WebhookService:
             await asyncio.wait(set(self._serving))
 
     async def _end(self) -> None:
-        """Stop delivering; what was delivered is written, and the leases are given back."""
+        """Begin no further delivery, and let those under way end, but not for long; what was delivered is written, and the leases are given back."""
+        self._stopping = True
         tasks = set(self._serving)
-        for task in tasks:
-            task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=5.0)
+            _, slow = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in slow:
+                task.cancel()
+            if slow:
+                await asyncio.wait(slow, timeout=STOP_SECONDS)
 
     async def _serve(self, progress: _Progress) -> None:
         """Deliver all that is due to one webhook."""
@@ -148,6 +153,9 @@ class WebhookService:
             if progress.good_until - self._monotonic() < DEADLINE_SECONDS + SLACK_SECONDS and not await self._keep(progress):
                 return False
             if not await self._deliver(progress, kept, secrets_):
+                return False
+            if self._stopping:
+                await self._keep(progress)
                 return False
             if self._monotonic() - progress.kept_at >= KEEP_SECONDS and not await self._keep(progress):
                 return False
