@@ -122,11 +122,12 @@ async def test_the_breaker_opens_and_lets_one_probe_through():
     now = 100.0
     status = 500
     asked = 0
-    gate = asyncio.Event()
+    gate, arrived = asyncio.Event(), asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:
         nonlocal asked
         asked += 1
+        arrived.set()
         await gate.wait()
         return web.Response(status=status)
 
@@ -141,9 +142,9 @@ async def test_the_breaker_opens_and_lets_one_probe_through():
         assert client.state("awx") == "closed"  # each its own
         now += OPEN_SECONDS
         gate.clear()
+        arrived.clear()
         probe = asyncio.create_task(client.call("netbox", "POST", url))
-        while asked == OPEN_AFTER:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(arrived.wait(), 5)
         assert (await refused(client.call("netbox", "POST", url))).reason == "breaker_open"
         gate.set()
         assert (await probe).status == 500
@@ -208,14 +209,20 @@ async def test_plain_http_stays_inside(monkeypatch):
         assert error.reason == "not_allowed" and "plain http" in str(error)
 
 
-async def test_certificates_are_verified(tmp_path: Path):
+@pytest.fixture
+def own_certificate(tmp_path: Path) -> ssl.SSLContext:
+    """A server's, for 127.0.0.1, signed by nobody but itself."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"], check=True, capture_output=True,
     )  # fmt: skip
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(tmp_path / "cert", tmp_path / "key")
-    async with server(hello, tls) as port, Client(allowed=LOOPBACK) as client:
+    return tls
+
+
+async def test_certificates_are_verified(own_certificate: ssl.SSLContext):
+    async with server(hello, own_certificate) as port, Client(allowed=LOOPBACK) as client:
         for call in (client.post(f"https://127.0.0.1:{port}/", b"", {}), client.call("vault", "GET", f"https://127.0.0.1:{port}/")):
             assert (await refused(call)).reason == "tls"
 

@@ -1,7 +1,7 @@
 """Deliveries to a receiver on the loopback, from the real event log: nothing lost, in order, signed, by one node at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -107,6 +107,21 @@ async def running(*services: WebhookService) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
+async def until(what: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Ask again and again until it holds."""
+    async with asyncio.timeout(seconds):
+        while not await what():  # noqa: ASYNC110 - what is waited for is in the database
+            await asyncio.sleep(0.02)
+
+
+async def _attempts(world: World, made: Webhook, count: int) -> bool:
+    return (await world.hook(made)).attempts >= count
+
+
+async def _says(service: WebhookService, detail: str) -> bool:
+    return service.parts()[0].detail == detail
+
+
 async def once(service: WebhookService) -> int:
     """One look, and all that follows from it."""
     claimed = await service.look()
@@ -128,14 +143,12 @@ async def test_a_receiver_that_is_down_gets_everything_in_order_and_signed(world
         await receiver.until(lambda: numbers(receiver) == told)
         await receiver.stop()
         told += await world.happen(120)
-        while (await world.hook(made)).attempts < 2:
-            await asyncio.sleep(0.02)
+        await until(lambda: _attempts(world, made, 2))
         failing = await world.hook(made)
         assert failing.enabled and failing.failing_since is not None and failing.last_status is None
         assert "127.0.0.1" in (failing.last_error or "")
         service._looked_at = -100  # else the count is five seconds old
-        while service.parts()[0].detail != "1 failing":
-            await asyncio.sleep(0.02)
+        await until(lambda: _says(service, "1 failing"))
         await receiver.start()
         await receiver.until(lambda: len(receiver.got) >= len(told))
     assert numbers(receiver) == told
@@ -178,16 +191,15 @@ async def test_a_site_hears_of_itself_only(world: World, receiver: Receiver):
     for site in (oslo, rome, None):
         async with world.database.transaction() as conn:
             await conn.execute(
-                "insert into events (tenant_id, type, object_type, object_id, site_id, data) values (1, 'nas.updated', 'nas', '1', $1, $2)",
-                site,
-                {"n": site or 0},
-            )
+                """insert into events (tenant_id, type, object_type, object_id, site_id, data)
+                   values (1, 'nas.updated', 'nas', '1', $1, $2)""", site, {"n": site or 0},
+            )  # fmt: skip
     await once(world.service())
     assert sorted((each.path, each.event["data"]["n"]) for each in receiver.got) == [("/hook", oslo), ("/hook/rome", rome)]
 
 
 async def test_two_services_deliver_each_once_and_never_at_the_same_time(world: World, receiver: Receiver):
-    made, _ = await world.add("crm", receiver.url)
+    await world.add("crm", receiver.url)
     receiver.hold = lambda: asyncio.sleep(0.001)
     async with running(world.service(), world.service(), world.service()):
         told = []
@@ -217,7 +229,7 @@ async def test_killed_in_the_middle_nothing_is_lost(world: World, receiver: Rece
     await dying.look()
     await cut.wait()
     for task in dying._serving:  # as kill -9: nothing more is written
-        task.get_coro().close() if not task.cancel() else None  # type: ignore[union-attr]
+        task.cancel()
     dying._keep = dying._release = _nothing  # type: ignore[method-assign, assignment]
     with suppress(TimeoutError):
         await asyncio.wait_for(dying.idle(), 5)
