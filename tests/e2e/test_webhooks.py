@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.e2e.daemon import Daemon, eventually
+from tests.e2e.daemon import daemon, eventually
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -45,34 +46,32 @@ def digest(secret: str, at: str, body: bytes) -> str:
 
 
 def test_told_and_telling(ready_data_dir: Path, receiver: ThreadingHTTPServer):
-    running = Daemon(ready_data_dir, NETD_WEBHOOKS__ALLOWED_NETWORKS="127.0.0.0/8", VOLTHA_URL="http://127.0.0.1:9")
-    try:
-        running.start()
-        url = f"http://127.0.0.1:{receiver.server_address[1]}/hook"
-        secret = running.netd("webhook", "add", "crm", "--url", url).stdout.strip()
+    settings = {"NETD_WEBHOOKS__ALLOWED_NETWORKS": "127.0.0.0/8", "VOLTHA_URL": "http://127.0.0.1:9"}
+    with daemon(ready_data_dir, **settings) as running:
+        secret = running.netd("webhook", "add", "crm", "--url", f"http://127.0.0.1:{receiver.server_address[1]}/hook").strip()
         running.netd("plan", "add", "home", "--down", "100M", "--up", "20M")
         eventually(lambda: Hook.got)
         signature, body = Hook.got[0]
         at, v1 = (part.split("=")[1] for part in signature.split(","))
         assert digest(secret, at, body) == v1 and abs(int(at) - time.time()) < 60
         assert json.loads(body)["type"] == "plan.created"
-        running.kill()
+        eventually(lambda: running.sql("select 1 from webhooks where lease_until is null and last_delivered_at is not null"))
+        running.signal(signal.SIGKILL)  # in the middle of a delivery the lease would have to run out first
+        running.wait()
         running.start()
         running.netd("subscriber", "add", "alice", "--password", "wonderland", "--plan", "home")
-        eventually(lambda: any(json.loads(each)["type"] == "subscriber.created" for _, each in Hook.got), 100)  # the dead one's lease may have to run out
+        eventually(lambda: any(json.loads(each)["type"] == "subscriber.created" for _, each in Hook.got))
 
-        billing = json.loads(running.netd("billing-hook", "add", "erp", "--json").stdout)
+        billing = running.json("billing-hook", "add", "erp")
         notice = json.dumps({"id": "1", "type": "invoice.overdue", "username": "alice"}).encode()
         now = str(int(time.time()))
         headers = {"Content-Type": "application/json", "X-Netd-Signature": f"t={now},v1={digest(billing['secret'], now, notice)}"}
-        api = (ready_data_dir / "api.url").read_text().strip()
-        with urlopen(Request(f"{api}/api/v1/hooks/{billing['hook']['public_id']}", notice, headers), timeout=10) as answer:
+        with urlopen(Request(f"{running.url}/api/v1/hooks/{billing['hook']['public_id']}", notice, headers), timeout=10) as answer:
             assert json.load(answer)["changed"] is True
-        assert "locked" in running.netd("subscriber", "explain", "alice").stdout
-        parts = {part["name"]: part for part in json.loads(running.netd("health", "--json").stdout)["parts"]}
+        assert "overdue" in running.netd("subscriber", "explain", "alice")
+        parts = {part["name"]: part for part in running.json("health")["parts"]}
         assert parts["webhooks"]["state"] == "ok"
         assert (parts["voltha"]["state"], parts["voltha"]["critical"]) == ("down", False)
         assert "netbox.url" in running.stderr
         assert secret not in running.stderr and billing["secret"] not in running.stderr
-    finally:
-        running.end()
+        assert running.stop() == 0
