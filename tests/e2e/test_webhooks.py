@@ -69,6 +69,7 @@ def test_told_and_telling(ready_data_dir: Path, receiver: ThreadingHTTPServer):
         with urlopen(Request(f"{running.url}/api/v1/hooks/{billing['hook']['public_id']}", notice, headers), timeout=10) as answer:
             assert json.load(answer)["changed"] is True
         assert "overdue" in running.netd("subscriber", "explain", "alice")
+        eventually(lambda: any(line["message"] == "voltha is down" for line in running.log()))
         parts = {part["name"]: part for part in running.json("health")["parts"]}
         assert parts["webhooks"]["state"] == "ok"
         assert (parts["voltha"]["state"], parts["voltha"]["critical"]) == ("down", False)
