@@ -239,6 +239,62 @@ class OidcConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Make a user at the first log-in of somebody who is in one of these groups."""
 
 
+class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[webhooks]``"""
+
+    allowed_networks: tuple[str, ...] = ()
+    """Addresses and prefixes that are not public but that webhooks may reach, by plain http, too."""
+
+
+class NetboxConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[netbox]``"""
+
+    url: str = ""
+    """Where NetBox is; empty: not used. Also NETBOX_URL."""
+    token: Secret = Secret()
+    """Its API token. Also NETBOX_API_TOKEN."""
+
+
+class AwxConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[awx]``: the token, or user name and password."""
+
+    url: str = ""
+    """Where AWX is; empty: not used. Also AWX_URL."""
+    token: Secret = Secret()
+    """An OAuth 2 token of AWX. Also AWX_TOKEN."""
+    username: str = ""
+    """Also AWX_USERNAME."""
+    password: Secret = Secret()
+    """Also AWX_PASSWORD."""
+
+
+class GenieacsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[genieacs]``: its north-bound interface."""
+
+    url: str = ""
+    """Where it is; empty: not used. Also GENIEACS_URL."""
+    username: str = ""
+    """Where a proxy in front of it asks for one. Also GENIEACS_USERNAME."""
+    password: Secret = Secret()
+    """Also GENIEACS_PASSWORD."""
+
+
+class VolthaConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[voltha]``"""
+
+    url: str = ""
+    """Where VOLTHA is; empty: not used. Also VOLTHA_URL."""
+
+
+class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[vault]``: HashiCorp Vault."""
+
+    url: str = ""
+    """Where Vault is; empty: not used. Also VAULT_ADDR."""
+    token: Secret = Secret()
+    """Also VAULT_TOKEN."""
+
+
 class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[secrets]``"""
 
@@ -271,6 +327,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     web: WebConfig = WebConfig()
     login: LoginConfig = LoginConfig()
     oidc: OidcConfig = OidcConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
+    netbox: NetboxConfig = NetboxConfig()
+    awx: AwxConfig = AwxConfig()
+    genieacs: GenieacsConfig = GenieacsConfig()
+    voltha: VolthaConfig = VolthaConfig()
+    vault: VaultConfig = VaultConfig()
     secrets: SecretsConfig = SecretsConfig()
     extensions: ExtensionsConfig = ExtensionsConfig()
 
@@ -294,6 +356,13 @@ KEYS: dict[str, Any] = {"data_dir": str} | {f"{table}.{field.name}": field.type 
 
 VARIABLES: dict[str, str] = {"NETD_" + key.upper().replace(".", "__"): key for key in KEYS}
 """Environment variable -> dotted key."""
+
+INTEGRATION_VARIABLES: dict[str, str] = {
+    "NETBOX_URL": "netbox.url", "NETBOX_API_TOKEN": "netbox.token", "AWX_URL": "awx.url", "AWX_TOKEN": "awx.token", "AWX_USERNAME": "awx.username",
+    "AWX_PASSWORD": "awx.password", "GENIEACS_URL": "genieacs.url", "GENIEACS_USERNAME": "genieacs.username", "GENIEACS_PASSWORD": "genieacs.password",
+    "VOLTHA_URL": "voltha.url", "VAULT_ADDR": "vault.url", "VAULT_TOKEN": "vault.token",
+}  # fmt: skip
+"""The names under which integrations are known elsewhere -> dotted key. They win over the file, and NETD_<TABLE>__<KEY> over them."""
 
 # Read by the command line client, by load() and by the test suite.
 NOT_KEYS = frozenset({"NETD_URL", "NETD_TOKEN", "NETD_COMPILED", "NETD_CONFIG", "NETD_IMPORT_PASSWORD", "NETD_REQUIRE_PEERS", "NETD_TEST_DATABASE_URL"})
@@ -364,7 +433,7 @@ def _read_file(file: Path, *, missing_ok: bool) -> dict[str, Setting]:
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
-    settings: dict[str, Setting] = {}
+    settings = {key: Setting(name, environ[name]) for name, key in INTEGRATION_VARIABLES.items() if environ.get(name)}
     for name in sorted(environ):
         if name in VARIABLES:
             settings[VARIABLES[name]] = Setting(name, environ[name])
@@ -390,7 +459,7 @@ def _expected_keys(table: str) -> str:
 def _convert(key: str, setting: Setting) -> object:
     """Return the value in the type of its key. Text from the environment is read leniently: there is no other way to write a number there."""
     kind, value = KEYS[key], setting.value
-    from_environment = setting.source in VARIABLES
+    from_environment = setting.source in VARIABLES or setting.source in INTEGRATION_VARIABLES
     if kind is Secret:
         if not isinstance(value, str):
             raise ConfigError(setting.source, key, "expected a string")
@@ -447,6 +516,23 @@ def _http_url(value: str) -> str | None:
     except ValueError:  # an impossible port or IPv6 literal
         good = False
     return None if good and value.isprintable() and " " not in value else f"{value!r} is not an http or https URL"
+
+
+def _integration_url(value: str) -> str | None:
+    """Nothing, or where an integration is. What stands in it may be a password, so the message tells nothing of it."""
+    if not value:
+        return None
+    if _http_url(value) is not None:
+        return "is not an http or https URL such as https://netbox.example.net"
+    parts = urlsplit(value)
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        return "must be scheme, host, port and path only: credentials have keys of their own"
+    return None
+
+
+def _header_text(value: Secret | str) -> str | None:
+    text = value.reveal() if isinstance(value, Secret) else value
+    return None if text.isprintable() and text.isascii() and " " not in text else "has a blank, a control character or one outside ASCII in it"
 
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -523,6 +609,9 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "oidc.issuer": lambda value: _secure_url(value) if value else None,
     "oidc.scopes": lambda values: None if "openid" in values else "must have openid among them",
     "oidc.groups": _groups,
+    "webhooks.allowed_networks": _prefixes,
+    **{f"{name}.url": _integration_url for name in ("netbox", "awx", "genieacs", "voltha", "vault")},
+    **{f"{name}.token": _header_text for name in ("netbox", "awx", "vault")},
     "extensions.folders": _absolutes,
 }
 """Dotted key -> what is wrong with a value of the right type, or None."""
@@ -546,6 +635,28 @@ def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
             raise ConfigError(settings[key].source, key, f"{one} and {other} are both {ports[one]}")
     if config.oidc.issuer and not config.oidc.client_id:
         raise ConfigError(settings["oidc.issuer"].source, "oidc.client_id", "is needed with oidc.issuer")
+    _check_integrations(config, settings)
+
+
+def _check_integrations(config: Config, settings: Mapping[str, Setting]) -> None:
+    """An integration that is half configured would fail later, and far from here."""
+    netbox, awx, acs = config.netbox, config.awx, config.genieacs
+    wrong: list[tuple[bool, str, str]] = [
+        (bool(netbox.url and not netbox.token), "netbox.url", "is set, so netbox.token (NETBOX_API_TOKEN) must be, too"),
+        (bool(netbox.token and not netbox.url), "netbox.token", "is set, so netbox.url (NETBOX_URL) must be, too"),
+        (bool(awx.url and not awx.token and not (awx.username and awx.password)), "awx.url",
+         "is set, so awx.token (AWX_TOKEN), or awx.username and awx.password, must be, too"),
+        (bool(awx.token and not awx.url), "awx.token", "is set, so awx.url (AWX_URL) must be, too"),
+        (bool(awx.username and not awx.url), "awx.username", "is set, so awx.url (AWX_URL) must be, too"),
+        (bool(awx.password and not awx.url), "awx.password", "is set, so awx.url (AWX_URL) must be, too"),
+        (bool(acs.username and not acs.url), "genieacs.username", "is set, so genieacs.url (GENIEACS_URL) must be, too"),
+        (bool(acs.password and not acs.username), "genieacs.password", "is set, so genieacs.username (GENIEACS_USERNAME) must be, too"),
+        (bool(config.vault.token and not config.vault.url and settings["vault.token"].source != "VAULT_TOKEN"), "vault.token",
+         "is set, so vault.url (VAULT_ADDR) must be, too"),  # VAULT_TOKEN stands in many an operator's shell
+    ]  # fmt: skip
+    for fault, key, reason in wrong:
+        if fault:
+            raise ConfigError(settings[key].source, key, reason)
 
 
 def _data_dir(setting: Setting | None, environ: Mapping[str, str]) -> Path:

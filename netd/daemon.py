@@ -25,6 +25,8 @@ import uvloop
 
 from netd import __version__, compiled
 from netd.config import Config
+from netd.device.fetch import HttpFetch
+from netd.device.http import Client
 from netd.domain import tokens
 from netd.domain.events import Stream
 from netd.domain.oidc import Provider
@@ -51,8 +53,9 @@ from netd.store.feed import ChangeFeed
 from netd.store.migrate import migrate
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
-from netd.web.fetch import HttpFetch
 from netd.web.ratelimit import RateLimit
+from netd.work.integrations import Reachability, targets, unconfigured
+from netd.work.webhooks import WebhookService
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ SETTLE_SECONDS: Final = 0.5
 """How long an answer of the API may wait for the engine to know of the change."""
 
 ENGINE_CONNECTIONS: Final = 6
+WORK_CONNECTIONS: Final = 3
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -219,11 +223,21 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         metrics = Metrics(__version__)
         service.register(metrics)
         stream = Stream(engine, database)
+        work = await Database.open(target, WORK_CONNECTIONS)
+        stack.push_async_callback(work.close)
+        client = await stack.enter_async_context(Client(allowed=[ip_network(each) for each in config.webhooks.allowed_networks]))
+        webhooks = WebhookService(work, client, keyring)
+        reachability = Reachability(client, targets(config))
+        for part in (client, webhooks):
+            part.register(metrics)
+        if unused := unconfigured(config):
+            log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
-            stream=stream,
+            stream=stream, client=client,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: _embedded_part(embedded)), rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
+            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
+            rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
@@ -233,6 +247,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
             streaming = group.create_task(stream.run(), name="events")
+            working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
             service.start(group, auth, acct, coa)
             try:
                 async with serve(create_app(deps), listener) as api:
@@ -267,7 +282,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             finally:
                 await service.stop()
                 watchdog.cancel()
-                streaming.cancel()
+                for task in (streaming, *working):
+                    task.cancel()
     log.info("stopped")
 
 

@@ -5,6 +5,7 @@
     NetdError
     ├── WireError            a peer's bytes are not what the RFC allows: dropped, counted by ``reason``
     ├── PeerError            a device or NAS did not do as asked; holds what it said
+    │   └── PeerUnreachable    it could not be asked, or gave no answer; ``reason`` says why
     ├── StoreError           the database
     │   ├── StoreUnavailable   it cannot be reached now; the same call may succeed later
     │   ├── NotFound           no such row (for this tenant)
@@ -43,6 +44,15 @@ class PeerError(NetdError):
     def __init__(self, detail: str, said: str = "") -> None:
         super().__init__(detail)
         self.said = said
+
+
+class PeerUnreachable(PeerError):
+    """There was no answer. ``reason`` is a slug from a closed set: timeout, connect, dns, tls, lost, protocol, too_large, invalid, not_allowed,
+    breaker_open."""
+
+    def __init__(self, detail: str, reason: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class StoreError(NetdError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from netd.config import KEYS, TABLES, VARIABLES, Config, Secret, default_data_dir, load
+from netd.config import INTEGRATION_VARIABLES, KEYS, TABLES, VARIABLES, Config, Secret, default_data_dir, load
 from netd.errors import ConfigError
 
 NOWHERE = Path("/nonexistent/netd.toml")
@@ -139,7 +139,8 @@ def test_which_file(tmp_path):
         (
             "[zzz]\n",
             "zzz",
-            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, retention, web, login, oidc, secrets, extensions",
+            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, "
+            "retention, web, login, oidc, webhooks, netbox, awx, genieacs, voltha, vault, secrets, extensions",
         ),
         ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),
         ("[secrets]\nfoo = 1\n", "secrets.foo", "there is no such key; keys of [secrets] are key_file"),
@@ -208,6 +209,40 @@ def test_not_toml(tmp_path):
 def test_a_wrong_variable_names_itself(name, value, key, reason):
     error = fault(from_environment, **{name: value})
     assert (error.source, error.key, error.reason) == (name, key, reason)
+
+
+def test_integrations_have_names_of_their_own_in_the_environment(tmp_path):
+    config = from_environment(NETBOX_URL="https://netbox.example", NETBOX_API_TOKEN="hunter2", AWX_URL="", UNRELATED="x")
+    assert (config.netbox.url, config.netbox.token.reveal(), config.awx.url) == ("https://netbox.example", "hunter2", "")
+    text = "[netbox]\nurl = 'https://file'\ntoken = 'file'\n"
+    assert from_text(tmp_path, text, {"HOME": "/", "NETBOX_URL": "https://named"}).netbox.url == "https://named"
+    assert from_environment(NETBOX_URL="https://named", NETBOX_API_TOKEN="x", NETD_NETBOX__URL="https://own").netbox.url == "https://own"
+    assert from_environment(VAULT_TOKEN="of-my-shell").vault.url == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "source", "reason"),
+    [
+        ({"NETBOX_URL": "https://n"}, "NETBOX_URL", "is set, so netbox.token (NETBOX_API_TOKEN) must be, too"),
+        ({"NETBOX_API_TOKEN": "hunter2"}, "NETBOX_API_TOKEN", "is set, so netbox.url (NETBOX_URL) must be, too"),
+        ({"AWX_URL": "http://a", "AWX_USERNAME": "u"}, "AWX_URL", "is set, so awx.token (AWX_TOKEN), or awx.username and awx.password, must be, too"),
+        ({"AWX_PASSWORD": "hunter2"}, "AWX_PASSWORD", "is set, so awx.url (AWX_URL) must be, too"),
+        ({"GENIEACS_URL": "acs:7557"}, "GENIEACS_URL", "is not an http or https URL such as https://netbox.example.net"),
+        ({"VOLTHA_URL": "http://u:hunter2@voltha"}, "VOLTHA_URL", "must be scheme, host, port and path only: credentials have keys of their own"),
+        ({"NETBOX_URL": "https://n", "NETBOX_API_TOKEN": "hun\nter2"}, "NETBOX_API_TOKEN", "has a blank, a control character or one outside ASCII in it"),
+        ({"NETD_VAULT__TOKEN": "hunter2"}, "NETD_VAULT__TOKEN", "is set, so vault.url (VAULT_ADDR) must be, too"),
+        ({"NETD_WEBHOOKS__ALLOWED_NETWORKS": "10.0.0.1/8"}, "NETD_WEBHOOKS__ALLOWED_NETWORKS", "'10.0.0.1/8' is neither an IP address nor a prefix"),
+    ],
+)
+def test_half_an_integration_is_told_at_the_start(environ, source, reason):
+    error = fault(from_environment, **environ)
+    assert (error.source, error.reason) == (source, reason)
+    assert "hunter2" not in str(error)
+
+
+def test_the_example_of_the_environment_names_every_integration():
+    shown = re.findall(r"(?m)^([A-Z_]+)=", (EXAMPLE.parents[1] / ".env.example").read_text())
+    assert shown == list(dict.fromkeys(shown)) and set(shown) == set(INTEGRATION_VARIABLES)
 
 
 def test_variables_that_are_no_keys():

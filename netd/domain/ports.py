@@ -70,6 +70,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     critical: bool = False
     since: float = 0.0  # Unix time of the last change of state
     detail: str = ""
+    latency_seconds: float | None = None  # of the last look at it, where it is looked at from afar
+    last_error: str = ""  # stays when it is over
 
 
 class Health(Protocol):

@@ -6,14 +6,16 @@ from functools import partial
 
 import msgspec
 
-from netd.domain import audit
+from netd.domain import audit, billing, webhooks
 from netd.domain.actor import Actor
 from netd.domain.coa_clients import SECRET_CONTEXT as CLIENT_CONTEXT
 from netd.domain.nas import LINE_LOGIN_CONTEXT, SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
 from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
+from netd.store import billing as billing_store
 from netd.store import coa_clients, nas, subscribers, users
+from netd.store import webhooks as webhook_store
 from netd.store.database import Database
 
 BATCH_ROWS = 500
@@ -33,6 +35,8 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     nas: int
     coa_clients: int
     users: int
+    webhooks: int
+    billing_hooks: int
     complete: bool
 
 
@@ -45,7 +49,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
     """
     if new_key:
         await asyncio.to_thread(keyring.rotate)
-    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0}
+    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0, "webhooks": 0, "billing_hooks": 0}
     complete = False
     for _ in range(PASSES):
         before = sum(counts.values())
@@ -56,6 +60,8 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
             ("coa_clients", coa_clients.sealed, coa_clients.reseal, CLIENT_CONTEXT),
             ("nas", _LINE_LOGIN_SEALED, _LINE_LOGIN_RESEAL, LINE_LOGIN_CONTEXT),
             ("users", users.sealed, users.reseal, TOTP_CONTEXT),
+            ("webhooks", webhook_store.sealed, webhook_store.reseal, webhooks.CONTEXT),
+            ("billing_hooks", billing_store.sealed, billing_store.reseal, billing.CONTEXT),
         ):
             found, done = await _pass(db, keyring, sealed, reseal, context)
             counts[name] += done

@@ -20,7 +20,7 @@ from netd.domain.subscribers import When, held
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.model.subscriber import Lock, LockMode, LockReason, State, Subscriber
 from netd.store import subscribers as store
-from netd.store.database import Database
+from netd.store.database import Connection, Database
 
 
 class _Verb(NamedTuple):
@@ -120,29 +120,38 @@ async def add_lock(db: Database, actor: Actor, subscriber_id: int, new: NewLock)
     """Lock a subscriber. A lock of the same reason gives way to it, without a moment between them. Raises NotFound; InvalidInput for an end in
     the past."""
     async with db.transaction(actor.scope) as conn:
-        await held(conn, actor, subscriber_id, lock=True)
-        if new.until_at is not None and not await store.is_future(conn, new.until_at):
-            raise InvalidInput([Fault("/until_at", "is in the past")])
-        replaced = await store.lift_lock(conn, actor.tenant_id, subscriber_id, new.reason, actor.name)
-        lock = await store.add_lock(
-            conn, actor.tenant_id, subscriber_id, reason=new.reason, mode=new.mode, note=new.note, until_at=new.until_at, created_by=actor.name
-        )
-        await store.update(conn, actor.tenant_id, subscriber_id, {})
-        await audit.record(
-            conn, actor, "subscriber.lock", "subscriber", subscriber_id,
-            before=None if replaced is None else audit.values(replaced), after=audit.values(lock),
-        )  # fmt: skip
-        subscriber = await held(conn, actor, subscriber_id)
-    return LockChange(subscriber=subscriber, lock=lock, replaced=replaced)
+        return await put_on(conn, actor, subscriber_id, new)
+
+
+async def put_on(conn: Connection, actor: Actor, subscriber_id: int, new: NewLock) -> LockChange:
+    """``add_lock`` within the transaction of ``conn``."""
+    await held(conn, actor, subscriber_id, lock=True)
+    if new.until_at is not None and not await store.is_future(conn, new.until_at):
+        raise InvalidInput([Fault("/until_at", "is in the past")])
+    replaced = await store.lift_lock(conn, actor.tenant_id, subscriber_id, new.reason, actor.name)
+    lock = await store.add_lock(
+        conn, actor.tenant_id, subscriber_id, reason=new.reason, mode=new.mode, note=new.note, until_at=new.until_at, created_by=actor.name
+    )
+    await store.update(conn, actor.tenant_id, subscriber_id, {})
+    await audit.record(
+        conn, actor, "subscriber.lock", "subscriber", subscriber_id,
+        before=None if replaced is None else audit.values(replaced), after=audit.values(lock),
+    )  # fmt: skip
+    return LockChange(subscriber=await held(conn, actor, subscriber_id), lock=lock, replaced=replaced)
 
 
 async def lift_lock(db: Database, actor: Actor, subscriber_id: int, reason: LockReason) -> Subscriber:
     """Lift the lock of this reason and no other. Raises NotFound, also if there is no such lock in force."""
     async with db.transaction(actor.scope) as conn:
-        await held(conn, actor, subscriber_id, lock=True)
-        lifted = await store.lift_lock(conn, actor.tenant_id, subscriber_id, reason, actor.name)
-        if lifted is None:
-            raise NotFound("lock", reason)
-        await store.update(conn, actor.tenant_id, subscriber_id, {})
-        await audit.record(conn, actor, "subscriber.unlock", "subscriber", subscriber_id, before=audit.values(lifted))
-        return await held(conn, actor, subscriber_id)
+        return await lift(conn, actor, subscriber_id, reason)
+
+
+async def lift(conn: Connection, actor: Actor, subscriber_id: int, reason: LockReason) -> Subscriber:
+    """``lift_lock`` within the transaction of ``conn``."""
+    await held(conn, actor, subscriber_id, lock=True)
+    lifted = await store.lift_lock(conn, actor.tenant_id, subscriber_id, reason, actor.name)
+    if lifted is None:
+        raise NotFound("lock", reason)
+    await store.update(conn, actor.tenant_id, subscriber_id, {})
+    await audit.record(conn, actor, "subscriber.unlock", "subscriber", subscriber_id, before=audit.values(lifted))
+    return await held(conn, actor, subscriber_id)

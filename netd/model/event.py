@@ -34,6 +34,7 @@ OF_ACTION: Final[dict[str, str]] = {
     "organization.create": "organization.created",
     "organization.update": "organization.updated",
     "organization.delete": "organization.deleted",
+    "webhook.disable": "webhook.disabled",
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 

@@ -31,6 +31,9 @@ PERMISSIONS: Final[dict[str, str]] = {
     "roles:read": "see roles",
     "roles:write": "make, change and remove roles",
     "events:read": "follow what happens",
+    "webhooks:read": "see webhooks and billing hooks, and what was delivered",
+    "webhooks:write": "make, change and remove webhooks and billing hooks",
+    "health:read": "see how every part of netd and every integration is",
     "audit:read": "see who did what",
     "tenants:read": "see the tenants of this netd",
     "tenants:write": "make and change tenants",
@@ -40,28 +43,29 @@ PERMISSIONS: Final[dict[str, str]] = {
 }
 """Every permission and what it is for. An action implies the reading that its answer contains."""
 
-PLATFORM: Final = frozenset(("tenants:read", "tenants:write", "secrets:rotate"))
+PLATFORM: Final = frozenset(("tenants:read", "tenants:write", "secrets:rotate", "health:read"))
 """What concerns all tenants: counts for tokens of the tenant ``default`` only, that is of whoever runs this netd."""
 
 SELF: Final = frozenset(("me:read", "me:write"))
 """What a token bound to one subscriber may have, and nothing else."""
 
 _TENANT: Final = frozenset(PERMISSIONS) - SELF
-_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read")) | PLATFORM
+_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read", "webhooks:read")) | PLATFORM
 _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _PRIVATE
 
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
-    "operator": _READ | {"enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota", "plans:write", "nas:write", "pools:write",
-                        "sites:write", "radius:disconnect", "radius:test"},
-    "noc_engineer": _READ | {"enforcement:confirm", "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
+    "operator": _READ | {"webhooks:read", "health:read", "enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota",
+                        "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test"},
+    "noc_engineer": _READ | {"webhooks:read", "health:read", "enforcement:confirm",
+                            "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
     "billing": frozenset(("subscribers:read", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read")),
     "reseller": frozenset((
         "subscribers:read", "subscribers:write", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read", "radius:disconnect",
         "radius:test",
     )),
-    "read_only": _READ,
+    "read_only": _READ | {"health:read"},
     "self_service": SELF,
 }  # fmt: skip
 """The permissions of the roles that every tenant has; a custom role's are in the store."""

@@ -47,12 +47,14 @@ async def behind(conn: Connection, after: Place, limit: int) -> list[Kept]:
     return [_kept(record) for record in records]
 
 
-async def page(conn: Connection, tenant_id: int, after: Place, limit: int, types: tuple[str, ...]) -> list[Kept]:
-    """The tenant's events behind ``after``, in order; ``types`` as in ``model.event.matches``."""
+async def page(conn: Connection, tenant_id: int, after: Place, limit: int, types: tuple[str, ...], sites: tuple[int, ...] | None = None) -> list[Kept]:
+    """The tenant's events behind ``after``, in order; ``types`` as in ``model.event.matches``, ``sites`` None: wherever they happened."""
     patterns = [each.replace("_", r"\_").replace("%", r"\%").replace("*", "%") for each in types]
     records = await conn.fetch(
         f"""select {_COLUMNS} from events where tenant_id = $4 and {_BEHIND} and ($5::text[] = '{{}}' or type like any($5::text[]))
+                and ($6::bigint[] is null or site_id = any($6::bigint[]))
             order by events.xid, events.id limit $3""", str(after.xid), after.number, limit, tenant_id, patterns,
+        None if sites is None else list(sites),
     )  # fmt: skip
     return [_kept(record) for record in records]
 
@@ -69,6 +71,7 @@ async def end(conn: Connection) -> Place:
 async def rebase(conn: Connection) -> int:
     """After a restore from a dump the server counts transactions anew, and events of before would lie in its future: they come first, by id.
 
-    Returns how many were moved. Ids that clients kept are no longer good then, and they are told.
+    Returns how many were moved. Ids that clients kept are no longer good then, and they are told. Webhooks go on behind the same number.
     """
+    await conn.execute("update webhooks set after_xid = '1'::xid8 where after_xid > pg_snapshot_xmax(pg_current_snapshot())")
     return updated(await conn.execute("update events set xid = '1'::xid8 where xid > pg_snapshot_xmax(pg_current_snapshot())"))

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from netd.store import idempotency
+from netd.store import billing, idempotency
 from netd.store.database import Connection
 from netd.store.rows import updated
 
@@ -28,6 +28,8 @@ _OLD = {
     "events": "delete from events where (xid, id) = any(array(select row(xid, id) from events where at < $1 order by at limit $2))",
     "quota_usage": "delete from quota_usage where ctid = any(array(select ctid from quota_usage where ends_at < $1 limit $2))",
     "quota_events": "delete from quota_events where id = any(array(select id from quota_events where at < $1 limit $2))",
+    "webhook_deliveries": "delete from webhook_deliveries where id = any(array(select id from webhook_deliveries where at < $1 order by at limit $2))",
+    "billing_notices": "delete from billing_notices where ctid = any(array(select ctid from billing_notices where at < $1 limit $2))",
     "usage_daily": "delete from usage_daily where ctid = any(array(select ctid from usage_daily where day < ($1 at time zone 'UTC')::date limit $2))",
 }
 
@@ -97,6 +99,8 @@ async def prune(
         "quota_events": now - timedelta(days=usage_days),
         "changes": now - CHANGES_KEPT,
         "events": now - timedelta(days=events_days),
+        "webhook_deliveries": now - timedelta(days=events_days),
+        "billing_notices": now - billing.NOTICES_KEPT,
         "idempotency_keys": now - idempotency.KEPT,
     }
     deleted = dict.fromkeys(limits, 0)

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Any
+from typing import Any, Literal
+
+from netd.store.database import Connection
 
 Inet = IPv4Address | IPv6Address | IPv4Interface | IPv6Interface
 
@@ -79,3 +81,20 @@ def prefix_pattern(text: str) -> str:
 def updated(status: str) -> int:
     """The number of rows in a command tag such as ``UPDATE 3``."""
     return int(status.rpartition(" ")[2])
+
+
+HookTable = Literal["webhooks", "billing_hooks"]
+
+
+async def sealed(conn: Connection, table: HookTable, after: int, limit: int) -> list[tuple[int, bytes]]:
+    """(id, sealed secrets) of every tenant's hooks by id, for re-sealing; not confined to a tenant, for keys are not either."""
+    records = await conn.fetch(f"select id, secrets from {table} where id > $1 order by id limit $2", after, limit)
+    return [(record["id"], record["secrets"]) for record in records]
+
+
+async def reseal(conn: Connection, table: HookTable, replacements: list[tuple[int, bytes, bytes]]) -> int:
+    """Replace sealed secrets, (id, before, after), leaving out any that changed meanwhile; returns how many."""
+    return updated(await conn.execute(
+        f"""update {table} t set secrets = u.after from unnest($1::bigint[], $2::bytea[], $3::bytea[]) as u (id, before, after)
+            where t.id = u.id and t.secrets = u.before""", *[list(part) for part in zip(*replacements, strict=True)],
+    ))  # fmt: skip

@@ -69,6 +69,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "api_tokens_site": Rule("site", "this site does not exist, or tokens are bound to it"),
         "api_tokens_subscriber": Rule("subscriber", "this subscriber does not exist"),
         "roles_name": Rule("name", "a role with this name exists"),
+        "webhooks_name": Rule("name", "a webhook with this name exists"),
+        "billing_hooks_name": Rule("name", "a billing hook with this name exists"),
         "organizations_name": Rule("name", "an organization with this name exists"),
         "organizations_tenant_id_parent_id_fkey": Rule("parent", "this organization does not exist, or others are below it"),
         "organizations_check": Rule("parent", "an organization cannot be below itself"),

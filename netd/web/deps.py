@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 from netd.config import LoginConfig
+from netd.device.http import Client
 from netd.domain.events import Stream
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
@@ -44,6 +45,7 @@ class WebDeps:
     rules: AttributeRules
     limit: RateLimit
     stream: Stream
+    client: Client
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC
     monotonic: Callable[[], float] = time.monotonic

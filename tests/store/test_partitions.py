@@ -143,6 +143,16 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
             """insert into events (tenant_id, type, object_type, object_id, at)
                select 1, 'plan.created', 'plan', '1', $1::timestamptz - i * interval '1 day' from generate_series(0, 9) i""", now,
         )  # fmt: skip
+        await connection.execute(
+            """with hook as (insert into webhooks (tenant_id, name, url, secrets, created_by) values (1, 'w', 'https://x/', '', 't') returning id)
+               insert into webhook_deliveries (tenant_id, webhook_id, delivery_id, event_type, at, attempt, delivered, seconds)
+               select 1, hook.id, i::text, 'plan.created', $1::timestamptz - i * interval '1 day', 1, true, 0 from hook, generate_series(0, 9) i""", now,
+        )  # fmt: skip
+        await connection.execute(
+            """with hook as (insert into billing_hooks (tenant_id, public_id, name, secrets, created_by) values (1, 'p', 'b', '', 't') returning id)
+               insert into billing_notices (tenant_id, hook_id, notice_id, fingerprint, at)
+               select 1, hook.id, i::text, '', $1::timestamptz - i * interval '6 days' from hook, generate_series(0, 9) i""", now,
+        )  # fmt: skip
         token = await connection.fetchval(
             "insert into api_tokens (tenant_id, public_id, name, role, token_hash, created_by) values (1, 'aaaaaaaaaaaa', 't', 'admin', '', 't') returning id"
         )
@@ -152,7 +162,8 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
         )  # fmt: skip
     async with database.acquire() as connection:
         deleted = {
-            "radpostauth": 9, "usage_daily": 5, "quota_usage": 5, "quota_events": 5, "changes": 7, "idempotency_keys": 5, "events": 6,
+            "radpostauth": 9, "usage_daily": 5, "quota_usage": 5, "quota_events": 5, "changes": 7, "idempotency_keys": 5, "events": 6, "webhook_deliveries": 6,
+            "billing_notices": 4,
         }  # fmt: skip
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, batch_rows=3) == deleted
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3) == dict.fromkeys(deleted, 0)

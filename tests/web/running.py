@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from netd.device.addresses import LOOPBACK
+from netd.device.http import Client
 from netd.domain import tokens
 from netd.domain.actor import system
 from netd.domain.events import Stream
@@ -177,11 +179,12 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
     control, enforcing, probe, health = Control(), Enforcing(), Probe(), HealthBoard()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
     stream = Stream(database, confined)
+    outside = await Client(allowed=LOOPBACK).__aenter__()
     deps = WebDeps(
         database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control,
         enforcement=enforcing, probe=probe, health=health, metrics=Page(),
         vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
-        settled=health.settled, now=lambda: datetime.now(UTC),
+        settled=health.settled, client=outside, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[str, str] = {}
@@ -191,6 +194,7 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
         yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps)
     streaming.cancel()
+    await outside.__aexit__()
     await confined.close()
 
 

@@ -54,6 +54,12 @@ BODIES = {
     "Login": {"username": "alice"},
     "RotationOrder": {"new_key": False},
     "StateNote": {},
+    "NewWebhook": {"name": "stolen", "url": "https://stolen.example/"},
+    "WebhookPatch": {"note": "stolen"},
+    "Replay": {"event_id": "1.1"},
+    "NewBillingHook": {"name": "stolen"},
+    "BillingHookPatch": {"note": "stolen"},
+    "Notice": {"id": "1", "type": "invoice.overdue", "username": "alice"},
     "NewUser": {"name": "stolen"},
     "UserPatch": {"full_name": "stolen"},
     "NewGrant": {"role": "read_only"},
@@ -104,6 +110,8 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     ursula = (await api.post("/users", {"name": "ursula", "grants": [{"role": "read_only"}]})).value["user"]
     made["users"], made["grants"] = ursula["id"], ursula["grants"][0]["id"]
     made["lockouts"] = await a_lockout(database)
+    made["webhooks"] = (await api.post("/webhooks", {"name": "north-hook", "url": "https://127.0.0.1:9/north", "site": "oslo"})).value["webhook"]["id"]
+    made["billing-hooks"] = (await api.post("/billing-hooks", {"name": "north-billing"})).value["hook"]["id"]
     made["sessions"] = await open_session(database)
     await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
     async with database.acquire() as conn:
@@ -111,6 +119,10 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
         await conn.execute(
             """insert into radpostauth (tenant_id, nas_id, subscriber_id, username, username_key, reply, reason, authdate)
                values (1, $1, $2, 'alice', 'alice', 'Access-Accept', 'ok', now())""", made["nas"], made["subscribers"],
+        )  # fmt: skip
+        await conn.execute(
+            """insert into webhook_deliveries (tenant_id, webhook_id, delivery_id, event_type, at, attempt, delivered, seconds)
+               values (1, $1, 'north', 'plan.created', now(), 1, true, 0)""", made["webhooks"],
         )  # fmt: skip
     return made
 
@@ -224,7 +236,7 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     """The same walk by the rightful site sees things: it does not pass because it looks at nothing."""
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
-    for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice"):
+    for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks"):
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from netd.config import OidcConfig, Secret
+from netd.device.fetch import HttpFetch
 from netd.domain.oidc import Provider
-from netd.web.fetch import HttpFetch
 from tests.web.running import Answer, Api
 from tests.web.test_login import Browser
 

@@ -7,6 +7,7 @@ from netd.web.api.resources import (
     coa_clients,
     enforcement,
     events,
+    health,
     imports,
     login,
     nas,
@@ -21,6 +22,7 @@ from netd.web.api.resources import (
     subscribers,
     tenants,
     users,
+    webhooks,
 )
 from netd.web.api.route import Route
 
@@ -28,6 +30,6 @@ ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
-    *sites.ROUTES, *events.ROUTES,
+    *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *health.ROUTES,
     *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Transports to what stands around netd."""

@@ -1,0 +1,1 @@
+"""Services that work in the background: deliveries, checks."""
