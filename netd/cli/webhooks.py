@@ -27,7 +27,7 @@ def _named(commands: Commands, name: str, help_text: str, run: Any) -> argparse.
 def _webhooks(hook: Commands) -> None:
     add = _named(hook, "add", "make a webhook and print its secret, this once", _add)
     option(add, "--url", "url", "where to send events", metavar="URL", required=True)
-    option(add, "--types", "types", "only these, as session.*,subscriber.suspended", listed, metavar="TYPES")
+    option(add, "--types", "types", "only these, as quota.*,subscriber.suspended", listed, metavar="TYPES")
     option(add, "--site", "site", "only what happens at this site", metavar="NAME")
     option(add, "--note", "note", "free text", nullable(), metavar="TEXT")
     paging(command(hook, "list", "list webhooks", _list))

@@ -27,7 +27,7 @@ CONTEXT: Final = b"webhooks.secrets"
 READS: Final = "events:read"
 
 Url = Annotated[str, Meta(min_length=1, max_length=2000, description="https; http only to networks that the configuration allows")]
-Types = Annotated[tuple[str, ...], Meta(max_length=100, description="session.started, session.* …; none: all")]
+Types = Annotated[tuple[str, ...], Meta(max_length=100, description="subscriber.created, quota.* …; none: all")]
 
 
 class NewWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,10 +13,10 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def test_webhooks(netd, receiver):
-    made = await netd("webhook", "add", "crm", "--url", receiver.url, "--types", "session.*,plan.created", "--note", "by ann")
+    made = await netd("webhook", "add", "crm", "--url", receiver.url, "--types", "quota.*,plan.created", "--note", "by ann")
     assert made.code == 0 and made.out.startswith("whsec_") and "not shown again" in made.err
     secret = made.out.strip()
-    assert (await netd("webhook", "list")).out.splitlines()[1].split()[1:6] == ["crm", receiver.url, "session.*", "plan.created", "good"]
+    assert (await netd("webhook", "list")).out.splitlines()[1].split()[1:6] == ["crm", receiver.url, "quota.*", "plan.created", "good"]
     assert secret not in (await netd("webhook", "show", "crm", "--json")).out
     tested = await netd("webhook", "test", "crm")
     assert tested.code == 0 and receiver.got[0].signed_by(secret)

@@ -168,7 +168,7 @@ def directory_with(**plan: Any) -> Directory:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     members: dict[str, Any] = {
         **dict.fromkeys(Plan.__struct_fields__), "id": 1, "tenant_id": 1, "name": "home", "down_bps": 100_000_000, "up_bps": 20_000_000,
-        "interim_seconds": 300, "max_sessions": 0, "dns": (), "version": 1, "created_at": moment, "updated_at": moment,
+        "interim_seconds": 300, "max_sessions": 0, "dns": (), "replies": (), "raw": False, "version": 1, "created_at": moment, "updated_at": moment,
     }  # fmt: skip
     made.put_plans([Plan(**{**members, **plan})])
     return made

@@ -63,7 +63,7 @@ async def happen(database: Database, first: int, count: int, tenant: int = 1) ->
         async with database.transaction() as conn:
             for number in numbers:
                 await conn.execute(
-                    "insert into events (tenant_id, type, object_type, object_id, data) values ($1, 'session.started', 'session', $2, '{}')",
+                    "insert into events (tenant_id, type, object_type, object_id, data) values ($1, 'quota.reached', 'subscriber', $2, '{}')",
                     tenant,
                     str(number),
                 )

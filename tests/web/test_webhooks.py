@@ -23,7 +23,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def test_a_webhooks_life(api: Api, receiver: Receiver):
-    made = await api.post("/webhooks", {"name": "crm", "url": receiver.url, "types": ["session.*"]})
+    made = await api.post("/webhooks", {"name": "crm", "url": receiver.url, "types": ["quota.*"]})
     assert made.status == 201
     secret, hook = made.value["secret"], made.value["webhook"]
     path = f"/webhooks/{hook['id']}"

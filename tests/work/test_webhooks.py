@@ -54,7 +54,7 @@ class World:
         made = await webhooks.create(self.database, actor, self.keyring, NewWebhook(name=name, url=url, **more))
         return made.webhook, made.secret
 
-    async def happen(self, count: int = 1, type_: str = "session.started", tenant: int = 1) -> list[int]:
+    async def happen(self, count: int = 1, type_: str = "nas.updated", tenant: int = 1) -> list[int]:
         numbers = list(range(self.numbers, self.numbers + count))
         self.numbers += count
         for number in numbers:
@@ -154,7 +154,7 @@ async def test_a_receiver_that_is_down_gets_everything_in_order_and_signed(world
     assert numbers(receiver) == told
     assert all(each.signed_by(secret) and not each.signed_by("whsec_other") for each in receiver.got)
     assert [each.delivery_id for each in receiver.got] == [f"{made.id}.{each.event['id']}" for each in receiver.got]
-    assert {each.type for each in receiver.got} == {"session.started"}
+    assert {each.type for each in receiver.got} == {"nas.updated"}
     after = await world.hook(made)
     assert (after.attempts, after.failing_since, after.last_error, after.last_status) == (0, None, None, 200)
     log = await world.log(made)
@@ -166,11 +166,11 @@ async def test_a_receiver_that_is_down_gets_everything_in_order_and_signed(world
 async def test_types_and_tenants(world: World, receiver: Receiver):
     async with world.database.transaction() as conn:
         other = await conn.fetchval("insert into tenants (name) values ('other') returning id")
-    made, _ = await world.add("plans", receiver.url, types=("plan.*", "session.stopped"))
+    made, _ = await world.add("plans", receiver.url, types=("plan.*", "nas.deleted"))
     wanted = []
-    for type_ in ("plan.created", "session.started", "session.stopped", "plan.updated", "subscriber.created"):
+    for type_ in ("plan.created", "nas.updated", "nas.deleted", "plan.updated", "subscriber.created"):
         number = await world.happen(type_=type_)
-        wanted += number if type_.startswith("plan") or type_ == "session.stopped" else []
+        wanted += number if type_.startswith("plan") or type_ == "nas.deleted" else []
         await world.happen(type_="plan.created", tenant=other)
     service = world.service()
     assert await once(service) == 1
@@ -402,7 +402,7 @@ async def test_a_change_while_it_delivers_counts_at_once(world: World, receiver:
     receiver.hold = gate.wait
     await service.look()
     await receiver.until(lambda: receiver.busy == 1)
-    first = (await world.rows("select xid::text || '.' || id as id from events where type = 'session.started' order by xid, id limit 1"))[0]["id"]
+    first = (await world.rows("select xid::text || '.' || id as id from events where type = 'nas.updated' order by xid, id limit 1"))[0]["id"]
     await webhooks.update(world.database, ACTOR, made.id, WebhookPatch(url=receiver.url + "/new"), world.clock())
     await webhooks.replay(world.database, ACTOR, made.id, Replay(event_id=first), world.clock())
     assert await world.service().look() == 0  # the one that is at it still has the lease

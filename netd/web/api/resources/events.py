@@ -28,7 +28,7 @@ RETRY_MS: Final = 2000
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which events: of these types, separated by commas (``session.*`` is all of that kind), behind the one with the id ``after``.
+    """Which events: of these types, separated by commas (``quota.*`` is all of that kind), behind the one with the id ``after``.
 
     A page without ``after`` begins with the oldest that is kept; a stream without it (or Last-Event-ID) with what happens from now on.
     """
