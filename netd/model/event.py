@@ -39,7 +39,7 @@ OF_ACTION: Final[dict[str, str]] = {
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
 OF_THE_NETWORK: Final = ("quota.reached",)
-"""What netd finds out by itself. Sessions are not among them: two rows more for each would double what accounting costs."""
+"""What netd finds out by itself. Sessions are not among them: each would add rows to what accounting writes for it."""
 
 TYPES: Final = tuple(sorted((*OF_ACTION.values(), *OF_THE_NETWORK)))
 """Every type of event there is."""

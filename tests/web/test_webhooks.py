@@ -166,6 +166,11 @@ async def test_notices_at_the_same_time_do_it_once(api: Api, alice: int, billing
     assert len(rows) == 1
 
 
+async def test_a_burst_at_the_turn_of_the_month_is_not_slowed_as_guesses_are(api: Api, alice: int, billing: Billing):
+    notices = [{"id": f"n{number}", "type": "invoice.overdue", "username": "alice"} for number in range(100)]
+    assert {(await billing.tell(each)).status for each in notices} == {200}
+
+
 async def test_the_same_id_for_something_else(api: Api, alice: int, billing: Billing):
     await billing.tell({"id": "n1", "type": "invoice.overdue", "username": "alice"})
     assert (await billing.tell({"id": "n1", "type": "invoice.paid", "username": "alice"})).status == 409

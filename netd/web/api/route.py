@@ -118,6 +118,7 @@ class Route:
     body: Any = None  # a struct type, Upload, or None
     returns: Any = None
     public: bool = False
+    signed: bool = False
     stream: Handler | None = None  # answers instead where the client asks for a stream
 
     @property
@@ -133,12 +134,13 @@ class Route:
 
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
-    public: bool = False, stream: Handler | None = None,
+    public: bool = False, signed: bool = False, stream: Handler | None = None,
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
     ``query`` is the struct of a list's parameters, where it was made of a :class:`~netd.store.listing.Listing` (``lists.query_type``); the handler
-    then takes a ``query: ListQuery``. A ``public`` route is for who has no token yet, and for pages of the own origin only. ``stream``
+    then takes a ``query: ListQuery``. A ``public`` route is for who has no token yet, and for pages of the own origin only; a
+    ``signed`` one is for programs whose signature its handler checks, so that nothing can be guessed there: as many calls as with a token. ``stream``
     takes the same arguments and answers with an open response: Server-Sent Events for a client that accepts text/event-stream, a WebSocket for one
     that asks for the upgrade.
     """
@@ -160,8 +162,8 @@ def route(
                 raise TypeError(f"{handler.__name__}: {name} {kind.__name__} must forbid unknown fields")
         if permission is not None and permission not in PERMISSIONS:
             raise TypeError(f"{handler.__name__}: there is no permission {permission}")
-        if public and permission is not None:
-            raise TypeError(f"{handler.__name__}: a public route cannot need a permission")
+        if (public or signed) and (permission is not None or not public):
+            raise TypeError(f"{handler.__name__}: a public route cannot need a permission, and a signed one is public")
         if method != "GET" and not action:
             raise TypeError(f"{handler.__name__}: what changes something needs an action for the audit log")
         return Route(
@@ -177,6 +179,7 @@ def route(
             body=body,
             returns=None if returns is type(None) else returns,
             public=public,
+            signed=signed,
             stream=stream,
         )
 
@@ -197,7 +200,7 @@ def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> 
 def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         if each.public:
-            return await _answered(each, deps, request, auth.stranger(deps, request))
+            return await _answered(each, deps, request, auth.stranger(deps, request, signed=each.signed))
         actor = await auth.authenticate(deps, request)
         if each.permission is not None:
             allowed = actor.allowed(each.permission)
