@@ -41,7 +41,10 @@ async def _by_session(deps: WebDeps, request: web.Request) -> Actor:
 
 
 def stranger(deps: WebDeps, request: web.Request, *, signed: bool) -> Actor:
-    """Who calls a public route; where the caller signs, nothing can be guessed, so it may call as often as with a token. Raises Problem 403 for a page of another site, 429 for an address that calls too often."""
+    """Who calls a public route; where it signs, nothing can be guessed, so it may call as often as with a token.
+
+    Raises Problem 403 for a page of another site, 429 for an address that calls too often.
+    """
     if request.method not in browser.SAFE_METHODS:
         browser.check_origin(deps, request)
     visit = logins.Visit(anonymous(request[ADDRESS] or None, request[REQUEST_ID]))
