@@ -1,9 +1,10 @@
 """Vendors and plugins: found, verified, imported, and their code fenced off.
 
 An extension is a folder with a ``manifest.toml`` (:class:`netd.sdk.Manifest`), a ``driver.py`` with a class ``Driver`` if it declares
-capabilities, and dictionaries. Extensions are looked for in the bundled folders, then among installed packages (entry point groups
-``netd.vendors`` and ``netd.plugins``; the package's folder is the extension), then in the drop-in folders. A later one hides an earlier one
-of the same name, but only if it works. A driver may import ``netd.sdk``, ``netd.model``, ``netd.wire`` and the standard library.
+capabilities, a module and a data file for each platform of devices, and dictionaries. Extensions are looked for in the bundled folders, then
+among installed packages (entry point groups ``netd.vendors`` and ``netd.plugins``; the package's folder is the extension), then in the drop-in
+folders. A later one hides an earlier one of the same name, but only if it works. A driver may import ``netd.sdk``, ``netd.model``, ``netd.wire``
+and the standard library.
 
 A broken extension disables itself and nothing else; why stands in :attr:`Extensions.broken`.
 """
@@ -24,6 +25,7 @@ import msgspec
 from netd import sdk
 from netd.errors import ConfigError, ExtensionError
 from netd.sdk import Access, Manifest, Policy
+from netd.sdk.device import Platform
 from netd.share import share
 from netd.wire import dictionary
 
@@ -38,13 +40,22 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _STANDARD = Path(dictionary.__file__).parent / "dictionaries"
 
 
+class DevicePlatform(msgspec.Struct, frozen=True, kw_only=True):
+    """A family of devices and its driver, which has the methods of the capabilities of :mod:`netd.sdk.device` that it can do."""
+
+    platform: Platform
+    vendor: str
+    driver: object
+
+
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
-    """A device family; ``access`` is None if it only brings dictionaries."""
+    """A maker of devices; ``access`` is None if none of them speaks RADIUS."""
 
     manifest: Manifest
     folder: Path
     access: Access | None
     dictionaries: tuple[Source, ...]
+    platforms: tuple[DevicePlatform, ...] = ()
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +101,7 @@ class Guard:
 
 
 class Extensions:
-    """The extensions in use, by name, and those that are not and why.
+    """The extensions in use, by name, and those that are not and why; ``platforms`` of all vendors by their names.
 
     ``dictionary`` is the standard one with all of theirs. ``calls`` counts what went wrong behind :meth:`guard`, by name and
     ``refused`` (the driver said no) or ``failed`` (it broke).
@@ -105,6 +116,7 @@ class Extensions:
     ) -> None:
         self.vendors = MappingProxyType(dict(vendors))
         self.plugins = MappingProxyType(dict(plugins))
+        self.platforms = MappingProxyType({item.platform.name: item for vendor in vendors.values() for item in vendor.platforms})
         self.broken = tuple(broken)
         self.dictionary = merged
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -243,13 +255,14 @@ def _kind(manifest: Manifest) -> Kind:
 
 def _load(kind: Kind, candidate: Candidate, manifest: Manifest, base: tuple[Source, ...]) -> Vendor | Plugin:
     dictionaries = tuple(_read_dictionary(candidate, name, base) for name in manifest.dictionaries)
+    platforms = tuple(_platform(candidate, manifest, platform) for platform in manifest.platforms)
     if not manifest.capabilities:
-        return Vendor(manifest=manifest, folder=candidate.folder, access=None, dictionaries=dictionaries)
+        return Vendor(manifest=manifest, folder=candidate.folder, access=None, dictionaries=dictionaries, platforms=platforms)
     driver = _instantiate(kind, candidate)
     if kind == "plugin" and isinstance(driver, Policy):
         return Plugin(manifest=manifest, folder=candidate.folder, policy=driver, dictionaries=dictionaries)
     if kind == "vendor" and isinstance(driver, Access):
-        return Vendor(manifest=manifest, folder=candidate.folder, access=driver, dictionaries=dictionaries)
+        return Vendor(manifest=manifest, folder=candidate.folder, access=driver, dictionaries=dictionaries, platforms=platforms)
     del sys.modules[_module_name(kind, candidate)]
     protocol = Policy if kind == "plugin" else Access
     wanted = sorted(name for name in vars(protocol) if not name.startswith("_"))
@@ -257,10 +270,29 @@ def _load(kind: Kind, candidate: Candidate, manifest: Manifest, base: tuple[Sour
     raise ExtensionError(candidate.name, f"{candidate.folder}/driver.py: Driver lacks {lacking} of {protocol.__name__}")
 
 
-def _read_dictionary(candidate: Candidate, name: str, base: tuple[Source, ...]) -> Source:
+def _platform(candidate: Candidate, manifest: Manifest, platform: Platform) -> DevicePlatform:
+    if not _NAME.fullmatch(platform.name):
+        raise ExtensionError(manifest.name, f"{candidate.folder}/manifest.toml: platforms: {platform.name!r} is not of lower case letters, digits, - and _")
+    module, data = _inside(candidate, platform.driver), _inside(candidate, platform.data)
+    module_name = f"{_module_name('vendor', candidate)}__{platform.name.replace('-', '_')}"
+    try:
+        table = msgspec.toml.decode(data.read_bytes().decode("utf-8"), type=dict[str, Any])
+        driver: object = _import_file(module_name, module).Driver(table)
+    except (Exception, SystemExit) as error:  # barrier: code that is not ours runs here for the first time
+        sys.modules.pop(module_name, None)
+        raise ExtensionError(manifest.name, f"platform {platform.name}: {module}: {type(error).__name__}: {error}") from error
+    return DevicePlatform(platform=platform, vendor=manifest.name, driver=driver)
+
+
+def _inside(candidate: Candidate, name: str) -> Path:
     path = candidate.folder / name
     if not path.resolve().is_relative_to(candidate.folder.resolve()):
         raise ExtensionError(candidate.name, f"{path} is outside the extension's folder")
+    return path
+
+
+def _read_dictionary(candidate: Candidate, name: str, base: tuple[Source, ...]) -> Source:
+    path = _inside(candidate, name)
     try:
         text = path.read_text("utf-8")
         dictionary.parse([*base, (str(path), text)])

@@ -1,13 +1,11 @@
-"""All that a vendor driver or plugin may import from netd, besides ``netd.model`` and ``netd.wire``.
+"""What a vendor says of subscribers' access by RADIUS, and what a policy plugin sees of it.
 
-A driver is a module with a class ``Driver`` whose methods are those of one or more capabilities below. Drivers are sans-IO:
-no sockets, clocks, files or credentials. They return attributes by dictionary name; netd encodes them. The functions at the
-end are what drivers share, for vendors do not know each other.
+Drivers return attributes by dictionary name; netd encodes them. The functions at the end are what drivers share, for vendors do not know each other.
 """
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -67,26 +65,6 @@ class LiveSession(msgspec.Struct, frozen=True, kw_only=True):
     framed_ipv6_prefix: IPv6Network | None = None
     framed_ipv6_address: IPv6Address | None = None
     delegated_ipv6_prefix: IPv6Network | None = None
-
-
-Capability = Literal["access", "policy"]
-"""``access``: :class:`Access`, a vendor. ``policy``: :class:`Policy`, a plugin. No extension is both."""
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``manifest.toml``, readable without importing any code of the extension."""
-
-    name: str  # lower case letters, digits, - and _: what ``nas.vendor`` refers to
-    title: str
-    version: str
-    api: int  # version of this SDK it was written for; netd refuses others
-    capabilities: tuple[Capability, ...]  # what its Driver can do; empty: dictionaries only, no driver.py
-    dictionaries: tuple[str, ...] = ()  # files beside the manifest, FreeRADIUS syntax
-    coa_port: int = 3799
-    sources: tuple[str, ...] = ()  # documents or captures that the knowledge in it comes from
-
-
-SDK_API = 1
 
 
 @runtime_checkable
