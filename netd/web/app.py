@@ -18,6 +18,8 @@ from netd.web.api.route import BODY_OCTETS, add_routes, log_failure
 from netd.web.deps import WebDeps
 
 SHUTDOWN_SECONDS = 10.0
+LINE_OCTETS = 65_536
+"""How long a request line may be: a list's filters have up to 8,000 characters each, and aiohttp refuses longer lines before it knows whose they are."""
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -90,7 +92,7 @@ class Listening:
 async def serve(app: web.Application, listener: socket.socket) -> AsyncIterator[Listening]:
     """Serve ``app`` on a listening socket while the context lasts; on leaving, requests in work get ten seconds."""
     address, port = listener.getsockname()[:2]
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, max_line_size=LINE_OCTETS)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

@@ -1,18 +1,32 @@
-"""The OpenAPI 3.1 document, generated from the routes and the structs that validate."""
+"""The OpenAPI 3.1 document, generated from the routes and the structs that validate.
+
+Every operation lists the refusals that it can really give, so a client (and the contract's test) takes any other status for a defect.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 import netd
 from netd.web.api import schema
-from netd.web.api.problem import CONTENT_TYPE, ProblemDocument
-from netd.web.api.route import UPLOADS, Empty, Redirect, Route
+from netd.web.api.problem import CONTENT_TYPE, KINDS, ProblemDocument
+from netd.web.api.route import UPLOADS, Empty, Redirect, Route, is_versioned, versioned_paths
 
 SECURITY = "token"
 SESSION = "session"
+
+_TEXT = {"schema": {"type": "string"}}
+_SECONDS = {"schema": {"type": "integer", "minimum": 1}, "required": True}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {"description": "Finds the request again in log and audit; the caller's own, if it sent one", "required": True, **_TEXT},
+    "WWW-Authenticate": {"description": "RFC 6750", "required": True, **_TEXT},
+    "Retry-After": {"description": "Seconds", **_SECONDS},
+    "ETag": {"description": "The version of the object, for If-Match", "required": True, **_TEXT},
+    "Location": {"required": True, **_TEXT},
+}
+_ALSO = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -24,9 +38,19 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     unique = list(dict.fromkeys(kinds))
     schemas, components = schema.components(unique)
     described = dict(zip(unique, schemas, strict=True))
+    versioned = versioned_paths(routes)
+    shown = {each.path for each in routes if each.method == "GET"}
     paths: dict[str, dict[str, Any]] = {}
     for each in routes:
-        paths.setdefault(each.full_path, {})[each.method.lower()] = _operation(each, described, components)
+        operation = _operation(each, described, components)
+        operation["responses"] = {
+            **_successes(each, described, placed=any(path.rpartition("/")[0] == each.path and path.endswith("}") for path in shown)),
+            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in refusals(each, each.path in versioned)},
+        }
+        if each.path in versioned and each.method != "GET":
+            text = "The ETag of the version that is meant; 412 if the object has changed meanwhile"
+            operation["parameters"].append({"name": "If-Match", "in": "header", "description": text, **_TEXT})
+        paths.setdefault(each.full_path, {})[each.method.lower()] = operation
     for kind in {each.query for each in routes} - {Empty}:
         components.pop(described[kind]["$ref"].rpartition("/")[2], None)  # shown as parameters instead
     return {
@@ -38,7 +62,8 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "responses": {"Problem": {"description": "What went wrong (RFC 9457)", "content": {CONTENT_TYPE: {"schema": described[ProblemDocument]}}}},
+            "responses": _problems(described[ProblemDocument]),
+            "headers": _HEADERS,
             "securitySchemes": {
                 SECURITY: {"type": "http", "scheme": "bearer", "description": "A token made by `netd token create`"},
                 SESSION: {"type": "apiKey", "in": "cookie", "name": "__Host-netd_session", "description": "A user's session; changes need X-CSRF-Token, too"},
@@ -58,46 +83,88 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
         "summary": each.summary,
         "description": _needs(each),
         "tags": [_tag(each)],
-        "responses": {str(_status(each)): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
     }
     if each.public:
         operation["security"] = []
     parameters = [{"name": name, "in": "path", "required": True, "schema": described[kind]} for name, kind in each.placeholders.items()]
     parameters += _query_parameters(each, described, components)
-    if each.method in ("PATCH", "DELETE") and "id" in each.placeholders:
-        text = "The ETag of the version to change; 412 if the object has changed meanwhile"
-        parameters.append({"name": "If-Match", "in": "header", "description": text, "schema": {"type": "string"}})
+    if each.takes_key:
+        text = "Printable characters without blanks: sent again with the same key, the request is answered as before and does nothing"
+        parameters.append({"name": "Idempotency-Key", "in": "header", "description": text, "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"}})
     if parameters:
         operation["parameters"] = parameters
     if each.body in UPLOADS:
-        operation["requestBody"] = {"required": True, "content": {each.body.media_type: {"schema": {"type": "string"}}}}
+        operation["requestBody"] = {"required": True, "content": {each.body.media_type: {"schema": {}}}}
     elif each.body is not None:
         required = bool(components[each.body.__name__].get("required"))
         operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": described[each.body]}}}
     return operation
 
 
-def _status(each: Route) -> int:
+def refusals(each: Route, versioned: bool) -> list[int]:
+    """The statuses of problems that the route can answer, in order. ``versioned``: its path has an ETag."""
+
+    def found() -> Iterator[int]:
+        yield from (422, 429, 500, 503, *each.errors)  # an unknown parameter is invalid everywhere
+        changes, reads_body = each.method != "GET", each.body is not None or each.takes_key
+        if not each.public:
+            yield 401
+        if changes or each.permission is not None:
+            yield 403
+        if each.placeholders:
+            yield 404
+        if changes:
+            yield from (409, 412)
+        elif versioned:
+            yield 412
+        if reads_body:
+            yield from (400, 408, 413, 415)
+
+    return sorted(set(found()))
+
+
+def _problems(schema_: dict[str, Any]) -> dict[str, Any]:
+    """A response for each status that problems have."""
+    made = {}
+    for status in sorted({kind.status for kind in KINDS}):
+        titles = dict.fromkeys(kind.title for kind in KINDS if kind.status == status)
+        made[str(status)] = {
+            "description": "; ".join(titles),
+            "headers": _referred(("X-Request-ID", *_ALSO.get(status, ()))),
+            "content": {CONTENT_TYPE: {"schema": schema_}},
+        }
+    return made
+
+
+def _successes(each: Route, described: dict[Any, dict[str, Any]], *, placed: bool) -> dict[str, Any]:
+    """What the route answers if all went well. ``placed``: what it makes can be asked for afterwards."""
+    names = ["X-Request-ID"]
     if each.returns is Redirect:
-        return 302
-    return each.status if each.returns is not None else 204
+        return {"302": {"description": each.summary, "headers": _referred([*names, "Location"])}}
+    versioned = is_versioned(each.returns)
+    if versioned:
+        names.append("ETag")
+    if each.status == 201 and placed:
+        names.append("Location")
+    if each.returns is None:
+        return {"204": {"description": "Done", "headers": _referred(names)}}
+    content: dict[str, Any] = {"application/json": {"schema": described[each.returns]}}
+    if each.stream is not None:
+        content["text/event-stream"] = _TEXT
+    made = {str(each.status): {"description": each.summary, "headers": _referred(names), "content": content}}
+    if versioned and each.method == "GET":
+        made["304"] = {"description": "It is still the version of If-None-Match", "headers": _referred(names)}
+    return made
+
+
+def _referred(names: Sequence[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _needs(each: Route) -> str:
     if each.permission:
         return f"Needs the permission `{each.permission}`."
     return "Needs no token." if each.public else "Any valid token or session."
-
-
-def _response(each: Route, described: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    if each.returns is None:
-        return {"description": "Done"}
-    if each.returns is Redirect:
-        return {"description": each.summary, "headers": {"Location": {"schema": {"type": "string"}}}}
-    content: dict[str, Any] = {"application/json": {"schema": described[each.returns]}}
-    if each.stream is not None:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
-    return {"description": each.summary, "content": content}
 
 
 def _query_parameters(each: Route, described: dict[Any, dict[str, Any]], components: dict[str, Any]) -> list[dict[str, Any]]:

@@ -120,6 +120,12 @@ class Route:
     public: bool = False
     signed: bool = False
     stream: Handler | None = None  # answers instead where the client asks for a stream
+    errors: tuple[int, ...] = ()  # statuses of problems that do not follow from the rest
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether an Idempotency-Key makes it happen once."""
+        return self.method == "POST" and not self.public and self.body not in UPLOADS
 
     @property
     def full_path(self) -> str:
@@ -134,7 +140,7 @@ class Route:
 
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
-    public: bool = False, signed: bool = False, stream: Handler | None = None,
+    public: bool = False, signed: bool = False, stream: Handler | None = None, errors: tuple[int, ...] = (),
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
@@ -142,7 +148,7 @@ def route(
     then takes a ``query: ListQuery``. A ``public`` route is for who has no token yet, and for pages of the own origin only; a
     ``signed`` one is for programs whose signature its handler checks, so that nothing can be guessed there: as many calls as with a token. ``stream``
     takes the same arguments and answers with an open response: Server-Sent Events for a client that accepts text/event-stream, a WebSocket for one
-    that asks for the upgrade.
+    that asks for the upgrade. ``errors`` are the statuses that it may answer besides those that every route of its kind may (``openapi.refusals``).
     """
     made = query
 
@@ -152,7 +158,7 @@ def route(
         hints.pop("call")
         body = hints.pop("body", None)
         query = hints.pop("query", Empty)
-        if (query is ListQuery) != (made is not None):
+        if issubclass(query, ListQuery) != (made is not None):
             raise TypeError(f"{handler.__name__}: a ListQuery goes with the route's query=, and that with a ListQuery")
         query = made or query
         if set(hints) != set(_PLACEHOLDER.findall(path)):
@@ -181,9 +187,20 @@ def route(
             public=public,
             signed=signed,
             stream=stream,
+            errors=errors,
         )
 
     return make
+
+
+def is_versioned(kind: Any) -> bool:
+    """Whether values of this kind have an ETag: a struct with a ``version``."""
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct) and "version" in kind.__struct_fields__
+
+
+def versioned_paths(routes: Sequence[Route]) -> frozenset[str]:
+    """The paths of single objects that have an ETag: what changes or removes one takes If-Match."""
+    return frozenset(each.path for each in routes if each.method == "GET" and is_versioned(each.returns))
 
 
 def log_failure(request: web.Request) -> None:
@@ -193,14 +210,15 @@ def log_failure(request: web.Request) -> None:
 
 def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> None:
     """Register every route with aiohttp."""
+    versioned = versioned_paths(routes)
     for each in routes:
-        app.router.add_route(each.method, each.pattern, _aiohttp_handler(each, deps))
+        app.router.add_route(each.method, each.pattern, _aiohttp_handler(each, deps, each.path in versioned))
 
 
-def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _aiohttp_handler(each: Route, deps: WebDeps, versioned: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         if each.public:
-            return await _answered(each, deps, request, auth.stranger(deps, request, signed=each.signed))
+            return await _answered(each, deps, request, auth.stranger(deps, request, signed=each.signed), versioned)
         actor = await auth.authenticate(deps, request)
         if each.permission is not None:
             allowed = actor.allowed(each.permission)
@@ -209,19 +227,19 @@ def _aiohttp_handler(each: Route, deps: WebDeps) -> Callable[[web.Request], Awai
                     await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
                 raise auth.refusal(actor, each.permission)
             actor = allowed
-        key = idempotency.key_of(request) if each.method == "POST" and each.body not in UPLOADS else None
+        key = idempotency.key_of(request) if each.takes_key else None
         if key is None:
-            return await _answered(each, deps, request, actor)
+            return await _answered(each, deps, request, actor, versioned)
         body = await _read(request)
-        return await idempotency.once(deps, actor, request, request[REQUEST_ID], body, key, lambda marked: _answered(each, deps, request, marked))
+        return await idempotency.once(deps, actor, request, request[REQUEST_ID], body, key, lambda marked: _answered(each, deps, request, marked, versioned))
 
     return handle
 
 
-async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Actor) -> web.StreamResponse:
+async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Actor, versioned: bool) -> web.StreamResponse:
     """Let the handler do its work, and answer."""
     arguments = await _arguments(each, request)
-    call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(request))
+    call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(each, request, versioned))
     if each.stream is not None and ("text/event-stream" in request.headers.get(hdrs.ACCEPT, "") or is_upgrade(request)):
         opened: web.StreamResponse = await each.stream(call, **arguments)
         return opened
@@ -231,7 +249,7 @@ async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Act
         value = _narrowed(value, fields)
     if each.method != "GET":
         await deps.settled()
-    return _answer(each, request, value, call.answer_headers)
+    return _answer(each, call, value)
 
 
 async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
@@ -254,13 +272,19 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
         arguments["body"] = each.body(request)
     elif each.body is not None:
         data = await _read(request) or b"{}"
-        try:
-            arguments["body"] = codec.decode(data, each.body)
-        except msgspec.ValidationError as error:
-            raise problem_of_input(error, validation.faults(codec.plain(data), each.body)) from None
-        except msgspec.DecodeError as error:
-            raise problem_of_input(error) from None
+        arguments["body"] = _body(data, each.body)
     return arguments
+
+
+def _body(data: bytes, kind: Any) -> Any:
+    """The body, validated. Raises Problem: 400 for what is not JSON at all, be it behind something that does not fit, 422 with all faults else."""
+    try:
+        try:
+            return codec.decode(data, kind)
+        except msgspec.ValidationError as error:
+            raise problem_of_input(error, validation.faults(codec.plain(data), kind)) from None
+    except msgspec.DecodeError as error:
+        raise problem_of_input(error) from None
 
 
 def _fields(each: Route, arguments: dict[str, Any]) -> frozenset[str] | None:
@@ -307,28 +331,42 @@ def _demand_media_type(request: web.Request, wanted: str) -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send Content-Type: {wanted}", headers={"Accept": wanted})
 
 
-def _if_match(request: web.Request) -> int | None:
+def _if_match(each: Route, request: web.Request, versioned: bool) -> int | None:
+    """The version that the caller demands. A demand that cannot be looked at is refused, never passed over (RFC 9110 section 13.1.1)."""
     text = request.headers.get(hdrs.IF_MATCH)
     if text is None or text.strip() == "*":
         return None
+    if not versioned:
+        if each.method == "GET":
+            return None
+        raise Problem(PRECONDITION_FAILED, "nothing here has an ETag: send no If-Match")
     match = _ETAG.fullmatch(text.strip())
     if match is None:
         raise Problem(PRECONDITION_FAILED, "If-Match must be one ETag of this API")
     return int(match[1])
 
 
-def _answer(each: Route, request: web.Request, value: object, headers: CIMultiDict[str]) -> web.StreamResponse:
+def _answer(each: Route, call: Call, value: object) -> web.StreamResponse:
     """The value as JSON, with ETag for versioned objects and Location for a new one."""
+    request, headers = call.request, call.answer_headers
     if isinstance(value, Redirect):
         return web.Response(status=302, headers=CIMultiDict([*headers.items(), (hdrs.LOCATION, value.location)]))
     version = getattr(value, "version", None)
     if isinstance(version, int):
         headers[hdrs.ETAG] = f'"{version}"'
+        if each.method == "GET" and call.if_match not in (None, version):
+            raise Problem(PRECONDITION_FAILED, f"it is at version {version}")
         if each.method == "GET" and request.headers.get(hdrs.IF_NONE_MATCH) == headers[hdrs.ETAG]:
             return web.Response(status=304, headers=headers)
-    number = getattr(value, "id", None)
-    if each.status == 201 and isinstance(number, int):
+    if each.status == 201 and hdrs.LOCATION not in headers and (number := _number(value)) is not None:
         headers[hdrs.LOCATION] = f"{request.path}/{number}"
     if each.returns is None:
         return web.Response(status=204, headers=headers)
     return web.Response(body=codec.encode(value), status=each.status, content_type="application/json", headers=headers)
+
+
+def _number(value: object) -> int | None:
+    """The id of what was made: the value's own, or that of the object in it, beside which a secret or first token stands."""
+    inside = [getattr(value, name) for name in getattr(value, "__struct_fields__", ())]
+    numbers = [getattr(each, "id", None) for each in (value, *inside)]
+    return next((number for number in numbers if isinstance(number, int)), None)

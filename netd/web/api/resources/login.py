@@ -91,7 +91,7 @@ async def login_methods(call: Call) -> LoginMethods:
     return LoginMethods(password=True, oidc=call.deps.oidc is not None)
 
 
-@route("POST", "/login", permission=None, public=True, summary="Log in by password", action="user.login")
+@route("POST", "/login", permission=None, public=True, summary="Log in by password", action="user.login", errors=(401,))
 async def login(call: Call, body: PasswordLogin) -> LoginState:
     deps = call.deps
     visit = _visit(call)
@@ -102,7 +102,7 @@ async def login(call: Call, body: PasswordLogin) -> LoginState:
     return _state(found)
 
 
-@route("POST", "/login/totp", permission=None, public=True, summary="Log in: the second factor, or a recovery code", action="user.login")
+@route("POST", "/login/totp", permission=None, public=True, summary="Log in: the second factor, or a recovery code", action="user.login", errors=(401,))
 async def login_totp(call: Call, body: CodeLogin) -> LoginState:
     deps = call.deps
     opened = await logins.login_code(deps.database, deps.login, deps.keyring, body, _visit(call), deps.now())
@@ -110,7 +110,10 @@ async def login_totp(call: Call, body: CodeLogin) -> LoginState:
     return _state(opened)
 
 
-@route("POST", "/login/setup", permission=None, public=True, summary="Set a password with the token that an administrator gave", action="user.set_password")
+@route(
+    "POST", "/login/setup", permission=None, public=True, summary="Set a password with the token that an administrator gave", action="user.set_password",
+    errors=(401,),
+)  # fmt: skip
 async def login_setup(call: Call, body: Setup) -> None:
     await logins.set_up(call.deps.database, body, call.actor, call.deps.now())
 
@@ -121,7 +124,10 @@ def _provider(call: Call) -> Provider:
     return call.deps.oidc
 
 
-@route("GET", "/login/oidc", permission=None, public=True, summary="Log in through the OpenID provider: sends the browser there", action="user.login")
+@route(
+    "GET", "/login/oidc", permission=None, public=True, summary="Log in through the OpenID provider: sends the browser there", action="user.login",
+    errors=(403, 404, 502),
+)  # fmt: skip
 async def login_oidc(call: Call, query: OidcStart) -> Redirect:
     deps, provider = call.deps, _provider(call)
     origin = browser.origin_of(deps, call.request)
@@ -133,7 +139,10 @@ async def login_oidc(call: Call, query: OidcStart) -> Redirect:
     return Redirect(url)
 
 
-@route("GET", "/login/oidc/callback", permission=None, public=True, summary="Where the provider sends the browser back to", action="user.login")
+@route(
+    "GET", "/login/oidc/callback", permission=None, public=True, summary="Where the provider sends the browser back to", action="user.login",
+    errors=(401, 403, 404, 409, 502),
+)  # fmt: skip
 async def login_oidc_callback(call: Call, query: OidcAnswer) -> Redirect:
     deps, provider = call.deps, _provider(call)
     flow = oidc.opened(deps.keyring, browser.cookie_text(deps, call.request, browser.FLOW) or "", query.state, deps.now())
@@ -154,45 +163,52 @@ async def login_oidc_callback(call: Call, query: OidcAnswer) -> Redirect:
     return Redirect(flow.return_to)
 
 
-@route("POST", "/logout", permission=None, summary="End this session", action="user.logout")
+@route("POST", "/logout", permission=None, summary="End this session", action="user.logout", errors=(404,))
 async def logout(call: Call) -> None:
     await account.logout(call.deps.database, call.actor, call.deps.now())
     call.answer_headers.add(hdrs.SET_COOKIE, browser.set_cookie(browser.origin_of(call.deps, call.request), browser.SESSION, "", 0))
 
 
-@route("GET", "/me", permission=None, summary="The user of this session")
+@route("GET", "/me", permission=None, summary="The user of this session", errors=(404,))
 async def me_show(call: Call) -> Me:
     found = await account.me(call.deps.database, call.deps.login, call.actor, call.deps.now())
     text = browser.cookie_text(call.deps, call.request, browser.SESSION) or ""
     return Me(**msgspec.structs.asdict(found), csrf_token=browser.csrf_token(text))
 
 
-@route("GET", "/me/sessions", permission=None, summary="The own sessions that are good")
+@route("GET", "/me/sessions", permission=None, summary="The own sessions that are good", errors=(404,))
 async def me_session_list(call: Call) -> SessionList:
     return SessionList(items=tuple(await account.sessions(call.deps.database, call.deps.login, call.actor, call.deps.now())))
 
 
-@route("DELETE", "/me/sessions/{id}", permission=None, summary="End one of the own sessions", action="user.end_session")
+@route("DELETE", "/me/sessions/{id}", permission=None, summary="End one of the own sessions", action="user.end_session", errors=(404,))
 async def me_session_end(call: Call, id: int) -> None:
     await account.end_session(call.deps.database, call.actor, id, call.deps.now())
 
 
-@route("POST", "/me/password", permission=None, summary="Set the own password; all other sessions end", action="user.set_password")
+@route("POST", "/me/password", permission=None, summary="Set the own password; all other sessions end", action="user.set_password", errors=(404,))
 async def me_password(call: Call, body: PasswordChange) -> None:
     await account.change_password(call.deps.database, call.deps.login, call.actor, body, call.deps.now())
 
 
-@route("POST", "/me/totp", permission=None, summary="Begin to set up a second factor", action="user.enrol_totp")
+@route("POST", "/me/totp", permission=None, summary="Begin to set up a second factor", action="user.enrol_totp", errors=(404,))
 async def me_totp_enrol(call: Call, body: Proof) -> Enrolment:
     return await account.enrol_totp(call.deps.database, call.deps.login, call.deps.keyring, call.actor, body, call.deps.now())
 
 
-@route("POST", "/me/totp/confirm", permission=None, summary="Make the second factor count; recovery codes are shown this once", action="user.confirm_totp")
+@route(
+    "POST",
+    "/me/totp/confirm",
+    permission=None,
+    summary="Make the second factor count; recovery codes are shown this once",
+    action="user.confirm_totp",
+    errors=(404,),
+)
 async def me_totp_confirm(call: Call, body: TotpCode) -> RecoveryCodes:
     return await account.confirm_totp(call.deps.database, call.deps.login, call.deps.keyring, call.actor, body, call.deps.now())
 
 
-@route("POST", "/me/totp/remove", permission=None, summary="Take the own second factor away", action="user.remove_totp")
+@route("POST", "/me/totp/remove", permission=None, summary="Take the own second factor away", action="user.remove_totp", errors=(404,))
 async def me_totp_remove(call: Call, body: Proof) -> None:
     await account.remove_totp(call.deps.database, call.deps.login, call.actor, body, call.deps.now())
 

@@ -83,7 +83,7 @@ async def subscriber_usage(call: Call, id: int, query: UsageQuery) -> UsageList:
     return UsageList(items=await sessions.usage(call.deps.database, call.actor, id, first, last))
 
 
-@route("GET", "/subscribers/explain", permission="subscribers:read", summary="Why can this user name (not) connect, and since when")
+@route("GET", "/subscribers/explain", permission="subscribers:read", summary="Why can this user name (not) connect, and since when", errors=(404,))
 async def username_explain(call: Call, query: ExplainQuery) -> Explanation:
     return await explain.explain(call.deps.database, call.actor, query.username, call.deps.probe)
 

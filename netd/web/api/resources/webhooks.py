@@ -93,7 +93,7 @@ async def billing_hook_rotate(call: Call, id: int) -> IssuedBillingHook:
 
 
 @route(
-    "POST", "/hooks/{public_id}", permission=None, public=True, signed=True, action="billing_hook.receive",
+    "POST", "/hooks/{public_id}", permission=None, public=True, signed=True, action="billing_hook.receive", errors=(401,),
     summary="A billing system's signed notice: an invoice is paid or overdue (X-Netd-Signature, as webhooks have it)",
 )  # fmt: skip
 async def hook_receive(call: Call, public_id: str, body: Notice) -> Receipt:
