@@ -1,27 +1,18 @@
 """Log-in attempts: how Access-Requests were answered, as radpostauth keeps them."""
 
-from typing import Annotated
-
-from msgspec import Meta
-
-from netd.domain import paging
+from netd.domain import inputs, lists
 from netd.domain.actor import Actor
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.model.attempt import Attempt
 from netd.store import postauth as store
 from netd.store.database import Database
 
-
-class AttemptQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose attempts; the username need not be a subscriber's."""
-
-    username: Annotated[str, Meta(min_length=1, max_length=253)]
+AttemptQuery = lists.query_type(store.LISTING)
 
 
-async def page(db: Database, actor: Actor, query: AttemptQuery) -> Page[Attempt]:
-    """The answers to a user name's Access-Requests, newest first."""
-    before = paging.position(query, "attempt")
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Attempt]:
+    """Answers to Access-Requests, newest first unless the query says otherwise; a username need not be a subscriber's. Raises InvalidInput."""
+    wanted = lists.selection(store.LISTING, query, parse={"nas_ip_address": inputs.address})
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, query.username, before=before, limit=query.limit + 1)
-        total = await store.count(conn, actor.tenant_id, query.username) if query.count else None
-    return paging.page(rows, query, "attempt", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of, wanted)

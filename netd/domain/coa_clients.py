@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, Note, given, hidden
+from netd.domain.lists import ListQuery
 from netd.domain.nas import Prefix, Secret
-from netd.domain.paging import Page, PageQuery
+from netd.domain.paging import Page
 from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.coa_client import CoaClient
@@ -87,13 +88,13 @@ async def get(db: Database, actor: Actor, client_id: int) -> CoaClient:
         return await held(conn, actor, client_id)
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None) -> Page[CoaClient]:
-    """Clients by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "coa_client") or 0
+CoaClientQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[CoaClient]:
+    """Clients, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name)
-        total = await store.count(conn, actor.tenant_id, name=name) if query.count else None
-    return paging.page(rows, query, "coa_client", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(db: Database, actor: Actor, keyring: Keyring, client_id: int, patch: CoaClientPatch, *, version: int | None = None) -> CoaClient:

@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from netd.domain import allowance, audit, paging, subscribers
+from netd.domain import allowance, audit, lists, subscribers
 from netd.domain.actor import Actor
 from netd.domain.inputs import Label, Note
+from netd.domain.lists import ListQuery
 from netd.domain.metering import Meter
-from netd.domain.paging import Page, PageQuery
+from netd.domain.paging import Page
 from netd.domain.quotas import Amount
 from netd.domain.subscribers import When
 from netd.errors import Fault, InvalidInput
@@ -156,21 +157,19 @@ async def _locked(conn: Connection, quota: Quota, subscriber: Subscriber, now: d
     return None
 
 
-async def top_ups(db: Database, actor: Actor, subscriber_id: int, query: PageQuery) -> Page[TopUp]:
-    """A subscriber's top-ups, newest first, spent and expired ones too. Raises NotFound."""
-    before = paging.position(query, "top-up")
+TopUpQuery = lists.query_type(store.TOP_UPS)
+QuotaEventQuery = lists.query_type(store.EVENTS)
+
+
+async def top_ups(db: Database, actor: Actor, subscriber_id: int, query: ListQuery) -> Page[TopUp]:
+    """A subscriber's top-ups, spent and expired ones too, newest first unless the query says otherwise. Raises NotFound, InvalidInput."""
+    wanted = lists.selection(store.TOP_UPS, query, within={"subscriber_id": subscriber_id})
     async with db.transaction(actor.scope) as conn:
         await subscribers.held(conn, actor, subscriber_id)
-        found = await store.top_ups(conn, actor.tenant_id, subscriber_id, before=before, limit=query.limit + 1)
-        total = await store.count_top_ups(conn, actor.tenant_id, subscriber_id) if query.count else None
-    return paging.page(found, query, "top-up", total)
+        return await lists.page(conn, store.TOP_UPS, actor.tenant_id, query, store.top_ups_of, wanted)
 
 
-async def events(db: Database, actor: Actor, query: PageQuery, *, username: str | None = None) -> Page[QuotaEvent]:
-    """Stages that subscribers reached, newest first, each once in a period. Raises NotFound for a ``username`` that is nobody's."""
-    before = paging.position(query, "quota-event")
-    subscriber_id = None if username is None else (await subscribers.by_username(db, actor, username)).id
+async def events(db: Database, actor: Actor, query: ListQuery) -> Page[QuotaEvent]:
+    """Stages that subscribers reached, each once in a period, newest first unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        found = await store.events(conn, actor.tenant_id, subscriber_id, before=before, limit=query.limit + 1)
-        total = await store.count_events(conn, actor.tenant_id, subscriber_id) if query.count else None
-    return paging.page(found, query, "quota-event", total)
+        return await lists.page(conn, store.EVENTS, actor.tenant_id, query, store.events_of)

@@ -67,7 +67,7 @@ async def explain(db: Database, actor: Actor, username: str, probe: AccessProbe)
         if subscriber is None and (owner := await _owner(conn, actor, username)) is not None:
             username = owner
             subscriber = await subscribers.by_username(conn, actor.tenant_id, owner)
-        attempts = await postauth.page(conn, actor.tenant_id, username, before=None, limit=ATTEMPTS)
+        attempts = await postauth.newest(conn, actor.tenant_id, username, ATTEMPTS)
         if subscriber is None:
             if not attempts:
                 raise NotFound("subscriber", username)
@@ -75,7 +75,7 @@ async def explain(db: Database, actor: Actor, username: str, probe: AccessProbe)
         password_set = await subscribers.has_password(conn, actor.tenant_id, subscriber.id)
         plan = await plan_store.get(conn, actor.tenant_id, subscriber.plan_id)
         wanted = SessionFilter(state="open", subscriber_id=subscriber.id)
-        live = await sessions.page(conn, actor.tenant_id, wanted, before=None, limit=SESSIONS)
+        live = await sessions.newest(conn, actor.tenant_id, wanted, SESSIONS)
         changed_by = await audit_store.last(conn, actor.tenant_id, "subscriber", str(subscriber.id), _STATE_ACTIONS)
     verdict = probe.decide(actor.tenant_id, username, None)
     if verdict.accept and not password_set:

@@ -1,14 +1,15 @@
 """Leases: lists, who has what, and taking one back; and the networks that are routed to subscribers."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from netd.domain import audit, inputs, paging, pools, subscribers
+from netd.domain import audit, inputs, lists, pools, subscribers
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Conflict, NotFound
 from netd.model.pool import FramedRoute, Holding, Lease
 from netd.store import pools as store
@@ -17,16 +18,6 @@ from netd.store.database import Connection, Database
 
 AddressText = Annotated[str, Meta(min_length=2, max_length=64)]
 Metric = Annotated[int, Meta(ge=0, le=65535)]
-
-
-class LeaseQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which leases: all that is given must hold. ``ip`` is the leased address or one in the leased prefix; ``conflict`` are those of which the NAS
-    used something else."""
-
-    pool: Annotated[str, Meta(max_length=64)] | None = None
-    username: Annotated[str, Meta(max_length=253)] | None = None
-    ip: AddressText | None = None
-    state: Literal["in_use", "grace", "remembered", "conflict"] | None = None
 
 
 class HoldingQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,25 +63,16 @@ async def _subscriber_id(conn: Connection, actor: Actor, faults: Faults, usernam
     return found.id
 
 
-async def page(db: Database, actor: Actor, query: LeaseQuery, *, pool_id: int | None = None) -> Page[Lease]:
-    """Leases by id, of one pool or of all. Raises NotFound for a pool that does not exist, InvalidInput for names and addresses that cannot be."""
-    after = paging.position(query, "lease") or 0
-    faults = Faults()
-    ip = faults.attempt("/ip", inputs.address, query.ip)
+LeaseQuery = lists.query_type(store.LEASES)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery, *, pool_id: int | None = None) -> Page[Lease]:
+    """Leases of one pool or of all, by id unless the query says otherwise. Raises NotFound for a pool that does not exist, InvalidInput."""
+    wanted = lists.selection(store.LEASES, query, parse={"ip": inputs.address}, within={} if pool_id is None else {"pool_id": pool_id})
     async with db.transaction(actor.scope) as conn:
         if pool_id is not None:
             await pools.held(conn, actor, pool_id)
-        else:
-            pool_id = await pools.id_of(conn, actor, query.pool)
-        subscriber_id = await _subscriber_id(conn, actor, faults, query.username)
-        faults.check()
-        rows = await store.leases(
-            conn, actor.tenant_id, after=after, limit=query.limit + 1, pool_id=pool_id, subscriber_id=subscriber_id, ip=ip, state=query.state
-        )
-        total = None
-        if query.count:
-            total = await store.count_leases(conn, actor.tenant_id, pool_id=pool_id, subscriber_id=subscriber_id, ip=ip, state=query.state)
-    return paging.page(rows, query, "lease", total)
+        return await lists.page(conn, store.LEASES, actor.tenant_id, query, store.leases_of, wanted)
 
 
 async def holdings(db: Database, actor: Actor, query: HoldingQuery) -> Holdings:

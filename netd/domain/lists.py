@@ -24,6 +24,7 @@ T = TypeVar("T", bound=Identified)
 
 MOST_VALUES = 200
 MOST_SORTS = 3
+RowId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q"))
 
 
@@ -42,8 +43,8 @@ def parameter(name: str, op: Op) -> str:
     return name if op == "eq" else f"{name}__{op}"
 
 
-def query_type(listing: Listing) -> Any:
-    """The struct of a list's query parameters, a ListQuery made at run time."""
+def query_type(listing: Listing, base: type[ListQuery] = ListQuery) -> Any:
+    """The struct of a list's query parameters, made at run time. ``base`` has those that are no columns."""
     fields: list[tuple[str, Any, Any]] = []
     if listing.search:
         fields.append(("q", Annotated[str, Meta(min_length=1, max_length=253, description="a word to look for")] | None, None))
@@ -52,7 +53,7 @@ def query_type(listing: Listing) -> Any:
             raise ValueError(f"{listing.kind}: a column cannot be named {name}")
         fields += [(parameter(name, op), _type(column, op) | None, None) for op in column.ops]
     title = "".join(word.capitalize() for word in listing.kind.split("_")) + "Query"
-    made = msgspec.defstruct(title, fields, bases=(ListQuery,), frozen=True, kw_only=True, forbid_unknown_fields=True)
+    made = msgspec.defstruct(title, fields, bases=(base,), frozen=True, kw_only=True, forbid_unknown_fields=True)
     made.__doc__ = f"Which {listing.kind.replace('_', ' ')}s: all that is given must hold."
     return made
 
@@ -61,27 +62,36 @@ def _type(column: Column, op: Op) -> Any:
     if op == "null":
         return bool
     if op == "in":
-        return Annotated[str, Meta(max_length=20_000, description="values separated by commas")]
+        return Annotated[str, Meta(max_length=8000, description="values separated by commas")]
+    return _value_type(column)
+
+
+def _value_type(column: Column) -> Any:
+    """One value as PostgreSQL can hold it."""
     if column.kind is datetime:
         return Annotated[datetime, Meta(tz=True)]
     if column.kind is int:
-        return Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+        bits = 31 if column.cast == "integer" else 63
+        return Annotated[int, Meta(ge=-(2**bits), le=2**bits - 1)]
     if column.kind is str:
         return Annotated[str, Meta(max_length=253)]
     return column.kind
 
 
-def selection(listing: Listing, query: ListQuery, *, parse: Mapping[str, Callable[[str], Any]] | None = None) -> Selection:
-    """What the store is asked for. ``parse`` turns texts of some columns into values. Raises InvalidInput."""
+def selection(
+    listing: Listing, query: ListQuery, *, parse: Mapping[str, Callable[[str], Any]] | None = None, within: Mapping[str, Any] | None = None,
+) -> Selection:  # fmt: skip
+    """What the store is asked for. ``parse`` turns texts of some columns into values, ``within`` has those of columns that the path says.
+    Raises InvalidInput."""
     faults = Faults()
-    conditions = []
+    conditions = [Condition(name, "eq", value) for name, value in (within or {}).items()]
     for name, column in listing.columns.items():
         for op in column.ops:
             given = getattr(query, parameter(name, op))
             if given is not None:
                 value = _value(faults, parameter(name, op), column, op, given, (parse or {}).get(name))
                 conditions.append(Condition(name, op, value))
-    sort = _sort(faults, listing, query.sort)
+    sort = _sort(faults, listing, query.sort) or listing.order
     after = None if query.after is None else _after(faults, listing, sort, query.after)
     faults.check()
     search = getattr(query, "q", None)
@@ -99,7 +109,8 @@ def _value(faults: Faults, where: str, column: Column, op: Op, given: Any, parse
     if parse is not None:
         return [faults.attempt(f"/{where}", parse, text) for text in texts]
     try:
-        return [msgspec.convert(text, column.kind, strict=False) for text in texts]
+        kind = _value_type(column)
+        return [msgspec.convert(text, kind, strict=False) for text in texts]
     except msgspec.ValidationError as error:
         faults.add(f"/{where}", str(error))
         return []
@@ -141,7 +152,7 @@ def _after(faults: Faults, listing: Listing, sort: Sequence[Sort], text: str) ->
         if by != [(part.column, part.descending) for part in sort]:
             faults.add("/after", "is of the same list in another order")
             return None
-        kinds = [*(listing.columns[part.column].kind if part.column else int for part in sort if part.column), int]
+        kinds = [*(_value_type(listing.columns[part.column]) for part in sort if part.column), RowId]
         return tuple(msgspec.convert(value, each) for value, each in zip(key, kinds, strict=True))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         faults.add("/after", "not a cursor of this list; take it from `next` as it stands")
@@ -155,12 +166,16 @@ async def page(
     """One page, its rows made by ``make``. Raises InvalidInput for what the query asks wrongly."""
     wanted = selection(listing, query) if wanted is None else wanted
     records = await store.page(conn, listing, tenant_id, wanted)
-    made = make(records[: query.limit])
-    items = tuple(await made if isinstance(made, Awaitable) else made)
-    after = None
-    if len(records) > query.limit:
-        after = _cursor(listing, wanted.sort, _key(listing, wanted, items[-1]))
+    made = make(records)
+    items = await made if isinstance(made, Awaitable) else made
     total = await store.count(conn, listing, tenant_id, wanted) if query.count else None
+    return paged(listing, query, wanted, items, total)
+
+
+def paged(listing: Listing, query: ListQuery, wanted: Selection, found: Sequence[T], total: int | None) -> Page[T]:
+    """The page of what was found with a limit of one more than the page's."""
+    items = tuple(found[: query.limit])
+    after = _cursor(listing, wanted.sort, _key(listing, wanted, items[-1])) if len(found) > query.limit else None
     return Page(items=items, next=after, total=total)
 
 

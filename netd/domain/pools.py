@@ -7,10 +7,11 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, paging
+from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, Note, given
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.errors import Conflict, NotFound
 from netd.model.pool import Pool, PoolKind, PoolRule, PoolUsage
 from netd.model.ranges import Layout, Span, span_of
@@ -187,13 +188,14 @@ async def get(db: Database, actor: Actor, pool_id: int) -> Pool:
         return await held(conn, actor, pool_id)
 
 
-async def page(db: Database, actor: Actor, query: PageQuery, *, name: str | None = None, kind: PoolKind | None = None) -> Page[Pool]:
-    """Pools by id; ``name`` finds the one of that name."""
-    after = paging.position(query, "pool") or 0
+PoolQuery = lists.query_type(store.LISTING)
+RuleQuery = lists.query_type(store.RULES)
+
+
+async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Pool]:
+    """Pools, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, after=after, limit=query.limit + 1, name=name, kind=kind)
-        total = await store.count(conn, actor.tenant_id, name=name, kind=kind) if query.count else None
-    return paging.page(rows, query, "pool", total)
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of)
 
 
 async def update(db: Database, actor: Actor, pool_id: int, patch: PoolPatch, *, version: int | None = None) -> Pool:
@@ -295,26 +297,10 @@ async def create_rule(db: Database, actor: Actor, new: NewPoolRule) -> PoolRule:
     return rule
 
 
-async def rules(db: Database, actor: Actor, query: PageQuery, *, pool: str | None = None) -> Page[PoolRule]:
-    """Rules by id, of one pool (by name) or all. Raises InvalidInput if there is no such pool."""
-    after = paging.position(query, "pool_rule") or 0
+async def rules(db: Database, actor: Actor, query: ListQuery) -> Page[PoolRule]:
+    """Rules, by id unless the query says otherwise. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        pool_id = await id_of(conn, actor, pool)
-        rows = await store.rules(conn, actor.tenant_id, after=after, limit=query.limit + 1, pool_id=pool_id)
-        total = await store.count_rules(conn, actor.tenant_id, pool_id=pool_id) if query.count else None
-    return paging.page(rows, query, "pool_rule", total)
-
-
-async def id_of(conn: Connection, actor: Actor, pool: str | None) -> int | None:
-    """The id of the pool of this name, None for None. Raises InvalidInput if there is none."""
-    if pool is None:
-        return None
-    found = await store.by_name(conn, actor.tenant_id, pool)
-    if found is None:
-        faults = Faults()
-        faults.add("/pool", f"there is no pool {pool}")
-        faults.check()
-    return found.id if found is not None else None
+        return await lists.page(conn, store.RULES, actor.tenant_id, query, store.rules_of)
 
 
 async def delete_rule(db: Database, actor: Actor, rule_id: int) -> None:

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, plans
+from netd.domain import audit, inputs, lists, plans
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, given
+from netd.domain.lists import ListQuery
 from netd.domain.metering import window_of, zone_of
+from netd.domain.paging import Page
 from netd.domain.plans import Rate
 from netd.errors import Conflict, NotFound
 from netd.model.quota import Action, Day, Direction, FreeWindow, Quota, QuotaPeriod, Stage, Unit
@@ -126,11 +128,15 @@ async def create(db: Database, actor: Actor, plan_id: int, new: NewQuota) -> Quo
     return quota
 
 
-async def listed(db: Database, actor: Actor, plan_id: int) -> tuple[Quota, ...]:
-    """The quotas of a plan. Raises NotFound."""
+QuotaQuery = lists.query_type(store.LISTING)
+
+
+async def page(db: Database, actor: Actor, plan_id: int, query: ListQuery) -> Page[Quota]:
+    """The quotas of a plan, by id unless the query says otherwise. Raises NotFound, InvalidInput."""
+    wanted = lists.selection(store.LISTING, query, within={"plan_id": plan_id})
     async with db.transaction(actor.scope) as conn:
         await plans.held(conn, actor, plan_id)
-        return tuple(await store.of_plan(conn, actor.tenant_id, plan_id))
+        return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of, wanted)
 
 
 async def get(db: Database, actor: Actor, plan_id: int, quota_id: int) -> Quota:

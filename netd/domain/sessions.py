@@ -7,18 +7,20 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from netd.domain import audit, inputs, paging, subscribers
+from netd.domain import audit, inputs, lists, subscribers
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.ports import SessionControl
 from netd.errors import Conflict, InvalidInput, NotFound
 from netd.model.control import ControlResult
-from netd.model.session import EnforceState, Holder, Session, WhoHad
+from netd.model.session import Holder, Session, WhoHad
 from netd.model.usage import DayUsage
 from netd.store import nas as nas_store
 from netd.store import sessions as store
 from netd.store.database import Database
+from netd.store.listing import Condition
 from netd.store.sessions import SessionFilter, StateFilter
 
 USAGE_DAYS = 1100
@@ -27,17 +29,18 @@ SILENT = timedelta(hours=1)
 """An open session whose NAS said nothing for so long may be over: its Stop may be lost."""
 
 
-class SessionQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SessionTerms(ListQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which sessions: all that is given must hold. ``nas`` is a name; ``ip`` an address the session has or one in a prefix of its; ``at`` a moment
     at which it was open, asked for with ``ip`` or ``username``. Without ``state`` the open ones, with ``at`` all: most have ended since.
     ``enforce_state`` finds the open ones that are not as they should be."""
 
     state: StateFilter | None = None
-    username: Annotated[str, Meta(max_length=253)] | None = None
     nas: Annotated[str, Meta(max_length=64)] | None = None
     ip: Annotated[str, Meta(max_length=64)] | None = None
     at: Annotated[datetime, Meta(tz=True)] | None = None
-    enforce_state: EnforceState | None = None
+
+
+SessionQuery = lists.query_type(store.LISTING, SessionTerms)
 
 
 class WhoHadQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,29 +52,28 @@ class WhoHadQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     slack_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 60
 
 
-async def page(db: Database, actor: Actor, query: SessionQuery) -> Page[Session]:
-    """Sessions, newest first. Raises InvalidInput for what is no address, no cursor, or no NAS's name."""
-    before = paging.position(query, "session")
+async def page(db: Database, actor: Actor, query: SessionTerms) -> Page[Session]:
+    """Sessions, newest first unless the query says otherwise. Raises InvalidInput for what is no address, no cursor, or no NAS's name."""
+    selection = lists.selection(store.LISTING, query)
     faults = Faults()
     ip = faults.attempt("/ip", inputs.address, query.ip)
-    if query.at is not None and query.ip is None and query.username is None:
+    asked = {condition.column for condition in selection.conditions}
+    if query.at is not None and query.ip is None and "username" not in asked:
         faults.add("/at", "needs ip or username besides: nothing else keeps it from reading the whole history")
-    if query.enforce_state is not None and (query.state not in (None, "open") or query.at is not None):
+    if "enforce_state" in asked and (query.state not in (None, "open") or query.at is not None):
         faults.add("/enforce_state", "only open sessions have one, so neither another state nor a moment goes with it")
     async with db.transaction(actor.scope) as conn:
-        nas_id = None
         if query.nas is not None:
             nas = await nas_store.by_name(conn, actor.tenant_id, query.nas)
             if nas is None:
                 faults.add("/nas", f"there is no NAS {query.nas}")
             else:
-                nas_id = nas.id
+                selection = msgspec.structs.replace(selection, conditions=(*selection.conditions, Condition("nas_id", "eq", nas.id)))
         faults.check()
-        state = query.state or ("open" if query.at is None else "all")
-        wanted = SessionFilter(state=state, username=query.username, nas_id=nas_id, ip=ip, at=query.at, enforce_state=query.enforce_state)
-        rows = await store.page(conn, actor.tenant_id, wanted, before=before, limit=query.limit + 1)
-        total = await store.count(conn, actor.tenant_id, wanted) if query.count else None
-    return paging.page(rows, query, "session", total)
+        wanted = SessionFilter(state=query.state or ("open" if query.at is None else "all"), ip=ip, at=query.at)
+        found = await store.page(conn, actor.tenant_id, wanted, selection)
+        total = await store.count(conn, actor.tenant_id, wanted, selection) if query.count else None
+    return lists.paged(store.LISTING, query, selection, found, total)
 
 
 async def who_had(db: Database, actor: Actor, query: WhoHadQuery, now: datetime) -> WhoHad:
@@ -83,7 +85,7 @@ async def who_had(db: Database, actor: Actor, query: WhoHadQuery, now: datetime)
     at = min(query.at or now, now)
     wanted = SessionFilter(ip=ip, at=at, slack=timedelta(seconds=query.slack_seconds))
     async with db.transaction(actor.scope) as conn:
-        rows = await store.page(conn, actor.tenant_id, wanted, before=None, limit=HOLDERS + 1)
+        rows = await store.newest(conn, actor.tenant_id, wanted, HOLDERS + 1)
     holders = _holders(rows[:HOLDERS], at)
     ambiguous = len(holders) > 1 or any(holder.doubts for holder in holders)
     return WhoHad(ip=ip, at=at, ambiguous=ambiguous, holders=tuple(holders), more=len(rows) > HOLDERS)

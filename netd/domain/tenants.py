@@ -9,9 +9,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from netd.domain import audit, inputs, paging, tokens
+from netd.domain import audit, inputs, lists, tokens
 from netd.domain.actor import Actor, system
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.tokens import NewToken
 from netd.errors import NotFound
 from netd.model.tenant import Tenant
@@ -58,19 +59,20 @@ async def get(owner: Database, tenant_id: int) -> Tenant:
         return await _held(conn, tenant_id)
 
 
-async def page(owner: Database, query: PageQuery, *, name: str | None = None) -> Page[Tenant]:
-    """Tenants by id."""
-    after = paging.position(query, "tenant") or 0
-    async with owner.acquire() as conn:
-        found = await store.page(conn, after=after, limit=query.limit + 1, name=name)
-        total = await store.count(conn, name=name) if query.count else None
-    return paging.page(found, query, "tenant", total)
+TenantQuery = lists.query_type(store.LISTING)
 
 
-async def rename(owner: Database, actor: Actor, tenant_id: int, patch: TenantPatch) -> Tenant:
-    """Give a tenant another name. Raises NotFound; Conflict if the name is taken."""
+async def page(owner: Database, query: ListQuery) -> Page[Tenant]:
+    """Tenants, by id unless the query says otherwise. Raises InvalidInput."""
+    async with owner.transaction() as conn:
+        return await lists.page(conn, store.LISTING, 0, query, store.of)
+
+
+async def rename(owner: Database, actor: Actor, tenant_id: int, patch: TenantPatch, *, version: int | None = None) -> Tenant:
+    """Give a tenant another name. Raises NotFound; Conflict if the name is taken, or on another ``version``."""
     async with owner.transaction(actor.scope) as conn:
-        before = await _held(conn, tenant_id)
+        before = await _held(conn, tenant_id, lock=True)
+        inputs.same_version("tenant", before.version, version)
         after = await store.rename(conn, tenant_id, patch.name)
         if after is None:
             raise NotFound("tenant", tenant_id)
@@ -79,8 +81,8 @@ async def rename(owner: Database, actor: Actor, tenant_id: int, patch: TenantPat
     return after
 
 
-async def _held(conn: Connection, tenant_id: int) -> Tenant:
-    tenant = await store.get(conn, tenant_id) if 0 < tenant_id <= inputs.ROW_ID_MAX else None
+async def _held(conn: Connection, tenant_id: int, *, lock: bool = False) -> Tenant:
+    tenant = await store.get(conn, tenant_id, lock=lock) if 0 < tenant_id <= inputs.ROW_ID_MAX else None
     if tenant is None:
         raise NotFound("tenant", tenant_id)
     return tenant

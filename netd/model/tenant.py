@@ -10,4 +10,5 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     name: str
+    version: int
     created_at: datetime

@@ -1,11 +1,13 @@
 """Systems that may send Disconnect- and CoA-Requests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from netd.model.coa_client import CoaClient
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 _SETTABLE = frozenset((
     "name", "address", "secret", "may_disconnect", "may_change", "may_override", "may_select_many", "require_message_authenticator",
@@ -13,6 +15,21 @@ _SETTABLE = frozenset((
 ))  # fmt: skip
 _MEMBERS = ", ".join(CoaClient.__struct_fields__)
 _SELECT = f"select {_MEMBERS} from coa_clients"
+
+LISTING = Listing(
+    kind="coa_client", select=_SELECT, counted="coa_clients", tenant="tenant_id", id="id", search="lower(name) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "name": Column(sql="lower(name)", param="lower({})", sortable=True),
+        "enabled": Column(sql="enabled", kind=bool), "may_disconnect": Column(sql="may_disconnect", kind=bool),
+        "may_change": Column(sql="may_change", kind=bool), "may_override": Column(sql="may_override", kind=bool),
+        "created_at": Column(sql="created_at", kind=datetime, sortable=True), "updated_at": Column(sql="updated_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[CoaClient]:
+    """Clients of the listing's records."""
+    return [CoaClient(**record) for record in records]
 
 
 async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> CoaClient:
@@ -25,25 +42,6 @@ async def get(conn: Connection, tenant_id: int, client_id: int, *, lock: bool = 
     """The client; with ``lock`` nobody else changes it until the transaction ends."""
     record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and id = $2{' for update' if lock else ''}", tenant_id, client_id)
     return None if record is None else CoaClient(**record)
-
-
-def _where(tenant_id: int, name: str | None) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if name is not None:
-        where.add("lower(name) = lower({})", rows.storable(name))
-    return where
-
-
-async def page(conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None) -> list[CoaClient]:
-    """Clients by id, those after ``after``; ``name`` finds the one of that name, in any case of letters."""
-    where = _where(tenant_id, name).add("id > {}", after)
-    return [CoaClient(**record) for record in await conn.fetch(f"{_SELECT} where {where} order by id limit {where.place(limit)}", *where.args)]
-
-
-async def count(conn: Connection, tenant_id: int, *, name: str | None = None) -> int:
-    """How many there are."""
-    where = _where(tenant_id, name)
-    return int(await conn.fetchval(f"select count(*) from coa_clients where {where}", *where.args))
 
 
 async def update(conn: Connection, tenant_id: int, client_id: int, values: Mapping[str, Any]) -> CoaClient | None:

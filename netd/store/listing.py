@@ -23,7 +23,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     """What callers may name: ``sql`` is an expression over the list's tables, ``kind`` the type of its values.
 
     ``sortable`` only where it is never null: a keyset cannot step over nulls. ``fold``, or in SQL ``param``, brings a text into the form that
-    ``sql`` has.
+    ``sql`` has. ``holds`` is a condition of its own form, with ``{0}`` for the value, in place of a comparison with ``sql``.
     """
 
     sql: str
@@ -33,11 +33,12 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
     nullable: bool = False
     fold: Callable[[str], str] | None = None
     param: str = "{}"
+    holds: str = ""
 
     @property
     def ops(self) -> tuple[Op, ...]:
         """How it can be compared."""
-        if self.kind is bool:
+        if self.kind is bool or self.holds:
             ops: tuple[Op, ...] = ("eq",)
         elif self.kind is int or self.kind is datetime:
             ops = _ORDERED
@@ -49,7 +50,10 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """A list: ``select`` without its conditions, the tenant's column, and what it may be asked by. ``search`` is a condition with one ``{}``."""
+    """A list: ``select`` without its conditions, the tenant's column, and what it may be asked by. ``search`` is a condition with one ``{}``.
+
+    ``within`` are columns that the path says, not the query; ``order`` is how it is sorted when nobody says, before the id.
+    """
 
     kind: str
     select: str
@@ -57,7 +61,9 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str
     columns: Mapping[str, Column]
     id: str
-    descending: bool = False  # how it is sorted when nobody says: by id
+    within: Mapping[str, Column] = {}
+    order: tuple["Sort", ...] = ()
+    descending: bool = False  # whether the id goes down when nobody says how it is sorted
     search: str = ""
     search_fold: Callable[[str], str] = str.lower
 
@@ -87,10 +93,15 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
 
 
-def _where(listing: Listing, tenant_id: int, selection: Selection) -> rows.Where:
+EVERY_TENANT: Final = "$1::bigint"
+"""In place of a tenant's column: a list of the owner's, which no tenant confines."""
+
+
+def where_of(listing: Listing, tenant_id: int, selection: Selection) -> rows.Where:
+    """The conditions of a selection but for the place of its page."""
     where = rows.Where(tenant_id, listing.tenant)
     for condition in selection.conditions:
-        _add(where, listing.columns[condition.column], condition)
+        _add(where, listing.columns.get(condition.column) or listing.within[condition.column], condition)
     if selection.search is not None and listing.search:
         where.add(listing.search, f"%{_escaped(listing.search_fold(selection.search))}%")
     return where
@@ -108,6 +119,9 @@ def _add(where: rows.Where, column: Column, condition: Condition) -> None:
     if column.fold is not None:
         value = [column.fold(each) for each in value] if op == "in" else column.fold(value)
     value = [_storable(each) for each in value] if op == "in" else _storable(value)
+    if column.holds:
+        where.add(column.holds, value)
+        return
     cast = f"::{column.cast}" if column.cast else ""
     if op == "in" and column.param != "{}":
         where.terms.append(f"{column.sql} in (select {column.param.format('x')} from unnest({where.place(value)}::text[]) as x)")
@@ -146,13 +160,18 @@ def _behind(where: rows.Where, keys: Sequence[tuple[str, bool, str]], after: Seq
     where.terms.append("(" + " or ".join(f"({each})" for each in either) + ")")
 
 
-async def page(conn: Connection, listing: Listing, tenant_id: int, selection: Selection) -> list[Mapping[str, Any]]:
-    """The records of the page."""
-    where = _where(listing, tenant_id, selection)
+def place_page(where: rows.Where, listing: Listing, selection: Selection) -> str:
+    """Confine ``where`` to what is behind the page before; returns what to order by."""
     keys = _keys(listing, selection)
     if selection.after is not None:
         _behind(where, keys, selection.after)
-    order = ", ".join(f"{sql} {'desc' if descending else 'asc'}" for sql, descending, _ in keys)
+    return ", ".join(f"{sql} {'desc' if descending else 'asc'}" for sql, descending, _ in keys)
+
+
+async def page(conn: Connection, listing: Listing, tenant_id: int, selection: Selection) -> list[Mapping[str, Any]]:
+    """The records of the page."""
+    where = where_of(listing, tenant_id, selection)
+    order = place_page(where, listing, selection)
     limit = where.place(selection.limit)
     found: list[Mapping[str, Any]] = await conn.fetch(f"{listing.select} where {where} order by {order} limit {limit}", *where.args)
     return found
@@ -160,5 +179,5 @@ async def page(conn: Connection, listing: Listing, tenant_id: int, selection: Se
 
 async def count(conn: Connection, listing: Listing, tenant_id: int, selection: Selection) -> int:
     """How many rows there are, whatever the page."""
-    where = _where(listing, tenant_id, selection)
+    where = where_of(listing, tenant_id, selection)
     return int(await conn.fetchval(f"select count(*) from {listing.counted} where {where}", *where.args))

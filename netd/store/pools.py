@@ -1,13 +1,16 @@
 """Pools, rules, leases and framed routes for people and the API. The engine's reading and leasing is ``store.leases``."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from typing import Any, Literal
 
-from netd.model.pool import FramedRoute, Holding, Lease, Pool, PoolRule
+from netd.model.pool import FramedRoute, Holding, Lease, Pool, PoolKind, PoolRule
 from netd.model.ranges import Span, span_text
+from netd.model.subscriber import username_key
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 Address = IPv4Address | IPv6Address
 
@@ -17,6 +20,20 @@ _SELECT = f"""
     select p.id, p.tenant_id, p.name, p.kind, p.prefix_length, p.vrf, p.gateway, p.grace_seconds, p.description, p.version, p.created_at, p.updated_at,
            {_SPANS.format("pool_ranges")} as ranges, {_SPANS.format("pool_exclusions")} as exclusions
     from pools p"""
+
+LISTING = Listing(
+    kind="pool", select=_SELECT, counted="pools p", tenant="p.tenant_id", id="p.id", search="lower(concat_ws(' ', p.name, p.description)) like {}",
+    columns={
+        "id": Column(sql="p.id", kind=int, cast="bigint"), "name": Column(sql="lower(p.name)", param="lower({})", sortable=True),
+        "kind": Column(sql="p.kind", kind=PoolKind, sortable=True), "vrf": Column(sql="p.vrf", nullable=True),
+        "created_at": Column(sql="p.created_at", kind=datetime, sortable=True), "updated_at": Column(sql="p.updated_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Pool]:
+    """Pools of the listing's records."""
+    return [_pool(record) for record in records]
 
 
 def _pool(record: Mapping[str, Any]) -> Pool:
@@ -47,27 +64,6 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Pool | None:
     """The pool of this name, in any case of letters."""
     record = await conn.fetchrow(f"{_SELECT} where p.tenant_id = $1 and lower(p.name) = lower($2)", tenant_id, rows.storable(name))
     return None if record is None else _pool(record)
-
-
-def _where(tenant_id: int, name: str | None, kind: str | None) -> rows.Where:
-    where = rows.Where(tenant_id, "p.tenant_id")
-    if name is not None:
-        where.add("lower(p.name) = lower({})", rows.storable(name))
-    if kind is not None:
-        where.add("p.kind = {}", kind)
-    return where
-
-
-async def page(conn: Connection, tenant_id: int, *, after: int, limit: int, name: str | None = None, kind: str | None = None) -> list[Pool]:
-    """Pools by id, those after ``after``."""
-    where = _where(tenant_id, name, kind).add("p.id > {}", after)
-    return [_pool(record) for record in await conn.fetch(f"{_SELECT} where {where} order by p.id limit {where.place(limit)}", *where.args)]
-
-
-async def count(conn: Connection, tenant_id: int, *, name: str | None = None, kind: str | None = None) -> int:
-    """How many pools there are."""
-    where = _where(tenant_id, name, kind)
-    return int(await conn.fetchval(f"select count(*) from pools p where {where}", *where.args))
 
 
 async def update(conn: Connection, tenant_id: int, pool_id: int, values: Mapping[str, Any]) -> bool:
@@ -152,6 +148,20 @@ _RULE = """
     select r.id, r.tenant_id, r.pool_id, p.name as pool, r.kind, pl.name as plan, n.shortname as nas, s.name as site, r.vrf, r.created_at
     from pool_rules r join pools p on p.id = r.pool_id left join plans pl on pl.id = r.plan_id left join nas n on n.id = r.nas_id
     left join sites s on s.id = r.site_id"""
+RULES = Listing(
+    kind="pool_rule", select=_RULE, counted=_RULE[_RULE.index("from") + 5 :], tenant="r.tenant_id", id="r.id",
+    columns={
+        "id": Column(sql="r.id", kind=int, cast="bigint"), "pool": Column(sql="lower(p.name)", param="lower({})", sortable=True),
+        "kind": Column(sql="r.kind", kind=PoolKind, sortable=True), "plan": Column(sql="lower(pl.name)", param="lower({})", nullable=True),
+        "nas": Column(sql="lower(n.shortname)", param="lower({})", nullable=True), "site": Column(sql="lower(s.name)", param="lower({})", nullable=True),
+        "vrf": Column(sql="r.vrf", nullable=True), "created_at": Column(sql="r.created_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def rules_of(records: Sequence[Mapping[str, Any]]) -> list[PoolRule]:
+    """Rules of the listing's records."""
+    return [PoolRule(**record) for record in records]
 
 
 async def insert_rule(
@@ -171,22 +181,6 @@ async def rule(conn: Connection, tenant_id: int, rule_id: int) -> PoolRule | Non
     return None if record is None else PoolRule(**record)
 
 
-async def rules(conn: Connection, tenant_id: int, *, after: int, limit: int, pool_id: int | None = None) -> list[PoolRule]:
-    """Rules by id, those after ``after``."""
-    where = rows.Where(tenant_id, "r.tenant_id").add("r.id > {}", after)
-    if pool_id is not None:
-        where.add("r.pool_id = {}", pool_id)
-    return [PoolRule(**record) for record in await conn.fetch(f"{_RULE} where {where} order by r.id limit {where.place(limit)}", *where.args)]
-
-
-async def count_rules(conn: Connection, tenant_id: int, *, pool_id: int | None = None) -> int:
-    """How many rules there are."""
-    where = rows.Where(tenant_id)
-    if pool_id is not None:
-        where.add("pool_id = {}", pool_id)
-    return int(await conn.fetchval(f"select count(*) from pool_rules where {where}", *where.args))
-
-
 async def delete_rule(conn: Connection, tenant_id: int, rule_id: int) -> bool:
     """Remove a rule; whether it was there."""
     return rows.updated(await conn.execute("delete from pool_rules where tenant_id = $1 and id = $2", tenant_id, rule_id)) > 0
@@ -203,40 +197,29 @@ _LEASE = f"""
     from leases l join pools p on p.id = l.pool_id left join subscribers s on s.id = l.subscriber_id and s.tenant_id = l.tenant_id"""
 
 
+LEASES = Listing(
+    kind="lease", select=_LEASE, counted=_LEASE[_LEASE.index("from") + 5 :], tenant="l.tenant_id", id="l.id",
+    search="lower(concat_ws(' ', s.username, l.client_id, l.conflict)) like {}",
+    columns={
+        "id": Column(sql="l.id", kind=int, cast="bigint"), "pool": Column(sql="lower(p.name)", param="lower({})"),
+        "kind": Column(sql="l.kind", kind=PoolKind), "username": Column(sql="s.username_key", fold=username_key),
+        "subscriber_id": Column(sql="l.subscriber_id", kind=int, cast="bigint", nullable=True), "client_id": Column(sql="l.client_id"),
+        "ip": Column(sql="l.prefix", holds="netd_span(l.prefix) && netd_span({0}::inet) and l.prefix >>= {0}::inet"),
+        "state": Column(sql="", kind=Literal["in_use", "grace", "remembered", "conflict"],
+                        holds=f"case when {{0}}::text = 'conflict' then l.conflict is not null else {_STATE} = {{0}}::text end"),
+        "leased_at": Column(sql="l.leased_at", kind=datetime, sortable=True), "ended_at": Column(sql="l.ended_at", kind=datetime, nullable=True),
+    },
+    within={"pool_id": Column(sql="l.pool_id", kind=int, cast="bigint")},
+)  # fmt: skip
+
+
+def leases_of(records: Sequence[Mapping[str, Any]]) -> list[Lease]:
+    """Leases of the listing's records."""
+    return [_lease(record) for record in records]
+
+
 def _lease(record: Mapping[str, Any]) -> Lease:
     return Lease(**{**record, "prefix": rows.network(record["prefix"])})
-
-
-def _leases_where(tenant_id: int, pool_id: int | None, subscriber_id: int | None, ip: Address | None, state: str | None) -> rows.Where:
-    where = rows.Where(tenant_id, "l.tenant_id")
-    if pool_id is not None:
-        where.add("l.pool_id = {}", pool_id)
-    if subscriber_id is not None:
-        where.add("l.subscriber_id = {}", subscriber_id)
-    if ip is not None:
-        where.add("netd_span(l.prefix) && netd_span({0}::inet) and l.prefix >>= {0}::inet", ip)
-    if state == "conflict":
-        where.terms.append("l.conflict is not null")
-    elif state is not None:
-        where.add(f"{_STATE} = {{}}", state)
-    return where
-
-
-async def leases(
-    conn: Connection, tenant_id: int, *, after: int, limit: int, pool_id: int | None = None, subscriber_id: int | None = None, ip: Address | None = None,
-    state: str | None = None,
-) -> list[Lease]:  # fmt: skip
-    """Leases by id, those after ``after``; ``ip`` is one of their addresses, ``state`` a lease's or ``conflict``."""
-    where = _leases_where(tenant_id, pool_id, subscriber_id, ip, state).add("l.id > {}", after)
-    return [_lease(record) for record in await conn.fetch(f"{_LEASE} where {where} order by l.id limit {where.place(limit)}", *where.args)]
-
-
-async def count_leases(
-    conn: Connection, tenant_id: int, *, pool_id: int | None = None, subscriber_id: int | None = None, ip: Address | None = None, state: str | None = None
-) -> int:  # fmt: skip
-    """How many there are; filters as for ``leases``."""
-    where = _leases_where(tenant_id, pool_id, subscriber_id, ip, state)
-    return int(await conn.fetchval(f"select count(*) from leases l where {where}", *where.args))
 
 
 async def lease(conn: Connection, tenant_id: int, lease_id: int, *, lock: bool = False) -> Lease | None:

@@ -1,14 +1,17 @@
 """Answered Access-Requests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from netd.model.access import Reason
-from netd.model.attempt import Attempt
+from netd.model.attempt import Attempt, Reply
 from netd.model.subscriber import username_key
-from netd.store import rows
+from netd.store import listing, rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Condition, Listing, Selection, Sort
 
 _COLUMNS = (
     "tenant_id", "nas_id", "subscriber_id", "username", "username_key", "reply", "reason", "nasipaddress", "calledstationid", "callingstationid",
@@ -34,6 +37,28 @@ class PostAuth(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=T
     detail: str | None = None
 
 
+_SELECT = """
+    select a.id, a.nas_id, n.shortname as nas, a.subscriber_id, a.username, a.reply, a.reason, a.nasipaddress as nas_ip_address,
+           a.callingstationid as calling_station_id, a.calledstationid as called_station_id, a.authdate as at, a.detail
+    from radpostauth a left join nas n on n.id = a.nas_id and n.tenant_id = a.tenant_id"""
+
+LISTING = Listing(
+    kind="attempt", select=_SELECT, counted=_SELECT[_SELECT.index("from") + 5 :], tenant="a.tenant_id", id="a.id", order=(Sort("at", True),),
+    columns={
+        "id": Column(sql="a.id", kind=int, cast="bigint"), "username": Column(sql="a.username_key", fold=username_key),
+        "subscriber_id": Column(sql="a.subscriber_id", kind=int, cast="bigint", nullable=True), "nas": Column(sql="lower(n.shortname)", param="lower({})"),
+        "nas_id": Column(sql="a.nas_id", kind=int, cast="bigint", nullable=True), "reply": Column(sql="a.reply", kind=Reply),
+        "reason": Column(sql="a.reason", kind=Reason), "nas_ip_address": Column(sql="a.nasipaddress", cast="inet"),
+        "calling_station_id": Column(sql="a.callingstationid", nullable=True), "at": Column(sql="a.authdate", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Attempt]:
+    """Attempts of the listing's records."""
+    return [Attempt(**{**record, "reason": Reason(record["reason"]), "nas_ip_address": rows.address(record["nas_ip_address"])}) for record in records]
+
+
 encode: Callable[[PostAuth], bytes] = msgspec.json.Encoder().encode
 """A row as it is kept until it is written: its octets and nothing that it was made from."""
 
@@ -50,22 +75,7 @@ async def add_rows(conn: Connection, encoded: Sequence[bytes]) -> None:
     await conn.execute(_ADD_ROWS, (b"[" + b",".join(encoded) + b"]").decode())
 
 
-async def page(conn: Connection, tenant_id: int, username: str, *, before: int | None, limit: int) -> list[Attempt]:
-    """Answers to this user name, newest first, whether or not there is such a subscriber; those older than the answer ``before``."""
-    where = rows.Where(tenant_id, "a.tenant_id").add("a.username_key = {}", rows.storable(username_key(username)))
-    if before is not None:
-        where.add("(a.authdate, a.id) < (select authdate, id from radpostauth where tenant_id = $1 and id = {})", before)
-    records = await conn.fetch(
-        f"""select a.id, a.nas_id, n.shortname as nas, a.subscriber_id, a.username, a.reply, a.reason, a.nasipaddress as nas_ip_address,
-                   a.callingstationid as calling_station_id, a.calledstationid as called_station_id, a.authdate as at, a.detail
-            from radpostauth a left join nas n on n.id = a.nas_id and n.tenant_id = a.tenant_id
-            where {where} order by a.authdate desc, a.id desc limit {where.place(limit)}""",
-        *where.args,
-    )
-    return [Attempt(**{**record, "reason": Reason(record["reason"]), "nas_ip_address": rows.address(record["nas_ip_address"])}) for record in records]
-
-
-async def count(conn: Connection, tenant_id: int, username: str) -> int:
-    """How many answers to this user name are kept."""
-    key = rows.storable(username_key(username))
-    return int(await conn.fetchval("select count(*) from radpostauth where tenant_id = $1 and username_key = $2", tenant_id, key))
+async def newest(conn: Connection, tenant_id: int, username: str, limit: int) -> list[Attempt]:
+    """The last answers to this user name, newest first, whether or not there is such a subscriber."""
+    wanted = Selection(conditions=(Condition("username", "eq", username),), sort=LISTING.order, limit=limit)
+    return of(await listing.page(conn, LISTING, tenant_id, wanted))

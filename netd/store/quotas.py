@@ -6,9 +6,11 @@ from typing import Any
 
 import msgspec
 
-from netd.model.quota import Quota, QuotaEvent, Stage, TopUp
+from netd.model.quota import Action, Quota, QuotaEvent, QuotaPeriod, Stage, TopUp, Unit
+from netd.model.subscriber import username_key
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 from netd.store.metering import SELECT_QUOTAS, quota
 
 COLUMNS = (
@@ -20,6 +22,52 @@ _TOP_UP = """select t.id, q.name as quota, q.unit, t.amount, t.used, t.expires_a
              from top_ups t join plan_quotas q on q.id = t.quota_id"""
 _EVENT = """select e.id, e.at, e.subscriber_id, s.username, q.name as quota, q.unit, e.starts_at, e.percent, e.action, e.used, e.allowance
             from quota_events e join subscribers s on s.id = e.subscriber_id join plan_quotas q on q.id = e.quota_id"""
+
+_NAME = Column(sql="lower(q.name)", param="lower({})", sortable=True)
+LISTING = Listing(
+    kind="quota", select=SELECT_QUOTAS, counted="plan_quotas q", tenant="q.tenant_id", id="q.id", search="lower(q.name) like {}",
+    columns={
+        "id": Column(sql="q.id", kind=int, cast="bigint"), "name": _NAME, "unit": Column(sql="q.unit", kind=Unit),
+        "period": Column(sql="q.period", kind=QuotaPeriod), "amount": Column(sql="q.amount", kind=int, cast="bigint", sortable=True),
+        "created_at": Column(sql="q.created_at", kind=datetime, sortable=True), "updated_at": Column(sql="q.updated_at", kind=datetime, sortable=True),
+    },
+    within={"plan_id": Column(sql="q.plan_id", kind=int, cast="bigint")},
+)  # fmt: skip
+TOP_UPS = Listing(
+    kind="top_up", select=_TOP_UP, counted=_TOP_UP[_TOP_UP.index("from") + 5 :], tenant="t.tenant_id", id="t.id", descending=True,
+    search="lower(concat_ws(' ', q.name, t.note, t.created_by)) like {}",
+    columns={
+        "id": Column(sql="t.id", kind=int, cast="bigint"), "quota": _NAME, "unit": Column(sql="q.unit", kind=Unit),
+        "amount": Column(sql="t.amount", kind=int, cast="bigint", sortable=True), "used": Column(sql="t.used", kind=int, cast="bigint", sortable=True),
+        "expires_at": Column(sql="t.expires_at", kind=datetime, nullable=True), "created_by": Column(sql="t.created_by"),
+        "created_at": Column(sql="t.created_at", kind=datetime, sortable=True),
+    },
+    within={"subscriber_id": Column(sql="t.subscriber_id", kind=int, cast="bigint")},
+)  # fmt: skip
+EVENTS = Listing(
+    kind="quota_event", select=_EVENT, counted=_EVENT[_EVENT.index("from") + 5 :], tenant="e.tenant_id", id="e.id", descending=True,
+    columns={
+        "id": Column(sql="e.id", kind=int, cast="bigint"), "username": Column(sql="s.username_key", fold=username_key),
+        "subscriber_id": Column(sql="e.subscriber_id", kind=int, cast="bigint"), "quota": Column(sql="lower(q.name)", param="lower({})"),
+        "unit": Column(sql="q.unit", kind=Unit), "action": Column(sql="e.action", kind=Action), "percent": Column(sql="e.percent", kind=int, cast="integer"),
+        "at": Column(sql="e.at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Quota]:
+    """Quotas of the listing's records."""
+    return [quota(record) for record in records]
+
+
+def top_ups_of(records: Sequence[Mapping[str, Any]]) -> list[TopUp]:
+    """Top-ups of the listing's records."""
+    return [TopUp(**record) for record in records]
+
+
+def events_of(records: Sequence[Mapping[str, Any]]) -> list[QuotaEvent]:
+    """Events of the listing's records."""
+    return [QuotaEvent(**record) for record in records]
 
 
 async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any], stages: Sequence[Stage]) -> int:
@@ -90,19 +138,6 @@ async def add_top_up(
     return TopUp(**await conn.fetchrow(f"{_TOP_UP} where t.tenant_id = $1 and t.id = $2", tenant_id, made))
 
 
-async def top_ups(conn: Connection, tenant_id: int, subscriber_id: int, *, before: int | None, limit: int) -> list[TopUp]:
-    """A subscriber's top-ups, newest first."""
-    where = rows.Where(tenant_id, "t.tenant_id").add("t.subscriber_id = {}", subscriber_id)
-    if before is not None:
-        where.add("t.id < {}", before)
-    return [TopUp(**record) for record in await conn.fetch(f"{_TOP_UP} where {where} order by t.id desc limit {where.place(limit)}", *where.args)]
-
-
-async def count_top_ups(conn: Connection, tenant_id: int, subscriber_id: int) -> int:
-    """How many top-ups a subscriber ever had."""
-    return int(await conn.fetchval("select count(*) from top_ups where tenant_id = $1 and subscriber_id = $2", tenant_id, subscriber_id))
-
-
 async def valid_top_ups(conn: Connection, tenant_id: int, subscriber_id: int) -> list[TopUp]:
     """Those of a subscriber's top-ups that have something left and are not expired, first to expire first."""
     return [
@@ -112,22 +147,3 @@ async def valid_top_ups(conn: Connection, tenant_id: int, subscriber_id: int) ->
                 order by t.expires_at nulls last, t.id""", tenant_id, subscriber_id,
         )
     ]  # fmt: skip
-
-
-def _events(tenant_id: int, subscriber_id: int | None) -> rows.Where:
-    where = rows.Where(tenant_id, "e.tenant_id")
-    return where if subscriber_id is None else where.add("e.subscriber_id = {}", subscriber_id)
-
-
-async def events(conn: Connection, tenant_id: int, subscriber_id: int | None, *, before: int | None, limit: int) -> list[QuotaEvent]:
-    """Stages that were reached, newest first, by all subscribers or one."""
-    where = _events(tenant_id, subscriber_id)
-    if before is not None:
-        where.add("e.id < {}", before)
-    return [QuotaEvent(**record) for record in await conn.fetch(f"{_EVENT} where {where} order by e.id desc limit {where.place(limit)}", *where.args)]
-
-
-async def count_events(conn: Connection, tenant_id: int, subscriber_id: int | None) -> int:
-    """How many such events there are."""
-    where = _events(tenant_id, subscriber_id)
-    return int(await conn.fetchval(f"select count(*) from quota_events e where {where}", *where.args))

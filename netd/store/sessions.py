@@ -13,8 +13,9 @@ import msgspec
 
 from netd.model.session import ClosedBy, EnforceState, Session
 from netd.model.usage import DayUsage
-from netd.store import rows
+from netd.store import listing, rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing, Selection
 
 StateFilter = Literal["open", "closed", "all"]
 
@@ -46,18 +47,35 @@ _OPEN = f"select {_members(_ONLY_CLOSED)} from sessions"
 _CLOSED = f"select {_members(_ONLY_OPEN)} from radacct"
 
 
+LISTING = Listing(
+    kind="session", select="", counted="", tenant="tenant_id", id="radacctid", descending=True,
+    columns={
+        "id": Column(sql="radacctid", kind=int, cast="bigint"), "username": Column(sql="lower(btrim(username))", param="lower(btrim({}))"),
+        "subscriber_id": Column(sql="subscriber_id", kind=int, cast="bigint", nullable=True),
+        "nas_id": Column(sql="nas_id", kind=int, cast="bigint", nullable=True), "acct_session_id": Column(sql="acctsessionid"),
+        "calling_station_id": Column(sql="callingstationid", nullable=True), "nas_port_id": Column(sql="nasportid", nullable=True),
+        "started_at": Column(sql="acctstarttime", kind=datetime), "updated_at": Column(sql="acctupdatetime", kind=datetime),
+        "stopped_at": Column(sql="acctstoptime", kind=datetime), "closed_by": Column(sql="closed_by", kind=ClosedBy),
+        "terminate_cause": Column(sql="acctterminatecause"), "enforce_state": Column(sql="enforce_state", kind=EnforceState),
+    },
+    search="lower(concat_ws(' ', username, acctsessionid, callingstationid, nasportid, host(framedipaddress))) like {}",
+)  # fmt: skip
+"""A page of both tables, each of which is asked for no more than the page. By id only, which is the order of their making: an index for every
+other order would cost each accounting record. ``started_at`` leaves out months that cannot have any."""
+
+_OF_CLOSED = frozenset(("stopped_at", "closed_by", "terminate_cause"))
+_OF_OPEN = frozenset(("enforce_state",))
+
+
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which sessions: all conditions that are not None must hold. ``ip`` is an address of the session or in one of its prefixes; ``at`` a moment
-    at which it was open, give or take ``slack``; ``enforce_state`` what only open ones have."""
+    """Which sessions, besides what a list's columns say: all conditions that are not None must hold. ``ip`` is an address of the session or in one
+    of its prefixes; ``at`` a moment at which it was open, give or take ``slack``."""
 
     state: StateFilter = "all"
-    username: str | None = None
-    nas_id: int | None = None
     subscriber_id: int | None = None
     ip: IPv4Address | IPv6Address | None = None
     at: datetime | None = None
     slack: timedelta = timedelta()
-    enforce_state: EnforceState | None = None
 
 
 def _session(record: Mapping[str, Any]) -> Session:
@@ -68,12 +86,8 @@ def _session(record: Mapping[str, Any]) -> Session:
     })  # fmt: skip
 
 
-def _where(tenant_id: int, wanted: SessionFilter) -> rows.Where:
-    where = rows.Where(tenant_id)
-    if wanted.username is not None:
-        where.add("lower(btrim(username)) = lower(btrim({}))", rows.storable(wanted.username))
-    if wanted.nas_id is not None:
-        where.add("nas_id = {}", wanted.nas_id)
+def _where(tenant_id: int, wanted: SessionFilter, selection: Selection) -> rows.Where:
+    where = listing.where_of(LISTING, tenant_id, selection)
     if wanted.subscriber_id is not None:
         where.add("subscriber_id = {}", wanted.subscriber_id)
     if wanted.at is not None:
@@ -98,15 +112,15 @@ def _holding(where: rows.Where, ip: IPv4Address | IPv6Address | None) -> list[tu
     return [("framedipv6address", one), ("framedipv6prefix", holders), ("delegatedipv6prefix", holders)]
 
 
-def _parts(where: rows.Where, wanted: SessionFilter) -> list[str]:
-    """One select for each table that is wanted. ``where`` may get more arguments."""
+def _parts(where: rows.Where, wanted: SessionFilter, selection: Selection) -> list[str]:
+    """One select for each table that is wanted and has the columns that are asked about. ``where`` may get more arguments."""
     parts = []
     holding = _holding(where, wanted.ip)
-    if wanted.state != "closed":
-        unlike = f" and enforce_state = {where.place(wanted.enforce_state)}" if wanted.enforce_state is not None else ""
+    asked = {condition.column for condition in selection.conditions}
+    if wanted.state != "closed" and not asked & _OF_CLOSED:
         having = " or ".join(f"{column} = any({value})" if value.endswith("[]") else f"{column} = {value}" for column, value in holding)
-        parts.append(f"{_OPEN} where {where} and ({having or 'true'}){unlike}")
-    if wanted.state != "open" and wanted.enforce_state is None:
+        parts.append(f"{_OPEN} where {where} and ({having or 'true'})")
+    if wanted.state != "open" and not asked & _OF_OPEN:
         over = ""
         if wanted.at is not None:
             over = _LASTED.format(f"{where.place(wanted.at - wanted.slack)}::timestamptz", f"{where.place(wanted.at + wanted.slack)}::timestamptz")
@@ -131,27 +145,33 @@ def _closed(select: str, holding: Sequence[tuple[str, str]]) -> str:
     return " union ".join(selects)
 
 
-async def page(conn: Connection, tenant_id: int, wanted: SessionFilter, *, before: int | None, limit: int) -> list[Session]:
-    """Sessions, newest id first, those with an id below ``before``. Each table is asked for no more than ``limit`` rows."""
-    where = _where(tenant_id, wanted)
-    if before is not None:
-        where.add("radacctid < {}", before)
-    parts = _parts(where, wanted)
-    limited = where.place(limit)
-    both = " union all ".join(f"(select * from ({part}) part order by id desc limit {limited})" for part in parts)
+async def page(conn: Connection, tenant_id: int, wanted: SessionFilter, selection: Selection) -> list[Session]:
+    """Sessions, newest id first unless the selection says otherwise. Each table is asked for no more than the limit."""
+    where = _where(tenant_id, wanted, selection)
+    down = listing.place_page(where, LISTING, selection).endswith("desc")
+    parts = _parts(where, wanted, selection)
+    if not parts:
+        return []
+    limited, order = where.place(selection.limit), "id desc" if down else "id"
+    both = " union all ".join(f"(select * from ({part}) part order by {order} limit {limited})" for part in parts)
     records = await conn.fetch(
         f"""select {', '.join(f'u.{name}' for name in _NAMES)}, n.shortname as nas
-            from (select * from ({both}) parts order by id desc limit {limited}) u left join nas n on n.id = u.nas_id and n.tenant_id = u.tenant_id
-            order by u.id desc""", *where.args,
+            from (select * from ({both}) parts order by {order} limit {limited}) u left join nas n on n.id = u.nas_id and n.tenant_id = u.tenant_id
+            order by u.{order}""", *where.args,
     )  # fmt: skip
     return [_session(record) for record in records]
 
 
-async def count(conn: Connection, tenant_id: int, wanted: SessionFilter) -> int:
+async def newest(conn: Connection, tenant_id: int, wanted: SessionFilter, limit: int) -> list[Session]:
+    """The newest of these sessions."""
+    return await page(conn, tenant_id, wanted, Selection(limit=limit))
+
+
+async def count(conn: Connection, tenant_id: int, wanted: SessionFilter, selection: Selection) -> int:
     """How many there are; exact, so of a long history it takes its time."""
-    where = _where(tenant_id, wanted)
-    parts = _parts(where, wanted)
-    return int(await conn.fetchval(f"select {' + '.join(f'(select count(*) from ({part}) part)' for part in parts)}", *where.args))
+    where = _where(tenant_id, wanted, selection)
+    parts = _parts(where, wanted, selection)
+    return int(await conn.fetchval(f"select {' + '.join(f'(select count(*) from ({part}) part)' for part in parts) or '0'}", *where.args))
 
 
 async def get(conn: Connection, tenant_id: int, session_id: int) -> Session | None:

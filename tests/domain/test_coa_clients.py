@@ -4,7 +4,6 @@ import pytest
 
 from netd.domain import coa_clients
 from netd.domain.coa_clients import SECRET_CONTEXT, CoaClientPatch, NewCoaClient
-from netd.domain.paging import PageQuery
 from netd.errors import Conflict, InvalidInput, NotFound
 from netd.store import directory
 
@@ -55,8 +54,8 @@ async def test_update_and_delete(world, database, keyring, actor, stranger, port
     ):  # fmt: skip
         with pytest.raises(NotFound):
             await refused
-    assert (await coa_clients.page(database, stranger, PageQuery(count=True))).total == 0
-    assert [each.id for each in (await coa_clients.page(database, actor, PageQuery(), name="Portal")).items] == [portal.id]
+    assert (await coa_clients.page(database, stranger, coa_clients.CoaClientQuery(count=True))).total == 0
+    assert [each.id for each in (await coa_clients.page(database, actor, coa_clients.CoaClientQuery(name="Portal"))).items] == [portal.id]
     await coa_clients.delete(database, actor, portal.id)
     with pytest.raises(NotFound):
         await coa_clients.get(database, actor, portal.id)

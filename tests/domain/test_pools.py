@@ -5,7 +5,6 @@ import pytest
 
 from netd.domain import leases, pools, sites
 from netd.domain.leases import HoldingQuery, LeaseQuery, NewFramedRoute, Release
-from netd.domain.paging import PageQuery
 from netd.domain.pools import MoreRanges, NewPool, NewPoolRule, PoolPatch
 from netd.errors import Conflict, InvalidInput, NotFound
 from netd.model.ranges import Span
@@ -97,7 +96,7 @@ async def test_delete_only_what_nothing_is_leased_from(world, database, actor):
     await leases.release(database, actor, number, Release(force=True))
     assert (await world.audited(actor))[-1].before["prefix"] == "100.64.0.3/32"
     await pools.delete(database, actor, pool.id)
-    assert (await pools.rules(database, actor, PageQuery(count=True))).total == 0
+    assert (await pools.rules(database, actor, pools.RuleQuery(count=True))).total == 0
     assert (await world.audited(actor))[-1].action == "pool.delete"
     with pytest.raises(NotFound):
         await pools.get(database, actor, pool.id)
@@ -119,8 +118,8 @@ async def test_rules(world, database, actor):
     with pytest.raises(InvalidInput) as faulty:
         await pools.create_rule(database, actor, NewPoolRule(pool="x", plan="x", nas="x", site="x"))
     assert {fault.where for fault in faulty.value.faults} == {"/pool", "/plan", "/nas", "/site"}
-    assert (await pools.rules(database, actor, PageQuery(), pool="v4")).items == (made, everybody)
-    assert (await pools.rules(database, actor, PageQuery(), pool="other")).items == ()
+    assert (await pools.rules(database, actor, pools.RuleQuery(pool="v4"))).items == (made, everybody)
+    assert (await pools.rules(database, actor, pools.RuleQuery(pool="other"))).items == ()
     await pools.delete_rule(database, actor, made.id)
     with pytest.raises(NotFound):
         await pools.delete_rule(database, actor, made.id)
@@ -164,8 +163,9 @@ async def test_lists_of_leases(world, database, actor, stranger):
     for query in (LeaseQuery(username="U2"), LeaseQuery(ip="100.64.0.2")):
         assert [each.id for each in (await leases.page(database, actor, query)).items] == [made[1]]
     assert (await leases.page(database, actor, LeaseQuery(state="grace", count=True))).total == 0
+    assert (await leases.page(database, actor, LeaseQuery(pool="none"))).items == ()
     with pytest.raises(InvalidInput):
-        await leases.page(database, actor, LeaseQuery(pool="none"))
+        await leases.page(database, actor, LeaseQuery(ip="none"))
     with pytest.raises(NotFound):
         await leases.page(database, stranger, LeaseQuery(), pool_id=pool.id)
     with pytest.raises(NotFound):

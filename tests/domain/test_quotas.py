@@ -6,7 +6,6 @@ import pytest
 
 from netd.domain import consumption, plans, quotas, standing
 from netd.domain.consumption import NewTopUp, QuotaReset
-from netd.domain.paging import PageQuery
 from netd.domain.quotas import NewQuota, NewStage, NewWindow, QuotaPatch
 from netd.errors import Conflict, InvalidInput, NotFound
 
@@ -25,7 +24,7 @@ async def test_create_change_and_remove(world, database, actor):
     made = await quotas.create(database, actor, plan.id, new(free_windows=windows, timezone="Europe/Berlin"))
     assert [(stage.percent, stage.action) for stage in made.stages] == [(80, "notify"), (100, "lower")], "in order of their percentage"
     assert made.free_windows[0].days == ("sat", "sun")
-    assert await quotas.listed(database, actor, plan.id) == (made,)
+    assert (await quotas.page(database, actor, plan.id, quotas.QuotaQuery())).items == (made,)
     with pytest.raises(Conflict) as caught:
         await quotas.create(database, actor, plan.id, new(name="MONTHLY"))
     assert caught.value.field == "name"
@@ -78,11 +77,11 @@ async def test_top_up_and_reset(world, database, actor):
     assert (after.used, after.left, after.stage) == (0, 103 * GB, None)
     told = [(row.action, row.before, row.after) for row in await world.audited(actor)][-1]
     assert told == ("subscriber.reset_quota", {"monthly": 102 * GB}, {"monthly": 0, "note": "outage"})
-    page = await consumption.top_ups(database, actor, alice.id, PageQuery(count=True))
+    page = await consumption.top_ups(database, actor, alice.id, consumption.TopUpQuery(count=True))
     assert [(each.amount, each.used, each.note) for each in page.items] == [(5 * GB, 2 * GB, "bought")]
     assert page.total == 1
     with pytest.raises(Conflict, match="1 top-up of quota monthly still has something left"):
-        await quotas.delete(database, actor, plan.id, (await quotas.listed(database, actor, plan.id))[0].id)
+        await quotas.delete(database, actor, plan.id, (await quotas.page(database, actor, plan.id, quotas.QuotaQuery())).items[0].id)
 
 
 async def test_which_quota_is_topped_up(world, database, actor):
@@ -127,13 +126,13 @@ async def test_other_tenants_quotas(world, database, actor, stranger):
     made = await quotas.create(database, actor, plan.id, new())
     alice = await world.subscriber(actor)
     for attempt in (
-        quotas.listed(database, stranger, plan.id), quotas.get(database, stranger, plan.id, made.id), quotas.create(database, stranger, plan.id, new()),
+        quotas.page(database, stranger, plan.id, quotas.QuotaQuery()),
+        quotas.get(database, stranger, plan.id, made.id), quotas.create(database, stranger, plan.id, new()),
         quotas.update(database, stranger, plan.id, made.id, QuotaPatch(amount=1)), quotas.delete(database, stranger, plan.id, made.id),
         consumption.standings(database, stranger, alice.id, NOW), consumption.top_up(database, stranger, alice.id, NewTopUp(amount=1), NOW),
-        consumption.reset(database, stranger, alice.id, QuotaReset(), NOW), consumption.top_ups(database, stranger, alice.id, PageQuery()),
-        consumption.events(database, stranger, PageQuery(), username="alice"),
+        consumption.reset(database, stranger, alice.id, QuotaReset(), NOW), consumption.top_ups(database, stranger, alice.id, consumption.TopUpQuery()),
     ):  # fmt: skip
         with pytest.raises(NotFound):
             await attempt
-    assert (await consumption.events(database, stranger, PageQuery(count=True))).total == 0
+    assert (await consumption.events(database, stranger, consumption.QuotaEventQuery(count=True))).total == 0
     assert await world.audited(stranger) == []

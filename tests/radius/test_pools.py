@@ -15,7 +15,6 @@ from pyrad import packet as pyrad
 
 from netd.domain import leases, nas, pools, sites, subscribers
 from netd.domain.leases import LeaseQuery, NewFramedRoute, Release
-from netd.domain.paging import PageQuery
 from netd.errors import Conflict
 from netd.model.pool import Lease
 from netd.store.database import connect
@@ -500,7 +499,8 @@ async def test_a_thousand_first_log_ins_at_once_share_nothing(bras: TestNas) -> 
                select 1, 'u' || n, 'u' || n, $1, (select id from plans) from generate_series(1, 1000) n""", sealed)  # fmt: skip
     await add_pools(bras)
     await daemon.running.feed.settle()
-    await pools.update(daemon.db, ACTOR, (await pools.page(daemon.db, ACTOR, PageQuery(), name="v4")).items[0].id, pools.PoolPatch(ranges=("100.64.0.0/20",)))
+    (v4,) = (await pools.page(daemon.db, ACTOR, pools.PoolQuery(name="v4"))).items
+    await pools.update(daemon.db, ACTOR, v4.id, pools.PoolPatch(ranges=("100.64.0.0/20",)))
     assert await daemon.running.feed.settle()
     requests = {}
     for number in range(1, 1001):
@@ -595,7 +595,7 @@ async def test_who_has_no_pool_pays_nothing(bras: TestNas) -> None:
     assert (subscriber.simple, subscriber.own_body) == (True, False)
     made = await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
     assert subscriber.own_body
-    (rule,) = (await pools.rules(daemon.db, ACTOR, PageQuery())).items
+    (rule,) = (await pools.rules(daemon.db, ACTOR, pools.RuleQuery())).items
     await pools.delete_rule(daemon.db, ACTOR, rule.id)
     assert await daemon.running.feed.settle()
     assert not subscriber.own_body

@@ -12,7 +12,6 @@ from pyrad import packet as pyrad
 
 from netd.domain import consumption, explain, plans, quotas, subscribers
 from netd.domain.consumption import NewTopUp, QuotaReset
-from netd.domain.paging import PageQuery
 from netd.domain.quotas import NewQuota, NewStage, NewWindow, QuotaPatch
 from netd.errors import StoreUnavailable
 from netd.model.access import Reason
@@ -54,7 +53,7 @@ async def used(device: TestNas, down: int, seconds: int, session: str = "s1", st
 
 
 async def events(world: World) -> list[tuple[int, str]]:
-    page = await consumption.events(world.db, ACTOR, PageQuery())
+    page = await consumption.events(world.db, ACTOR, consumption.QuotaEventQuery())
     return [(event.percent, event.action) for event in reversed(page.items)]
 
 

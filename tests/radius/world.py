@@ -78,7 +78,7 @@ class World:
         await standing.suspend(self.db, ACTOR, found.id)
 
     async def sessions(self, state: str = "open") -> list[Session]:
-        page = await sessions.page(self.db, ACTOR, sessions.SessionQuery(limit=1000, state=state))  # type: ignore[arg-type]
+        page = await sessions.page(self.db, ACTOR, sessions.SessionQuery(limit=1000, state=state))
         return list(page.items)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from netd.store import sessions as store
+from netd.store.listing import Condition, Selection
 from netd.store.sessions import SessionFilter
 
 T0 = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -51,8 +52,14 @@ async def found(conn, tenant, session_id):
     return session
 
 
-async def ids(conn, tenant, before=None, limit=100, **wanted):
-    return [each.id for each in await store.page(conn, tenant, SessionFilter(**wanted), before=before, limit=limit)]
+def asked(before=None, limit=100, username=None, nas_id=None, **wanted):
+    """What a list asks for: a filter, and a selection."""
+    conditions = [Condition(name, "eq", value) for name, value in (("username", username), ("nas_id", nas_id)) if value is not None]
+    return SessionFilter(**wanted), Selection(conditions=tuple(conditions), after=None if before is None else (before,), limit=limit)
+
+
+async def ids(conn, tenant, **wanted):
+    return [each.id for each in await store.page(conn, tenant, *asked(**wanted))]
 
 
 async def test_both_tables_in_one_order(connection, tenants):
@@ -65,7 +72,7 @@ async def test_both_tables_in_one_order(connection, tenants):
     assert await ids(connection, tenant, limit=3, before=made[3]) == [made[2], made[1], made[0]]
     assert await ids(connection, tenant, state="open") == [made[5], made[3], made[2], made[0]]
     assert await ids(connection, tenant, state="closed") == [made[4], made[1]]
-    counts = [await store.count(connection, tenant, SessionFilter(state=state)) for state in ("all", "open", "closed")]
+    counts = [await store.count(connection, tenant, *asked(state=state)) for state in ("all", "open", "closed")]
     assert counts == [6, 4, 2]
 
 
@@ -147,7 +154,7 @@ async def test_filters(connection, tenants):
         assert await ids(connection, tenant, ip=ip_address("2001:db8:9::8")) == []
         assert await ids(connection, tenant, at=T0 + timedelta(hours=1)) == [v6, v4]
         assert await ids(connection, tenant, at=T0 + timedelta(days=1, hours=1)) == [one, v6, v4]
-        assert await store.count(connection, tenant, SessionFilter(ip=ip_address("2001:db8:1::77"), at=T0)) == 1
+        assert await store.count(connection, tenant, *asked(ip=ip_address("2001:db8:1::77"), at=T0)) == 1
     assert await ids(connection, tenant, at=T0 + timedelta(days=3)) == []
 
 
@@ -165,7 +172,7 @@ async def test_a_long_history_is_read_by_index(connection, tenants):
         {}, {"username": "alice"}, {"nas_id": 1}, {"ip": ip_address("192.0.2.1")}, {"ip": ip_address("2001:db8::1")}, {"username": "alice", "at": T0},
     ]  # fmt: skip
     for wanted in filters:
-        await store.page(Recorder(), tenant, SessionFilter(**wanted), before=10**9, limit=100)
+        await store.page(Recorder(), tenant, *asked(before=10**9, **wanted))
     await connection.execute("set enable_seqscan = off")  # the tables of a test are small enough to be read whole
     for wanted, (statement, args) in zip(filters, statements, strict=True):
         plan = json.loads(await connection.fetchval(f"explain (format json) {statement}", *args))[0]["Plan"]

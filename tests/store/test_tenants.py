@@ -29,7 +29,7 @@ from netd.store import (
     tokens,
 )
 from netd.store import leases as lease_store
-from netd.store.listing import Selection
+from netd.store.listing import Condition, Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
@@ -146,37 +146,35 @@ async def test_nothing_is_seen(connection, mine, other):
         await plans.get(connection, other, mine["plan"]), await plans.by_name(connection, other, "p"), await plans.ids_by_name(connection, other),
         await plans.subscribers(connection, other, mine["plan"]),
         await nas.get(connection, other, mine["nas"]), await nas.by_name(connection, other, "bras1"),
-        await coa_clients.get(connection, other, mine["client"]), await coa_clients.page(connection, other, after=0, limit=9, name="portal"),
-        await coa_clients.count(connection, other),
+        await coa_clients.get(connection, other, mine["client"]),
         await subscribers.get(connection, other, mine["subscriber"]), await subscribers.by_username(connection, other, "alice"),
         await subscribers.has_password(connection, other, mine["subscriber"]),
-        await sessions.page(connection, other, SessionFilter(), before=None, limit=9), await sessions.count(connection, other, SessionFilter()),
-        await sessions.page(connection, other, SessionFilter(subscriber_id=mine["subscriber"], nas_id=mine["nas"], username="alice"), before=None, limit=9),
+        await sessions.newest(connection, other, SessionFilter(), 9), await sessions.count(connection, other, SessionFilter(), Selection()),
+        await sessions.newest(connection, other, SessionFilter(subscriber_id=mine["subscriber"]), 9),
+        await sessions.page(connection, other, SessionFilter(), Selection(conditions=(Condition("nas_id", "eq", mine["nas"]),))),
         await sessions.get(connection, other, mine["session"]),
         await sessions.usage(connection, other, mine["subscriber"], date(2026, 1, 1), date(2027, 1, 1)),
         await quotas.of_plan(connection, other, mine["plan"]), await quotas.get(connection, other, mine["plan"], mine["quota"]),
         await quotas.unspent(connection, other, mine["quota"]), await quotas.activated_at(connection, other, mine["subscriber"]),
-        await quotas.top_ups(connection, other, mine["subscriber"], before=None, limit=9),
-        await quotas.count_top_ups(connection, other, mine["subscriber"]), await quotas.valid_top_ups(connection, other, mine["subscriber"]),
-        await quotas.events(connection, other, None, before=None, limit=9), await quotas.count_events(connection, other, None),
-        await quotas.events(connection, other, mine["subscriber"], before=None, limit=9),
-        await pools.get(connection, other, mine["pool"]), await pools.by_name(connection, other, "v4"), await pools.page(connection, other, after=0, limit=9),
-        await pools.count(connection, other), any(await pools.leased(connection, other, mine["pool"])),
+        await quotas.valid_top_ups(connection, other, mine["subscriber"]),
+        await pools.get(connection, other, mine["pool"]), await pools.by_name(connection, other, "v4"),
+        any(await pools.leased(connection, other, mine["pool"])),
         await pools.fixed_inside(connection, other, mine["pool"]), await pools.rule(connection, other, mine["rule"]),
-        await pools.rules(connection, other, after=0, limit=9), await pools.count_rules(connection, other),
-        await pools.leases(connection, other, after=0, limit=9), await pools.count_leases(connection, other),
         await pools.lease(connection, other, mine["lease"]),
         await pools.who_has(connection, other, ip_address("100.64.0.1")), await pools.who_has(connection, other, ip_address("192.0.2.1")),
         await pools.what_has(connection, other, mine["subscriber"]), await pools.routes(connection, other, mine["subscriber"]),
         await pools.forget_outside(connection, other, mine["pool"]), await pools.site_by_name(connection, other, "north"),
         await tokens.get(connection, other, mine["token"]), await tokens.count(connection, other),
         await audit.last(connection, other, "o", "1", ["a"]),
-        await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
+        await postauth.newest(connection, other, "alice", 9),
         await lines.lines(connection, other, [mine["subscriber"]]), await lines.identities(connection, other, [mine["subscriber"]]),
         await lines.owner(connection, other, "mac", "00:11:22:33:44:55"), await lines.named(connection, other, mine["nas"]),
         await nas.has_line_login_password(connection, other, mine["nas"]),
     ]  # fmt: skip
-    for each in (plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS):
+    for each in (
+        plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS, coa_clients.LISTING, pools.LISTING,
+        pools.RULES, pools.LEASES, postauth.LISTING, quotas.LISTING, quotas.TOP_UPS, quotas.EVENTS,
+    ):  # fmt: skip
         seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]
     assert not any(seen), seen
 

@@ -8,11 +8,13 @@ import pytest
 
 from netd.store import partitions
 from netd.store import sessions as store
+from netd.store.listing import Condition, Selection
 from netd.store.sessions import SessionFilter
 from tests.store.test_sessions import T0, opened
 
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
 ROWS = 200_000
+UNREACHABLE = Selection(conditions=(Condition("enforce_state", "eq", "unreachable"),))
 MONTHS = 5
 
 
@@ -27,7 +29,7 @@ class Recorder:
 async def plan_of(conn, wanted):
     """The nodes of the plan as it was executed, by table: those that were not even looked at are left out."""
     recorder = Recorder()
-    await store.page(recorder, 1, wanted, before=None, limit=101)
+    await store.newest(recorder, 1, wanted, 101)
     statement, args = recorder.asked
     plan = json.loads(await conn.fetchval(f"explain (analyze, buffers, format json) {statement}", *args))[0]
     return plan, [node for node in _nodes(plan["Plan"]) if node.get("Actual Loops", 0) and node.get("Relation Name", "").startswith("radacct_")]
@@ -83,14 +85,14 @@ async def test_a_session_of_months_is_found_and_costs_only_its_months(history):
     long = await closed(history, "long", datetime(2026, 8, 3, tzinfo=UTC), datetime(2026, 11, 20, tzinfo=UTC), framedipaddress="100.64.200.1")
     at = datetime(2026, 11, 10, tzinfo=UTC)
     wanted = SessionFilter(ip=ip_address("100.64.200.1"), at=at)
-    assert [each.id for each in await store.page(history, 1, wanted, before=None, limit=10)] == [long]
+    assert [each.id for each in await store.newest(history, 1, wanted, 10)] == [long]
     _, read = await plan_of(history, wanted)
     months = {node["Relation Name"]: node for node in read}
     assert "radacct_202607" not in months
     assert "radacct_202612" not in months
     assert all(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) <= 1 for name, node in months.items() if name != "radacct_reach")
     after = SessionFilter(ip=ip_address("100.64.200.1"), at=datetime(2026, 11, 20, 0, 0, 1, tzinfo=UTC))
-    assert await store.page(history, 1, after, before=None, limit=10) == []
+    assert await store.newest(history, 1, after, 10) == []
 
 
 async def test_every_writer_keeps_the_reach(connection):
@@ -101,11 +103,11 @@ async def test_every_writer_keeps_the_reach(connection):
     assert await connection.fetchval("select reached_at from radacct_reach where month = '2026-11-01'") == datetime(2026, 12, 12, tzinfo=UTC)
     await connection.execute("update radacct set acctstoptime = $1", ended + timedelta(days=60))
     wanted = SessionFilter(ip=ip_address("192.0.2.1"), at=ended + timedelta(days=59))
-    assert [each.id for each in await store.page(connection, 1, wanted, before=None, limit=2)] == [number]
+    assert [each.id for each in await store.newest(connection, 1, wanted, 2)] == [number]
     await connection.execute("update radacct set acctstoptime = $1", ended)
     assert await connection.fetchval("select reached_at from radacct_reach") > ended + timedelta(days=59), "later than need be does no harm"
     ancient = await closed(connection, "b", datetime(1990, 5, 1, tzinfo=UTC), T0, framedipaddress="192.0.2.2")
-    found = await store.page(connection, 1, SessionFilter(ip=ip_address("192.0.2.2"), at=T0), before=None, limit=2)
+    found = await store.newest(connection, 1, SessionFilter(ip=ip_address("192.0.2.2"), at=T0), 2)
     assert [each.id for each in found] == [ancient], "also in the partition for starts far outside"
 
 
@@ -115,6 +117,6 @@ async def test_the_enforce_state_finds_open_sessions_only(connection):
     await opened(connection, 1, "over", enforce_state="unreachable")
     await store.close(connection, ["over"], "stop", "User-Request", None)
     for state in ("all", "open"):
-        found = await store.page(connection, 1, SessionFilter(state=state, enforce_state="unreachable"), before=None, limit=10)
+        found = await store.page(connection, 1, SessionFilter(state=state), UNREACHABLE)
         assert [each.id for each in found] == [stuck]
-    assert await store.count(connection, 1, SessionFilter(state="open", enforce_state="unreachable")) == 1
+    assert await store.count(connection, 1, SessionFilter(state="open"), UNREACHABLE) == 1

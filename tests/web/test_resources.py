@@ -188,7 +188,9 @@ async def test_attempts_page_back_in_time(api: Api, database):
     assert (first["total"], last["next"]) == (5, None)
     assert [row["id"] for page in (first, second, last) for row in page["items"]] == [1, 2, 3, 4, 5]
     assert {(row["username"], row["reply"]) for row in first["items"]} == {("Ghost", "Access-Reject")}
-    assert (await api.get("/radius/postauth")).value["errors"][0]["pointer"] == "/username"
+    everybody = (await api.get("/radius/postauth?sort=at&limit=1&reply=Access-Reject&reason__in=unknown_user,ok&calling_station_id__null=true")).value
+    assert [row["id"] for row in everybody["items"]] == [5], "the oldest first, of whatever name"
+    assert (await api.get("/radius/postauth?sort=username")).value["errors"][0]["pointer"] == "/sort"
 
 
 async def test_import_all_or_nothing_dry_and_skipping(api: Api):

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from netd.domain import attempts, nas
-from netd.domain.attempts import AttemptQuery
+from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.ports import Verdict
 from netd.errors import Fault, InvalidInput, NotFound
@@ -38,8 +38,8 @@ async def auth_test(call: Call, body: AuthTest) -> Verdict:
     return call.deps.probe.decide(call.actor.tenant_id, body.username, body.password, nas_id)
 
 
-@route("GET", "/radius/postauth", permission="subscribers:read", summary="The answers to a user name's Access-Requests, newest first")
-async def attempt_list(call: Call, query: AttemptQuery) -> Page[Attempt]:
+@route("GET", "/radius/postauth", permission="subscribers:read", summary="The answers to Access-Requests, newest first", query=attempts.AttemptQuery)
+async def attempt_list(call: Call, query: ListQuery) -> Page[Attempt]:
     return await attempts.page(call.deps.database, call.actor, query)
 
 

@@ -1,25 +1,19 @@
 """/radius/coa-clients. The shared secret goes in and never comes out."""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from netd.domain import coa_clients
 from netd.domain.coa_clients import CoaClientPatch, NewCoaClient
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.model.coa_client import CoaClient
 from netd.web.api.route import Call, route
 
 
-class CoaClientQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which clients: ``name`` finds the one of that name, in any case of letters."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
-
-
-@route("GET", "/radius/coa-clients", permission="nas:read", summary="List the systems that may send Disconnect- and CoA-Requests")
-async def coa_client_list(call: Call, query: CoaClientQuery) -> Page[CoaClient]:
-    return await coa_clients.page(call.deps.database, call.actor, query, name=query.name)
+@route(
+    "GET", "/radius/coa-clients", permission="nas:read", query=coa_clients.CoaClientQuery,
+    summary="List the systems that may send Disconnect- and CoA-Requests",
+)  # fmt: skip
+async def coa_client_list(call: Call, query: ListQuery) -> Page[CoaClient]:
+    return await coa_clients.page(call.deps.database, call.actor, query)
 
 
 @route(

@@ -1,33 +1,17 @@
 """/pools, their rules and leases, who has which address, and the networks routed to subscribers."""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from netd.domain import leases, pools
-from netd.domain.leases import FramedRoutes, HoldingQuery, Holdings, LeaseQuery, NewFramedRoute, Release
-from netd.domain.paging import Page, PageQuery
+from netd.domain.leases import FramedRoutes, HoldingQuery, Holdings, NewFramedRoute, Release
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.pools import MoreRanges, NewPool, NewPoolRule, PoolPatch
-from netd.model.pool import FramedRoute, Lease, Pool, PoolKind, PoolRule, PoolUsage
+from netd.model.pool import FramedRoute, Lease, Pool, PoolRule, PoolUsage
 from netd.web.api.route import Call, route
 
 
-class PoolQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which pools: ``name`` finds the one of that name, in any case of letters."""
-
-    name: Annotated[str, Meta(max_length=64)] | None = None
-    kind: PoolKind | None = None
-
-
-class RuleQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which rules: of the pool of this name."""
-
-    pool: Annotated[str, Meta(max_length=64)] | None = None
-
-
-@route("GET", "/pools", permission="pools:read", summary="List address pools")
-async def pool_list(call: Call, query: PoolQuery) -> Page[Pool]:
-    return await pools.page(call.deps.database, call.actor, query, name=query.name, kind=query.kind)
+@route("GET", "/pools", permission="pools:read", summary="List address pools", query=pools.PoolQuery)
+async def pool_list(call: Call, query: ListQuery) -> Page[Pool]:
+    return await pools.page(call.deps.database, call.actor, query)
 
 
 @route("POST", "/pools", permission="pools:write", summary="Make an address pool; a rule must say who is served from it", status=201, action="pool.create")
@@ -55,8 +39,11 @@ async def pool_add_ranges(call: Call, id: int, body: MoreRanges) -> Pool:
     return await pools.add_ranges(call.deps.database, call.actor, id, body)
 
 
-@route("GET", "/pools/{id}/leases", permission="pools:read", summary="List what is leased from a pool, or is remembered for its last holder")
-async def pool_leases(call: Call, id: int, query: LeaseQuery) -> Page[Lease]:
+@route(
+    "GET", "/pools/{id}/leases", permission="pools:read", query=leases.LeaseQuery,
+    summary="List what is leased from a pool, or is remembered for its last holder",
+)  # fmt: skip
+async def pool_leases(call: Call, id: int, query: ListQuery) -> Page[Lease]:
     return await leases.page(call.deps.database, call.actor, query, pool_id=id)
 
 
@@ -65,9 +52,9 @@ async def pool_usage(call: Call, id: int) -> PoolUsage:
     return await pools.usage(call.deps.database, call.actor, id)
 
 
-@route("GET", "/pools/rules", permission="pools:read", summary="List the rules that assign pools")
-async def rule_list(call: Call, query: RuleQuery) -> Page[PoolRule]:
-    return await pools.rules(call.deps.database, call.actor, query, pool=query.pool)
+@route("GET", "/pools/rules", permission="pools:read", summary="List the rules that assign pools", query=pools.RuleQuery)
+async def rule_list(call: Call, query: ListQuery) -> Page[PoolRule]:
+    return await pools.rules(call.deps.database, call.actor, query)
 
 
 @route(
@@ -89,8 +76,8 @@ async def rule_delete(call: Call, id: int) -> None:
     await pools.delete_rule(call.deps.database, call.actor, id)
 
 
-@route("GET", "/pools/leases", permission="pools:read", summary="List leases of all pools")
-async def lease_list(call: Call, query: LeaseQuery) -> Page[Lease]:
+@route("GET", "/pools/leases", permission="pools:read", summary="List leases of all pools", query=leases.LeaseQuery)
+async def lease_list(call: Call, query: ListQuery) -> Page[Lease]:
     return await leases.page(call.deps.database, call.actor, query)
 
 

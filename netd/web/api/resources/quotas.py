@@ -1,23 +1,14 @@
 """/plans/{id}/quotas, /subscribers/{id}/quota, /subscribers/{id}/top-ups and /quota-events"""
 
-from typing import Annotated
-
 import msgspec
-from msgspec import Meta
 
 from netd.domain import consumption, quotas
 from netd.domain.consumption import NewTopUp, QuotaReset, ToppedUp
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.quotas import NewQuota, QuotaPatch
 from netd.model.quota import Quota, QuotaEvent, QuotaStanding, TopUp
 from netd.web.api.route import Call, route
-
-
-class QuotaList(msgspec.Struct, frozen=True, kw_only=True):
-    """The quotas of a plan: few, so there is only one page."""
-
-    items: tuple[Quota, ...]
-    next: None = None
 
 
 class StandingList(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,15 +18,9 @@ class StandingList(msgspec.Struct, frozen=True, kw_only=True):
     next: None = None
 
 
-class QuotaEventQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose: ``username`` is a whole name, in any case of letters; without it everybody's."""
-
-    username: Annotated[str, Meta(min_length=1, max_length=253)] | None = None
-
-
-@route("GET", "/plans/{id}/quotas", permission="plans:read", summary="List the quotas of a plan")
-async def quota_list(call: Call, id: int) -> QuotaList:
-    return QuotaList(items=await quotas.listed(call.deps.database, call.actor, id))
+@route("GET", "/plans/{id}/quotas", permission="plans:read", summary="List the quotas of a plan", query=quotas.QuotaQuery)
+async def quota_list(call: Call, id: int, query: ListQuery) -> Page[Quota]:
+    return await quotas.page(call.deps.database, call.actor, id, query)
 
 
 @route("POST", "/plans/{id}/quotas", permission="plans:write", summary="Give a plan a quota; counting begins at once", status=201, action="quota.create")
@@ -68,8 +53,8 @@ async def quota_reset(call: Call, id: int, body: QuotaReset) -> StandingList:
     return StandingList(items=await consumption.reset(call.deps.database, call.actor, id, body, call.deps.now()))
 
 
-@route("GET", "/subscribers/{id}/top-ups", permission="subscribers:read", summary="List a subscriber's top-ups, newest first")
-async def top_up_list(call: Call, id: int, query: PageQuery) -> Page[TopUp]:
+@route("GET", "/subscribers/{id}/top-ups", permission="subscribers:read", summary="List a subscriber's top-ups, newest first", query=consumption.TopUpQuery)
+async def top_up_list(call: Call, id: int, query: ListQuery) -> Page[TopUp]:
     return await consumption.top_ups(call.deps.database, call.actor, id, query)
 
 
@@ -81,9 +66,12 @@ async def top_up_add(call: Call, id: int, body: NewTopUp) -> ToppedUp:
     return await consumption.top_up(call.deps.database, call.actor, id, body, call.deps.now())
 
 
-@route("GET", "/quota-events", permission="subscribers:read", summary="Stages of quotas that subscribers reached, newest first")
-async def quota_event_list(call: Call, query: QuotaEventQuery) -> Page[QuotaEvent]:
-    return await consumption.events(call.deps.database, call.actor, query, username=query.username)
+@route(
+    "GET", "/quota-events", permission="subscribers:read", summary="Stages of quotas that subscribers reached, newest first",
+    query=consumption.QuotaEventQuery,
+)  # fmt: skip
+async def quota_event_list(call: Call, query: ListQuery) -> Page[QuotaEvent]:
+    return await consumption.events(call.deps.database, call.actor, query)
 
 
 ROUTES = (

@@ -2,7 +2,7 @@
 
 from netd.domain import sessions
 from netd.domain.paging import Page
-from netd.domain.sessions import SessionQuery, WhoHadQuery
+from netd.domain.sessions import SessionQuery, SessionTerms, WhoHadQuery
 from netd.model.control import ControlResult, Outcome
 from netd.model.session import Session, WhoHad
 from netd.web.api.problem import NAS_REFUSED, NAS_SILENT, NAS_UNREACHABLE, Kind, Problem
@@ -11,8 +11,8 @@ from netd.web.api.route import Call, route
 REFUSALS: dict[Outcome, Kind] = {"nak": NAS_REFUSED, "timeout": NAS_SILENT, "error": NAS_UNREACHABLE}
 
 
-@route("GET", "/radius/sessions", permission="sessions:read", summary="List sessions, newest first; without `state` the open ones")
-async def session_list(call: Call, query: SessionQuery) -> Page[Session]:
+@route("GET", "/radius/sessions", permission="sessions:read", summary="List sessions, newest first; without `state` the open ones", query=SessionQuery)
+async def session_list(call: Call, query: SessionTerms) -> Page[Session]:
     return await sessions.page(call.deps.database, call.actor, query)
 
 
@@ -32,7 +32,7 @@ async def session_show(call: Call, id: int) -> Session:
 
 
 @route(
-    "POST", "/radius/sessions/{id}/disconnect", permission="radius:disconnect", action="session.disconnect",
+    "POST", "/radius/sessions/{id}/disconnect", permission="radius:disconnect", action="session.disconnect", errors=(502, 504),
     summary="Ask the NAS to end a session: 200 only if it said yes; 409 it refused, 504 it did not answer, 502 it could not be asked",
 )  # fmt: skip
 async def session_disconnect(call: Call, id: int) -> ControlResult:

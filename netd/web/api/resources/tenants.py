@@ -1,25 +1,16 @@
 """/tenants: for tokens of the tenant ``default`` only"""
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from netd.domain import tenants
-from netd.domain.paging import Page, PageQuery
+from netd.domain.lists import ListQuery
+from netd.domain.paging import Page
 from netd.domain.tenants import MadeTenant, NewTenant, TenantPatch
 from netd.model.tenant import Tenant
 from netd.web.api.route import Call, route
 
 
-class TenantQuery(PageQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which tenants: ``name`` finds the one of that name."""
-
-    name: Annotated[str, Meta(max_length=63)] | None = None
-
-
-@route("GET", "/tenants", permission="tenants:read", summary="List the providers that this netd serves")
-async def tenant_list(call: Call, query: TenantQuery) -> Page[Tenant]:
-    return await tenants.page(call.deps.owner, query, name=query.name)
+@route("GET", "/tenants", permission="tenants:read", summary="List the providers that this netd serves", query=tenants.TenantQuery)
+async def tenant_list(call: Call, query: ListQuery) -> Page[Tenant]:
+    return await tenants.page(call.deps.owner, query)
 
 
 @route("POST", "/tenants", permission="tenants:write", summary="Make a tenant; its first token is shown this once", status=201, action="tenant.create")
@@ -34,7 +25,7 @@ async def tenant_show(call: Call, id: int) -> Tenant:
 
 @route("PATCH", "/tenants/{id}", permission="tenants:write", summary="Give a tenant another name", action="tenant.update")
 async def tenant_update(call: Call, id: int, body: TenantPatch) -> Tenant:
-    return await tenants.rename(call.deps.owner, call.actor, id, body)
+    return await tenants.rename(call.deps.owner, call.actor, id, body, version=call.if_match)
 
 
 ROUTES = (tenant_list, tenant_create, tenant_show, tenant_update)
