@@ -47,12 +47,6 @@ class NewFramedRoute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     metric: Metric = 1
 
 
-class FramedRoutes(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscriber's routes."""
-
-    items: tuple[FramedRoute, ...]
-
-
 async def _subscriber_id(conn: Connection, actor: Actor, faults: Faults, username: str | None) -> int | None:
     if username is None:
         return None
@@ -105,11 +99,15 @@ async def release(db: Database, actor: Actor, lease_id: int, how: Release) -> No
         await audit.record(conn, actor, "lease.release", "lease", lease_id, before=audit.values(before), after={"force": how.force})
 
 
-async def routes(db: Database, actor: Actor, subscriber_id: int) -> FramedRoutes:
-    """The networks behind a subscriber. Raises NotFound."""
+RouteQuery = lists.query_type(store.ROUTES)
+
+
+async def routes(db: Database, actor: Actor, subscriber_id: int, query: ListQuery) -> Page[FramedRoute]:
+    """The networks behind a subscriber, by id unless the query says otherwise. Raises NotFound, InvalidInput."""
+    wanted = lists.selection(store.ROUTES, query, within={"subscriber_id": subscriber_id})
     async with db.transaction(actor.scope) as conn:
         await subscribers.held(conn, actor, subscriber_id)
-        return FramedRoutes(items=tuple(await store.routes(conn, actor.tenant_id, subscriber_id)))
+        return await lists.page(conn, store.ROUTES, actor.tenant_id, query, store.routes_of, wanted)
 
 
 async def add_route(db: Database, actor: Actor, subscriber_id: int, new: NewFramedRoute) -> FramedRoute:

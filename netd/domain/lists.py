@@ -34,7 +34,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     after: Annotated[str, Meta(max_length=1000)] | None = None
     count: bool = False
-    sort: Annotated[str, Meta(max_length=200, description="names separated by commas, with - before one for descending")] | None = None
+    sort: str | None = None
     fields: Annotated[str, Meta(max_length=2000, description="only these members of each row, separated by commas")] | None = None
 
 
@@ -52,6 +52,8 @@ def query_type(listing: Listing, base: type[ListQuery] = ListQuery) -> Any:
         if name in RESERVED:
             raise ValueError(f"{listing.kind}: a column cannot be named {name}")
         fields += [(parameter(name, op), _type(column, op) | None, None) for op in column.ops]
+    able = ", ".join(_sortable(listing))
+    fields.append(("sort", Annotated[str, Meta(max_length=200, description=f"names separated by commas, - before one for descending: {able}")] | None, None))
     title = "".join(word.capitalize() for word in listing.kind.split("_")) + "Query"
     made = msgspec.defstruct(title, fields, bases=(base,), frozen=True, kw_only=True, forbid_unknown_fields=True)
     made.__doc__ = f"Which {listing.kind.replace('_', ' ')}s: all that is given must hold."
@@ -116,6 +118,10 @@ def _value(faults: Faults, where: str, column: Column, op: Op, given: Any, parse
         return []
 
 
+def _sortable(listing: Listing) -> list[str]:
+    return ["id", *(name for name, column in listing.columns.items() if column.sortable and name != "id")]
+
+
 def _sort(faults: Faults, listing: Listing, text: str | None) -> tuple[Sort, ...]:
     parts = []
     for part in (text or "").split(","):
@@ -126,8 +132,7 @@ def _sort(faults: Faults, listing: Listing, text: str | None) -> tuple[Sort, ...
         if name == "id":
             name = ""
         elif name not in listing.columns or not listing.columns[name].sortable:
-            able = ", ".join(["id", *(each for each, column in listing.columns.items() if column.sortable)])
-            faults.add("/sort", f"cannot sort by {name}; there are {able}")
+            faults.add("/sort", f"cannot sort by {name}; there are {', '.join(_sortable(listing))}")
             continue
         parts.append(Sort(name, descending))
     if len(parts) > MOST_SORTS:

@@ -144,10 +144,10 @@ async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Webhook]:
 
 async def log(db: Database, actor: Actor, webhook_id: int, query: ListQuery) -> Page[Delivery]:
     """Its attempts, newest first unless the query says otherwise. Raises NotFound, InvalidInput."""
-    of_this = msgspec.structs.replace(query, webhook_id=webhook_id)
+    wanted = lists.selection(store.DELIVERIES, query, within={"webhook_id": webhook_id})
     async with db.transaction(actor.scope) as conn:
         await _held(conn, actor, webhook_id)
-        return await lists.page(conn, store.DELIVERIES, actor.tenant_id, of_this, store.deliveries)
+        return await lists.page(conn, store.DELIVERIES, actor.tenant_id, query, store.deliveries, wanted)
 
 
 async def update(db: Database, actor: Actor, webhook_id: int, patch: WebhookPatch, now: datetime, *, version: int | None = None) -> Webhook:

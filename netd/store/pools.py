@@ -286,9 +286,19 @@ def _route(record: Mapping[str, Any]) -> FramedRoute:
     return FramedRoute(**{**record, "gateway": rows.address(record["gateway"])})
 
 
-async def routes(conn: Connection, tenant_id: int, subscriber_id: int) -> list[FramedRoute]:
-    """A subscriber's routes."""
-    return [_route(record) for record in await conn.fetch(f"{_ROUTE} where tenant_id = $1 and subscriber_id = $2 order by id", tenant_id, subscriber_id)]
+ROUTES = Listing(
+    kind="route", select=_ROUTE, counted="framed_routes", tenant="tenant_id", id="id",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "metric": Column(sql="metric", kind=int, cast="integer", sortable=True),
+        "created_at": Column(sql="created_at", kind=datetime, sortable=True),
+    },
+    within={"subscriber_id": Column(sql="subscriber_id", kind=int, cast="bigint")},
+)  # fmt: skip
+
+
+def routes_of(records: Sequence[Mapping[str, Any]]) -> list[FramedRoute]:
+    """Routes of the listing's records."""
+    return [_route(record) for record in records]
 
 
 async def insert_route(conn: Connection, tenant_id: int, subscriber_id: int, *, prefix: object, gateway: object, metric: int) -> FramedRoute:

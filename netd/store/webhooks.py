@@ -31,10 +31,11 @@ LISTING = Listing(
 DELIVERIES = Listing(
     kind="delivery", select=f"select {_DELIVERY} from webhook_deliveries", counted="webhook_deliveries", tenant="tenant_id", id="id", descending=True,
     columns={
-        "id": Column(sql="id", kind=int, cast="bigint"), "webhook_id": Column(sql="webhook_id", kind=int, cast="bigint"),
+        "id": Column(sql="id", kind=int, cast="bigint"),
         "event_id": Column(sql="event_id", nullable=True), "event_type": Column(sql="event_type"),
         "delivered": Column(sql="delivered", kind=bool), "at": Column(sql="at", kind=datetime),
     },
+    within={"webhook_id": Column(sql="webhook_id", kind=int, cast="bigint")},
 )  # fmt: skip
 
 

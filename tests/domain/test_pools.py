@@ -176,7 +176,7 @@ async def test_routes(world, database, actor, stranger):
     await world.plan(actor)
     alice, bob = await world.subscriber(actor), await world.subscriber(actor, "bob")
     made = await leases.add_route(database, actor, alice.id, NewFramedRoute(prefix="10.5.0.0/16", gateway="10.4.0.1", metric=7))
-    assert (await leases.routes(database, actor, alice.id)).items == (made,)
+    assert (await leases.routes(database, actor, alice.id, leases.RouteQuery())).items == (made,)
     with pytest.raises(Conflict) as caught:
         await leases.add_route(database, actor, bob.id, NewFramedRoute(prefix="10.5.7.0/24"))
     assert caught.value.field == "prefix"
@@ -184,7 +184,7 @@ async def test_routes(world, database, actor, stranger):
         with pytest.raises(InvalidInput):
             await leases.add_route(database, actor, bob.id, wrong)
     for attempt in (
-        leases.routes(database, stranger, alice.id), leases.add_route(database, stranger, alice.id, NewFramedRoute(prefix="10.8.0.0/16")),
+        leases.routes(database, stranger, alice.id, leases.RouteQuery()), leases.add_route(database, stranger, alice.id, NewFramedRoute(prefix="10.8.0.0/16")),
         leases.remove_route(database, actor, bob.id, made.id),
     ):  # fmt: skip
         with pytest.raises(NotFound):

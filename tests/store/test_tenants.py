@@ -162,7 +162,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await pools.fixed_inside(connection, other, mine["pool"]), await pools.rule(connection, other, mine["rule"]),
         await pools.lease(connection, other, mine["lease"]),
         await pools.who_has(connection, other, ip_address("100.64.0.1")), await pools.who_has(connection, other, ip_address("192.0.2.1")),
-        await pools.what_has(connection, other, mine["subscriber"]), await pools.routes(connection, other, mine["subscriber"]),
+        await pools.what_has(connection, other, mine["subscriber"]),
         await pools.forget_outside(connection, other, mine["pool"]), await pools.site_by_name(connection, other, "north"),
         await tokens.get(connection, other, mine["token"]), await tokens.count(connection, other),
         await audit.last(connection, other, "o", "1", ["a"]),
@@ -173,7 +173,7 @@ async def test_nothing_is_seen(connection, mine, other):
     ]  # fmt: skip
     for each in (
         plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS, coa_clients.LISTING, pools.LISTING,
-        pools.RULES, pools.LEASES, postauth.LISTING, quotas.LISTING, quotas.TOP_UPS, quotas.EVENTS,
+        pools.RULES, pools.LEASES, pools.ROUTES, postauth.LISTING, quotas.LISTING, quotas.TOP_UPS, quotas.EVENTS,
     ):  # fmt: skip
         seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]
     assert not any(seen), seen

@@ -14,7 +14,7 @@ import pytest
 from netd.errors import NotFound
 from netd.web.api import resources
 from netd.web.api.openapi import refusals
-from netd.web.api.route import versioned_paths
+from netd.web.api.route import places
 from tests.web.running import Api
 
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "3"))
@@ -81,8 +81,8 @@ async def test_a_route_that_breaks_its_word_is_found(api: Api):
 
 def test_statuses_follow_from_the_route():
     """Those that schemathesis cannot provoke are described all the same, and nothing is described that cannot be."""
-    versioned = versioned_paths(resources.ROUTES)
-    by_name = {each.handler.__name__: refusals(each, each.path in versioned) for each in resources.ROUTES}
+    known = places(resources.ROUTES)
+    by_name = {each.handler.__name__: refusals(each, known[each.path].versioned) for each in resources.ROUTES}
     assert by_name["plan_update"] == [400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503]
     assert by_name["plan_list"] == [401, 403, 422, 429, 500, 503]
     assert by_name["plan_show"] == [401, 403, 404, 412, 422, 429, 500, 503]

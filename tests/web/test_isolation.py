@@ -45,7 +45,7 @@ BODIES = {
     "NewToken": {"name": "stolen", "role": "read_only"},
     "TenantPatch": {"name": "stolen"},
     "NewTenant": {"name": "stolen"},
-    "PlanPatch": {"down_bps": 999},
+    "PlanPatch": {"down_bps": 1999},
     "SubscriberPatch": {"note": "stolen"},
     "NasPatch": {"description": "stolen"},
     "SitePatch": {"note": "stolen"},
@@ -153,8 +153,8 @@ def target(route: Route, owned: dict[str, int]) -> str:
 def body_of(route: Route, owned: dict[str, int]) -> object:
     """What to send: for a bulk route, to look at, change and remove the object of the default tenant."""
     if route.path.endswith("/bulk"):
-        key = next(part for part in route.path.split("/") if part in owned)
-        return {"items": [{"do": do, "id": owned[key]} for do in ("update", "delete")]}
+        key = next(part for part in reversed(route.path.split("/")) if part in owned)
+        return {"items": [{"do": do, "id": owned[key]} for do in ("update", "delete", "release")]}
     return BODIES[route.body.__name__]
 
 

@@ -57,7 +57,7 @@ def bulk(path: str, permission: str, routes: Sequence[Route]) -> Route:
         each.action.rpartition(".")[2]: each for each in routes if each.method != "GET" and set(each.placeholders) <= {"id"} and each.body not in UPLOADS
     }
 
-    noun = path.rpartition("/")[2]
+    noun = path.rpartition("/")[2].replace("-", "_")
 
     async def handler(call: Call, body: BulkOrder) -> BulkAnswer:
         results = tuple([await _one(call, operations, place, item) for place, item in enumerate(body.items)])

@@ -12,7 +12,7 @@ import msgspec
 import netd
 from netd.web.api import schema
 from netd.web.api.problem import CONTENT_TYPE, KINDS, ProblemDocument
-from netd.web.api.route import UPLOADS, Empty, Redirect, Route, is_versioned, versioned_paths
+from netd.web.api.route import UPLOADS, Empty, Redirect, Route, is_versioned, places
 
 SECURITY = "token"
 SESSION = "session"
@@ -38,16 +38,15 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     unique = list(dict.fromkeys(kinds))
     schemas, components = schema.components(unique)
     described = dict(zip(unique, schemas, strict=True))
-    versioned = versioned_paths(routes)
-    shown = {each.path for each in routes if each.method == "GET"}
+    known = places(routes)
     paths: dict[str, dict[str, Any]] = {}
     for each in routes:
         operation = _operation(each, described, components)
         operation["responses"] = {
-            **_successes(each, described, placed=any(path.rpartition("/")[0] == each.path and path.endswith("}") for path in shown)),
-            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in refusals(each, each.path in versioned)},
+            **_successes(each, described, placed=known[each.path].holds),
+            **{str(status): {"$ref": f"#/components/responses/{status}"} for status in refusals(each, known[each.path].versioned)},
         }
-        if each.path in versioned and each.method != "GET":
+        if known[each.path].versioned and each.method != "GET":
             text = "The ETag of the version that is meant; 412 if the object has changed meanwhile"
             operation["parameters"].append({"name": "If-Match", "in": "header", "description": text, **_TEXT})
         paths.setdefault(each.full_path, {})[each.method.lower()] = operation

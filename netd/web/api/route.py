@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
@@ -198,9 +198,19 @@ def is_versioned(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct) and "version" in kind.__struct_fields__
 
 
-def versioned_paths(routes: Sequence[Route]) -> frozenset[str]:
-    """The paths of single objects that have an ETag: what changes or removes one takes If-Match."""
-    return frozenset(each.path for each in routes if each.method == "GET" and is_versioned(each.returns))
+class Place(NamedTuple):
+    """What the table says of a path. ``versioned``: the object there has an ETag, so what changes or removes it takes If-Match. ``holds``: what is made
+    there can be asked for at the path and its id."""
+
+    versioned: bool
+    holds: bool
+
+
+def places(routes: Sequence[Route]) -> dict[str, Place]:
+    """The place of every path."""
+    shown = {each.path: each for each in routes if each.method == "GET"}
+    holding = {path.rpartition("/")[0] for path in shown if path.endswith("}")}
+    return {each.path: Place(each.path in shown and is_versioned(shown[each.path].returns), each.path in holding) for each in routes}
 
 
 def log_failure(request: web.Request) -> None:
@@ -210,15 +220,15 @@ def log_failure(request: web.Request) -> None:
 
 def add_routes(app: web.Application, routes: Sequence[Route], deps: WebDeps) -> None:
     """Register every route with aiohttp."""
-    versioned = versioned_paths(routes)
+    known = places(routes)
     for each in routes:
-        app.router.add_route(each.method, each.pattern, _aiohttp_handler(each, deps, each.path in versioned))
+        app.router.add_route(each.method, each.pattern, _aiohttp_handler(each, deps, known[each.path]))
 
 
-def _aiohttp_handler(each: Route, deps: WebDeps, versioned: bool) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _aiohttp_handler(each: Route, deps: WebDeps, place: Place) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         if each.public:
-            return await _answered(each, deps, request, auth.stranger(deps, request, signed=each.signed), versioned)
+            return await _answered(each, deps, request, auth.stranger(deps, request, signed=each.signed), place)
         actor = await auth.authenticate(deps, request)
         if each.permission is not None:
             allowed = actor.allowed(each.permission)
@@ -229,17 +239,17 @@ def _aiohttp_handler(each: Route, deps: WebDeps, versioned: bool) -> Callable[[w
             actor = allowed
         key = idempotency.key_of(request) if each.takes_key else None
         if key is None:
-            return await _answered(each, deps, request, actor, versioned)
+            return await _answered(each, deps, request, actor, place)
         body = await _read(request)
-        return await idempotency.once(deps, actor, request, request[REQUEST_ID], body, key, lambda marked: _answered(each, deps, request, marked, versioned))
+        return await idempotency.once(deps, actor, request, request[REQUEST_ID], body, key, lambda marked: _answered(each, deps, request, marked, place))
 
     return handle
 
 
-async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Actor, versioned: bool) -> web.StreamResponse:
+async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Actor, place: Place) -> web.StreamResponse:
     """Let the handler do its work, and answer."""
     arguments = await _arguments(each, request)
-    call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(each, request, versioned))
+    call = Call(deps=deps, actor=actor, request=request, if_match=_if_match(each, request, place.versioned))
     if each.stream is not None and ("text/event-stream" in request.headers.get(hdrs.ACCEPT, "") or is_upgrade(request)):
         opened: web.StreamResponse = await each.stream(call, **arguments)
         return opened
@@ -249,7 +259,7 @@ async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Act
         value = _narrowed(value, fields)
     if each.method != "GET":
         await deps.settled()
-    return _answer(each, call, value)
+    return _answer(each, call, value, place)
 
 
 async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
@@ -346,7 +356,7 @@ def _if_match(each: Route, request: web.Request, versioned: bool) -> int | None:
     return int(match[1])
 
 
-def _answer(each: Route, call: Call, value: object) -> web.StreamResponse:
+def _answer(each: Route, call: Call, value: object, place: Place) -> web.StreamResponse:
     """The value as JSON, with ETag for versioned objects and Location for a new one."""
     request, headers = call.request, call.answer_headers
     if isinstance(value, Redirect):
@@ -358,7 +368,7 @@ def _answer(each: Route, call: Call, value: object) -> web.StreamResponse:
             raise Problem(PRECONDITION_FAILED, f"it is at version {version}")
         if each.method == "GET" and request.headers.get(hdrs.IF_NONE_MATCH) == headers[hdrs.ETAG]:
             return web.Response(status=304, headers=headers)
-    if each.status == 201 and hdrs.LOCATION not in headers and (number := _number(value)) is not None:
+    if each.status == 201 and place.holds and (number := _number(value)) is not None:
         headers[hdrs.LOCATION] = f"{request.path}/{number}"
     if each.returns is None:
         return web.Response(status=204, headers=headers)

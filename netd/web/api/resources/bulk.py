@@ -1,12 +1,17 @@
 """The bulk routes"""
 
 from netd.web.api.bulk import bulk
-from netd.web.api.resources import nas, plans, sites, standing, subscribers
+from netd.web.api.resources import coa_clients, nas, plans, pools, sites, standing, subscribers, users
 
 ROUTES = (
     bulk("/plans", "plans:write", plans.ROUTES),
     bulk("/subscribers", "subscribers:lock", (*subscribers.ROUTES, *standing.ROUTES)),
     bulk("/radius/nas", "nas:write", nas.ROUTES),
+    bulk("/radius/coa-clients", "nas:write", coa_clients.ROUTES),
+    bulk("/pools", "pools:write", [each for each in pools.ROUTES if each.action.startswith("pool.")]),
+    bulk("/pools/rules", "pools:write", [each for each in pools.ROUTES if each.action.startswith("pool_rule.")]),
+    bulk("/pools/leases", "pools:write", [each for each in pools.ROUTES if each.action.startswith("lease.")]),
+    bulk("/users", "users:write", [each for each in users.ROUTES if each.action.startswith("user.")]),
     bulk("/organizations", "sites:write", [each for each in sites.ROUTES if each.path.startswith("/organizations")]),
     bulk("/sites", "sites:write", [each for each in sites.ROUTES if each.path.startswith("/sites")]),
 )

@@ -1,7 +1,7 @@
 """/pools, their rules and leases, who has which address, and the networks routed to subscribers."""
 
 from netd.domain import leases, pools
-from netd.domain.leases import FramedRoutes, HoldingQuery, Holdings, NewFramedRoute, Release
+from netd.domain.leases import HoldingQuery, Holdings, NewFramedRoute, Release
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.pools import MoreRanges, NewPool, NewPoolRule, PoolPatch
@@ -94,9 +94,9 @@ async def address_list(call: Call, query: HoldingQuery) -> Holdings:
     return await leases.holdings(call.deps.database, call.actor, query)
 
 
-@route("GET", "/subscribers/{id}/routes", permission="subscribers:read", summary="List the networks behind a subscriber")
-async def route_list(call: Call, id: int) -> FramedRoutes:
-    return await leases.routes(call.deps.database, call.actor, id)
+@route("GET", "/subscribers/{id}/routes", permission="subscribers:read", summary="List the networks behind a subscriber", query=leases.RouteQuery)
+async def route_list(call: Call, id: int, query: ListQuery) -> Page[FramedRoute]:
+    return await leases.routes(call.deps.database, call.actor, id, query)
 
 
 @route("POST", "/subscribers/{id}/routes", permission="subscribers:write", summary="Route a network to a subscriber", status=201, action="subscriber.add_route")

@@ -15,9 +15,7 @@ async def user_list(call: Call, query: ListQuery) -> Page[User]:
 
 @route("POST", "/users", permission="users:write", summary="Make a user; what sets the password is shown this once", status=201, action="user.create")
 async def user_create(call: Call, body: NewUser) -> SetUpUser:
-    made = await users.create(call.deps.database, call.actor, body, call.deps.now())
-    call.answer_headers["Location"] = f"{call.request.path}/{made.user.id}"
-    return made
+    return await users.create(call.deps.database, call.actor, body, call.deps.now())
 
 
 @route("GET", "/users/{id}", permission="users:read", summary="Show a user")
