@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from netd.web import browser, probes
+from netd.web import browser, codec, probes
 from netd.web.api import openapi, resources
 from netd.web.api.problem import INTERNAL, Problem, problem_of
 from netd.web.api.requests import ADDRESS, REQUEST_ID
 from netd.web.api.route import BODY_OCTETS, add_routes, log_failure
 from netd.web.deps import WebDeps
+from netd.web.reference import add_reference
 
 SHUTDOWN_SECONDS = 10.0
 LINE_OCTETS = 65_536
@@ -35,12 +36,14 @@ def create_app(deps: WebDeps) -> web.Application:
     app.on_shutdown.append(end_streams)
     add_routes(app, resources.ROUTES, deps)
     probes.add_probes(app, deps)
-    described = openapi.encode(resources.ROUTES)
+    document = openapi.document(resources.ROUTES)
+    described = codec.encode(document)
 
     async def describe(request: web.Request) -> web.Response:
         return web.Response(body=described, content_type="application/json")
 
     app.router.add_get("/api/openapi.json", describe)
+    add_reference(app, document)
     return app
 
 

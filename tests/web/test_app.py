@@ -17,7 +17,7 @@ from netd.web.api import resources
 from netd.web.api.route import Route
 from tests.web.running import Api
 
-NO_TOKEN_NEEDED = {"/health/live", "/health/ready", "/metrics", "/api/openapi.json"}
+NO_TOKEN_NEEDED = {"/health/live", "/health/ready", "/metrics", "/api/openapi.json", "/api/docs", "/api/docs/reference.css", "/api/docs/reference.js"}
 
 LOGIN = {f"/api/v1/login{rest}" for rest in ("", "/totp", "/setup", "/oidc", "/oidc/callback")}
 

@@ -66,7 +66,7 @@ def sortable(route: Route) -> list[str]:
     texts = [each["description"] for each in parameters(route)["sort"]["schema"]["anyOf"] if "description" in each] + [
         parameters(route)["sort"]["schema"].get("description", "")
     ]
-    return max(texts, key=len).partition(": ")[2].split(", ")
+    return str(max(texts, key=len)).partition(": ")[2].split(", ")
 
 
 def test_a_list_is_a_page_of_a_listing_or_short():
@@ -153,7 +153,7 @@ async def test_every_list_is_paged_filtered_and_sorted(api: Api, estate: dict[st
 
 def ordered(items: list[dict[str, Any]], sort: str, sign: str) -> bool:
     """Whether the items stand in the order that was asked for, texts as PostgreSQL compares those of letters and digits in one case."""
-    values = [each[sort].lower() if isinstance(each.get(sort), str) else each.get(sort) for each in items]
+    values: list[Any] = [each[sort].lower() if isinstance(each.get(sort), str) else each.get(sort) for each in items]
     plain = [value for value in values if not isinstance(value, str) or re.fullmatch(r"[a-z0-9:.]+", value)]
     return len(plain) < len(values) or all(a >= b if sign else a <= b for a, b in pairwise(values))
 

@@ -26,7 +26,7 @@ SHARED_IN_TENANT = ("/plans", "/roles", "/pools")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
     "NewPlan": {"name": "stolen", "down_bps": 1000, "up_bps": 1000},
     "NewSubscriber": {"username": "stolen", "plan": "home"},
     "NewQuota": {"name": "stolen", "unit": "volume", "period": "day", "amount": 10**9},

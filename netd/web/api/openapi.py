@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 import netd
 from netd.web.api import schema
 from netd.web.api.problem import CONTENT_TYPE, KINDS, ProblemDocument
@@ -172,8 +170,3 @@ def _query_parameters(each: Route, described: dict[Any, dict[str, Any]], compone
     struct = components[re.sub(r"^.*/", "", described[each.query]["$ref"])]
     required = set(struct.get("required", ()))
     return [{"name": name, "in": "query", "required": name in required, "schema": of} for name, of in struct["properties"].items()]
-
-
-def encode(routes: Sequence[Route]) -> bytes:
-    """The document as served."""
-    return msgspec.json.encode(document(routes))
