@@ -55,6 +55,7 @@ from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
 from netd.work.integrations import Reachability, targets, unconfigured
+from netd.work.logins import LoginWatch
 from netd.work.webhooks import WebhookService
 
 log = logging.getLogger(__name__)
@@ -228,7 +229,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         client = await stack.enter_async_context(Client(allowed=[ip_network(each) for each in config.webhooks.allowed_networks]))
         webhooks = WebhookService(work, client, keyring)
         reachability = Reachability(client, targets(config))
-        for part in (client, webhooks):
+        people = LoginWatch(work, config.login)
+        for part in (client, webhooks, people):
             part.register(metrics)
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
@@ -244,10 +246,13 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
         )  # fmt: skip
 
+        metrics.counter_of("netd_login_attempts", "Log-ins of users by method and result", lambda: deps.login_attempts, ("method", "result"))
+
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
             streaming = group.create_task(stream.run(), name="events")
             working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
+            working.append(group.create_task(people.run(), name="log-ins"))
             service.start(group, auth, acct, coa)
             try:
                 async with serve(create_app(deps), listener) as api:

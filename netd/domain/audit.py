@@ -1,22 +1,26 @@
 """The audit log: one row for every mutation, in its transaction, and for attempts that a role forbids."""
 
+import csv
+import io
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 
 from netd.domain import inputs, lists
 from netd.domain.actor import Actor
-from netd.domain.lists import ListQuery
+from netd.domain.lists import Filters, ListQuery
 from netd.domain.paging import Page
 from netd.errors import OutsideScope
 from netd.model import event
 from netd.model.audit import AuditRow
 from netd.store import audit as store
-from netd.store import events
+from netd.store import events, listing
 from netd.store.database import Connection, Database
+from netd.store.listing import Selection
 
 MASK = "***"
 VERIFIED_ROWS = 20_000  # at a time, so that no statement takes long
@@ -132,3 +136,58 @@ async def page(db: Database, actor: Actor, query: ListQuery) -> Page[AuditRow]:
     wanted = lists.selection(store.LISTING, query, parse={"address": inputs.address})
     async with db.transaction(actor.scope) as conn:
         return await lists.page(conn, store.LISTING, actor.tenant_id, query, store.of, wanted)
+
+
+class ExportTerms(Filters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """As what: a table for a spreadsheet, or a JSON object a line."""
+
+    format: Literal["csv", "jsonl"] = "csv"
+
+
+AuditExport = lists.query_type(store.LISTING, ExportTerms)
+
+
+def export(db: Database, actor: Actor, query: ExportTerms) -> AsyncIterator[bytes]:
+    """All rows that the query asks for, some at a time, each part in a transaction of its own: who reads slowly holds up nobody. Raises InvalidInput
+    before the first."""
+    wanted = lists.selection(store.LISTING, query, parse={"address": inputs.address})
+    return _parts(db, actor, wanted, _csv if query.format == "csv" else _lines)
+
+
+async def _parts(db: Database, actor: Actor, wanted: Selection, written: Callable[[Sequence[AuditRow]], bytes]) -> AsyncIterator[bytes]:
+    if written is _csv:
+        yield _table([AuditRow.__struct_fields__])
+    while True:
+        async with db.transaction(actor.scope) as conn:
+            rows = store.of(await listing.page(conn, store.LISTING, actor.tenant_id, wanted))
+        if rows:
+            yield written(rows)
+        if len(rows) < wanted.limit:
+            return
+        wanted = lists.following(store.LISTING, wanted, rows[-1])
+
+
+def _lines(rows: Sequence[AuditRow]) -> bytes:
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+def _csv(rows: Sequence[AuditRow]) -> bytes:
+    return _table([[_cell(value) for value in msgspec.structs.astuple(row)] for row in rows])
+
+
+def _table(rows: Iterable[Iterable[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula: what somebody named a plan must not run at the auditor's."""
+    if isinstance(value, Mapping):
+        value = msgspec.json.encode(value).decode()
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    return "'" + value if isinstance(value, str) and value[:1] in _FORMULA else value
+
+
+_FORMULA: Final = frozenset("=+-@\t\r")

@@ -24,17 +24,24 @@ T = TypeVar("T", bound=Identified)
 
 MOST_VALUES = 200
 MOST_SORTS = 3
+PART_ROWS = 500
+"""Rows of what is no page that are read at a time."""
 RowId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q"))
+RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q", "format"))
 
 
-class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Filters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every query of a list has, beside the comparisons with its columns."""
+
+    sort: str | None = None
+
+
+class ListQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which page of a list, in which order, and of each row what. ``after`` is a cursor from ``Page.next``; ``count`` asks for the total as well."""
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     after: Annotated[str, Meta(max_length=1000)] | None = None
     count: bool = False
-    sort: str | None = None
     fields: Annotated[str, Meta(max_length=2000, description="only these members of each row, separated by commas")] | None = None
 
 
@@ -43,7 +50,7 @@ def parameter(name: str, op: Op) -> str:
     return name if op == "eq" else f"{name}__{op}"
 
 
-def query_type(listing: Listing, base: type[ListQuery] = ListQuery) -> Any:
+def query_type(listing: Listing, base: type[Filters] = ListQuery) -> Any:
     """The struct of a list's query parameters, made at run time. ``base`` has those that are no columns."""
     fields: list[tuple[str, Any, Any]] = []
     if listing.search:
@@ -54,7 +61,7 @@ def query_type(listing: Listing, base: type[ListQuery] = ListQuery) -> Any:
         fields += [(parameter(name, op), _type(column, op) | None, None) for op in column.ops]
     able = ", ".join(_sortable(listing))
     fields.append(("sort", Annotated[str, Meta(max_length=200, description=f"names separated by commas, - before one for descending: {able}")] | None, None))
-    title = "".join(word.capitalize() for word in listing.kind.split("_")) + "Query"
+    title = "".join(word.capitalize() for word in listing.kind.split("_")) + ("Query" if issubclass(base, ListQuery) else "Export")
     made = msgspec.defstruct(title, fields, bases=(base,), frozen=True, kw_only=True, forbid_unknown_fields=True)
     made.__doc__ = f"Which {listing.kind.replace('_', ' ')}s: all that is given must hold."
     return made
@@ -81,7 +88,7 @@ def _value_type(column: Column) -> Any:
 
 
 def selection(
-    listing: Listing, query: ListQuery, *, parse: Mapping[str, Callable[[str], Any]] | None = None, within: Mapping[str, Any] | None = None,
+    listing: Listing, query: Filters, *, parse: Mapping[str, Callable[[str], Any]] | None = None, within: Mapping[str, Any] | None = None,
 ) -> Selection:  # fmt: skip
     """What the store is asked for. ``parse`` turns texts of some columns into values, ``within`` has those of columns that the path says.
     Raises InvalidInput."""
@@ -94,10 +101,10 @@ def selection(
                 value = _value(faults, parameter(name, op), column, op, given, (parse or {}).get(name))
                 conditions.append(Condition(name, op, value))
     sort = _sort(faults, listing, query.sort) or listing.order
-    after = None if query.after is None else _after(faults, listing, sort, query.after)
+    after = _after(faults, listing, sort, query.after) if isinstance(query, ListQuery) and query.after is not None else None
     faults.check()
     search = getattr(query, "q", None)
-    return Selection(conditions=tuple(conditions), search=search, sort=sort, after=after, limit=query.limit + 1)
+    return Selection(conditions=tuple(conditions), search=search, sort=sort, after=after, limit=query.limit + 1 if isinstance(query, ListQuery) else PART_ROWS)
 
 
 def _value(faults: Faults, where: str, column: Column, op: Op, given: Any, parse: Callable[[str], Any] | None) -> Any:
@@ -182,6 +189,11 @@ def paged(listing: Listing, query: ListQuery, wanted: Selection, found: Sequence
     items = tuple(found[: query.limit])
     after = _cursor(listing, wanted.sort, _key(listing, wanted, items[-1])) if len(found) > query.limit else None
     return Page(items=items, next=after, total=total)
+
+
+def following(listing: Listing, wanted: Selection, item: Any) -> Selection:
+    """The same, of what comes behind ``item``."""
+    return msgspec.structs.replace(wanted, after=tuple(_key(listing, wanted, item)))
 
 
 def _key(listing: Listing, wanted: Selection, item: Any) -> list[Any]:

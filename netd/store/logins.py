@@ -163,6 +163,20 @@ async def purge(conn: Connection, tenant_id: int, before: datetime) -> None:
     )  # fmt: skip
 
 
+class Standing(NamedTuple):
+    """Of all tenants: sessions that are good, and locks that are on by kind."""
+
+    sessions: int
+    locks: Mapping[str, int]
+
+
+async def standing(conn: Connection, now: datetime, idle_since: datetime) -> Standing:
+    """How log-ins stand. Takes a connection of the owner, who sees all tenants."""
+    sessions = await conn.fetchval("select count(*) from user_sessions where ended_at is null and expires_at > $1 and last_used_at > $2", now, idle_since)
+    locks = await conn.fetch("select kind, count(*) as locked from login_failures where locked_until > $1 group by kind", now)
+    return Standing(sessions, {each["kind"]: each["locked"] for each in locks})
+
+
 def failures_of(records: Sequence[Mapping[str, Any]]) -> list[Lockout]:
     """Failures of the listing's records."""
     return [Lockout(**record) for record in records]

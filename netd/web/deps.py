@@ -13,6 +13,7 @@ from netd.domain.events import Stream
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
+from netd.metrics import Counts
 from netd.store.database import Database
 from netd.web.ratelimit import RateLimit
 
@@ -54,3 +55,4 @@ class WebDeps:
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
+    login_attempts: Counts = field(default_factory=Counts)  # by method and result

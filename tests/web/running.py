@@ -145,8 +145,10 @@ class Api:
     confined: Database  # as the handlers use it
     deps: WebDeps
 
-    async def call(self, method: str, path: str, *, role: str | None = "admin", body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Answer:
-        """One request; ``path`` below /api/v1 unless it begins with ``//``, which stands for the server's root."""
+    async def call(
+        self, method: str, path: str, *, role: str | None = "admin", body: Any = None, headers: dict[str, str] | None = None, decode: bool = True, **more: Any,
+    ) -> Answer:  # fmt: skip
+        """One request; ``path`` below /api/v1 unless it begins with ``//``, which stands for the server's root. Not ``decode``: only ``raw``."""
         sent = dict(headers or {})
         if role is not None:
             sent.setdefault("Authorization", f"Bearer {self.tokens[role]}")
@@ -157,7 +159,7 @@ class Api:
         async with self.client.request(method, target, headers=sent, **more) as response:
             raw = await response.read()
             set_ = response.headers.getall("Set-Cookie", [])
-            value = msgspec.json.decode(raw) if "json" in response.content_type and raw else None
+            value = msgspec.json.decode(raw) if decode and "json" in response.content_type and raw else None
             return Answer(response.status, value, {name.lower(): text for name, text in response.headers.items()}, raw, set_)
 
     async def get(self, path: str, **more: Any) -> Answer:

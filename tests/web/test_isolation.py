@@ -4,6 +4,7 @@ PostgreSQL sees to it: `test_the_walk_notices_a_missing_policy` drops a policy, 
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 
 from netd.domain import tokens
 from netd.domain.actor import system
+from netd.model.permission import Scope
 from netd.store.database import Database
 from netd.web.api import resources
-from netd.web.api.route import UPLOADS, LinesUpload, Route, Upload
+from netd.web.api.route import UPLOADS, Download, LinesUpload, Route, Upload
 from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
@@ -182,7 +184,7 @@ async def walk(api: Api, database: Database, owned: dict[str, int], token: str, 
     leaks = []
     before = await everything(database)
     headers = {"Authorization": f"Bearer {token}"}
-    for route in resources.ROUTES:
+    for route in sorted(resources.ROUTES, key=lambda each: each.method != "GET"):  # look first: what is gone cannot be shown
         if route.path in EVERYWHERE or (route.method == "GET" and route.path.startswith(skip or ("\0",))):
             continue
         sent: dict[str, Any]
@@ -202,6 +204,8 @@ def leaked(route: Route, answer: Answer) -> str:
     """What an answer tells, or seems to have done, that it should not."""
     if answer.status == 204:
         return "done"
+    if route.returns is Download:
+        return ", ".join(sorted(names(answer.raw.decode()))) if answer.status == 200 else ""
     items = answer.value.get("items") if answer.status == 200 else None
     if items is not None:
         return ", ".join(sorted(names(items)))
@@ -242,30 +246,112 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     assert await walk(api, database, owned, token) != []
 
 
-async def test_the_walk_notices_a_missing_policy(api: Api, database: Database, owned: dict[str, int]):
+@pytest.mark.parametrize(
+    ("table", "policy", "path"), [("subscribers", "site", "/subscribers"), ("nas", "site", "/radius/nas"), ("audit_log", "whole", "/audit")]
+)
+async def test_the_walk_notices_a_missing_policy(api: Api, database: Database, owned: dict[str, int], table, policy, path):
     await api.post("/sites", {"name": "rome"})
     token = await a_token(database, 1, site="rome")
     async with database.acquire() as conn:
-        await conn.execute("drop policy site on subscribers")
+        await conn.execute(f"drop policy {policy} on {table}")
     leaks = await walk(api, database, owned, token, skip=SHARED_IN_TENANT)
-    assert any(leak.startswith("GET /subscribers ->") for leak in leaks), leaks
+    assert any(leak.startswith(f"GET {path} ->") for leak in leaks), leaks
+
+
+async def shown(conn: Any, tables: Iterable[str]) -> set[str]:
+    """Of these tables, those of which the connection sees a row though no condition is asked for."""
+    counts = await conn.fetchrow("select " + ", ".join(f"exists (select from {table}) as {table}" for table in tables))
+    return {table for table, there in dict(counts).items() if there}
+
+
+async def readable(database: Database) -> list[str]:
+    """The tables that a tenant owns and the API's role may read."""
+    async with database.acquire() as conn:
+        return [row[0] for row in await conn.fetch(
+            """select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id'
+               where c.relkind in ('r', 'p') and not c.relispartition and c.relnamespace = current_schema()::regnamespace
+               and has_table_privilege('netd_tenant', c.oid, 'select') order by 1""")]  # fmt: skip
 
 
 async def test_a_forgotten_condition_shows_nothing(database: Database, owned: dict[str, int], api: Api):
-    """Without any scope, and with another tenant's, the API's role sees no row of any table that a tenant owns."""
+    """Without any scope, with another tenant's and with another site's, the API's role sees no row of any table that these do not own."""
     other = (await api.post("/tenants", {"name": "other"})).value["tenant"]["id"]
-    async with database.acquire() as conn:
-        tables = [row[0] for row in await conn.fetch(
-            """select table_name from information_schema.columns where column_name = 'tenant_id' and table_schema = current_schema()
-               and table_name not like 'radacct\\_%' order by 1""")]  # fmt: skip
+    await api.post("/sites", {"name": "rome"})
+    tables = await readable(database)
     assert {"subscribers", "sessions", "radacct", "api_tokens", "audit_log"} <= set(tables)
-    for scope in (None, other):
-        async with api.confined.transaction(None if scope is None else system(scope).scope) as conn:
-            for table in tables:
-                may_read = await conn.fetchval("select has_table_privilege('netd_tenant', $1, 'select')", table)
-                own = {"roles", "api_tokens", "audit_log", "audit_heads"} if scope else set()
-                if may_read and table not in own:
-                    assert await conn.fetchval(f"select count(*) from {table}") == 0, (table, scope)
+    async with api.confined.transaction() as conn:
+        assert await shown(conn, tables) == set()
+    async with api.confined.transaction(system(other).scope) as conn:
+        assert await shown(conn, tables) == {"roles", "api_tokens", "audit_log", "audit_heads"} & set(tables), "what every new tenant has"
+    async with api.confined.transaction(await elsewhere(database)) as conn:
+        assert await shown(conn, tables) <= CATALOGUE
+
+
+CATALOGUE = {"plans", "roles", "pools", "pool_ranges", "pool_rules", "pool_spans", "plan_quotas", "quota_stages", "sites", "events"}
+"""What who may at one site only reads, too: the tenant's catalogue, the own site and what happened there."""
+
+UNFILLED: set[str] = set()
+
+
+async def act_for(conn: Any, scope: Scope) -> None:
+    """As netd does at the beginning of a transaction, written down apart from it."""
+    sites = "*" if scope.sites is None else ",".join(map(str, scope.sites))
+    await conn.execute("select set_config('netd.tenant', $1, true), set_config('netd.sites', $2, true)", str(scope.tenant_id), sites)
+
+
+async def elsewhere(database: Database) -> Scope:
+    async with database.acquire() as conn:
+        return Scope(1, frozenset((await conn.fetchval("select id from sites where name = 'rome'"),)), None, None)
+
+
+async def test_each_policy_is_needed(database: Database, owned: dict[str, int], api: Api):
+    """Taken away one after the other, each lets through just what it kept back: none is there for show, and the test above sees every table."""
+    other = (await api.post("/tenants", {"name": "other"})).value["tenant"]["id"]
+    await api.post("/sites", {"name": "rome"})
+    await api.post("/plans/1/quotas", {**BODIES["NewQuota"], "stages": [{"percent": 80, "action": "notify"}]})
+    await api.post("/pools/1/ranges", {"exclusions": ["100.64.0.9"]})
+    await api.post("/sites", {"name": "bonn"}, headers={"Idempotency-Key": "bonn"})
+    await api.patch("/subscribers/1", {"mac_addresses": ["00:11:22:33:44:55"]})
+    async with database.acquire() as conn:
+        await conn.execute("insert into user_recovery_codes (tenant_id, user_id, code_hash) values (1, 1, 'x')")
+        await conn.execute("insert into quota_usage (tenant_id, subscriber_id, quota_id, starts_at, ends_at, amount) values (1, 1, 1, now(), now(), 1)")
+        await conn.execute(
+            """insert into quota_events (tenant_id, subscriber_id, quota_id, starts_at, percent, action, used, allowance, at)
+               values (1, 1, 1, now(), 80, 'notify', 1, 1, now())"""
+        )
+        await conn.execute(
+            """insert into user_sessions (tenant_id, user_id, token_hash, method, network, created_at, last_used_at, expires_at)
+               values (1, 1, 'x', 'password', 'x', now(), now(), now())"""
+        )
+        await conn.execute(
+            """insert into radacct (radacctid, tenant_id, subscriber_id, acctuniqueid, acctsessionid, username, nasipaddress, nassourceaddress, acctstarttime,
+                   acctupdatetime, acctstoptime, acctterminatecause, interim_seconds, closed_by)
+               values (99, 1, 1, 'x', 'x', 'alice', '192.0.2.1', '192.0.2.1', now(), now(), now(), 'x', 300, 'stop')"""
+        )
+        await conn.execute("insert into usage_daily (tenant_id, subscriber_id, day) values (1, 1, '2026-11-01')")
+        await conn.execute("insert into billing_notices (tenant_id, hook_id, notice_id, fingerprint) values (1, 1, 'x', 'x')")
+        await conn.execute("insert into radcheck (tenant_id, subscriber_id, attribute, op, value) values (1, 1, 'NAS-Port-Id', '==', 'x')")
+        await conn.execute("insert into radreply (tenant_id, subscriber_id, attribute, op, value) values (1, 1, 'Filter-Id', ':=', 'x')")
+        await conn.execute("insert into subscriber_lines (tenant_id, subscriber_id, circuit_id) values (1, 1, 'x')")
+        await conn.execute("insert into credentials (tenant_id, name, type, encrypted_secret) values (1, 'x', 'http', 'x')")
+        await conn.execute("insert into devices (tenant_id, vendor, hostname, mgmt_address) values (1, 'x', 'x', '192.0.2.1')")
+        await conn.execute("insert into top_ups (tenant_id, subscriber_id, quota_id, amount, created_by) values (1, 1, 1, 1, 'x')")
+    tables, site = await readable(database), await elsewhere(database)
+    async with database.acquire() as conn:
+        filled = await shown(conn, tables)
+        policies = await conn.fetch(
+            "select c.relname, p.polname, p.polpermissive from pg_policy p join pg_class c on c.oid = p.polrelid where p.polcmd in ('*', 'r') order by 1, 2"
+        )
+        for table, name, permissive in policies:
+            if table in filled:
+                transaction = conn.transaction()
+                await transaction.start()
+                await conn.execute(f"alter policy {name} on {table} using (true)")
+                await conn.execute("set local role netd_tenant")
+                await act_for(conn, system(other).scope if permissive else site)
+                assert await shown(conn, [table]) == {table}, f"policy {name} on {table} keeps nothing back"
+                await transaction.rollback()
+    assert sorted({table for table, _, _ in policies} & set(tables) - filled) == sorted(UNFILLED), "tables of which the estate of this walk has no row"
 
 
 async def test_every_table_of_tenants_has_policies(database: Database):

@@ -163,6 +163,34 @@ async def test_a_receiver_that_is_down_gets_everything_in_order_and_signed(world
     assert secret not in str(log) + str(after) + repr(await world.rows("select * from audit_log"))
 
 
+async def test_a_minute_down_by_the_clock_loses_nothing_and_keeps_the_order(world: World, receiver: Receiver):
+    """The real pauses, the clock put forward a second at a time: events happen all the while, and the receiver answers with errors or not at all."""
+    made, secret = await world.add("crm", receiver.url)
+    service = world.service()
+    told = await world.happen(3)
+    await once(service)
+    assert numbers(receiver) == told
+    await receiver.stop()
+    for second in range(60):
+        told += await world.happen(2)
+        world.clock.forward(seconds=1)
+        await once(service)
+        if second == 30:  # it is there again, but not well
+            receiver.status = 503
+            await receiver.start()
+    failing = await world.hook(made)
+    assert failing.enabled and failing.attempts >= 4 and numbers(receiver) == told[:3]
+    receiver.status = 200
+    for _ in range(120):
+        world.clock.forward(seconds=1)
+        if await once(service) and len(receiver.got) == len(told):
+            break
+    assert numbers(receiver) == told
+    assert all(each.signed_by(secret) for each in receiver.got)
+    assert len({each.delivery_id for each in receiver.got}) == len(told)
+    assert (await world.hook(made)).attempts == 0
+
+
 async def test_types_and_tenants(world: World, receiver: Receiver):
     async with world.database.transaction() as conn:
         other = await conn.fetchval("insert into tenants (name) values ('other') returning id")

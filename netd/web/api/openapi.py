@@ -10,7 +10,7 @@ from typing import Any
 import netd
 from netd.web.api import schema
 from netd.web.api.problem import CONTENT_TYPE, KINDS, ProblemDocument
-from netd.web.api.route import UPLOADS, Empty, Redirect, Route, is_versioned, places
+from netd.web.api.route import UPLOADS, Download, Empty, Redirect, Route, is_versioned, places
 
 SECURITY = "token"
 SESSION = "session"
@@ -31,7 +31,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document as plain values."""
     kinds: list[Any] = [ProblemDocument]
     for each in routes:
-        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, *UPLOADS, Empty, Redirect)]
+        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, *UPLOADS, Download, Empty, Redirect)]
         kinds += each.placeholders.values()
     unique = list(dict.fromkeys(kinds))
     schemas, components = schema.components(unique)
@@ -145,6 +145,9 @@ def _successes(each: Route, described: dict[Any, dict[str, Any]], *, placed: boo
         names.append("Location")
     if each.returns is None:
         return {"204": {"description": "Done", "headers": _referred(names)}}
+    if each.returns is Download:
+        files: dict[str, Any] = {media_type: {"schema": {}} for media_type in each.media_types}
+        return {"200": {"description": each.summary, "headers": _referred(names), "content": files}}
     content: dict[str, Any] = {"application/json": {"schema": described[each.returns]}}
     if each.stream is not None:
         content["text/event-stream"] = _TEXT

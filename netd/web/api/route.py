@@ -21,7 +21,7 @@ from multidict import CIMultiDict
 from netd.domain import audit
 from netd.domain.actor import Actor
 from netd.domain.imports import MAX_OCTETS
-from netd.domain.lists import ListQuery, chosen
+from netd.domain.lists import Filters, ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
 from netd.web import codec, validation
@@ -81,6 +81,16 @@ UPLOADS = (Upload, LinesUpload)
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """An answer that is a file, sent as it is made. What goes wrong before its first octets is answered as any other problem; later the connection is
+    cut, so that nobody takes a part for the whole."""
+
+    name: str
+    media_type: str
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Redirect:
     """An answer that sends the browser elsewhere (302)."""
 
@@ -120,6 +130,7 @@ class Route:
     public: bool = False
     signed: bool = False
     stream: Handler | None = None  # answers instead where the client asks for a stream
+    media_types: tuple[str, ...] = ()  # of a Download
     errors: tuple[int, ...] = ()  # statuses of problems that do not follow from the rest
 
     @property
@@ -140,7 +151,8 @@ class Route:
 
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
-    public: bool = False, signed: bool = False, stream: Handler | None = None, errors: tuple[int, ...] = (),
+    public: bool = False, signed: bool = False, stream: Handler | None = None, media_types: tuple[str, ...] = (),
+    errors: tuple[int, ...] = (),
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
@@ -158,8 +170,10 @@ def route(
         hints.pop("call")
         body = hints.pop("body", None)
         query = hints.pop("query", Empty)
-        if issubclass(query, ListQuery) != (made is not None):
+        if issubclass(query, Filters) != (made is not None):
             raise TypeError(f"{handler.__name__}: a ListQuery goes with the route's query=, and that with a ListQuery")
+        if (returns is Download) != bool(media_types):
+            raise TypeError(f"{handler.__name__}: a Download goes with media_types=, and these with a Download")
         query = made or query
         if set(hints) != set(_PLACEHOLDER.findall(path)):
             raise TypeError(f"{handler.__name__}: parameters {sorted(hints)} are not the placeholders of {path}")
@@ -187,6 +201,7 @@ def route(
             public=public,
             signed=signed,
             stream=stream,
+            media_types=media_types,
             errors=errors,
         )
 
@@ -255,6 +270,8 @@ async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Act
         return opened
     fields = _fields(each, arguments)
     value = await each.handler(call, **arguments)
+    if isinstance(value, Download):
+        return await _download(request, value, call.answer_headers)
     if fields is not None:
         value = _narrowed(value, fields)
     if each.method != "GET":
@@ -354,6 +371,29 @@ def _if_match(each: Route, request: web.Request, versioned: bool) -> int | None:
     if match is None:
         raise Problem(PRECONDITION_FAILED, "If-Match must be one ETag of this API")
     return int(match[1])
+
+
+async def _download(request: web.Request, file: Download, headers: CIMultiDict[str]) -> web.StreamResponse:
+    chunks = file.chunks
+    first = await anext(chunks, b"")  # before the status is told: most of what can go wrong does so here
+    response = web.StreamResponse(headers=headers)
+    response.content_type = file.media_type
+    if file.media_type == "text/csv":
+        response.charset = "utf-8"
+    response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file.name}"'
+    await response.prepare(request)
+    try:
+        await response.write(first)
+        async for chunk in chunks:
+            await response.write(chunk)
+        await response.write_eof()
+    except ConnectionError:  # the client went
+        return response
+    except Exception:  # barrier: the status is told already, so only a cut connection tells that this is not all
+        log_failure(request)
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 def _answer(each: Route, call: Call, value: object, place: Place) -> web.StreamResponse:

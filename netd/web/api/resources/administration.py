@@ -3,14 +3,14 @@
 import msgspec
 
 from netd.domain import audit, secrets, tokens
-from netd.domain.audit import Verification
+from netd.domain.audit import ExportTerms, Verification
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.secrets import Rotation
 from netd.domain.tokens import IssuedToken, NewToken
 from netd.model.audit import AuditRow
 from netd.model.token import Token
-from netd.web.api.route import Call, route
+from netd.web.api.route import Call, Download, route
 
 
 class RotationOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +44,15 @@ async def audit_list(call: Call, query: ListQuery) -> Page[AuditRow]:
     return await audit.page(call.deps.database, call.actor, query)
 
 
+@route(
+    "GET", "/audit/export", permission="audit:read", query=audit.AuditExport, media_types=("text/csv", "application/x-ndjson"),
+    summary="The whole log, or what the query asks for of it, as a file: `csv`, or `jsonl`, a JSON object a line",
+)  # fmt: skip
+async def audit_export(call: Call, query: ExportTerms) -> Download:
+    media_type = {"csv": "text/csv", "jsonl": "application/x-ndjson"}[query.format]
+    return Download(f"audit.{query.format}", media_type, audit.export(call.deps.database, call.actor, query))
+
+
 @route("GET", "/audit/verify", permission="audit:read", summary="Is the log whole? A changed or removed row shows")
 async def audit_verify(call: Call) -> Verification:
     return await audit.verify(call.deps.database, call.actor)
@@ -54,4 +63,4 @@ async def secret_rotate(call: Call, body: RotationOrder) -> Rotation:
     return await secrets.rotate(call.deps.owner, call.actor, call.deps.keyring, new_key=body.new_key)
 
 
-ROUTES = (token_list, token_create, token_show, token_revoke, audit_list, audit_verify, secret_rotate)
+ROUTES = (token_list, token_create, token_show, token_revoke, audit_list, audit_export, audit_verify, secret_rotate)

@@ -1,7 +1,8 @@
 """/login, /logout and /me: users, their sessions and their own accounts."""
 
+from collections.abc import Awaitable
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from aiohttp import hdrs
@@ -11,11 +12,13 @@ from netd.domain import account, logins, oidc
 from netd.domain.account import Enrolment, PasswordChange, Proof, RecoveryCodes, TotpCode
 from netd.domain.logins import CodeLogin, Opened, PasswordLogin, Setup, Visit
 from netd.domain.oidc import Provider
-from netd.errors import NotFound, PeerError, Unauthenticated
+from netd.errors import NotFound, PeerError, TooOften, Unauthenticated
 from netd.model.user import User, UserSession
 from netd.web import browser
 from netd.web.api.problem import PROVIDER_FAILED, Problem
 from netd.web.api.route import Call, Redirect, route
+
+T = TypeVar("T")
 
 
 class LoginMethods(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,21 @@ def _state(opened: Opened) -> LoginState:
     return LoginState(user=opened.user, csrf_token=browser.csrf_token(opened.text), expires_at=opened.expires_at)
 
 
+async def _counted(call: Call, method: str, attempt: Awaitable[T]) -> T:
+    """The attempt's outcome; what became of it is counted for /metrics."""
+    counts = call.deps.login_attempts
+    try:
+        found = await attempt
+    except TooOften:
+        counts[(method, "locked_out")] += 1
+        raise
+    except Unauthenticated:
+        counts[(method, "refused")] += 1
+        raise
+    counts[(method, "code_wanted" if isinstance(found, logins.Challenged) else "opened")] += 1
+    return found
+
+
 @route("GET", "/login", permission=None, public=True, summary="How one can log in")
 async def login_methods(call: Call) -> LoginMethods:
     return LoginMethods(password=True, oidc=call.deps.oidc is not None)
@@ -95,7 +113,7 @@ async def login_methods(call: Call) -> LoginMethods:
 async def login(call: Call, body: PasswordLogin) -> LoginState:
     deps = call.deps
     visit = _visit(call)
-    found = await logins.login(deps.database, deps.login, deps.keyring, body, visit, deps.now())
+    found = await _counted(call, "password", logins.login(deps.database, deps.login, deps.keyring, body, visit, deps.now()))
     if isinstance(found, logins.Challenged):
         return LoginState(challenge=found.challenge, expires_at=found.expires_at)
     _admit(call, found)
@@ -105,7 +123,7 @@ async def login(call: Call, body: PasswordLogin) -> LoginState:
 @route("POST", "/login/totp", permission=None, public=True, summary="Log in: the second factor, or a recovery code", action="user.login", errors=(401,))
 async def login_totp(call: Call, body: CodeLogin) -> LoginState:
     deps = call.deps
-    opened = await logins.login_code(deps.database, deps.login, deps.keyring, body, _visit(call), deps.now())
+    opened = await _counted(call, "code", logins.login_code(deps.database, deps.login, deps.keyring, body, _visit(call), deps.now()))
     _admit(call, opened)
     return _state(opened)
 
@@ -153,11 +171,12 @@ async def login_oidc_callback(call: Call, query: OidcAnswer) -> Redirect:
     try:
         identity = await provider.finish(flow, query.code, deps.now())
     except Unauthenticated as error:
+        deps.login_attempts[("oidc", "refused")] += 1
         await oidc.refused(deps.database, _visit(call), str(error), issuer=provider.config.issuer)
         raise
     except PeerError as error:
         raise Problem(PROVIDER_FAILED, str(error)) from error
-    opened = await oidc.sign_in(deps.database, deps.login, provider.config, identity, _visit(call), deps.now())
+    opened = await _counted(call, "oidc", oidc.sign_in(deps.database, deps.login, provider.config, identity, _visit(call), deps.now()))
     _admit(call, opened)
     call.answer_headers.add(hdrs.SET_COOKIE, browser.set_cookie(browser.origin_of(deps, call.request), browser.FLOW, "", 0))
     return Redirect(flow.return_to)
