@@ -157,6 +157,7 @@ class TestSession:
         assert (refused.status, refused.value["type"]) == (401, "/problems/unauthorized")  # used at the confirmation
         done = await fresh.call("POST", "/login/totp", {"challenge": begun.value["challenge"], "code": totp.code(secret, step)})
         fresh.take(done)
+        assert api.deps.login_attempts == {("password", "opened"): 1, ("password", "code_wanted"): 1, ("code", "refused"): 1, ("code", "opened"): 1}
         assert (await fresh.call("GET", "/me")).value["user"]["totp"]
         assert (await fresh.call("POST", "/me/totp/remove", {"current_password": "wrong"})).value["errors"][0]["pointer"] == "/current_password"
         assert (await fresh.call("POST", "/me/totp/remove", {"current_password": PASSWORD})).status == 204
@@ -176,6 +177,7 @@ class TestSession:
         seen = [(await page.login(password="guess")).status for _ in range(api.deps.login.user_failures)]
         assert set(seen) == {401}
         locked = await page.login()
+        assert api.deps.login_attempts == {("password", "refused"): api.deps.login.user_failures, ("password", "locked_out"): 1}
         assert (locked.status, locked.value["type"]) == (429, "/problems/too-many-requests")
         assert 0 < int(locked.headers["retry-after"]) <= 15 * 60
         (told,) = (await api.get("/lockouts?kind=user")).value["items"]
