@@ -17,7 +17,7 @@ from netd.web.api.openapi import refusals
 from netd.web.api.route import places
 from tests.web.running import Api
 
-EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "2"))
 SEED = os.environ.get("CONTRACT_SEED", "1")
 PHASES = os.environ.get("CONTRACT_PHASES", "fuzzing")
 SECONDS = int(os.environ.get("CONTRACT_SECONDS", "60"))
