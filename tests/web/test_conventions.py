@@ -87,6 +87,7 @@ async def every(api: Api, path: str, size: int) -> list[dict[str, Any]]:
         assert answer.status == 200, (path, answer.value)
         found += answer.value["items"]
         pages += 1
+        assert len(found) <= 1000, f"{path} does not come to an end"
         if answer.value["next"] is None:
             assert pages <= len(found) // size + 1, path
             return found
