@@ -161,6 +161,14 @@ async def password(conn: Connection, tenant_id: int, subscriber_id: int) -> byte
     return found
 
 
+async def sealed_of(conn: Connection, tenant_id: int, ids: Sequence[int]) -> dict[int, tuple[bytes, bool]]:
+    """The sealed passwords of some, by id, and whether each is a hash; who has none is left out."""
+    records = await conn.fetch(
+        "select id, password, password_hashed from subscribers where tenant_id = $1 and id = any($2::bigint[]) and password is not null", tenant_id, ids
+    )
+    return {record["id"]: (record["password"], record["password_hashed"]) for record in records}
+
+
 async def has_password(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:
     """Whether a password is set."""
     return bool(await conn.fetchval("select password is not null from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id))
