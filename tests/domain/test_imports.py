@@ -19,6 +19,7 @@ from netd.errors import Conflict, InvalidInput, StoreUnavailable
 from netd.sheets.converter import Converter
 from netd.store import provision as store
 from netd.store.database import TENANT_ROLE, Database
+from tests.domain.conftest import AnyAttribute
 
 GOOD = b"username,password,plan,ipv4\nalice,one,Home 100,192.0.2.1\nbob,two,home 100,\n"
 BAD = GOOD + b"carol,three,nosuch,192.0.2.3\nALICE,four,Home 100,192.0.2.4\n,five,Home 100,192.0.2.300\ndave,six,Home 100,192.0.2.6\n"
