@@ -1,25 +1,29 @@
 """Importing a table from CSV or XLSX: all or nothing in one transaction, or on request all that is good."""
 
 import asyncio
-import contextlib
 import hashlib
+import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from netd.domain import audit
 from netd.domain.actor import Actor
-from netd.domain.records import Record, records
+from netd.domain.records import Record, opened
 from netd.domain.table import Keeper, Means, Order, Outcome, Reader, Row, Table, header_faults
-from netd.errors import Fault, InvalidInput
+from netd.errors import Fault, InvalidInput, StoreError
+from netd.store import provision as store
 from netd.store.database import Connection, Database
+
+log = logging.getLogger(__name__)
 
 MAX_OCTETS = 64 << 20
 MAX_ERRORS = 1000
 DRY_RUN_ERRORS = 200_000
 """Faults that are told: who only asks what is wrong wants to know all of it."""
-BATCH_ROWS = 500
+BATCH_ROWS = 250
+MANY_ROWS = 5000
 SLICE_SECONDS = 0.004
 
 
@@ -96,9 +100,9 @@ class FileRun:
         """Whether what is good is to be kept, as far as is known."""
         return not self.order.dry_run and (self.order.skip_bad or not self.error_count)
 
-    async def read(self, found: AsyncIterator[Record]) -> None:
+    async def read(self, found: Iterator[Record]) -> None:
         """Bring in all rows."""
-        header = await anext(found, None)
+        header = next(found, None)
         if header is None:
             self.fault(1, "", "the file is empty")
             return
@@ -113,10 +117,10 @@ class FileRun:
         await self._rows(found, Reader(self.table, names), keeper)
         await keeper.end()
 
-    async def _rows(self, found: AsyncIterator[Record], reader: Reader, keeper: Keeper) -> None:
+    async def _rows(self, found: Iterator[Record], reader: Reader, keeper: Keeper) -> None:
         slices = Slices()
         batch: list[Row] = []
-        async for record in found:
+        for record in found:
             await slices.breathe()
             self.rows += 1
             row, wrong = reader.row(record)
@@ -156,20 +160,33 @@ async def bring_in(
     order = order or Order()
     run: FileRun | None = None
     try:
-        async with db.transaction(actor.scope) as conn:
+        async with opened(data, means.converter, spreadsheet=spreadsheet) as found, db.transaction(actor.scope) as conn:
             run = FileRun(conn, actor, means, order, table)
             if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 run.fault(1, "", "the file is UTF-16; save it as UTF-8")
             else:
-                async with contextlib.aclosing(records(data, means.converter, spreadsheet=spreadsheet)) as found:
-                    await run.read(found)
+                await run.read(found)
             if not run.wanted or not (run.counts["created"] or run.counts["updated"]):
                 raise _RolledBack
             told = {"mode": order.mode, "rows": run.rows, "bad": run.rows - sum(run.counts.values()), **_told(run.counts), "sha256": digest}
             await audit.record(conn, actor, f"{table.action}.import", "import", digest[:16], after=told)
     except _RolledBack:
         assert run is not None
-    return run.report(stored=run.wanted)
+    report = run.report(stored=run.wanted)
+    if table.name == "subscribers":
+        await look_anew(db, actor, report.imported)
+    return report
+
+
+async def look_anew(db: Database, actor: Actor, rows: int) -> None:
+    """Where so many subscribers were stored that their lists would be slow until the database looks at them by itself, have it look now."""
+    if rows < MANY_ROWS:
+        return
+    try:
+        async with db.transaction(actor.scope) as conn:
+            await store.analyze(conn)
+    except StoreError as error:  # the rows are in, whatever becomes of this
+        log.warning("no statistics of the subscribers that were imported: %s", error)
 
 
 def _told(counts: Mapping[Outcome, int]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from netd.domain import nas as nas_domain
 from netd.domain import plans as plan_domain
 from netd.domain import subscribers as subscriber_domain
 from netd.domain.actor import Actor
-from netd.domain.imports import Slices, received
+from netd.domain.imports import Slices, look_anew, received
 from netd.domain.inputs import Faults, Label, given
 from netd.domain.nas import SECRET_CONTEXT, NasPatch, NewNas, Prefix
 from netd.domain.plans import NewPlan, PlanPatch
@@ -131,6 +131,8 @@ async def bring_in(
             await audit.record(conn, actor, "import.store", "import", digest[:16], after=told)
     except _RolledBack:
         stored = False
+    else:
+        await look_anew(db, actor, run.tallies["subscribers"].created + run.tallies["subscribers"].updated)
     return ProvisionReport(
         lines=run.lines, bad=len(run.bad), plans=run.tallies["plans"], nas=run.tallies["nas"], subscribers=run.tallies["subscribers"],
         errors=tuple(sorted(run.errors, key=lambda error: error.line)), error_count=run.error_count, dry_run=dry_run, stored=stored,

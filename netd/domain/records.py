@@ -1,14 +1,15 @@
 """Records of a table's file: CSV octets, or the rows of an XLSX file, with the place of everything that is wrong with them."""
 
+import asyncio
 import contextlib
 import csv
 import io
 import tempfile
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import IO, Final, NamedTuple
 
 from netd.errors import InvalidInput
-from netd.sheets.converter import Converter
+from netd.sheets.converter import Converter, Row
 
 LINE_OCTETS: Final = 64 * 1024
 CELL_CHARACTERS: Final = 1 << 20
@@ -28,28 +29,31 @@ class Record(NamedTuple):
     faults: Mapping[int, str] = {}
 
 
-async def records(data: bytes, converter: Converter, *, spreadsheet: bool = False) -> AsyncGenerator[Record]:
-    """The records of a file, which is XLSX if somebody says that it is a spreadsheet, or it begins as one. Close it if it is not read to its end."""
-    if spreadsheet or data.startswith(_SPREADSHEETS):
-        async with contextlib.aclosing(_xlsx(data, converter)) as found:
-            async for record in found:
-                yield record
-        return
-    for record in of_csv(data):
-        yield record
-
-
-async def _xlsx(data: bytes, converter: Converter) -> AsyncGenerator[Record]:
-    with tempfile.TemporaryFile(prefix="netd-import-") as file:
-        file.write(data)
-        file.seek(0)
-        async with contextlib.aclosing(converter.read(file)) as read:
+@contextlib.asynccontextmanager
+async def opened(data: bytes, converter: Converter, *, spreadsheet: bool = False) -> AsyncIterator[Iterator[Record]]:
+    """The records of a file, which is XLSX if somebody says that it is a spreadsheet, or it begins as one. XLSX is read as a whole before."""
+    async with contextlib.AsyncExitStack() as stack:
+        if not (spreadsheet or data.startswith(_SPREADSHEETS)):
+            found = of_csv(data)
+        else:
+            file = stack.enter_context(await asyncio.to_thread(_written, data))
             try:
-                async for some in read:
-                    for line, cells, faults in some:
-                        yield Record(line, cells, "", {int(place): what for place, what in faults.items()} if faults else {})
+                found = _of_rows(await stack.enter_async_context(converter.reading(file)))
             except InvalidInput as error:
-                yield Record(1, [], f"the file {error.faults[0].what}")
+                found = iter([Record(1, [], f"the file {error.faults[0].what}")])
+        yield found
+
+
+def _written(data: bytes) -> IO[bytes]:
+    file: IO[bytes] = tempfile.TemporaryFile(prefix="netd-import-")  # noqa: SIM115 (the caller closes it)
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def _of_rows(rows: Iterator[Row]) -> Iterator[Record]:
+    for line, cells, faults in rows:
+        yield Record(line, cells, "", {int(place): what for place, what in faults.items()} if faults else {})
 
 
 def of_csv(data: bytes) -> Iterator[Record]:

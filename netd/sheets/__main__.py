@@ -3,6 +3,7 @@
 Exit codes: 0 done; 3 the file is refused, the reason stands on standard error. Everything else is a defect, or a limit that was reached.
 """
 
+import errno
 import json
 import sys
 import tempfile
@@ -28,6 +29,11 @@ def main(what: str) -> int:
         return REFUSED
     except MemoryError:
         sys.stderr.write("needs more memory than a table may; take CSV")
+        return REFUSED
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        sys.stderr.write("is larger than a table may be; split it")
         return REFUSED
     return 0
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import IO, Literal
 
@@ -27,12 +27,13 @@ SECONDS = 600.0
 AT_ONCE = 2
 WAITING = 8
 _REFUSED = 3  # netd.sheets.__main__
-_CHUNK = 1 << 16
 _TOLD_OCTETS = 4096
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 """Of the environment: where things are. Secrets are there, too."""
 
-_Row = tuple[int, list[str], dict[str, str]]
+_END = b"null\n"
+
+Row = tuple[int, list[str], dict[str, str]]
 
 
 class Converter:
@@ -43,23 +44,19 @@ class Converter:
         self._waiting = 0
         self._seconds = seconds
 
-    async def read(self, file: IO[bytes]) -> AsyncGenerator[list[tuple[int, list[str], dict[str, str]]]]:
-        """The rows of an XLSX file, some at a time: number, cells as text, and by a cell's place what is wrong with it.
+    @contextlib.asynccontextmanager
+    async def reading(self, file: IO[bytes]) -> AsyncIterator[Iterator[Row]]:
+        """The rows of an XLSX file, all read already: number, cells as text, and by a cell's place what is wrong with it.
 
-        Close it (``contextlib.aclosing``) if it is not read to its end. Raises InvalidInput for a file that is not taken, TooOften.
+        Raises InvalidInput for a file that is not taken, TooOften.
         """
-        decoder = msgspec.json.Decoder(_Row | None)
-        async with self._child("read", file, asyncio.subprocess.PIPE) as child:
-            assert child.stdout is not None
-            rest, whole = b"", False
-            while chunk := await child.stdout.read(_CHUNK):
-                *lines, rest = (rest + chunk).split(b"\n")
-                found = [decoder.decode(line) for line in lines]
-                whole = whole or None in found
-                yield [row for row in found if row is not None]
-            await _end(child)
-            if not whole:
+        with await asyncio.to_thread(_temporary) as rows:
+            async with self._child("read", file, rows) as child:
+                await _end(child)
+            if not _is_whole(rows):
                 raise ConversionFailed("the child ended before the file did")
+            rows.seek(0)
+            yield _decoded(rows)
 
     async def write(
         self, form: Form, columns: Sequence[str], rows: AsyncIterable[Sequence[Sequence[Cell]]], *, title: str, subtitle: str = "", made_at: datetime
@@ -68,7 +65,7 @@ class Converter:
 
         Raises InvalidInput for what such a file does not hold, TooOften; and whatever ``rows`` raises.
         """
-        made: IO[bytes] = await asyncio.to_thread(tempfile.TemporaryFile, prefix="netd-sheet-")
+        made = await asyncio.to_thread(_temporary)
         try:
             head = {"title": title, "subtitle": subtitle, "columns": columns, "made_at": made_at}
             async with self._child(form, asyncio.subprocess.PIPE, made) as child:
@@ -118,6 +115,25 @@ class Converter:
 
 def _environment(of: Mapping[str, str]) -> dict[str, str]:
     return {name: of[name] for name in _PASSED_ON if name in of}
+
+
+def _temporary() -> IO[bytes]:
+    return tempfile.TemporaryFile(prefix="netd-sheet-")
+
+
+def _is_whole(rows: IO[bytes]) -> bool:
+    """Whether the child wrote its end mark."""
+    rows.seek(max(0, rows.seek(0, os.SEEK_END) - len(_END)))
+    return rows.read() == _END
+
+
+def _decoded(rows: IO[bytes]) -> Iterator[Row]:
+    decoder = msgspec.json.Decoder(Row | None)
+    for line in rows:
+        row = decoder.decode(line)
+        if row is None:
+            return
+        yield row
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

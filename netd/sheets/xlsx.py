@@ -92,7 +92,7 @@ def _texts(cells: Sequence[Any]) -> tuple[list[str], dict[int, str]]:
 def text(value: Any) -> str:
     """A cell's value as the same cell of a CSV file has it. Times have no zone in a spreadsheet: they are UTC."""
     if isinstance(value, str):
-        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value)
+        return _ESCAPED.sub(_unescaped, value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -100,6 +100,11 @@ def text(value: Any) -> str:
     if isinstance(value, datetime):
         return value.date().isoformat() if value.time() == time() else value.isoformat() + "Z"
     return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = int(match[1], 16)
+    return match[0] if 0xD800 <= code < 0xE000 else chr(code)  # half of a pair is no character
 
 
 def write(file: BinaryIO, title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:

@@ -133,6 +133,11 @@ async def _devices(conn: Connection, tenant_id: int) -> None:
         )  # fmt: skip
 
 
+async def analyze(conn: Connection) -> None:
+    """Let the planner know of the subscribers that there are now; takes a second for hundreds of thousands."""
+    await conn.execute("select netd_analyze_subscribers()", timeout=_TIMEOUT_SECONDS)
+
+
 async def _attributes(conn: Connection, tenant_id: int, table: str, column: str) -> int:
     await conn.execute(
         f"delete from {table} a using netd_provision r where a.tenant_id = $1 and a.subscriber_id = r.subscriber_id and r.{column} is not null",

@@ -404,3 +404,19 @@ async def test_a_failure_in_the_middle_leaves_nothing(world, bring, actor, monke
     with pytest.raises(StoreUnavailable):
         await bring(GOOD)
     assert await names(world) == []
+
+
+async def test_after_many_rows_the_planner_knows_of_them(world, bring, actor, database, monkeypatch, caplog):
+    monkeypatch.setattr(imports, "MANY_ROWS", 100)
+    await world.plan(actor)
+    await bring(HEAD + b"".join(b"u%d,p,Home 100\n" % n for n in range(99)))
+    assert await world.fetch("select reltuples from pg_class where oid = 'subscribers'::regclass") == [{"reltuples": -1}]
+    await bring(HEAD + b"".join(b"v%d,p,Home 100\n" % n for n in range(100)))
+    assert await world.fetch("select reltuples from pg_class where oid = 'subscribers'::regclass") == [{"reltuples": 199}]
+
+    async def away(conn):
+        raise asyncpg.PostgresConnectionError("the server went away")
+
+    monkeypatch.setattr(store, "analyze", away)
+    assert (await bring(HEAD + b"".join(b"w%d,p,Home 100\n" % n for n in range(100)))).imported == 100
+    assert "no statistics" in caplog.text

@@ -42,7 +42,8 @@ ACROSS = {
     "tokens.used": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows",
     "coa_clients.sealed": "keys are everybody's", "coa_clients.reseal": "keys are everybody's",
-    "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
+    "provision.begin": "a temporary table", "provision.add": "a temporary table",
+    "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip

@@ -7,7 +7,7 @@ import msgspec
 
 from netd.domain import cells, inputs, lines, sites, subscribers, wanted
 from netd.domain.actor import Actor
-from netd.domain.imports import faults_of
+from netd.domain.imports import Slices, faults_of
 from netd.domain.inputs import Faults
 from netd.domain.subscribers import PASSWORD_CONTEXT, NewSubscriber
 from netd.domain.table import Row, Run, Table, columns_of, missing
@@ -69,8 +69,9 @@ class _Keeper:
         """Copy the good ones of some rows."""
         run = self._run
         known = await store.by_keys(run.conn, run.actor.tenant_id, [username_key(row.members["username"]) for row in rows if "username" in row.members])
-        copied = []
+        copied, slices = [], Slices()
         for row in rows:
+            await slices.breathe()
             made = self._row(row, known.get(username_key(row.members.get("username", ""))))
             if made is not None:
                 copied.append(made)
