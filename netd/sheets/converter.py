@@ -100,10 +100,13 @@ class Converter:
                 sys.executable, "-I", "-m", "netd.sheets", what, stdin=stdin, stdout=stdout, stderr=asyncio.subprocess.PIPE,
                 env=_environment(os.environ), start_new_session=True,
             )  # fmt: skip
+            limit = asyncio.timeout(self._seconds)
             try:
-                async with asyncio.timeout(self._seconds):
+                async with limit:
                     yield child
             except TimeoutError:
+                if not limit.expired():
+                    raise
                 raise InvalidInput([Fault("", f"takes longer than {self._seconds:g} s; split it, or take CSV")]) from None
             finally:
                 with contextlib.suppress(ProcessLookupError):

@@ -1,6 +1,8 @@
 """What one spreadsheet may cost, and what is looked at before it is opened."""
 
+import ctypes
 import resource
+import signal
 import zipfile
 from typing import BinaryIO, Final
 
@@ -14,6 +16,7 @@ COLUMNS: Final = 256
 CELL_CHARACTERS: Final = 32_767  # what a cell of Excel's holds
 PRINTED_ROWS: Final = 20_000
 
+_PR_SET_PDEATHSIG = 1
 _OLD = b"\xd0\xcf\x11\xe0"
 
 
@@ -22,7 +25,8 @@ class Refused(Exception):
 
 
 def confine() -> None:
-    """Limit this process: what it may use of memory, processor and disk, and no core with somebody's data in it."""
+    """Limit this process: what it may use of memory, processor and disk, no core with somebody's data in it, and no life without its parent."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for what, most in (
         (resource.RLIMIT_AS, MEMORY_OCTETS), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_FSIZE, FILE_OCTETS), (resource.RLIMIT_CORE, 0),
     ):  # fmt: skip

@@ -5,6 +5,8 @@ import contextlib
 import io
 import os
 import re
+import select
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -198,6 +200,20 @@ async def test_only_so_many_wait(monkeypatch):
         await second
     go.set()
     assert (await first).startswith(b"PK")
+
+
+def test_a_child_does_not_outlive_its_parent():
+    """Its parent is killed while it waits for rows, with a writing end of the pipe still open elsewhere."""
+    kept, given = os.pipe()
+    code = f"import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-m', 'netd.sheets', 'xlsx'], stdin={kept}).pid, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=(kept, given)) as parent:
+        assert parent.stdout is not None
+        death = os.pidfd_open(int(parent.stdout.readline()))
+        os.write(given, b'{"title": "T", "columns": ["a"]}\n' + b'["x"]\n' * 50_000)  # more than a pipe holds: it is read
+        parent.kill()
+    assert select.select([death], [], [], 30)[0]
+    for each in (kept, given, death):
+        os.close(each)
 
 
 async def test_the_child_knows_no_secret_of_the_daemons():
