@@ -14,6 +14,7 @@
     ├── Unauthenticated      who calls did not prove who it is; the text does not tell which part was wrong
     ├── TooOften             again later: too many failures, or too much at a time
     ├── InvalidInput         somebody's request or file; lists every fault with its place
+    ├── ConversionFailed     the child that reads and writes spreadsheets did not come to a proper end; the log tells more
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
 """
@@ -109,6 +110,10 @@ class TooOften(NetdError):
     def __init__(self, detail: str, retry_seconds: int) -> None:
         super().__init__(detail)
         self.retry_seconds = retry_seconds
+
+
+class ConversionFailed(NetdError):
+    """A spreadsheet was not read or written, and that is not the fault of what is in it."""
 
 
 class ConfigError(NetdError):

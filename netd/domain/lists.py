@@ -8,7 +8,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -24,16 +24,23 @@ T = TypeVar("T", bound=Identified)
 
 MOST_VALUES = 200
 MOST_SORTS = 3
-PART_ROWS = 500
-"""Rows of what is no page that are read at a time."""
+PART_ROWS = 250
+"""Rows of an export that are read at a time."""
 RowId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q", "format"))
+RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q", "format", "secrets"))
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every query of a list has, beside the comparisons with its columns."""
 
     sort: str | None = None
+
+
+class ExportQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All rows of a list, in which order and as what file. ``secrets`` asks for passwords and shared secrets, too, which is put on record."""
+
+    format: Literal["csv", "xlsx"] = "csv"
+    secrets: bool = False
 
 
 class ListQuery(Filters, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -181,6 +181,14 @@ async def rule(conn: Connection, tenant_id: int, rule_id: int) -> PoolRule | Non
     return None if record is None else PoolRule(**record)
 
 
+async def rules_by_pool(conn: Connection, tenant_id: int, pool_ids: Sequence[int]) -> dict[int, tuple[PoolRule, ...]]:
+    """Every rule of some pools, by pool, in the order in which they were made."""
+    found: dict[int, tuple[PoolRule, ...]] = {}
+    for record in await conn.fetch(f"{_RULE} where r.tenant_id = $1 and r.pool_id = any($2::bigint[]) order by r.id", tenant_id, pool_ids):
+        found[record["pool_id"]] = (*found.get(record["pool_id"], ()), PoolRule(**record))
+    return found
+
+
 async def delete_rule(conn: Connection, tenant_id: int, rule_id: int) -> bool:
     """Remove a rule; whether it was there."""
     return rows.updated(await conn.execute("delete from pool_rules where tenant_id = $1 and id = $2", tenant_id, rule_id)) > 0

@@ -14,6 +14,7 @@ from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
 from netd.metrics import Counts
+from netd.sheets.converter import Converter
 from netd.store.database import Database
 from netd.web.ratelimit import RateLimit
 
@@ -54,5 +55,6 @@ class WebDeps:
     oidc: Provider | None = None
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    converter: Converter = field(default_factory=Converter)
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
     login_attempts: Counts = field(default_factory=Counts)  # by method and result

@@ -12,7 +12,6 @@ from netd.model.subscriber import Attribute
 from netd.store import (
     audit,
     coa_clients,
-    imports,
     lines,
     listing,
     metering,
@@ -22,6 +21,7 @@ from netd.store import (
     postauth,
     provision,
     quotas,
+    reports,
     roles,
     sessions,
     sites,
@@ -33,16 +33,17 @@ from netd.store.listing import Condition, Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, coa_clients, imports, lines, nas, plans, pools, postauth, provision, quotas, roles, sessions, sites, subscribers, tokens)
+MODULES = (audit, coa_clients, lines, nas, plans, pools, postauth, provision, quotas, reports, roles, sessions, sites, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
     "postauth.add_rows": "each record carries its tenant",
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
     "tokens.used": "the token tells the tenant",
-    "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
+    "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows",
     "coa_clients.sealed": "keys are everybody's", "coa_clients.reseal": "keys are everybody's",
-    "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
+    "provision.begin": "a temporary table", "provision.add": "a temporary table",
+    "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
@@ -169,7 +170,10 @@ async def test_nothing_is_seen(connection, mine, other):
         await postauth.newest(connection, other, "alice", 9),
         await lines.lines(connection, other, [mine["subscriber"]]), await lines.identities(connection, other, [mine["subscriber"]]),
         await lines.owner(connection, other, "mac", "00:11:22:33:44:55"), await lines.named(connection, other, mine["nas"]),
-        await nas.has_line_login_password(connection, other, mine["nas"]),
+        await nas.has_line_login_password(connection, other, mine["nas"]), await nas.names_by_key(connection, other),
+        await nas.sealed_of(connection, other, [mine["nas"]]), await subscribers.sealed_of(connection, other, [mine["subscriber"]]),
+        await sites.ids_by_name(connection, other), await pools.rules_by_pool(connection, other, [mine["pool"]]),
+        await reports.subscribers_by_plan(connection, other), await reports.usage_by_plan(connection, other, date(2026, 1, 1), date(2027, 1, 1)),
     ]  # fmt: skip
     for each in (
         plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS, coa_clients.LISTING, pools.LISTING,
@@ -208,7 +212,7 @@ async def test_nothing_is_changed(connection, mine, other):
     await lines.learn(connection, other, subscriber, lines.Kept(nas_id=None, circuit_id="d", remote_id=None, nas_port_id=None, mac=None, learned_at=NOW))
     await lines.forget_learned(connection, other, mine["nas"])
     await tokens.revoke(connection, other, mine["token"])
-    await imports_of(connection, other, mine["plan"], clash="alice")
+    await provision_of(connection, other, mine)
     assert await everything(connection) == before
 
 
@@ -243,12 +247,18 @@ async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, o
             await attempt()
 
 
-async def imports_of(connection, tenant, plan, clash):
-    """Compare an import of the tenant with what is there, and store nothing."""
+async def provision_of(connection, tenant, mine):
+    """Bring in a row that names another tenant's subscriber and what is hers; nothing of hers is a clash, and nothing of hers is touched."""
+    row = {
+        "line": 2, "subscriber_id": mine["subscriber"], "username": "alice", "username_key": "alice", "password_hashed": False, "plan_id": mine["plan"],
+        "state": "active", "ipv4": "192.0.2.1", "line_mode": "ignore", "line_learn": False, "checks": [], "replies": [], "lines": [],
+        "mac_addresses": ["00:11:22:33:44:55"], "circuit_ids": [],
+    }  # fmt: skip
     async with connection.transaction():
-        await imports.begin(connection)
-        await imports.add(connection, [(2, clash, clash, None, plan, "active", None, "192.0.2.1", None, None, None, None, None)])
-        assert await imports.take_out_clashes(connection, tenant, 10) == ([], 0, 0)
+        await provision.begin(connection)
+        await provision.add(connection, [tuple(row.get(name) for name in provision.COLUMNS)])
+        assert await provision.take_out_clashes(connection, tenant) == ([], {"created": 0, "updated": 0})
+        await provision.store(connection, tenant)
 
 
 async def test_columns_are_not_free_text(connection, mine):

@@ -16,7 +16,7 @@ from netd.domain.actor import system
 from netd.model.permission import Scope
 from netd.store.database import Database
 from netd.web.api import resources
-from netd.web.api.route import UPLOADS, Download, LinesUpload, Route, Upload
+from netd.web.api.route import UPLOADS, Download, Route
 from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
@@ -78,11 +78,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "Release": {"force": True},
     "NewFramedRoute": {"prefix": "198.18.2.0/24"},
 }
-FILES: dict[Any, bytes] = {
-    Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
-    LinesUpload: b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
+FILES: dict[str, bytes] = {
+    "/import": b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
+    "/subscribers/import": b"username,password,plan,note\nalice,x,home,stolen\n",
+    "/plans/import": b"name,down_bps,up_bps\nhome,1000,1000\n",
+    "/radius/nas/import": b"name,address,secret,vendor\nbras1,192.0.2.0/24,stolen1,generic\n",
+    "/pools/import": b"name,kind,ranges,rules\ncgn,ipv4,198.18.0.0/24,all\n",
 }
 QUERIES = {
+    **{path: "mode=upsert" for path in FILES if path != "/import"},
     "/addresses": "ip=100.64.0.7",
     "/radius/sessions/who-had": "ip=192.0.2.7",
     "/radius/postauth": "username=alice",
@@ -189,7 +193,7 @@ async def walk(api: Api, database: Database, owned: dict[str, int], token: str, 
             continue
         sent: dict[str, Any]
         if route.body in UPLOADS:
-            sent = {"data": FILES[route.body], "headers": {**headers, "Content-Type": route.body.media_type}}
+            sent = {"data": FILES[route.path], "headers": {**headers, "Content-Type": route.body.media_types[0]}}
         else:
             sent = {"body": None if route.body is None else body_of(route, owned), "headers": headers}
         answer = await api.call(route.method, target(route, owned), role=None, **sent)
@@ -243,6 +247,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks"):
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
+    for path in ("/subscribers/export", "/radius/nas/export"):
+        assert (await api.get(path, role=None, headers=headers)).raw.count(b"\r\n") == 2, path
     assert await walk(api, database, owned, token) != []
 
 
@@ -254,6 +260,8 @@ async def test_the_walk_notices_a_missing_policy(api: Api, database: Database, o
     token = await a_token(database, 1, site="rome")
     async with database.acquire() as conn:
         await conn.execute(f"drop policy {policy} on {table}")
+    if table == "subscribers":
+        assert names((await api.get("/subscribers/export", role=None, headers={"Authorization": f"Bearer {token}"})).raw.decode()) == {"alice"}
     leaks = await walk(api, database, owned, token, skip=SHARED_IN_TENANT)
     assert any(leak.startswith(f"GET {path} ->") for leak in leaks), leaks
 

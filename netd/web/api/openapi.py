@@ -10,7 +10,7 @@ from typing import Any
 import netd
 from netd.web.api import schema
 from netd.web.api.problem import CONTENT_TYPE, KINDS, ProblemDocument
-from netd.web.api.route import UPLOADS, Download, Empty, Redirect, Route, is_versioned, places
+from netd.web.api.route import CSV, UPLOADS, Download, Empty, Redirect, Route, is_versioned, places
 
 SECURITY = "token"
 SESSION = "session"
@@ -91,7 +91,7 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     if parameters:
         operation["parameters"] = parameters
     if each.body in UPLOADS:
-        operation["requestBody"] = {"required": True, "content": {each.body.media_type: {"schema": {}}}}
+        operation["requestBody"] = {"required": True, "content": {media_type: _file(media_type) for media_type in each.body.media_types}}
     elif each.body is not None:
         required = bool(components[each.body.__name__].get("required"))
         operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": described[each.body]}}}
@@ -146,7 +146,7 @@ def _successes(each: Route, described: dict[Any, dict[str, Any]], *, placed: boo
     if each.returns is None:
         return {"204": {"description": "Done", "headers": _referred(names)}}
     if each.returns is Download:
-        files: dict[str, Any] = {media_type: {"schema": {}} for media_type in each.media_types}
+        files: dict[str, Any] = {media_type: _file(media_type) for media_type in each.media_types}
         return {"200": {"description": each.summary, "headers": _referred(names), "content": files}}
     content: dict[str, Any] = {"application/json": {"schema": described[each.returns]}}
     if each.stream is not None:
@@ -165,6 +165,12 @@ def _needs(each: Route) -> str:
     if each.permission:
         return f"Needs the permission `{each.permission}`."
     return "Needs no token." if each.public else "Any valid token or session."
+
+
+def _file(media_type: str) -> dict[str, Any]:
+    if media_type == CSV or media_type.endswith("ndjson"):
+        return {"schema": {"type": "string"}}
+    return {"schema": {"type": "string", "format": "binary"}}
 
 
 def _query_parameters(each: Route, described: dict[Any, dict[str, Any]], components: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ query parameters) and ``body`` (a struct, or ``Upload`` for a file); its return 
 """
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
 
@@ -24,6 +25,7 @@ from netd.domain.imports import MAX_OCTETS
 from netd.domain.lists import Filters, ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
+from netd.sheets.converter import XLSX
 from netd.web import codec, validation
 from netd.web.api import auth, idempotency
 from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
@@ -33,6 +35,7 @@ from netd.web.deps import WebDeps
 log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
+CSV = "text/csv"
 BODY_OCTETS = 1 << 20
 BODY_SECONDS = 30.0
 
@@ -48,10 +51,10 @@ class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A request body that is a CSV file, read as it arrives."""
+    """A request body that is a table's file, read as it arrives."""
 
     request: web.Request
-    media_type: ClassVar[str] = "text/csv"
+    media_types: ClassVar[tuple[str, ...]] = (CSV, XLSX)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The file's octets in pieces. Raises Problem 413 beyond 64 MiB, 408 if the sender stalls."""
@@ -74,7 +77,7 @@ class LinesUpload(Upload):
     """The same, of JSON objects, one a line."""
 
     __slots__ = ()
-    media_type = "application/x-ndjson"
+    media_types = ("application/x-ndjson",)
 
 
 UPLOADS = (Upload, LinesUpload)
@@ -295,7 +298,7 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
     if each.query is not Empty:
         arguments["query"] = query
     if each.body in UPLOADS:
-        _demand_media_type(request, each.body.media_type)
+        _demand_media_type(request, *each.body.media_types)
         arguments["body"] = each.body(request)
     elif each.body is not None:
         data = await _read(request) or b"{}"
@@ -353,9 +356,9 @@ async def _read(request: web.Request) -> bytes:
         raise Problem(TOO_LARGE, f"a body may have {BODY_OCTETS >> 20} MiB") from None
 
 
-def _demand_media_type(request: web.Request, wanted: str) -> None:
-    if request.content_type != wanted:
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send Content-Type: {wanted}", headers={"Accept": wanted})
+def _demand_media_type(request: web.Request, *wanted: str) -> None:
+    if request.content_type not in wanted:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send Content-Type: {' or '.join(wanted)}", headers={"Accept": ", ".join(wanted)})
 
 
 def _if_match(each: Route, request: web.Request, versioned: bool) -> int | None:
@@ -374,26 +377,36 @@ def _if_match(each: Route, request: web.Request, versioned: bool) -> int | None:
 
 
 async def _download(request: web.Request, file: Download, headers: CIMultiDict[str]) -> web.StreamResponse:
-    chunks = file.chunks
-    first = await anext(chunks, b"")  # before the status is told: most of what can go wrong does so here
-    response = web.StreamResponse(headers=headers)
-    response.content_type = file.media_type
-    if file.media_type == "text/csv":
-        response.charset = "utf-8"
-    response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file.name}"'
-    await response.prepare(request)
-    try:
-        await response.write(first)
-        async for chunk in chunks:
-            await response.write(chunk)
-        await response.write_eof()
-    except ConnectionError:  # the client went
+    async with contextlib.aclosing(_opened(file.chunks)) as chunks:
+        first = await anext(chunks, b"")  # before the status is told: most of what can go wrong does so here
+        response = web.StreamResponse(headers=headers)
+        response.content_type = file.media_type
+        if file.media_type == CSV:
+            response.charset = "utf-8"
+        response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file.name}"'
+        await response.prepare(request)
+        try:
+            await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
+            await response.write_eof()
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log_failure(request)
+            if request.transport is not None:
+                request.transport.abort()
         return response
-    except Exception:  # barrier: the status is told already, so only a cut connection tells that this is not all
-        log_failure(request)
-        if request.transport is not None:
-            request.transport.abort()
-    return response
+
+
+async def _opened(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        close = getattr(chunks, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _answer(each: Route, call: Call, value: object, place: Place) -> web.StreamResponse:

@@ -15,6 +15,7 @@ from netd.web.api.resources import (
     pools,
     provision,
     quotas,
+    reports,
     roles,
     sessions,
     sites,
@@ -27,7 +28,7 @@ from netd.web.api.resources import (
 from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
+    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *reports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *health.ROUTES,
