@@ -120,7 +120,7 @@ def curl(document: Mapping[str, Any], path: str, method: str, operation: Mapping
     if "security" not in operation:
         words.append('-H "Authorization: Bearer $NETD_TOKEN"')
     if method in _BODY_METHODS and "requestBody" in operation:
-        ((media, content),) = operation["requestBody"]["content"].items()
+        media, content = next(iter(operation["requestBody"]["content"].items()))  # the first of several will do
         words.append(f"-H 'Content-Type: {media}'")
         words.append(f"-d '{json.dumps(_sample(schemas, content['schema']), ensure_ascii=False)}'" if media == "application/json" else "--data-binary @FILE")
     return " ".join([*words, f'"$NETD_URL{target}{"?" + "&".join(needed) if needed else ""}"'])

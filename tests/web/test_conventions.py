@@ -26,6 +26,7 @@ SHORT = {
     "/permissions": "netd's own",
     "/events/types": "netd's own",
     "/me/sessions": "the own",
+    "/reports": "netd's own",
 }
 """Lists of one page, and why they are never long."""
 

@@ -91,7 +91,7 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     if parameters:
         operation["parameters"] = parameters
     if each.body in UPLOADS:
-        operation["requestBody"] = {"required": True, "content": {media_type: _file(media_type) for media_type in each.body.media_types}}
+        operation["requestBody"] = {"required": True, "content": {media_type: {"schema": {}} for media_type in each.body.media_types}}
     elif each.body is not None:
         required = bool(components[each.body.__name__].get("required"))
         operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": described[each.body]}}}
