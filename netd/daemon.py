@@ -238,6 +238,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             probe=service.enforcer, metrics=metrics,
             health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
+            own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,

@@ -58,6 +58,13 @@ def register(commands: Commands) -> None:
     password = command(subscriber, "set-password", "set or take away the password", _set_password)
     password.add_argument("username", metavar="USERNAME")
     password.add_argument("--password", type=nullable(secret), required=True, metavar="P", help=PASSWORD + "; none takes it away")
+    portal = command(
+        subscriber, "portal-token", "make a short-lived token for this subscriber's own account (/api/v1/self) and print it, this once", _portal_token
+    )
+    portal.add_argument("username", metavar="USERNAME")
+    portal.add_argument("--minutes", type=int, default=15, metavar="N", help="how long it is good (default: 15, at most a day)")
+    portal.add_argument("--permission", action="append", dest="permissions", metavar="P", help="me:read, me:password …; may be repeated (default: all but "
+                        "me:set_password, which needs no old password)")  # fmt: skip
     register_subscriber(subscriber)
     _register_import(commands)
 
@@ -283,3 +290,16 @@ def _print_report(file: str, report: dict[str, Any]) -> None:
         print(f"{report['rows'] - report['good']} of {report['rows']} rows are bad; nothing was imported")
     else:
         print(f"{report['imported']} subscribers imported" + (f", {report['skipped']} rows skipped" if report["skipped"] else ""))
+
+
+def _portal_token(arguments: argparse.Namespace) -> int:
+    wanted = {"subscriber": arguments.username, "lifetime_seconds": arguments.minutes * 60, "permissions": arguments.permissions}
+    reply = client.find().post("/portal-tokens", wanted)
+    if arguments.json:
+        output.print_json(reply.raw)
+        return 0
+    print(reply.value["text"])
+    token = reply.value["token"]
+    until = output.moment(token["expires_at"])
+    print(f"netd: {', '.join(token['permissions'])} of {arguments.username} until {until}; it is not shown again", file=sys.stderr)
+    return 0

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from netd.model.session import ClosedBy, EnforceState, Session
-from netd.model.usage import DayUsage
+from netd.model.usage import DayUsage, MonthUsage
 from netd.store import rows
 from netd.store.database import Connection
 
@@ -198,3 +198,15 @@ async def usage(conn: Connection, tenant_id: int, subscriber_id: int, first: dat
            where tenant_id = $1 and subscriber_id = $2 and day between $3 and $4 order by day""", tenant_id, subscriber_id, first, last,
     )  # fmt: skip
     return [DayUsage(**record) for record in records]
+
+
+async def usage_by_month(conn: Connection, tenant_id: int, subscriber_id: int, first: date, last: date) -> list[MonthUsage]:
+    """The days from ``first`` to ``last`` summed up by month, oldest first; months without any are left out."""
+    records = await conn.fetch(
+        """select date_trunc('month', day)::date as month, least(sum(up_octets), 9223372036854775807)::bigint as up_octets,
+               least(sum(down_octets), 9223372036854775807)::bigint as down_octets,
+               least(sum(session_seconds), 9223372036854775807)::bigint as session_seconds
+           from usage_daily where tenant_id = $1 and subscriber_id = $2 and day between $3 and $4 group by 1 order by 1""",
+        tenant_id, subscriber_id, first, last,
+    )  # fmt: skip
+    return [MonthUsage(**record) for record in records]

@@ -161,6 +161,12 @@ async def password(conn: Connection, tenant_id: int, subscriber_id: int) -> byte
     return found
 
 
+async def password_and_form(conn: Connection, tenant_id: int, subscriber_id: int) -> tuple[bytes | None, bool]:
+    """The sealed password, None if none is set, and whether what is sealed is a hash of it."""
+    record = await conn.fetchrow("select password, password_hashed from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)
+    return (None, False) if record is None else (record["password"], record["password_hashed"])
+
+
 async def has_password(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:
     """Whether a password is set."""
     return bool(await conn.fetchval("select password is not null from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id))

@@ -31,7 +31,8 @@ class WebDeps:
 
     ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once. ``public_url`` is where browsers reach netd ("": only this machine's do), ``public_limit``
-    holds for addresses where no token is needed."""
+    holds for addresses where no token is needed, ``own_limit`` for each subscriber with all tokens of its own account, ``password_limit`` for its
+    attempts to change the password."""
 
     database: Database
     owner: Database
@@ -54,3 +55,5 @@ class WebDeps:
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
+    own_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
+    password_limit: RateLimit = field(default_factory=lambda: RateLimit(1 / 180, 5))
