@@ -37,3 +37,33 @@ begin
         execute format('create policy own on %I as restrictive for select to netd_tenant using ((select netd_scope_subscriber()) is null)', t);
     end loop;
 end $$;
+
+-- Events of sessions are written in the transaction of accounting, one statement more for each batch that begins or ends any; so only for tenants where
+-- somebody wants them: a webhook that takes them, or whoever asked for them lately.
+create table session_event_wishes (
+    tenant_id    bigint primary key references tenants,
+    wanted_until timestamptz not null
+);
+alter table session_event_wishes enable row level security;
+grant select, insert, update on session_event_wishes to netd_tenant;
+create policy tenant on session_event_wishes to netd_tenant using (tenant_id = (select netd_scope_tenant()));
+create policy own on session_event_wishes as restrictive to netd_tenant using ((select netd_scope_subscriber()) is null);
+
+-- With the owner's rights: all tenants are looked at.
+create function netd_session_events_wanted() returns setof bigint language sql stable security definer set search_path from current as $$
+    select tenant_id from session_event_wishes where wanted_until > now()
+    union
+    select tenant_id from webhooks where types = '{}' or exists (select from unnest(types) t where t like 'session.%')
+$$;
+revoke execute on function netd_session_events_wanted() from public;
+
+-- The engine has the tenants concerned in memory. Webhooks are updated with every delivery, so only what matters here is told.
+create function netd_session_wish_changed() returns trigger language plpgsql security definer set search_path from current as $$
+begin
+    insert into changes (tenant_id, entity, entity_id) select t.id, 'session_wish', t.id from (select coalesce(new.tenant_id, old.tenant_id) as id) t;
+    perform pg_notify('netd_changes', '');
+    return null;
+end $$;
+revoke execute on function netd_session_wish_changed() from public;
+create trigger session_wish_changed after insert or update or delete on session_event_wishes for each row execute function netd_session_wish_changed();
+create trigger session_wish_changed after insert or delete or update of types on webhooks for each row execute function netd_session_wish_changed();

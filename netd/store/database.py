@@ -80,6 +80,7 @@ class Database:
         self.up = True
         self.since = time.time()
         self.last_error = ""
+        self.latency_seconds: float | None = None  # of the last probe that was answered
         self._doubt = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
 
@@ -103,14 +104,16 @@ class Database:
 
         try:
             pool = await asyncpg.create_pool(
-                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=prepare, **keywords
+                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=prepare, reset=_as_it_is, **keywords
             )
         except ValueError as error:
             raise _unusable(error) from None
         database = cls(target, pool, acquire_timeout_seconds)
         try:
             async with database.acquire() as connection:
+                asked = time.monotonic()
                 await connection.fetchval("select 1")
+                database.latency_seconds = time.monotonic() - asked
         except BaseException as error:
             pool.terminate()
             if isinstance(error, ValueError):
@@ -217,7 +220,9 @@ class Database:
                     await self._doubt.wait()
             with contextlib.suppress(StoreError):
                 async with self.acquire() as connection:
+                    asked = time.monotonic()
                     await connection.fetchval("select 1", timeout=self._acquire_timeout_seconds)
+                    self.latency_seconds = time.monotonic() - asked
 
     def _set_up(self) -> None:
         if not self.up:
@@ -263,6 +268,11 @@ def _unusable(error: ValueError) -> ConfigError:
     # asyncpg tells what is wrong with a parameter; Python's own ValueError may quote a piece of the password (one with an unescaped / or #).
     known = isinstance(error, asyncpg.ClientConfigurationError) and "parameter" in str(error)
     return ConfigError("database", "url", str(error) if known else "is no usable URL (are /, @, : and # in the password written as %2F, %40, %3A, %23?)")
+
+
+async def _as_it_is(_: Connection) -> None:
+    """Give a connection back: one that is still in a transaction was rolled back by then, and netd sets nothing that outlives one. What asyncpg sends
+    by default (RESET ALL and more) is a round trip for each use."""
 
 
 async def _prepare(connection: Connection) -> None:

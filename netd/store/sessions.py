@@ -13,7 +13,7 @@ import msgspec
 
 from netd.model.session import ClosedBy, EnforceState, Session
 from netd.model.usage import DayUsage, MonthUsage
-from netd.store import rows
+from netd.store import rows, tellings
 from netd.store.database import Connection
 
 StateFilter = Literal["open", "closed", "all"]
@@ -169,8 +169,8 @@ async def close(conn: Connection, unique_ids: Sequence[str], closed_by: ClosedBy
     """Move open sessions into the history; returns the unique ids of those that were open.
 
     ``at`` is when they ended; None: each at its last sign of life. Never before its start. Counters stay as the NAS last told them.
-    What is recorded already of the same session keeps whichever counters are higher. Not confined to a tenant: the ids are the
-    engine's own names of sessions.
+    What is recorded already of the same session keeps whichever counters are higher. Who wants to know is told, in the same transaction. Not confined
+    to a tenant: the ids are the engine's own names of sessions.
     """
     records = await conn.fetch(
         f"""with gone as (delete from sessions where acctuniqueid = any($1::text[]) returning *),
@@ -185,7 +185,9 @@ async def close(conn: Connection, unique_ids: Sequence[str], closed_by: ClosedBy
                     acctoutputoctets = greatest(radacct.acctoutputoctets, excluded.acctoutputoctets),
                     acctinputpackets = greatest(radacct.acctinputpackets, excluded.acctinputpackets),
                     acctoutputpackets = greatest(radacct.acctoutputpackets, excluded.acctoutputpackets)
-            )
+                returning *
+            ),
+            told as ({tellings.ENDED_OF.format("kept")})
             select acctuniqueid from gone""", list(unique_ids), closed_by, cause, at,
     )  # fmt: skip
     return [record["acctuniqueid"] for record in records]

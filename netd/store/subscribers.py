@@ -25,7 +25,12 @@ _SELECT = f"""select {_MEMBERS}, p.name as plan, (select w.name from sites w whe
 _LOCK = "id, reason, mode, note, until_at, created_at, created_by"
 _LOCKS = f"""select subscriber_id, {_LOCK} from access_locks where tenant_id = $1 and subscriber_id = any($2::bigint[])
              and lifted_at is null and (until_at is null or until_at > now()) order by id"""
-
+_WHO_HAS = "select " + ", ".join(
+    f"array(select distinct subscriber_id from {table} where tenant_id = $1 and subscriber_id = any($2::bigint[]){only})"
+    for table, only in (
+        ("access_locks", " and lifted_at is null"), ("subscriber_lines", ""), ("subscriber_identities", ""), ("radcheck", ""), ("radreply", ""),
+    )
+)  # fmt: skip
 
 LISTING = Listing(
     kind="subscriber", select=_SELECT, counted="subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id", tenant="s.tenant_id", id="s.id",
@@ -90,15 +95,18 @@ async def by_keys(conn: Connection, tenant_id: int, keys: Sequence[str]) -> dict
 
 
 async def whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
-    """Subscribers of the listing's records, with what hangs on them: five queries, however many they are."""
+    """Subscribers of the listing's records, with what hangs on them: one query for who has anything at all, and one for each kind that somebody has."""
     if not records:
         return []
     ids = [record["id"] for record in records]
+    locked, lined, identified, checked, replied = await conn.fetchrow(_WHO_HAS, tenant_id, ids)
     locks: dict[int, list[Lock]] = {}
-    for record in await conn.fetch(_LOCKS, tenant_id, ids):
+    for record in await conn.fetch(_LOCKS, tenant_id, locked) if locked else ():
         locks.setdefault(record["subscriber_id"], []).append(_lock(record))
-    where_from, devices = await lines.lines(conn, tenant_id, ids), await lines.identities(conn, tenant_id, ids)
-    checks, replies = await _attributes(conn, "radcheck", tenant_id, ids), await _attributes(conn, "radreply", tenant_id, ids)
+    where_from = await lines.lines(conn, tenant_id, lined) if lined else {}
+    devices = await lines.identities(conn, tenant_id, identified) if identified else {}
+    checks = await _attributes(conn, "radcheck", tenant_id, checked) if checked else {}
+    replies = await _attributes(conn, "radreply", tenant_id, replied) if replied else {}
     return [
         Subscriber(**{
             **record, "ipv4": rows.address(record["ipv4"]), "locks": tuple(locks.get(record["id"], ())),

@@ -23,6 +23,9 @@ IDLE_SECONDS: Final = 15.0
 CHECK_SECONDS: Final = 30.0
 """How soon a listener whose token was revoked, or lost the permission, is let go."""
 
+WISH_SECONDS: Final = 86_400.0
+"""How often a listener says again that it wants events of sessions."""
+
 MOST_LISTENERS: Final = 2000
 RETRY_MS: Final = 2000
 
@@ -64,20 +67,30 @@ async def _stream(call: Call, query: EventQuery) -> web.StreamResponse:
         raise Problem(INVALID, str(error), faults=[Fault("/after", str(error))]) from None
     if len(call.deps.stream) >= MOST_LISTENERS:
         raise Problem(TOO_MANY, f"{MOST_LISTENERS} listen already", headers={"Retry-After": "30"})
+    await _wish(call, types)
     if is_upgrade(call.request):
         return await _websocket(call, types, after)
     return await _sse(call, types, after)
 
 
+async def _wish(call: Call, types: tuple[str, ...]) -> None:
+    """Who asks for events of sessions has them from here on: the engine knows before the answer begins."""
+    if await events.wish(call.deps.database, call.actor, types, call.deps.now()):
+        await call.deps.settled()
+
+
 async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> AsyncIterator[list[Event]]:
     """What a listener is sent, as long as its token is good and may see it."""
     loop = asyncio.get_running_loop()
-    checked = loop.time()
+    checked = wished = loop.time()
     async for batch in call.deps.stream.follow(call.actor, types, after, IDLE_SECONDS):
         if loop.time() - checked >= CHECK_SECONDS:
             checked = loop.time()
             if not await auth.still_allows(call.deps, call.actor, "events:read"):
                 return
+            if checked - wished >= WISH_SECONDS:
+                wished = checked
+                await events.wish(call.deps.database, call.actor, types, call.deps.now())
         yield batch
 
 
@@ -128,7 +141,9 @@ async def _websocket(call: Call, types: tuple[str, ...], after: Place | None) ->
     summary="What happened, in order; as Server-Sent Events for who accepts text/event-stream, over a WebSocket for who asks for one",
 )  # fmt: skip
 async def event_list(call: Call, query: EventQuery) -> Events:
-    return await events.page(call.deps.database, call.actor, query.after, query.limit, _types(query.types))
+    types = _types(query.types)
+    await _wish(call, types)
+    return await events.page(call.deps.database, call.actor, query.after, query.limit, types)
 
 
 @route("GET", "/events/types", permission=None, summary="Every type of event there is")
