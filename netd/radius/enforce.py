@@ -280,17 +280,17 @@ class Enforcer:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write the outcomes that are not written yet."""
+        """Write the outcomes that are not written yet, and what is to be told of them."""
         outcomes = {key: outcome for key, outcome in self._outcomes.items() if key > 0}
         if not outcomes and not self.tellings:
             return
-        enforced, turned, taken = self.tellings.take()
+        turned, taken = self.tellings.take()
         self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if key < 0}  # the database does not know these sessions yet
         try:
             async with self.database.transaction() as conn:
                 if outcomes:
                     await store.applied(conn, list(outcomes.values()))
-                await tellings.write(conn, enforced, turned)
+                await tellings.write(conn, turned, taken)
         except StoreUnavailable:
             self.tellings.put_back(turned, taken)
             for key, outcome in outcomes.items():

@@ -16,6 +16,9 @@ from netd.store.tellings import Enforced, NasTurned
 MOST_WAITING: Final = 100_000
 """While the database is away; the oldest are lost beyond that, and counted."""
 
+AT_ONCE: Final = 500
+"""Written with one statement: thousands of sessions may change together, and packets want their turn in between."""
+
 
 class _Waiting(NamedTuple):
     live: LiveRecord
@@ -71,20 +74,16 @@ class Tellings:
         """Drop what is known of sessions that ended."""
         self._failing = {key: state for key, state in self._failing.items() if key in self._sessions}
 
-    def take(self) -> tuple[list[Enforced], list[NasTurned], list[_Waiting]]:
-        """What can be written now; and the same as it was taken out, for ``put_back``.
-
-        A session that the database does not know yet (its Start waits in the journal) has to wait for its number.
-        """
-        ready: list[_Waiting] = []
-        later: deque[_Waiting] = deque()
-        for each in self._enforced:
-            unnumbered = each.live.row.radacctid < 0 and each.live.row.acctuniqueid in self._sessions
-            (later if unnumbered else ready).append(each)
-        self._enforced = later
-        turned = list(self._turned)
+    def take(self) -> tuple[list[NasTurned], list[_Waiting]]:
+        """Take out what can be written now. A session that the database does not know yet (its Start waits in the journal) waits for its number."""
+        waiting, turned = list(self._enforced), list(self._turned)
+        self._enforced.clear()
         self._turned.clear()
-        return [_enforced(each) for each in ready], turned, ready
+        ready: list[_Waiting] = []
+        for each in waiting:
+            unnumbered = each.live.row.radacctid < 0 and each.live.row.acctuniqueid in self._sessions
+            (self._enforced if unnumbered else ready).append(each)
+        return turned, ready
 
     def put_back(self, turned: list[NasTurned], taken: list[_Waiting]) -> None:
         """The database took nothing: it comes again, in the same order."""
@@ -102,9 +101,9 @@ def _turned(nas: NasRecord, type_: str, target: Target, since: float, detail: st
     return NasTurned(nas.id, type_, target.address, target.port, since, detail)
 
 
-async def write(conn: Connection, enforced: list[Enforced], turned: list[NasTurned]) -> None:
+async def write(conn: Connection, turned: list[NasTurned], ready: list[_Waiting]) -> None:
     """Write what was taken, within the transaction of ``conn``."""
     if turned:
         await store.tell_nas(conn, turned)
-    if enforced:
-        await store.tell_enforced(conn, enforced)
+    for start in range(0, len(ready), AT_ONCE):
+        await store.tell_enforced(conn, [_enforced(each) for each in ready[start : start + AT_ONCE]])

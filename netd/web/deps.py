@@ -14,6 +14,7 @@ from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
+from netd.web.listening import Listeners
 from netd.web.ratelimit import RateLimit
 
 
@@ -55,5 +56,6 @@ class WebDeps:
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
+    listeners: Listeners = field(default_factory=Listeners)
     own_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
     password_limit: RateLimit = field(default_factory=lambda: RateLimit(1 / 180, 5))

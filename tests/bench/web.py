@@ -73,18 +73,18 @@ def _made_plan(daemon: Daemon) -> int:
     return int(made["id"])
 
 
-def measure(daemon: Daemon, generator: Generator, cpus: Cpus, seconds: float, rounds: int) -> dict[str, Any]:
+def measure(daemon: Daemon, generator: Generator, cpus: Cpus, subscribers: int, seconds: float, rounds: int) -> dict[str, Any]:
     """Rounds of ``seconds``: the daemon is running, ``generator`` has Access-Requests."""
-    client = Worker("tests.bench.webload", port=daemon.web_port, tokens=_tokens(daemon))
+    client = Worker("tests.bench.webload", port=daemon.web_port, tokens=_tokens(daemon), subscribers=subscribers)
     try:
         if cpus.generator is not None:
             pin(client.process.pid, cpus.generator)
         plan_id = _made_plan(daemon)
         client.run(pace=PACE, seconds=2.0)  # warm
-        found: dict[str, list[dict[str, Any]]] = {"alone": [], "api": [], "listeners": [], "one": [], "list": []}
+        found: dict[str, list[dict[str, Any]]] = {"alone": [], "api": [], "listeners": [], "idle": [], "one": [], "list": []}
         for _ in range(rounds):
             with Radius(generator, daemon, seconds) as radius:
-                _happen(daemon, plan_id, seconds)
+                time.sleep(seconds)
             found["alone"].append(radius.result())
             with Radius(generator, daemon, seconds) as radius:
                 answers = client.run(pace=PACE, seconds=seconds)
@@ -92,6 +92,9 @@ def measure(daemon: Daemon, generator: Generator, cpus: Cpus, seconds: float, ro
             found["one"].append(answers[ONE])
             found["list"].append(answers[LIST])
             client.run(listen=LISTENERS, path="/api/v1/events?types=plan.*")
+            with Radius(generator, daemon, seconds) as radius:
+                time.sleep(seconds)
+            found["idle"].append(radius.result())
             with Radius(generator, daemon, seconds) as radius:
                 happened = _happen(daemon, plan_id, seconds)
             found["listeners"].append(radius.result())
@@ -108,7 +111,7 @@ def _summary(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     def median(name: str, member: str) -> float:
         return float(statistics.median(each[member] for each in found[name]))
 
-    ratios = [with_["cpu_us"] / without["cpu_us"] for with_, without in zip(found["listeners"], found["alone"], strict=True)]
+    ratios = [with_["cpu_us"] / without["cpu_us"] for with_, without in zip(found["idle"], found["alone"], strict=True)]
     return {
         "radius_per_second": RADIUS_PER_SECOND, "listeners": LISTENERS,
         **{f"{name}_{member}": median(name, member) for name in ("one", "list") for member in ("p50_ms", "p99_ms")},

@@ -52,9 +52,10 @@ def quantiles(seconds: list[float]) -> dict[str, float]:
 class Client:
     """Connections to one daemon; ``tokens`` take turns, for each may only call so often."""
 
-    def __init__(self, port: int, tokens: list[str]) -> None:
+    def __init__(self, port: int, tokens: list[str], subscribers: int) -> None:
         self.port = port
         self.tokens = tokens
+        self.subscribers = subscribers
         self.free: asyncio.Queue[Connection] = asyncio.Queue()
         self.listeners: list[asyncio.Task[int]] = []
 
@@ -71,7 +72,7 @@ class Client:
 
         async def one(path: str, number: int, due: float) -> None:
             connection = await self.free.get()
-            body = await connection.get(path.replace("{n}", str(1 + number * 7919 % 90_000)))
+            body = await connection.get(path.replace("{n}", str(1 + number * 7919 % self.subscribers)))
             self.free.put_nowait(connection)
             found[path].append(time.monotonic() - due)
             octets[path] += len(body)
@@ -122,7 +123,7 @@ class Client:
 async def main() -> None:
     """Do what standard input orders, until it ends."""
     spec = json.loads(sys.stdin.readline())
-    client = Client(spec["port"], spec["tokens"])
+    client = Client(spec["port"], spec["tokens"], spec["subscribers"])
     await client.open()
     print(json.dumps({"connections": CONNECTIONS}), flush=True)
     while text := await asyncio.to_thread(sys.stdin.readline):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -21,7 +22,7 @@ IDLE_SECONDS: Final = 15.0
 """A line at least this often, so that neither end takes the other for dead."""
 
 CHECK_SECONDS: Final = 30.0
-"""How soon a listener whose token was revoked, or lost the permission, is let go."""
+"""How often a listener is looked at whose token may be revoked, or have lost the permission; what was found out lately counts (``Listeners``)."""
 
 WISH_SECONDS: Final = 86_400.0
 """How often a listener says again that it wants events of sessions."""
@@ -83,10 +84,11 @@ async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> A
     """What a listener is sent, as long as its token is good and may see it."""
     loop = asyncio.get_running_loop()
     checked = wished = loop.time()
+    still = partial(auth.still_allows, call.deps, call.actor, "events:read")
     async for batch in call.deps.stream.follow(call.actor, types, after, IDLE_SECONDS):
         if loop.time() - checked >= CHECK_SECONDS:
             checked = loop.time()
-            if not await auth.still_allows(call.deps, call.actor, "events:read"):
+            if not await call.deps.listeners.allowed((call.actor.caller, call.actor.session_hash, call.actor.scope), checked, still):
                 return
             if checked - wished >= WISH_SECONDS:
                 wished = checked
@@ -99,9 +101,10 @@ async def _sse(call: Call, types: tuple[str, ...], after: Place | None) -> web.S
     response = web.StreamResponse(headers=headers)
     await response.prepare(call.request)
     await response.write(b"retry: %d\n\n" % RETRY_MS)
+    encoded = call.deps.listeners.encoded
     try:
         async for batch in _batches(call, types, after):
-            await response.write(b"".join(map(_sse_of, batch)) or b":\n\n")
+            await response.write(b"".join([encoded(event, _sse_of) for event in batch]) or b":\n\n")
     except (ConnectionResetError, StoreError):  # the client went, or the database: it comes again, with the last id that it saw
         return response
     return response
