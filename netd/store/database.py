@@ -160,21 +160,18 @@ class Database:
         then the outcome is unknown and the text says so. Repeat only what may be repeated.
         """
         async with self.acquire() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
+            await connection.execute(_begin(scope))
             try:
-                if scope is not None:
-                    await connection.execute(_SCOPE, scope.tenant_id, _sites(scope), str(scope.subscriber_id or ""))
-                    if scope.once is not None:
-                        await _mark(connection, scope.tenant_id, scope.once)
+                if scope is not None and scope.once is not None:
+                    await _mark(connection, scope.tenant_id, scope.once)
                 yield connection
             except BaseException:
                 # A lost connection rolls back by itself; the first error is the one to tell.
                 with contextlib.suppress(*_FAILURES):
-                    await transaction.rollback()
+                    await connection.execute("rollback")
                 raise
             try:
-                await transaction.commit()
+                await connection.execute("commit")
             except Exception as error:
                 if not is_gone(error) and not isinstance(error, TimeoutError):
                     raise
@@ -241,7 +238,12 @@ class Database:
             self._doubt.set()  # the probe goes over to its quicker step
 
 
-_SCOPE = "select set_config('netd.tenant', $1::bigint::text, true), set_config('netd.sites', $2, true), set_config('netd.subscriber', $3, true)"
+def _begin(scope: Scope | None) -> str:
+    """Begin a transaction and say for whom it acts, in one round trip: numbers only, so they can stand in the text."""
+    if scope is None:
+        return "begin"
+    settings = {"tenant": int(scope.tenant_id), "sites": _sites(scope), "subscriber": "" if scope.subscriber_id is None else int(scope.subscriber_id)}
+    return "begin; select " + ", ".join(f"set_config('netd.{name}', '{value}', true)" for name, value in settings.items())
 
 
 # Taken over from a request that is so old that its key counts for nothing; kept where it is this request's own, of an earlier transaction.
@@ -261,7 +263,7 @@ async def _mark(connection: Connection, tenant_id: int, once: Once) -> None:
 
 
 def _sites(scope: Scope) -> str:
-    return "*" if scope.sites is None else ",".join(map(str, sorted(scope.sites)))
+    return "*" if scope.sites is None else ",".join(str(int(site)) for site in sorted(scope.sites))
 
 
 def _unusable(error: ValueError) -> ConfigError:

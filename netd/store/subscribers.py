@@ -25,12 +25,12 @@ _SELECT = f"""select {_MEMBERS}, p.name as plan, (select w.name from sites w whe
 _LOCK = "id, reason, mode, note, until_at, created_at, created_by"
 _LOCKS = f"""select subscriber_id, {_LOCK} from access_locks where tenant_id = $1 and subscriber_id = any($2::bigint[])
              and lifted_at is null and (until_at is null or until_at > now()) order by id"""
+_HANGING = (("access_locks", " and lifted_at is null"), ("subscriber_lines", ""), ("subscriber_identities", ""), ("radcheck", ""), ("radreply", ""))
 _WHO_HAS = "select " + ", ".join(
-    f"array(select distinct subscriber_id from {table} where tenant_id = $1 and subscriber_id = any($2::bigint[]){only})"
-    for table, only in (
-        ("access_locks", " and lifted_at is null"), ("subscriber_lines", ""), ("subscriber_identities", ""), ("radcheck", ""), ("radreply", ""),
-    )
-)  # fmt: skip
+    f"array(select distinct subscriber_id from {table} where tenant_id = $1 and subscriber_id = any($2::bigint[]){only})" for table, only in _HANGING
+)
+_HAS = " or ".join(f"exists (select from {table} where tenant_id = $1 and subscriber_id = s.id{only})" for table, only in _HANGING)
+_ONE = _SELECT.replace("from subscribers s", f", {_HAS} as has\n              from subscribers s", 1)
 
 LISTING = Listing(
     kind="subscriber", select=_SELECT, counted="subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id", tenant="s.tenant_id", id="s.id",
@@ -64,8 +64,11 @@ async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) ->
 async def get(conn: Connection, tenant_id: int, subscriber_id: int, *, lock: bool = False) -> Subscriber | None:
     """The subscriber; with ``lock`` nobody else changes it until the transaction ends."""
     suffix = " for update of s" if lock else ""
-    record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.id = $2{suffix}", tenant_id, subscriber_id)
-    return None if record is None else (await whole(conn, tenant_id, [record]))[0]
+    record = await conn.fetchrow(f"{_ONE} where s.tenant_id = $1 and s.id = $2{suffix}", tenant_id, subscriber_id)
+    if record is None:
+        return None
+    *columns, has = record.items()
+    return (await whole(conn, tenant_id, [dict(columns)], [has[1] and [subscriber_id]] * 5))[0]
 
 
 async def by_username(conn: Connection, tenant_id: int, username: str) -> Subscriber | None:
@@ -94,12 +97,15 @@ async def by_keys(conn: Connection, tenant_id: int, keys: Sequence[str]) -> dict
     return {known[each.id]["username_key"]: Stored(each, known[each.id]["password"], known[each.id]["password_hashed"]) for each in found}
 
 
-async def whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
-    """Subscribers of the listing's records, with what hangs on them: one query for who has anything at all, and one for each kind that somebody has."""
+async def whole(
+    conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]], who_has: Sequence[list[int]] | None = None,
+) -> list[Subscriber]:  # fmt: skip
+    """Subscribers of the listing's records, with what hangs on them: one query for who has anything at all (unless ``who_has`` tells), and one for each
+    kind that somebody has."""
     if not records:
         return []
     ids = [record["id"] for record in records]
-    locked, lined, identified, checked, replied = await conn.fetchrow(_WHO_HAS, tenant_id, ids)
+    locked, lined, identified, checked, replied = who_has or await conn.fetchrow(_WHO_HAS, tenant_id, ids)
     locks: dict[int, list[Lock]] = {}
     for record in await conn.fetch(_LOCKS, tenant_id, locked) if locked else ():
         locks.setdefault(record["subscriber_id"], []).append(_lock(record))

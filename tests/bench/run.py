@@ -138,7 +138,7 @@ def run(given: argparse.Namespace) -> Results:
             results["engines"][name] = access(given, daemon, echo, generator, cpus)
             results["engine"], results["access"] = name, results["engines"][name]  # the last one is what the goals are about
         say("the API beside Access-Requests")
-        results["api"] = web.measure(daemon, generator, cpus, given.subscribers, given.api_seconds, given.api_rounds)
+        results["api"] = web.measure(daemon, cpus, given.subscribers, given.api_seconds, given.api_rounds)
         results["generator_headroom"] = results["access"]["echo_per_second"] / results["access"]["per_second"]
         results["accounting"] = accounting(given, daemon, cpus)
         say("starting the daemon again")

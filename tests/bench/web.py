@@ -19,6 +19,7 @@ LIST: Final = "/api/v1/subscribers?limit=100"
 PACE: Final = [(ONE, 60.0), (LIST, 20.0)]
 """Requests a second: a busy portal, and within what one token may ask."""
 
+REQUESTS: Final = 16_384
 LISTENERS: Final = 1000
 TOKENS: Final = 8
 EVENTS_PER_SECOND: Final = 1.0
@@ -73,11 +74,13 @@ def _made_plan(daemon: Daemon) -> int:
     return int(made["id"])
 
 
-def measure(daemon: Daemon, generator: Generator, cpus: Cpus, subscribers: int, seconds: float, rounds: int) -> dict[str, Any]:
-    """Rounds of ``seconds``: the daemon is running, ``generator`` has Access-Requests."""
+def measure(daemon: Daemon, cpus: Cpus, subscribers: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """Rounds of ``seconds``. Log-ins come from the compiled generator where there is a compiler: the CPU is the API's client's as well."""
+    generator = Generator(kind="access", count=REQUESTS, subscribers=subscribers, seed=2, native=True)
     client = Worker("tests.bench.webload", port=daemon.web_port, tokens=_tokens(daemon), subscribers=subscribers)
     try:
         if cpus.generator is not None:
+            cpus.place(daemon.pid, generator.process.pid)
             pin(client.process.pid, cpus.generator)
         plan_id = _made_plan(daemon)
         client.run(pace=PACE, seconds=2.0)  # warm
@@ -105,6 +108,7 @@ def measure(daemon: Daemon, generator: Generator, cpus: Cpus, subscribers: int, 
         return _summary(found)
     finally:
         client.end()
+        generator.end()
 
 
 def _summary(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
