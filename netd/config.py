@@ -197,6 +197,10 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of one token that are answered for long; more are told to wait (429). 0: no limit."""
     requests_burst: Positive = 400
     """Requests of one token that are answered at once after a pause."""
+    own_requests_per_second: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 5.0
+    """The same for one subscriber, with all tokens of its own account. 0: no limit."""
+    own_requests_burst: Positive = 60
+    """Requests of one subscriber that are answered at once after a pause."""
     public_url: str = ""
     """Where browsers reach netd (https://netd.example.net); empty: nobody logs in but from this machine."""
     trusted_proxies: tuple[str, ...] = ()

@@ -240,9 +240,10 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             probe=service.enforcer, metrics=metrics,
             health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
+            own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
-            now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
+            now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch(client)) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
         )  # fmt: skip
 
@@ -341,7 +342,8 @@ def _embedded_part(embedded: EmbeddedServer | None) -> list[Part]:
     up = embedded.state == "running"
     return [
         Part(
-            name="embedded_postgresql", state="ok" if up else "down", since=embedded.since, detail="" if up else f"{embedded.state}: {embedded.last_error}"
+            name="embedded_postgresql", state="ok" if up else "down", since=embedded.since, detail="" if up else f"{embedded.state}: {embedded.last_error}",
+            last_error=embedded.last_error,
         )
     ]  # fmt: skip
 

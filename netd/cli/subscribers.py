@@ -1,6 +1,7 @@
 """``netd subscriber``"""
 
 import argparse
+import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -56,6 +57,13 @@ def register(commands: Commands) -> None:
     password = command(subscriber, "set-password", "set or take away the password", _set_password)
     password.add_argument("username", metavar="USERNAME")
     password.add_argument("--password", type=nullable(secret), required=True, metavar="P", help=PASSWORD + "; none takes it away")
+    portal = command(
+        subscriber, "portal-token", "make a short-lived token for this subscriber's own account (/api/v1/self) and print it, this once", _portal_token
+    )
+    portal.add_argument("username", metavar="USERNAME")
+    portal.add_argument("--minutes", type=int, default=15, metavar="N", help="how long it is good (default: 15, at most a day)")
+    portal.add_argument("--permission", action="append", dest="permissions", metavar="P", help="me:read, me:password …; may be repeated (default: all but "
+                        "me:set_password, which needs no old password)")  # fmt: skip
     register_subscriber(subscriber)
 
 
@@ -224,3 +232,16 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
     nas = attempt["nas"] or attempt["nas_ip_address"]
     return output.moment(attempt["at"]), attempt["reply"], attempt["reason"], nas, attempt["calling_station_id"], attempt["detail"]
+
+
+def _portal_token(arguments: argparse.Namespace) -> int:
+    wanted = {"subscriber": arguments.username, "lifetime_seconds": arguments.minutes * 60, "permissions": arguments.permissions}
+    reply = client.find().post("/portal-tokens", wanted)
+    if arguments.json:
+        output.print_json(reply.raw)
+        return 0
+    print(reply.value["text"])
+    token = reply.value["token"]
+    until = output.moment(token["expires_at"])
+    print(f"netd: {', '.join(token['permissions'])} of {arguments.username} until {until}; it is not shown again", file=sys.stderr)
+    return 0

@@ -52,6 +52,12 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset().union(*(grant.permissions for grant in self.grants if grant.sites is None and grant.subscriber_id is None))
 
     @property
+    def own_subscriber_id(self) -> int | None:
+        """The subscriber whose own account is all that the actor may see; None for everybody else."""
+        bound = {grant.subscriber_id for grant in self.grants}
+        return bound.pop() if len(bound) == 1 else None
+
+    @property
     def caller(self) -> int:
         """Who calls, as a number: a token's id, or minus that of a user."""
         return self.token_id if self.token_id is not None else -(self.user_id or 0)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -11,8 +12,9 @@ import msgspec
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults
 from netd.errors import StoreError
-from netd.model.event import Event, Place, matches, place
+from netd.model.event import OF_SESSIONS, Event, Place, matches, place
 from netd.store import events as store
+from netd.store import tellings
 from netd.store.database import Database
 from netd.store.events import Kept
 
@@ -43,6 +45,14 @@ async def page(db: Database, actor: Actor, after: str | None, limit: int, types:
     async with db.transaction(actor.scope) as conn:
         found = await store.page(conn, actor.tenant_id, begin, limit, types)
     return Events(items=tuple(kept.event for kept in found), next=str(found[-1].place if found else begin))
+
+
+async def wish(db: Database, actor: Actor, types: tuple[str, ...], now: datetime) -> bool:
+    """Have events of sessions written from now on, if ``types`` are asked for that are; whether that was not so already."""
+    if not any(matches(each, types) for each in OF_SESSIONS):
+        return False
+    async with db.transaction(actor.scope) as conn:
+        return await tellings.wish(conn, actor.tenant_id, now)
 
 
 def visible(actor: Actor, kept: Kept) -> bool:

@@ -136,14 +136,19 @@ async def disconnect(db: Database, actor: Actor, control: SessionControl, sessio
     return result
 
 
-async def usage(db: Database, actor: Actor, subscriber_id: int, first: date, last: date) -> list[DayUsage]:
-    """A subscriber's usage by day (UTC), both days included. Raises NotFound; InvalidInput if the days are swapped or too many."""
+def check_days(first: date, last: date) -> None:
+    """Raise InvalidInput if the days are swapped or too many."""
     faults = Faults()
     if last < first:
         faults.add("/last", f"is before {first.isoformat()}")
     elif (last - first).days >= USAGE_DAYS:
         faults.add("/last", f"at most {USAGE_DAYS} days at once")
     faults.check()
+
+
+async def usage(db: Database, actor: Actor, subscriber_id: int, first: date, last: date) -> list[DayUsage]:
+    """A subscriber's usage by day (UTC), both days included. Raises NotFound; InvalidInput if the days are swapped or too many."""
+    check_days(first, last)
     async with db.transaction(actor.scope) as conn:
         await subscribers.held(conn, actor, subscriber_id)
         return await store.usage(conn, actor.tenant_id, subscriber_id, first, last)

@@ -20,7 +20,7 @@ from netd.domain.inputs import Faults, Label
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import Fault, InvalidInput, NotFound, StoreUnavailable
-from netd.model.permission import PERMISSIONS, PLATFORM, SELF
+from netd.model.permission import PERMISSIONS, PLATFORM, SELF, SELF_USUAL
 from netd.model.token import Token
 from netd.store import roles, sites, subscribers
 from netd.store import tokens as store
@@ -38,7 +38,7 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A token to be made; without ``expires_at`` it is good until revoked.
 
     It holds in the whole tenant, or in one organization or site, or for one subscriber's own account (role ``self_service``).
-    ``permissions`` narrows what the role allows.
+    ``permissions`` narrows what the role allows; a subscriber's may set the password without the old one only if that is named.
     """
 
     name: Label
@@ -94,14 +94,17 @@ async def _bound(conn: Connection, actor: Actor, new: NewToken) -> dict[str, Any
     for place, name in enumerate(new.permissions or ()):
         if name not in allowed:
             faults.add(f"/permissions/{place}", f"the role {new.role} does not have {name}" if name in PERMISSIONS else "no such permission")
-    wanted = allowed if new.permissions is None else allowed & frozenset(new.permissions)
+    narrowed = new.permissions if new.permissions is not None or new.subscriber is None else tuple(allowed & SELF_USUAL)
+    wanted = allowed if narrowed is None else allowed & frozenset(narrowed)
     if beyond := not_given(actor, wanted - SELF):
         faults.add("/role", f"you may not give away what you may not do: {', '.join(sorted(beyond))}")
+    if "me:set_password" in wanted and "portal:password" not in actor.permissions:
+        faults.add("/permissions", "you may not give away me:set_password without portal:password")
     if sum(each is not None for each in (new.organization, new.site, new.subscriber)) > 1:
         faults.add("", "a token is bound to an organization, a site or a subscriber, not to several of them")
     if (new.subscriber is None) != (not wanted & SELF):
         faults.add("/subscriber", "goes with the role self_service, and that role with a subscriber")
-    columns: dict[str, Any] = {"permissions": None if new.permissions is None else sorted(set(new.permissions))}
+    columns: dict[str, Any] = {"permissions": None if narrowed is None else sorted(set(narrowed))}
     for name, find in (("organization", sites.organization_id), ("site", sites.site_id), ("subscriber", _subscriber_id)):
         given = getattr(new, name)
         columns[f"{name}_id"] = found = None if given is None else await find(conn, actor.tenant_id, given)

@@ -38,8 +38,11 @@ OF_ACTION: Final[dict[str, str]] = {
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
-OF_THE_NETWORK: Final = ("quota.reached",)
-"""What netd finds out by itself. Sessions are not among them: each would add rows to what accounting writes for it."""
+OF_SESSIONS: Final = ("session.started", "session.stopped", "session.resumed")
+"""Written where somebody wants them only. ``resumed``: a session that was taken for over goes on."""
+
+OF_THE_NETWORK: Final = (*OF_SESSIONS, "enforcement.applied", "enforcement.failed", "nas.down", "nas.up", "quota.reached")
+"""What netd finds out by itself."""
 
 TYPES: Final = tuple(sorted((*OF_ACTION.values(), *OF_THE_NETWORK)))
 """Every type of event there is."""

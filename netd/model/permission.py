@@ -39,16 +39,23 @@ PERMISSIONS: Final[dict[str, str]] = {
     "tenants:read": "see the tenants of this netd",
     "tenants:write": "make and change tenants",
     "secrets:rotate": "make a new key and seal every secret with it",
-    "me:read": "see the own account, sessions and usage",
-    "me:write": "set the own password, end an own session",
+    "portal:issue": "make short-lived tokens for single subscribers' own accounts, as a customer portal does",
+    "portal:password": "make such tokens that may set the password without knowing the old one",
+    "me:read": "see the own account, sessions, usage and quota",
+    "me:password": "change the own password, knowing the old one",
+    "me:set_password": "set the own password without knowing the old one",
+    "me:disconnect": "end an own session",
 }
 """Every permission and what it is for. An action implies the reading that its answer contains."""
 
 PLATFORM: Final = frozenset(("tenants:read", "tenants:write", "secrets:rotate", "health:read"))
 """What concerns all tenants: counts for tokens of the tenant ``default`` only, that is of whoever runs this netd."""
 
-SELF: Final = frozenset(("me:read", "me:write"))
+SELF: Final = frozenset(name for name in PERMISSIONS if name.startswith("me:"))
 """What a token bound to one subscriber may have, and nothing else."""
+
+SELF_USUAL: Final = SELF - {"me:set_password"}
+"""What such a token has unless its maker says otherwise."""
 
 _TENANT: Final = frozenset(PERMISSIONS) - SELF
 _PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read", "webhooks:read")) | PLATFORM
@@ -57,7 +64,7 @@ _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
     "operator": _READ | {"webhooks:read", "health:read", "enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota",
-                        "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test"},
+                        "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test", "portal:issue"},
     "noc_engineer": _READ | {"webhooks:read", "health:read", "enforcement:confirm",
                             "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
@@ -67,6 +74,7 @@ BUILT_IN: Final[dict[str, frozenset[str]]] = {
         "radius:test", "reports:read",
     )),
     "read_only": _READ | {"health:read"},
+    "customer_portal": frozenset(("portal:issue",)),
     "self_service": SELF,
 }  # fmt: skip
 """The permissions of the roles that every tenant has; a custom role's are in the store."""

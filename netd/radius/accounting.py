@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from copy import copy
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from netd.radius.segment import Item
 from netd.radius.sessions import Sessions, parse_class
 from netd.radius.spool import Spool
 from netd.store import accounting as store
-from netd.store import journals
+from netd.store import journals, tellings
 from netd.store import sessions as session_store
 from netd.store.database import Connection, Database
 from netd.store.translate import is_statements_fault
@@ -113,6 +113,7 @@ class Accounting:
         self.on_usage: Callable[[set[int]], None] = lambda subscriber_ids: None
         self.on_number: Callable[[int, int | None], None] = lambda before, after: None
         self.policy_of: Callable[[SubscriberRecord, NasRecord], str | None] = lambda subscriber, nas: None
+        self.told: frozenset[int] = frozenset()  # tenants where somebody wants events of sessions
         self._config = config
         self._queue: list[Pending] = []
         self._in_work = 0
@@ -400,7 +401,7 @@ class Accounting:
         ledger = Ledger(stored, self._ids.popleft)
         for record in run:
             ledger.post(record)
-        await _apply(conn, ledger)
+        await _apply(conn, ledger, self.told)
         usage += ledger.usage
         for key in keys:  # whatever changed: a batch repeated after a lost COMMIT changes nothing, and memory must follow all the same
             row = ledger.open_row(key)
@@ -411,8 +412,8 @@ class Accounting:
                 open_rows[key] = row
 
 
-async def _apply(conn: Connection, ledger: Ledger) -> None:
-    """Write what the records of a run changed: at most ten statements, whatever their number."""
+async def _apply(conn: Connection, ledger: Ledger, told: Set[int]) -> None:
+    """Write what the records of a run changed: at most ten statements, whatever their number, and two more where tenants of ``told`` are concerned."""
     fresh: list[Row] = []
     updated: list[Row] = []
     counted: list[Row] = []
@@ -421,6 +422,7 @@ async def _apply(conn: Connection, ledger: Ledger) -> None:
     closing: list[str] = []
     reopened: list[tuple[int, float]] = []
     amended: list[tuple[Row, Row]] = []
+    known: set[int] = set()  # of those that are closed now, whose beginning was told
     for before, row in ledger.changes():
         was_open = before is not None and before.stopped_at is None
         is_open = row.stopped_at is None
@@ -434,6 +436,7 @@ async def _apply(conn: Connection, ledger: Ledger) -> None:
             closed.append(row)
             if was_open:
                 closing.append(row.acctuniqueid)
+                known.add(row.radacctid)
         else:
             amended.append((before, row))
     if closing:
@@ -452,5 +455,22 @@ async def _apply(conn: Connection, ledger: Ledger) -> None:
         await store.insert_closed(conn, closed)
     if amended:
         await store.replace_closed(conn, amended)
+    if told:
+        await _tell(conn, [row for row in fresh if row.tenant_id in told], [row for row in closed if row.tenant_id in told], reopened, known)
     if ledger.usage:
         await store.add_usage(conn, ledger.usage)
+
+
+async def _tell(conn: Connection, fresh: Sequence[Row], closed: Sequence[Row], reopened: Sequence[tuple[int, float]], known: Set[int]) -> None:
+    """The events of what the run began and ended; one that was never seen open (not ``known``) began, too."""
+    again = {key for key, _ in reopened}
+    begun = [(row.radacctid, "session.resumed" if row.radacctid in again else "session.started") for row in fresh]
+    ended: list[tuple[int, float, str]] = []
+    for row in closed:
+        if row.radacctid not in known:
+            ended.append((row.radacctid, row.started_at, "session.started"))
+        ended.append((row.radacctid, row.started_at, "session.stopped"))
+    if ended:
+        await tellings.tell_closed(conn, ended)
+    if begun:  # behind the end of an earlier generation under the same name
+        await tellings.tell_open(conn, begun)

@@ -86,7 +86,10 @@ class _Queue(asyncio.DatagramProtocol):
     a single request every ``retry_seconds`` tries whether it is back. Urgent ones are tried whatever is known.
     """
 
-    def __init__(self, target: Target, config: CoaConfig, wall_clock: Callable[[], float], settled: Settled, recovered: Callable[[Target], None]) -> None:
+    def __init__(
+        self, target: Target, config: CoaConfig, wall_clock: Callable[[], float], settled: Settled, recovered: Callable[[Target], None],
+        died: Callable[[Target, float], None],
+    ) -> None:  # fmt: skip
         self.target = target
         self.urgent: deque[_Order] = deque()
         self.waiting: deque[_Order] = deque()
@@ -103,6 +106,7 @@ class _Queue(asyncio.DatagramProtocol):
         self._wall_clock = wall_clock
         self._settled = settled
         self._recovered = recovered
+        self._died = died
         self._next = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -214,6 +218,7 @@ class _Queue(asyncio.DatagramProtocol):
             log.warning("NAS does not answer dynamic authorization", extra={"nas": self.target.address, "port": self.target.port, "waiting": len(self.waiting)})
         self._finish(order, "timeout", detail=f"no answer from {self.target.address} port {self.target.port} to {order.attempts} requests")
         if dead:
+            self._died(self.target, self._silent_since)
             for waiting in self._taken_out(every=False):
                 self._settle(waiting, self._dead(waiting))
 
@@ -299,6 +304,7 @@ class DynamicAuthorization:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.on_recovered: Callable[[Target], None] = lambda target: None
+        self.on_died: Callable[[Target, float], None] = lambda target, since: None
         self.results: dict[tuple[str, str], int] = {}  # by action and outcome, for metrics
 
     def post(
@@ -317,7 +323,9 @@ class DynamicAuthorization:
             return
         queue = self._queues.get(target)
         if queue is None:
-            queue = self._queues[target] = _Queue(target, self._config, self._wall_clock, self._count, lambda heard: self.on_recovered(heard))
+            queue = self._queues[target] = _Queue(
+                target, self._config, self._wall_clock, self._count, lambda heard: self.on_recovered(heard), lambda dead, since: self.on_died(dead, since)
+            )
         self._unsettled += 1
         self._quiet.clear()
         queue.put(_Order(action, attributes, secret, done, still_wanted), urgent)

@@ -19,12 +19,14 @@ from netd.errors import ExtensionError, NotFound, StoreError, StoreUnavailable
 from netd.model.access import Reason
 from netd.model.accounting import Row
 from netd.model.control import ControlResult
+from netd.radius import tellings
 from netd.radius.access import Access
 from netd.radius.coa import NO_LONGER_WANTED, SESSION_NOT_FOUND, Target
 from netd.radius.directory import GENERIC, Directory, Grant, NasRecord, SubscriberRecord, is_replaced
 from netd.radius.guard import Guard
 from netd.radius.orders import Orders
 from netd.radius.sessions import LiveRecord, Sessions, parse_class
+from netd.radius.tellings import Tellings
 from netd.sdk import Avp, Value
 from netd.store import accounting as store
 from netd.store import sessions as session_store
@@ -79,7 +81,8 @@ class Enforcer:
         self.sessions = sessions
         self.orders = orders
         self.client = orders.client
-        self.client.on_recovered = self._recovered
+        self.tellings = Tellings(orders, sessions.by_id)
+        self.client.on_recovered, self.client.on_died = self._recovered, self.tellings.died
         self.guard = Guard(sessions, guard, self.consider, self._note, self._wanted)
         self.states: dict[tuple[int, str], int] = {}  # live sessions by tenant and enforce_state, of the last sweep
         self._config = config
@@ -229,7 +232,9 @@ class Enforcer:
         """Its NAS is taken for dead: say so once, and leave the session until the NAS is back."""
         if live.enforce_state != "unreachable":
             live.enforce_state, live.overridden = "unreachable", False
-            self._note(live, None, "unreachable", f"the NAS answers no CoA or Disconnect; wanted because {why}")
+            detail = f"the NAS answers no CoA or Disconnect; wanted because {why}"
+            self._note(live, None, "unreachable", detail)
+            self.tellings.failed(live, live.wanted or "", "unreachable", detail)
 
     async def run(self) -> None:
         """Sweep for ever: repairs what was missed, retries what is due, ends what expired; at once where a NAS came back."""
@@ -259,10 +264,12 @@ class Enforcer:
                 self.consider(live)
             states[live.row.tenant_id, live.enforce_state] += 1
         self.guard.decide_collected(wave)
+        self.tellings.forget_ended()
         self.states = dict(states)
 
     def _recovered(self, target: Target) -> None:
         self._back.add(target)
+        self.tellings.recovered(target, self._wall_clock())
         self._wake.set()
 
     async def keep_outcomes(self) -> None:
@@ -273,15 +280,19 @@ class Enforcer:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write the outcomes that are not written yet."""
+        """Write the outcomes that are not written yet, and what is to be told of them."""
         outcomes = {key: outcome for key, outcome in self._outcomes.items() if key > 0}
-        if not outcomes:
+        if not outcomes and not self.tellings:
             return
+        turned, taken = self.tellings.take()
         self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if key < 0}  # the database does not know these sessions yet
         try:
             async with self.database.transaction() as conn:
-                await store.applied(conn, list(outcomes.values()))
+                if outcomes:
+                    await store.applied(conn, list(outcomes.values()))
+                await tellings.write(conn, turned, taken)
         except StoreUnavailable:
+            self.tellings.put_back(turned, taken)
             for key, outcome in outcomes.items():
                 newer = self._outcomes.get(key)
                 self._outcomes[key] = outcome if newer is None else (key, newer[1] or outcome[1], *newer[2:])
@@ -399,18 +410,26 @@ class Enforcer:
             if result.action == "coa":
                 live.unsure = None
                 live.applied, live.attempts, live.wanted = wanted, 0, None
-                self._note(live, wanted, "applied", f"CoA acknowledged: {why}")
+                detail = f"CoA acknowledged: {why}"
+                self._note(live, wanted, "applied", detail)
             else:
                 live.due_at = self._wall_clock() + AWAIT_STOP_SECONDS
-                self._note(live, None, "applied", f"disconnect acknowledged: {why}")
+                detail = f"disconnect acknowledged: {why}"
+                self._note(live, None, "applied", detail)
+            self.tellings.applied(live, detail)
             return
         if result.detail == UNKNOWN_STEP:
             live.enforce_state = "unverified"
             live.due_at = self._wall_clock() + MAX_RETRY_SECONDS  # its meaning may become known, from another node
-            self._note(live, None, "unverified", f"{UNKNOWN_STEP}; the next login gets what is due")
+            detail = f"{UNKNOWN_STEP}; the next login gets what is due"
+            self._note(live, None, "unverified", detail)
+            self.tellings.failed(live, wanted, "unverified", detail)
             return
         live.enforce_state = {"nak": "refused", "timeout": "unreachable"}.get(result.outcome, "pending")
-        self._note(live, None, live.enforce_state, f"{result.action}: {said or result.outcome}; wanted because {why}")
+        detail = f"{result.action}: {said or result.outcome}; wanted because {why}"
+        self._note(live, None, live.enforce_state, detail)
+        if live.enforce_state != "pending":
+            self.tellings.failed(live, wanted, live.enforce_state, detail)
         if result.outcome == "nak" and result.action == "coa":
             live.refused, live.attempts, live.due_at = wanted, 0, 0.0  # a disconnect instead, unless too many are
         self._tell(live, nas, result, said)

@@ -14,7 +14,7 @@ from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
 from netd.store import directory as store
 from netd.store import leases as lease_store
-from netd.store import metering, policies
+from netd.store import metering, policies, tellings
 from netd.store.database import Connection, Database
 from netd.store.feed import Batch
 
@@ -52,6 +52,7 @@ class Loader:
             directory.put_nas(nas)
             directory.remove_nas(set(directory.nas) - {row.id for row in nas})
             await self._load_clients(conn, None)
+            self.accounting.told = await tellings.wanted(conn)
             async for rows in store.all_subscribers(conn):
                 directory.put_subscribers(rows)
                 seen.update(row.id for row in rows)
@@ -118,6 +119,8 @@ class Loader:
                 directory.remove_nas(nas - {row.id for row in rows})
             if clients := batch.changed.get("coa_client"):
                 await self._load_clients(conn, clients)
+            if "session_wish" in batch.changed:
+                self.accounting.told = await tellings.wanted(conn)
             for chunk in _chunks(sorted(batch.changed.get("subscriber", ())), store.CHUNK):
                 found = await store.some_subscribers(conn, chunk)
                 directory.put_subscribers(found)

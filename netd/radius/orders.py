@@ -27,6 +27,16 @@ class Orders:
         vendor = self.directory.vendor(nas.vendor) or self.directory.vendor(GENERIC)
         return target_of(nas.coa_address, row.nassourceaddress, nas.coa_port, 3799 if vendor is None else vendor.manifest.coa_port)
 
+    def nas_at(self, target: Target) -> list[NasRecord]:
+        """The entries whose requests go there."""
+        found = []
+        for nas in self.directory.nas.values():
+            if nas.coa_address == target.address or (nas.coa_address is None and self.directory.source(target.address) is nas):
+                vendor = self.directory.vendor(nas.vendor) or self.directory.vendor(GENERIC)
+                if (nas.coa_port or (3799 if vendor is None else vendor.manifest.coa_port)) == target.port:
+                    found.append(nas)
+        return found
+
     def post(
         self, action: Action, row: Row, nas: NasRecord, change: Sequence[Avp], done: Done,
         still_wanted: Callable[[], bool] = lambda: True, urgent: bool = False, more: bytes = b"",

@@ -156,8 +156,14 @@ class RadiusService:
         short = "; ".join(f"pool {pool.name} has {max(0, pool.available - pool.used)} of {pool.available} free" for pool in pools[:5])
         return [
             Part(name="radius", state="ok" if self.server.reading else "down", critical=True, since=self._started_at),
-            Part(name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error),
-            Part(name="change_feed", state="ok" if feed.up else "down", since=feed.since, detail="" if feed.up else feed.last_error),
+            Part(
+                name="database", state="ok" if database.up else "down", since=database.since, detail="" if database.up else database.last_error,
+                latency_seconds=database.latency_seconds, last_error=database.last_error,
+            ),
+            Part(
+                name="change_feed", state="ok" if feed.up else "down", since=feed.since, detail="" if feed.up else feed.last_error,
+                last_error=feed.last_error,
+            ),
             self._accounting_part(),
             self._enforcement(),
             Part(name="directory", state="degraded" if faults else "ok", since=self._started_at, detail=faults),

@@ -15,7 +15,7 @@ from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
 from netd.store import directory as directory_store
-from netd.store import partitions, policies, postauth
+from netd.store import partitions, policies, postauth, tellings
 from netd.store import sessions as session_store
 from netd.store.database import Database
 from netd.store.directory import LineRow
@@ -207,6 +207,7 @@ class Upkeep:
         now = datetime.fromtimestamp(time.time(), UTC)
         async with self.database.acquire() as conn:
             await partitions.ensure(conn, now.date())
+            self.accounting.told = await tellings.wanted(conn)  # wishes end by themselves
             await partitions.retire(conn, now.date(), self._retention.radacct_months)
             await partitions.prune(
                 conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days, events_days=self._retention.events_days

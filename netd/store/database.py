@@ -80,6 +80,7 @@ class Database:
         self.up = True
         self.since = time.time()
         self.last_error = ""
+        self.latency_seconds: float | None = None  # of the last probe that was answered
         self._doubt = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
 
@@ -103,14 +104,16 @@ class Database:
 
         try:
             pool = await asyncpg.create_pool(
-                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=prepare, **keywords
+                min_size=0, max_size=size, command_timeout=command_timeout_seconds, timeout=acquire_timeout_seconds, init=prepare, reset=_as_it_is, **keywords
             )
         except ValueError as error:
             raise _unusable(error) from None
         database = cls(target, pool, acquire_timeout_seconds)
         try:
             async with database.acquire() as connection:
+                asked = time.monotonic()
                 await connection.fetchval("select 1")
+                database.latency_seconds = time.monotonic() - asked
         except BaseException as error:
             pool.terminate()
             if isinstance(error, ValueError):
@@ -157,21 +160,18 @@ class Database:
         then the outcome is unknown and the text says so. Repeat only what may be repeated.
         """
         async with self.acquire() as connection:
-            transaction = connection.transaction()
-            await transaction.start()
+            await connection.execute(_begin(scope))
             try:
-                if scope is not None:
-                    await connection.execute(_SCOPE, scope.tenant_id, _sites(scope), str(scope.subscriber_id or ""))
-                    if scope.once is not None:
-                        await _mark(connection, scope.tenant_id, scope.once)
+                if scope is not None and scope.once is not None:
+                    await _mark(connection, scope.tenant_id, scope.once)
                 yield connection
             except BaseException:
                 # A lost connection rolls back by itself; the first error is the one to tell.
                 with contextlib.suppress(*_FAILURES):
-                    await transaction.rollback()
+                    await connection.execute("rollback")
                 raise
             try:
-                await transaction.commit()
+                await connection.execute("commit")
             except Exception as error:
                 if not is_gone(error) and not isinstance(error, TimeoutError):
                     raise
@@ -217,7 +217,9 @@ class Database:
                     await self._doubt.wait()
             with contextlib.suppress(StoreError):
                 async with self.acquire() as connection:
+                    asked = time.monotonic()
                     await connection.fetchval("select 1", timeout=self._acquire_timeout_seconds)
+                    self.latency_seconds = time.monotonic() - asked
 
     def _set_up(self) -> None:
         if not self.up:
@@ -239,17 +241,25 @@ class Database:
 @contextlib.asynccontextmanager
 async def savepoint(connection: Connection) -> AsyncIterator[None]:
     """A part of a transaction that is undone by itself if it raises, with netd's own errors for the database's refusals."""
+    await connection.execute("savepoint part")
     try:
-        async with connection.transaction():
-            yield
-    except Exception as error:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(*_FAILURES):
+            await connection.execute("rollback to savepoint part; release savepoint part")
         known = translated(error)
         if known is None:
             raise
         raise known from error
+    await connection.execute("release savepoint part")
 
 
-_SCOPE = "select set_config('netd.tenant', $1::bigint::text, true), set_config('netd.sites', $2, true), set_config('netd.subscriber', $3, true)"
+def _begin(scope: Scope | None) -> str:
+    """Begin a transaction and say for whom it acts, in one round trip: numbers only, so they can stand in the text."""
+    if scope is None:
+        return "begin"
+    settings = {"tenant": int(scope.tenant_id), "sites": _sites(scope), "subscriber": "" if scope.subscriber_id is None else int(scope.subscriber_id)}
+    return "begin; select " + ", ".join(f"set_config('netd.{name}', '{value}', true)" for name, value in settings.items())
 
 
 # Taken over from a request that is so old that its key counts for nothing; kept where it is this request's own, of an earlier transaction.
@@ -269,13 +279,18 @@ async def _mark(connection: Connection, tenant_id: int, once: Once) -> None:
 
 
 def _sites(scope: Scope) -> str:
-    return "*" if scope.sites is None else ",".join(map(str, sorted(scope.sites)))
+    return "*" if scope.sites is None else ",".join(str(int(site)) for site in sorted(scope.sites))
 
 
 def _unusable(error: ValueError) -> ConfigError:
     # asyncpg tells what is wrong with a parameter; Python's own ValueError may quote a piece of the password (one with an unescaped / or #).
     known = isinstance(error, asyncpg.ClientConfigurationError) and "parameter" in str(error)
     return ConfigError("database", "url", str(error) if known else "is no usable URL (are /, @, : and # in the password written as %2F, %40, %3A, %23?)")
+
+
+async def _as_it_is(_: Connection) -> None:
+    """Give a connection back: one that is still in a transaction was rolled back by then, and netd sets nothing that outlives one. What asyncpg sends
+    by default (RESET ALL and more) is a round trip for each use."""
 
 
 async def _prepare(connection: Connection) -> None:

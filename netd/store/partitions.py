@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from netd.store import billing, idempotency
+from netd.store import billing, idempotency, tokens
 from netd.store.database import Connection
 from netd.store.rows import updated
 
@@ -30,6 +30,7 @@ _OLD = {
     "quota_events": "delete from quota_events where id = any(array(select id from quota_events where at < $1 limit $2))",
     "webhook_deliveries": "delete from webhook_deliveries where id = any(array(select id from webhook_deliveries where at < $1 order by at limit $2))",
     "billing_notices": "delete from billing_notices where ctid = any(array(select ctid from billing_notices where at < $1 limit $2))",
+    "api_tokens": "delete from api_tokens where id = any(array(select id from api_tokens where subscriber_id is not null and expires_at < $1 limit $2))",
     "usage_daily": "delete from usage_daily where ctid = any(array(select ctid from usage_daily where day < ($1 at time zone 'UTC')::date limit $2))",
 }
 
@@ -102,6 +103,7 @@ async def prune(
         "webhook_deliveries": now - timedelta(days=events_days),
         "billing_notices": now - billing.NOTICES_KEPT,
         "idempotency_keys": now - idempotency.KEPT,
+        "api_tokens": now - tokens.OWN_KEPT,
     }
     deleted = dict.fromkeys(limits, 0)
     for table, before in limits.items():

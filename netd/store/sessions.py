@@ -12,8 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from netd.model.session import ClosedBy, EnforceState, Session
-from netd.model.usage import DayUsage
-from netd.store import listing, rows
+from netd.model.usage import DayUsage, MonthUsage
+from netd.store import listing, rows, tellings
 from netd.store.database import Connection
 from netd.store.listing import Column, Listing, Selection
 
@@ -189,8 +189,8 @@ async def close(conn: Connection, unique_ids: Sequence[str], closed_by: ClosedBy
     """Move open sessions into the history; returns the unique ids of those that were open.
 
     ``at`` is when they ended; None: each at its last sign of life. Never before its start. Counters stay as the NAS last told them.
-    What is recorded already of the same session keeps whichever counters are higher. Not confined to a tenant: the ids are the
-    engine's own names of sessions.
+    What is recorded already of the same session keeps whichever counters are higher. Who wants to know is told, in the same transaction. Not confined
+    to a tenant: the ids are the engine's own names of sessions.
     """
     records = await conn.fetch(
         f"""with gone as (delete from sessions where acctuniqueid = any($1::text[]) returning *),
@@ -205,7 +205,9 @@ async def close(conn: Connection, unique_ids: Sequence[str], closed_by: ClosedBy
                     acctoutputoctets = greatest(radacct.acctoutputoctets, excluded.acctoutputoctets),
                     acctinputpackets = greatest(radacct.acctinputpackets, excluded.acctinputpackets),
                     acctoutputpackets = greatest(radacct.acctoutputpackets, excluded.acctoutputpackets)
-            )
+                returning *
+            ),
+            told as ({tellings.ENDED_OF.format("kept")})
             select acctuniqueid from gone""", list(unique_ids), closed_by, cause, at,
     )  # fmt: skip
     return [record["acctuniqueid"] for record in records]
@@ -218,3 +220,15 @@ async def usage(conn: Connection, tenant_id: int, subscriber_id: int, first: dat
            where tenant_id = $1 and subscriber_id = $2 and day between $3 and $4 order by day""", tenant_id, subscriber_id, first, last,
     )  # fmt: skip
     return [DayUsage(**record) for record in records]
+
+
+async def usage_by_month(conn: Connection, tenant_id: int, subscriber_id: int, first: date, last: date) -> list[MonthUsage]:
+    """The days from ``first`` to ``last`` summed up by month, oldest first; months without any are left out."""
+    records = await conn.fetch(
+        """select date_trunc('month', day)::date as month, least(sum(up_octets), 9223372036854775807)::bigint as up_octets,
+               least(sum(down_octets), 9223372036854775807)::bigint as down_octets,
+               least(sum(session_seconds), 9223372036854775807)::bigint as session_seconds
+           from usage_daily where tenant_id = $1 and subscriber_id = $2 and day between $3 and $4 group by 1 order by 1""",
+        tenant_id, subscriber_id, first, last,
+    )  # fmt: skip
+    return [MonthUsage(**record) for record in records]

@@ -30,7 +30,12 @@ _BY_KEYS = f"""{_WANTED}, s.username_key, s.password, s.password_hashed
 _LOCK = "id, reason, mode, note, until_at, created_at, created_by"
 _LOCKS = f"""select subscriber_id, {_LOCK} from access_locks where tenant_id = $1 and subscriber_id = any($2::bigint[])
              and lifted_at is null and (until_at is null or until_at > now()) order by id"""
-
+_HANGING = (("access_locks", " and lifted_at is null"), ("subscriber_lines", ""), ("subscriber_identities", ""), ("radcheck", ""), ("radreply", ""))
+_WHO_HAS = "select " + ", ".join(
+    f"array(select distinct subscriber_id from {table} where tenant_id = $1 and subscriber_id = any($2::bigint[]){only})" for table, only in _HANGING
+)
+_HAS = " or ".join(f"exists (select from {table} where tenant_id = $1 and subscriber_id = s.id{only})" for table, only in _HANGING)
+_ONE = _SELECT.replace("from subscribers s", f", {_HAS} as has\n              from subscribers s", 1)
 
 LISTING = Listing(
     kind="subscriber", select=_SELECT, counted="subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id", tenant="s.tenant_id", id="s.id",
@@ -64,8 +69,11 @@ async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) ->
 async def get(conn: Connection, tenant_id: int, subscriber_id: int, *, lock: bool = False) -> Subscriber | None:
     """The subscriber; with ``lock`` nobody else changes it until the transaction ends."""
     suffix = " for update of s" if lock else ""
-    record = await conn.fetchrow(f"{_SELECT} where s.tenant_id = $1 and s.id = $2{suffix}", tenant_id, subscriber_id)
-    return None if record is None else (await whole(conn, tenant_id, [record]))[0]
+    record = await conn.fetchrow(f"{_ONE} where s.tenant_id = $1 and s.id = $2{suffix}", tenant_id, subscriber_id)
+    if record is None:
+        return None
+    *columns, has = record.items()
+    return (await whole(conn, tenant_id, [dict(columns)], [has[1] and [subscriber_id]] * 5))[0]
 
 
 async def by_username(conn: Connection, tenant_id: int, username: str) -> Subscriber | None:
@@ -97,16 +105,22 @@ async def by_keys(conn: Connection, tenant_id: int, keys: Sequence[str]) -> dict
     return found
 
 
-async def whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
-    """Subscribers of the listing's records, with what hangs on them: five queries, however many they are."""
+async def whole(
+    conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]], who_has: Sequence[list[int]] | None = None,
+) -> list[Subscriber]:  # fmt: skip
+    """Subscribers of the listing's records, with what hangs on them: one query for who has anything at all (unless ``who_has`` tells), and one for each
+    kind that somebody has."""
     if not records:
         return []
     ids = [record["id"] for record in records]
+    locked, lined, identified, checked, replied = who_has or await conn.fetchrow(_WHO_HAS, tenant_id, ids)
     locks: dict[int, list[Lock]] = {}
-    for record in await conn.fetch(_LOCKS, tenant_id, ids):
+    for record in await conn.fetch(_LOCKS, tenant_id, locked) if locked else ():
         locks.setdefault(record["subscriber_id"], []).append(_lock(record))
-    where_from, devices = await lines.lines(conn, tenant_id, ids), await lines.identities(conn, tenant_id, ids)
-    checks, replies = await _attributes(conn, "radcheck", tenant_id, ids), await _attributes(conn, "radreply", tenant_id, ids)
+    where_from = await lines.lines(conn, tenant_id, lined) if lined else {}
+    devices = await lines.identities(conn, tenant_id, identified) if identified else {}
+    checks = await _attributes(conn, "radcheck", tenant_id, checked) if checked else {}
+    replies = await _attributes(conn, "radreply", tenant_id, replied) if replied else {}
     return [
         Subscriber(**{
             **record, "ipv4": rows.address(record["ipv4"]), "locks": tuple(locks.get(record["id"], ())),
@@ -175,6 +189,12 @@ async def sealed_of(conn: Connection, tenant_id: int, ids: Sequence[int]) -> dic
         "select id, password, password_hashed from subscribers where tenant_id = $1 and id = any($2::bigint[]) and password is not null", tenant_id, ids
     )
     return {record["id"]: (record["password"], record["password_hashed"]) for record in records}
+
+
+async def password_and_form(conn: Connection, tenant_id: int, subscriber_id: int) -> tuple[bytes | None, bool]:
+    """The sealed password, None if none is set, and whether what is sealed is a hash of it."""
+    record = await conn.fetchrow("select password, password_hashed from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)
+    return (None, False) if record is None else (record["password"], record["password_hashed"])
 
 
 async def has_password(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:

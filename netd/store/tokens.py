@@ -1,7 +1,7 @@
 """API tokens; only their SHA-256 is kept."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from netd.model.permission import within
@@ -9,6 +9,9 @@ from netd.model.token import Token
 from netd.store import rows
 from netd.store.database import Connection
 from netd.store.listing import Column, Listing
+
+OWN_KEPT = timedelta(days=7)
+"""How long tokens of subscribers' own accounts are kept once they are over; a portal makes many."""
 
 _COLUMNS = ", ".join(Token.__struct_fields__)
 
@@ -27,7 +30,7 @@ LISTING = Listing(
     columns={
         "id": Column(sql="id", kind=int, cast="bigint"), "name": Column(sql="lower(name)", param="lower({})", sortable=True),
         "role": Column(sql="role", sortable=True), "created_by": Column(sql="created_by"),
-        "subscriber_id": Column(sql="subscriber_id", kind=int, cast="bigint"),
+        "subscriber_id": Column(sql="subscriber_id", kind=int, cast="bigint", nullable=True),
         "created_at": Column(sql="created_at", kind=datetime, sortable=True), "expires_at": Column(sql="expires_at", kind=datetime, nullable=True),
         "revoked_at": Column(sql="revoked_at", kind=datetime, nullable=True), "last_used_at": Column(sql="last_used_at", kind=datetime, nullable=True),
     },

@@ -16,6 +16,7 @@ from netd.keyring import Keyring
 from netd.metrics import Counts
 from netd.sheets.converter import Converter
 from netd.store.database import Database
+from netd.web.listening import Listeners
 from netd.web.ratelimit import RateLimit
 
 
@@ -33,7 +34,8 @@ class WebDeps:
 
     ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once. ``public_url`` is where browsers reach netd ("": only this machine's do), ``public_limit``
-    holds for addresses where no token is needed."""
+    holds for addresses where no token is needed, ``own_limit`` for each subscriber with all tokens of its own account, ``password_limit`` for its
+    attempts to change the password."""
 
     database: Database
     owner: Database
@@ -58,3 +60,6 @@ class WebDeps:
     converter: Converter = field(default_factory=Converter)
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
     login_attempts: Counts = field(default_factory=Counts)  # by method and result
+    listeners: Listeners = field(default_factory=Listeners)
+    own_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
+    password_limit: RateLimit = field(default_factory=lambda: RateLimit(1 / 180, 5))

@@ -14,12 +14,15 @@ HealthState = Literal["ok", "degraded", "down"]
 
 
 class PartReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of the daemon; ``since`` is when its state last changed, None if it never did."""
+    """A part of the daemon, or an integration. ``since`` is when its state last changed, None if it never did; ``latency_seconds`` how long it took to
+    answer when it was last looked at, None if it is not; ``last_error`` stays when it is over."""
 
     name: str
     state: HealthState
     critical: bool
     since: datetime | None
+    latency_seconds: float | None
+    last_error: str | None
     detail: str
 
 
@@ -42,7 +45,10 @@ def report(parts: list[Part]) -> HealthReport:
 
 def _told(part: Part) -> PartReport:
     since = datetime.fromtimestamp(part.since, UTC).replace(microsecond=0) if part.since else None
-    return PartReport(name=part.name, state=part.state, critical=part.critical, since=since, detail=part.detail)
+    return PartReport(
+        name=part.name, state=part.state, critical=part.critical, since=since, latency_seconds=part.latency_seconds,
+        last_error=part.last_error or None, detail=part.detail,
+    )  # fmt: skip
 
 
 def add_probes(app: web.Application, deps: WebDeps) -> None:

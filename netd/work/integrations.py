@@ -61,6 +61,8 @@ def targets(config: Config) -> list[Target]:
     if config.vault.url:
         headers = {"X-Vault-Token": config.vault.token.reveal()} if config.vault.token else {}
         found.append(Target("vault", _under(config.vault.url, "/v1/sys/health?standbyok=true&perfstandbyok=true"), headers))
+    if config.oidc.issuer:
+        found.append(Target("oidc", _under(config.oidc.issuer, "/.well-known/openid-configuration"), {}))
     return found
 
 

@@ -90,11 +90,11 @@ class Echo:
         self.pid = self.process.pid
 
 
-class Generator:
-    """A process of tests/bench/load.py."""
+class Worker:
+    """A process that is told what to do, and tells what came of it, by lines of JSON."""
 
-    def __init__(self, **spec: Any) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.bench.load"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, module: str, **spec: Any) -> None:
+        self.process = subprocess.Popen([sys.executable, "-m", module], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._write(spec)
         self.built = self._read()
 
@@ -118,9 +118,16 @@ class Generator:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError("the load generator ended")
+            raise RuntimeError("a load generator ended")
         value: dict[str, Any] = json.loads(line)
         return value
+
+
+class Generator(Worker):
+    """A process of tests/bench/load.py."""
+
+    def __init__(self, **spec: Any) -> None:
+        super().__init__("tests.bench.load", **spec)
 
 
 class Started(NamedTuple):

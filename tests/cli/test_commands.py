@@ -413,3 +413,14 @@ async def test_coa_clients(netd):
     assert (await netd("coa-client", "update", "portal", "--may-change", "maybe")).code == 2
     assert (await netd("coa-client", "remove", "portal")).out == "CoA client portal is removed\n"
     assert (await netd("coa-client", "show", "portal")).err == "netd: CoA client portal does not exist\n"
+
+
+async def test_a_portal_token(netd, api):
+    await netd("plan", "add", "home", "--down", "100M", "--up", "20M")
+    await netd("subscriber", "add", "alice", "--plan", "home", "--password", "wonderland")
+    made = await netd("subscriber", "portal-token", "alice", "--permission", "me:read", "--minutes", "5")
+    assert "me:read of alice until" in made.err
+    shown = await api.get("/self", role=None, headers={"Authorization": f"Bearer {made.out.strip()}"})
+    assert (shown.value["username"], shown.value["permissions"]) == ("alice", ["me:read"])
+    assert (await netd("subscriber", "portal-token", "nobody")).code == 2
+    assert (await netd("subscriber", "portal-token", "alice", "--minutes", "5000")).code == 2

@@ -134,6 +134,12 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
                select 1, 1, 1, $1::timestamptz - i * interval '1 day', 80, 'notify', 1, 1, $1::timestamptz - i * interval '1 day'
                from generate_series(0, 9) i""", now,
         )  # fmt: skip
+        await connection.execute(
+            """insert into api_tokens (tenant_id, public_id, token_hash, name, role, created_by, expires_at, subscriber_id)
+               select 1, repeat(chr(97 + i), 12), sha256(i::text::bytea), 'x', 'self_service', 'portal',
+                   $1::timestamptz - (i - 2) * interval '3 days', case when i % 2 = 1 then 1 end
+               from generate_series(0, 9) i""", now,
+        )  # fmt: skip
         await connection.execute("delete from changes")
         await connection.execute("insert into usage_daily (tenant_id, subscriber_id, day) select 1, 1, $1::date - i from generate_series(0, 9) i", now.date())
         await connection.execute(
@@ -154,7 +160,7 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
                select 1, hook.id, i::text, '', $1::timestamptz - i * interval '6 days' from hook, generate_series(0, 9) i""", now,
         )  # fmt: skip
         token = await connection.fetchval(
-            "insert into api_tokens (tenant_id, public_id, name, role, token_hash, created_by) values (1, 'aaaaaaaaaaaa', 't', 'admin', '', 't') returning id"
+            "insert into api_tokens (tenant_id, public_id, name, role, token_hash, created_by) values (1, 'tttttttttttt', 't', 'admin', '', 't') returning id"
         )
         await connection.execute(
             """insert into idempotency_keys (tenant_id, token_id, key, request_id, fingerprint, created_at)
@@ -164,6 +170,7 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
         deleted = {
             "radpostauth": 9, "usage_daily": 5, "quota_usage": 5, "quota_events": 5, "changes": 7, "idempotency_keys": 5, "events": 6, "webhook_deliveries": 6,
             "billing_notices": 4,
+            "api_tokens": 3,
         }  # fmt: skip
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, batch_rows=3) == deleted
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3) == dict.fromkeys(deleted, 0)

@@ -185,7 +185,7 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
     deps = WebDeps(
         database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control,
         enforcement=enforcing, probe=probe, health=health, metrics=Page(),
-        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
+        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), own_limit=limit or RateLimit(0, 1), stream=stream,
         settled=health.settled, client=outside, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)

@@ -77,6 +77,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "NewPoolRule": {"pool": "cgn"},
     "Release": {"force": True},
     "NewFramedRoute": {"prefix": "198.18.2.0/24"},
+    "NewPortalToken": {"subscriber": "alice"},
+    "AuthTest": {"username": "alice"},
+    "OwnPassword": {"current_password": "wonderland", "password": "stolen stolen"},
 }
 FILES: dict[str, bytes] = {
     "/import": b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
@@ -238,6 +241,58 @@ async def test_another_organizations_token(api: Api, database: Database, owned: 
     await api.post("/sites", {"name": "rome", "organization": "south"})
     token = await a_token(database, 1, organization="south")
     assert await walk(api, database, owned, token, skip=SHARED_IN_TENANT) == []
+
+
+async def own_token(api: Api, username: str) -> str:
+    """A token of a subscriber's own account that may do all that such a token can."""
+    made = await api.post("/portal-tokens", {"subscriber": username, "permissions": ["me:read", "me:set_password", "me:disconnect"]})
+    return str(made.value["text"])
+
+
+async def test_another_subscribers_token(api: Api, database: Database, owned: dict[str, int]):
+    """It opens its own account and nothing else, not even what every other token may see; another's session is not there."""
+    await api.post("/subscribers", {"username": "bob", "password": "bobs word", "plan": "home", "site": "oslo"})
+    token = await own_token(api, "bob")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert {route.path for route in resources.ROUTES if (route.permission or "").startswith("me:")} == {
+        route.path for route in resources.ROUTES if route.path.startswith("/self")
+    }
+    for route in resources.ROUTES:
+        if route.public or (route.path.startswith("/self") and "{id}" not in route.path):
+            continue
+        body = None if route.body is None or route.body in UPLOADS else body_of(route, owned)
+        answer = await api.call(route.method, target(route, owned), role=None, body=body, headers=headers)
+        assert answer.status in (403, 404), (route.method, route.path, answer.status, answer.value)
+    assert (await api.get("/self", role=None, headers=headers)).value["username"] == "bob"
+    leaks = await walk(api, database, owned, token)
+    assert leaks == []
+    assert api.control.asked == []
+
+
+async def test_the_walk_notices_the_own_sessions(api: Api, owned: dict[str, int]):
+    headers = {"Authorization": f"Bearer {await own_token(api, 'alice')}"}
+    own = await api.get(f"/self/sessions/{owned['sessions']}", role=None, headers=headers)
+    assert (own.status, own.value["id"]) == (200, owned["sessions"])
+    listed = await api.get("/self/sessions", role=None, headers=headers)
+    assert [each["id"] for each in listed.value["items"]] == [owned["sessions"]]
+
+
+async def test_a_subscribers_scope_shows_the_subscribers_own_rows(api: Api, database: Database, owned: dict[str, int]):
+    """What a statement without any condition finds in the scope of one subscriber."""
+    bob = (await api.post("/subscribers", {"username": "bob", "plan": "home", "site": "oslo"})).value["id"]
+    await api.post("/plans", {"name": "other", "down_bps": 1_000_000, "up_bps": 1_000_000})
+    for plan in ("home", "other"):
+        await api.post(f"/plans/{owned['plans'] + (plan == 'other')}/quotas", {"name": "q", "unit": "volume", "period": "day", "amount": 10**9})
+    allowed = {"subscribers": 1, "plans": 1, "plan_quotas": 1, "tenants": 1}
+    async with database.acquire() as conn:
+        tables = [row[0] for row in await conn.fetch(
+            """select c.relname from pg_class c where c.relkind in ('r', 'p') and not c.relispartition and c.relrowsecurity
+               and c.relnamespace = current_schema()::regnamespace and has_table_privilege('netd_tenant', c.oid, 'select') order by 1""")]  # fmt: skip
+    async with api.confined.transaction(Scope(1, None, bob)) as conn:
+        seen = {table: await conn.fetchval(f"select count(*) from {table}") for table in tables}
+    assert {table: count for table, count in seen.items() if count and table != "events"} == allowed
+    async with api.confined.transaction(Scope(1, None, bob)) as conn:
+        assert await conn.fetchval("select count(*) from events where subscriber_id is distinct from $1", bob) == 0
 
 
 async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owned: dict[str, int]):

@@ -79,7 +79,7 @@ async def configure(api: Api, issuer: str, **more: Any) -> OidcConfig:
         issuer=issuer, client_id=registered["client_id"], client_secret=Secret(registered["client_secret"]),
         **{"groups": ("noc=noc_engineer@site:oslo",), "create_users": True, **more},
     )  # fmt: skip
-    object.__setattr__(api.deps, "oidc", Provider(config, HttpFetch()))
+    object.__setattr__(api.deps, "oidc", Provider(config, HttpFetch(api.deps.client)))
     return config
 
 
@@ -179,7 +179,9 @@ async def test_who_says_no_at_the_provider(person: Person):
 
 async def test_a_wrong_client_secret(person: Person, api: Api, issuer: str):
     config = await configure(api, issuer)
-    object.__setattr__(api.deps, "oidc", Provider(OidcConfig(issuer=issuer, client_id=config.client_id, client_secret=Secret("hunter2-not-it")), HttpFetch()))
+    object.__setattr__(
+        api.deps, "oidc", Provider(OidcConfig(issuer=issuer, client_id=config.client_id, client_secret=Secret("hunter2-not-it")), HttpFetch(api.deps.client))
+    )
     refused = await person.login("ann-7")
     assert (refused.status, b"hunter2" in refused.raw) == (401, False)
 
@@ -191,7 +193,7 @@ async def test_nobody_is_sent_elsewhere_afterwards(person: Person, api: Api, tar
 
 
 async def test_a_provider_that_is_away(api: Api):
-    object.__setattr__(api.deps, "oidc", Provider(OidcConfig(issuer="http://localhost:9", client_id="x"), HttpFetch()))
+    object.__setattr__(api.deps, "oidc", Provider(OidcConfig(issuer="http://localhost:9", client_id="x"), HttpFetch(api.deps.client)))
     answer = await asyncio.wait_for(api.call("GET", "/login/oidc", role=None, allow_redirects=False), 15)
     assert (answer.status, answer.value["type"]) == (502, "/problems/provider-failed")
 

@@ -19,6 +19,8 @@ def test_who_is_asked_what():
     )  # fmt: skip
     found = targets(config)
     assert [each.name for each in found] == ["netbox", "awx", "genieacs", "voltha", "vault"]
+    provider = configured(NETD_OIDC__ISSUER="https://id.example/realm/", NETD_OIDC__CLIENT_ID="netd")
+    assert [(each.name, each.url) for each in targets(provider)] == [("oidc", "https://id.example/realm/.well-known/openid-configuration")]
     assert (found[0].url, found[0].headers) == ("https://netbox.example/api/status/", {"Authorization": "Token n-secret"})
     assert found[1].headers == {"Authorization": "Basic dTpwLXNlY3JldA=="}
     assert "secret" not in repr(found)

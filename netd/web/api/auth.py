@@ -1,6 +1,7 @@
 """Who is calling, and may they: bearer tokens (RFC 6750), users' sessions, and permissions."""
 
 from collections.abc import Hashable
+from typing import Final
 
 from aiohttp import hdrs, web
 
@@ -11,6 +12,8 @@ from netd.web.api.problem import FORBIDDEN, TOO_MANY, Problem, unauthorized
 from netd.web.api.requests import ADDRESS, REQUEST_ID
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+
+OWN_PREFIX: Final = "/api/v1/self"
 
 
 async def authenticate(deps: WebDeps, request: web.Request) -> Actor:
@@ -24,7 +27,10 @@ async def authenticate(deps: WebDeps, request: web.Request) -> Actor:
     actor = await tokens.authenticate(deps.database, text.strip(), deps.now(), address=request[ADDRESS] or None, request_id=request[REQUEST_ID])
     if actor is None:
         raise unauthorized("the token is unknown, expired or revoked", error="invalid_token")
-    _take(deps, deps.limit, actor.caller, f"the token {actor.name}")
+    if actor.own_subscriber_id is None:
+        _take(deps, deps.limit, actor.caller, f"the token {actor.name}")
+    else:
+        _take(deps, deps.own_limit, actor.own_subscriber_id, "this subscriber")
     return actor
 
 
@@ -63,6 +69,11 @@ async def still_allows(deps: WebDeps, actor: Actor, permission: str) -> bool:
     if actor.session_hash is not None:
         return await logins.still_allows(deps.database, deps.login, actor, permission, deps.now())
     return await tokens.still_allows(deps.database, actor, permission, deps.now())
+
+
+def own_only(actor: Actor) -> Problem:
+    """403 for a token of one subscriber's own account, on a route for everybody else."""
+    return Problem(FORBIDDEN, f"{actor.name} is for one subscriber's account: it opens {OWN_PREFIX} only")
 
 
 def refusal(actor: Actor, needed: str) -> Problem:

@@ -255,6 +255,8 @@ def _aiohttp_handler(each: Route, deps: WebDeps, place: Place) -> Callable[[web.
                     await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
                 raise auth.refusal(actor, each.permission)
             actor = allowed
+        elif actor.own_subscriber_id is not None:
+            raise auth.own_only(actor)
         key = idempotency.key_of(request) if each.takes_key else None
         if key is None:
             return await _answered(each, deps, request, actor, place)

@@ -17,6 +17,7 @@ from netd.web.api.resources import (
     quotas,
     reports,
     roles,
+    selfservice,
     sessions,
     sites,
     standing,
@@ -32,5 +33,6 @@ ROUTES: tuple[Route, ...] = (
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *health.ROUTES,
+    *selfservice.ROUTES,
     *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
 )  # fmt: skip

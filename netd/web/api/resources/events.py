@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Final
 
 import msgspec
@@ -21,7 +22,10 @@ IDLE_SECONDS: Final = 15.0
 """A line at least this often, so that neither end takes the other for dead."""
 
 CHECK_SECONDS: Final = 30.0
-"""How soon a listener whose token was revoked, or lost the permission, is let go."""
+"""How often a listener is looked at whose token may be revoked, or have lost the permission; what was found out lately counts (``Listeners``)."""
+
+WISH_SECONDS: Final = 86_400.0
+"""How often a listener says again that it wants events of sessions."""
 
 MOST_LISTENERS: Final = 2000
 RETRY_MS: Final = 2000
@@ -64,20 +68,31 @@ async def _stream(call: Call, query: EventQuery) -> web.StreamResponse:
         raise Problem(INVALID, str(error), faults=[Fault("/after", str(error))]) from None
     if len(call.deps.stream) >= MOST_LISTENERS:
         raise Problem(TOO_MANY, f"{MOST_LISTENERS} listen already", headers={"Retry-After": "30"})
+    await _wish(call, types)
     if is_upgrade(call.request):
         return await _websocket(call, types, after)
     return await _sse(call, types, after)
 
 
+async def _wish(call: Call, types: tuple[str, ...]) -> None:
+    """Who asks for events of sessions has them from here on: the engine knows before the answer begins."""
+    if await events.wish(call.deps.database, call.actor, types, call.deps.now()):
+        await call.deps.settled()
+
+
 async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> AsyncIterator[list[Event]]:
     """What a listener is sent, as long as its token is good and may see it."""
     loop = asyncio.get_running_loop()
-    checked = loop.time()
+    checked = wished = loop.time()
+    still = partial(auth.still_allows, call.deps, call.actor, "events:read")
     async for batch in call.deps.stream.follow(call.actor, types, after, IDLE_SECONDS):
         if loop.time() - checked >= CHECK_SECONDS:
             checked = loop.time()
-            if not await auth.still_allows(call.deps, call.actor, "events:read"):
+            if not await call.deps.listeners.allowed((call.actor.caller, call.actor.session_hash, call.actor.scope), checked, still):
                 return
+            if checked - wished >= WISH_SECONDS:
+                wished = checked
+                await events.wish(call.deps.database, call.actor, types, call.deps.now())
         yield batch
 
 
@@ -86,9 +101,10 @@ async def _sse(call: Call, types: tuple[str, ...], after: Place | None) -> web.S
     response = web.StreamResponse(headers=headers)
     await response.prepare(call.request)
     await response.write(b"retry: %d\n\n" % RETRY_MS)
+    encoded = call.deps.listeners.encoded
     try:
         async for batch in _batches(call, types, after):
-            await response.write(b"".join(map(_sse_of, batch)) or b":\n\n")
+            await response.write(b"".join([encoded(event, _sse_of) for event in batch]) or b":\n\n")
     except (ConnectionResetError, StoreError):  # the client went, or the database: it comes again, with the last id that it saw
         return response
     return response
@@ -128,7 +144,9 @@ async def _websocket(call: Call, types: tuple[str, ...], after: Place | None) ->
     summary="What happened, in order; as Server-Sent Events for who accepts text/event-stream, over a WebSocket for who asks for one",
 )  # fmt: skip
 async def event_list(call: Call, query: EventQuery) -> Events:
-    return await events.page(call.deps.database, call.actor, query.after, query.limit, _types(query.types))
+    types = _types(query.types)
+    await _wish(call, types)
+    return await events.page(call.deps.database, call.actor, query.after, query.limit, types)
 
 
 @route("GET", "/events/types", permission=None, summary="Every type of event there is")

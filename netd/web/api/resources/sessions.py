@@ -37,7 +37,11 @@ async def session_show(call: Call, id: int) -> Session:
 )  # fmt: skip
 async def session_disconnect(call: Call, id: int) -> ControlResult:
     """Whatever the NAS said stands in the answer: as the whole of it for 200, as member ``outcome`` of the problem else."""
-    result = await sessions.disconnect(call.deps.database, call.actor, call.deps.control, id)
+    return answered(await sessions.disconnect(call.deps.database, call.actor, call.deps.control, id))
+
+
+def answered(result: ControlResult) -> ControlResult:
+    """What the NAS said, if it did as asked. Raises Problem."""
     if result.outcome == "ack":
         return result
     raise Problem(REFUSALS[result.outcome], _told(result), outcome=result)
