@@ -45,6 +45,9 @@ REFUSED = {
 
 OTHER = {"name": "other", "username": "other", "address": "198.51.100.77", "ranges": ["198.18.77.0/24"], "vrf": "blue"}
 
+ROUTES = [each for each in resources.ROUTES if not (each.permission or "").startswith("me:")]
+"""Without those that need a token bound to a subscriber, which see to themselves in test_selfservice.py."""
+
 DOCUMENT = document(resources.ROUTES)
 
 
@@ -53,8 +56,8 @@ def named(route: Route) -> str:
 
 
 def lists() -> list[Route]:
-    return [each for each in resources.ROUTES if each.method == "GET" and "items" in getattr(each.returns, "__struct_fields__", ())] + [
-        each for each in resources.ROUTES if each.method == "GET" and issubclass(each.query, ListQuery)
+    return [each for each in ROUTES if each.method == "GET" and "items" in getattr(each.returns, "__struct_fields__", ())] + [
+        each for each in ROUTES if each.method == "GET" and issubclass(each.query, ListQuery)
     ]
 
 
@@ -99,7 +102,7 @@ async def every(api: Api, path: str, size: int) -> list[dict[str, Any]]:
 @pytest.fixture
 async def estate(api: Api, database: Database, owned: dict[str, int]) -> dict[str, int]:  # noqa: F811
     """Two of nearly everything, and what the walk of tenants does not need."""
-    for route in resources.ROUTES:
+    for route in ROUTES:
         if route.method == "POST" and route.status == 201 and "{" not in route.path:
             assert (await api.post(route.path, another(route.body.__name__, "vrf"))).status == 201, named(route)
     plan = (await api.post("/plans", {"name": "metered", "down_bps": 1000, "up_bps": 1000})).value["id"]
@@ -206,10 +209,10 @@ async def test_a_lost_update_is_told(api: Api, estate: dict[str, int]):
     known = places(resources.ROUTES)
     versioned = {path for path, place in known.items() if place.versioned}
     assert len(versioned) > 10
-    for route in resources.ROUTES:
+    for route in ROUTES:
         if route.method == "PATCH":
             assert route.path in versioned, f"{named(route)}: of two who change it at once, one is not told"
-    for route in resources.ROUTES:
+    for route in ROUTES:
         if route.method == "GET" or route.public or route.body in UPLOADS or route.path in RECORDS_NOTHING:
             continue
         path = address(route, estate)
@@ -243,9 +246,9 @@ async def versions(api: Api, route: Route, path: str, body: object) -> None:
 
 
 async def test_a_post_that_is_sent_twice_is_done_once(api: Api, owned: dict[str, int]):  # noqa: F811
-    shown = {(each.method, each.path) for each in resources.ROUTES}
+    shown = {(each.method, each.path) for each in ROUTES}
     refused = []
-    for number, route in enumerate(resources.ROUTES):
+    for number, route in enumerate(ROUTES):
         if route.method != "POST" or route.public or route.body in UPLOADS or route.path in RECORDS_NOTHING:
             continue
         path, headers = target(route, owned), {"Idempotency-Key": f"key-{number}"}
@@ -266,7 +269,7 @@ def created(route: Route, owned: dict[str, int]) -> object:  # noqa: F811
     if route.path == "/pools/leases/bulk":
         return {"items": [{"do": "release", "id": owned["leases"], "value": {"force": True}}]}
     if route.path.endswith("/bulk"):
-        makes = next(each for each in resources.ROUTES if (each.method, each.path) == ("POST", route.path.removesuffix("/bulk")))
+        makes = next(each for each in ROUTES if (each.method, each.path) == ("POST", route.path.removesuffix("/bulk")))
         return {"items": [{"do": "create", "value": another(makes.body.__name__, *OTHER)}]}
     if route.path == "/users/{id}/grants":
         return {"role": "support_agent"}
@@ -288,13 +291,13 @@ async def made(api: Api, name: str, first: Answer, again: Answer) -> None:
 def test_what_can_be_made_changed_and_removed_can_be_so_in_bulk():
     """Of the resources that a portal keeps in step with its own."""
     methods: dict[str, set[str]] = {}
-    for route in resources.ROUTES:
+    for route in ROUTES:
         methods.setdefault(route.path, set()).add(route.method)
     whole = {path for path in methods if "{" not in path and {"PATCH", "DELETE"} <= methods.get(path + "/{id}", set()) and "POST" in methods[path]}
     assert {path for path in whole if f"{path}/bulk" not in methods} == {"/roles", "/webhooks", "/billing-hooks"}, "few, and made one by one"
 
 
 def test_single_objects_that_change_have_versions():
-    for route in resources.ROUTES:
+    for route in ROUTES:
         if route.method == "PATCH":
             assert is_versioned(route.returns), named(route)
