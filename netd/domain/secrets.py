@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from netd.domain import audit, billing, webhooks
+from netd.domain import audit, billing, credentials, webhooks
 from netd.domain.actor import Actor
 from netd.domain.coa_clients import SECRET_CONTEXT as CLIENT_CONTEXT
 from netd.domain.nas import LINE_LOGIN_CONTEXT, SECRET_CONTEXT
@@ -15,6 +15,7 @@ from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
 from netd.store import billing as billing_store
 from netd.store import coa_clients, nas, subscribers, users
+from netd.store import credentials as credential_store
 from netd.store import webhooks as webhook_store
 from netd.store.database import Database
 
@@ -37,6 +38,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     webhooks: int
     billing_hooks: int
+    credentials: int
     complete: bool
 
 
@@ -49,7 +51,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
     """
     if new_key:
         await asyncio.to_thread(keyring.rotate)
-    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0, "webhooks": 0, "billing_hooks": 0}
+    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0, "webhooks": 0, "billing_hooks": 0, "credentials": 0}
     complete = False
     for _ in range(PASSES):
         before = sum(counts.values())
@@ -62,6 +64,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
             ("users", users.sealed, users.reseal, TOTP_CONTEXT),
             ("webhooks", webhook_store.sealed, webhook_store.reseal, webhooks.CONTEXT),
             ("billing_hooks", billing_store.sealed, billing_store.reseal, billing.CONTEXT),
+            ("credentials", credential_store.sealed, credential_store.reseal, credentials.CONTEXT),
         ):
             found, done = await _pass(db, keyring, sealed, reseal, context)
             counts[name] += done

@@ -5,6 +5,8 @@ from netd.web.api.resources import (
     administration,
     bulk,
     coa_clients,
+    credentials,
+    devices,
     enforcement,
     events,
     health,
@@ -29,6 +31,7 @@ from netd.web.api.route import Route
 ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
+    *devices.ROUTES, *credentials.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *health.ROUTES,
     *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
