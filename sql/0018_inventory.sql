@@ -39,6 +39,7 @@ alter table devices
     add column poll_groups       text[] not null default '{}',                      -- of those that a driver marks as costly, the ones to be read all the same
     add column note              text,
     add column observed          jsonb not null default '{}',                       -- fact -> {value, source, at}: at is since when it is this value
+    add column said              jsonb not null default '{}',                       -- source -> fact -> its last word: who says it otherwise changes nothing
     add column facts_at          timestamptz,                                       -- when it last said anything of itself
     add column interfaces_at     timestamptz,
     add column neighbours_at     timestamptz,

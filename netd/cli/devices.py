@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from typing import Any
 
 from netd.cli import client, output
@@ -16,6 +17,7 @@ MEMBERS = (
     "credential", "role", "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling", "poll_groups", "note",
 )  # fmt: skip
 FILTERS = ("vendor", "platform", "kind", "state", "model", "software_version", "site", "tag", "role")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}([.-][0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12}")
 SELECTS = ("hostnames", "tags", "sites", "vendors", "platforms", "kinds", "roles", "models", "states")
 
 
@@ -37,7 +39,7 @@ def register(commands: Commands) -> None:
     paging(_named(device, "links", "list its neighbours", _links))
     paging(_named(device, "history", "what changed of what it says, newest first", _history))
     where = command(device, "where", "at which interfaces a MAC or IP address was seen, and when", _where)
-    where.add_argument("address", metavar="ADDRESS", help="aa:bb:cc:dd:ee:ff, or an IP address")
+    where.add_argument("address", metavar="ADDRESS", help="a MAC address in any notation, or an IP address")
     paging(where)
     _groups(group(commands, "device-group", "named selections of devices, for jobs and backup"))
 
@@ -183,7 +185,7 @@ def _history(arguments: argparse.Namespace) -> int:
 
 
 def _where(arguments: argparse.Namespace) -> int:
-    by = "mac" if arguments.address.count(":") == 5 and len(arguments.address) == 17 else "address"
+    by = "mac" if _MAC.fullmatch(arguments.address) else "address"
     return show_list(
         client.find(), "/endpoints", arguments, ("DEVICE", "INTERFACE", "VLAN", "MAC", "ADDRESS", "FIRST SEEN", "LAST SEEN"),
         lambda row: (row["device"], row["interface"], row["vlan"], row["mac"], row["address"],

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from netd.model import line
 from netd.model.inventory import Endpoint, FactChange, Interface, Link
 from netd.store import rows
 from netd.store.database import Connection
@@ -25,6 +26,11 @@ def _columns(short: str) -> dict[str, Column]:
     }  # fmt: skip
 
 
+def _mac(text: str) -> str:
+    """A MAC address in any notation as they are kept; part of one as it is."""
+    return line.mac_or_none(text) or text.lower()
+
+
 def _seen(short: str) -> dict[str, Column]:
     return {name: Column(sql=f"{short}.{name}", kind=datetime, sortable=True) for name in ("first_seen_at", "last_seen_at")}
 
@@ -34,7 +40,7 @@ INTERFACES = Listing(
     tenant="i.tenant_id", id="i.id", search="(lower(i.name) || ' ' || lower(coalesce(i.alias, ''))) like {}",
     columns={
         **_columns("i"), "name": Column(sql="i.name", sortable=True), "alias": Column(sql="i.alias", nullable=True),
-        "if_index": Column(sql="i.if_index", kind=int, cast="integer", sortable=True), "mac": Column(sql="i.mac", nullable=True, fold=str.lower),
+        "if_index": Column(sql="i.if_index", kind=int, cast="integer", sortable=True), "mac": Column(sql="i.mac", nullable=True, fold=_mac),
         "type": Column(sql="i.type", kind=int, cast="integer", nullable=True), "speed_bps": Column(sql="i.speed_bps", kind=int, cast="bigint", nullable=True),
         "admin_up": Column(sql="i.admin_up", kind=bool), "oper_up": Column(sql="i.oper_up", kind=bool), "monitored": Column(sql="i.monitored", kind=bool),
         "gone_at": Column(sql="i.gone_at", kind=datetime, nullable=True), "changed_at": Column(sql="i.changed_at", kind=datetime, nullable=True),
@@ -48,7 +54,7 @@ LINKS = Listing(
     columns={
         **_columns("l"), **_seen("l"), "local_interface": Column(sql="l.local_interface", sortable=True),
         "protocol": Column(sql="l.protocol", kind=Literal["lldp", "cdp", "mndp", "bridge"], cast="text", sortable=True),
-        "remote_name": Column(sql="l.remote_name", nullable=True), "remote_mac": Column(sql="l.remote_mac", nullable=True, fold=str.lower),
+        "remote_name": Column(sql="l.remote_name", nullable=True), "remote_mac": Column(sql="l.remote_mac", nullable=True, fold=_mac),
         "remote_device_id": Column(sql="l.remote_device_id", kind=int, cast="bigint", nullable=True),
     },
 )  # fmt: skip
@@ -56,7 +62,7 @@ ENDPOINTS = Listing(
     kind="endpoint", tenant="e.tenant_id", id="e.id", counted="endpoints e",
     select=_select("endpoints", "e", Endpoint.__struct_fields__, {"device": _DEVICE.format("e")}),
     columns={
-        **_columns("e"), **_seen("e"), "mac": Column(sql="e.mac", fold=str.lower, sortable=True),
+        **_columns("e"), **_seen("e"), "mac": Column(sql="e.mac", fold=_mac, sortable=True),
         "source": Column(sql="e.source", kind=Literal["mac", "arp"], cast="text"), "interface": Column(sql="e.interface", sortable=True),
         "vlan": Column(sql="e.vlan", kind=int, cast="integer", nullable=True), "address": Column(sql="e.address", cast="inet", nullable=True),
         "moved_at": Column(sql="e.moved_at", kind=datetime, nullable=True),
@@ -103,10 +109,3 @@ async def update_interface(conn: Connection, tenant_id: int, interface_id: int, 
     """Set what is an operator's of it."""
     statement, args = rows.update("interfaces", frozenset(("monitored", "note")), tenant_id, interface_id, values)
     await conn.execute(statement, *args)
-
-
-async def forget_endpoints(conn: Connection, tenant_id: int, before: datetime, limit: int) -> int:
-    """Remove up to ``limit`` endpoints last seen before a moment; returns how many."""
-    return rows.updated(await conn.execute(
-        "delete from endpoints where id in (select id from endpoints where tenant_id = $1 and last_seen_at < $2 limit $3)", tenant_id, before, limit,
-    ))  # fmt: skip
