@@ -175,6 +175,7 @@ create table discovery_candidates (
     tenant_id      bigint not null references tenants,
     site_id        bigint,
     address        inet not null,
+    also_at        inet[] not null default '{}',                                    -- other addresses at which the same device answered
     answers        text[] not null default '{}',                                    -- ping, snmp, ssh
     sys_object_id  text,
     sys_descr      text,
@@ -193,11 +194,11 @@ create table discovery_candidates (
     version        integer not null default 1,
     created_at     timestamptz not null default now(),
     updated_at     timestamptz not null default now(),
-    constraint discovery_candidates_address unique (tenant_id, address),
     foreign key (tenant_id, site_id) references sites (tenant_id, id) on delete cascade,
     foreign key (tenant_id, device_id) references devices (tenant_id, id) on delete set null (device_id),
     foreign key (tenant_id, credential_id) references credentials (tenant_id, id) on delete set null (credential_id)
 );
+create unique index discovery_candidates_address on discovery_candidates (tenant_id, coalesce(site_id, 0), address);
 create index discovery_candidates_tenant on discovery_candidates (tenant_id, id);
 
 do $$

@@ -50,9 +50,9 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def text(value: str | None) -> str | None:
-    """A text from a device as it is kept; None for one with nothing in it."""
+    """A text from a device as it is kept: on one line, nothing in it that drives a terminal. None for one with nothing in it."""
     cleaned = " ".join((rows.storable(value) or "").split())[:TEXT_MOST]
-    return cleaned or None
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in cleaned) or None
 
 
 def compare(known: Known, seen: Observation) -> tuple[Told, list[Changed]]:

@@ -12,6 +12,7 @@ DeviceKind = Literal["router", "switch", "olt", "onu", "server", "other"]
 DeviceState = Literal["planned", "active", "maintenance", "retired"]
 """Only an active one is polled and raises alarms; one in maintenance takes jobs, planned and retired ones are left alone."""
 
+CandidateState = Literal["new", "accepted", "ignored"]
 Protocol = Literal["ssh", "telnet", "snmp", "http"]
 CredentialType = Literal["ssh", "telnet", "snmp_community", "snmp_user", "http"]
 PROTOCOLS: dict[CredentialType, Protocol] = {"ssh": "ssh", "telnet": "telnet", "snmp_community": "snmp", "snmp_user": "snmp", "http": "http"}
@@ -212,6 +213,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     tenant_id: int
     address: IPv4Address | IPv6Address
+    also_at: tuple[IPv4Address | IPv6Address, ...]
     site_id: int | None
     site: str | None
     answers: tuple[str, ...]
@@ -226,7 +228,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     vendor: str | None
     platform: str | None
     kind: DeviceKind | None
-    state: Literal["new", "accepted", "ignored"]
+    state: CandidateState
     device_id: int | None
     device: str | None
     first_seen_at: datetime
@@ -234,3 +236,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one address answered, by which ways (ping, snmp, ssh). ``credential_id`` is the SNMP profile that was answered, ``host_key`` as OpenSSH has it."""
+
+    address: IPv4Address | IPv6Address
+    at: datetime
+    answers: tuple[str, ...]
+    sys_object_id: str | None = None
+    sys_descr: str | None = None
+    sys_name: str | None = None
+    serial: str | None = None
+    credential_id: int | None = None
+    banner: str | None = None
+    host_key: str | None = None

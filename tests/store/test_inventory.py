@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from netd.model.inventory import Selector
-from netd.store import credentials, devices, inventory, listing, observed
+from netd.store import candidates, credentials, devices, inventory, listing, observed
 from netd.store.listing import Selection
 from netd.store.observed import Changed, Heard, Port, Seen, Told
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-TABLES = ("credentials", "devices", "device_credentials", "device_groups", "interfaces", "links", "endpoints", "device_facts")
+TABLES = ("credentials", "devices", "device_credentials", "device_groups", "interfaces", "links", "endpoints", "device_facts", "discovery_candidates")
 
 
 @pytest.fixture
@@ -36,14 +36,30 @@ async def mine(connection):
     await observed.put_links(connection, tenant, [heard])
     await observed.put_endpoints(connection, tenant, [Seen(device_id=device, source="mac", mac="m", vlan=None, address=None, interface="e1", at=NOW)])
     await observed.add_changes(connection, tenant, [Changed(device_id=device, at=NOW, subject="", fact="f", before=None, after="x", source="snmp")])
-    return {"tenant": tenant, "credential": key.id, "device": device, "group": group, "interface": interface}
+    await candidates.keep(connection, tenant, None, [found("10.0.0.9")])
+    candidate = await connection.fetchval("select id from discovery_candidates")
+    return {"candidate": candidate, "tenant": tenant, "credential": key.id, "device": device, "group": group, "interface": interface}
+
+
+def found(address: str, **members: object) -> candidates.Found:
+    values = dict.fromkeys(candidates.Found.__struct_fields__) | {"address": address, "also_at": (), "answers": ("ping",), "at": NOW}
+    return candidates.Found(**(values | members))  # type: ignore[arg-type]
 
 
 async def everything(connection):
     return {table: [str(dict(row)) for row in await connection.fetch(f"select * from {table} order by 1, 2")] for table in TABLES}
 
 
-LISTINGS = (credentials.LISTING, devices.LISTING, devices.GROUPS, inventory.INTERFACES, inventory.LINKS, inventory.ENDPOINTS, inventory.FACTS)
+LISTINGS = (
+    credentials.LISTING,
+    devices.LISTING,
+    devices.GROUPS,
+    inventory.INTERFACES,
+    inventory.LINKS,
+    inventory.ENDPOINTS,
+    inventory.FACTS,
+    candidates.LISTING,
+)
 
 
 async def test_nothing_is_seen(connection, mine, other):
@@ -55,7 +71,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await devices.known_bulk_sizes(connection, other, [mine["device"]]), await devices.selected(connection, other, Selector()),
         await devices.count_selected(connection, other, Selector()), await devices.group(connection, other, mine["group"]),
         await devices.group_selector(connection, other, "g"), await inventory.interface(connection, other, mine["interface"]),
-        await observed.known(connection, other, [mine["device"]]), (await observed.ports(connection, other, [mine["device"]]))[mine["device"]],
+        await candidates.get(connection, other, mine["candidate"]), await observed.known(connection, other, [mine["device"]]), (await observed.ports(connection, other, [mine["device"]]))[mine["device"]],
     ]  # fmt: skip
     for each in LISTINGS:
         seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]
@@ -77,6 +93,8 @@ async def test_nothing_is_changed(connection, mine, other):
     await devices.update_group(connection, other, mine["group"], {"note": "x"})
     await devices.delete_group(connection, other, mine["group"])
     await inventory.update_interface(connection, other, mine["interface"], {"note": "x"})
+    await candidates.update(connection, other, mine["candidate"], {"state": "ignored"})
+    await candidates.delete(connection, other, mine["candidate"])
     await observed.tell(connection, other, [Told(id=mine["device"], facts_at=NOW)])
     for hang in (
         observed.put_ports(connection, other, [Port(device_id=mine["device"], name="e2", if_index=2)]),
@@ -87,6 +105,14 @@ async def test_nothing_is_changed(connection, mine, other):
     await observed.add_events(connection, other, [(mine["device"], "device.changed", {})])
     assert await connection.fetchval("select count(*) from events") == 0
     assert await everything(connection) == before
+
+
+async def test_anothers_device_is_no_candidates(connection, mine, other):
+    """A candidate at the address of another tenant's device, with its credential, is new and has none."""
+    assert await candidates.keep(connection, other, None, [found("10.0.0.1", credential_id=mine["credential"])]) == {"new": 1, "accepted": 0, "ignored": 0}
+    record = await connection.fetchrow("select device_id, credential_id from discovery_candidates where tenant_id = $1", other)
+    assert tuple(record) == (None, None)
+    assert (await candidates.keep(connection, mine["tenant"], None, [found("10.0.0.1")]))["accepted"] == 1
 
 
 async def test_what_is_an_operators_is_set_by_nobody_else(connection, mine):

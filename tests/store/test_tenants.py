@@ -11,6 +11,7 @@ from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
 from netd.store import (
     audit,
+    candidates,
     coa_clients,
     credentials,
     devices,
@@ -38,8 +39,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    audit, coa_clients, credentials, devices, imports, inventory, lines, nas, observed, plans, pools, postauth, provision, quotas, roles, sessions, sites,
-    subscribers, tokens,
+    audit, candidates, coa_clients, credentials, devices, imports, inventory, lines, nas, observed, plans, pools, postauth, provision, quotas, roles, sessions,
+    sites, subscribers, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.

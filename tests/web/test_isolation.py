@@ -82,6 +82,9 @@ BODIES = {
     "InterfacePatch": {"monitored": False},
     "NewCredential": {"name": "stolen", "type": "snmp_community", "community": "stolen"},
     "CredentialPatch": {"enabled": False},
+    "DiscoveryOrder": {"ranges": ["198.51.100.0/30"]},
+    "CandidatePatch": {"state": "ignored"},
+    "Acceptance": {"hostname": "stolen", "vendor": "generic"},
 }
 FILES: dict[Any, bytes] = {
     Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
@@ -145,6 +148,10 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
     made["devices"] = (await api.post("/devices", core)).value["id"]
     made["device-groups"] = (await api.post("/device-groups", {"name": "north", "selector": {"sites": ["oslo"]}})).value["id"]
     async with database.acquire() as conn:
+        made["candidates"] = await conn.fetchval(
+            """insert into discovery_candidates (tenant_id, site_id, address, sys_name, first_seen_at, last_seen_at)
+               select 1, id, '192.0.2.41', 'north-edge', now(), now() from sites where name = 'oslo' returning id"""
+        )
         made["interfaces"] = await conn.fetchval(
             "insert into interfaces (tenant_id, device_id, if_index, name, alias) values (1, $1, 7, 'north-0', 'to oslo') returning id", made["devices"]
         )
@@ -271,7 +278,7 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
-                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts"):  # fmt: skip
+                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []
