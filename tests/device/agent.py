@@ -104,7 +104,10 @@ class Agent(asyncio.DatagramProtocol):
         version, community, (kind, pdu) = _elements(message)
         number, _, most, variables = _elements(pdu)
         request = Request(
-            kind, int.from_bytes(number[1], "big", signed=True), int.from_bytes(most[1], "big"), tuple(_arcs(_elements(each)[0][1]) for _, each in _elements(variables[1]))
+            kind,
+            int.from_bytes(number[1], "big", signed=True),
+            int.from_bytes(most[1], "big"),
+            tuple(_arcs(_elements(each)[0][1]) for _, each in _elements(variables[1])),
         )
         self.requests.append(request)
         response = self.answer(request)
