@@ -1,8 +1,8 @@
 """Carrying a search out: addresses at the order's pace, each asked by ping, SNMP and SSH, and what was found kept as candidates."""
 
 import asyncio
-import logging
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -14,8 +14,6 @@ from netd.domain.ports import Prober
 from netd.domain.recognition import Recogniser
 from netd.model.inventory import Finding
 from netd.store.database import Database
-
-log = logging.getLogger(__name__)
 
 IN_WORK_MOST: Final = 256
 
@@ -44,13 +42,15 @@ class Discovery:
     """Searches; any number at a time. ``database`` is the daemon's own."""
 
     def __init__(
-        self, database: Database, prober: Prober, recogniser: Recogniser, *, now: Callable[[], datetime], clock: Callable[[], float] | None = None,
+        self, database: Database, prober: Prober, recogniser: Recogniser, *, now: Callable[[], datetime], clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:  # fmt: skip
         self._database = database
         self._prober = prober
         self._recogniser = recogniser
         self._now = now
-        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._clock = clock
+        self._sleep = sleep
 
     async def run(self, search: Search, progress: Progress = silent) -> Result:
         """Search to the end. Cancelled, it keeps nothing more. Raises StoreError if what was found cannot be kept."""
@@ -75,7 +75,7 @@ class Discovery:
                 await room.acquire()
                 wait = begun + asked / search.rate_per_second - self._clock()
                 if wait > 0:
-                    await asyncio.sleep(wait)
+                    await self._sleep(wait)
                 asked += 1
                 group.create_task(look(address), name=f"discovery of {address}")
         kept = await discovery.keep(self._database, search, findings, self._recogniser)
