@@ -184,6 +184,10 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which usage per subscriber and day is kept."""
     events_days: Days = 30
     """Days for which events are kept: who was away for longer cannot go on where it was."""
+    seen_days: Days = 90
+    """Days for which neighbours and MAC and IP addresses are kept that are seen no more."""
+    device_facts_days: Days = 800
+    """Days for which it is kept what changed of devices, and interfaces that are gone."""
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -95,6 +95,7 @@ create table interfaces (
     foreign key (tenant_id, device_id) references devices (tenant_id, id) on delete cascade
 );
 create index interfaces_tenant on interfaces (tenant_id, id);
+create index interfaces_gone on interfaces (gone_at) where gone_at is not null;
 create index interfaces_mac on interfaces (tenant_id, mac) where mac is not null;
 
 -- Neighbours: what a device hears at an interface of it. `identity` is what makes two of them the same (netd.domain.facts).
@@ -155,6 +156,7 @@ create table device_facts (
 );
 create index device_facts_device on device_facts (device_id, id);
 create index device_facts_tenant on device_facts (tenant_id, id);
+create index device_facts_at on device_facts (at);
 
 -- Named selections of devices, for jobs and backup.
 create table device_groups (

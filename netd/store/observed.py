@@ -210,14 +210,19 @@ async def add_events(conn: Connection, tenant_id: int, happened: Sequence[tuple[
     )  # fmt: skip
 
 
-async def retire(conn: Connection, endpoints_before: datetime, facts_before: datetime, most: int) -> int:
-    """Remove up to ``most`` rows each of what is past keeping: of every tenant. Returns how many."""
+async def retire(conn: Connection, *, seen_before: datetime, facts_before: datetime, batch_rows: int = 5000) -> int:
+    """Remove what is past keeping, of every tenant, ``batch_rows`` at a time: endpoints and links that are seen no more, history, interfaces that are gone.
+
+    Returns how many rows.
+    """
     removed = 0
-    for statement, before in (
-        ("delete from endpoints where id in (select id from endpoints where last_seen_at < $1 limit $2)", endpoints_before),
-        ("delete from links where id in (select id from links where last_seen_at < $1 limit $2)", endpoints_before),
-        ("delete from interfaces where id in (select id from interfaces where gone_at < $1 limit $2)", facts_before),
-        ("delete from device_facts where id in (select id from device_facts where at < $1 limit $2)", facts_before),
-    ):
-        removed += rows.updated(await conn.execute(statement, before, most))
+    for table, column, before in (
+        ("endpoints", "last_seen_at", seen_before), ("links", "last_seen_at", seen_before), ("interfaces", "gone_at", facts_before),
+        ("device_facts", "at", facts_before),
+    ):  # fmt: skip
+        statement = f"delete from {table} where id = any(array(select id from {table} where {column} < $1 limit $2))"
+        done = batch_rows
+        while done == batch_rows:
+            done = rows.updated(await conn.execute(statement, before, batch_rows))
+            removed += done
     return removed

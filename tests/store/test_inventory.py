@@ -132,9 +132,10 @@ async def test_the_first_host_key_is_pinned_once(connection, mine):
 
 async def test_retention(connection, mine):
     await connection.execute("update interfaces set gone_at = $1", NOW)
-    assert await observed.retire(connection, NOW - timedelta(days=1), NOW - timedelta(days=1), 9) == 0
-    assert await observed.retire(connection, NOW + timedelta(days=1), NOW, 9) == 2
-    assert await observed.retire(connection, NOW, NOW + timedelta(days=1), 9) == 2
+    day = timedelta(days=1)
+    assert await observed.retire(connection, seen_before=NOW - day, facts_before=NOW - day) == 0
+    assert await observed.retire(connection, seen_before=NOW + day, facts_before=NOW, batch_rows=1) == 2
+    assert await observed.retire(connection, seen_before=NOW, facts_before=NOW + day, batch_rows=1) == 2
 
 
 async def test_a_page_of_many_devices_is_read_by_its_index(connection, mine):
