@@ -144,7 +144,8 @@ async def test_endpoints(database, actor, add, take):
     await take(made, macs=[*macs, *macs, MacEntry(mac="ff:ff:ff:ff:ff:ff", interface="e1"), MacEntry(mac="junk", interface="e1")],
                arps=[ArpEntry(address=ip_address("10.1.0.7"), mac="00:11:22:33:44:55", interface="vlan7")])  # fmt: skip
     await take(made, LATER, macs=[msgspec.structs.replace(macs[0], interface="e2")])
-    await take(made, NOW, macs=[msgspec.structs.replace(macs[1], interface="e9")])
+    older = [msgspec.structs.replace(macs[0], interface="e0"), msgspec.structs.replace(macs[1], interface="e9")]
+    await take(made, NOW, macs=older)
     found = (await inventory.endpoints(database, actor, inventory.EndpointQuery(mac="0011.2233.4455"))).items
     assert sorted((each.source, each.vlan, each.interface, each.first_seen_at, each.last_seen_at, each.moved_at) for each in found if each.vlan) == [
         ("mac", 7, "e2", NOW, LATER, LATER), ("mac", 8, "e9", NOW, NOW, NOW),
