@@ -20,13 +20,14 @@ from multidict import CIMultiDict
 
 from netd.domain import audit
 from netd.domain.actor import Actor
+from netd.domain.conversion import faults, pointer
 from netd.domain.imports import MAX_OCTETS
 from netd.domain.lists import ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
-from netd.web import codec, validation
+from netd.web import codec
 from netd.web.api import auth, idempotency
-from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
+from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, problem_of_input
 from netd.web.api.requests import REQUEST_ID
 from netd.web.deps import WebDeps
 
@@ -246,7 +247,7 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
     try:
         query = codec.convert_text(texts, each.query)
     except msgspec.DecodeError as error:
-        raise problem_of_input(error, validation.faults(texts, each.query, strict=False)) from None
+        raise problem_of_input(error, faults(texts, each.query, strict=False)) from None
     if each.query is not Empty:
         arguments["query"] = query
     if each.body in UPLOADS:
@@ -257,7 +258,7 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
         try:
             arguments["body"] = codec.decode(data, each.body)
         except msgspec.ValidationError as error:
-            raise problem_of_input(error, validation.faults(codec.plain(data), each.body)) from None
+            raise problem_of_input(error, faults(codec.plain(data), each.body)) from None
         except msgspec.DecodeError as error:
             raise problem_of_input(error) from None
     return arguments
