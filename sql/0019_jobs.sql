@@ -113,6 +113,7 @@ create table job_locks (
 create index job_locks_job on job_locks (job_id);
 
 create table job_targets (
+    id          bigint generated always as identity primary key,
     tenant_id   bigint not null,
     job_id      bigint not null,
     key         text not null,                                                   -- device:17
@@ -124,7 +125,7 @@ create table job_targets (
     attempt     integer not null default 0,
     started_at  timestamptz,
     finished_at timestamptz,
-    primary key (job_id, key),
+    unique (job_id, key),
     foreign key (tenant_id, job_id) references jobs (tenant_id, id) on delete cascade
 );
 create index job_targets_key on job_targets (tenant_id, key);

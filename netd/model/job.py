@@ -74,6 +74,7 @@ class JobEntry(msgspec.Struct, frozen=True, kw_only=True):
 class JobTarget(msgspec.Struct, frozen=True, kw_only=True):
     """What a job did to one of the things it is about. ``outcome`` is a word of :class:`netd.model.device.Outcome`, ``said`` the target's own text."""
 
+    id: int
     job_id: int
     key: str
     name: str

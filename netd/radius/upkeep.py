@@ -209,5 +209,6 @@ class Upkeep:
             await partitions.ensure(conn, now.date())
             await partitions.retire(conn, now.date(), self._retention.radacct_months)
             await partitions.prune(
-                conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days, events_days=self._retention.events_days
-            )
+                conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days,
+                events_days=self._retention.events_days, jobs_days=self._retention.jobs_days,
+            )  # fmt: skip

@@ -10,6 +10,8 @@ from typing import Protocol
 from netd.config import LoginConfig
 from netd.device.http import Client
 from netd.domain.events import Stream
+from netd.domain.joblog import JobWatch
+from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
@@ -29,6 +31,7 @@ class Metrics(Protocol):
 class WebDeps:
     """``database`` acts as netd_tenant, confined to each caller's scope; ``owner`` sees all tenants, for what concerns them all.
 
+    ``kinds`` are those of jobs, ``watch`` follows their logs.
     ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once. ``public_url`` is where browsers reach netd ("": only this machine's do), ``public_limit``
     holds for addresses where no token is needed."""
@@ -45,6 +48,8 @@ class WebDeps:
     rules: AttributeRules
     limit: RateLimit
     stream: Stream
+    kinds: Kinds
+    watch: JobWatch
     client: Client
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC

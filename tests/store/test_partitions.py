@@ -165,8 +165,8 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
             "radpostauth": 9, "usage_daily": 5, "quota_usage": 5, "quota_events": 5, "changes": 7, "idempotency_keys": 5, "events": 6, "webhook_deliveries": 6,
             "billing_notices": 4,
         }  # fmt: skip
-        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, batch_rows=3) == deleted
-        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3) == dict.fromkeys(deleted, 0)
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, jobs_days=3, batch_rows=3) == deleted
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, jobs_days=3) == dict.fromkeys(deleted, 0)
         assert await connection.fetchval("select min(authdate) from radpostauth") == now - timedelta(days=90)
 
 

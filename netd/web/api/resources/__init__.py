@@ -9,6 +9,7 @@ from netd.web.api.resources import (
     events,
     health,
     imports,
+    jobs,
     login,
     nas,
     plans,
@@ -30,6 +31,6 @@ ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
-    *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *health.ROUTES,
+    *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *jobs.ROUTES, *health.ROUTES,
     *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
 )  # fmt: skip
