@@ -232,7 +232,7 @@ async def cancel(db: Database, actor: Actor, kinds: Kinds, job_id: int, now: dat
     async with db.transaction(actor.scope) as conn:
         before = await _startable(conn, actor, kinds, job_id)
         if before.state in ENDED:
-            raise Conflict(f"the job has ended: it is {before.state}", "state")
+            raise Conflict(f"the job has ended: it is {before.state}")
         if before.state == "running":
             if before.cancel_requested_at is None:
                 await store.request_cancel(conn, actor.tenant_id, job_id, actor.name, now)
@@ -253,7 +253,7 @@ async def retry(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, job_
     async with db.transaction(actor.scope) as conn:
         before = await _startable(conn, actor, kinds, job_id)
         if before.state not in ENDED or before.state == "succeeded":
-            raise Conflict(f"the job is {before.state}: only what did not succeed can be retried", "state")
+            raise Conflict(f"the job is {before.state}: only what did not succeed can be retried")
         kind = kinds.get(before.kind)
         hidden = await store.sealed_of(conn, actor.tenant_id, job_id)
         args = {**before.args, **secrets_of(keyring, hidden.sealed)}
@@ -272,7 +272,7 @@ async def approve(db: Database, actor: Actor, job_id: int, decision: Decision, n
         if (await store.sealed_of(conn, actor.tenant_id, job_id)).person == await store.person(conn, actor.tenant_id, actor.caller):
             raise OutsideScope("a job is approved by somebody else than who submitted it")
         if before.approval_until is not None and before.approval_until <= now:
-            raise Conflict("the time for an approval is over", "state")
+            raise Conflict("the time for an approval is over")
         await store.approved(conn, actor.tenant_id, job_id, actor.name, now, decision.note)
         return await _decided(conn, actor, before, "job.approve", f"queued: approved by {actor.name}", decision)
 
@@ -297,7 +297,7 @@ async def _decided(conn: Connection, actor: Actor, before: Job, action: str, sai
 async def _awaiting(conn: Connection, actor: Actor, job_id: int) -> Job:
     job = await held(conn, actor, job_id, lock=True)
     if job.state != "awaiting_approval":
-        raise Conflict(f"the job awaits no approval: it is {job.state}", "state")
+        raise Conflict(f"the job awaits no approval: it is {job.state}")
     return job
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from netd.domain.actor import Actor
-from netd.errors import Fault, InvalidInput
+from netd.errors import Fault, InvalidInput, OutsideScope
 from netd.model.device import Outcome
 from netd.model.job import Job, Level, TargetState
 from netd.model.permission import PERMISSIONS
@@ -105,6 +105,13 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
     sites: frozenset[int] | None = None
     lock_keys: tuple[str, ...] = ()
     unique_key: str | None = None
+
+
+async def whole_tenant(conn: Connection, actor: Actor, arguments: Any) -> Reach:
+    """The reach of kinds that concern the tenant as a whole. Raises OutsideScope."""
+    if actor.sites is not None:
+        raise OutsideScope("this is about the whole tenant, and you may do it in a part of it")
+    return Reach()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from netd.domain import audit
 from netd.domain.conversion import plain
-from netd.domain.kinds import JobContext, Kind, NoArguments
+from netd.domain.kinds import JobContext, Kind, NoArguments, whole_tenant
 from netd.errors import JobFailed
 from netd.work.kinds.tools import Tools
 
@@ -20,6 +20,6 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     return (
         Kind(
             name="audit.verify", title="Follow the chain of hashes through the audit log", args=NoArguments, run=verify, permission="audit:read",
-            idempotent=True, timeout_seconds=3600, at_once=1,
+            idempotent=True, timeout_seconds=3600, at_once=1, reach=whole_tenant,
         ),
     )  # fmt: skip

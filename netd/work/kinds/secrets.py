@@ -4,7 +4,7 @@ import msgspec
 
 from netd.domain import secrets
 from netd.domain.conversion import plain
-from netd.domain.kinds import JobContext, Kind
+from netd.domain.kinds import JobContext, Kind, whole_tenant
 from netd.domain.secrets import Rotation
 from netd.errors import JobFailed
 from netd.work.kinds.tools import Tools
@@ -30,6 +30,6 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     return (
         Kind(
             name="secret.rotate", title="Make a new key and seal every secret with it", args=RotationOrder, run=rotate, permission="secrets:rotate",
-            idempotent=True, timeout_seconds=6 * 3600, at_once=1,
+            idempotent=True, timeout_seconds=6 * 3600, at_once=1, reach=whole_tenant,
         ),
     )  # fmt: skip
