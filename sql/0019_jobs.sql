@@ -96,7 +96,8 @@ create index jobs_leases on jobs (lease_until) where state = 'running';
 create index jobs_approvals on jobs (approval_until) where state = 'awaiting_approval';
 create index jobs_tenant on jobs (tenant_id, id);
 create index jobs_finished on jobs (finished_at) where finished_at is not null;
-create index jobs_lock_keys on jobs using gin (lock_keys);
+create index jobs_lock_keys on jobs using gin (lock_keys);                       -- jobs about a device
+create index jobs_queued_keys on jobs using gin (lock_keys) where state = 'queued';
 create unique index jobs_unique_key on jobs (tenant_id, unique_key) where state in ('awaiting_approval', 'queued', 'running');
 create unique index jobs_idempotency_key on jobs (tenant_id, kind, idempotency_key);
 create unique index jobs_due on jobs (schedule_id, due_at);

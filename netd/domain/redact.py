@@ -1,6 +1,7 @@
 """Taking known secrets out of what is said about work: a device echoes the password it is sent, a program prints its environment."""
 
 import base64
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -51,8 +52,8 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    json = msgspec.json.encode(secret).decode()[1:-1]
-    forms = {secret, json, json.replace("/", "\\/"), quote(secret), quote(secret, safe=""), quote_plus(secret)}
+    written = {msgspec.json.encode(secret).decode()[1:-1], json.dumps(secret)[1:-1]}
+    forms = {secret, *written, *(each.replace("/", "\\/") for each in written), quote(secret), quote(secret, safe=""), quote_plus(secret)}
     data = secret.encode("utf-8", "surrogatepass")
     for before in range(3):
         # Of octets that begin ``before`` octets into a group of three, the characters that no neighbour has a bit in.

@@ -50,11 +50,15 @@ class News(NamedTuple):
 
 
 _MORE = "fence, sealed, token_id, host(address) as address, request_id, log_octets"
-# What cannot be locked now is left where it is; the look again at job_locks below is what decides.
+# Of those that share a key the first is begun first, also where another worker has just locked its row and passes over it here. That the keys are free
+# is decided by the insertion into job_locks.
 _PICK = """
     select j.id, j.tenant_id, j.lock_keys from jobs j
     where j.state = 'queued' and j.run_at <= clock_timestamp() and j.kind = any($1::text[])
         and not exists (select from job_locks l where l.tenant_id = j.tenant_id and l.key = any(j.lock_keys))
+        and (j.lock_keys = '{}' or not exists (
+            select from jobs e where e.state = 'queued' and e.tenant_id = j.tenant_id and e.lock_keys && j.lock_keys and e.kind = any($1::text[])
+                and e.run_at <= clock_timestamp() and (e.priority > j.priority or e.priority = j.priority and (e.run_at, e.id) < (j.run_at, j.id))))
     order by j.priority desc, j.run_at, j.id limit 1 for no key update of j skip locked
 """
 _TAKE = f"""

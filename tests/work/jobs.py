@@ -1,7 +1,7 @@
 """Kinds of jobs that tests have done, and a world to do them in."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -187,6 +187,20 @@ class World:
     async def rows(self, statement: str, *args: Any) -> list[Any]:
         async with self.database.acquire() as conn:
             return [dict(row) for row in await conn.fetch(statement, *args)]
+
+    async def eventually(self, what: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+        """Wait until ``what`` holds, which is about the database."""
+        async with asyncio.timeout(seconds):
+            while not await what():  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.02)
+
+    async def have(self, job: Job, targets: dict[str, int]) -> None:
+        """Wait until the job's targets stand so."""
+
+        async def stand() -> bool:
+            return (await self.job(job)).targets == targets
+
+        await self.eventually(stand)
 
     async def until(self, wanted: Iterable[Job], states: str = "succeeded failed cancelled timed_out", seconds: float = 20.0) -> list[Job]:
         """Wait until each of the jobs is in one of these states; returns them as they are then."""
