@@ -121,11 +121,11 @@ class Running:
     metrics: Metrics
 
 
-def run(config: Config) -> int:
-    """Run the daemon until it is told to stop; returns the exit code. Raises ConfigError for what only shows at run time."""
+def run(config: Config, kinds: Iterable[Kind] = ()) -> int:
+    """Run the daemon until it is told to stop, with further ``kinds`` of jobs; returns the exit code. Raises ConfigError for what only shows at run time."""
     with setup_logs(config.log, sys.stderr):
         try:
-            uvloop.run(_until_told(config))
+            uvloop.run(_until_told(config, kinds))
         except ConfigError:
             raise
         except NetdError as error:
@@ -147,11 +147,11 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-async def _until_told(config: Config) -> None:
+async def _until_told(config: Config, kinds: Iterable[Kind]) -> None:
     stop = Stop()
     stop.listen()
     try:
-        await serve_until(config, stop.wanted, _announce)
+        await serve_until(config, stop.wanted, _announce, kinds)
     except StoreUnavailable:
         if not stop.wanted.is_set():
             raise

@@ -115,7 +115,7 @@ async def prepare(conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, 
     if actor.sites is not None and (not reach.sites or not reach.sites <= actor.sites):
         raise OutsideScope("the job reaches beyond the sites where you may do this")
     plain = conversion.plain(values)
-    secrets = {name: plain[name] for name in kind.secrets if plain.get(name) is not None}
+    secrets = {name: plain[name] for name in kind.secrets if plain.get(name)}
     shown = {name: MASK if name in secrets else value for name, value in plain.items()}
     return Prepared(args=shown, sealed=keyring.seal(msgspec.json.encode(secrets), CONTEXT) if secrets else None, reach=reach)
 
