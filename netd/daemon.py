@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,8 @@ from netd.device.http import Client
 from netd.domain import tokens
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
+from netd.domain.joblog import JobWatch
+from netd.domain.kinds import Kind, Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
 from netd.errors import ConfigError, NetdError, StoreUnavailable
@@ -56,6 +58,9 @@ from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
 from netd.work.integrations import Reachability, targets, unconfigured
+from netd.work.jobs import JobService
+from netd.work.kinds import bundled
+from netd.work.kinds.tools import Tools
 from netd.work.webhooks import WebhookService
 
 log = logging.getLogger(__name__)
@@ -66,6 +71,7 @@ SETTLE_SECONDS: Final = 0.5
 
 ENGINE_CONNECTIONS: Final = 6
 WORK_CONNECTIONS: Final = 3
+JOB_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -116,11 +122,11 @@ class Running:
     metrics: Metrics
 
 
-def run(config: Config) -> int:
-    """Run the daemon until it is told to stop; returns the exit code. Raises ConfigError for what only shows at run time."""
+def run(config: Config, kinds: Iterable[Kind] = ()) -> int:
+    """Run the daemon until it is told to stop, with further ``kinds`` of jobs; returns the exit code. Raises ConfigError for what only shows at run time."""
     with setup_logs(config.log, sys.stderr):
         try:
-            uvloop.run(_until_told(config))
+            uvloop.run(_until_told(config, kinds))
         except ConfigError:
             raise
         except NetdError as error:
@@ -142,11 +148,11 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-async def _until_told(config: Config) -> None:
+async def _until_told(config: Config, kinds: Iterable[Kind]) -> None:
     stop = Stop()
     stop.listen()
     try:
-        await serve_until(config, stop.wanted, _announce)
+        await serve_until(config, stop.wanted, _announce, kinds)
     except StoreUnavailable:
         if not stop.wanted.is_set():
             raise
@@ -182,8 +188,8 @@ A first subscriber online, from another terminal (radclient is in the package fr
     )
 
 
-async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Running], None]) -> None:
-    """Compose and run the daemon until ``wanted`` is set. ``ready`` is called once it answers.
+async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Running], None], kinds: Iterable[Kind] = ()) -> None:
+    """Compose and run the daemon until ``wanted`` is set. ``ready`` is called once it answers. ``kinds`` are of jobs, besides its own.
 
     Raises ConfigError or StoreError if it cannot start, and an ExceptionGroup if a service fails later.
     """
@@ -229,15 +235,22 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         client = await stack.enter_async_context(Client(allowed=[ip_network(each) for each in config.webhooks.allowed_networks]))
         webhooks = WebhookService(work, client, keyring)
         reachability = Reachability(client, targets(config))
-        for part in (client, webhooks):
+        jobs_db = await Database.open(target, JOB_CONNECTIONS)  # leases are renewed whatever else is slow
+        stack.push_async_callback(jobs_db.close)
+        handlers_db = await Database.open(target, JOB_CONNECTIONS, role=TENANT_ROLE)
+        stack.push_async_callback(handlers_db.close)
+        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring)), *kinds))
+        jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
+        watch = JobWatch(work)
+        for part in (client, webhooks, jobs):
             part.register(metrics)
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
-            stream=stream, client=client,
+            stream=stream, client=client, kinds=all_kinds, watch=watch,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
+            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *reachability.parts()]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
@@ -249,7 +262,10 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
             streaming = group.create_task(stream.run(), name="events")
-            working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
+            working = [
+                group.create_task(service.run(), name=name)
+                for name, service in (("webhooks", webhooks), ("integrations", reachability), ("jobs", jobs), ("job logs", watch))
+            ]
             service.start(group, auth, acct, coa)
             try:
                 async with serve(create_app(deps), listener) as api:

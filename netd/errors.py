@@ -14,12 +14,14 @@
     ├── Unauthenticated      who calls did not prove who it is; the text does not tell which part was wrong
     ├── TooOften             again later: too many failures, or too much at a time
     ├── InvalidInput         somebody's request or file; lists every fault with its place
+    ├── JobFailed            what a job was about did not succeed; the text is its error
+    ├── TryAgain             a job met what may be gone soon: it is begun again later, as often as its kind allows
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class NetdError(Exception):
@@ -109,6 +111,22 @@ class TooOften(NetdError):
     def __init__(self, detail: str, retry_seconds: int) -> None:
         super().__init__(detail)
         self.retry_seconds = retry_seconds
+
+
+class JobFailed(NetdError):
+    """A job did not succeed; ``result`` is what it found out all the same, in JSON's own types."""
+
+    def __init__(self, detail: str, result: Any = None) -> None:
+        super().__init__(detail)
+        self.result = result
+
+
+class TryAgain(NetdError):
+    """A job is to be begun again after ``seconds``, from its beginning."""
+
+    def __init__(self, detail: str, seconds: float) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
 
 
 class ConfigError(NetdError):

@@ -38,13 +38,26 @@ OF_ACTION: Final[dict[str, str]] = {
     "organization.update": "organization.updated",
     "organization.delete": "organization.deleted",
     "webhook.disable": "webhook.disabled",
+    "job.submit": "job.submitted",
+    "job.retry": "job.submitted",
+    "job.approve": "job.approved",
+    "job.decline": "job.declined",
+    "job.request_cancel": "job.cancel_requested",
+    "job.requeue": "job.requeued",
+    "job.succeed": "job.succeeded",
+    "job.fail": "job.failed",
+    "job.cancel": "job.cancelled",
+    "job.time_out": "job.timed_out",
+    "schedule.create": "schedule.created",
+    "schedule.update": "schedule.updated",
+    "schedule.delete": "schedule.deleted",
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
-OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced")
+OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced", "job.started", "schedule.missed")
 """What netd finds out by itself. Sessions are not among them: each would add rows to what accounting writes for it."""
 
-TYPES: Final = tuple(sorted((*OF_ACTION.values(), *OF_THE_NETWORK)))
+TYPES: Final = tuple(sorted({*OF_ACTION.values(), *OF_THE_NETWORK}))
 """Every type of event there is."""
 
 

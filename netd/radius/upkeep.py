@@ -209,7 +209,8 @@ class Upkeep:
             await partitions.ensure(conn, now.date())
             await partitions.retire(conn, now.date(), self._retention.radacct_months)
             await partitions.prune(
-                conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days, events_days=self._retention.events_days
-            )
+                conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days,
+                events_days=self._retention.events_days, jobs_days=self._retention.jobs_days,
+            )  # fmt: skip
             seen, facts = timedelta(days=self._retention.seen_days), timedelta(days=self._retention.device_facts_days)
             await observed.retire(conn, seen_before=now - seen, facts_before=now - facts)

@@ -239,6 +239,12 @@ class Database:
 _SCOPE = "select set_config('netd.tenant', $1::bigint::text, true), set_config('netd.sites', $2, true), set_config('netd.subscriber', $3, true)"
 
 
+async def confine(connection: Connection, scope: Scope) -> None:
+    """Let the rest of the transaction of an owner's connection act as TENANT_ROLE, for ``scope``."""
+    await connection.execute(f'set local role "{TENANT_ROLE}"')
+    await connection.execute(_SCOPE, scope.tenant_id, _sites(scope), str(scope.subscriber_id or ""))
+
+
 # Taken over from a request that is so old that its key counts for nothing; kept where it is this request's own, of an earlier transaction.
 _ONCE = """
     insert into idempotency_keys (tenant_id, token_id, key, request_id, fingerprint) values ($1, $2, $3, $4, $5)

@@ -11,6 +11,8 @@ from netd.config import LoginConfig
 from netd.device.http import Client
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
+from netd.domain.joblog import JobWatch
+from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
@@ -30,7 +32,7 @@ class Metrics(Protocol):
 class WebDeps:
     """``database`` acts as netd_tenant, confined to each caller's scope; ``owner`` sees all tenants, for what concerns them all.
 
-    ``vendors`` are the names of usable drivers of RADIUS, ``catalogue`` is what devices may be of.
+    ``vendors`` are the names of usable drivers of RADIUS, ``catalogue`` is what devices may be of. ``kinds`` are those of jobs, ``watch`` follows their logs.
     ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once. ``public_url`` is where browsers reach netd ("": only this machine's do), ``public_limit``
     holds for addresses where no token is needed."""
@@ -47,6 +49,8 @@ class WebDeps:
     rules: AttributeRules
     limit: RateLimit
     stream: Stream
+    kinds: Kinds
+    watch: JobWatch
     client: Client
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC

@@ -19,7 +19,7 @@ from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
 
-EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login"}
+EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login"}
 """Routes whose answer is about the caller, or about no row at all."""
 
 SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups")
@@ -60,6 +60,10 @@ BODIES = {
     "NewBillingHook": {"name": "stolen"},
     "BillingHookPatch": {"note": "stolen"},
     "Notice": {"id": "1", "type": "invoice.overdue", "username": "alice"},
+    "NewJob": {"kind": "audit.verify"},
+    "Decision": {"note": "stolen"},
+    "NewSchedule": {"name": "stolen", "kind": "audit.verify", "cron": "@daily"},
+    "SchedulePatch": {"note": "stolen"},
     "NewUser": {"name": "stolen"},
     "UserPatch": {"full_name": "stolen"},
     "NewGrant": {"role": "read_only"},
@@ -123,6 +127,9 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["webhooks"] = (await api.post("/webhooks", {"name": "north-hook", "url": "https://127.0.0.1:9/north", "site": "oslo"})).value["webhook"]["id"]
     made["billing-hooks"] = (await api.post("/billing-hooks", {"name": "north-billing"})).value["hook"]["id"]
     made |= await inventory(api, database)
+    made["jobs"] = await a_job(database, made["sites"])
+    nightly = {"name": "north-nightly", "kind": "audit.verify", "cron": "@daily"}
+    made["schedules"] = (await api.post("/schedules", nightly)).value["id"]
     made["sessions"] = await open_session(database)
     await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
     async with database.acquire() as conn:
@@ -166,6 +173,18 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
         ):
             await conn.execute(statement, made["devices"])
     return made
+
+
+async def a_job(database: Database, site: int) -> int:
+    """A job at the site, that has done something to bras1 and said so."""
+    async with database.acquire() as conn:
+        job = int(await conn.fetchval(
+            """insert into jobs (tenant_id, kind, state, sites, args, idempotent, max_attempts, timeout_seconds, created_by, person, approval_until)
+               values (1, 'audit.verify', 'awaiting_approval', array[$1::bigint], '{"nas": "bras1"}', true, 1, 60, 'north', 'user:0', now() + interval '1 day')
+               returning id""", site))  # fmt: skip
+        await conn.execute("insert into job_log (tenant_id, job_id, seq, type, level, attempt, text) values (1, $1, 1, 'line', 'info', 1, 'bras1')", job)
+        await conn.execute("insert into job_targets (tenant_id, job_id, key, name, said) values (1, $1, 'nas:1', 'bras1', 'bras1')", job)
+    return job
 
 
 async def a_lockout(database: Database) -> int:
@@ -278,7 +297,7 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
-                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
+                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []

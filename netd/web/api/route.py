@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, get_args, get_type_hints
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
@@ -20,13 +20,14 @@ from multidict import CIMultiDict
 
 from netd.domain import audit
 from netd.domain.actor import Actor
+from netd.domain.conversion import faults, pointer
 from netd.domain.imports import MAX_OCTETS
 from netd.domain.lists import ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
-from netd.web import codec, validation
+from netd.web import codec
 from netd.web.api import auth, idempotency
-from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
+from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, problem_of_input
 from netd.web.api.requests import REQUEST_ID
 from netd.web.deps import WebDeps
 
@@ -40,6 +41,7 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 _ETAG = re.compile(r'"(\d{1,18})"')
 
 Handler = Callable[..., Awaitable[Any]]
+T = TypeVar("T")
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +87,14 @@ class Redirect:
     """An answer that sends the browser elsewhere (302)."""
 
     location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """An answer with another status than the route's: 200 where work was to be waited for and is done, say."""
+
+    value: T
+    status: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,7 +187,7 @@ def route(
             placeholders=hints,
             query=query,
             body=body,
-            returns=None if returns is type(None) else returns,
+            returns=None if returns is type(None) else get_args(returns)[0] if get_origin(returns) is Answered else returns,
             public=public,
             signed=signed,
             stream=stream,
@@ -246,7 +256,7 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
     try:
         query = codec.convert_text(texts, each.query)
     except msgspec.DecodeError as error:
-        raise problem_of_input(error, validation.faults(texts, each.query, strict=False)) from None
+        raise problem_of_input(error, faults(texts, each.query, strict=False)) from None
     if each.query is not Empty:
         arguments["query"] = query
     if each.body in UPLOADS:
@@ -257,7 +267,7 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
         try:
             arguments["body"] = codec.decode(data, each.body)
         except msgspec.ValidationError as error:
-            raise problem_of_input(error, validation.faults(codec.plain(data), each.body)) from None
+            raise problem_of_input(error, faults(codec.plain(data), each.body)) from None
         except msgspec.DecodeError as error:
             raise problem_of_input(error) from None
     return arguments
@@ -321,14 +331,17 @@ def _answer(each: Route, request: web.Request, value: object, headers: CIMultiDi
     """The value as JSON, with ETag for versioned objects and Location for a new one."""
     if isinstance(value, Redirect):
         return web.Response(status=302, headers=CIMultiDict([*headers.items(), (hdrs.LOCATION, value.location)]))
+    status = each.status
+    if isinstance(value, Answered):
+        status, value = value.status, value.value
     version = getattr(value, "version", None)
     if isinstance(version, int):
         headers[hdrs.ETAG] = f'"{version}"'
         if each.method == "GET" and request.headers.get(hdrs.IF_NONE_MATCH) == headers[hdrs.ETAG]:
             return web.Response(status=304, headers=headers)
     number = getattr(value, "id", None)
-    if each.status == 201 and isinstance(number, int):
+    if status == 201 and isinstance(number, int):
         headers[hdrs.LOCATION] = f"{request.path}/{number}"
     if each.returns is None:
         return web.Response(status=204, headers=headers)
-    return web.Response(body=codec.encode(value), status=each.status, content_type="application/json", headers=headers)
+    return web.Response(body=codec.encode(value), status=status, content_type="application/json", headers=headers)

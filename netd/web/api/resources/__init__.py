@@ -12,6 +12,7 @@ from netd.web.api.resources import (
     events,
     health,
     imports,
+    jobs,
     login,
     nas,
     plans,
@@ -34,6 +35,6 @@ ROUTES: tuple[Route, ...] = (
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *devices.ROUTES, *credentials.ROUTES, *discovery.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
-    *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *health.ROUTES,
+    *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *jobs.ROUTES, *health.ROUTES,
     *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
 )  # fmt: skip
