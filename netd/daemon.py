@@ -27,6 +27,8 @@ from netd import __version__, compiled
 from netd.config import Config
 from netd.device.fetch import HttpFetch
 from netd.device.http import Client
+from netd.device.ping import Pinger
+from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
@@ -34,12 +36,16 @@ from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kind, Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
+from netd.domain.recognition import Recogniser
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
 from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
+from netd.poll import kinds as poll_kinds
+from netd.poll.discovery import Discovery
+from netd.poll.probe import TransportProber
 from netd.radius import sockets
 from netd.radius.allocator import Allocator
 from netd.radius.lease_upkeep import LeaseUpkeep
@@ -188,6 +194,14 @@ A first subscriber online, from another terminal (radclient is in the package fr
     )
 
 
+async def _searches(stack: AsyncExitStack, extensions: Extensions, database: Database) -> Discovery:
+    """Discovery, with all that it asks by."""
+    pinger = await stack.enter_async_context(Pinger())
+    snmp = SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=1.0))
+    recogniser = Recogniser(extensions.platforms)
+    return Discovery(database, TransportProber(pinger, snmp, recogniser, extensions.guard), recogniser, now=lambda: datetime.now(UTC))
+
+
 async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Running], None], kinds: Iterable[Kind] = ()) -> None:
     """Compose and run the daemon until ``wanted`` is set. ``ready`` is called once it answers. ``kinds`` are of jobs, besides its own.
 
@@ -239,7 +253,9 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(jobs_db.close)
         handlers_db = await Database.open(target, JOB_CONNECTIONS, role=TENANT_ROLE)
         stack.push_async_callback(handlers_db.close)
-        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring)), *kinds))
+        searches = await _searches(stack, extensions, jobs_db)
+        looking = poll_kinds.kinds(handlers_db, jobs_db, keyring, searches)
+        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring)), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
         watch = JobWatch(work)
         for part in (client, webhooks, jobs):

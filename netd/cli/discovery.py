@@ -15,13 +15,10 @@ ORDER = ("exclude", "site", "credentials", "rate_per_second", "silent")
 def register(commands: Commands) -> None:
     """Add the command."""
     discovery = group(commands, "discovery", "what answers in ranges of addresses, and what is made of it")
+    start = command(discovery, "start", "search ranges: a job, which `netd job log` follows", _start)
     plan = command(discovery, "plan", "what a search would come to: how many addresses, how long, with which credentials; nothing is asked", _plan)
-    plan.add_argument("ranges", nargs="+", metavar="RANGE", help="10.0.0.0/22, 10.0.0.1-10.0.0.99, one address")
-    option(plan, "--exclude", "exclude", "ranges to be left out, comma separated", listed, metavar="RANGES")
-    option(plan, "--site", "site", "where they are", metavar="SITE")
-    option(plan, "--credentials", "credentials", "SNMP ones to be tried, comma separated (all that may be sent there)", listed, metavar="NAMES")
-    option(plan, "--rate", "rate_per_second", "addresses a second (50)", float, metavar="N")
-    plan.add_argument("--silent", action="store_true", default=argparse.SUPPRESS, help="also ask what answers no ping")
+    for each in (start, plan):
+        _order(each)
     listing = command(discovery, "list", "list candidates (those that are new)", _list)
     listing.add_argument("--state", default="new", choices=("new", "accepted", "ignored", "all"), help="which (new)")
     paging(listing)
@@ -44,6 +41,21 @@ def _named(commands: Commands, name: str, help_text: str, run: Any) -> argparse.
     parser = command(commands, name, help_text, run)
     parser.add_argument("address", metavar="ADDRESS")
     return parser
+
+
+def _order(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ranges", nargs="+", metavar="RANGE", help="10.0.0.0/22, 10.0.0.1-10.0.0.99, one address")
+    option(parser, "--exclude", "exclude", "ranges to be left out, comma separated", listed, metavar="RANGES")
+    option(parser, "--site", "site", "where they are", metavar="SITE")
+    option(parser, "--credentials", "credentials", "SNMP ones to be tried, comma separated (all that may be sent there)", listed, metavar="NAMES")
+    option(parser, "--rate", "rate_per_second", "addresses a second (50)", float, metavar="N")
+    parser.add_argument("--silent", action="store_true", default=argparse.SUPPRESS, help="also ask what answers no ping")
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    wanted = {"kind": "discovery.search", "args": {"ranges": arguments.ranges, **body(arguments, ORDER)}}
+    reply = client.find().post("/jobs", wanted)
+    return output.done(reply, arguments.json, f"job {reply.value['id']} is {reply.value['state']}: `netd job log {reply.value['id']} --follow`")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
