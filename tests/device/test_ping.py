@@ -28,7 +28,8 @@ async def main():
 asyncio.run(main())
 """
 NETWORK = """
-ip link set lo up && ip link add dummy0 type dummy && ip addr add 192.0.2.2/24 dev dummy0 && ip link set dummy0 up
+set -e
+ip link set lo up; ip link add v0 type veth peer name v1; ip addr add 192.0.2.2/24 dev v0; ip link set v0 up; ip link set v1 up
 echo "$1" > /proc/sys/net/ipv4/ping_group_range
 exec "$2" -c "$3"
 """
