@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from netd.domain import audit, inputs, lists, sites
-from netd.domain.actor import Actor
+from netd.domain.actor import Actor, system
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
@@ -176,9 +176,7 @@ async def add(conn: Connection, actor: Actor, new: NewDevice, catalogue: Catalog
     faults = Faults()
     columns = parsed(msgspec.structs.asdict(new), catalogue, faults)
     _kind(columns, catalogue)
-    await sites.place(conn, actor, faults, columns, new=True)
-    await _refer(conn, actor, faults, columns, None)
-    faults.check()
+    await referred(conn, actor, faults, columns, None)
     device = await held(conn, actor, await store.insert(conn, actor.tenant_id, columns))
     await audit.record(conn, actor, "device.create", "device", device.id, after=audit.values(device))
     return device
@@ -212,16 +210,35 @@ async def update(db: Database, actor: Actor, device_id: int, patch: DevicePatch,
         before = await held(conn, actor, device_id, lock=True, version=version)
         if not members:
             return before
-        await sites.place(conn, actor, faults, columns, new=False)
-        await _refer(conn, actor, faults, columns, device_id)
-        faults.check()
-        await store.update(conn, actor.tenant_id, device_id, columns)
-        if set(members) & {"mgmt_address", "site", "ports", "credential"}:
-            await store.forget_working(conn, actor.tenant_id, device_id)
-        after = await held(conn, actor, device_id)
-        old, new = audit.changes(before, after)
-        await audit.record(conn, actor, "device.update", "device", device_id, before=old, after=new)
+        return await change(conn, actor, before, await referred(conn, actor, faults, columns, before))
+
+
+async def referred(conn: Connection, actor: Actor, faults: Faults, columns: dict[str, Any], before: Device | None) -> dict[str, Any]:
+    """Columns of ``parsed`` with names of other things as ids; ``before`` None: of a new device. Raises InvalidInput with all that is wrong."""
+    await sites.place(conn, actor, faults, columns, new=before is None)
+    await _refer(conn, actor, faults, columns, None if before is None else before.id)
+    faults.check()
+    return columns
+
+
+async def change(conn: Connection, actor: Actor, before: Device, columns: Mapping[str, Any]) -> Device:
+    """Write columns of ``referred`` within a transaction, in which the device is locked."""
+    await store.update(conn, actor.tenant_id, before.id, columns)
+    if columns.keys() & {"mgmt_address", "site_id", "ports", "credential_id"}:
+        await store.forget_working(conn, actor.tenant_id, before.id)
+    after = await held(conn, actor, before.id)
+    old, new = audit.changes(before, after)
+    await audit.record(conn, actor, "device.update", "device", before.id, before=old, after=new)
     return after
+
+
+async def pin(db: Database, tenant_id: int, device_id: int, host_key: str) -> bool:
+    """Pin the first SSH host key that a device showed; False if one is pinned already. For services: ``db`` is the daemon's own."""
+    async with db.transaction() as conn:
+        pinned = await store.pin(conn, tenant_id, device_id, host_key)
+        if pinned:
+            await audit.record(conn, system(tenant_id), "device.pin_host_key", "device", device_id, before={"host_keys": []}, after={"host_keys": [host_key]})
+    return pinned
 
 
 async def delete(db: Database, actor: Actor, device_id: int, *, version: int | None = None) -> None:

@@ -145,6 +145,28 @@ async def known_bulk_sizes(conn: Connection, tenant_id: int, device_ids: Sequenc
     return {record["id"]: record["snmp_bulk"] for record in records}
 
 
+class Polled(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that is looked at by itself. ``platform`` is the one whose driver speaks to it, None: nothing is known of it."""
+
+    id: int
+    tenant_id: int
+    hostname: str
+    platform: str | None
+    poll_groups: tuple[str, ...]
+    parent_id: int | None
+    site_id: int | None
+    version: int
+
+
+async def polled(conn: Connection) -> list[Polled]:
+    """Every tenant's active devices that are polled, by id."""
+    records = await conn.fetch(
+        f"""select d.id, d.tenant_id, d.hostname, {_PLATFORM} as platform, d.poll_groups, d.parent_id, d.site_id, d.version
+            from devices d where d.state = 'active' and d.polling order by d.id"""
+    )
+    return [Polled(**{**record, "poll_groups": tuple(record["poll_groups"])}) for record in records]
+
+
 # -- selections ----------------------------------------------------------------------------------------------------------
 
 _SELECTED = {

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import pytest
@@ -35,22 +35,28 @@ exec "$2" -c "$3"
 """
 
 
-def in_a_network(group_range: str) -> list[str]:
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
+@pytest.fixture
+def unshare(require_peer: Callable[[str], str]) -> str:
+    require_peer("ip")
+    if os.geteuid() != 0:
         pytest.skip("a network namespace needs root")
-    command = ("unshare", "-n", "--mount-proc", "-m", "sh", "-c", NETWORK, "sh", group_range, sys.executable, UNPRIVILEGED)
+    return require_peer("unshare")
+
+
+def in_a_network(unshare: str, group_range: str) -> list[str]:
+    command = (unshare, "-n", "--mount-proc", "-m", "sh", "-c", NETWORK, "sh", group_range, sys.executable, UNPRIVILEGED)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-async def test_an_unprivileged_socket():
-    ways, answers, many = await asyncio.to_thread(in_a_network, "0 2147483647")
+async def test_an_unprivileged_socket(unshare: str):
+    ways, answers, many = await asyncio.to_thread(in_a_network, unshare, "0 2147483647")
     assert (ways, answers, many) == ("socket socket", "True True False False", "True")
 
 
-async def test_without_any_right_by_tcp():
-    ways, answers, _ = await asyncio.to_thread(in_a_network, "1 0")
+async def test_without_any_right_by_tcp(unshare: str):
+    ways, answers, _ = await asyncio.to_thread(in_a_network, unshare, "1 0")
     assert (ways, answers) == ("tcp tcp", "True True False False")  # refused is an answer, too
 
 

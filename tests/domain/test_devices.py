@@ -9,6 +9,7 @@ from netd.errors import Conflict, InvalidInput, NotFound, OutsideScope
 from netd.extensions import DevicePlatform
 from netd.model.inventory import Device, Selector
 from netd.sdk.device import Platform
+from netd.store import devices as device_store
 from netd.store.database import TENANT_ROLE, Database
 
 ROUTEROS = DevicePlatform(platform=Platform(name="mikrotik_routeros", title="RouterOS", kind="router", driver="", data=""), vendor="mikrotik", driver=object())
@@ -144,6 +145,30 @@ async def test_a_part_of_a_tenant(database, actor, add):
     finally:
         await confined.close()
     assert rome != oslo
+
+
+async def test_who_is_polled(database, actor, stranger, add):
+    one = await add(platform="mikrotik_routeros", poll_groups=["optics"])
+    await add("quiet", "10.0.0.2", polling=False)
+    await add("spare", "10.0.0.3", state="planned")
+    two = await devices.create(database, stranger, NewDevice(hostname="core1", mgmt_address="10.0.0.1", vendor="huawei"), CATALOGUE)
+    async with database.acquire() as conn:
+        found = await device_store.polled(conn)
+    assert [(each.id, each.tenant_id, each.platform, each.poll_groups) for each in found] == [
+        (one.id, actor.tenant_id, "mikrotik_routeros", ("optics",)), (two.id, stranger.tenant_id, None, ()),
+    ]  # fmt: skip
+
+
+async def test_the_first_host_key_is_pinned(world, database, actor, stranger, add):
+    made = await add()
+    assert not await devices.pin(database, stranger.tenant_id, made.id, HOST_KEY)
+    assert await devices.pin(database, actor.tenant_id, made.id, HOST_KEY)
+    assert not await devices.pin(database, actor.tenant_id, made.id, "ssh-ed25519 other")
+    assert (await devices.get(database, actor, made.id)).host_keys == (HOST_KEY,)
+    told = (await world.audited(actor))[-1]
+    assert (told.actor, told.action, told.after) == ("netd", "device.pin_host_key", {"host_keys": [HOST_KEY]})
+    await devices.update(database, actor, made.id, DevicePatch(host_keys=()), CATALOGUE)
+    assert await devices.pin(database, actor.tenant_id, made.id, "ssh-ed25519 other")
 
 
 async def test_another_tenants(database, actor, stranger, add):

@@ -59,6 +59,7 @@ ACROSS = {
     "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
+    "devices.polled": "each carries its tenant",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
 
