@@ -14,10 +14,11 @@ from netd.domain.inputs import Label, Note
 from netd.domain.kinds import Kind, Kinds, Reach
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
-from netd.errors import Conflict, NotFound, OutsideScope
+from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope
 from netd.keyring import Keyring
 from netd.model.job import ENDED, Job, JobEntry, JobTarget
 from netd.store import jobs as store
+from netd.store import rows
 from netd.store.database import Connection, Database
 
 CONTEXT: Final = b"jobs.sealed"
@@ -103,9 +104,10 @@ def confined(actor: Actor, kind: Kind) -> Actor:
     return found
 
 
-def trusted(actor: Actor) -> bool:
-    """Whether its jobs need nobody else's approval."""
-    return DIRECT in actor.permissions
+def trusted(actor: Actor, sites: frozenset[int] | None) -> bool:
+    """Whether its jobs that reach these sites (None: the whole tenant) need nobody else's approval."""
+    found = actor.allowed(DIRECT)
+    return found is not None and (found.sites is None or (sites is not None and sites <= found.sites))
 
 
 async def prepare(conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, args: Mapping[str, Any]) -> Prepared:
@@ -115,6 +117,8 @@ async def prepare(conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, 
     if actor.sites is not None and (not reach.sites or not reach.sites <= actor.sites):
         raise OutsideScope("the job reaches beyond the sites where you may do this")
     plain = conversion.plain(values)
+    if rows.storable_json(plain) != plain:
+        raise InvalidInput([Fault("/args", "there is a NUL character in it")])
     secrets = {name: plain[name] for name in kind.secrets if plain.get(name)}
     shown = {name: MASK if name in secrets else value for name, value in plain.items()}
     return Prepared(args=shown, sealed=keyring.seal(msgspec.json.encode(secrets), CONTEXT) if secrets else None, reach=reach)
@@ -140,11 +144,11 @@ async def submit(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, new
     kind = kinds.get(new.kind)
     own = confined(actor, kind)
     async with db.transaction(own.scope) as conn:
-        return await submit_in(conn, own, keyring, kind, new, now, approved=trusted(actor), idempotency_key=idempotency_key)
+        return await submit_in(conn, own, keyring, kind, new, now, idempotency_key=idempotency_key)
 
 
 async def submit_in(
-    conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, new: NewJob, now: datetime, *, approved: bool, idempotency_key: str | None = None,
+    conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, new: NewJob, now: datetime, *, idempotency_key: str | None = None,
 ) -> Job:  # fmt: skip
     """The same within the transaction of ``conn``, for who makes the job together with something else. ``actor`` is :func:`confined`."""
     if idempotency_key is not None and (known := await store.by_key(conn, actor.tenant_id, kind.name, idempotency_key)):
@@ -153,18 +157,20 @@ async def submit_in(
         "unique_key": new.unique_key, "idempotency_key": idempotency_key, "priority": new.priority, "run_at": new.run_at or now,
         "person": await store.person(conn, actor.tenant_id, actor.caller),
     }  # fmt: skip
-    return await make(conn, actor, keyring, kind, new.args, values, now, waits=new.approval or (kind.approval and not approved))
+    return await make(conn, actor, keyring, kind, new.args, values, now, approved=False if new.approval else None)
 
 
 async def make(
-    conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, args: Mapping[str, Any], values: Mapping[str, Any], now: datetime, *, waits: bool,
-    action: str = "job.submit",
+    conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, args: Mapping[str, Any], values: Mapping[str, Any], now: datetime, *,
+    approved: bool | None = None, action: str = "job.submit",
 ) -> Job:  # fmt: skip
-    """Add a job with ``args`` and further columns ``values``, in the actor's scope. Raises as :func:`submit`."""
+    """Add a job with ``args`` and further columns ``values``, in the actor's scope. ``approved`` None: as the kind and the actor's permissions say; False: it
+    waits whatever these are; True: it needs no approval. Raises as :func:`submit`."""
     prepared = await prepare(conn, actor, keyring, kind, args)
     unique_key = values.get("unique_key") or prepared.reach.unique_key
     if unique_key and (other := await store.unfinished(conn, actor.tenant_id, unique_key)) is not None:
         raise Conflict(f"job {other} with the key {unique_key} is not ended yet", "unique_key")
+    waits = kind.approval and not trusted(actor, prepared.reach.sites) if approved is None else not approved
     state = "awaiting_approval" if waits else "queued"
     columns = {
         **values, "kind": kind.name, "state": state, "args": prepared.args, "sealed": prepared.sealed, "sites": _columns(prepared.reach.sites),
@@ -261,8 +267,7 @@ async def retry(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, job_
             "unique_key": before.unique_key, "priority": before.priority, "run_at": now, "retry_of": before.id,
             "person": await store.person(conn, actor.tenant_id, actor.caller),
         }  # fmt: skip
-        waits = kind.approval and not trusted(actor)
-        return await make(conn, confined(actor, kind), keyring, kind, args, values, now, waits=waits, action="job.retry")
+        return await make(conn, confined(actor, kind), keyring, kind, args, values, now, action="job.retry")
 
 
 async def approve(db: Database, actor: Actor, job_id: int, decision: Decision, now: datetime) -> Job:

@@ -14,7 +14,7 @@ from netd.domain.kinds import Kind, Kinds
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.timetable import Timetable
-from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope
+from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError
 from netd.keyring import Keyring
 from netd.model.job import Schedule
 from netd.store import events
@@ -87,7 +87,7 @@ async def _work(conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, ar
     prepared = await jobs.prepare(conn, actor, keyring, kind, args)
     return {
         "args": prepared.args, "sealed": prepared.sealed, "sites": None if actor.sites is None else sorted(actor.sites), "created_by": actor.name,
-        "person": await job_store.person(conn, actor.tenant_id, actor.caller), "trusted": jobs.trusted(actor),
+        "person": await job_store.person(conn, actor.tenant_id, actor.caller), "trusted": jobs.trusted(actor, actor.sites),
     }  # fmt: skip
 
 
@@ -204,10 +204,13 @@ async def _make(
         "due_at": due,
     }  # fmt: skip
     try:
-        kind = kinds.get(schedule.kind)
         args = {**schedule.args, **jobs.secrets_of(keyring, found.sealed)}
+    except StoreError as error:  # not the database's: they do not open
+        return None, str(error)
+    try:
+        kind = kinds.get(schedule.kind)
         own = msgspec.structs.replace(actor, grants=(Grant(frozenset((kind.permission,)), actor.sites),))
-        job = await jobs.make(conn, own, keyring, kind, args, values, now, waits=kind.approval and not found.trusted)
+        job = await jobs.make(conn, own, keyring, kind, args, values, now, approved=found.trusted or not kind.approval)
     except Conflict as error:
         return None, f"the run before is not over: {error}"
     except (InvalidInput, OutsideScope) as error:

@@ -11,7 +11,7 @@ from netd.model.device import Outcome
 from netd.model.job import EndState, Job, Level, TargetState
 from netd.store import jobs
 from netd.store.database import Connection
-from netd.store.rows import updated
+from netd.store.rows import storable, storable_json, updated
 
 LEASE_SECONDS: Final = 30.0
 
@@ -32,6 +32,7 @@ class Line(NamedTuple):
     """A line of the log to be written."""
 
     job_id: int
+    fence: int
     at: datetime
     level: Level
     target: str | None
@@ -96,31 +97,32 @@ class Held(NamedTuple):
     """A job that is still this worker's."""
 
     job_id: int
+    fence: int
     cancel: bool  # it is to stop
 
 
 async def keep(conn: Connection, news: Sequence[News], lines: Sequence[Line], lease_seconds: float) -> list[Held]:
     """Write how far jobs are and what was said, and renew the leases; returns those that are still the worker's. What is said of others is dropped."""
     held = await conn.fetch(  # locked in one order, before anything is written
-        """select j.id from jobs j join unnest($1::bigint[], $2::bigint[]) as u (id, fence) on u.id = j.id and u.fence = j.fence
+        """select j.id, j.fence from jobs j join unnest($1::bigint[], $2::bigint[]) as u (id, fence) on u.id = j.id and u.fence = j.fence
            where j.state = 'running' order by j.id for no key update of j""", [each.job_id for each in news], [each.fence for each in news],
     )  # fmt: skip
-    ids = {record["id"] for record in held}
-    ours = [each for each in news if each.job_id in ids]
-    counts = dict.fromkeys(ids, 0)
-    for line in lines:
-        if line.job_id in ids:
-            counts[line.job_id] += 1
+    fences = {record["id"]: record["fence"] for record in held}
+    ours = [each for each in news if fences.get(each.job_id) == each.fence]
+    said = [line for line in lines if fences.get(line.job_id) == line.fence]
+    counts = dict.fromkeys(fences, 0)
+    for line in said:
+        counts[line.job_id] += 1
     records = await conn.fetch(
         """update jobs j set lease_until = clock_timestamp() + $1::float8 * interval '1 second', log_seq = log_seq + u.n, log_octets = u.octets,
                log_cut = u.cut, progress = coalesce(u.progress, j.progress), progress_text = coalesce(u.said, j.progress_text)
            from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bool[], $6::float8[], $7::text[]) as u (id, n, octets, cut, progress, said)
-           where j.id = u.id returning j.id, j.tenant_id, j.attempt, j.log_seq, j.cancel_requested_at is not null as cancel""",
+           where j.id = u.id returning j.id, j.fence, j.tenant_id, j.attempt, j.log_seq, j.cancel_requested_at is not null as cancel""",
         lease_seconds, [each.job_id for each in ours], [counts[each.job_id] for each in ours], [each.log_octets for each in ours],
-        [each.log_cut for each in ours], [each.progress for each in ours], [each.progress_text for each in ours],
+        [each.log_cut for each in ours], [each.progress for each in ours], [storable(each.progress_text) for each in ours],
     )  # fmt: skip
-    await _add_lines(conn, {record["id"]: record for record in records}, counts, [line for line in lines if line.job_id in ids])
-    return [Held(record["id"], record["cancel"]) for record in records]
+    await _add_lines(conn, {record["id"]: record for record in records}, counts, said)
+    return [Held(record["id"], record["fence"], record["cancel"]) for record in records]
 
 
 async def _add_lines(conn: Connection, rows: Mapping[int, Mapping[str, Any]], counts: Mapping[int, int], lines: Sequence[Line]) -> None:
@@ -131,7 +133,7 @@ async def _add_lines(conn: Connection, rows: Mapping[int, Mapping[str, Any]], co
     for line in lines:
         reached[line.job_id] += 1
         row = rows[line.job_id]
-        columns.append((row["tenant_id"], line.job_id, reached[line.job_id], line.at, line.level, row["attempt"], line.target, line.text))
+        columns.append((row["tenant_id"], line.job_id, reached[line.job_id], line.at, line.level, row["attempt"], storable(line.target), storable(line.text)))
     await conn.execute(
         """insert into job_log (tenant_id, job_id, seq, at, type, level, attempt, target, text)
            select t, j, s, a, 'line', l, n, g, x from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::text[], $6::int[], $7::text[],
@@ -156,16 +158,17 @@ async def end(
     if not updated(await conn.execute(
         """update jobs set state = $3, finished_at = clock_timestamp(), lease_until = null, result = $4, error = $5,
                progress = case when $3 = 'succeeded' then 1 else coalesce($6, progress) end, progress_text = coalesce($7, progress_text)
-           where id = $1 and fence = $2 and state = 'running'""", job.id, claimed.fence, state, result, error, progress, progress_text,
+           where id = $1 and fence = $2 and state = 'running'""", job.id, claimed.fence, state, storable_json(result), storable(error),
+        progress, storable(progress_text),
     )):  # fmt: skip
         return False
     await conn.execute(
         """update job_targets set state = case state when 'running' then $2 else 'skipped' end, finished_at = clock_timestamp(),
                said = coalesce(said, case state when 'running' then $3 end) where job_id = $1 and state in ('queued', 'running')""",
-        job.id, _ENDING[state], error or "the job ended before it",
+        job.id, _ENDING[state], storable(error) or "the job ended before it",
     )  # fmt: skip
     await _let_go(conn, job.id)
-    await jobs.note(conn, job.tenant_id, job.id, f"{state}: {error}" if error else state, level="info" if state == "succeeded" else "error")
+    await jobs.note(conn, job.tenant_id, job.id, f"{state}: {storable(error)}" if error else state, level="info" if state == "succeeded" else "error")
     await jobs.notify(conn)  # what waits for its keys
     return True
 
@@ -179,7 +182,7 @@ async def requeue(conn: Connection, job: Job, fence: int, why: str, *, after_sec
         return False
     await conn.execute("update job_targets set state = 'queued', said = null, started_at = null where job_id = $1 and state = 'running'", job.id)
     await _let_go(conn, job.id)
-    await jobs.note(conn, job.tenant_id, job.id, f"queued: {why}", level="warning")
+    await jobs.note(conn, job.tenant_id, job.id, f"queued: {storable(why)}", level="warning")
     await jobs.notify(conn)
     return True
 
@@ -268,7 +271,7 @@ async def end_target(conn: Connection, claimed: Claim, key: str, state: TargetSt
     return updated(await conn.execute(
         f"""update job_targets t set state = $4, outcome = $5, said = $6, result = $7, finished_at = clock_timestamp()
             where t.job_id = $1 and t.key = $3 and {_OURS}""",
-        claimed.job.id, claimed.fence, key, state, None if outcome is None else str(outcome), said, result,
+        claimed.job.id, claimed.fence, key, state, None if outcome is None else str(outcome), storable(said), storable_json(result),
     )) > 0  # fmt: skip
 
 

@@ -58,7 +58,7 @@ class JobService:
         self._now = now
         self.worker = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
         self._writer = Writer(database, lease_seconds, monotonic)
-        self._runs: dict[int, tuple[Run, asyncio.Task[None]]] = {}
+        self._runs: dict[tuple[int, int], tuple[Run, asyncio.Task[None]]] = {}  # by job and fence: one that was lost may be claimed again
         self._wake = asyncio.Event()
         self._stopping = False
         self._fault = ""
@@ -80,6 +80,9 @@ class JobService:
         try:
             while True:
                 self._wake.clear()
+                for task in tasks:
+                    if task.done():  # a defect: without it nothing here is true any more
+                        task.result()
                 await self._guarded(self.look)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
@@ -133,18 +136,31 @@ class JobService:
         """Tell jobs that are to stop, and begin what is due; returns how many were begun. Raises StoreError."""
         if self._runs:
             async with self._database.acquire() as conn:
-                for job_id in await store.to_cancel(conn, list(self._runs)):
-                    if job_id in self._runs:
-                        self._runs[job_id][0].lease.cancel()
+                wanted = set(await store.to_cancel(conn, [job_id for job_id, _ in self._runs]))
+            for run, _ in self._runs.values():
+                if run.job.id in wanted:
+                    run.lease.cancel()
         begun = 0
         while not self._stopping and (kinds := self._free()):
             before = self._monotonic()  # the database's clock reads later than this one, so the lease is never thought longer than it is
-            claim = await running.take(self._database, self.worker, kinds, self._lease_seconds)
+            claim = await self._taken(kinds)
             if claim is None:
                 break
             self._begin(claim, before + self._lease_seconds)
             begun += 1
         return begun
+
+    async def _taken(self, kinds: list[str]) -> Claim | None:
+        """A claim. Where netd stops in the middle of it the job is given back, for it was not begun: it must not look like one whose worker was lost."""
+        taking = asyncio.create_task(running.take(self._database, self.worker, kinds, self._lease_seconds))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await asyncio.wait((taking,), timeout=STOP_SECONDS)
+            with contextlib.suppress(StoreError):  # else its lease ends
+                if taking.done() and (claim := taking.result()) is not None:
+                    await running.again(self._database, claim, "netd stops", counted=False)
+            raise
 
     def _free(self) -> list[str]:
         """The kinds of which one more may be begun here."""
@@ -157,7 +173,7 @@ class JobService:
         kind = self._kinds.get(claim.job.kind)
         run = Run(Lease(claim, good_until), kind, self._database, self._writer, self._keyring)
         task = asyncio.create_task(self._work(run), name=f"job {claim.job.id}")
-        self._runs[claim.job.id] = (run, task)
+        self._runs[run.lease.key] = (run, task)
 
     async def _work(self, run: Run) -> None:
         begun = self._monotonic()
@@ -167,7 +183,7 @@ class JobService:
         except Exception:  # barrier: what one job brings up must not end the service of the others
             log.exception("a job was not done to its end", extra={"job": run.job.id})
         finally:
-            del self._runs[run.job.id]
+            del self._runs[run.lease.key]
             kind = run.kind.name
             self.ended[(kind, state)] += 1
             self.seconds[(kind,)] = self.seconds.get((kind,), 0.0) + self._monotonic() - begun

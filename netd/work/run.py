@@ -14,12 +14,13 @@ from netd.domain import conversion, jobs, running
 from netd.domain.actor import Actor
 from netd.domain.kinds import Done, Kind, Subject
 from netd.domain.redact import Redactor
-from netd.errors import JobFailed, NetdError, PeerError, StoreError, TryAgain
+from netd.errors import JobFailed, NetdError, PeerError, StoreError, StoreUnavailable, TryAgain
 from netd.keyring import Keyring
 from netd.model.device import Outcome
 from netd.model.job import EndState, Job, Level, TargetState
 from netd.store import work as store
 from netd.store.database import Connection, Database
+from netd.store.rows import storable
 from netd.work.writer import Lease, Writer, cut
 
 log = logging.getLogger(__name__)
@@ -101,10 +102,11 @@ class Run:
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
     ) -> Mapping[str, int]:  # fmt: skip
         """Do ``work`` for every subject. Raises Lost, StoreError."""
-        async with self._database.transaction() as conn:
-            known = _ours(await store.declare_targets(conn, self.lease.claim, subjects))
-        waiting = [subject for subject in dict.fromkeys(subjects) if known[subject.key] not in ("succeeded", "unverified")]
-        tally: Counter[str] = Counter(known[subject.key] for subject in dict.fromkeys(subjects) if subject not in waiting)
+        fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
+        unique = {subject.key: subject for subject in fit}
+        known = _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
+        waiting = [subject for key, subject in unique.items() if known[key] not in ("succeeded", "unverified")]
+        tally: Counter[str] = Counter(known[key] for key, subject in unique.items() if subject not in waiting)
         slots = asyncio.Semaphore(at_once)
         total = len(waiting) + sum(tally.values())
 
@@ -152,8 +154,15 @@ class Run:
             await asyncio.sleep(LOCK_SECONDS)
 
     async def _write(self, what: Callable[[Connection], Awaitable[Any]]) -> Any:
-        async with self._database.acquire() as conn:
-            return await what(conn)
+        """Write it, also through an outage of the database that is shorter than the lease."""
+        while True:
+            try:
+                async with self._database.transaction() as conn:
+                    return await what(conn)
+            except StoreUnavailable:
+                if self.lease.changed.is_set():
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def work(self) -> str:
         """Do the job and write how it ended; returns its state, or ``queued`` where it is begun again, ``lost`` where it is another's by now."""
@@ -167,11 +176,16 @@ class Run:
                 lease = self.lease
                 held = await running.end(self._database, lease.claim, end.state, end.result, end.error, lease.progress, lease.progress_text)
                 return end.state if held else "lost"
-            except StoreError as error:  # under the fence it may be tried until it is written, or somebody else was quicker
+            except StoreUnavailable as error:  # under the fence it may be tried until it is written, or somebody else was quicker
                 log.warning("the end of a job is not written yet", extra={"job": self.job.id, "error": str(error)})
                 if self.stopping:
                     return "lost"
                 await asyncio.sleep(RETRY_SECONDS)
+            except StoreError as error:
+                log.error("the end of a job was refused by the database", extra={"job": self.job.id, "error": str(error)})
+                if end.state == "failed" and end.result is None:
+                    return "lost"  # the lease ends, and whoever finds it says so
+                end = End("failed", error=f"it was {end.state}, but how it ended was refused by the database")
         return "lost"
 
     async def _done(self) -> End:

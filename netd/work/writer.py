@@ -8,11 +8,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from netd.errors import StoreError
+from netd.errors import StoreError, StoreUnavailable
 from netd.model.job import Level
 from netd.store import work as store
 from netd.store.database import Database
@@ -46,6 +46,7 @@ class Lease:
         self.progress_text: str | None = None
         self.log_octets = claim.log_octets
         self.log_cut = claim.job.log_cut
+        self.key = (claim.job.id, claim.fence)
         self.unwritten = 0
         self.quiet = asyncio.Event()
         self.quiet.set()
@@ -86,7 +87,8 @@ class Writer:
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._queue: deque[tuple[Lease, Line, asyncio.Future[bool]]] = deque()
-        self._due: dict[int, Lease] = {}
+        self._due: dict[tuple[int, int], Lease] = {}
+        self._most = MOST_LINES
         self._wake = asyncio.Event()
         self.written = 0
         self.dropped = 0
@@ -97,7 +99,7 @@ class Writer:
         if lease.lost or lease.log_cut:
             self.dropped += 1
             return not lease.lost
-        kept = cut(text.replace("\0", "\ufffd"))
+        kept = cut(text)
         lease.log_octets += len(kept.encode("utf-8", "replace"))
         if lease.log_octets > LOG_OCTETS:
             lease.log_cut = True
@@ -105,14 +107,14 @@ class Writer:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         lease.unwritten += 1
         lease.quiet.clear()
-        line = Line(lease.claim.job.id, at, level, target, kept.encode("utf-8", "replace").decode())
+        line = Line(lease.claim.job.id, lease.claim.fence, at, level, target, kept)
         self._queue.append((lease, line, future))
         self._wake.set()
         return await future
 
     def renew(self, lease: Lease) -> None:
         """Write how far it is, and renew its lease."""
-        self._due[lease.claim.job.id] = lease
+        self._due[lease.key] = lease
         self._wake.set()
 
     async def run(self) -> None:
@@ -127,34 +129,53 @@ class Writer:
 
     async def _write(self) -> bool:
         """Write what waits; False if the database does not take it now, then it waits on."""
-        batch = [self._queue[n] for n in range(min(MOST_LINES, len(self._queue)))]
-        leases = {**self._due, **{lease.claim.job.id: lease for lease, _, _ in batch}}
-        news = [lease.news() for lease in leases.values()]
+        batch = [self._queue[n] for n in range(min(self._most, len(self._queue)))]
+        leases = {**self._due, **{lease.key: lease for lease, _, _ in batch}}
         before = self._monotonic()
         try:
             async with self._database.transaction() as conn:
-                held = {each.job_id: each for each in await store.keep(conn, news, [line for _, line, _ in batch], self._lease_seconds)}
-        except StoreError as error:
+                found = await store.keep(conn, [lease.news() for lease in leases.values()], [line for _, line, _ in batch], self._lease_seconds)
+        except StoreUnavailable as error:
             if str(error) != self.fault:
                 log.warning("what jobs say is not written", extra={"error": str(error)})
             self.fault = str(error)
             return False
-        self.fault = ""
-        for job_id, lease in leases.items():
-            if self._due.get(job_id) is lease:
-                del self._due[job_id]
-            if job_id not in held:
+        except StoreError as error:  # something in it cannot be kept, so line by line, to keep the others
+            log.error("what a job said was refused by the database", extra={"lines": len(batch), "error": str(error)})
+            self._refused(batch, error)
+            return True
+        self.fault, self._most = "", MOST_LINES
+        held = {(each.job_id, each.fence): each for each in found}
+        for key, lease in leases.items():
+            self._due.pop(key, None)
+            if key not in held:
                 lease.lose()
                 continue
             lease.good_until = before + self._lease_seconds
-            if held[job_id].cancel and not lease.cancelled:
+            if held[key].cancel and not lease.cancelled:
                 lease.cancel()
         for lease, _, future in batch:
-            self._queue.popleft()
-            lease.unwritten -= 1
-            if not lease.unwritten:
-                lease.quiet.set()
-            self.written += lease.claim.job.id in held
+            self.written += lease.key in held
+            self._taken(lease)
             if not future.done():
-                future.set_result(lease.claim.job.id in held)
+                future.set_result(lease.key in held)
         return True
+
+    def _taken(self, lease: Lease) -> None:
+        self._queue.popleft()
+        lease.unwritten -= 1
+        if not lease.unwritten:
+            lease.quiet.set()
+
+    def _refused(self, batch: Sequence[tuple[Lease, Line, "asyncio.Future[bool]"]], error: StoreError) -> None:
+        """Find out which line it is; its job is told."""
+        if len(batch) > 1:
+            self._most = 1
+            return
+        for lease in self._due.values():
+            lease.progress, lease.progress_text = None, None
+        for lease, _, future in batch:
+            self.dropped += 1
+            self._taken(lease)
+            if not future.done():
+                future.set_exception(error)

@@ -77,6 +77,10 @@ async def reach(conn: Any, actor: Actor, orders: Orders) -> Reach:
     return Reach(sites=actor.sites, lock_keys=keys)
 
 
+async def _dirty() -> Done:
+    return Done(said="\0", result="\0")
+
+
 def kinds(stage: Stage, **more: Any) -> Kinds:
     """``work`` may be begun again, ``once`` may not, ``risky`` needs approval; ``quick`` does nothing."""
 
@@ -118,6 +122,11 @@ def kinds(stage: Stage, **more: Any) -> Kinds:
             return "x" * (2 << 20)
         elif orders.what == "odd":
             return object()
+        elif orders.what == "dirty":
+            await job.log("a\0b\ud800", target="\0")
+            job.progress(0.1, "\0")
+            await job.each([Subject("device:\0", "\0")], lambda _: _dirty())
+            return {"\0": ["\0"]}
         if orders.targets:
             return await job.each(
                 [Subject(f"device:{n}", f"core{n}") for n in range(orders.targets)], lambda subject: one(job, subject, orders),

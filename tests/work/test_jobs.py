@@ -80,6 +80,28 @@ async def test_what_goes_wrong_is_told_without_secrets(world: World, caplog: pyt
     assert (await world.rows("select action from audit_log where object_type = 'job' order by id"))[-1]["action"] == "job.fail"
 
 
+async def test_what_a_database_cannot_hold_is_made_fit(world: World):
+    """A device says whatever it wants; one line of one job must not keep all others from being written."""
+    dirty, clean = await world.submit(what="dirty"), await world.submit(lines=2)
+    async with serving(world.service()):
+        done = await world.until([dirty, clean])
+    assert [job.state for job in done] == ["succeeded"] * 2
+    assert (done[0].result, done[0].progress_text) == ({"\ufffd": ["\ufffd"]}, "1 of 1") and "a\ufffdb?" in await world.said(dirty)
+    assert [(each.key, each.said, each.result) for each in await world.targets(dirty)] == [("device:\ufffd", "\ufffd", "\ufffd")]
+    with pytest.raises(InvalidInput, match="NUL character"):
+        await world.submit(device="\0")
+
+
+async def test_what_the_database_refuses_all_the_same_is_told_to_its_job_alone(world: World, monkeypatch):
+    monkeypatch.setattr(store, "storable", lambda text: text)
+    monkeypatch.setattr(work, "STOP_SECONDS", 0.5)
+    dirty, clean = await world.submit(what="dirty"), [await world.submit(lines=20) for _ in range(3)]
+    async with serving(world.service()):
+        done = await world.until([dirty, *clean])
+    assert [job.state for job in done] == ["failed", "succeeded", "succeeded", "succeeded"]
+    assert "the database refused a statement" in (done[0].error or "")
+
+
 async def test_what_is_busy_is_tried_again_as_often_as_its_kind_allows(world: World):
     job = await world.submit(what="again")
     async with serving(world.service()):
@@ -145,6 +167,19 @@ async def test_two_workers_do_each_job_once_and_one_per_device_at_a_time(world: 
     assert not world.stage.together
     assert all(sum(service.ended.values()) > 0 for service in services)
     assert await world.rows("select from job_locks") == []
+
+
+async def test_two_workers_that_want_a_device_at_the_same_moment(world: World):
+    """Neither sees what the other has not committed: the key itself is what one of them gets."""
+    for kind in ("work", "once"):
+        await world.submit(kind, device="7")
+    async with world.database.transaction() as first:
+        assert await store.claim(first, "a", ["work"], 30.0) is not None
+        second = asyncio.create_task(running.take(world.database, "b", ["once"], 30.0))
+        while not (await world.rows("select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'")):
+            assert not second.done()
+    assert await second is None
+    assert [row["state"] for row in await world.rows("select state from jobs order by id")] == ["running", "queued"]
 
 
 async def test_limits_of_a_kind_and_of_a_node(world: World):
@@ -245,6 +280,13 @@ async def user_with_tokens(world: World, name: str, *tokens: int) -> None:
             )  # fmt: skip
 
 
+async def test_trust_holds_where_it_was_given():
+    local = Grant(frozenset(("jobs:direct",)), frozenset((1, 2)))
+    actor = Actor(tenant_id=1, name="ole", role="", grants=(local, Grant(frozenset(("nas:write",)))))
+    assert jobs.trusted(actor, frozenset((1,))) and not jobs.trusted(actor, frozenset((1, 3))) and not jobs.trusted(actor, None)
+    assert jobs.trusted(system(1), None) and not jobs.trusted(operator("nora", 5, "noc_engineer"), frozenset((1,)))
+
+
 async def test_an_approval_that_does_not_come(world: World):
     asked = await world.submit("risky", actor=operator("nora", 5, "noc_engineer"))
     async with world.database.acquire() as conn:
@@ -332,6 +374,25 @@ async def test_stopping_hands_back_what_may_be_begun_again(world: World):
     async with serving(world.service()):
         (done,) = await world.until([again])
     assert (done.state, done.attempt) == ("succeeded", 1)
+
+
+async def test_stopping_in_the_middle_of_a_claim(world: World, monkeypatch):
+    """What was claimed and not begun is no lost job."""
+    job = await world.submit("once")
+    claimed, take = asyncio.Event(), running.take
+
+    async def slowly(*arguments: Any) -> Any:
+        found = await take(*arguments)
+        if found is not None:
+            claimed.set()
+            await asyncio.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(running, "take", slowly)
+    async with serving(world.service()):
+        await claimed.wait()
+    waiting = await world.job(job)
+    assert (waiting.state, waiting.attempt, world.stage.begun) == ("queued", 0, [])
 
 
 async def die(services: list[work.JobService], tasks: list["asyncio.Task[None]"]) -> None:
@@ -447,6 +508,39 @@ async def test_without_its_database_a_worker_stops_before_another_may_begin(worl
         done = await world.until([again, once])
     assert [(job.state, job.attempt) for job in done] == [("succeeded", 2), ("failed", 1)]
     assert done[1].error == "the database was away for longer than its lease"
+
+
+async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch):
+    """While the handler of the attempt before still cleans up: the two are not taken for one another."""
+    monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
+    monkeypatch.setattr(work, "REAP_SECONDS", 0.05)
+    monkeypatch.setattr(running, "LOST_RETRY_SECONDS", 0.0)
+    world.kinds = kinds(world.stage, clean_up_seconds=0.8)
+    job = await world.submit(what="clean slowly")
+    service = world.service(lease_seconds=0.5)
+    async with serving(service):
+        await world.stage.until(lambda: world.stage.at_work == 1)
+        (old,) = [run for run, _ in service._runs.values()]
+        async with world.database.acquire() as conn:
+            await conn.execute("update jobs set lease_until = now() - interval '1 second'")
+        await world.stage.until(lambda: len(world.stage.begun) == 2)
+        assert len(service._runs) == 2
+        (new,) = [run for run, _ in service._runs.values() if run is not old]
+
+        async def gone() -> bool:
+            return len(service._runs) == 1
+
+        await world.eventually(gone)
+        until = new.lease.good_until
+
+        async def renewed() -> bool:
+            return new.lease.good_until > until + 0.5
+
+        await world.eventually(renewed)
+        assert not new.cancelled and (await world.job(job)).attempt == 2
+        world.stage.go.set()
+        (done,) = await world.until([job])
+    assert (done.state, done.attempt) == ("succeeded", 2)
 
 
 async def test_leases_are_renewed(world: World, monkeypatch):
