@@ -43,10 +43,11 @@ bench-radius: $(STAMP)  ## measure netd beside FreeRADIUS on one PostgreSQL, and
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)
 
-soak: $(STAMP)  ## the long rounds: 20,000 sessions changed at 20 NAS, faults under load again and again, 10,000 users moved from FreeRADIUS, an hour of fuzzing (SOAK_ROUNDS, FAULT_SEED, FUZZ_SECONDS)
+soak: $(STAMP)  ## the long rounds: 20,000 sessions changed at 20 NAS, faults under load again and again, 10,000 users moved from FreeRADIUS, 200,000 rows as CSV and XLSX, an hour of fuzzing (SOAK_ROUNDS, FAULT_SEED, FUZZ_SECONDS)
 	$(PY) -m tests.bench.fanout --rounds 5
 	KILL_ROUNDS=$(SOAK_ROUNDS) FAULT_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/e2e/test_crash.py tests/e2e/test_faults.py
 	FREERADIUS_USERS=10000 $(PY) -m pytest -q -s --timeout=7200 tests/e2e/test_freeradius.py
+	$(PY) -m tests.bench.tables
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(PY) tests/fuzz/run.py
 
 compiled: $(STAMP)  ## compile the hot path into build/compiled, where netd finds it (needs a C compiler and Python's headers)

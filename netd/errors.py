@@ -16,6 +16,7 @@
     ├── InvalidInput         somebody's request or file; lists every fault with its place
     ├── JobFailed            what a job was about did not succeed; the text is its error
     ├── TryAgain             a job met what may be gone soon: it is begun again later, as often as its kind allows
+    ├── ConversionFailed     the child that reads and writes spreadsheets did not come to a proper end; the log tells more
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
 """
@@ -127,6 +128,10 @@ class TryAgain(NetdError):
     def __init__(self, detail: str, seconds: float) -> None:
         super().__init__(detail)
         self.seconds = seconds
+
+
+class ConversionFailed(NetdError):
+    """A spreadsheet was not read or written, and that is not the fault of what is in it."""
 
 
 class ConfigError(NetdError):

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 SECONDS = 120.0
 BULK_SECONDS = 1800.0  # a hundred thousand subscribers take a minute
+DOWNLOAD_OCTETS = 1 << 16
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
@@ -91,28 +92,18 @@ class Client:
         *,
         query: Mapping[str, object] | None = None,
         body: Mapping[str, Any] | None = None,
-        csv: IO[bytes] | None = None,
-        lines: IO[bytes] | None = None,
+        upload: tuple[str, IO[bytes]] | None = None,
     ) -> Reply:
-        """One request. Raises ApiError for an answer of 400 and above, CliError (3) if there is no answer."""
+        """One request; ``upload`` is a file and its media type. Raises ApiError for an answer of 400 and above, CliError (3) if there is no answer."""
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         data: bytes | IO[bytes] | None = None
-        if csv is not None:
-            headers["Content-Type"] = "text/csv"
-            data = csv
-        elif lines is not None:
-            headers["Content-Type"] = "application/x-ndjson"
+        if upload is not None:
+            headers["Content-Type"], data = upload
             self._connection.timeout = BULK_SECONDS
-            data = lines
         elif body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()
-        target = self._prefix + path
-        if texts := _query_texts(query or {}):
-            try:
-                target += "?" + urlencode(texts)
-            except UnicodeError:
-                raise CliError("an argument is not UTF-8", USAGE) from None
+        target = self._target(path, query or {})
         import http.client
 
         try:
@@ -122,12 +113,41 @@ class Client:
             raw = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise CliError(f"no daemon answers at {self.url}: {str(error) or type(error).__name__}", UNREACHABLE) from None
+            raise self._silent(error) from None
+        return self._reply(response.status, raw)
+
+    def download(self, path: str, query: Mapping[str, object], file: IO[bytes]) -> None:
+        """GET a file into ``file``, as it comes. Raises as ``call`` does; also if it breaks off, with a part of it written."""
+        import http.client
+
+        self._connection.timeout = BULK_SECONDS
+        try:
+            self._connection.request("GET", self._target(path, query), headers={"Authorization": f"Bearer {self._token}"})
+            response = self._connection.getresponse()
+            if response.status >= 400:
+                self._reply(response.status, response.read())
+            while chunk := response.read(DOWNLOAD_OCTETS):
+                file.write(chunk)
+        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise self._silent(error) from None
+
+    def _target(self, path: str, query: Mapping[str, object]) -> str:
+        texts = _query_texts(query)
+        try:
+            return self._prefix + path + ("?" + urlencode(texts) if texts else "")
+        except UnicodeError:
+            raise CliError("an argument is not UTF-8", USAGE) from None
+
+    def _silent(self, error: Exception) -> CliError:
+        return CliError(f"no daemon answers at {self.url}: {str(error) or type(error).__name__}", UNREACHABLE)
+
+    def _reply(self, status: int, raw: bytes) -> Reply:
         value = _decoded(raw)
-        if not isinstance(value, dict) and response.status != 204:
-            raise CliError(f"what answers at {self.url} is not a netd daemon (status {response.status})", UNREACHABLE)
-        if response.status >= 400:
-            raise ApiError(response.status, value, raw)
+        if not isinstance(value, dict) and status != 204:
+            raise CliError(f"what answers at {self.url} is not a netd daemon (status {status})", UNREACHABLE)
+        if status >= 400:
+            raise ApiError(status, value, raw)
         return Reply(value, raw)
 
     def pages(self, path: str, **query: object) -> Iterator[Reply]:

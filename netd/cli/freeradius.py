@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netd.freeradius.translate import Line, Translation
 
 PASSWORD_VARIABLE = "NETD_IMPORT_PASSWORD"
+LINES = "application/x-ndjson"
 BATCH_OCTETS = 48 << 20
 """Of lines in one request: the API takes 64 MiB."""
 
@@ -190,7 +191,7 @@ def _send(api: client.Client, file: IO[bytes], *, dry_run: bool, skip_bad: bool)
     """The report. That bad lines kept all out is an answer with a report, too."""
     file.seek(0)
     try:
-        report: dict[str, Any] = api.call("POST", "/import", query={"dry_run": dry_run, "skip_bad": skip_bad}, lines=file).value
+        report: dict[str, Any] = api.call("POST", "/import", query={"dry_run": dry_run, "skip_bad": skip_bad}, upload=(LINES, file)).value
     except client.ApiError as error:
         if "provision_report" not in error.problem:
             raise

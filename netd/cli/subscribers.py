@@ -1,12 +1,10 @@
-"""``netd subscriber`` and ``netd import subscribers``"""
+"""``netd subscriber``"""
 
 import argparse
-import sys
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
-from netd.cli import client, freeradius, output
+from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, hours, listed, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.quotas import register_subscriber
@@ -59,7 +57,6 @@ def register(commands: Commands) -> None:
     password.add_argument("username", metavar="USERNAME")
     password.add_argument("--password", type=nullable(secret), required=True, metavar="P", help=PASSWORD + "; none takes it away")
     register_subscriber(subscriber)
-    _register_import(commands)
 
 
 def _register_list(subscriber: Commands) -> None:
@@ -80,16 +77,6 @@ def _register_locks(subscriber: Commands) -> None:
     unlock = command(subscriber, "unlock", "lift one lock; the others stay", _unlock)
     unlock.add_argument("username", metavar="USERNAME")
     unlock.add_argument("--reason", choices=LOCK_REASONS, default="admin")
-
-
-def _register_import(commands: Commands) -> None:
-    imports = group(commands, "import", "bring in many at once")
-    freeradius.register(imports)
-    subscribers = command(imports, "subscribers", "add subscribers from a CSV file (header username,password,plan,ipv4)", _import)
-    subscribers.add_argument("file", metavar="FILE", help="the file; - for standard input")
-    subscribers.add_argument("--dry-run", action="store_true", help="only say what is wrong with the file")
-    subscribers.add_argument("--skip-bad", action="store_true", help="bring in the good rows even if there are bad ones")
-    subscribers.add_argument("--allow-no-password", action="store_true", help="an empty password is meant: nobody can log in with it")
 
 
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
@@ -237,49 +224,3 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _attempt(attempt: dict[str, Any]) -> tuple[object, ...]:
     nas = attempt["nas"] or attempt["nas_ip_address"]
     return output.moment(attempt["at"]), attempt["reply"], attempt["reason"], nas, attempt["calling_station_id"], attempt["detail"]
-
-
-def _import(arguments: argparse.Namespace) -> int:
-    query = {"dry_run": arguments.dry_run, "skip_bad": arguments.skip_bad, "allow_no_password": arguments.allow_no_password}
-    try:
-        if arguments.file == "-":
-            raw, report = _send(sys.stdin.buffer, query)
-        else:
-            with Path(arguments.file).open("rb") as file:
-                raw, report = _send(file, query)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise client.CliError(f"{arguments.file}: {error.strerror}", client.USAGE) from None
-    if arguments.json:
-        output.print_json(raw)
-    else:
-        _print_report(arguments.file, report)
-    brought = report["good"] if arguments.dry_run else report["imported"]
-    return client.USAGE if report["error_count"] and not (arguments.skip_bad and brought) else 0
-
-
-def _send(file: IO[bytes], query: dict[str, object]) -> tuple[bytes, dict[str, Any]]:
-    """What the API said, and its report. That bad rows kept all out is an answer with a report, too."""
-    try:
-        reply = client.find().call("POST", "/subscribers/import", query=query, csv=file)
-    except client.ApiError as error:
-        if "report" not in error.problem:
-            raise
-        return error.raw, error.problem["report"]
-    return reply.raw, reply.value
-
-
-def _print_report(file: str, report: dict[str, Any]) -> None:
-    name = "standard input" if file == "-" else file
-    for error in report["errors"]:
-        column = f"{error['column']}: " if error["column"] else ""
-        print(output.printable(f"{name}:{error['line']}: {column}{error['detail']}"), file=sys.stderr)
-    if report["error_count"] > len(report["errors"]):
-        print(f"netd: {report['error_count'] - len(report['errors'])} more faults are not shown", file=sys.stderr)
-    if report["dry_run"]:
-        print(f"{report['good']} of {report['rows']} rows are good; nothing was stored (dry run)")
-    elif report["error_count"] and not report["rows"]:
-        print("nothing was imported")
-    elif report["error_count"] and not report["imported"]:
-        print(f"{report['rows'] - report['good']} of {report['rows']} rows are bad; nothing was imported")
-    else:
-        print(f"{report['imported']} subscribers imported" + (f", {report['skipped']} rows skipped" if report["skipped"] else ""))

@@ -1,30 +1,35 @@
-"""Importing subscribers from CSV: all or nothing in one transaction, or on request all that is good."""
+"""Importing a table from CSV or XLSX: all or nothing in one transaction, or on request all that is good."""
 
 import asyncio
 import hashlib
+import logging
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from netd.domain import audit
 from netd.domain.actor import Actor
-from netd.domain.subscribers import sealed
-from netd.domain.table import Table, header_faults, records
-from netd.errors import Fault, InvalidInput
-from netd.keyring import Keyring
-from netd.store import imports as store
-from netd.store import plans as plan_store
+from netd.domain.records import Record, opened
+from netd.domain.table import Keeper, Means, Order, Outcome, Reader, Row, Table, header_faults
+from netd.errors import Fault, InvalidInput, StoreError
+from netd.store import provision as store
 from netd.store.database import Connection, Database
+
+log = logging.getLogger(__name__)
 
 MAX_OCTETS = 64 << 20
 MAX_ERRORS = 1000
-BATCH_ROWS = 500
+DRY_RUN_ERRORS = 200_000
+"""Faults that are told: who only asks what is wrong wants to know all of it."""
+BATCH_ROWS = 250
+MANY_ROWS = 5000
 SLICE_SECONDS = 0.004
 
 
 class RowError(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing wrong with a row; ``line`` is where the row begins, ``column`` is empty if it is about the whole row."""
+    """One thing wrong with a row; ``line`` is where the row begins (of a spreadsheet the row's number), ``column`` is empty if it is about the
+    whole row."""
 
     line: int
     column: str
@@ -32,36 +37,20 @@ class RowError(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How an import went: ``rows`` in the file, ``good`` ones among them, ``imported`` ones (none in a dry run, or if any was bad and bad ones
-    were not to be skipped), ``skipped`` bad ones. ``errors`` are the first thousand of ``error_count``."""
+    """How an import went: ``rows`` in the file, ``good`` ones among them. ``imported`` ones were ``created`` or ``updated`` (none in a dry run, or if
+    any was bad and bad ones were not to be skipped), ``unchanged`` ones are as they are to be already, ``skipped`` are bad ones. ``errors`` are the first
+    thousand of ``error_count``, in a dry run the first 200,000."""
 
     rows: int
     good: int
     imported: int
+    created: int
+    updated: int
+    unchanged: int
     skipped: int
     errors: tuple[RowError, ...]
     error_count: int
     dry_run: bool
-
-
-class _Tally:
-    """What was read and what was wrong."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.good = 0
-        self.error_count = 0
-        self.errors: list[RowError] = []
-
-    def fault(self, line: int, column: str, detail: str) -> None:
-        self.error_count += 1
-        if len(self.errors) < MAX_ERRORS:
-            self.errors.append(RowError(line=line, column=column, detail=detail))
-
-    def report(self, imported: int, *, dry_run: bool, skip_bad: bool) -> ImportReport:
-        errors = tuple(sorted(self.errors, key=lambda error: error.line)[:MAX_ERRORS])
-        skipped = self.rows - self.good if skip_bad and not dry_run else 0
-        return ImportReport(rows=self.rows, good=self.good, imported=imported, skipped=skipped, errors=errors, error_count=self.error_count, dry_run=dry_run)
 
 
 class Slices:
@@ -77,34 +66,131 @@ class Slices:
             self._began = time.perf_counter()
 
 
-async def import_subscribers(
-    db: Database, actor: Actor, keyring: Keyring, source: bytes | AsyncIterable[bytes], *,
-    dry_run: bool = False, skip_bad: bool = False, allow_no_password: bool = False,
-) -> ImportReport:  # fmt: skip
-    """Import a CSV file with a header of ``netd.domain.table.COLUMNS``; username, password and plan are required.
+class _RolledBack(Exception):
+    """Nothing is to be kept."""
 
-    A bad row keeps all others out too, unless ``skip_bad``. An empty password is a fault unless ``allow_no_password``. A dry run finds
-    the same faults and stores nothing. Raises InvalidInput for a file that is too large, Conflict if somebody made one of the
-    subscribers or took away a plan at the same time; then nothing was imported.
+
+class FileRun:
+    """One reading of a file: see :class:`~netd.domain.table.Run`."""
+
+    def __init__(self, conn: Connection, actor: Actor, means: Means, order: Order, table: Table) -> None:
+        self.conn = conn
+        self.actor = actor
+        self.means = means
+        self.order = order
+        self.table = table
+        self.rows = 0
+        self.error_count = 0
+        self.counts: dict[Outcome, int] = {"created": 0, "updated": 0, "unchanged": 0}
+        self._errors: list[RowError] = []
+        self._most = DRY_RUN_ERRORS if order.dry_run else MAX_ERRORS
+
+    def fault(self, line: int, column: str, detail: str) -> None:
+        """Report what is wrong with a row."""
+        self.error_count += 1
+        if len(self._errors) < self._most:
+            self._errors.append(RowError(line=line, column=column, detail=detail))
+
+    def count(self, outcome: Outcome, by: int = 1) -> None:
+        """Count good rows."""
+        self.counts[outcome] += by
+
+    @property
+    def wanted(self) -> bool:
+        """Whether what is good is to be kept, as far as is known."""
+        return not self.order.dry_run and (self.order.skip_bad or not self.error_count)
+
+    async def read(self, found: Iterator[Record]) -> None:
+        """Bring in all rows."""
+        header = next(found, None)
+        if header is None:
+            self.fault(1, "", "the file is empty")
+            return
+        names = [cell.strip().lower() for cell in header.cells]
+        faults = [("", header.fault)] if header.fault else header_faults(self.table, names, self.order.mode)
+        keeper = self.table.keeper(self)
+        faults = faults or [(names[place], what) for place, what in header.faults.items()] or await keeper.begin(names)
+        if faults:
+            for column, detail in faults:
+                self.fault(header.line, column, detail)
+            return
+        await self._rows(found, Reader(self.table, names), keeper)
+        await keeper.end()
+
+    async def _rows(self, found: Iterator[Record], reader: Reader, keeper: Keeper) -> None:
+        slices = Slices()
+        batch: list[Row] = []
+        for record in found:
+            await slices.breathe()
+            self.rows += 1
+            row, wrong = reader.row(record)
+            for column, detail in wrong:
+                self.fault(record.line, column, detail)
+            if row is not None:
+                batch.append(row)
+            if len(batch) == BATCH_ROWS:
+                await keeper.put(batch)
+                batch = []
+        if batch:
+            await keeper.put(batch)
+
+    def report(self, *, stored: bool) -> ImportReport:
+        """How it went."""
+        good = sum(self.counts.values())
+        created, updated = (self.counts["created"], self.counts["updated"]) if stored else (0, 0)
+        return ImportReport(
+            rows=self.rows, good=good, imported=created + updated, created=created, updated=updated, unchanged=self.counts["unchanged"],
+            skipped=self.rows - good if stored else 0, errors=tuple(sorted(self._errors, key=lambda error: error.line)),
+            error_count=self.error_count, dry_run=self.order.dry_run,
+        )  # fmt: skip
+
+
+async def bring_in(
+    db: Database, actor: Actor, means: Means, table: Table, source: bytes | AsyncIterable[bytes], order: Order | None = None, *,
+    spreadsheet: bool = False,
+) -> ImportReport:  # fmt: skip
+    """Import a file of ``table``, CSV or XLSX (``spreadsheet``: it is said to be that), with a header of its columns. What a column that is there says
+    will be so; what has no column stays.
+
+    A bad row keeps all others out too, unless ``skip_bad``. A dry run finds the same faults and stores nothing. Raises InvalidInput for a file that is
+    too large, Conflict if somebody made one of the rows, or took away what they refer to, at the same time; then nothing was imported.
     """
     data = await received(source)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-    tally = _Tally()
-    async with db.transaction(actor.scope) as conn:
-        await store.begin(conn)
-        await _read(conn, actor, keyring, data, tally, seal=not dry_run, allow_no_password=allow_no_password)
-        clashes, count, removed = await store.take_out_clashes(conn, actor.tenant_id, MAX_ERRORS)
-        for clash in clashes:
-            what = "exists already" if clash.column == "username" else f"belongs to {clash.owner}"
-            tally.fault(clash.line, clash.column, f"{what} ({clash.owner_state})")
-        tally.error_count += count - len(clashes)
-        tally.good -= removed
-        imported = 0
-        if not dry_run and tally.good and (skip_bad or not tally.error_count):
-            imported = await store.store(conn, actor.tenant_id)
-            told = {"rows": tally.rows, "imported": imported, "skipped": tally.rows - imported, "sha256": digest}
-            await audit.record(conn, actor, "subscriber.import", "import", digest[:16], after=told)
-    return tally.report(imported, dry_run=dry_run, skip_bad=skip_bad)
+    order = order or Order()
+    run: FileRun | None = None
+    try:
+        async with opened(data, means.converter, spreadsheet=spreadsheet) as found, db.transaction(actor.scope) as conn:
+            run = FileRun(conn, actor, means, order, table)
+            if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                run.fault(1, "", "the file is UTF-16; save it as UTF-8")
+            else:
+                await run.read(found)
+            if not run.wanted or not (run.counts["created"] or run.counts["updated"]):
+                raise _RolledBack
+            told = {"mode": order.mode, "rows": run.rows, "bad": run.rows - sum(run.counts.values()), **_told(run.counts), "sha256": digest}
+            await audit.record(conn, actor, f"{table.action}.import", "import", digest[:16], after=told)
+    except _RolledBack:
+        assert run is not None
+    report = run.report(stored=run.wanted)
+    if table.name == "subscribers":
+        await look_anew(db, actor, report.imported)
+    return report
+
+
+async def look_anew(db: Database, actor: Actor, rows: int) -> None:
+    """Where so many subscribers were stored that their lists would be slow until the database looks at them by itself, have it look now."""
+    if rows < MANY_ROWS:
+        return
+    try:
+        async with db.transaction(actor.scope) as conn:
+            await store.analyze(conn)
+    except StoreError as error:  # the rows are in, whatever becomes of this
+        log.warning("no statistics of the subscribers that were imported: %s", error)
+
+
+def _told(counts: Mapping[Outcome, int]) -> dict[str, int]:
+    return {str(outcome): count for outcome, count in counts.items()}
 
 
 async def received(source: bytes | AsyncIterable[bytes]) -> bytes:
@@ -123,39 +209,12 @@ async def received(source: bytes | AsyncIterable[bytes]) -> bytes:
     return data
 
 
-async def _read(conn: Connection, actor: Actor, keyring: Keyring, data: bytes, tally: _Tally, *, seal: bool, allow_no_password: bool) -> None:
-    """Copy every good row of the file into the temporary table."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        tally.fault(1, "", "the file is UTF-16; save it as UTF-8")
-        return
-    found = records(data)
-    header = next(found, None)
-    if header is None:
-        tally.fault(1, "", "the file is empty")
-        return
-    columns = [cell.strip().lower() for cell in header.cells]
-    faults = [("", header.fault)] if header.fault else header_faults(columns)
-    if faults:
-        for column, detail in faults:
-            tally.fault(header.line, column, detail)
-        return
-    table = Table(columns, await plan_store.ids_by_name(conn, actor.tenant_id), allow_no_password)
-    slices = Slices()
-    batch = []
-    for record in found:
-        await slices.breathe()
-        tally.rows += 1
-        values, wrong = table.values(record)
-        if wrong:
-            for column, detail in wrong:
-                tally.fault(record.line, column, detail)
-            continue
-        tally.good += 1
-        password = values.get("password")
-        values["password"] = sealed(keyring, password) if seal and password is not None else None
-        batch.append((record.line, *[values.get(name) for name in store.COLUMNS[1:]]))
-        if len(batch) == BATCH_ROWS:
-            await store.add(conn, batch)
-            batch = []
-    if batch:
-        await store.add(conn, batch)
+def faults_of(table: Table, faults: Sequence[Fault]) -> list[tuple[str, str]]:
+    """Faults of members, as (column, detail)."""
+    return [(column_of(table, fault.where), fault.what) for fault in faults]
+
+
+def column_of(table: Table, pointer: str) -> str:
+    """The column that a JSON pointer, or a member's name, leads to; the key's if there is none."""
+    name = pointer.strip("/").partition("/")[0]
+    return name if table.column(name) is not None else table.key

@@ -1,5 +1,6 @@
 """What input structs and their checks share: texts that a column can hold, and a collector of faults."""
 
+import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, TypeVar
@@ -9,6 +10,7 @@ from msgspec import UNSET, Meta
 
 from netd.errors import Conflict, Fault, InvalidInput
 from netd.model import hours as access_hours
+from netd.model.username import username_key
 
 T = TypeVar("T")
 
@@ -24,6 +26,29 @@ PATTERN_WORDS = {
     NO_OUTER_BLANKS: "begins or ends with a blank, or has a control character in it",
 }
 """What is wrong with a text that does not match: nobody who typed a name should have to read a pattern."""
+
+_WORDS = (
+    (re.compile(r"Expected `str` of length >= 1"), "is empty"),
+    (re.compile(r"Expected `str` of length >= (\d+)"), r"has less than \1 characters"),
+    (re.compile(r"Expected `str` of length <= (\d+)"), r"has more than \1 characters"),
+    (re.compile(r"Expected `array` of length <= (\d+)"), r"has more than \1 items"),
+    (re.compile(r"Expected `int` >= (-?\d+)"), r"must be at least \1"),
+    (re.compile(r"Expected `int` <= (-?\d+)"), r"must be at most \1"),
+    (re.compile(r"Object missing required field `.*`", re.DOTALL), "is missing"),
+    (re.compile(r"Object contains unknown field `.*`", re.DOTALL), "is not known here"),
+)
+_UNMATCHED = {f"Expected `str` matching regex {pattern!r}": words for pattern, words in PATTERN_WORDS.items()}
+
+
+def in_words(what: str) -> str:
+    """msgspec's sentence as an operator would say it behind the member's name; one that is not known here stays as it is."""
+    if words := _UNMATCHED.get(what):
+        return words
+    for form, words in _WORDS:
+        if match := form.fullmatch(what):
+            return match.expand(words)
+    return what
+
 
 Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_OUTER_BLANKS)]
 Note = Annotated[str, Meta(max_length=1000, pattern=NOTE_CONTROL)]
@@ -137,6 +162,11 @@ def hidden(value: msgspec.Struct, *secrets: str) -> str:
     """``repr`` with the members ``secrets`` as ``***``."""
     shown = (f"{name}={'***' if name in secrets and getattr(value, name) else repr(getattr(value, name))}" for name in value.__struct_fields__)
     return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def key_of(name: str) -> str:
+    """A name as others are compared with it: in any case of letters, without blanks around."""
+    return username_key(name)
 
 
 def same_version(kind: str, found: int, wanted: int | None) -> None:

@@ -55,17 +55,22 @@ async def parsed(conn: Connection, actor: Actor, faults: Faults, members: Mappin
 
 
 async def _line(conn: Connection, actor: Actor, faults: Faults, where: str, new: NewLine) -> Kept:
-    values: dict[str, Any] = {name: faults.attempt(f"{where}/{name}", parse, getattr(new, name)) for name, parse in _PARSERS.items()}
-    values["nas_id"] = None
+    told = values(faults, where, new)
+    told["nas_id"] = None
     if new.nas is not None:
         nas = await nas_store.by_name(conn, actor.tenant_id, new.nas)
         if nas is None:
             faults.add(f"{where}/nas", f"there is no NAS {new.nas}")
         else:
-            values["nas_id"] = nas.id
+            told["nas_id"] = nas.id
+    return Kept(learned_at=None, **told)
+
+
+def values(faults: Faults, where: str, new: NewLine) -> dict[str, Any]:
+    """What a line is known by besides its NAS, as it is kept."""
     if new.nas is None and all(getattr(new, name) is None for name in _PARSERS):
         faults.add(where, "names nothing that a line is known by")
-    return Kept(learned_at=None, **values)
+    return {name: faults.attempt(f"{where}/{name}", parse, getattr(new, name)) for name, parse in _PARSERS.items()}
 
 
 def check(faults: Faults, members: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -24,7 +24,17 @@ T = TypeVar("T", bound=Identified)
 
 MOST_VALUES = 200
 MOST_SORTS = 3
-RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q"))
+PART_ROWS = 250
+"""Rows of an export that are read at a time."""
+RESERVED = frozenset(("limit", "after", "count", "sort", "fields", "q", "format", "secrets"))
+
+
+class ExportQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All rows of a list, in which order and as what file. ``secrets`` asks for passwords and shared secrets, too, which is put on record."""
+
+    format: Literal["csv", "xlsx"] = "csv"
+    sort: Annotated[str, Meta(max_length=200, description="names separated by commas, with - before one for descending")] | None = None
+    secrets: bool = False
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,8 +52,8 @@ def parameter(name: str, op: Op) -> str:
     return name if op == "eq" else f"{name}__{op}"
 
 
-def query_type(listing: Listing) -> Any:
-    """The struct of a list's query parameters, a ListQuery made at run time."""
+def query_type(listing: Listing, base: type[ListQuery] | type[ExportQuery] = ListQuery) -> Any:
+    """The struct of a list's query parameters, a ListQuery (or an ExportQuery) made at run time."""
     fields: list[tuple[str, Any, Any]] = []
     if listing.search:
         fields.append(("q", Annotated[str, Meta(min_length=1, max_length=253, description="a word to look for")] | None, None))
@@ -51,8 +61,8 @@ def query_type(listing: Listing) -> Any:
         if name in RESERVED:
             raise ValueError(f"{listing.kind}: a column cannot be named {name}")
         fields += [(parameter(name, op), _type(column, op) | None, None) for op in column.ops]
-    title = "".join(word.capitalize() for word in listing.kind.split("_")) + "Query"
-    made = msgspec.defstruct(title, fields, bases=(ListQuery,), frozen=True, kw_only=True, forbid_unknown_fields=True)
+    title = "".join(word.capitalize() for word in listing.kind.split("_")) + ("Query" if base is ListQuery else "Export")
+    made = msgspec.defstruct(title, fields, bases=(base,), frozen=True, kw_only=True, forbid_unknown_fields=True)
     made.__doc__ = f"Which {listing.kind.replace('_', ' ')}s: all that is given must hold."
     return made
 
@@ -71,7 +81,7 @@ def _type(column: Column, op: Op) -> Any:
     return column.kind
 
 
-def selection(listing: Listing, query: ListQuery, *, parse: Mapping[str, Callable[[str], Any]] | None = None) -> Selection:
+def selection(listing: Listing, query: ListQuery | ExportQuery, *, parse: Mapping[str, Callable[[str], Any]] | None = None) -> Selection:
     """What the store is asked for. ``parse`` turns texts of some columns into values. Raises InvalidInput."""
     faults = Faults()
     conditions = []
@@ -82,10 +92,11 @@ def selection(listing: Listing, query: ListQuery, *, parse: Mapping[str, Callabl
                 value = _value(faults, parameter(name, op), column, op, given, (parse or {}).get(name))
                 conditions.append(Condition(name, op, value))
     sort = _sort(faults, listing, query.sort)
-    after = None if query.after is None else _after(faults, listing, sort, query.after)
+    after = None if isinstance(query, ExportQuery) or query.after is None else _after(faults, listing, sort, query.after)
     faults.check()
     search = getattr(query, "q", None)
-    return Selection(conditions=tuple(conditions), search=search, sort=sort, after=after, limit=query.limit + 1)
+    limit = PART_ROWS if isinstance(query, ExportQuery) else query.limit + 1
+    return Selection(conditions=tuple(conditions), search=search, sort=sort, after=after, limit=limit)
 
 
 def _value(faults: Faults, where: str, column: Column, op: Op, given: Any, parse: Callable[[str], Any] | None) -> Any:
@@ -162,6 +173,11 @@ async def page(
         after = _cursor(listing, wanted.sort, _key(listing, wanted, items[-1]))
     total = await store.count(conn, listing, tenant_id, wanted) if query.count else None
     return Page(items=items, next=after, total=total)
+
+
+def following(listing: Listing, wanted: Selection, item: Any) -> Selection:
+    """The same, of what comes behind ``item``."""
+    return msgspec.structs.replace(wanted, after=tuple(_key(listing, wanted, item)))
 
 
 def _key(listing: Listing, wanted: Selection, item: Any) -> list[Any]:

@@ -125,13 +125,18 @@ async def _place(conn: Connection, actor: Actor, values: dict[str, Any], *, new:
 
 async def create(db: Database, actor: Actor, keyring: Keyring, new: NewNas, vendors: Collection[str]) -> Nas:
     """Let a NAS in. Raises InvalidInput; Conflict if the name or the address (of any tenant) is taken."""
+    async with db.transaction(actor.scope) as conn:
+        return await create_in(conn, actor, keyring, new, vendors)
+
+
+async def create_in(conn: Connection, actor: Actor, keyring: Keyring, new: NewNas, vendors: Collection[str]) -> Nas:
+    """``create`` within the transaction of ``conn``."""
     values = parsed(msgspec.structs.asdict(new), keyring, vendors)
     _check_line_login(new.line_login, new.line_login_passwords, new.line_login_password is not None)
-    async with db.transaction(actor.scope) as conn:
-        await _place(conn, actor, values, new=True)
-        nas = await store.insert(conn, actor.tenant_id, values)
-        told = {**audit.values(nas), "secret": audit.MASK, "line_login_password": new.line_login_password and audit.MASK}
-        await audit.record(conn, actor, "nas.create", "nas", nas.id, after=told)
+    await _place(conn, actor, values, new=True)
+    nas = await store.insert(conn, actor.tenant_id, values)
+    told = {**audit.values(nas), "secret": audit.MASK, "line_login_password": new.line_login_password and audit.MASK}
+    await audit.record(conn, actor, "nas.create", "nas", nas.id, after=told)
     return nas
 
 
@@ -170,28 +175,33 @@ async def update(
     values = parsed(members, keyring, vendors)
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, nas_id, lock=True, version=version)
-        if not values:
-            return before
-        has_fixed = await store.has_line_login_password(conn, actor.tenant_id, nas_id)
-        _check_line_login(
-            values.get("line_login", before.line_login), values.get("line_login_passwords", before.line_login_passwords),
-            members["line_login_password"] is not None if "line_login_password" in members else has_fixed,
-        )  # fmt: skip
-        await _place(conn, actor, values, new=False)
-        moved = values.get("address", before.address) != before.address
-        for switch in ("require_message_authenticator", "limit_proxy_state"):
-            if moved or values.get(switch, getattr(before, switch)) != getattr(before, switch):
-                values[f"learned_{switch}"] = None
-        after = await store.update(conn, actor.tenant_id, nas_id, values)
-        if after is None:
-            raise NotFound("NAS", nas_id)
-        old, new = audit.changes(before, after)
-        if "secret" in members:
-            old["secret"] = new["secret"] = audit.MASK
-        if "line_login_password" in members:
-            old["line_login_password"] = audit.MASK if has_fixed else None
-            new["line_login_password"] = audit.MASK if members["line_login_password"] is not None else None
-        await audit.record(conn, actor, "nas.update", "nas", nas_id, before=old, after=new)
+        return await update_in(conn, actor, before, values)
+
+
+async def update_in(conn: Connection, actor: Actor, before: Nas, values: dict[str, Any]) -> Nas:
+    """Change a NAS that is locked, within the transaction of ``conn``; ``values`` as ``parsed`` makes them. Raises InvalidInput."""
+    if not values:
+        return before
+    has_fixed = await store.has_line_login_password(conn, actor.tenant_id, before.id)
+    _check_line_login(
+        values.get("line_login", before.line_login), values.get("line_login_passwords", before.line_login_passwords),
+        values["line_login_password"] is not None if "line_login_password" in values else has_fixed,
+    )  # fmt: skip
+    await _place(conn, actor, values, new=False)
+    moved = values.get("address", before.address) != before.address
+    for switch in ("require_message_authenticator", "limit_proxy_state"):
+        if moved or values.get(switch, getattr(before, switch)) != getattr(before, switch):
+            values[f"learned_{switch}"] = None
+    after = await store.update(conn, actor.tenant_id, before.id, values)
+    if after is None:
+        raise NotFound("NAS", before.id)
+    old, new = audit.changes(before, after)
+    if "secret" in values:
+        old["secret"] = new["secret"] = audit.MASK
+    if "line_login_password" in values:
+        old["line_login_password"] = audit.MASK if has_fixed else None
+        new["line_login_password"] = audit.MASK if values["line_login_password"] is not None else None
+    await audit.record(conn, actor, "nas.update", "nas", before.id, before=old, after=new)
     return after
 
 

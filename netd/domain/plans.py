@@ -124,13 +124,18 @@ def check_whole(faults: Faults, plan: dict[str, Any]) -> None:
 
 async def create(db: Database, actor: Actor, new: NewPlan, rules: AttributeRules | None = None) -> Plan:
     """Make a plan. Raises InvalidInput; Conflict if the name is taken."""
+    async with db.transaction(actor.scope) as conn:
+        return await create_in(conn, actor, new, rules)
+
+
+async def create_in(conn: Connection, actor: Actor, new: NewPlan, rules: AttributeRules | None) -> Plan:
+    """``create`` within the transaction of ``conn``."""
     faults = Faults()
     members = parsed(faults, msgspec.structs.asdict(new), rules)
     check_whole(faults, members)
     faults.check()
-    async with db.transaction(actor.scope) as conn:
-        plan = await store.insert(conn, actor.tenant_id, members)
-        await audit.record(conn, actor, "plan.create", "plan", plan.id, after=audit.values(plan))
+    plan = await store.insert(conn, actor.tenant_id, members)
+    await audit.record(conn, actor, "plan.create", "plan", plan.id, after=audit.values(plan))
     return plan
 
 
@@ -167,15 +172,21 @@ async def update(
     faults.check()
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, plan_id, lock=True, version=version)
-        check_whole(faults, {**msgspec.structs.asdict(before), **members})
-        faults.check()
-        if not members:
-            return before
-        after = await store.update(conn, actor.tenant_id, plan_id, members)
-        if after is None:
-            raise NotFound("plan", plan_id)
-        old, new = audit.changes(before, after)
-        await audit.record(conn, actor, "plan.update", "plan", plan_id, before=old, after=new)
+        return await update_in(conn, actor, before, members)
+
+
+async def update_in(conn: Connection, actor: Actor, before: Plan, columns: dict[str, Any]) -> Plan:
+    """Change a plan that is locked, within the transaction of ``conn``; ``columns`` as ``parsed`` makes them. Raises InvalidInput."""
+    faults = Faults()
+    check_whole(faults, {**msgspec.structs.asdict(before), **columns})
+    faults.check()
+    if not columns:
+        return before
+    after = await store.update(conn, actor.tenant_id, before.id, columns)
+    if after is None:
+        raise NotFound("plan", before.id)
+    old, new = audit.changes(before, after)
+    await audit.record(conn, actor, "plan.update", "plan", before.id, before=old, after=new)
     return after
 
 

@@ -13,7 +13,7 @@ from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.paging import Page, PageQuery
 from netd.errors import Conflict, NotFound
 from netd.model.pool import Pool, PoolKind, PoolRule, PoolUsage
-from netd.model.ranges import Layout, Span, span_of
+from netd.model.ranges import Layout, Span, span_of, span_text
 from netd.store import nas as nas_store
 from netd.store import plans as plan_store
 from netd.store import pools as store
@@ -124,6 +124,24 @@ def _parsed(faults: Faults, members: dict[str, Any], kind: PoolKind, prefix_leng
     return _Parsed(columns, ranges, exclusions)
 
 
+def shown(members: dict[str, Any], pool: Pool) -> dict[str, Any]:
+    """Members of a PoolPatch as the pool would show them. Raises InvalidInput."""
+    faults = Faults()
+    parsed = _parsed(faults, members, pool.kind, pool.prefix_length)
+    faults.check()
+    version = 4 if pool.kind == "ipv4" else 6
+    lists = {"ranges": parsed.ranges, "exclusions": parsed.exclusions}
+    return {**parsed.columns, **{name: [span_text(each, version) for each in spans] for name, spans in lists.items() if spans is not None}}
+
+
+def check(members: dict[str, Any]) -> None:
+    """Raise InvalidInput for what is wrong with members of a NewPool of which some may be missing; not the ``kind``."""
+    faults = Faults()
+    kind: PoolKind = members["kind"]
+    _parsed(faults, members, kind, members.get("prefix_length") or LENGTHS[kind])
+    faults.check()
+
+
 def _length(faults: Faults, new: NewPool) -> int:
     usual = LENGTHS[new.kind]
     if new.kind == "ipv4" and new.prefix_length is not None:
@@ -133,15 +151,20 @@ def _length(faults: Faults, new: NewPool) -> int:
 
 async def create(db: Database, actor: Actor, new: NewPool) -> Pool:
     """Make a pool; a rule must say who is served from it. Raises InvalidInput; Conflict if the name is taken or a range overlaps another pool's."""
+    async with db.transaction(actor.scope) as conn:
+        return await create_in(conn, actor, new)
+
+
+async def create_in(conn: Connection, actor: Actor, new: NewPool) -> Pool:
+    """``create`` within the transaction of ``conn``."""
     faults = Faults()
     length = _length(faults, new)
     parsed = _parsed(faults, {**msgspec.structs.asdict(new), "prefix_length": length}, new.kind, length)
     faults.check()
-    async with db.transaction(actor.scope) as conn:
-        pool_id = await store.insert(conn, actor.tenant_id, parsed.columns)
-        await _write(conn, actor, pool_id, new.kind, parsed)
-        pool = await _whole(conn, actor, pool_id)
-        await audit.record(conn, actor, "pool.create", "pool", pool_id, after=audit.values(pool))
+    pool_id = await store.insert(conn, actor.tenant_id, parsed.columns)
+    await _write(conn, actor, pool_id, new.kind, parsed)
+    pool = await _whole(conn, actor, pool_id)
+    await audit.record(conn, actor, "pool.create", "pool", pool_id, after=audit.values(pool))
     return pool
 
 
@@ -204,18 +227,23 @@ async def update(db: Database, actor: Actor, pool_id: int, patch: PoolPatch, *, 
     members = given(patch)
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, pool_id, lock=True, version=version)
-        faults = Faults()
-        parsed = _parsed(faults, members, before.kind, before.prefix_length)
-        faults.check()
-        if not members:
-            return before
-        if not await store.update(conn, actor.tenant_id, pool_id, parsed.columns):
-            raise NotFound("pool", pool_id)
-        await _write(conn, actor, pool_id, before.kind, parsed)
-        moved = parsed.ranges is not None or parsed.exclusions is not None or "gateway" in members
-        after = await (_whole if moved else held)(conn, actor, pool_id)
-        old, new = audit.changes(before, after)
-        await audit.record(conn, actor, "pool.update", "pool", pool_id, before=old, after=new)
+        return await update_in(conn, actor, before, members)
+
+
+async def update_in(conn: Connection, actor: Actor, before: Pool, members: dict[str, Any]) -> Pool:
+    """Change a pool that is locked, within the transaction of ``conn``; ``members`` of a PoolPatch. Raises InvalidInput."""
+    faults = Faults()
+    parsed = _parsed(faults, members, before.kind, before.prefix_length)
+    faults.check()
+    if not members:
+        return before
+    if not await store.update(conn, actor.tenant_id, before.id, parsed.columns):
+        raise NotFound("pool", before.id)
+    await _write(conn, actor, before.id, before.kind, parsed)
+    moved = parsed.ranges is not None or parsed.exclusions is not None or "gateway" in members
+    after = await (_whole if moved else held)(conn, actor, before.id)
+    old, new = audit.changes(before, after)
+    await audit.record(conn, actor, "pool.update", "pool", before.id, before=old, after=new)
     return after
 
 
@@ -273,25 +301,30 @@ async def held(conn: Connection, actor: Actor, pool_id: int, *, lock: bool = Fal
 async def create_rule(db: Database, actor: Actor, new: NewPoolRule) -> PoolRule:
     """Let log-ins be served from a pool, from each subscriber's next one on. Raises InvalidInput for names that do not exist; Conflict if there is
     a rule with the same conditions."""
-    faults = Faults()
     async with db.transaction(actor.scope) as conn:
-        pool = await store.by_name(conn, actor.tenant_id, new.pool)
-        plan = await plan_store.by_name(conn, actor.tenant_id, new.plan) if new.plan is not None else None
-        nas = await nas_store.by_name(conn, actor.tenant_id, new.nas) if new.nas is not None else None
-        site_id = await store.site_by_name(conn, actor.tenant_id, new.site) if new.site is not None else None
-        for member, found in (("pool", pool), ("plan", plan), ("nas", nas), ("site", site_id)):
-            name = getattr(new, member)
-            if name is not None and found is None:
-                faults.add(f"/{member}", f"there is no {'NAS' if member == 'nas' else member} {name}")
-        faults.check()
-        if pool is None:
-            raise NotFound("pool", new.pool)
-        plan_id, nas_id = None if plan is None else plan.id, None if nas is None else nas.id
-        rule_id = await store.insert_rule(conn, actor.tenant_id, pool.id, plan_id=plan_id, nas_id=nas_id, site_id=site_id, vrf=new.vrf)
-        rule = await store.rule(conn, actor.tenant_id, rule_id)
-        if rule is None:
-            raise NotFound("rule", rule_id)
-        await audit.record(conn, actor, "pool_rule.create", "pool_rule", rule_id, after=audit.values(rule))
+        return await create_rule_in(conn, actor, new)
+
+
+async def create_rule_in(conn: Connection, actor: Actor, new: NewPoolRule) -> PoolRule:
+    """``create_rule`` within the transaction of ``conn``."""
+    faults = Faults()
+    pool = await store.by_name(conn, actor.tenant_id, new.pool)
+    plan = await plan_store.by_name(conn, actor.tenant_id, new.plan) if new.plan is not None else None
+    nas = await nas_store.by_name(conn, actor.tenant_id, new.nas) if new.nas is not None else None
+    site_id = await store.site_by_name(conn, actor.tenant_id, new.site) if new.site is not None else None
+    for member, found in (("pool", pool), ("plan", plan), ("nas", nas), ("site", site_id)):
+        name = getattr(new, member)
+        if name is not None and found is None:
+            faults.add(f"/{member}", f"there is no {'NAS' if member == 'nas' else member} {name}")
+    faults.check()
+    if pool is None:
+        raise NotFound("pool", new.pool)
+    plan_id, nas_id = None if plan is None else plan.id, None if nas is None else nas.id
+    rule_id = await store.insert_rule(conn, actor.tenant_id, pool.id, plan_id=plan_id, nas_id=nas_id, site_id=site_id, vrf=new.vrf)
+    rule = await store.rule(conn, actor.tenant_id, rule_id)
+    if rule is None:
+        raise NotFound("rule", rule_id)
+    await audit.record(conn, actor, "pool_rule.create", "pool_rule", rule_id, after=audit.values(rule))
     return rule
 
 
@@ -323,6 +356,11 @@ async def delete_rule(db: Database, actor: Actor, rule_id: int) -> None:
         rule = await store.rule(conn, actor.tenant_id, rule_id) if 0 < rule_id <= inputs.ROW_ID_MAX else None
         if rule is None:
             raise NotFound("rule", rule_id)
-        if not await store.delete_rule(conn, actor.tenant_id, rule_id):
-            raise NotFound("rule", rule_id)
-        await audit.record(conn, actor, "pool_rule.delete", "pool_rule", rule_id, before=audit.values(rule))
+        await delete_rule_in(conn, actor, rule)
+
+
+async def delete_rule_in(conn: Connection, actor: Actor, rule: PoolRule) -> None:
+    """``delete_rule`` within the transaction of ``conn``."""
+    if not await store.delete_rule(conn, actor.tenant_id, rule.id):
+        raise NotFound("rule", rule.id)
+    await audit.record(conn, actor, "pool_rule.delete", "pool_rule", rule.id, before=audit.values(rule))

@@ -12,17 +12,18 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from netd.domain import audit, sites
+from netd.domain import audit, sites, wanted
 from netd.domain import nas as nas_domain
 from netd.domain import plans as plan_domain
 from netd.domain import subscribers as subscriber_domain
 from netd.domain.actor import Actor
-from netd.domain.imports import Slices, received
+from netd.domain.imports import Slices, look_anew, received
 from netd.domain.inputs import Faults, Label, given
 from netd.domain.nas import SECRET_CONTEXT, NasPatch, NewNas, Prefix
 from netd.domain.plans import NewPlan, PlanPatch
 from netd.domain.ports import AttributeRules
-from netd.domain.subscribers import PASSWORD_CONTEXT, PlanReference, SubscriberPatch, Username
+from netd.domain.rowwise import same
+from netd.domain.subscribers import PlanReference, SubscriberPatch, Username
 from netd.errors import InvalidInput, StoreError
 from netd.keyring import Keyring
 from netd.model.subscriber import State, username_key
@@ -130,6 +131,8 @@ async def bring_in(
             await audit.record(conn, actor, "import.store", "import", digest[:16], after=told)
     except _RolledBack:
         stored = False
+    else:
+        await look_anew(db, actor, run.tallies["subscribers"].created + run.tallies["subscribers"].updated)
     return ProvisionReport(
         lines=run.lines, bad=len(run.bad), plans=run.tallies["plans"], nas=run.tallies["nas"], subscribers=run.tallies["subscribers"],
         errors=tuple(sorted(run.errors, key=lambda error: error.line)), error_count=run.error_count, dry_run=dry_run, stored=stored,
@@ -167,7 +170,7 @@ class _Run:
         self._plans: dict[str, tuple[int, str]] = {}  # by lower-case name
         self._plan_ids: dict[int, str] = {}
         self._seen: dict[str | tuple[str, str], int] = {}  # what earlier lines had, and where
-        self._tried: dict[tuple[str, str, str, str], str] = {}  # rows of attributes and what is wrong with them: few differ
+        self._tried = wanted.Tried(rules)
 
     def _fault(self, line: int, pointer: str, detail: str) -> None:
         self.bad.add(line)
@@ -260,7 +263,7 @@ class _Run:
             after = await plan_store.insert(conn, tenant_id, columns)
             await audit.record(conn, self.actor, "plan.create", "plan", after.id, after=audit.values(after))
             self._count("plans", "created")
-        elif all(_same(getattr(before, name), value) for name, value in columns.items()):
+        elif same(before, columns):
             after = before
             self._count("plans", "unchanged")
         else:
@@ -310,7 +313,7 @@ class _Run:
             return
         if "secret" in members and self._keyring.open(await nas_store.sealed_secret(conn, tenant_id, before.id), SECRET_CONTEXT) == members["secret"].encode():
             del columns["secret"]
-        if all(name != "secret" and _same(getattr(before, name), value) for name, value in columns.items()):
+        if "secret" not in columns and same(before, columns):
             self._count("nas", "unchanged")
             return
         changed = await nas_store.update(conn, tenant_id, before.id, columns)
@@ -357,18 +360,9 @@ class _Run:
         if self._faults(number, "subscriber", faults) or plan is None or not self._unique(number, key, columns):
             return None
         columns["plan_id"] = plan
-        if before is not None and self._as_wanted(before, columns, lists):
-            self._count("subscribers", "unchanged")
-            return None
-        self._count("subscribers", "created" if before is None else "updated")
-        stored: dict[str, Any] = {"state": "active", "password_hashed": False, "line_mode": "ignore", "line_learn": False}
-        if before is not None:
-            stored = {**msgspec.structs.asdict(before.subscriber), "password": before.password, "password_hashed": before.password_hashed}
-        password = columns.pop("password", None) if "password" in columns else UNSET
-        if password is not UNSET:
-            stored["password"] = None if password is None else subscriber_domain.sealed(self._keyring, password)
-        final = {**stored, **columns, "username_key": key, "line": number, "subscriber_id": None if before is None else before.subscriber.id, **lists}
-        return tuple(final.get(name) for name in store.COLUMNS)
+        row = wanted.row(self._keyring, number, key, before, columns, lists)
+        self._count("subscribers", "unchanged" if row is None else "created" if before is None else "updated")
+        return row
 
     def _unique(self, number: int, key: str, columns: dict[str, Any]) -> bool:
         good = self._first(number, "/subscriber/username", key)
@@ -378,23 +372,6 @@ class _Run:
                     good = self._first(number, f"/subscriber/{name}", (name, str(columns[name]))) and good
         return good
 
-    def _as_wanted(self, before: Stored, columns: dict[str, Any], lists: dict[str, list[list[str]] | None]) -> bool:
-        subscriber = before.subscriber
-        for name, value in columns.items():
-            if name == "password":
-                old = None if before.password is None else self._keyring.open(before.password, PASSWORD_CONTEXT)
-                same = old == (None if value is None else value.encode()) and before.password_hashed == columns["password_hashed"]
-            elif name == "password_hashed":
-                same = True  # compared with the password
-            else:
-                same = _same(getattr(subscriber, name), value)
-            if not same:
-                return False
-        for name, rows in lists.items():
-            if rows is not None and rows != [[each.attribute, each.op, each.value] for each in getattr(subscriber, name)]:
-                return False
-        return True
-
     def _plan_of(self, reference: str | int) -> int | None:
         if isinstance(reference, int):
             return reference if reference in self._plan_ids else None
@@ -403,27 +380,4 @@ class _Run:
 
     def _attributes(self, faults: Faults, where: str, members: dict[str, Any]) -> list[list[str]] | None:
         """Rows as the temporary table takes them; None: not given."""
-        if where not in members:
-            return None
-        rows = []
-        for place, each in enumerate(members[where]):
-            tried = (where, each.attribute, each.op, each.value)
-            wrong = self._tried.get(tried)
-            if wrong is None:
-                try:
-                    (self._rules.validate_check if where == "checks" else self._rules.validate_reply)(each.attribute, each.op, each.value)
-                    wrong = ""
-                except ValueError as error:
-                    wrong = str(error)
-                if len(self._tried) < 100_000:
-                    self._tried[tried] = wrong
-            if wrong:
-                faults.add(f"/{where}/{place}", wrong)
-            rows.append([each.attribute, each.op, each.value])
-        return rows
-
-
-def _same(stored: object, wanted: object) -> bool:
-    if isinstance(stored, tuple) and isinstance(wanted, list):
-        return list(stored) == wanted
-    return stored == wanted
+        return self._tried.rows(faults, where, members[where]) if where in members else None

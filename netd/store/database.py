@@ -236,6 +236,19 @@ class Database:
             self._doubt.set()  # the probe goes over to its quicker step
 
 
+@contextlib.asynccontextmanager
+async def savepoint(connection: Connection) -> AsyncIterator[None]:
+    """A part of a transaction that is undone by itself if it raises, with netd's own errors for the database's refusals."""
+    try:
+        async with connection.transaction():
+            yield
+    except Exception as error:
+        known = translated(error)
+        if known is None:
+            raise
+        raise known from error
+
+
 _SCOPE = "select set_config('netd.tenant', $1::bigint::text, true), set_config('netd.sites', $2, true), set_config('netd.subscriber', $3, true)"
 
 

@@ -63,9 +63,10 @@ async def get(conn: Connection, tenant_id: int, nas_id: int, *, lock: bool = Fal
     return None if record is None else _nas(record)
 
 
-async def by_name(conn: Connection, tenant_id: int, name: str) -> Nas | None:
+async def by_name(conn: Connection, tenant_id: int, name: str, *, lock: bool = False) -> Nas | None:
     """The NAS of this name, in any case of letters."""
-    record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and lower(shortname) = lower($2)", tenant_id, rows.storable(name))
+    suffix = " for update" if lock else ""
+    record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and lower(shortname) = lower($2){suffix}", tenant_id, rows.storable(name))
     return None if record is None else _nas(record)
 
 
@@ -73,6 +74,18 @@ async def by_address(conn: Connection, tenant_id: int, address: Any) -> Nas | No
     """The NAS with exactly this prefix."""
     record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and nasname = $2", tenant_id, address)
     return None if record is None else _nas(record)
+
+
+async def names_by_key(conn: Connection, tenant_id: int) -> dict[str, tuple[int, str]]:
+    """Every NAS's id and name by its name as the database lower-cases it."""
+    records = await conn.fetch("select lower(shortname) as key, id, shortname from nas where tenant_id = $1", tenant_id)
+    return {record["key"]: (record["id"], record["shortname"]) for record in records}
+
+
+async def sealed_of(conn: Connection, tenant_id: int, ids: Sequence[int]) -> dict[int, tuple[bytes, bytes | None]]:
+    """(secret, line_login_password) of some, as stored, by id."""
+    records = await conn.fetch("select id, secret, line_login_password from nas where tenant_id = $1 and id = any($2::bigint[])", tenant_id, ids)
+    return {record["id"]: (record["secret"], record["line_login_password"]) for record in records}
 
 
 async def is_taken(conn: Connection, address: Any) -> bool:

@@ -49,9 +49,9 @@ async def get(conn: Connection, tenant_id: int, plan_id: int, *, lock: bool = Fa
     return None if record is None else _plan(record)
 
 
-async def by_name(conn: Connection, tenant_id: int, name: str) -> Plan | None:
+async def by_name(conn: Connection, tenant_id: int, name: str, *, lock: bool = False) -> Plan | None:
     """The plan of this name, in any case of letters."""
-    record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and lower(name) = lower($2)", tenant_id, rows.storable(name))
+    record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and lower(name) = lower($2){' for update' if lock else ''}", tenant_id, rows.storable(name))
     return None if record is None else _plan(record)
 
 

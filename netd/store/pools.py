@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from netd.model.pool import FramedRoute, Holding, Lease, Pool, PoolRule
+from netd.model.pool import FramedRoute, Holding, Lease, Pool, PoolKind, PoolRule
 from netd.model.ranges import Span, span_text
 from netd.store import rows
 from netd.store.database import Connection
+from netd.store.listing import Column, Listing
 
 Address = IPv4Address | IPv6Address
 
@@ -17,6 +18,20 @@ _SELECT = f"""
     select p.id, p.tenant_id, p.name, p.kind, p.prefix_length, p.vrf, p.gateway, p.grace_seconds, p.description, p.version, p.created_at, p.updated_at,
            {_SPANS.format("pool_ranges")} as ranges, {_SPANS.format("pool_exclusions")} as exclusions
     from pools p"""
+
+
+LISTING = Listing(
+    kind="pool", select=_SELECT, counted="pools p", tenant="p.tenant_id", id="p.id", search="lower(p.name) like {}",
+    columns={
+        "id": Column(sql="p.id", kind=int, cast="bigint"), "name": Column(sql="lower(p.name)", param="lower({})", sortable=True),
+        "kind": Column(sql="p.kind", kind=PoolKind, cast="text", sortable=True), "vrf": Column(sql="p.vrf", nullable=True),
+    },
+)  # fmt: skip
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[Pool]:
+    """Pools of the listing's records."""
+    return [_pool(record) for record in records]
 
 
 def _pool(record: Mapping[str, Any]) -> Pool:
@@ -177,6 +192,14 @@ async def rules(conn: Connection, tenant_id: int, *, after: int, limit: int, poo
     if pool_id is not None:
         where.add("r.pool_id = {}", pool_id)
     return [PoolRule(**record) for record in await conn.fetch(f"{_RULE} where {where} order by r.id limit {where.place(limit)}", *where.args)]
+
+
+async def rules_of(conn: Connection, tenant_id: int, pool_ids: Sequence[int]) -> dict[int, tuple[PoolRule, ...]]:
+    """Every rule of some pools, by pool, in the order in which they were made."""
+    found: dict[int, tuple[PoolRule, ...]] = {}
+    for record in await conn.fetch(f"{_RULE} where r.tenant_id = $1 and r.pool_id = any($2::bigint[]) order by r.id", tenant_id, pool_ids):
+        found[record["pool_id"]] = (*found.get(record["pool_id"], ()), PoolRule(**record))
+    return found
 
 
 async def count_rules(conn: Connection, tenant_id: int, *, pool_id: int | None = None) -> int:

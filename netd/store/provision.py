@@ -4,21 +4,31 @@ The table lives until the transaction ends. Statements get more time than the po
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from netd.store.database import Connection
-from netd.store.imports import Clash
 from netd.store.rows import updated
 
 _STORED = (
     "username", "username_key", "password", "password_hashed", "plan_id", "state", "max_sessions", "ipv4", "ipv6_prefix", "delegated_ipv6_prefix",
     "expires_at", "full_name", "note", "site_id", "access_hours", "time_zone", "vlan", "line_mode", "line_learn",
 )  # fmt: skip
-COLUMNS = ("line", "subscriber_id", *_STORED, "checks", "replies")
-"""The order of a row's values: ``subscriber_id`` None makes one; ``checks`` and ``replies`` are lists of [attribute, op, value], None leaves them."""
+COLUMNS = ("line", "subscriber_id", *_STORED, "checks", "replies", "lines", "mac_addresses", "circuit_ids")
+"""The order of a row's values: ``subscriber_id`` None makes one. ``checks`` and ``replies`` are lists of [attribute, op, value], ``lines`` of the members of
+:class:`~netd.store.lines.Kept`, ``mac_addresses`` and ``circuit_ids`` of texts; None leaves them."""
 
 _TIMEOUT_SECONDS = 600.0
 _ADDRESSES = ("ipv4", "delegated_ipv6_prefix")
+_DEVICES = (("mac", "mac_addresses"), ("circuit_id", "circuit_ids"))
+
+
+class Clash(NamedTuple):
+    """A row that cannot be stored because another subscriber has its ``column`` already; ``owner`` is that one."""
+
+    line: int
+    column: str
+    owner: str
+    owner_state: str
 
 
 async def begin(conn: Connection) -> None:
@@ -28,7 +38,7 @@ async def begin(conn: Connection) -> None:
              line integer not null, subscriber_id bigint, username text not null, username_key text not null, password bytea, password_hashed boolean not null,
              plan_id bigint not null, state text not null, max_sessions integer, ipv4 inet, ipv6_prefix cidr, delegated_ipv6_prefix cidr,
              expires_at timestamptz, full_name text, note text, site_id bigint, access_hours text, time_zone text, vlan text, line_mode text not null,
-             line_learn boolean not null, checks jsonb, replies jsonb
+             line_learn boolean not null, checks jsonb, replies jsonb, lines jsonb, mac_addresses text[], circuit_ids text[]
            ) on commit drop"""
     )
 
@@ -39,7 +49,7 @@ async def add(conn: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 async def take_out_clashes(conn: Connection, tenant_id: int) -> tuple[list[Clash], dict[str, int]]:
-    """Remove rows that want an address which a subscriber outside of them has; those, and how many went out ("created", "updated")."""
+    """Remove rows that want an address, or a device, which a subscriber outside of them has; those, and how many went out ("created", "updated")."""
     await conn.execute("analyze netd_provision", timeout=_TIMEOUT_SECONDS)
     owned = " union all ".join(
         f"""select r.line, '{column}', s.username, s.state from netd_provision r join subscribers s on s.tenant_id = $1 and s.{column} = r.{column}
@@ -47,6 +57,14 @@ async def take_out_clashes(conn: Connection, tenant_id: int) -> tuple[list[Clash
               and not exists (select from netd_provision o where o.subscriber_id = s.id
                               and (o.{column} is distinct from s.{column} or o.state = 'terminated'))"""
         for column in _ADDRESSES
+    )
+    owned += "".join(
+        f""" union all
+            select distinct r.line, '{column}', s.username, s.state from netd_provision r cross join lateral unnest(r.{column}) as v (value)
+            join subscriber_identities i on i.tenant_id = $1 and i.kind = '{kind}' and i.value = v.value join subscribers s on s.id = i.subscriber_id
+            where i.subscriber_id is distinct from r.subscriber_id
+              and not exists (select from netd_provision o where o.subscriber_id = i.subscriber_id and not o.{column} @> array[i.value])"""
+        for kind, column in _DEVICES
     )
     clashes = [Clash(*record) for record in await conn.fetch(owned, tenant_id, timeout=_TIMEOUT_SECONDS)]
     removed = {"created": 0, "updated": 0}
@@ -82,6 +100,42 @@ async def store(conn: Connection, tenant_id: int) -> None:
     )  # fmt: skip
     for table, column in (("radcheck", "checks"), ("radreply", "replies")):
         await _attributes(conn, tenant_id, table, column)
+    await _lines(conn, tenant_id)
+    await _devices(conn, tenant_id)
+
+
+async def _lines(conn: Connection, tenant_id: int) -> None:
+    await conn.execute(
+        "delete from subscriber_lines l using netd_provision r where l.tenant_id = $1 and l.subscriber_id = r.subscriber_id and r.lines is not null",
+        tenant_id, timeout=_TIMEOUT_SECONDS,
+    )  # fmt: skip
+    await conn.execute(
+        """insert into subscriber_lines (tenant_id, subscriber_id, nas_id, circuit_id, remote_id, nas_port_id, mac, learned_at)
+           select $1, s.id, (l.row ->> 'nas_id')::bigint, l.row ->> 'circuit_id', l.row ->> 'remote_id', l.row ->> 'nas_port_id', l.row ->> 'mac',
+                  (l.row ->> 'learned_at')::timestamptz
+           from netd_provision r join subscribers s on s.tenant_id = $1 and s.username_key = r.username_key
+           cross join lateral jsonb_array_elements(r.lines) with ordinality as l (row, place)
+           order by r.line, l.place""", tenant_id, timeout=_TIMEOUT_SECONDS,
+    )  # fmt: skip
+
+
+async def _devices(conn: Connection, tenant_id: int) -> None:
+    for kind, column in _DEVICES:  # all are let go before one is taken: devices change hands
+        await conn.execute(
+            f"""delete from subscriber_identities i using netd_provision r
+                where i.tenant_id = $1 and i.subscriber_id = r.subscriber_id and i.kind = '{kind}' and r.{column} is not null""",
+            tenant_id, timeout=_TIMEOUT_SECONDS,
+        )  # fmt: skip
+        await conn.execute(
+            f"""insert into subscriber_identities (tenant_id, subscriber_id, kind, value)
+                select $1, s.id, '{kind}', v.value from netd_provision r join subscribers s on s.tenant_id = $1 and s.username_key = r.username_key
+                cross join lateral unnest(r.{column}) as v (value)""", tenant_id, timeout=_TIMEOUT_SECONDS,
+        )  # fmt: skip
+
+
+async def analyze(conn: Connection) -> None:
+    """Let the planner know of the subscribers that there are now; takes a second for hundreds of thousands."""
+    await conn.execute("select netd_analyze_subscribers()", timeout=_TIMEOUT_SECONDS)
 
 
 async def _attributes(conn: Connection, tenant_id: int, table: str, column: str) -> int:

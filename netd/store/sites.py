@@ -76,6 +76,11 @@ async def site_id(conn: Connection, tenant_id: int, name: str) -> int | None:
     return found
 
 
+async def ids_by_name(conn: Connection, tenant_id: int) -> dict[str, int]:
+    """Every site's id by its name as the database lower-cases it."""
+    return {record["key"]: record["id"] for record in await conn.fetch("select lower(name) as key, id from sites where tenant_id = $1", tenant_id)}
+
+
 async def organization_id(conn: Connection, tenant_id: int, name: str) -> int | None:
     """The id of the organization of this name, in any case of letters."""
     statement = "select id from organizations where tenant_id = $1 and lower(name) = lower($2)"

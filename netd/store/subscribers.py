@@ -20,8 +20,13 @@ AttributeTable = Literal["radcheck", "radreply"]
 _APART = ("plan", "site", "locks", "checks", "replies", "lines", "mac_addresses", "circuit_ids")
 _PLAIN = tuple(name for name in Subscriber.__struct_fields__ if name not in _APART)
 _MEMBERS = ", ".join(f"s.{name}" for name in _PLAIN)
-_SELECT = f"""select {_MEMBERS}, p.name as plan, (select w.name from sites w where w.id = s.site_id) as site
-              from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"""
+_WANTED = f"select {_MEMBERS}, p.name as plan, (select w.name from sites w where w.id = s.site_id) as site"
+_SELECT = f"{_WANTED} from subscribers s join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"
+# Each key by the unique index, whatever the planner believes of a table that was just filled: of many keys at once it would read all the tenant's rows.
+_BY_KEYS = f"""{_WANTED}, s.username_key, s.password, s.password_hashed
+               from unnest($2::text[]) as k (key)
+               cross join lateral (select * from subscribers where tenant_id = $1 and username_key = k.key offset 0 for update) s
+               join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id"""
 _LOCK = "id, reason, mode, note, until_at, created_at, created_by"
 _LOCKS = f"""select subscriber_id, {_LOCK} from access_locks where tenant_id = $1 and subscriber_id = any($2::bigint[])
              and lifted_at is null and (until_at is null or until_at > now()) order by id"""
@@ -79,14 +84,17 @@ class Stored(NamedTuple):
 
 async def by_keys(conn: Connection, tenant_id: int, keys: Sequence[str]) -> dict[str, Stored]:
     """Those of the subscribers named by their ``username_key`` that exist; nobody else changes them until the transaction ends."""
-    records = await conn.fetch(f"{_SELECT} where s.tenant_id = $1 and s.username_key = any($2::text[]) order by s.id for update of s", tenant_id, keys)
-    secrets = await conn.fetch(
-        "select id, username_key, password, password_hashed from subscribers where tenant_id = $1 and id = any($2::bigint[])",
-        tenant_id, [record["id"] for record in records],
-    )  # fmt: skip
-    known = {record["id"]: record for record in secrets}
-    found = await whole(conn, tenant_id, records)
-    return {known[each.id]["username_key"]: Stored(each, known[each.id]["password"], known[each.id]["password_hashed"]) for each in found}
+    found: dict[str, Stored] = {}
+    apart: dict[int, tuple[str, bytes | None, bool]] = {}
+    records = []
+    for record in await conn.fetch(_BY_KEYS, tenant_id, sorted(set(keys))):  # in one order, so that two imports wait for each other and do not deadlock
+        members = dict(record)
+        apart[members["id"]] = (members.pop("username_key"), members.pop("password"), members.pop("password_hashed"))
+        records.append(members)
+    for each in await whole(conn, tenant_id, records):
+        key, password, hashed = apart[each.id]
+        found[key] = Stored(each, password, hashed)
+    return found
 
 
 async def whole(conn: Connection, tenant_id: int, records: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
@@ -159,6 +167,14 @@ async def password(conn: Connection, tenant_id: int, subscriber_id: int) -> byte
     """The sealed password, None if none is set."""
     found: bytes | None = await conn.fetchval("select password from subscribers where tenant_id = $1 and id = $2", tenant_id, subscriber_id)
     return found
+
+
+async def sealed_of(conn: Connection, tenant_id: int, ids: Sequence[int]) -> dict[int, tuple[bytes, bool]]:
+    """The sealed passwords of some, by id, and whether each is a hash; who has none is left out."""
+    records = await conn.fetch(
+        "select id, password, password_hashed from subscribers where tenant_id = $1 and id = any($2::bigint[]) and password is not null", tenant_id, ids
+    )
+    return {record["id"]: (record["password"], record["password_hashed"]) for record in records}
 
 
 async def has_password(conn: Connection, tenant_id: int, subscriber_id: int) -> bool:

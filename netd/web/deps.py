@@ -16,6 +16,7 @@ from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
+from netd.sheets.converter import Converter
 from netd.store.database import Database
 from netd.web.ratelimit import RateLimit
 
@@ -60,4 +61,5 @@ class WebDeps:
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(frozenset(), {}))
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    converter: Converter = field(default_factory=Converter)
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))

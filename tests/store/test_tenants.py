@@ -15,7 +15,6 @@ from netd.store import (
     coa_clients,
     credentials,
     devices,
-    imports,
     inventory,
     jobs,
     lines,
@@ -28,6 +27,7 @@ from netd.store import (
     postauth,
     provision,
     quotas,
+    reports,
     roles,
     schedules,
     sessions,
@@ -41,7 +41,7 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    audit, candidates, coa_clients, credentials, devices, imports, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision, quotas, roles,
+    audit, candidates, coa_clients, credentials, devices, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision, quotas, reports, roles,
     schedules, sessions, sites, subscribers, tokens,
 )  # fmt: skip
 
@@ -50,13 +50,14 @@ ACROSS = {
     "postauth.add_rows": "each record carries its tenant",
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
     "tokens.used": "the token tells the tenant",
-    "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows", "imports.begin": "a temporary table", "imports.add": "a temporary table",
+    "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows",
     "jobs.notify": "no rows", "jobs.standings": "numbers only, of jobs that were seen",
     "jobs.sealed": "keys are everybody's", "jobs.reseal": "keys are everybody's",
     "schedules.due": "every tenant's are looked for", "schedules.fired": "of one that was found so", "schedules.sealed": "keys are everybody's",
     "schedules.reseal": "keys are everybody's",
     "coa_clients.sealed": "keys are everybody's", "coa_clients.reseal": "keys are everybody's",
-    "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
+    "provision.begin": "a temporary table", "provision.add": "a temporary table",
+    "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
     "devices.polled": "each carries its tenant",
@@ -198,7 +199,10 @@ async def test_nothing_is_seen(connection, mine, other):
         await postauth.page(connection, other, "alice", before=None, limit=9), await postauth.count(connection, other, "alice"),
         await lines.lines(connection, other, [mine["subscriber"]]), await lines.identities(connection, other, [mine["subscriber"]]),
         await lines.owner(connection, other, "mac", "00:11:22:33:44:55"), await lines.named(connection, other, mine["nas"]),
-        await nas.has_line_login_password(connection, other, mine["nas"]),
+        await nas.has_line_login_password(connection, other, mine["nas"]), await nas.names_by_key(connection, other),
+        await nas.sealed_of(connection, other, [mine["nas"]]), await subscribers.sealed_of(connection, other, [mine["subscriber"]]),
+        await sites.ids_by_name(connection, other), await pools.rules_of(connection, other, [mine["pool"]]),
+        await reports.subscribers_by_plan(connection, other), await reports.usage_by_plan(connection, other, date(2026, 1, 1), date(2027, 1, 1)),
         await jobs.get(connection, other, mine["job"]), await jobs.by_key(connection, other, "k", "i"), await jobs.unfinished(connection, other, "u"),
         await jobs.entries(connection, other, mine["job"], 0, 9), await schedules.get(connection, other, mine["schedule"]),
         await schedules.secrets(connection, other, mine["schedule"]),
@@ -207,6 +211,7 @@ async def test_nothing_is_seen(connection, mine, other):
         plans.LISTING,
         nas.LISTING,
         subscribers.LISTING,
+        pools.LISTING,
         tokens.LISTING,
         audit.LISTING,
         sites.SITES,
@@ -254,7 +259,7 @@ async def test_nothing_is_changed(connection, mine, other):
     await jobs.request_cancel(connection, other, mine["job"], "eve", NOW)
     await schedules.update(connection, other, mine["schedule"], {"note": "x"})
     await schedules.delete(connection, other, mine["schedule"])
-    await imports_of(connection, other, mine["plan"], clash="alice")
+    await provision_of(connection, other, mine)
     assert await everything(connection) == before
 
 
@@ -289,12 +294,18 @@ async def test_nothing_is_hung_on_another_tenants_subscriber(connection, mine, o
             await attempt()
 
 
-async def imports_of(connection, tenant, plan, clash):
-    """Compare an import of the tenant with what is there, and store nothing."""
+async def provision_of(connection, tenant, mine):
+    """Bring in a row that names another tenant's subscriber and what is hers; nothing of hers is a clash, and nothing of hers is touched."""
+    row = {
+        "line": 2, "subscriber_id": mine["subscriber"], "username": "alice", "username_key": "alice", "password_hashed": False, "plan_id": mine["plan"],
+        "state": "active", "ipv4": "192.0.2.1", "line_mode": "ignore", "line_learn": False, "checks": [], "replies": [], "lines": [],
+        "mac_addresses": ["00:11:22:33:44:55"], "circuit_ids": [],
+    }  # fmt: skip
     async with connection.transaction():
-        await imports.begin(connection)
-        await imports.add(connection, [(2, clash, clash, None, plan, "active", None, "192.0.2.1", None, None, None, None, None)])
-        assert await imports.take_out_clashes(connection, tenant, 10) == ([], 0, 0)
+        await provision.begin(connection)
+        await provision.add(connection, [tuple(row.get(name) for name in provision.COLUMNS)])
+        assert await provision.take_out_clashes(connection, tenant) == ([], {"created": 0, "updated": 0})
+        await provision.store(connection, tenant)
 
 
 async def test_columns_are_not_free_text(connection, mine):

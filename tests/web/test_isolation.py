@@ -14,7 +14,7 @@ from netd.domain import tokens
 from netd.domain.actor import system
 from netd.store.database import Database
 from netd.web.api import resources
-from netd.web.api.route import UPLOADS, LinesUpload, Route, Upload
+from netd.web.api.route import UPLOADS, Route
 from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
@@ -90,11 +90,15 @@ BODIES = {
     "CandidatePatch": {"state": "ignored"},
     "Acceptance": {"hostname": "stolen", "vendor": "generic"},
 }
-FILES: dict[Any, bytes] = {
-    Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
-    LinesUpload: b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
+FILES: dict[str, bytes] = {
+    "/import": b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
+    "/subscribers/import": b"username,password,plan,note\nalice,x,home,stolen\n",
+    "/plans/import": b"name,down_bps,up_bps\nhome,1000,1000\n",
+    "/radius/nas/import": b"name,address,secret,vendor\nbras1,192.0.2.0/24,stolen1,generic\n",
+    "/pools/import": b"name,kind,ranges,rules\ncgn,ipv4,198.18.0.0/24,all\n",
 }
 QUERIES = {
+    **{path: "mode=upsert" for path in FILES if path != "/import"},
     "/addresses": "ip=100.64.0.7",
     "/radius/sessions/who-had": "ip=192.0.2.7",
     "/radius/postauth": "username=alice",
@@ -247,7 +251,7 @@ async def walk(api: Api, database: Database, owned: dict[str, int], token: str, 
             continue
         sent: dict[str, Any]
         if route.body in UPLOADS:
-            sent = {"data": FILES[route.body], "headers": {**headers, "Content-Type": route.body.media_type}}
+            sent = {"data": FILES[route.path], "headers": {**headers, "Content-Type": route.body.media_types[0]}}
         else:
             sent = {"body": None if route.body is None else body_of(route, owned), "headers": headers}
         answer = await api.call(route.method, target(route, owned), role=None, **sent)
@@ -262,6 +266,8 @@ def leaked(route: Route, answer: Answer) -> str:
     """What an answer tells, or seems to have done, that it should not."""
     if answer.status == 204:
         return "done"
+    if answer.value is None:  # a file
+        return ", ".join(sorted(names(answer.raw.decode())))
     items = answer.value.get("items") if answer.status == 200 else None
     if items is not None:
         return ", ".join(sorted(names(items)))
@@ -300,6 +306,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
                  "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
+    for path in ("/subscribers/export", "/radius/nas/export"):
+        assert (await api.get(path, role=None, headers=headers)).raw.count(b"\r\n") == 2, path
     assert await walk(api, database, owned, token) != []
 
 
@@ -308,6 +316,7 @@ async def test_the_walk_notices_a_missing_policy(api: Api, database: Database, o
     token = await a_token(database, 1, site="rome")
     async with database.acquire() as conn:
         await conn.execute("drop policy site on subscribers")
+    assert names((await api.get("/subscribers/export", role=None, headers={"Authorization": f"Bearer {token}"})).raw.decode()) == {"alice"}
     leaks = await walk(api, database, owned, token, skip=SHARED_IN_TENANT)
     assert any(leak.startswith("GET /subscribers ->") for leak in leaks), leaks
 

@@ -9,7 +9,7 @@ import msgspec
 import netd
 from netd.web.api import schema
 from netd.web.api.problem import CONTENT_TYPE, ProblemDocument
-from netd.web.api.route import UPLOADS, Empty, Redirect, Route
+from netd.web.api.route import CSV, UPLOADS, Download, Empty, Redirect, Route
 
 SECURITY = "token"
 SESSION = "session"
@@ -19,7 +19,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The whole document as plain values."""
     kinds: list[Any] = [ProblemDocument]
     for each in routes:
-        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, *UPLOADS, Empty, Redirect)]
+        kinds += [kind for kind in (each.query, each.body, each.returns) if kind not in (None, *UPLOADS, Download, Empty, Redirect)]
         kinds += each.placeholders.values()
     unique = list(dict.fromkeys(kinds))
     schemas, components = schema.components(unique)
@@ -70,7 +70,7 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
     if parameters:
         operation["parameters"] = parameters
     if each.body in UPLOADS:
-        operation["requestBody"] = {"required": True, "content": {each.body.media_type: {"schema": {"type": "string"}}}}
+        operation["requestBody"] = {"required": True, "content": {media_type: _file(media_type) for media_type in each.body.media_types}}
     elif each.body is not None:
         required = bool(components[each.body.__name__].get("required"))
         operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": described[each.body]}}}
@@ -94,10 +94,18 @@ def _response(each: Route, described: dict[Any, dict[str, Any]]) -> dict[str, An
         return {"description": "Done"}
     if each.returns is Redirect:
         return {"description": each.summary, "headers": {"Location": {"schema": {"type": "string"}}}}
+    if each.returns is Download:
+        return {"description": each.summary, "content": {media_type: _file(media_type) for media_type in each.media_types}}
     content: dict[str, Any] = {"application/json": {"schema": described[each.returns]}}
     if each.stream is not None:
         content["text/event-stream"] = {"schema": {"type": "string"}}
     return {"description": each.summary, "content": content}
+
+
+def _file(media_type: str) -> dict[str, Any]:
+    if media_type == CSV or media_type.endswith("ndjson"):
+        return {"schema": {"type": "string"}}
+    return {"schema": {"type": "string", "format": "binary"}}
 
 
 def _query_parameters(each: Route, described: dict[Any, dict[str, Any]], components: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,9 +8,10 @@ query parameters) and ``body`` (a struct, or ``Upload`` for a file); its return 
 """
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -22,9 +23,10 @@ from netd.domain import audit
 from netd.domain.actor import Actor
 from netd.domain.conversion import faults, pointer
 from netd.domain.imports import MAX_OCTETS
-from netd.domain.lists import ListQuery, chosen
+from netd.domain.lists import ExportQuery, ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
+from netd.sheets.converter import XLSX
 from netd.web import codec
 from netd.web.api import auth, idempotency
 from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, problem_of_input
@@ -34,6 +36,7 @@ from netd.web.deps import WebDeps
 log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
+CSV = "text/csv"
 BODY_OCTETS = 1 << 20
 BODY_SECONDS = 30.0
 
@@ -50,10 +53,10 @@ class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A request body that is a CSV file, read as it arrives."""
+    """A request body that is a table's file, read as it arrives."""
 
     request: web.Request
-    media_type: ClassVar[str] = "text/csv"
+    media_types: ClassVar[tuple[str, ...]] = (CSV, XLSX)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The file's octets in pieces. Raises Problem 413 beyond 64 MiB, 408 if the sender stalls."""
@@ -76,10 +79,20 @@ class LinesUpload(Upload):
     """The same, of JSON objects, one a line."""
 
     __slots__ = ()
-    media_type = "application/x-ndjson"
+    media_types = ("application/x-ndjson",)
 
 
 UPLOADS = (Upload, LinesUpload)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An answer that is a file. What goes wrong before its first octets is answered as any other problem; later the connection is cut, so that
+    nobody takes a part for the whole."""
+
+    name: str
+    media_type: str
+    chunks: AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +142,7 @@ class Route:
     returns: Any = None
     public: bool = False
     signed: bool = False
+    media_types: tuple[str, ...] = ()  # of a Download
     stream: Handler | None = None  # answers instead where the client asks for a stream
 
     @property
@@ -144,7 +158,7 @@ class Route:
 
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
-    public: bool = False, signed: bool = False, stream: Handler | None = None,
+    public: bool = False, signed: bool = False, stream: Handler | None = None, media_types: tuple[str, ...] = (),
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
@@ -162,8 +176,10 @@ def route(
         hints.pop("call")
         body = hints.pop("body", None)
         query = hints.pop("query", Empty)
-        if (query is ListQuery) != (made is not None):
-            raise TypeError(f"{handler.__name__}: a ListQuery goes with the route's query=, and that with a ListQuery")
+        if (query in (ListQuery, ExportQuery)) != (made is not None):
+            raise TypeError(f"{handler.__name__}: a ListQuery or an ExportQuery goes with the route's query=, and that with one of them")
+        if (returns is Download) != bool(media_types):
+            raise TypeError(f"{handler.__name__}: a Download goes with media_types=, and these with a Download")
         query = made or query
         if set(hints) != set(_PLACEHOLDER.findall(path)):
             raise TypeError(f"{handler.__name__}: parameters {sorted(hints)} are not the placeholders of {path}")
@@ -191,6 +207,7 @@ def route(
             public=public,
             signed=signed,
             stream=stream,
+            media_types=media_types,
         )
 
     return make
@@ -239,6 +256,8 @@ async def _answered(each: Route, deps: WebDeps, request: web.Request, actor: Act
     value = await each.handler(call, **arguments)
     if fields is not None:
         value = _narrowed(value, fields)
+    if isinstance(value, Download):
+        return await _download(request, value, call.answer_headers)
     if each.method != "GET":
         await deps.settled()
     return _answer(each, request, value, call.answer_headers)
@@ -260,7 +279,7 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
     if each.query is not Empty:
         arguments["query"] = query
     if each.body in UPLOADS:
-        _demand_media_type(request, each.body.media_type)
+        _demand_media_type(request, *each.body.media_types)
         arguments["body"] = each.body(request)
     elif each.body is not None:
         data = await _read(request) or b"{}"
@@ -312,9 +331,9 @@ async def _read(request: web.Request) -> bytes:
         raise Problem(TOO_LARGE, f"a body may have {BODY_OCTETS >> 20} MiB") from None
 
 
-def _demand_media_type(request: web.Request, wanted: str) -> None:
-    if request.content_type != wanted:
-        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send Content-Type: {wanted}", headers={"Accept": wanted})
+def _demand_media_type(request: web.Request, *wanted: str) -> None:
+    if request.content_type not in wanted:
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"send Content-Type: {' or '.join(wanted)}", headers={"Accept": ", ".join(wanted)})
 
 
 def _if_match(request: web.Request) -> int | None:
@@ -325,6 +344,39 @@ def _if_match(request: web.Request) -> int | None:
     if match is None:
         raise Problem(PRECONDITION_FAILED, "If-Match must be one ETag of this API")
     return int(match[1])
+
+
+async def _download(request: web.Request, file: Download, headers: CIMultiDict[str]) -> web.StreamResponse:
+    async with contextlib.aclosing(_opened(file.chunks)) as chunks:
+        first = await anext(chunks, b"")  # before the status is told: most of what can go wrong does so here
+        response = web.StreamResponse(headers=headers)
+        response.content_type = file.media_type
+        if file.media_type == CSV:
+            response.charset = "utf-8"
+        response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file.name}"'
+        await response.prepare(request)
+        try:
+            await response.write(first)
+            async for chunk in chunks:
+                await response.write(chunk)
+            await response.write_eof()
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log_failure(request)
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+
+async def _opened(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        close = getattr(chunks, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _answer(each: Route, request: web.Request, value: object, headers: CIMultiDict[str]) -> web.StreamResponse:

@@ -19,6 +19,7 @@ from netd.web.api.resources import (
     pools,
     provision,
     quotas,
+    reports,
     roles,
     sessions,
     sites,
@@ -31,7 +32,7 @@ from netd.web.api.resources import (
 from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
-    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
+    *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *reports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
     *devices.ROUTES, *credentials.ROUTES, *discovery.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
