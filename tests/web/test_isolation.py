@@ -96,6 +96,7 @@ FILES: dict[str, bytes] = {
     "/plans/import": b"name,down_bps,up_bps\nhome,1000,1000\n",
     "/radius/nas/import": b"name,address,secret,vendor\nbras1,192.0.2.0/24,stolen1,generic\n",
     "/pools/import": b"name,kind,ranges,rules\ncgn,ipv4,198.18.0.0/24,all\n",
+    "/devices/import": b"hostname,mgmt_address,vendor,note\ncore9,192.0.2.40,generic,stolen\n",
 }
 QUERIES = {
     **{path: "mode=upsert" for path in FILES if path != "/import"},
@@ -155,7 +156,7 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
     credential = {"name": "north-ssh", "type": "ssh", "username": "north", "password": "testing123", "site": "oslo"}
     made["credentials"] = (await api.post("/credentials", credential)).value["id"]
     await api.post("/credentials", {"name": "north-snmp", "type": "snmp_community", "community": "testing123"})
-    core = {"hostname": "north-core", "mgmt_address": "192.0.2.40", "vendor": "generic", "site": "oslo", "nas": "bras1", "credential": "north-ssh"}
+    core = {"hostname": "core9", "mgmt_address": "192.0.2.40", "vendor": "generic", "site": "oslo", "nas": "bras1", "credential": "north-ssh"}
     made["devices"] = (await api.post("/devices", core)).value["id"]
     made["device-groups"] = (await api.post("/device-groups", {"name": "north", "selector": {"sites": ["oslo"]}})).value["id"]
     async with database.acquire() as conn:
