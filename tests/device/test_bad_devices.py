@@ -36,7 +36,11 @@ async def test_two_hundred_devices_keep_their_rounds() -> None:
     """Each bad device is worked with again and again; every well one gets all its rounds, and each bad one ends as what it is."""
     queues = DeviceQueues(QueueLimits(sessions=40, open_after=1000, deadline_seconds=20))
     cli = CliTransport(CliLimits(cleanup_seconds=0.2, settle_seconds=0.02, most_output=1 << 20))
-    quick, slow = SnmpTransport(SnmpLimits(timeout_seconds=5)), SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=0.05))
+    quick, patient, slow = (
+        SnmpTransport(SnmpLimits(timeout_seconds=5)),
+        SnmpTransport(SnmpLimits(timeout_seconds=5)),
+        SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=0.05)),
+    )
     ended: dict[str, set[str]] = {}
     over = asyncio.Event()
 
@@ -44,9 +48,9 @@ async def test_two_hundred_devices_keep_their_rounds() -> None:
         made = target((COMMUNITY, port))
         return len(await transport.session(made, made.credentials[0]).walk(COLUMN))
 
-    async def command(port: int, text: str) -> int:
-        async with cli.session(target((password(), port), timeout_seconds=0.3), Shell(OLT, leave="quit")) as session:
-            return len(await session.run(say(text, timeout_seconds=0.3)))
+    async def command(port: int, text: str, *, connect_seconds: float = 15.0, silence_seconds: float = 15.0) -> int:
+        async with cli.session(target((password(), port), timeout_seconds=connect_seconds), Shell(OLT, leave="quit")) as session:
+            return len(await session.run(say(text, timeout_seconds=silence_seconds)))
 
     async def again_and_again(name: str, work: Callable[[], Awaitable[int]]) -> None:
         while not over.is_set():
@@ -64,8 +68,9 @@ async def test_two_hundred_devices_keep_their_rounds() -> None:
         SshDevice(olt) as device,
     ):
         bad: dict[str, Callable[[], Awaitable[int]]] = {
-            "silent": lambda: command(silent, "x"), "flood": lambda: command(device.port, "flood"), "reset": lambda: command(device.port, "reset"),
-            "hangs": lambda: command(device.port, "hang"), "circle": lambda: walk(slow, circle.port), "late": lambda: walk(slow, late.port),
+            "silent": lambda: command(silent, "x", connect_seconds=0.3), "flood": lambda: command(device.port, "flood"), "reset": lambda: command(device.port, "reset"),
+            "hangs": lambda: command(device.port, "hang", silence_seconds=0.2),
+            "circle": lambda: walk(patient, circle.port), "late": lambda: walk(slow, late.port),
         }  # fmt: skip
         tasks = [asyncio.create_task(again_and_again(name, work)) for name, work in bad.items() for _ in range(3)]
         for _ in range(ROUNDS):
