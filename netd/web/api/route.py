@@ -130,6 +130,7 @@ class Route:
     public: bool = False
     signed: bool = False
     stream: Handler | None = None  # answers instead where the client asks for a stream
+    awaited: bool = False  # answers 200 where what it begins was waited for
 
     @property
     def full_path(self) -> str:
@@ -191,6 +192,7 @@ def route(
             public=public,
             signed=signed,
             stream=stream,
+            awaited=get_origin(returns) is Answered,
         )
 
     return make
