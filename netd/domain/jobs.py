@@ -167,7 +167,7 @@ async def make(
     """Add a job with ``args`` and further columns ``values``, in the actor's scope. ``approved`` None: as the kind and the actor's permissions say; False: it
     waits whatever these are; True: it needs no approval. Raises as :func:`submit`."""
     prepared = await prepare(conn, actor, keyring, kind, args)
-    unique_key = values.get("unique_key") or prepared.reach.unique_key
+    unique_key = prepared.reach.unique_key or values.get("unique_key")  # nobody else's key takes the kind's own away
     if unique_key and (other := await store.unfinished(conn, actor.tenant_id, unique_key)) is not None:
         raise Conflict(f"job {other} with the key {unique_key} is not ended yet", "unique_key")
     waits = kind.approval and not trusted(actor, prepared.reach.sites) if approved is None else not approved

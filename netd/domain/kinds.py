@@ -92,7 +92,8 @@ class JobContext(Protocol):
     ) -> Mapping[str, int]:  # fmt: skip
         """Do ``work`` for every subject, ``at_once`` at a time, and keep what became of each; returns how many there are by state.
 
-        A subject that another job has locked is waited for (not with ``locked`` False). One whose work raises a NetdError has failed, with the error's text
+        A subject that another job has locked is waited for (not with ``locked`` False; a job with lock keys of its own should lock nothing more here, else two
+        may wait for each other until their time is over). One whose work raises a NetdError has failed, with the error's text
         and what the peer said. Once more than ``most_failed`` of all (a share) have failed the rest is skipped. Of an attempt after the first, those that
         succeeded are not done again. A job of which a subject did not succeed has failed, whatever its handler returns.
         """

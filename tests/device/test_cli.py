@@ -100,12 +100,12 @@ async def test_a_shell(bourne: Peer) -> None:
 
 
 async def test_commands_on_channels_of_their_own(bourne: Peer) -> None:
-    terminal = Terminal(prompt=r"^lab# ", exec_channel=True, idle_timeout_seconds=0.5)
+    terminal = Terminal(prompt=r"^lab# ", exec_channel=True)
     async with CliTransport().session(target((bourne.login(), bourne.port)), Shell(terminal, leave="true")) as made:
         assert await made.run(say("seq 1 3")) == "1\n2\n3"
         assert len(await made.run(say("seq 1 200000"))) == 1288894
         with pytest.raises(PeerUnreachable, match="no word for") as failure:
-            await made.run(say("sleep 5"))
+            await made.run(say("sleep 5", timeout_seconds=0.2))
         assert failure.value.reason == "timeout" and await made.run(say("echo on")) == "on"
 
 
@@ -150,7 +150,7 @@ def _inetd(command: Sequence[str]) -> Iterator[int]:
                 while True:
                     connection, _ = listener.accept()
                     with connection:
-                        started.append(subprocess.Popen(command, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL))
+                        started.append(subprocess.Popen(command, stdin=connection.fileno(), stdout=connection.fileno(), stderr=subprocess.DEVNULL))
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

@@ -49,7 +49,7 @@ class Stage:
         self.go = asyncio.Event()
         self.changed = asyncio.Event()
 
-    async def until(self, what: Any, seconds: float = 20.0) -> None:
+    async def until(self, what: Any, seconds: float = 60.0) -> None:
         """Wait until ``what()`` holds; it is asked whenever something changes here."""
         async with asyncio.timeout(seconds):
             while not what():
@@ -197,7 +197,7 @@ class World:
         async with self.database.acquire() as conn:
             return [dict(row) for row in await conn.fetch(statement, *args)]
 
-    async def eventually(self, what: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    async def eventually(self, what: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
         """Wait until ``what`` holds, which is about the database."""
         async with asyncio.timeout(seconds):
             while not await what():  # noqa: ASYNC110 - see above
@@ -211,7 +211,7 @@ class World:
 
         await self.eventually(stand)
 
-    async def until(self, wanted: Iterable[Job], states: str = "succeeded failed cancelled timed_out", seconds: float = 20.0) -> list[Job]:
+    async def until(self, wanted: Iterable[Job], states: str = "succeeded failed cancelled timed_out", seconds: float = 60.0) -> list[Job]:
         """Wait until each of the jobs is in one of these states; returns them as they are then."""
         ids, among = [each.id for each in wanted], states.split()
         async with asyncio.timeout(seconds):

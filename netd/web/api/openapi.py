@@ -60,6 +60,8 @@ def _operation(each: Route, described: dict[Any, dict[str, Any]], components: di
         "tags": [_tag(each)],
         "responses": {str(_status(each)): _response(each, described), "default": {"$ref": "#/components/responses/Problem"}},
     }
+    if each.awaited:
+        operation["responses"]["200"] = {**_response(each, described), "description": "It was waited for (Prefer: wait) and has ended"}
     if each.public:
         operation["security"] = []
     parameters = [{"name": name, "in": "path", "required": True, "schema": described[kind]} for name, kind in each.placeholders.items()]

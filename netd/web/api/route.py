@@ -144,6 +144,7 @@ class Route:
     signed: bool = False
     media_types: tuple[str, ...] = ()  # of a Download
     stream: Handler | None = None  # answers instead where the client asks for a stream
+    awaited: bool = False  # answers 200 where what it begins was waited for
 
     @property
     def full_path(self) -> str:
@@ -208,6 +209,7 @@ def route(
             signed=signed,
             stream=stream,
             media_types=media_types,
+            awaited=get_origin(returns) is Answered,
         )
 
     return make

@@ -93,7 +93,7 @@ async def _begun(call: Call, job: Job) -> Answered[Job]:
     call.answer_headers[hdrs.LOCATION] = f"{PREFIX}/jobs/{job.id}"
     wait = _WAIT.search(",".join(call.request.headers.getall("Prefer", [])))
     if wait is None:
-        return Answered(job, 202)
+        return Answered(job, 200 if job.state in ENDED else 202)
     seconds = min(int(wait[1]), MOST_WAIT_SECONDS)
     call.answer_headers["Preference-Applied"] = f"wait={seconds}"
     reader: Actor | None = call.actor.allowed(READ)
