@@ -17,6 +17,7 @@ CELL_CHARACTERS: Final = 32_767  # what a cell of Excel's holds
 PRINTED_ROWS: Final = 20_000
 
 _PR_SET_PDEATHSIG = 1
+_GRACE_SECONDS = 5
 _OLD = b"\xd0\xcf\x11\xe0"
 
 
@@ -31,8 +32,10 @@ def confine() -> None:
         (resource.RLIMIT_AS, MEMORY_OCTETS), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_FSIZE, FILE_OCTETS), (resource.RLIMIT_CORE, 0),
     ):  # fmt: skip
         _, hard = resource.getrlimit(what)
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (least, least))
+        # The hard limit of processor time a little later: there the kernel kills, before it sends SIGXCPU, which says why.
+        later = most + _GRACE_SECONDS if what == resource.RLIMIT_CPU else most
+        highest = later if hard == resource.RLIM_INFINITY else min(later, hard)
+        resource.setrlimit(what, (min(most, highest), highest))
 
 
 def look_inside(file: BinaryIO) -> None:

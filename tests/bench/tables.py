@@ -39,7 +39,7 @@ class AnyAttribute:
 
 
 class Watch:
-    """How long the loop was kept from its next turn, at worst and 99 times of a hundred."""
+    """How long the loop worked until its next turn, at worst and 99 times of a hundred; work and not time, for others may have the processor."""
 
     def __init__(self) -> None:
         self.waits: list[float] = []
@@ -47,9 +47,9 @@ class Watch:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            began = time.perf_counter()
+            began = time.thread_time()
             await asyncio.sleep(0.001)
-            self.waits.append(time.perf_counter() - began - 0.001)
+            self.waits.append(time.thread_time() - began)
 
     def told(self) -> str:
         """In milliseconds."""

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -200,6 +201,32 @@ async def test_only_so_many_wait(monkeypatch):
         await second
     go.set()
     assert (await first).startswith(b"PK")
+
+
+def test_memory_is_limited():
+    text = b"<row r='1'><c r='A1' t='inlineStr'><is><t>" + b"x" * (64 << 20) + b"</t></is></c></row>"
+    data = changed(workbook(lambda sheet: sheet.append(["x"])), "xl/worksheets/sheet1.xml", lambda xml: re.sub(rb"<row .*</row>", lambda _: text, xml))
+    code = "import sys; from netd.sheets import limits, __main__; limits.MEMORY_OCTETS = 120 << 20; sys.exit(__main__.main('read'))"
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        ended = subprocess.run([sys.executable, "-c", code], stdin=file, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (3, b"needs more memory than a table may; split it, or save it as CSV")
+
+
+def test_processor_time_is_limited():
+    code = "from netd.sheets import limits; limits.CPU_SECONDS = 1; limits.confine()\nwhile True: pass"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGXCPU
+
+
+async def test_a_child_that_takes_too_long_is_told_from_one_that_fails(monkeypatch, tmp_path):
+    for number, told in ((signal.SIGXCPU, "takes longer than a spreadsheet may"), (signal.SIGKILL, "ended with -9")):
+        program = tmp_path / number.name
+        program.write_text(f"#!/bin/sh\nkill -{number.value} $$\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+        with pytest.raises((InvalidInput, ConversionFailed), match=told):
+            await rows_of(b"PK")
 
 
 def test_a_child_does_not_outlive_its_parent():
