@@ -184,6 +184,12 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which usage per subscriber and day is kept."""
     events_days: Days = 30
     """Days for which events are kept: who was away for longer cannot go on where it was."""
+    seen_days: Days = 90
+    """Days for which neighbours and MAC and IP addresses are kept that are seen no more."""
+    device_facts_days: Days = 800
+    """Days for which it is kept what changed of devices, and interfaces that are gone."""
+    jobs_days: Days = 90
+    """Days for which ended jobs and their logs are kept."""
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,6 +254,13 @@ class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     allowed_networks: tuple[str, ...] = ()
     """Addresses and prefixes that are not public but that webhooks may reach, by plain http, too."""
+
+
+class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[jobs]``"""
+
+    at_once: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    """Jobs that this node works on at the same time; each kind has a limit of its own besides."""
 
 
 class NetboxConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,6 +345,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     login: LoginConfig = LoginConfig()
     oidc: OidcConfig = OidcConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
+    jobs: JobsConfig = JobsConfig()
     netbox: NetboxConfig = NetboxConfig()
     awx: AwxConfig = AwxConfig()
     genieacs: GenieacsConfig = GenieacsConfig()

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,16 +27,25 @@ from netd import __version__, compiled
 from netd.config import Config
 from netd.device.fetch import HttpFetch
 from netd.device.http import Client
+from netd.device.ping import Pinger
+from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
+from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
+from netd.domain.joblog import JobWatch
+from netd.domain.kinds import Kind, Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
+from netd.domain.recognition import Recogniser
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
 from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
+from netd.poll import kinds as poll_kinds
+from netd.poll.discovery import Discovery
+from netd.poll.probe import TransportProber
 from netd.radius import sockets
 from netd.radius.allocator import Allocator
 from netd.radius.lease_upkeep import LeaseUpkeep
@@ -55,6 +64,9 @@ from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
 from netd.work.integrations import Reachability, targets, unconfigured
+from netd.work.jobs import JobService
+from netd.work.kinds import bundled
+from netd.work.kinds.tools import Tools
 from netd.work.logins import LoginWatch
 from netd.work.webhooks import WebhookService
 
@@ -66,6 +78,7 @@ SETTLE_SECONDS: Final = 0.5
 
 ENGINE_CONNECTIONS: Final = 6
 WORK_CONNECTIONS: Final = 3
+JOB_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -116,11 +129,11 @@ class Running:
     metrics: Metrics
 
 
-def run(config: Config) -> int:
-    """Run the daemon until it is told to stop; returns the exit code. Raises ConfigError for what only shows at run time."""
+def run(config: Config, kinds: Iterable[Kind] = ()) -> int:
+    """Run the daemon until it is told to stop, with further ``kinds`` of jobs; returns the exit code. Raises ConfigError for what only shows at run time."""
     with setup_logs(config.log, sys.stderr):
         try:
-            uvloop.run(_until_told(config))
+            uvloop.run(_until_told(config, kinds))
         except ConfigError:
             raise
         except NetdError as error:
@@ -142,11 +155,11 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-async def _until_told(config: Config) -> None:
+async def _until_told(config: Config, kinds: Iterable[Kind]) -> None:
     stop = Stop()
     stop.listen()
     try:
-        await serve_until(config, stop.wanted, _announce)
+        await serve_until(config, stop.wanted, _announce, kinds)
     except StoreUnavailable:
         if not stop.wanted.is_set():
             raise
@@ -182,8 +195,16 @@ A first subscriber online, from another terminal (radclient is in the package fr
     )
 
 
-async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Running], None]) -> None:
-    """Compose and run the daemon until ``wanted`` is set. ``ready`` is called once it answers.
+async def _searches(stack: AsyncExitStack, extensions: Extensions, database: Database) -> Discovery:
+    """Discovery, with all that it asks by."""
+    pinger = await stack.enter_async_context(Pinger())
+    snmp = SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=1.0))
+    recogniser = Recogniser(extensions.platforms)
+    return Discovery(database, TransportProber(pinger, snmp, recogniser, extensions.guard), recogniser, now=lambda: datetime.now(UTC))
+
+
+async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Running], None], kinds: Iterable[Kind] = ()) -> None:
+    """Compose and run the daemon until ``wanted`` is set. ``ready`` is called once it answers. ``kinds`` are of jobs, besides its own.
 
     Raises ConfigError or StoreError if it cannot start, and an ExceptionGroup if a service fails later.
     """
@@ -230,19 +251,29 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         webhooks = WebhookService(work, client, keyring)
         reachability = Reachability(client, targets(config))
         people = LoginWatch(work, config.login)
-        for part in (client, webhooks, people):
+        jobs_db = await Database.open(target, JOB_CONNECTIONS)  # leases are renewed whatever else is slow
+        stack.push_async_callback(jobs_db.close)
+        handlers_db = await Database.open(target, JOB_CONNECTIONS, role=TENANT_ROLE)
+        stack.push_async_callback(handlers_db.close)
+        searches = await _searches(stack, extensions, jobs_db)
+        looking = poll_kinds.kinds(handlers_db, jobs_db, keyring, searches)
+        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring)), *looking, *kinds))
+        jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
+        watch = JobWatch(work)
+        for part in (client, webhooks, people, jobs):
             part.register(metrics)
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
-            stream=stream, client=client,
+            stream=stream, client=client, kinds=all_kinds, watch=watch,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
+            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *reachability.parts()]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
+            catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch(client)) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
         )  # fmt: skip
@@ -252,8 +283,10 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         async with asyncio.TaskGroup() as group:
             watchdog = group.create_task(notifier.watch(), name="watchdog")
             streaming = group.create_task(stream.run(), name="events")
-            working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
-            working.append(group.create_task(people.run(), name="log-ins"))
+            working = [
+                group.create_task(service.run(), name=name)
+                for name, service in (("webhooks", webhooks), ("integrations", reachability), ("log-ins", people), ("jobs", jobs), ("job logs", watch))
+            ]
             service.start(group, auth, acct, coa)
             try:
                 async with serve(create_app(deps), listener) as api:

@@ -14,13 +14,15 @@
     ├── Unauthenticated      who calls did not prove who it is; the text does not tell which part was wrong
     ├── TooOften             again later: too many failures, or too much at a time
     ├── InvalidInput         somebody's request or file; lists every fault with its place
+    ├── JobFailed            what a job was about did not succeed; the text is its error
+    ├── TryAgain             a job met what may be gone soon: it is begun again later, as often as its kind allows
     ├── ConversionFailed     the child that reads and writes spreadsheets did not come to a proper end; the log tells more
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class NetdError(Exception):
@@ -49,7 +51,7 @@ class PeerError(NetdError):
 
 class PeerUnreachable(PeerError):
     """There was no answer. ``reason`` is a slug from a closed set: timeout, connect, dns, tls, lost, protocol, too_large, invalid, not_allowed,
-    breaker_open."""
+    breaker_open, credentials (it refuses those we have), host_key (it is not who it was), busy (no session is free)."""
 
     def __init__(self, detail: str, reason: str) -> None:
         super().__init__(detail)
@@ -110,6 +112,22 @@ class TooOften(NetdError):
     def __init__(self, detail: str, retry_seconds: int) -> None:
         super().__init__(detail)
         self.retry_seconds = retry_seconds
+
+
+class JobFailed(NetdError):
+    """A job did not succeed; ``result`` is what it found out all the same, in JSON's own types."""
+
+    def __init__(self, detail: str, result: Any = None) -> None:
+        super().__init__(detail)
+        self.result = result
+
+
+class TryAgain(NetdError):
+    """A job is to be begun again after ``seconds``, from its beginning."""
+
+    def __init__(self, detail: str, seconds: float) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
 
 
 class ConversionFailed(NetdError):

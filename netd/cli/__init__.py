@@ -26,6 +26,8 @@ MODULES = {
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools", "user": "users",
     "enforcement": "enforcement", "coa-client": "coa_clients",
     "shadow": "shadow",
+    "device": "devices", "device-group": "devices", "credential": "credentials", "discovery": "discovery",
+    "job": "jobs", "schedule": "schedules",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""

@@ -27,6 +27,7 @@ TABLES = {
     "plans": Table("/plans", "plans", "name,down_bps,up_bps"),
     "nas": Table("/radius/nas", "NASes", "name,address,secret,vendor"),
     "pools": Table("/pools", "pools", "name,kind,ranges,rules"),
+    "devices": Table("/devices", "devices", "hostname,mgmt_address,vendor,site"),
 }
 REPORTS = {"subscribers-by-plan": "subscribers by state and plan", "usage-by-plan": "usage by plan and day"}
 

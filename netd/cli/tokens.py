@@ -107,7 +107,7 @@ async def _by_database(arguments: argparse.Namespace, expires_at: "datetime | No
         try:
             new = msgspec.convert({**_wanted(arguments), "expires_at": expires_at}, tokens.NewToken)
         except msgspec.ValidationError as error:
-            from netd.web.api.problem import validation_fault
+            from netd.domain.conversion import validation_fault
 
             fault = validation_fault(str(error))
             raise CliError(f"{fault.where.lstrip('/')}: {fault.what}", client.USAGE) from None

@@ -59,7 +59,8 @@ def masked(value: Any) -> Any:
     return value
 
 
-def _address(actor: Actor) -> str | None:
+def address(actor: Actor) -> str | None:
+    """Where the actor calls from, as PostgreSQL keeps it."""
     # A link-local caller's address carries its interface (%eth0), which PostgreSQL's inet does not know.
     try:
         return str(ip_address((actor.address or "").partition("%")[0]))
@@ -74,7 +75,7 @@ async def record(
     """Add a row within the transaction of ``conn``, and the event that the action is. ``before`` and ``after`` are JSON values; secrets in them are
     masked here."""
     await store.insert(
-        conn, actor.tenant_id, actor=actor.name, token_id=actor.token_id, address=_address(actor), request_id=actor.request_id, action=action,
+        conn, actor.tenant_id, actor=actor.name, token_id=actor.token_id, address=address(actor), request_id=actor.request_id, action=action,
         object_type=object_type, object_id=str(object_id), before=masked(before), after=masked(after), result=result,
     )  # fmt: skip
     if result == "ok" and action in event.OF_ACTION:
@@ -102,8 +103,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-async def verify(db: Database, actor: Actor) -> Verification:
-    """Follow the chain of hashes through the tenant's log. Raises OutsideScope for who may see a part of the tenant only."""
+async def verify(db: Database, actor: Actor, told: Callable[[int, int], None] = lambda rows, last_id: None) -> Verification:
+    """Follow the chain of hashes through the tenant's log, and call ``told`` with how many rows are good and the last one's id.
+
+    Raises OutsideScope for who may see a part of the tenant only.
+    """
     if actor.sites is not None:
         raise OutsideScope("the log is the whole tenant's")
     rows, after, hash_ = 0, 0, b""
@@ -121,6 +125,7 @@ async def verify(db: Database, actor: Actor) -> Verification:
         if checked.wrong is not None:
             return found(f"row {checked.wrong} was changed, or a row before it removed", checked.wrong)
         after, hash_ = checked.last_id, checked.last_hash
+        told(rows, after)
     async with db.transaction(actor.scope) as conn:
         end = await store.hash_of(conn, actor.tenant_id, last_id) if last_id else b""
     if end is None:

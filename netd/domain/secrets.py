@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from netd.domain import audit, billing, webhooks
+from netd.domain import audit, billing, credentials, jobs, webhooks
 from netd.domain.actor import Actor
 from netd.domain.coa_clients import SECRET_CONTEXT as CLIENT_CONTEXT
 from netd.domain.nas import LINE_LOGIN_CONTEXT, SECRET_CONTEXT
@@ -15,6 +15,9 @@ from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
 from netd.store import billing as billing_store
 from netd.store import coa_clients, nas, subscribers, users
+from netd.store import credentials as credential_store
+from netd.store import jobs as job_store
+from netd.store import schedules as schedule_store
 from netd.store import webhooks as webhook_store
 from netd.store.database import Database
 
@@ -37,7 +40,14 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     webhooks: int
     billing_hooks: int
+    credentials: int
+    jobs: int
+    schedules: int
     complete: bool
+
+    def counts(self) -> dict[str, int]:
+        """How many values of each."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("key_id", "complete")}
 
 
 async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool = True) -> Rotation:
@@ -49,7 +59,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
     """
     if new_key:
         await asyncio.to_thread(keyring.rotate)
-    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0, "webhooks": 0, "billing_hooks": 0}
+    counts = {"subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0, "webhooks": 0, "billing_hooks": 0, "credentials": 0, "jobs": 0, "schedules": 0}
     complete = False
     for _ in range(PASSES):
         before = sum(counts.values())
@@ -62,6 +72,9 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
             ("users", users.sealed, users.reseal, TOTP_CONTEXT),
             ("webhooks", webhook_store.sealed, webhook_store.reseal, webhooks.CONTEXT),
             ("billing_hooks", billing_store.sealed, billing_store.reseal, billing.CONTEXT),
+            ("credentials", credential_store.sealed, credential_store.reseal, credentials.CONTEXT),
+            ("jobs", job_store.sealed, job_store.reseal, jobs.CONTEXT),
+            ("schedules", schedule_store.sealed, schedule_store.reseal, jobs.CONTEXT),
         ):
             found, done = await _pass(db, keyring, sealed, reseal, context)
             counts[name] += done

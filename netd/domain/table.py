@@ -13,6 +13,7 @@ from msgspec import UNSET
 from netd.domain import cells, inputs
 from netd.domain.actor import Actor
 from netd.domain.cells import Form
+from netd.domain.devices import Catalogue
 from netd.domain.paging import Identified
 from netd.domain.ports import AttributeRules
 from netd.domain.records import Record
@@ -83,6 +84,7 @@ class Means:
     rules: AttributeRules
     vendors: Collection[str]
     converter: Converter
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue(frozenset(), {}))
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

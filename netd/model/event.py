@@ -26,6 +26,9 @@ OF_ACTION: Final[dict[str, str]] = {
     "nas.create": "nas.created",
     "nas.update": "nas.updated",
     "nas.delete": "nas.deleted",
+    "device.create": "device.created",
+    "device.update": "device.updated",
+    "device.delete": "device.deleted",
     "enforcement.confirm": "enforcement.confirmed",
     "enforcement.discard": "enforcement.discarded",
     "site.create": "site.created",
@@ -35,16 +38,40 @@ OF_ACTION: Final[dict[str, str]] = {
     "organization.update": "organization.updated",
     "organization.delete": "organization.deleted",
     "webhook.disable": "webhook.disabled",
+    "job.submit": "job.submitted",
+    "job.retry": "job.submitted",
+    "job.approve": "job.approved",
+    "job.decline": "job.declined",
+    "job.request_cancel": "job.cancel_requested",
+    "job.requeue": "job.requeued",
+    "job.succeed": "job.succeeded",
+    "job.fail": "job.failed",
+    "job.cancel": "job.cancelled",
+    "job.time_out": "job.timed_out",
+    "schedule.create": "schedule.created",
+    "schedule.update": "schedule.updated",
+    "schedule.delete": "schedule.deleted",
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
 OF_SESSIONS: Final = ("session.started", "session.stopped", "session.resumed")
 """Written where somebody wants them only. ``resumed``: a session that was taken for over goes on."""
 
-OF_THE_NETWORK: Final = (*OF_SESSIONS, "enforcement.applied", "enforcement.failed", "nas.down", "nas.up", "quota.reached")
+OF_THE_NETWORK: Final = (
+    *OF_SESSIONS,
+    "enforcement.applied",
+    "enforcement.failed",
+    "nas.down",
+    "nas.up",
+    "quota.reached",
+    "device.changed",
+    "device.replaced",
+    "job.started",
+    "schedule.missed",
+)
 """What netd finds out by itself."""
 
-TYPES: Final = tuple(sorted((*OF_ACTION.values(), *OF_THE_NETWORK)))
+TYPES: Final = tuple(sorted({*OF_ACTION.values(), *OF_THE_NETWORK}))
 """Every type of event there is."""
 
 

@@ -22,6 +22,11 @@ PERMISSIONS: Final[dict[str, str]] = {
     "nas:write": "make, change and remove NASes",
     "pools:read": "see address pools, their rules and leases",
     "pools:write": "make, change and remove address pools and rules, take leases back",
+    "devices:read": "see devices, groups of them, and what was observed: interfaces, links, endpoints",
+    "devices:write": "make, change and remove devices and groups of them",
+    "devices:discover": "look for devices in ranges of addresses, accept and ignore what was found",
+    "credentials:read": "see which credentials of devices there are, without their secrets",
+    "credentials:write": "make, change and remove credentials of devices",
     "sites:read": "see organizations and sites",
     "sites:write": "make, change and remove organizations and sites",
     "tokens:read": "see API tokens",
@@ -32,6 +37,11 @@ PERMISSIONS: Final[dict[str, str]] = {
     "roles:write": "make, change and remove roles",
     "reports:read": "see reports: subscribers and usage by plan",
     "events:read": "follow what happens",
+    "jobs:read": "see jobs, their logs and schedules",
+    "jobs:write": "start, cancel and retry jobs, of kinds that the caller may do otherwise",
+    "jobs:approve": "approve and decline jobs of others",
+    "jobs:direct": "start without approval what else needs a second person's",
+    "jobs:schedule": "make, change and remove schedules",
     "webhooks:read": "see webhooks and billing hooks, and what was delivered",
     "webhooks:write": "make, change and remove webhooks and billing hooks",
     "health:read": "see how every part of netd and every integration is",
@@ -58,15 +68,18 @@ SELF_USUAL: Final = SELF - {"me:set_password"}
 """What such a token has unless its maker says otherwise."""
 
 _TENANT: Final = frozenset(PERMISSIONS) - SELF
-_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read", "webhooks:read")) | PLATFORM
+_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read", "webhooks:read", "credentials:read")) | PLATFORM
 _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _PRIVATE
 
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
     "operator": _READ | {"webhooks:read", "health:read", "enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota",
-                        "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test", "portal:issue"},
+                        "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test", "portal:issue",
+                        "devices:write", "devices:discover", "credentials:read", "credentials:write",
+                        "jobs:write", "jobs:approve", "jobs:direct", "jobs:schedule"},
     "noc_engineer": _READ | {"webhooks:read", "health:read", "enforcement:confirm",
-                            "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
+                            "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test",
+                            "devices:write", "devices:discover", "credentials:read", "credentials:write", "jobs:write", "jobs:schedule"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
     "billing": frozenset(("subscribers:read", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read", "reports:read")),
     "reseller": frozenset((

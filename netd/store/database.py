@@ -255,11 +255,19 @@ async def savepoint(connection: Connection) -> AsyncIterator[None]:
 
 
 def _begin(scope: Scope | None) -> str:
-    """Begin a transaction and say for whom it acts, in one round trip: numbers only, so they can stand in the text."""
-    if scope is None:
-        return "begin"
+    """Begin a transaction and say for whom it acts, in one round trip."""
+    return "begin" if scope is None else f"begin; {_acting_for(scope)}"
+
+
+def _acting_for(scope: Scope) -> str:
+    """Say for whom a transaction acts: numbers only, so they can stand in the text."""
     settings = {"tenant": int(scope.tenant_id), "sites": _sites(scope), "subscriber": "" if scope.subscriber_id is None else int(scope.subscriber_id)}
-    return "begin; select " + ", ".join(f"set_config('netd.{name}', '{value}', true)" for name, value in settings.items())
+    return "select " + ", ".join(f"set_config('netd.{name}', '{value}', true)" for name, value in settings.items())
+
+
+async def confine(connection: Connection, scope: Scope) -> None:
+    """Let the rest of the transaction of an owner's connection act as TENANT_ROLE, for ``scope``."""
+    await connection.execute(f'set local role "{TENANT_ROLE}"; {_acting_for(scope)}')
 
 
 # Taken over from a request that is so old that its key counts for nothing; kept where it is this request's own, of an earlier transaction.

@@ -31,6 +31,8 @@ _OLD = {
     "webhook_deliveries": "delete from webhook_deliveries where id = any(array(select id from webhook_deliveries where at < $1 order by at limit $2))",
     "billing_notices": "delete from billing_notices where ctid = any(array(select ctid from billing_notices where at < $1 limit $2))",
     "api_tokens": "delete from api_tokens where id = any(array(select id from api_tokens where subscriber_id is not null and expires_at < $1 limit $2))",
+    "job_log": "delete from job_log where ctid = any(array(select l.ctid from job_log l join jobs j on j.id = l.job_id where j.finished_at < $1 limit $2))",
+    "jobs": "delete from jobs where id = any(array(select id from jobs where finished_at < $1 order by finished_at limit $2))",
     "usage_daily": "delete from usage_daily where ctid = any(array(select ctid from usage_daily where day < ($1 at time zone 'UTC')::date limit $2))",
 }
 
@@ -90,7 +92,7 @@ async def retire(connection: Connection, today: date, months: int, *, drop: bool
 
 
 async def prune(
-    connection: Connection, now: datetime, *, radpostauth_days: int, usage_days: int, events_days: int, batch_rows: int = BATCH_ROWS
+    connection: Connection, now: datetime, *, radpostauth_days: int, usage_days: int, events_days: int, jobs_days: int, batch_rows: int = BATCH_ROWS
 ) -> dict[str, int]:
     """Delete old rows of what is not kept for ever, ``batch_rows`` at a time; returns how many of each table."""
     limits = {
@@ -101,6 +103,8 @@ async def prune(
         "changes": now - CHANGES_KEPT,
         "events": now - timedelta(days=events_days),
         "webhook_deliveries": now - timedelta(days=events_days),
+        "job_log": now - timedelta(days=jobs_days),  # before the jobs, whose deletion would take all their entries at once
+        "jobs": now - timedelta(days=jobs_days),
         "billing_notices": now - billing.NOTICES_KEPT,
         "idempotency_keys": now - idempotency.KEPT,
         "api_tokens": now - tokens.OWN_KEPT,

@@ -73,6 +73,15 @@ def storable(text: str | None) -> str | None:
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
 
 
+def storable_json(value: Any) -> Any:
+    """The same for a value made of JSON's own types."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(name): storable_json(each) for name, each in value.items()}
+    return [storable_json(each) for each in value] if isinstance(value, list) else value
+
+
 def prefix_pattern(text: str) -> str:
     """A ``like`` pattern for values that begin with ``text``."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"

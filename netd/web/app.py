@@ -32,6 +32,7 @@ def create_app(deps: WebDeps) -> web.Application:
 
     async def end_streams(_: web.Application) -> None:
         deps.stream.close()
+        deps.watch.close()
 
     app.on_shutdown.append(end_streams)
     add_routes(app, resources.ROUTES, deps)

@@ -9,7 +9,10 @@ from typing import Protocol
 
 from netd.config import LoginConfig
 from netd.device.http import Client
+from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
+from netd.domain.joblog import JobWatch
+from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
@@ -32,7 +35,8 @@ class Metrics(Protocol):
 class WebDeps:
     """``database`` acts as netd_tenant, confined to each caller's scope; ``owner`` sees all tenants, for what concerns them all.
 
-    ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
+    ``vendors`` are the names of usable drivers of RADIUS, ``catalogue`` is what devices may be of. ``kinds`` are those of jobs, ``watch`` follows their logs.
+    ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once. ``public_url`` is where browsers reach netd ("": only this machine's do), ``public_limit``
     holds for addresses where no token is needed, ``own_limit`` for each subscriber with all tokens of its own account, ``password_limit`` for its
     attempts to change the password."""
@@ -49,12 +53,15 @@ class WebDeps:
     rules: AttributeRules
     limit: RateLimit
     stream: Stream
+    kinds: Kinds
+    watch: JobWatch
     client: Client
     settled: Callable[[], Awaitable[object]]
     now: Callable[[], datetime]  # aware, UTC
     monotonic: Callable[[], float] = time.monotonic
     login: LoginConfig = field(default_factory=LoginConfig)
     oidc: Provider | None = None
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue(frozenset(), {}))
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     converter: Converter = field(default_factory=Converter)

@@ -69,6 +69,7 @@ class Daemon:
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.settings = settings
+        self.program: list[str | Path] = [NETD, "serve"]
         self.process: subprocess.Popen[bytes] | None = None
         self.manager: Manager | None = None
         self.auth_port = self.acct_port = 0
@@ -108,7 +109,7 @@ class Daemon:
             self.manager = Manager(self.data_dir / f"notify.{self.runs}")
             environment |= {"NOTIFY_SOCKET": str(self.manager.path), "WATCHDOG_USEC": "400000"}
         with (self.data_dir / f"stdout.{self.runs}").open("wb") as out, (self.data_dir / f"stderr.{self.runs}").open("wb") as err:
-            self.process = subprocess.Popen([NETD, "serve", *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd="/")
+            self.process = subprocess.Popen([*self.program, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd="/")
 
     def start(self) -> "Daemon":
         """Start it and wait until it says READY."""

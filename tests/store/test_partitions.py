@@ -159,6 +159,15 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
                insert into billing_notices (tenant_id, hook_id, notice_id, fingerprint, at)
                select 1, hook.id, i::text, '', $1::timestamptz - i * interval '6 days' from hook, generate_series(0, 9) i""", now,
         )  # fmt: skip
+        await connection.execute(
+            """insert into jobs (tenant_id, kind, state, idempotent, max_attempts, timeout_seconds, created_by, person, finished_at)
+               select 1, 'k', 'failed', true, 1, 1, 't', 'p', $1::timestamptz - i * interval '1 day' from generate_series(0, 9) i""", now,
+        )  # fmt: skip
+        await connection.execute(
+            """insert into jobs (tenant_id, kind, state, idempotent, max_attempts, timeout_seconds, created_by, person, created_at)
+               values (1, 'k', 'queued', true, 1, 1, 't', 'p', '2020-01-01')"""
+        )
+        await connection.execute("insert into job_log (tenant_id, job_id, seq, type, level, attempt, text) select 1, id, 1, 'line', 'info', 1, '' from jobs")
         token = await connection.fetchval(
             "insert into api_tokens (tenant_id, public_id, name, role, token_hash, created_by) values (1, 'tttttttttttt', 't', 'admin', '', 't') returning id"
         )
@@ -171,9 +180,11 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
             "radpostauth": 9, "usage_daily": 5, "quota_usage": 5, "quota_events": 5, "changes": 7, "idempotency_keys": 5, "events": 6, "webhook_deliveries": 6,
             "billing_notices": 4,
             "api_tokens": 3,
+            "job_log": 6,
+            "jobs": 6,
         }  # fmt: skip
-        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, batch_rows=3) == deleted
-        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3) == dict.fromkeys(deleted, 0)
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, jobs_days=3, batch_rows=3) == deleted
+        assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, jobs_days=3) == dict.fromkeys(deleted, 0)
         assert await connection.fetchval("select min(authdate) from radpostauth") == now - timedelta(days=90)
 
 

@@ -11,11 +11,17 @@ from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
 from netd.store import (
     audit,
+    candidates,
     coa_clients,
+    credentials,
+    devices,
+    inventory,
+    jobs,
     lines,
     listing,
     metering,
     nas,
+    observed,
     plans,
     pools,
     postauth,
@@ -23,6 +29,7 @@ from netd.store import (
     quotas,
     reports,
     roles,
+    schedules,
     sessions,
     sites,
     subscribers,
@@ -33,7 +40,10 @@ from netd.store.listing import Condition, Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, coa_clients, lines, nas, plans, pools, postauth, provision, quotas, reports, roles, sessions, sites, subscribers, tokens)
+MODULES = (
+    audit, candidates, coa_clients, credentials, devices, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision, quotas, reports, roles,
+    schedules, sessions, sites, subscribers, tokens,
+)  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -41,10 +51,16 @@ ACROSS = {
     "sessions.close": "the engine's own names of sessions", "tokens.by_public_id": "the token tells the tenant",
     "tokens.used": "the token tells the tenant",
     "tokens.lock": "a lock, no rows", "tokens.first_tenant": "no tenant's rows",
+    "jobs.notify": "no rows", "jobs.standings": "numbers only, of jobs that were seen",
+    "jobs.sealed": "keys are everybody's", "jobs.reseal": "keys are everybody's",
+    "schedules.due": "every tenant's are looked for", "schedules.fired": "of one that was found so", "schedules.sealed": "keys are everybody's",
+    "schedules.reseal": "keys are everybody's",
     "coa_clients.sealed": "keys are everybody's", "coa_clients.reseal": "keys are everybody's",
     "provision.begin": "a temporary table", "provision.add": "a temporary table",
     "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
+    "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
+    "devices.polled": "each carries its tenant",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
 
@@ -116,7 +132,15 @@ async def mine(connection):
     )
     ((_, lease, _, _),) = await lease_store.give(connection, [(pool, "100.64.0.1", alice, 0, "line", "t")], [], 60.0)
     way = await pools.insert_route(connection, tenant, alice, prefix=ip_network("10.0.0.0/24"), gateway=None, metric=1)
-    more = {"pool": pool, "rule": rule, "lease": lease, "route": way.id}
+    job = await jobs.insert(connection, tenant, {
+        "kind": "k", "state": "queued", "idempotent": True, "max_attempts": 1, "timeout_seconds": 1.0, "created_by": "ann", "person": "p", "unique_key": "u",
+        "idempotency_key": "i",
+    }, "queued")  # fmt: skip
+    await connection.execute("insert into job_targets (tenant_id, job_id, key, name) values ($1, $2, 'device:1', 'core1')", tenant, job.id)
+    plan_of_jobs = await schedules.insert(connection, tenant, {
+        "name": "nightly", "kind": "k", "cron": "0 0 * * *", "begins_at": NOW, "created_by": "ann", "person": "p", "trusted": True,
+    })  # fmt: skip
+    more = {"job": job.id, "schedule": plan_of_jobs.id, "pool": pool, "rule": rule, "lease": lease, "route": way.id}
     more["client"] = portal.id
     return {
         **more,
@@ -136,7 +160,7 @@ async def everything(connection):
         "plans", "nas", "subscribers", "radcheck", "radreply", "access_locks", "api_tokens", "audit_log", "radpostauth", "usage_daily", "sessions", "radacct",
         "subscriber_lines", "subscriber_identities",
         "plan_quotas", "quota_stages", "quota_usage", "top_ups", "quota_events",
-        "coa_clients",
+        "coa_clients", "jobs", "job_log", "job_targets", "job_schedules",
         "pools", "pool_ranges", "pool_exclusions", "pool_spans", "pool_rules", "leases", "framed_routes",
     )  # fmt: skip
     return {table: sorted(str(dict(row)) for row in await connection.fetch(f"select * from {table}")) for table in tables}
@@ -174,10 +198,14 @@ async def test_nothing_is_seen(connection, mine, other):
         await nas.sealed_of(connection, other, [mine["nas"]]), await subscribers.sealed_of(connection, other, [mine["subscriber"]]),
         await sites.ids_by_name(connection, other), await pools.rules_by_pool(connection, other, [mine["pool"]]),
         await reports.subscribers_by_plan(connection, other), await reports.usage_by_plan(connection, other, date(2026, 1, 1), date(2027, 1, 1)),
+        await jobs.get(connection, other, mine["job"]), await jobs.by_key(connection, other, "k", "i"), await jobs.unfinished(connection, other, "u"),
+        await jobs.entries(connection, other, mine["job"], 0, 9), await schedules.get(connection, other, mine["schedule"]),
+        await schedules.secrets(connection, other, mine["schedule"]),
     ]  # fmt: skip
     for each in (
         plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS, coa_clients.LISTING, pools.LISTING,
-        pools.RULES, pools.LEASES, pools.ROUTES, postauth.LISTING, quotas.LISTING, quotas.TOP_UPS, quotas.EVENTS,
+        pools.RULES, pools.LEASES, pools.ROUTES, postauth.LISTING, quotas.LISTING, quotas.TOP_UPS, quotas.EVENTS, jobs.LISTING, jobs.TARGETS,
+        schedules.LISTING,
     ):  # fmt: skip
         seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]
     assert not any(seen), seen
@@ -212,6 +240,12 @@ async def test_nothing_is_changed(connection, mine, other):
     await lines.learn(connection, other, subscriber, lines.Kept(nas_id=None, circuit_id="d", remote_id=None, nas_port_id=None, mac=None, learned_at=NOW))
     await lines.forget_learned(connection, other, mine["nas"])
     await tokens.revoke(connection, other, mine["token"])
+    await jobs.note(connection, other, mine["job"], "stolen")
+    await jobs.approved(connection, other, mine["job"], "eve", NOW, None)
+    await jobs.cancelled(connection, other, mine["job"], "eve", NOW, "stolen")
+    await jobs.request_cancel(connection, other, mine["job"], "eve", NOW)
+    await schedules.update(connection, other, mine["schedule"], {"note": "x"})
+    await schedules.delete(connection, other, mine["schedule"])
     await provision_of(connection, other, mine)
     assert await everything(connection) == before
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,17 +16,29 @@ from netd.device.addresses import LOOPBACK
 from netd.device.http import Client
 from netd.domain import tokens
 from netd.domain.actor import system
+from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
+from netd.domain.joblog import JobWatch
+from netd.domain.kinds import Kind, Kinds
 from netd.domain.ports import Part, Verdict
 from netd.errors import Conflict
+from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
 from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
 from netd.model.session import Session
+from netd.sdk.device import Match, Platform
 from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+from netd.work.kinds import bundled
+from netd.work.kinds.tools import Tools
+
+ROUTEROS = Platform(
+    name="mikrotik_routeros", title="RouterOS", kind="router", driver="", data="",
+    match=Match(sys_object_id=("1.3.6.1.4.1.14988.1",), sys_descr=("^RouterOS ",), banner=("ROSSSH",)),
+)  # fmt: skip
 
 
 @dataclass
@@ -176,26 +188,32 @@ class Api:
 
 
 @asynccontextmanager
-async def running(database: Database, folder: Path, limit: RateLimit | None = None) -> AsyncIterator[Api]:
+async def running(database: Database, folder: Path, limit: RateLimit | None = None, kinds: Iterable[Kind] = ()) -> AsyncIterator[Api]:
     """The whole application on a free port of the loopback."""
     control, enforcing, probe, health = Control(), Enforcing(), Probe(), HealthBoard()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
     stream = Stream(database, confined)
     outside = await Client(allowed=LOOPBACK).__aenter__()
+    keyring = Keyring.load_or_create(folder / "secret.key")
+    watch, tools = JobWatch(database), Tools(database=confined, owner=database, keyring=keyring)
     deps = WebDeps(
-        database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control,
+        database=confined, owner=database, keyring=keyring, control=control,
         enforcement=enforcing, probe=probe, health=health, metrics=Page(),
+        catalogue=Catalogue(
+            frozenset({"mikrotik", "generic"}), {"mikrotik_routeros": DevicePlatform(platform=ROUTEROS, vendor="mikrotik", driver=object())}
+        ),
         vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), own_limit=limit or RateLimit(0, 1), stream=stream,
-        settled=health.settled, client=outside, now=lambda: datetime.now(UTC),
+        settled=health.settled, client=outside, kinds=Kinds((*bundled(tools), *kinds)), watch=watch, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[str, str] = {}
     for role in ("admin", "operator", "read_only"):
         made[role] = await new_token(database, role)
-    streaming = asyncio.create_task(stream.run())
+    streaming = [asyncio.create_task(stream.run()), asyncio.create_task(watch.run())]
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
         yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps)
-    streaming.cancel()
+    for task in streaming:
+        task.cancel()
     await outside.__aexit__()
     await confined.close()
 

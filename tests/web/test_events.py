@@ -11,6 +11,7 @@ from netd.domain import events as domain_events
 from netd.model.event import Place
 from netd.store import events
 from netd.store.database import Database
+from netd.web.api import streaming
 from netd.web.api.resources import events as resource
 from tests.web.running import Api, running
 
@@ -201,7 +202,7 @@ async def test_nobody_elses_events(api: Api, database: Database):
 
 async def test_a_revoked_token_is_let_go(api: Api, database: Database, monkeypatch):
     monkeypatch.setattr(resource, "CHECK_SECONDS", 0.0)
-    monkeypatch.setattr(resource, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(streaming, "IDLE_SECONDS", 0.05)
     made = (await api.post("/tokens", {"name": "o", "role": "read_only"})).value
     client = Client(api, "", made["text"])
     async with aiohttp.ClientSession() as session:

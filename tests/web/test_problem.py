@@ -5,9 +5,10 @@ import pytest
 from aiohttp import web
 
 from netd.domain import inputs
+from netd.domain.conversion import validation_fault
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, StoreError, StoreUnavailable
 from netd.web import codec
-from netd.web.api.problem import KINDS, problem_of, problem_of_input, validation_fault
+from netd.web.api.problem import KINDS, problem_of, problem_of_input
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
+from netd.domain.conversion import convert, faults
 from netd.domain.subscribers import NewSubscriber, SubscriberPatch
-from netd.web import codec
-from netd.web.validation import faults
 from tests.web.running import Api
 
 
@@ -61,7 +60,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_faults_are_found_exactly_where_msgspec_refuses(value):
     try:
-        codec.convert(value, Outer)
+        convert(value, Outer)
     except msgspec.ValidationError:
         assert told(value)
     else:

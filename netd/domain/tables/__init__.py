@@ -3,6 +3,6 @@
 from typing import Final
 
 from netd.domain.table import Table
-from netd.domain.tables import nas, plans, pools, subscribers
+from netd.domain.tables import devices, nas, plans, pools, subscribers
 
-TABLES: Final[dict[str, Table]] = {each.name: each for each in (subscribers.TABLE, plans.TABLE, nas.TABLE, pools.TABLE)}
+TABLES: Final[dict[str, Table]] = {each.name: each for each in (subscribers.TABLE, plans.TABLE, nas.TABLE, pools.TABLE, devices.TABLE)}

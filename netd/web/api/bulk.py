@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from netd.domain import audit
+from netd.domain.conversion import convert, faults
 from netd.domain.inputs import ROW_ID_MAX
 from netd.errors import Fault
-from netd.web import codec, validation
 from netd.web.api import auth
 from netd.web.api.problem import INTERNAL, INVALID, NOT_FOUND, Problem, ProblemDocument, problem_of, problem_of_input
 from netd.web.api.requests import REQUEST_ID
@@ -100,9 +100,9 @@ async def _done(call: Call, each: Route, item: BulkItem) -> BulkResult:
         raise Problem(NOT_FOUND, "a new one has no id yet", faults=[Fault("/id", "is not for what makes a new one")])
     if each.body is not None:
         try:
-            arguments["body"] = codec.convert(item.value, each.body)
+            arguments["body"] = convert(item.value, each.body)
         except msgspec.ValidationError as error:
-            found = [Fault("/value" + fault.where, fault.what) for fault in validation.faults(item.value, each.body)]
+            found = [Fault("/value" + fault.where, fault.what) for fault in faults(item.value, each.body)]
             raise problem_of_input(error, found) from None
     value = await each.handler(Call(deps=call.deps, actor=actor, request=call.request, if_match=item.if_match), **arguments)
     return BulkResult(status=each.status if each.returns is not None else 204, value=value)

@@ -141,7 +141,7 @@ def _successes(each: Route, described: dict[Any, dict[str, Any]], *, placed: boo
     versioned = is_versioned(each.returns)
     if versioned:
         names.append("ETag")
-    if each.status == 201 and placed:
+    if (each.status == 201 and placed) or each.status == 202:
         names.append("Location")
     if each.returns is None:
         return {"204": {"description": "Done", "headers": _referred(names)}}
@@ -152,6 +152,8 @@ def _successes(each: Route, described: dict[Any, dict[str, Any]], *, placed: boo
     if each.stream is not None:
         content["text/event-stream"] = _TEXT
     made = {str(each.status): {"description": each.summary, "headers": _referred(names), "content": content}}
+    if each.awaited:
+        made["200"] = {**made[str(each.status)], "description": "It was waited for (Prefer: wait) and has ended"}
     if versioned and each.method == "GET":
         made["304"] = {"description": "It is still the version of If-None-Match", "headers": _referred(names)}
     return made

@@ -1,6 +1,5 @@
 """Errors as ``application/problem+json`` (RFC 9457)."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
@@ -8,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 from aiohttp import web
 
-from netd.domain import inputs
+from netd.domain.conversion import pointer, validation_fault
 from netd.domain.imports import ImportReport
 from netd.domain.provision import ProvisionReport
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError, StoreUnavailable, TooOften, Unauthenticated
@@ -197,24 +196,3 @@ def _http_problem(error: web.HTTPException) -> Problem:
         status = HTTPStatus(error.status)
         kind = Kind(status.phrase.lower().replace(" ", "-"), error.status, status.phrase)
     return Problem(kind)
-
-
-def pointer(*names: str) -> str:
-    """The JSON pointer (RFC 6901) through members of these names."""
-    return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
-
-
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?$", re.DOTALL)
-_MEMBER = re.compile(r"^Object (?:missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
-_STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
-
-
-def validation_fault(text: str) -> Fault:
-    """msgspec's only fault in words, its place (``$.locks[0].mode``) as JSON pointer; a missing or unknown member is pointed at, too."""
-    match = _PLACE.match(text)
-    assert match is not None  # the pattern takes any text
-    what = match["what"]
-    names = [step["name"] or ("*" if step["index"] == "..." else step["index"]) for step in _STEP.finditer(match["path"] or "")]
-    if member := _MEMBER.match(what):
-        names.append(member["name"])
-    return Fault(pointer(*names), inputs.in_words(what))

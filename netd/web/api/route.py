@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from aiohttp import hdrs, web
@@ -21,14 +21,15 @@ from multidict import CIMultiDict
 
 from netd.domain import audit
 from netd.domain.actor import Actor
+from netd.domain.conversion import faults, pointer
 from netd.domain.imports import MAX_OCTETS
 from netd.domain.lists import Filters, ListQuery, chosen
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
 from netd.sheets.converter import XLSX
-from netd.web import codec, validation
+from netd.web import codec
 from netd.web.api import auth, idempotency
-from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, pointer, problem_of_input
+from netd.web.api.problem import INVALID, PRECONDITION_FAILED, REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, problem_of_input
 from netd.web.api.requests import REQUEST_ID
 from netd.web.deps import WebDeps
 
@@ -43,6 +44,7 @@ _PLACEHOLDER = re.compile(r"{(\w+)}")
 _ETAG = re.compile(r'"(\d{1,18})"')
 
 Handler = Callable[..., Awaitable[Any]]
+T = TypeVar("T")
 
 
 class Empty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,6 +102,14 @@ class Redirect:
     location: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """An answer with another status than the route's: 200 where work was to be waited for and is done, say."""
+
+    value: T
+    status: int
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """One request on its way through a handler. ``if_match`` is the version that If-Match demands, None if any will do.
@@ -135,6 +145,7 @@ class Route:
     stream: Handler | None = None  # answers instead where the client asks for a stream
     media_types: tuple[str, ...] = ()  # of a Download
     errors: tuple[int, ...] = ()  # statuses of problems that do not follow from the rest
+    awaited: bool = False  # answers 200 where what it begins was waited for
 
     @property
     def takes_key(self) -> bool:
@@ -200,12 +211,13 @@ def route(
             placeholders=hints,
             query=query,
             body=body,
-            returns=None if returns is type(None) else returns,
+            returns=None if returns is type(None) else get_args(returns)[0] if get_origin(returns) is Answered else returns,
             public=public,
             signed=signed,
             stream=stream,
             media_types=media_types,
             errors=errors,
+            awaited=get_origin(returns) is Answered,
         )
 
     return make
@@ -296,7 +308,7 @@ async def _arguments(each: Route, request: web.Request) -> dict[str, Any]:
     try:
         query = codec.convert_text(texts, each.query)
     except msgspec.DecodeError as error:
-        raise problem_of_input(error, validation.faults(texts, each.query, strict=False)) from None
+        raise problem_of_input(error, faults(texts, each.query, strict=False)) from None
     if each.query is not Empty:
         arguments["query"] = query
     if each.body in UPLOADS:
@@ -314,7 +326,7 @@ def _body(data: bytes, kind: Any) -> Any:
         try:
             return codec.decode(data, kind)
         except msgspec.ValidationError as error:
-            raise problem_of_input(error, validation.faults(codec.plain(data), kind)) from None
+            raise problem_of_input(error, faults(codec.plain(data), kind)) from None
     except msgspec.DecodeError as error:
         raise problem_of_input(error) from None
 
@@ -416,6 +428,9 @@ def _answer(each: Route, call: Call, value: object, place: Place) -> web.StreamR
     request, headers = call.request, call.answer_headers
     if isinstance(value, Redirect):
         return web.Response(status=302, headers=CIMultiDict([*headers.items(), (hdrs.LOCATION, value.location)]))
+    status = each.status
+    if isinstance(value, Answered):
+        status, value = value.status, value.value
     version = getattr(value, "version", None)
     if isinstance(version, int):
         headers[hdrs.ETAG] = f'"{version}"'
@@ -423,11 +438,11 @@ def _answer(each: Route, call: Call, value: object, place: Place) -> web.StreamR
             raise Problem(PRECONDITION_FAILED, f"it is at version {version}")
         if each.method == "GET" and request.headers.get(hdrs.IF_NONE_MATCH) == headers[hdrs.ETAG]:
             return web.Response(status=304, headers=headers)
-    if each.status == 201 and place.holds and (number := _number(value)) is not None:
+    if status == 201 and place.holds and (number := _number(value)) is not None:
         headers[hdrs.LOCATION] = f"{request.path}/{number}"
     if each.returns is None:
         return web.Response(status=204, headers=headers)
-    return web.Response(body=codec.encode(value), status=each.status, content_type="application/json", headers=headers)
+    return web.Response(body=codec.encode(value), status=status, content_type="application/json", headers=headers)
 
 
 def _number(value: object) -> int | None:

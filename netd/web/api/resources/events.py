@@ -6,20 +6,16 @@ from functools import partial
 from typing import Annotated, Final
 
 import msgspec
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import web
 from msgspec import Meta
 
 from netd.domain import events
 from netd.domain.events import Events
-from netd.errors import Fault, StoreError
+from netd.errors import Fault
 from netd.model.event import TYPES, Event, Place, place
-from netd.web import codec
-from netd.web.api import auth
+from netd.web.api import auth, streaming
 from netd.web.api.problem import INVALID, TOO_MANY, Problem
 from netd.web.api.route import Call, is_upgrade, route
-
-IDLE_SECONDS: Final = 15.0
-"""A line at least this often, so that neither end takes the other for dead."""
 
 CHECK_SECONDS: Final = 30.0
 """How often a listener is looked at whose token may be revoked, or have lost the permission; what was found out lately counts (``Listeners``)."""
@@ -28,7 +24,6 @@ WISH_SECONDS: Final = 86_400.0
 """How often a listener says again that it wants events of sessions."""
 
 MOST_LISTENERS: Final = 2000
-RETRY_MS: Final = 2000
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,8 +65,8 @@ async def _stream(call: Call, query: EventQuery) -> web.StreamResponse:
         raise Problem(TOO_MANY, f"{MOST_LISTENERS} listen already", headers={"Retry-After": "30"})
     await _wish(call, types)
     if is_upgrade(call.request):
-        return await _websocket(call, types, after)
-    return await _sse(call, types, after)
+        return await streaming.websocket(call.request, _batches(call, types, after))
+    return await streaming.sse(call.request, _batches(call, types, after), _named, call.deps.listeners.encoded)
 
 
 async def _wish(call: Call, types: tuple[str, ...]) -> None:
@@ -80,12 +75,12 @@ async def _wish(call: Call, types: tuple[str, ...]) -> None:
         await call.deps.settled()
 
 
-async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> AsyncIterator[list[Event]]:
+async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> AsyncIterator[list[Event] | None]:
     """What a listener is sent, as long as its token is good and may see it."""
     loop = asyncio.get_running_loop()
     checked = wished = loop.time()
     still = partial(auth.still_allows, call.deps, call.actor, "events:read")
-    async for batch in call.deps.stream.follow(call.actor, types, after, IDLE_SECONDS):
+    async for batch in call.deps.stream.follow(call.actor, types, after, streaming.IDLE_SECONDS):
         if loop.time() - checked >= CHECK_SECONDS:
             checked = loop.time()
             if not await call.deps.listeners.allowed((call.actor.caller, call.actor.session_hash, call.actor.scope), checked, still):
@@ -96,47 +91,8 @@ async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> A
         yield batch
 
 
-async def _sse(call: Call, types: tuple[str, ...], after: Place | None) -> web.StreamResponse:
-    headers = {hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(call.request)
-    await response.write(b"retry: %d\n\n" % RETRY_MS)
-    encoded = call.deps.listeners.encoded
-    try:
-        async for batch in _batches(call, types, after):
-            await response.write(b"".join([encoded(event, _sse_of) for event in batch]) or b":\n\n")
-    except (ConnectionResetError, StoreError):  # the client went, or the database: it comes again, with the last id that it saw
-        return response
-    return response
-
-
-def _sse_of(event: Event) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode(), event.type.encode(), codec.encode(event))
-
-
-async def _websocket(call: Call, types: tuple[str, ...], after: Place | None) -> web.StreamResponse:
-    socket = web.WebSocketResponse(heartbeat=IDLE_SECONDS, compress=False)
-    await socket.prepare(call.request)
-
-    async def receive() -> None:
-        """The client has nothing to say; reading notices when it goes, and answers its pings."""
-        async for message in socket:
-            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-                await socket.close(code=1003, message=b"nothing is expected from the client")
-
-    reader = asyncio.create_task(receive())
-    try:
-        async for batch in _batches(call, types, after):
-            if reader.done():
-                break
-            for event in batch:
-                await socket.send_str(codec.encode(event).decode())
-    except (ConnectionResetError, StoreError):
-        return socket
-    finally:
-        reader.cancel()
-        await socket.close(code=1001)
-    return socket
+def _named(event: Event) -> tuple[str, str]:
+    return event.id, event.type
 
 
 @route(

@@ -16,7 +16,7 @@ MEDIA_TYPES = {"csv": CSV, "xlsx": XLSX}
 
 
 def _means(deps: WebDeps) -> Means:
-    return Means(keyring=deps.keyring, rules=deps.rules, vendors=deps.vendors, converter=deps.converter)
+    return Means(keyring=deps.keyring, rules=deps.rules, vendors=deps.vendors, converter=deps.converter, catalogue=deps.catalogue)
 
 
 def _exporting(table: Table) -> Route:

@@ -1,0 +1,213 @@
+"""``netd job``: work that takes longer than a request."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from netd.cli import client, output
+from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
+from netd.cli.client import USAGE, Client, CliError, Reply
+from netd.cli.lists import show_list
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    job = group(commands, "job", "work that takes longer than a request, and what became of it")
+    start = command(job, "start", "let a job be done; exit code 1 if with --follow it does not succeed", _start)
+    start.add_argument("kind", metavar="KIND", help="see `netd job kinds`")
+    arguments_of(start)
+    option(start, "--priority", "priority", "from -100 to 100, higher ones are begun first", int, metavar="N")
+    option(start, "--at", "run_at", "when to begin it, as 2026-01-02T03:04:05Z", metavar="TIME")
+    option(start, "--unique", "unique_key", "do nothing while another one with this key is not ended", metavar="KEY")
+    start.add_argument("--follow", "-f", action="store_true", help="show its log until it has ended")
+    listing = command(job, "list", "list jobs, newest first", _list)
+    listing.add_argument("--state", metavar="STATE", help="awaiting_approval, queued, running, succeeded, failed, cancelled or timed_out; several with commas")
+    listing.add_argument("--kind", metavar="KIND", help="only of this kind")
+    listing.add_argument("--target", metavar="KEY", help="only about this, as device:17")
+    paging(listing)
+    _of_one(job, "show", "show a job", _show)
+    targets = _of_one(job, "targets", "what a job did to each of its targets", _targets)
+    targets.add_argument("--failed", action="store_true", help="only those that did not succeed")
+    paging(targets)
+    log = _of_one(job, "log", "show a job's log; with -f until the job has ended, exit code 1 if it did not succeed", _log)
+    log.add_argument("--follow", "-f", action="store_true", help="go on until the job has ended")
+    _of_one(job, "cancel", "let a job not be done, or stop", _cancel)
+    _of_one(job, "retry", "do a job that did not succeed once more, as a new one", _retry)
+    for name, help_text in (("approve", "agree that a job of somebody else be done"), ("decline", "say that a job shall not be done")):
+        option(_of_one(job, name, help_text, _decide), "--note", "note", "why", nullable(), metavar="TEXT")
+    command(job, "kinds", "every kind of job, and what it is given", _kinds)
+
+
+def _of_one(commands: Commands, name: str, help_text: str, run: Any) -> argparse.ArgumentParser:
+    parser = command(commands, name, help_text, run)
+    parser.add_argument("job", type=int, metavar="ID")
+    return parser
+
+
+def arguments_of(parser: argparse.ArgumentParser) -> None:
+    """What a job is given: ``--arg name=value`` and ``--args-file``."""
+    parser.add_argument("--arg", dest="args", action="append", default=[], metavar="NAME=VALUE", help="an argument; a value that is JSON is taken as that")
+    parser.add_argument("--args-file", type=Path, metavar="FILE", help="arguments as a JSON object; - is standard input, for what is secret")
+
+
+def job_arguments(given: argparse.Namespace) -> dict[str, Any]:
+    """The same as the API takes them. Raises CliError."""
+    found: dict[str, Any] = {}
+    if given.args_file is not None:
+        text = sys.stdin.read() if str(given.args_file) == "-" else given.args_file.read_text()
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise CliError(f"{given.args_file} is not JSON: {error}", USAGE) from None
+        if not isinstance(found, dict):
+            raise CliError(f"{given.args_file} is not a JSON object", USAGE)
+    for each in given.args:
+        name, equals, text = each.partition("=")
+        if not equals:
+            raise CliError(f"--arg {each}: is not NAME=VALUE", USAGE)
+        found[name] = text
+        with contextlib.suppress(ValueError):
+            found[name] = json.loads(text)
+    return found
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    wanted: dict[str, Any] = {"kind": arguments.kind, "args": job_arguments(arguments), **body(arguments, ("priority", "run_at", "unique_key"))}
+    api = client.find()
+    reply = api.post("/jobs", wanted)
+    if arguments.follow:
+        return _follow(api, reply.value["id"], arguments.json)
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        print(f"job {reply.value['id']} is {_state(reply.value)}")
+    return 0
+
+
+def _state(job: dict[str, Any]) -> str:
+    return str(job["state"]).replace("_", " ")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    def row(job: dict[str, Any]) -> tuple[object, ...]:
+        state = "running, to stop" if job["state"] == "running" and job["cancel_requested_at"] else _state(job)
+        return (
+            job["id"], job["kind"], state, _share(job), job["created_by"], output.moment(job["created_at"]), output.moment(job["finished_at"]),
+            output.brief(job["error"] or job["progress_text"]),
+        )  # fmt: skip
+
+    header = ("ID", "KIND", "STATE", "DONE", "BY", "MADE", "ENDED", "SAID")
+    query = {"state__in": arguments.state, "kind": arguments.kind, "target": arguments.target}
+    return show_list(client.find(), "/jobs", arguments, header, row, **query)
+
+
+def _share(job: dict[str, Any]) -> str:
+    return "-" if job["progress"] is None else f"{job['progress'] * 100:.0f} %"
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    reply = client.find().get(f"/jobs/{arguments.job}")
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        job = {**reply.value, "progress": _share(reply.value)}
+        for name in ("args", "targets", "result"):
+            job[name] = json.dumps(job[name], ensure_ascii=False) if job[name] else None
+        output.print_fields(job)
+    return 0
+
+
+def _targets(arguments: argparse.Namespace) -> int:
+    def row(each: dict[str, Any]) -> tuple[object, ...]:
+        return each["key"], each["name"], each["state"], each["outcome"], output.moment(each["finished_at"]), output.brief(each["said"])
+
+    query = {"state__in": "failed,unverified,cancelled,skipped"} if arguments.failed else {}
+    header = ("TARGET", "NAME", "STATE", "OUTCOME", "ENDED", "SAID")
+    return show_list(client.find(), f"/jobs/{arguments.job}/targets", arguments, header, row, **query)
+
+
+def _log(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    if arguments.follow:
+        return _follow(api, arguments.job, arguments.json)
+    for page in _pages(api, arguments.job):
+        _print_entries(page, arguments.json)
+        if not page.value["items"]:
+            break
+    return 0
+
+
+def _pages(api: Client, job: int) -> Iterator[Reply]:
+    """The log page by page, for ever: an empty one where there is nothing new."""
+    after = 0
+    while True:
+        page = api.get(f"/jobs/{job}/log", after=after)
+        yield page
+        after = page.value["next"]
+
+
+def _follow(api: Client, job: int, as_json: bool) -> int:
+    """Show the log until the job has ended; Ctrl-C leaves it to itself."""
+    import time
+
+    try:
+        for page in _pages(api, job):
+            _print_entries(page, as_json)
+            if page.value["ended"]:
+                break
+            if not page.value["items"]:
+                time.sleep(0.3)
+    except KeyboardInterrupt:
+        print(f"netd: job {job} goes on; `netd job cancel {job}` stops it", file=sys.stderr)
+        raise
+    state = api.get(f"/jobs/{job}").value["state"]
+    return 0 if state == "succeeded" else client.REFUSED
+
+
+def _print_entries(page: Reply, as_json: bool) -> None:
+    for entry in page.value["items"]:
+        if as_json:
+            print(json.dumps(entry, ensure_ascii=False))
+            continue
+        where = f"[{entry['target']}] " if entry["target"] else ""
+        mark = {"warning": "! ", "error": "!! "}.get(entry["level"], "") if entry["type"] == "line" else "== "
+        for line in entry["text"].splitlines() or [""]:
+            print(output.printable(f"{output.moment(entry['at'])}  {mark}{where}{line}"))
+    sys.stdout.flush()
+
+
+def _cancel(arguments: argparse.Namespace) -> int:
+    reply = client.find().post(f"/jobs/{arguments.job}/cancel")
+    stopping = reply.value["state"] == "running"
+    return output.done(reply, arguments.json, f"job {arguments.job} is told to stop" if stopping else f"job {arguments.job} is cancelled")
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    reply = client.find().post(f"/jobs/{arguments.job}/retry")
+    return output.done(reply, arguments.json, f"job {reply.value['id']} does it once more: {_state(reply.value)}")
+
+
+def _decide(arguments: argparse.Namespace) -> int:
+    reply = client.find().post(f"/jobs/{arguments.job}/{arguments.action}", {"note": vars(arguments).get("note")})
+    return output.done(reply, arguments.json, f"job {arguments.job} is {_state(reply.value)}")
+
+
+def _kinds(arguments: argparse.Namespace) -> int:
+    reply = client.find().get("/jobs/kinds")
+    if arguments.json:
+        output.print_json(reply.raw)
+        return 0
+    rows = []
+    for kind in reply.value["items"]:
+        schema = kind["args"]
+        while "$ref" in schema:
+            schema = kind["args"]["$defs"][schema["$ref"].rpartition("/")[2]]
+        needed = set(schema.get("required", ()))
+        names = [name if name in needed else f"[{name}]" for name in schema.get("properties", {})]
+        rows.append((kind["name"], " ".join(names), kind["title"], kind["permission"], kind["approval"], kind["allowed"]))
+    output.print_table(rows, ("KIND", "ARGUMENTS", "DOES", "PERMISSION", "APPROVAL", "YOURS"))
+    return 0

@@ -1,0 +1,50 @@
+"""No form of a secret that programs and devices commonly make of it gets through."""
+
+import base64
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netd.domain.redact import Redactor
+
+SECRET = 'pä$$ "wörd"/+~9\\x'
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda s: s, json.dumps, lambda s: json.dumps(s, ensure_ascii=False), quote, lambda s: quote(s, safe=""), quote_plus,
+        lambda s: base64.b64encode(s.encode()).decode(), lambda s: base64.urlsafe_b64encode(s.encode()).decode(),
+    ],
+)  # fmt: skip
+def test_forms(written):
+    text = Redactor([SECRET]).text(f"before {written(SECRET)} after")
+    assert "***" in text and text.startswith("before ") and text.endswith(" after")
+    assert written(SECRET)[4:10] not in text
+
+
+@settings(max_examples=50)
+@given(st.text(min_size=6, max_size=40), st.binary(max_size=10), st.binary(max_size=10))
+def test_base64_of_more_than_the_secret(secret: str, before: bytes, behind: bytes):
+    """``user:password`` of HTTP Basic: what is left of the secret's own characters are those that it shares with its neighbours, three at the most."""
+    data = before + secret.encode("utf-8", "surrogatepass") + behind
+    if len(secret.encode("utf-8", "surrogatepass")) < 6 or any(len(line) < 6 for line in secret.splitlines()):
+        return
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        text = encode(data).decode()
+        kept = Redactor([secret]).text(text)
+        assert "***" in kept
+        assert len(kept.replace("***", "").rstrip("=")) <= (len(before) + len(behind)) * 8 // 6 + 3
+
+
+def test_values_and_what_is_learned_later():
+    redactor = Redactor()
+    assert redactor.value({"a": ["hunter2x"]}) == {"a": ["hunter2x"]}
+    redactor.add(["hunter2x", "abc", "two\nlines"])
+    assert redactor.value({"hunter2x": ["x hunter2x", 7, None, ("lines",)], "b": {"c": "abc"}}) == {"***": ["x ***", 7, None, ["***"]], "b": {"c": "abc"}}
+    assert redactor.text("hunter2xhunter2x") == "******"
+    redactor.add(["hunter2xx"])
+    assert redactor.text("hunter2xx") == "***"  # the longest first: no end of it is left

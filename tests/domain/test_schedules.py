@@ -1,0 +1,175 @@
+"""Schedules on a real database: each run made once, whatever the number of nodes, and what was missed is told."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netd.domain import jobs, schedules
+from netd.domain.actor import Actor, Grant
+from netd.domain.schedules import NewSchedule, SchedulePatch
+from netd.errors import Conflict, InvalidInput, NotFound, OutsideScope
+from netd.keyring import Keyring
+from netd.model.job import Schedule
+from netd.model.permission import BUILT_IN
+from netd.store.database import Database
+from tests.work.jobs import ACTOR, Stage, World, kinds
+
+NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    stage = Stage()
+    return World(database, Keyring.load_or_create(tmp_path / "secret.key"), stage, kinds(stage))
+
+
+async def make(world: World, name: str = "nightly", actor: Actor = ACTOR, **members: Any) -> Schedule:
+    members = {"kind": "quick", **({} if "interval_seconds" in members else {"cron": "0 * * * *"}), **members}
+    return await schedules.create(world.database, actor, world.kinds, world.keyring, NewSchedule(name=name, **members), NOW)
+
+
+async def fire(world: World, now: datetime) -> int:
+    fired = 0
+    while await schedules.fire(world.database, world.kinds, world.keyring, now):
+        fired += 1
+    return fired
+
+
+async def made(world: World) -> list[tuple[Any, ...]]:
+    rows = await world.rows("select schedule_id, due_at, state, kind from jobs order by id")
+    return [tuple(row.values()) for row in rows]
+
+
+def at(hour: int, minute: int = 0, day: int = 1, second: int = 0) -> datetime:
+    return datetime(2026, 6, day, hour, minute, second, tzinfo=UTC)
+
+
+async def test_a_run_is_made_once_by_however_many_nodes(world: World):
+    schedule = await make(world)
+    assert (schedule.due_at, schedule.fires_at) == (at(13), at(13))
+    assert await fire(world, at(12, 59, second=59)) == 0
+    await asyncio.gather(*(schedules.fire(world.database, world.kinds, world.keyring, at(13)) for _ in range(8)))
+    assert await made(world) == [(schedule.id, at(13), "queued", "quick")]
+    after = await schedules.get(world.database, ACTOR, schedule.id)
+    assert (after.last_due_at, after.last_job_id, after.due_at, after.missed_count, after.version) == (at(13), 1, at(14), 0, schedule.version)
+    (row,) = await world.rows("select actor, request_id from audit_log where action = 'job.submit'")
+    assert (row["actor"], row["request_id"]) == ("ann", "schedule nightly")
+
+
+@pytest.mark.parametrize(("missed", "runs", "counted"), [("skip", [], 4), ("run_once", [at(16)], 3)])
+async def test_what_no_netd_was_there_for(world: World, missed: str, runs: list[datetime], counted: int):
+    schedule = await make(world, missed=missed)
+    assert await fire(world, at(16, 30)) == 1  # 13, 14, 15 and 16 o'clock
+    assert [due for _, due, _, _ in await made(world)] == runs
+    after = await schedules.get(world.database, ACTOR, schedule.id)
+    assert (after.missed_count, after.missed_at, after.missed_why, after.due_at) == (counted, at(16), "no netd ran then", at(17))
+    (event,) = await world.rows("select data from events where type = 'schedule.missed'")
+    assert event["data"]["after"] == {"name": "nightly", "missed": counted, "due_at": "2026-06-01T16:00:00+00:00", "why": "no netd ran then"}
+
+
+async def test_a_run_that_is_a_little_late_is_made(world: World):
+    schedule = await make(world)
+    await fire(world, at(13, 0, second=59))
+    assert [due for _, due, _, _ in await made(world)] == [at(13)]
+    assert (await schedules.get(world.database, ACTOR, schedule.id)).missed_count == 0
+
+
+async def test_the_run_before_is_not_over(world: World):
+    schedule = await make(world)
+    await fire(world, at(13))
+    await fire(world, at(14))
+    after = await schedules.get(world.database, ACTOR, schedule.id)
+    assert (after.missed_count, after.missed_why) == (1, "the run before is not over: job 1 with the key schedule:1 is not ended yet")
+    await jobs.cancel(world.database, ACTOR, world.kinds, 1, NOW)
+    await fire(world, at(15))
+    assert [due for _, due, _, _ in await made(world)] == [at(13), at(15)]
+
+
+async def test_jitter(world: World):
+    schedule = await make(world, jitter_seconds=1800)
+    assert schedule.due_at == at(13) and schedule.fires_at is not None and at(13) < schedule.fires_at < at(13, 30)
+    assert await fire(world, schedule.fires_at - timedelta(milliseconds=1)) == 0
+    assert await fire(world, schedule.fires_at) == 1
+    assert [due for _, due, _, _ in await made(world)] == [at(13)]
+    assert (await schedules.get(world.database, ACTOR, schedule.id)).missed_count == 0
+
+
+async def test_disabled_and_enabled(world: World):
+    schedule = await make(world, interval_seconds=600, begins_at=NOW)
+    off = await change(world, schedule, enabled=False)
+    assert (off.due_at, off.fires_at) == (None, None)
+    assert await fire(world, at(20)) == 0
+    on = await change(world, schedule, at(20), enabled=True)
+    assert on.due_at == at(20, 0, second=30) and on.missed_count == 0
+    assert (await change(world, on, at(20), cron="@daily", interval_seconds=None, time_zone="Europe/Berlin")).due_at == at(22)
+
+
+async def change(world: World, schedule: Schedule, now: datetime = NOW, actor: Actor = ACTOR, version: int | None = None, **members: Any) -> Schedule:
+    patch = SchedulePatch(**members)
+    return await schedules.update(world.database, actor, world.kinds, world.keyring, schedule.id, patch, now, version=version)
+
+
+async def test_what_cannot_be(world: World):
+    with pytest.raises(InvalidInput) as caught:
+        await make(world, cron="0 0 31 2 *", time_zone="Mars/Olympus")
+    assert [fault.where for fault in caught.value.faults] == ["/cron", "/time_zone"]
+    with pytest.raises(InvalidInput, match="either this or interval_seconds"):
+        await make(world, cron=None)
+    with pytest.raises(InvalidInput, match="there is no kind nap"):
+        await make(world, kind="nap")
+    with pytest.raises(InvalidInput, match="/args/colour: is not known here"):
+        await make(world, args={"colour": "red"})
+    schedule = await make(world)
+    with pytest.raises(Conflict):
+        await make(world, name="NIGHTLY")
+    with pytest.raises(Conflict, match="at version 2"):
+        await change(world, schedule, version=1, note="x")
+    with pytest.raises(NotFound):
+        await schedules.get(world.database, ACTOR, 99)
+    eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("jobs:schedule", "jobs:read"))),), sites=None, token_id=3)
+    with pytest.raises(OutsideScope, match="need the permission nas:write"):
+        await make(world, name="mine", actor=eve)
+    with pytest.raises(OutsideScope):
+        await change(world, schedule, actor=eve, note="mine")
+    await schedules.delete(world.database, ACTOR, schedule.id)
+    assert await world.rows("select from job_schedules") == []
+
+
+async def test_secret_arguments(world: World):
+    schedule = await make(world, kind="work", args={"password": "wonderland", "device": "7"})
+    assert schedule.args["password"] == "***"
+    await fire(world, at(13))
+    (row,) = await world.rows("select args, sealed, lock_keys from jobs")
+    assert row["args"]["password"] == "***" and row["lock_keys"] == ["device:7"]
+    opened, secrets = jobs.opened(world.keyring, world.kinds.get("work"), row["args"], row["sealed"])
+    assert (opened.password, secrets) == ("wonderland", ["wonderland"])
+    off = await change(world, schedule, enabled=False)
+    with pytest.raises(InvalidInput, match="give them again"):
+        await change(world, off, enabled=True)
+    again = await change(world, off, enabled=True, args={"password": "looking-glass"})
+    assert again.enabled and "looking" not in str(await world.rows("select to_jsonb(s) - 'sealed' as s from job_schedules s"))
+
+
+async def test_jobs_of_who_needs_approval_await_it(world: World):
+    nora = Actor(tenant_id=1, name="nora", role="noc_engineer", grants=(Grant(BUILT_IN["noc_engineer"]),), sites=None, token_id=5)
+    await make(world, kind="risky", actor=nora)
+    await make(world, name="other", kind="risky")
+    await fire(world, at(13))
+    assert sorted((kind, state) for _, _, state, kind in await made(world)) == [("risky", "awaiting_approval"), ("risky", "queued")]
+
+
+async def test_what_its_maker_may_not_do_any_more_is_not_done(world: World):
+    """Kinds look at their arguments with each run, in the scope of who made the schedule."""
+    schedule = await make(world, kind="work")
+    async with world.database.acquire() as conn:
+        await conn.execute("""update job_schedules set args = '{"colour": "red"}'""")
+    await fire(world, at(13))
+    after = await schedules.get(world.database, ACTOR, schedule.id)
+    assert (after.missed_count, after.missed_why) == (1, "it cannot be done any more: /args/colour: is not known here")
+    async with world.database.acquire() as conn:
+        await conn.execute("update job_schedules set kind = 'nap'")
+    await fire(world, at(14))
+    assert "there is no kind nap" in ((await schedules.get(world.database, ACTOR, schedule.id)).missed_why or "")
