@@ -223,6 +223,7 @@ begin
         execute format($f$create policy site on %I as restrictive to netd_tenant
             using ((select netd_scope_whole()) or site_id = any((select netd_scope_sites())::bigint[]))$f$, t);
     end loop;
+    execute 'create policy own on device_groups as restrictive for select to netd_tenant using ((select netd_scope_subscriber()) is null)';
     execute 'create policy whole_i on device_groups as restrictive for insert to netd_tenant with check ((select netd_scope_whole()))';
     execute 'create policy whole_u on device_groups as restrictive for update to netd_tenant using ((select netd_scope_whole()))';
     execute 'create policy whole_d on device_groups as restrictive for delete to netd_tenant using ((select netd_scope_whole()))';

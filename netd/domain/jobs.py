@@ -210,10 +210,10 @@ async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Job]:
 
 async def targets(db: Database, actor: Actor, job_id: int, query: ListQuery) -> Page[JobTarget]:
     """What a job did to each target. Raises NotFound, InvalidInput."""
-    of_this = msgspec.structs.replace(query, job_id=job_id)
+    wanted = lists.selection(store.TARGETS, query, within={"job_id": job_id})
     async with db.transaction(actor.scope) as conn:
         await held(conn, actor, job_id)
-        return await lists.page(conn, store.TARGETS, actor.tenant_id, of_this, store.targets)
+        return await lists.page(conn, store.TARGETS, actor.tenant_id, query, store.targets, wanted)
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):

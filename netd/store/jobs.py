@@ -43,9 +43,9 @@ TARGETS = Listing(
     kind="job_target", select=f"select {', '.join(JobTarget.__struct_fields__)} from job_targets",
     counted="job_targets", tenant="tenant_id", id="id",
     columns={
-        "job_id": Column(sql="job_id", kind=int, cast="bigint"), "key": Column(sql="key"), "state": Column(sql="state"),
-        "outcome": Column(sql="outcome", nullable=True),
+        "key": Column(sql="key"), "state": Column(sql="state"), "outcome": Column(sql="outcome", nullable=True),
     },
+    within={"job_id": Column(sql="job_id", kind=int, cast="bigint")},
 )  # fmt: skip
 
 

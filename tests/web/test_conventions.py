@@ -27,10 +27,13 @@ SHORT = {
     "/events/types": "netd's own",
     "/me/sessions": "the own",
     "/reports": "netd's own",
+    "/jobs/kinds": "netd's own",
 }
 """Lists of one page, and why they are never long."""
 
-OWN_CURSOR = {"/events": "an event's id is the cursor, as in Last-Event-ID"}
+OWN_CURSOR = {
+    "/events": "an event's id is the cursor, as in Last-Event-ID", "/jobs/{id}/log": "an entry's number is the cursor, as in Last-Event-ID",
+}  # fmt: skip
 
 RECORDS_NOTHING = {"/radius/test/auth"}
 """A question that is too long for a GET."""
@@ -269,7 +272,11 @@ def created(route: Route, owned: dict[str, int]) -> object:  # noqa: F811
     if route.path == "/pools/leases/bulk":
         return {"items": [{"do": "release", "id": owned["leases"], "value": {"force": True}}]}
     if route.path.endswith("/bulk"):
-        makes = next(each for each in ROUTES if (each.method, each.path) == ("POST", route.path.removesuffix("/bulk")))
+        makes = next((each for each in ROUTES if (each.method, each.path) == ("POST", route.path.removesuffix("/bulk"))), None)
+        if makes is None:  # found by netd, so changed only
+            changes = next(each for each in ROUTES if (each.method, each.path) == ("PATCH", route.path.replace("/bulk", "/{id}")))
+            listed = route.path.removesuffix("/bulk").rpartition("/")[2]
+            return {"items": [{"do": "update", "id": owned[listed], "value": BODIES[changes.body.__name__]}]}
         return {"items": [{"do": "create", "value": another(makes.body.__name__, *OTHER)}]}
     if route.path == "/users/{id}/grants":
         return {"role": "support_agent"}
@@ -294,7 +301,9 @@ def test_what_can_be_made_changed_and_removed_can_be_so_in_bulk():
     for route in ROUTES:
         methods.setdefault(route.path, set()).add(route.method)
     whole = {path for path in methods if "{" not in path and {"PATCH", "DELETE"} <= methods.get(path + "/{id}", set()) and "POST" in methods[path]}
-    assert {path for path in whole if f"{path}/bulk" not in methods} == {"/roles", "/webhooks", "/billing-hooks"}, "few, and made one by one"
+    assert {path for path in whole if f"{path}/bulk" not in methods} == {"/roles", "/webhooks", "/billing-hooks", "/schedules", "/device-groups"}, (
+        "few, and made one by one"
+    )
 
 
 def test_single_objects_that_change_have_versions():

@@ -412,7 +412,7 @@ async def test_a_forgotten_condition_shows_nothing(database: Database, owned: di
         assert await shown(conn, tables) <= CATALOGUE
 
 
-CATALOGUE = {"plans", "roles", "pools", "pool_ranges", "pool_rules", "pool_spans", "plan_quotas", "quota_stages", "sites", "events"}
+CATALOGUE = {"plans", "device_groups", "roles", "pools", "pool_ranges", "pool_rules", "pool_spans", "plan_quotas", "quota_stages", "sites", "events"}
 """What who may at one site only reads, too: the tenant's catalogue, the own site and what happened there."""
 
 UNFILLED: set[str] = set()
