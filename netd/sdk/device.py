@@ -80,12 +80,22 @@ class Neighbours(Protocol):
 
 
 @runtime_checkable
-class Tables(Protocol):
-    """Says where addresses are."""
+class Macs(Protocol):
+    """Says behind which interface a MAC address is."""
 
     def macs(self) -> Dialogue[Sequence[MacEntry]]: ...
 
+
+@runtime_checkable
+class Arps(Protocol):
+    """Says which MAC address an IP address has."""
+
     def arps(self) -> Dialogue[Sequence[ArpEntry]]: ...
+
+
+@runtime_checkable
+class Tables(Macs, Arps, Protocol):
+    """Both: an OLT has the one, a host without a bridge the other."""
 
 
 @runtime_checkable

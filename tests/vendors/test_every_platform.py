@@ -1,0 +1,135 @@
+"""What every bundled driver of devices must hold to, against every recording of its platform."""
+
+import re
+
+import pytest
+
+from netd.errors import PeerError
+from netd.extensions import Extensions
+from netd.model.device import Facts, Outcome
+from netd.sdk import device
+from netd.sdk.dialogue import Command, Step, play
+from netd.sdk.recording import Recording, select, varbinds
+from netd.sdk.terminal import ErrorText
+from tests.vendors.recorded import FOLDERS, ROOT, Recorded
+
+NAMES = [f"{folder.parent.name}/{folder.name}" for folder in FOLDERS]
+CANARY = re.compile(r"canary\w*")
+
+
+@pytest.fixture(params=NAMES)
+def recorded(request: pytest.FixtureRequest, extensions: Extensions) -> Recorded:
+    return Recorded(extensions, request.param)
+
+
+def test_every_platform_has_a_recording(extensions: Extensions) -> None:
+    assert {Recording.parse((folder / "session.txt").read_text("utf-8")).platform for folder in FOLDERS} == set(extensions.platforms)
+
+
+def test_a_recording_says_what_it_is_made_from(recorded: Recorded) -> None:
+    found = recorded.recording
+    assert found.made_from in {"documents", "a device"}
+    assert found.sources
+    assert Recording.parse(found.dump()) == found
+
+
+def test_capabilities_are_whole(recorded: Recorded) -> None:
+    """Half a capability would be offered as none, and nobody would notice."""
+    protocols = [getattr(device, name) for name in CAPABILITIES]
+    methods = {name for protocol in protocols for name in vars(protocol) if not name.startswith("_") and callable(getattr(protocol, name, None))}
+    whole = {name for protocol in protocols if recorded.can(protocol) for name in dir(protocol) if not name.startswith("_")}
+    assert {name for name in methods if hasattr(recorded.driver, name)} <= whole
+
+
+CAPABILITIES = ("CommandLine", "Inspect", "Neighbours", "Macs", "Arps", "Backup", "Configure", "Restore", "Firmware", "Telemetry", "SnmpFacts")
+
+
+def test_it_says_what_it_is(recorded: Recorded) -> None:
+    facts = recorded.run(recorded.driver.facts())
+    assert isinstance(facts, Facts)
+    assert facts.software_version
+    if recorded.recording.platform not in {"generic_linux", "generic_frr"}:
+        assert facts.model
+
+
+def test_it_prepares_and_leaves(recorded: Recorded) -> None:
+    recorded.run(recorded.driver.prepare())
+    recorded.run(recorded.driver.leave())
+
+
+def test_a_configuration_keeps_its_secrets_to_itself(recorded: Recorded) -> None:
+    driver = recorded.driver
+    if not recorded.can(device.Backup):
+        pytest.skip("has no backup")
+    text = recorded.run(driver.configuration("running"))
+    canaries = CANARY.findall(text)
+    assert canaries, "the recording has no secret to be masked"
+    shown = driver.masked(text)
+    assert not CANARY.findall(shown), shown
+    assert shown.count("<secret>") >= len(canaries)
+    assert driver.masked(shown) == shown
+    assert driver.normal(driver.normal(text)) == driver.normal(text)
+    assert CANARY.findall(driver.normal(text)), "what is compared must know the secrets: a changed password is a change"
+    assert text.endswith("\n") and "\r" not in text
+
+
+def test_a_configuration_that_was_cut_is_refused(recorded: Recorded) -> None:
+    driver = recorded.driver
+    if not recorded.can(device.Backup):
+        pytest.skip("has no backup")
+    text = recorded.run(driver.configuration("running"))
+
+    def cut(step: Step) -> str:
+        reply = recorded.player(step)
+        return reply[: len(reply) - 30] if isinstance(step, Command) and text.strip()[:40] in reply.replace("\r", "") else reply
+
+    with pytest.raises(PeerError) as refusal:
+        play(driver.configuration("running"), cut)
+    assert getattr(refusal.value, "outcome", None) is Outcome.UNVERIFIED
+
+
+def test_what_is_typed_shows_no_secret(recorded: Recorded) -> None:
+    driver = recorded.driver
+    if not recorded.can(device.Configure):
+        pytest.skip("cannot be configured")
+    lines = driver.normal(recorded.run(driver.configuration("running"))).splitlines()
+    typed: list[Command] = []
+
+    def echo(step: Step) -> str:
+        assert isinstance(step, Command)
+        typed.append(step)
+        return ""
+
+    done = play(driver.configure(lines), echo)
+    assert done and not CANARY.search(repr(done))
+    assert [step.text for step in typed if CANARY.search(step.text)]
+    assert all(step.secret for step in typed if CANARY.search(step.text))
+
+
+def test_error_texts_are_what_they_say(extensions: Extensions) -> None:
+    """Each pattern finds something that no pattern before it takes away for another outcome, or it would be there in vain."""
+    for platform in extensions.platforms.values():
+        terminal = getattr(platform.driver, "terminal", None)
+        if terminal is None:
+            continue
+        for error in terminal.errors:
+            assert isinstance(error, ErrorText)
+            re.compile(error.pattern, re.MULTILINE)
+        assert terminal.classify("") == (Outcome.OK, "")
+        assert terminal.classify("interface gpon 0/1 is up")[0] is Outcome.OK
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if (ROOT / name / "agent.snmprec").exists()])
+def test_telemetry_reads_nothing_into_silence(name: str, extensions: Extensions) -> None:
+    """What an agent has gives figures; an agent that has nothing gives none, and no zeros."""
+    recorded = Recorded(extensions, name)
+    found = varbinds((ROOT / name / "agent.snmprec").read_text("utf-8"))
+    for group in recorded.driver.groups():
+        assert group.period_seconds >= 60
+        reading = recorded.driver.read(group.name, *select(found, group.scalars, group.tables))
+        assert (reading.device is not None) == (group.name == "system")
+        silent = recorded.driver.read(group.name, *select({}, group.scalars, group.tables))
+        assert silent.interfaces == () and silent.optics == ()
+        if silent.device is not None:
+            assert {getattr(silent.device, field) for field in silent.device.__struct_fields__} == {None}
+    assert recorded.read("system").device is not None
