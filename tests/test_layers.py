@@ -19,6 +19,7 @@ FOUNDATION = (
     "metrics",
     "notify",
     "share",
+    "simulate",
     "sdk",
     "extensions",
     "daemon",

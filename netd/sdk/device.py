@@ -36,6 +36,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kind: Literal["router", "switch", "olt", "onu", "server", "other"]
     driver: str  # module file beside the manifest, with a class Driver
     data: str  # TOML file beside the manifest
+    simulator: str | None = None  # module file beside the manifest, with a class Simulator (:mod:`netd.simulate`): for tests and demonstrations
     match: Match = msgspec.field(default_factory=Match)
 
 

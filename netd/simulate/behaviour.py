@@ -10,10 +10,11 @@ from netd.simulate.device import Simulated
 
 
 class Reply(msgspec.Struct, kw_only=True):
-    """``question`` is painted instead of a prompt, and what is typed then goes to ``then``."""
+    """``question`` is painted instead of a prompt, and what is typed then goes to ``then``; one of ``keys`` at once, without Enter."""
 
     text: str = ""
     question: str | None = None
+    keys: str = ""
     then: Callable[[str], "Reply | str"] | None = None
     closes: bool = False
     restarts: bool = False
@@ -65,6 +66,10 @@ class Behaviour:
         self.page_lines = device.quirks.page_lines
         self.alarms = device.quirks.alarms
         self.asks = device.quirks.asks
+
+    def account(self, name: str) -> str:
+        """Whose a log-in's name is."""
+        return name
 
     def greet(self) -> Reply:
         """After the log-in."""

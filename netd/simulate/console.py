@@ -77,6 +77,9 @@ class Console:
         if character == "\x03":
             self._line, self._asked = "", None
             return Painted("^C" + self._behaviour.newline + self._behaviour.painted_prompt())
+        if self._asked is not None and character in self._asked.keys:
+            painted = self._entered(character)
+            return painted._replace(text=character + self._behaviour.newline + painted.text)
         self._line += character
         if self._hidden:
             return Painted("")
@@ -91,7 +94,7 @@ class Console:
             return Painted(behaviour.password_question)
         if self._stage == "password":
             self._hidden = False
-            if (self._name, line) != (self.device.username, self.device.password):
+            if (behaviour.account(self._name or ""), line) != (self.device.username, self.device.password):
                 self._stage = "name"
                 return Painted(f"{behaviour.refusal}{behaviour.newline}{behaviour.username_question}")
             self._stage = "shell"
