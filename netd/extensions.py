@@ -294,6 +294,8 @@ def _platform(candidate: Candidate, manifest: Manifest, platform: Platform) -> D
     module_name = f"{_module_name('vendor', candidate)}__{platform.name.replace('-', '_')}"
     try:
         table = msgspec.toml.decode(data.read_bytes().decode("utf-8"), type=dict[str, Any])
+        for name, settings in platform.settings.items():
+            table[name] = {**table.get(name, {}), **settings}
         driver: object = _import_file(module_name, module).Driver(table)
     except (Exception, SystemExit) as error:  # barrier: code that is not ours runs here for the first time
         sys.modules.pop(module_name, None)

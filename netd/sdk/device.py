@@ -7,7 +7,7 @@ at the methods' names (``isinstance`` with these protocols) and offers nothing e
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -38,6 +38,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data: str  # TOML file beside the manifest
     simulator: str | None = None  # module file beside the manifest, with a class Simulator (:mod:`netd.simulate`): for tests and demonstrations
     match: Match = msgspec.field(default_factory=Match)
+    settings: dict[str, dict[str, Any]] = {}  # what differs from the data file, by table: for relatives of a platform that share its driver
 
 
 class SnmpGroup(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,9 +79,10 @@ class Optics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bias_milliamperes: Gauge | None = None
     distance_metres: Gauge | None = None
     name: str | None = None  # the column that has the interface's name, where the index does not tell
+    keys: int = 0  # so many numbers of an index name the row, what follows differs between the columns; 0: all of it
 
     def gauges(self) -> dict[str, Gauge]:
-        found = {field: getattr(self, field) for field in self.__struct_fields__ if field not in {"table", "name"}}
+        found = {field: getattr(self, field) for field in self.__struct_fields__ if field not in {"table", "name", "keys"}}
         return {field: gauge for field, gauge in found.items() if gauge is not None}
 
 
@@ -162,11 +163,11 @@ class Polled:
 
     def optics(self, table: Optics, tables: Columns) -> list[OpticsSample]:
         """A sample for each row that has a figure."""
-        gauges = table.gauges()
-        rows = sorted({index for gauge in gauges.values() for index in tables.get(gauge.name, {})})
+        gauges, keys = table.gauges(), table.keys or None
+        columns = {field: {index[:keys]: raw for index, raw in tables.get(gauge.name, {}).items()} for field, gauge in gauges.items()}
         found = []
-        for index in rows:
-            figures = {field: gauge.value(tables.get(gauge.name, {}).get(index)) for field, gauge in gauges.items()}
+        for index in sorted({index for column in columns.values() for index in column}):
+            figures = {field: gauge.value(columns[field].get(index)) for field, gauge in gauges.items()}
             if all(figure is None for figure in figures.values()):
                 continue
             interface, onu = self.place(table, index, tables)

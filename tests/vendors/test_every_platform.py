@@ -23,7 +23,11 @@ def recorded(request: pytest.FixtureRequest, extensions: Extensions) -> Recorded
 
 
 def test_every_platform_has_a_recording(extensions: Extensions) -> None:
-    assert {Recording.parse((folder / "session.txt").read_text("utf-8")).platform for folder in FOLDERS} == set(extensions.platforms)
+    """Or a relative that shares its driver and data has one."""
+    recorded = {Recording.parse((folder / "session.txt").read_text("utf-8")).platform for folder in FOLDERS}
+    known = {(item.vendor, item.platform.driver, item.platform.data): name for name, item in extensions.platforms.items() if name in recorded}
+    assert recorded <= set(extensions.platforms)
+    assert not [name for name, item in extensions.platforms.items() if (item.vendor, item.platform.driver, item.platform.data) not in known]
 
 
 def test_a_recording_says_what_it_is_made_from(recorded: Recorded) -> None:
@@ -48,7 +52,7 @@ def test_it_says_what_it_is(recorded: Recorded) -> None:
     facts = recorded.run(recorded.driver.facts())
     assert isinstance(facts, Facts)
     assert facts.software_version
-    if recorded.recording.platform not in {"generic_linux", "generic_frr"}:
+    if recorded.recording.platform not in {"generic_linux", "generic_frr"} and recorded.recording.hardware != "C600":
         assert facts.model
 
 
@@ -77,6 +81,8 @@ def test_a_configuration_that_was_cut_is_refused(recorded: Recorded) -> None:
     driver = recorded.driver
     if not recorded.can(device.Backup):
         pytest.skip("has no backup")
+    if not driver.family.configuration.end:
+        pytest.skip("where a configuration ends is not documented")
     text = recorded.run(driver.configuration("running"))
 
     def cut(step: Step) -> str:
