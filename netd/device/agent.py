@@ -39,6 +39,7 @@ REFRESH_SECONDS: Final = 150.0
 
 T = TypeVar("T")
 Row = tuple[str, object]
+_Socket = SnmpV1ClientSocket | SnmpV2cClientSocket | SnmpV3ClientSocket
 
 _AUTH: Final[dict[str, type[BaseAuthKey]]] = {
     "md5": Md5Key, "sha": Sha1Key, "sha224": Sha224Key, "sha256": Sha256Key, "sha384": Sha384Key, "sha512": Sha512Key,
@@ -72,99 +73,94 @@ class AgentSocket:
 
     def __init__(self, address: IPv4Address | IPv6Address, port: int, login: SnmpCommunity | SnmpUser) -> None:
         self.name = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
-        self._user: User | None = None
-        self._to_discover = False
+        self._login = login
+        self._user = _user(self.name, login) if isinstance(login, SnmpUser) else None
+        self._discovered = False
         self._asked_at = 0.0
-        self._sock: SnmpV1ClientSocket | SnmpV2cClientSocket | SnmpV3ClientSocket
-        if isinstance(login, SnmpUser):
-            self._user = _user(self.name, login)
-            nobody = User.default()
-            self._to_discover = True
-            self._sock = SnmpV3ClientSocket(
-                self.name, b"", nobody.name, nobody.get_auth_alg(), nobody.get_auth_key(), nobody.get_priv_alg(), nobody.get_priv_key(), 0, 0, 0, 0
-            )
-        else:
-            kind = SnmpV1ClientSocket if login.version == "1" else SnmpV2cClientSocket
-            self._sock = kind(self.name, login.community.reveal(), 0, 0, 0, 0)
-        self._fd = self._sock.get_fd()
+        self._sock = self._made()
+
+    def _made(self) -> _Socket:
+        if isinstance(self._login, SnmpCommunity):
+            kind = SnmpV1ClientSocket if self._login.version == "1" else SnmpV2cClientSocket
+            return kind(self.name, self._login.community.reveal(), 0, 0, 0, 0)
+        nobody = User.default()  # until the engine's id is known, which the keys depend on
+        return SnmpV3ClientSocket(
+            self.name, b"", nobody.name, nobody.get_auth_alg(), nobody.get_auth_key(), nobody.get_priv_alg(), nobody.get_priv_key(), 0, 0, 0, 0
+        )
 
     async def get(self, oids: list[str], seconds: float) -> dict[str, object]:
         """Their values; objects that the agent does not have are left out, and all of them if it answered with an error-status."""
-        return dict(await self._ask(lambda: self._sock.send_get_many(oids), self._sock.recv_get_many, seconds))
+        return dict(await self._ask(lambda sock: sock.send_get_many(oids), lambda sock: sock.recv_get_many(), seconds))
 
     async def one(self, oid: str, seconds: float) -> object:
         """One value; None if there is no such object."""
 
-        def receive() -> object:
+        def receive(sock: _Socket) -> object:
             try:
-                return self._sock.recv_get()
+                return sock.recv_get()
             except NoSuchInstance:
                 return None
 
-        return await self._ask(lambda: self._sock.send_get(oid), receive, seconds)
+        return await self._ask(lambda sock: sock.send_get(oid), receive, seconds)
 
     async def bulk(self, walk: Walk, seconds: float) -> tuple[list[Row], bool | None]:
         """The next rows and whether they are the last; None: no rows, be it the end of the agent's view or an error-status."""
-        sock = self._sock
-        if isinstance(sock, SnmpV1ClientSocket):
-            raise PeerError(f"{self.name}: SNMPv1 has no GETBULK")
-        bulk = sock
 
-        def receive() -> tuple[list[Row], bool | None]:
+        def receive(sock: _Socket) -> tuple[list[Row], bool | None]:
             try:
-                rows = bulk.recv_get_bulk(walk.at)
+                rows = _with_bulk(sock).recv_get_bulk(walk.at)
             except StopAsyncIteration:
                 return [], None
             found: list[Row] = [row for row in rows if row is not None]
             return found, len(found) < len(rows)
 
-        return await self._ask(lambda: bulk.send_get_bulk(walk.at), receive, seconds)
+        return await self._ask(lambda sock: _with_bulk(sock).send_get_bulk(walk.at), receive, seconds)
 
     async def next(self, walk: Walk, seconds: float) -> Row | None:
         """The next row by GETNEXT; None at the end of the column."""
 
-        def receive() -> Row | None:
+        def receive(sock: _Socket) -> Row | None:
             try:
-                return self._sock.recv_get_next(walk.at)
+                return sock.recv_get_next(walk.at)
             except StopAsyncIteration:
                 return None
 
-        return await self._ask(lambda: self._sock.send_get_next(walk.at), receive, seconds)
+        return await self._ask(lambda sock: sock.send_get_next(walk.at), receive, seconds)
 
-    async def _ask(self, send: Callable[[], None], receive: Callable[[], T], seconds: float) -> T:
-        if self._user is not None and (self._to_discover or asyncio.get_running_loop().time() - self._asked_at > REFRESH_SECONDS):
-            await self._refresh(seconds)
+    async def _ask(self, send: Callable[[_Socket], None], receive: Callable[[_Socket], T], seconds: float) -> T:
+        if self._user is not None and (not self._discovered or asyncio.get_running_loop().time() - self._asked_at > REFRESH_SECONDS):
+            await self._refresh(self._user, seconds)
         try:
             answer = await self._exchange(send, receive, seconds)
-        except Denied:
-            if self._user is None:
-                raise
-            await self._refresh(seconds)  # it restarted: its boots and time are others (RFC 3414 notInTimeWindow)
-            answer = await self._exchange(send, receive, seconds)
+        except (TimeoutError, Denied):
+            # It may have restarted: its boots and time, or its id, are others then (RFC 3414 notInTimeWindow), and gufo passes over its reports in silence.
+            self._discovered = False
+            raise
         self._asked_at = asyncio.get_running_loop().time()
         return answer
 
-    async def _refresh(self, seconds: float) -> None:
-        sock, user = self._sock, self._user
-        if user is None or not isinstance(sock, SnmpV3ClientSocket):
-            return
-        if self._to_discover:
-            await self._exchange(sock.send_refresh, sock.recv_refresh, seconds)
-            sock.set_keys(user.name, user.get_auth_alg(), user.get_auth_key(), user.get_priv_alg(), user.get_priv_key())
-            self._to_discover = False
+    async def _refresh(self, user: User, seconds: float) -> None:
+        """Ask for the engine's id, boots and time."""
+        if not self._discovered:
+            self._sock = sock = self._made()
+            await self._exchange(_send_refresh, _receive_refresh, seconds)
+            if isinstance(sock, SnmpV3ClientSocket):
+                sock.set_keys(user.name, user.get_auth_alg(), user.get_auth_key(), user.get_priv_alg(), user.get_priv_key())
         if user.require_auth():
-            await self._exchange(sock.send_refresh, sock.recv_refresh, seconds)
+            await self._exchange(_send_refresh, _receive_refresh, seconds)
+        self._discovered = True
         self._asked_at = asyncio.get_running_loop().time()
 
-    async def _exchange(self, send: Callable[[], None], receive: Callable[[], T], seconds: float) -> T:
+    async def _exchange(self, send: Callable[[_Socket], None], receive: Callable[[_Socket], T], seconds: float) -> T:
+        sock = self._sock
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         with contextlib.suppress(BlockingIOError):  # no room to send: as lost as any datagram, and repeated like it
-            send()
+            send(sock)
         while loop.time() < until:  # also where datagrams that answer nothing keep coming
-            await self._readable(loop, until)
+            await self._readable(loop, sock.get_fd(), until)
             try:
-                return receive()
+                return receive(sock)
             except BlockingIOError:
                 continue  # an answer to an earlier request
             except SnmpAuthError:
@@ -175,17 +171,33 @@ class AgentSocket:
                 raise PeerError(f"{self.name}: {error}") from None
         raise TimeoutError
 
-    async def _readable(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+    async def _readable(self, loop: asyncio.AbstractEventLoop, fd: int, until: float) -> None:
         """Return when the socket can be read. Raises TimeoutError."""
         ready: asyncio.Future[bool] = loop.create_future()
         timer = loop.call_at(until, _settle, ready, False)
-        loop.add_reader(self._fd, _settle, ready, True)
+        loop.add_reader(fd, _settle, ready, True)
         try:
             if not await ready:
                 raise TimeoutError
         finally:
-            loop.remove_reader(self._fd)
+            loop.remove_reader(fd)
             timer.cancel()
+
+
+def _with_bulk(sock: _Socket) -> SnmpV2cClientSocket | SnmpV3ClientSocket:
+    if isinstance(sock, SnmpV1ClientSocket):
+        raise PeerError("SNMPv1 has no GETBULK")
+    return sock
+
+
+def _send_refresh(sock: _Socket) -> None:
+    if isinstance(sock, SnmpV3ClientSocket):
+        sock.send_refresh()
+
+
+def _receive_refresh(sock: _Socket) -> None:
+    if isinstance(sock, SnmpV3ClientSocket):
+        sock.recv_refresh()
 
 
 def _settle(future: asyncio.Future[bool], value: bool) -> None:

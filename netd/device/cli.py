@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from netd.device import files, ssh, telnet
+from netd.device.pump import Pump
 from netd.device.screen import Busy, LoginRefused, Screen
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
@@ -49,6 +50,7 @@ class CliTransport:
 
     def __init__(self, limits: CliLimits | None = None) -> None:
         self.limits = limits or CliLimits()
+        self.pump = Pump()
         self.sessions = Counts()  # by (protocol, outcome)
         self.commands = Counts()  # by outcome
 
@@ -260,7 +262,11 @@ class CliSession:
             outcome = "ok"
             try:
                 connection = await ssh.connect(
-                    self.target, credential, username_suffix=self._terminal.login.username_suffix, keepalive_seconds=self._terminal.keepalive_seconds
+                    self.target,
+                    credential,
+                    self._transport.pump,
+                    username_suffix=self._terminal.login.username_suffix,
+                    keepalive_seconds=self._terminal.keepalive_seconds,
                 )
             except PeerUnreachable as error:
                 failure, outcome = error, error.reason

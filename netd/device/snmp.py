@@ -29,7 +29,7 @@ Table = dict[Oid, Varbind]
 
 
 class SnmpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How patient netd is. The time for an answer doubles with each attempt, because who is slow must not be asked ever faster."""
+    """How patient netd is. The time for an answer doubles with each attempt: who is slow must not be asked ever faster."""
 
     attempts: int = 3
     timeout_seconds: float = 2.0  # of the first attempt
@@ -62,6 +62,7 @@ class Snmp:
         self._has_bulk = not (isinstance(login, SnmpCommunity) and login.version == "1")
         self._socket = AgentSocket(target.address, credential.port or PORT, login)
         self._limits = limits
+        self._seconds = limits.timeout_seconds
         self._clock = clock
         self._counts = counts
         self._turn = asyncio.Lock()
@@ -153,14 +154,15 @@ class Snmp:
         return rows, last
 
     async def _patiently(self, ask: Callable[[float], Awaitable[T]], until: float | None = None, attempts: int | None = None) -> T:
-        """Ask until there is an answer, each time with twice the patience, within a deadline."""
-        seconds = self._limits.timeout_seconds
+        """Ask until there is an answer, each time with twice the patience, within a deadline. A slow device is given at once what it needed before."""
+        seconds = self._seconds
         for _ in range(attempts or self._limits.attempts):
             left = seconds if until is None else min(seconds, until - self._clock())
             if left <= 0:
                 self._counts["deadline"] += 1
                 raise PeerUnreachable(f"{self._socket.name}: the walk was not done in {self._limits.walk_seconds:g} s", "timeout")
             self.requests += 1
+            begun = self._clock()
             try:
                 answer = await ask(left)
             except TimeoutError:
@@ -174,6 +176,8 @@ class Snmp:
                 raise
             else:
                 self._counts["ok"] += 1
+                quick = self._clock() - begun < seconds / 4
+                self._seconds = max(seconds / 2, self._limits.timeout_seconds) if quick else seconds
                 return answer
         raise _Silence(f"{self._socket.name} does not answer SNMP", "timeout")
 
@@ -191,7 +195,7 @@ class SnmpTransport:
         profiles = [credential for credential in target.credentials if isinstance(credential.login, SnmpCommunity | SnmpUser)]
         failure = PeerUnreachable(f"{target.key} has no SNMP profile", "invalid")
         for credential in profiles:
-            session = Snmp(target, credential, self.limits, self._clock, self.requests)
+            session = self.session(target, credential)
             try:
                 await session.get((SYS_OBJECT_ID,))
             except PeerUnreachable as error:
@@ -201,6 +205,10 @@ class SnmpTransport:
         if len(profiles) > 1:
             failure = PeerUnreachable(f"{target.key}: none of {len(profiles)} SNMP profiles works; {failure}", failure.reason)
         raise failure
+
+    def session(self, target: Target, credential: Credential) -> Snmp:
+        """A session that has not asked anything yet. Raises PeerUnreachable ``invalid`` if the credential is no SNMP profile."""
+        return Snmp(target, credential, self.limits, self._clock, self.requests)
 
     def register(self, metrics: Metrics) -> None:
         """Add the transport's series."""

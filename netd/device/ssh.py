@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import asyncssh
 
+from netd.device.pump import Pump
 from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import Credential, SshLogin, Target
 
@@ -159,7 +160,7 @@ class SshConnection:
         self.connection.abort()
 
 
-async def connect(target: Target, credential: Credential, *, username_suffix: str = "", keepalive_seconds: float = 0.0) -> SshConnection:
+async def connect(target: Target, credential: Credential, pump: Pump, *, username_suffix: str = "", keepalive_seconds: float = 0.0) -> SshConnection:
     """Connect and log in with one credential, within the target's time. Raises PeerUnreachable, HostKeyChanged, CredentialsRefused."""
     login = credential.login
     if not isinstance(login, SshLogin):
@@ -170,7 +171,7 @@ async def connect(target: Target, credential: Credential, *, username_suffix: st
     try:
         async with asyncio.timeout(target.timeout_seconds):
             connection = await asyncssh.connect(
-                str(target.address), port, client_factory=lambda: client, known_hosts=_unknown, config=None, agent_path=None, gss_host=None,
+                str(target.address), port, tunnel=pump, client_factory=lambda: client, known_hosts=_unknown, config=None, agent_path=None, gss_host=None,
                 username=login.username + username_suffix, password=login.password.reveal() if login.password else None,
                 client_keys=[await _key(name, login)] if login.private_key else None, passphrase=None,
                 keepalive_interval=keepalive_seconds, login_timeout=0, connect_timeout=None, x509_trusted_certs=None,

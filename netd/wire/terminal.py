@@ -136,6 +136,7 @@ class Reader:
         text = "\n".join(lines)
         for noise in self._dialect.noise:
             text = noise.sub("", text)
+        text = text.rstrip("\n") if not self._tail.strip() else text
         prompt = self._dialect.prompt.search(text, max(text.rfind("\n") + 1, 0))
         if prompt is not None:
             text = text[: prompt.start()]

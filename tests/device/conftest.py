@@ -1,4 +1,4 @@
-"""Peers that nobody here wrote, on loopback ports, gone with the run: OpenSSH's server, FRRouting's shell behind it, Debian's Telnet server, net-snmp's agent."""
+"""Peers that nobody here wrote: OpenSSH's server, FRRouting's shell behind it, Debian's Telnet server. On loopback ports, gone with the run."""
 
 import contextlib
 import os
@@ -106,9 +106,9 @@ def sshd(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPathFa
             port = free_port()
             config = folder / f"config-{port}"
             config.write_text("\n".join((
-                f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", f"AuthorizedKeysFile {folder / 'authorized'}", f"PidFile {folder / f'pid-{port}'}",
-                "StrictModes no", "UsePAM no", "PasswordAuthentication no", "PermitRootLogin yes", "PrintMotd no", "MaxStartups 1000", "Subsystem sftp internal-sftp",
-                *lines, "",
+                f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", f"AuthorizedKeysFile {folder / 'authorized'}",
+                f"PidFile {folder / f'pid-{port}'}", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "PermitRootLogin yes",
+                "PrintMotd no", "MaxStartups 1000", "Subsystem sftp internal-sftp", *lines, "",
             )))  # fmt: skip
             process = stack.enter_context(running((program, "-D", "-f", config)))
             wait_for_port(port, process)

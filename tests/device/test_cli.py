@@ -1,13 +1,11 @@
 """Command lines over SSH: OpenSSH with a plain shell, and FRRouting's vtysh as a router that nobody here wrote."""
 
-import asyncio
-
 import pytest
 
 from netd.device.cli import CliTransport
-from netd.sdk.dialogue import Command, Dialogue, Get, Note, Put, say
-from netd.sdk.terminal import ErrorText, Refused, Terminal
 from netd.model.device import Outcome
+from netd.sdk.dialogue import say
+from netd.sdk.terminal import ErrorText, Refused, Terminal
 from tests.device.conftest import SH, Peer, Shell, target
 
 VTYSH = Terminal(
