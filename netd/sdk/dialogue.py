@@ -20,7 +20,6 @@ ENABLE = "{enable}"
 """An :class:`Answer`'s text: the credential's password for the privileged mode, or its own where there is none. Drivers see neither."""
 
 
-
 class Answer(msgspec.Struct, frozen=True):
     """What to type at a question that stands where a prompt could: ``question`` is a regular expression for the end of the text so far.
 

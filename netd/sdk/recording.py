@@ -17,16 +17,19 @@ line that begins so has a backslash before it. ``agent.snmprec`` beside it is wh
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
+from typing import TypeVar
 
 import msgspec
 
 from netd.errors import PeerError
-from netd.model.device import Outcome
 from netd.sdk.device import Oid, Varbind
-from netd.sdk.dialogue import Command, Get, Note, Pause, Put, Reconnect, Step
+from netd.sdk.dialogue import Command, Dialogue, Get, Note, Pause, Put, Reconnect, Step
 from netd.sdk.shell import FINE
 from netd.sdk.terminal import Refused, Terminal
 
+T = TypeVar("T")
+
+_ESCAPABLE, _ESCAPED = re.compile(r"\\*(?:>>>|<<<)"), re.compile(r"\\+(?:>>>|<<<)")
 _HEAD = re.compile(r"# ([a-z ]+): (.*)")
 
 
@@ -50,7 +53,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
             if line.startswith((">>> ", "<<< ")):
                 parts.append((line[:3], line[4:], []))
             elif parts:
-                parts[-1][2].append(line[1:] if line.startswith(("\\>>>", "\\<<<")) else line)
+                parts[-1][2].append(line[1:] if _ESCAPED.match(line) else line)
             elif found := _HEAD.fullmatch(line):
                 head.setdefault(found.group(1), []).append(found.group(2))
         lacking = {"platform", "hardware", "firmware", "made from"} - head.keys()
@@ -73,7 +76,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
         for mark, items in ((">>>", self.exchanges), ("<<<", tuple(self.files.items()))):
             for name, body in items:
                 lines.append(f"{mark} {name}")
-                lines += [f"\\{line}" if line.startswith((">>>", "<<<", "\\>>>", "\\<<<")) else line for line in body.split("\n")]
+                lines += [f"\\{line}" if _ESCAPABLE.match(line) else line for line in body.split("\n")]
         return "\n".join(lines) + "\n"
 
 
@@ -126,6 +129,26 @@ class Player:
         return text
 
 
+def recorded(dialogue: Dialogue[T], exchanges: list[tuple[str, str]]) -> Dialogue[T]:
+    """The same dialogue, whose commands and texts are added to ``exchanges``; secret commands are not."""
+    try:
+        step = next(dialogue)
+        while True:
+            try:
+                reply = yield step
+            except Exception as error:  # barrier: whatever a step raises is the driver's to handle
+                if isinstance(step, Command) and isinstance(error, Refused) and not step.secret:
+                    exchanges.append((step.text, error.said))
+                step = dialogue.throw(error)
+            else:
+                if isinstance(step, Command) and not step.secret:
+                    exchanges.append((step.text, reply))
+                step = dialogue.send(reply)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+
+
 def varbinds(text: str) -> dict[Oid, Varbind]:
     """What an ``agent.snmprec`` holds; ValueError names the line that cannot be read."""
     found: dict[Oid, Varbind] = {}
@@ -164,8 +187,3 @@ def select(found: Mapping[Oid, Varbind], scalars: Iterable[Oid], columns: Iterab
             if name[: len(column)] == column:
                 rows[name[len(column) :]] = value
     return {name: found.get(name) for name in scalars}, tables
-
-
-def outcome_of(error: PeerError) -> Outcome:
-    """What kind of a no it was; FAILED for what no device said in words."""
-    return error.outcome if isinstance(error, Refused) else Outcome.FAILED

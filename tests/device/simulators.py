@@ -83,8 +83,10 @@ async def lab(
     patient = driver.terminal
     driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
     try:
-        async with served(extensions, platform, device, executes=executes) as server:
-            async with CliTransport(LIMITS).session(target(server, telnet=telnet), driver, image=image, note=notes.append) as session:
-                yield Lab(session, server, driver, notes)
+        async with (
+            served(extensions, platform, device, executes=executes) as server,
+            CliTransport(LIMITS).session(target(server, telnet=telnet), driver, image=image, note=notes.append) as session,
+        ):
+            yield Lab(session, server, driver, notes)
     finally:
         driver.terminal = patient
