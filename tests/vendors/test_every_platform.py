@@ -7,8 +7,9 @@ import pytest
 from netd.errors import PeerError
 from netd.extensions import Extensions
 from netd.model.device import Facts, Outcome
-from netd.sdk import device
+from netd.sdk import device, ifmib
 from netd.sdk.dialogue import Command, Step, play
+from netd.sdk.polled import oid
 from netd.sdk.recording import Recording, select, varbinds
 from netd.sdk.terminal import ErrorText
 from tests.vendors.recorded import FOLDERS, ROOT, Recorded
@@ -110,6 +111,24 @@ def test_what_is_typed_shows_no_secret(recorded: Recorded) -> None:
     assert done and not CANARY.search(repr(done))
     assert [step.text for step in typed if CANARY.search(step.text)]
     assert all(step.secret for step in typed if CANARY.search(step.text))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if (ROOT / name / "agent.snmprec").exists()])
+def test_it_is_recognised(name: str, extensions: Extensions) -> None:
+    """By the longest sysObjectID; where several have that, by the expression that fits the longest piece of sysDescr."""
+    found = varbinds((ROOT / name / "agent.snmprec").read_text("utf-8"))
+    object_id, descr = found.get(ifmib.SYS_OBJECT_ID), ifmib.text(found.get(ifmib.SYS_DESCR))
+    if not isinstance(object_id, tuple):
+        pytest.skip("the recording has no sysObjectID")
+
+    def fit(match: device.Match) -> tuple[int, int]:
+        prefixes = [len(prefix) for prefix in map(oid, match.sys_object_id) if object_id[: len(prefix)] == prefix]
+        pieces = [len(piece[0]) for pattern in match.sys_descr if (piece := re.search(pattern, descr))]
+        return max(prefixes, default=0), max(pieces, default=0)
+
+    fits = sorted(((fit(item.platform.match), item.platform.name) for item in extensions.platforms.values()), reverse=True)
+    expected = "nokia_isam_nfxs" if "NFXS-E" in descr else Recorded(extensions, name).recording.platform
+    assert fits[0][1] == expected and fits[0][0] > fits[1][0]
 
 
 def test_error_texts_are_what_they_say(extensions: Extensions) -> None:
