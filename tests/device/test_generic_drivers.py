@@ -63,6 +63,14 @@ async def test_a_linux_host(bourne: Peer) -> None:
             assert len(entry.mac) == 17
 
 
+def installed_octets() -> int:
+    return next(int(line.split()[1]) * 1024 for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+
+
+def received_octets() -> int:
+    return int(Path("/sys/class/net/lo/statistics/rx_bytes").read_text())
+
+
 async def test_telemetry_of_a_real_agent(snmpd: int) -> None:  # noqa: F811 - the fixture
     """Values equal what the kernel counts; the group's walk is what the driver asked for."""
     driver: Any = Extensions.discover(packages=()).platforms["generic_linux"].driver
@@ -74,8 +82,6 @@ async def test_telemetry_of_a_real_agent(snmpd: int) -> None:  # noqa: F811 - th
     sample = readings["system"].device
     assert sample.uptime_seconds is not None
     assert sample.cpu_percent is None or 0 <= sample.cpu_percent <= 100  # the agent knows it a minute after its start
-    installed = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
-    assert sample.memory_total_octets == installed * 1024
+    assert sample.memory_total_octets == installed_octets()
     (lo,) = [item for item in readings["interfaces"].interfaces if item.name == "lo"]
-    counted = int(Path("/sys/class/net/lo/statistics/rx_bytes").read_text())
-    assert lo.counter_bits == 64 and lo.oper_up and 0 < lo.in_octets <= counted
+    assert lo.counter_bits == 64 and lo.oper_up and 0 < lo.in_octets <= received_octets()

@@ -12,6 +12,7 @@ from netd.sdk.dialogue import Command, Step, play
 from netd.sdk.polled import oid
 from netd.sdk.recording import Recording, select, varbinds
 from netd.sdk.terminal import ErrorText
+from netd.share import share
 from tests.vendors.recorded import FOLDERS, ROOT, Recorded
 
 NAMES = [f"{folder.parent.name}/{folder.name}" for folder in FOLDERS]
@@ -158,3 +159,31 @@ def test_telemetry_reads_nothing_into_silence(name: str, extensions: Extensions)
         if silent.device is not None:
             assert {getattr(silent.device, field) for field in silent.device.__struct_fields__} == {None}
     assert recorded.read("system").device is not None
+
+
+def test_readme_says_what_they_can_do(extensions: Extensions) -> None:
+    """The table for operators and the code do not drift apart."""
+    lines = (share("vendors").parent / "README.md").read_text("utf-8").splitlines()
+    head = next(line for line in lines if line.startswith("| platform |"))
+    titles = [cell.strip() for cell in head.strip("|").split("|")]
+    columns = {
+        "backup": device.Backup,
+        "configure": device.Configure,
+        "restore": device.Restore,
+        "firmware": device.Firmware,
+        "neighbours": device.Neighbours,
+        "MAC": device.Macs,
+        "ARP": device.Arps,
+    }
+    said: dict[str, dict[str, bool]] = {}
+    for line in lines[lines.index(head) + 2 :]:
+        if not line.startswith("|"):
+            break
+        cells = dict(zip(titles, (cell.strip() for cell in line.strip("|").split("|")), strict=True))
+        for name in re.findall(r"[a-z]+_[a-z_]+", cells["platform"]):
+            said[name] = {title: cells[title].startswith("yes") for title in (*columns, "ONUs")}
+    can = {
+        name: {title: isinstance(item.driver, protocol) for title, protocol in columns.items()} | {"ONUs": hasattr(item.driver, "onu_optics")}
+        for name, item in extensions.platforms.items()
+    }
+    assert said == can
