@@ -1,4 +1,4 @@
-"""Serves a simulated device (:mod:`netd.simulate`) on loopback: SSH with SFTP, and Telnet. For tests and demonstrations, never for anything else."""
+"""Serves a simulated device (:mod:`netd.simulate`) on loopback: SSH with SFTP, Telnet, SNMP. For tests and demonstrations, never for anything else."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Final
 import asyncssh
 
 from netd.errors import WireError
-from netd.simulate import Behaviour, Console, Painted, Simulated
+from netd.simulate import Agent, Behaviour, Console, Painted, Simulated
 from netd.wire.telnet import DO, ECHO, IAC, NAWS, SGA, WILL, Telnet
 
 _OPENING: Final = bytes((IAC, WILL, ECHO, IAC, WILL, SGA, IAC, DO, NAWS))
@@ -20,21 +20,24 @@ class SimulatedServer:
     ``executes``: the device is a host whose commands run on SSH channels of their own, without a console.
     """
 
-    def __init__(self, device: Simulated, behaviour: type[Behaviour], *, executes: bool = False, down_seconds: float = 0.2) -> None:
+    def __init__(self, device: Simulated, behaviour: type[Behaviour], *, agent: Agent | None = None, executes: bool = False, down_seconds: float = 0.2) -> None:
         self.device = device
         self.behaviour = behaviour
+        self.agent = agent
         self.executes = executes
         self.down_seconds = down_seconds
         self.ssh_port = 0
         self.telnet_port = 0
+        self.snmp_port = 0  # stays so without an agent
         self.down = False
         self._breakers: set[Callable[[], None]] = set()
         self._ssh: asyncssh.SSHAcceptor | None = None
         self._telnet: asyncio.Server | None = None
+        self._snmp: asyncio.DatagramTransport | None = None
         self._key = asyncssh.generate_private_key("ssh-ed25519")
 
-    async def start(self, host: str = "127.0.0.1", *, ssh_port: int = 0, telnet_port: int = 0) -> None:
-        """Listen; port 0 takes a free one, which is then in ``ssh_port`` and ``telnet_port``."""
+    async def start(self, host: str = "127.0.0.1", *, ssh_port: int = 0, telnet_port: int = 0, snmp_port: int = 0) -> None:
+        """Listen; port 0 takes a free one, which is then in ``ssh_port``, ``telnet_port`` and ``snmp_port``."""
         self._ssh = await asyncssh.listen(
             host,
             ssh_port,
@@ -49,6 +52,9 @@ class SimulatedServer:
         self.ssh_port = self._ssh.get_port()
         self._telnet = await asyncio.start_server(self._telnet_session, host, telnet_port)
         self.telnet_port = self._telnet.sockets[0].getsockname()[1]
+        if self.agent is not None:
+            self._snmp, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Datagrams(self), (host, snmp_port))
+            self.snmp_port = self._snmp.get_extra_info("sockname")[1]
 
     async def close(self) -> None:
         """Break what is open and listen no longer."""
@@ -56,6 +62,8 @@ class SimulatedServer:
         for server in (self._ssh, self._telnet):
             if server is not None:
                 server.close()
+        if self._snmp is not None:
+            self._snmp.close()
         if self._ssh is not None:
             await self._ssh.wait_closed()
 
@@ -144,6 +152,21 @@ class SimulatedServer:
         elif painted.resets:
             abort()
         return not (painted.closes or painted.restarts or painted.resets)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, server: SimulatedServer) -> None:
+        self._server = server
+        self._transport: asyncio.DatagramTransport
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        agent = self._server.agent
+        answer = agent.answer(data) if agent is not None and not self._server.down else None
+        if answer is not None:
+            self._transport.sendto(answer, addr)
 
 
 class _Server(asyncssh.SSHServer):
