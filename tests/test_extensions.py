@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netd.errors import ExtensionError
-from netd.extensions import ENTRY_POINT_GROUPS, Extensions
+from netd.extensions import ENTRY_POINT_GROUPS, Extensions, load_simulator
 from netd.sdk import AccessRequest, Service
 from netd.share import share
 
@@ -224,6 +224,52 @@ def test_guard_turns_what_a_driver_raises_into_one_error_and_counts_it(tmp_path:
         raise KeyboardInterrupt
     with pytest.raises(LookupError):
         extensions.guard("nobody")
+
+
+PLATFORM = """
+[[platforms]]
+name = "one_os"
+title = "One"
+kind = "router"
+driver = "os.py"
+data = "os.toml"
+
+[[platforms]]
+name = "one_relative"
+title = "Relative"
+kind = "router"
+driver = "os.py"
+data = "os.toml"
+simulator = "os_simulator.py"
+settings = { snmp = { bulk = false }, more = { a = 1 } }
+"""
+
+
+def platforms(root: Path, simulator: str) -> Extensions:
+    folder = write(root, "one", None, PLATFORM, capabilities="[]")
+    (folder / "os.py").write_text("class Driver:\n    def __init__(self, data): self.data = data\n")
+    (folder / "os.toml").write_text("[snmp]\nbulk = true\nhost = true\n")
+    (folder / "os_simulator.py").write_text(simulator)
+    return discover(root)
+
+
+def test_platforms_and_their_relatives(tmp_path: Path) -> None:
+    found = platforms(tmp_path, "from netd.simulate import Behaviour\n\nclass Simulator(Behaviour):\n    pager = 'more'\n")
+    assert found.broken == ()
+    plain, relative = found.platforms["one_os"], found.platforms["one_relative"]
+    assert plain.driver.data == {"snmp": {"bulk": True, "host": True}}  # type: ignore[attr-defined]
+    assert relative.driver.data == {"snmp": {"bulk": False, "host": True}, "more": {"a": 1}}  # type: ignore[attr-defined]
+    assert load_simulator(relative).pager == "more"
+    with pytest.raises(LookupError, match="one_os"):
+        load_simulator(plain)
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "x = 1", "class Simulator: pass", "raise SystemExit(3)"])
+def test_a_simulator_that_is_none_breaks_nothing_else(code: str, tmp_path: Path) -> None:
+    found = platforms(tmp_path, code)
+    assert found.broken == () and set(found.platforms) == {"one_os", "one_relative"}  # it is not imported before it is wanted
+    with pytest.raises(ExtensionError, match="os_simulator"):
+        load_simulator(found.platforms["one_relative"])
 
 
 NOT_SANS_IO = {

@@ -71,6 +71,7 @@ def test_the_empty_project_keeps_them_all(project):
         ("store/rows.py", "import netd.domain", "A layer imports only"),
         ("store/rows.py", "import netd.extensions", "A layer imports only"),
         ("errors/more.py", "import netd.wire", "A layer imports only"),
+        ("simulate/console.py", "import netd.sdk", "A layer imports only"),
         ("helpers.py", "", "A layer imports only"),
         ("wire/radius.py", "import socket", "Codecs know no I/O"),
         ("wire/radius.py", "from time import monotonic", "Codecs know no I/O"),

@@ -77,7 +77,7 @@ class Console:
         if character == "\x03":
             self._line, self._asked = "", None
             return Painted("^C" + self._behaviour.newline + self._behaviour.painted_prompt())
-        if self._asked is not None and character in self._asked.keys:
+        if self._asked is not None and not self._line and character in self._asked.keys:
             painted = self._entered(character)
             return painted._replace(text=character + self._behaviour.newline + painted.text)
         self._line += character
