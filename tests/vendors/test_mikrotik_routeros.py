@@ -185,7 +185,7 @@ def test_restore_is_read_back(v7: Recorded) -> None:
     assert v7.can(Restore)
     text = v7.run(v7.driver.configuration("running"))
     assert v7.run(v7.driver.restore(text)) is Outcome.OK
-    assert v7.player.stored["netd-restore.rsc"] == text.encode()
+    assert v7.player.stored["flash/netd-restore.rsc"] == text.encode()
     steps: list[Step] = []
 
     def act(step: Step) -> str:
@@ -195,3 +195,10 @@ def test_restore_is_read_back(v7: Recorded) -> None:
     assert play(v7.driver.restore(text.replace("u1", "u9")), act) is Outcome.UNVERIFIED
     assert next(type(step) for step in steps if not isinstance(step, Command)) is Put
     assert any(isinstance(step, Reconnect) for step in steps)
+
+
+def test_nothing_is_reset_for_a_text_that_was_not_stored(v7: Recorded) -> None:
+    text = v7.run(v7.driver.configuration("running"))
+    with pytest.raises(Refused, match="nothing was reset"):
+        play(v7.driver.restore(text), lambda step: "half" if isinstance(step, Get) else v7.player(step))
+    assert not any("reset-configuration" in line for line in v7.player.typed)

@@ -48,15 +48,20 @@ class Driver(Shell, ConfigurationLines, Polled):
         return "\n".join(lines)
 
     def restore(self, text: str) -> Dialogue[Outcome]:
-        """Start with nothing but the users and this text; what the router shows then must be it."""
-        yield Put(path="netd-restore.rsc", content=text.encode())
+        """Start with nothing but the users and this text; what the router shows then must be it.
+
+        The text is read back before anything is reset: where there is a folder ``flash``, all else is gone with the restart.
+        """
+        folder = "flash/" if (yield from say(':put [:len [/file find name="flash"]]')).strip() == "1" else ""
+        path = f"{folder}netd-restore.rsc"
+        yield Put(path=path, content=text.encode())
+        if (yield Get(path=path)).encode("latin-1") != text.encode():
+            raise Refused(f"{path} was not stored as it was sent; nothing was reset", Outcome.UNVERIFIED)
         yield Note(text="resetting the configuration; the router restarts and runs the stored text")
-        yield from say(
-            "/system reset-configuration keep-users=yes no-defaults=yes skip-backup=yes run-after-reset=netd-restore.rsc",
-            _YES,
-            drops=True,
-        )
+        reset = f"/system reset-configuration keep-users=yes no-defaults=yes skip-backup=yes run-after-reset={path}"
+        yield from say(reset, _YES, drops=True)
         yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=15)
+        yield from say(f"/file remove {path}", check=False)  # it has secrets
         shown = yield from self.configuration("running")
         return Outcome.OK if self.normal(shown) == self.normal(text) else Outcome.UNVERIFIED
 

@@ -135,6 +135,14 @@ class Simulator(Behaviour):
 
         return Reply(question="Dangerous! Reset anyway? [y/N]: ", then=now)
 
+    @command(r':put \[:len \[/file find name="flash"\]\]')
+    def has_flash(self, match: re.Match[str]) -> Reply | str:
+        return "1" if "flash" in self.device.facts else "0"
+
+    @command(r"/file remove (\S+)")
+    def remove(self, match: re.Match[str]) -> Reply | str:
+        return "" if self.device.files.pop(match[1], None) is not None else "no such item"
+
     @command(r"/quit|quit")
     def quit(self, match: re.Match[str]) -> Reply | str:
         return Reply(text="interrupted", closes=True)
