@@ -18,17 +18,18 @@ TELL_OCTETS: Final = 4 << 20
 
 async def get(connection: SshConnection, path: str, most_octets: int) -> bytes:
     """A file's content. Raises PeerError if there is no such file or it is too large, PeerUnreachable if the connection broke."""
+    sftp = await _sftp(connection, path)
+    if sftp is None:
+        return await _scp_get(connection, path, most_octets)
     try:
-        async with connection.connection.start_sftp_client() as sftp:
+        async with sftp:
             size = (await sftp.stat(path)).size or 0
             if size > most_octets:
                 raise PeerError(f"{path} has {size} octets, more than {most_octets}")
             async with sftp.open(path, "rb") as file:
                 content = cast(bytes, await file.read(most_octets + 1))
-    except asyncssh.ChannelOpenError:
-        return await _scp_get(connection, path, most_octets)
     except (asyncssh.Error, OSError) as error:
-        raise _fault(path, error) from None
+        raise _fault(connection, path, error) from None
     if len(content) > most_octets:
         raise PeerError(f"{path} has more than {most_octets} octets")
     return content
@@ -48,22 +49,33 @@ async def put_file(connection: SshConnection, path: str, source: Path, note: Cal
     Raises PeerError if the device says no or has another number of octets at the end, PeerUnreachable if the connection broke.
     """
     size = (await asyncio.to_thread(source.stat)).st_size
+    sftp = await _sftp(connection, path)
+    if sftp is None:
+        await _scp_put(connection, path, source, note)
+        return
     try:
-        async with connection.connection.start_sftp_client() as sftp:
+        async with sftp:
             begin = await _there(sftp, path, source, size)
             if begin:
                 note(f"{path}: going on at {begin} of {size} octets")
             async with sftp.open(path, "r+b" if begin else "wb") as file:
                 await _copy(source, file, begin, size, path, note)
             stored = (await sftp.stat(path)).size
-    except asyncssh.ChannelOpenError:
-        await _scp_put(connection, path, source, note)
-        return
     except (asyncssh.Error, OSError) as error:
-        raise _fault(path, error) from None
+        raise _fault(connection, path, error) from None
     if stored is not None and stored != size:
         raise PeerError(f"{path} has {stored} octets on the device, not {size}")
     note(f"{path}: {size} octets stored")
+
+
+async def _sftp(connection: SshConnection, path: str) -> asyncssh.SFTPClient | None:
+    """None where the device has no SFTP: some say so, others take the channel and close it."""
+    try:
+        return await connection.connection.start_sftp_client()
+    except (asyncssh.Error, OSError) as error:
+        if connection.connection.is_closed():
+            raise _fault(connection, path, error) from None
+        return None
 
 
 async def _there(sftp: asyncssh.SFTPClient, path: str, source: Path, size: int) -> int:
@@ -110,7 +122,7 @@ async def _scp_get(connection: SshConnection, path: str, most_octets: int) -> by
         try:
             await asyncssh.scp((connection.connection, path), local, progress_handler=progress)
         except (asyncssh.Error, OSError) as error:
-            raise _fault(path, error) from None
+            raise _fault(connection, path, error) from None
         return await asyncio.to_thread(local.read_bytes)
 
 
@@ -126,10 +138,13 @@ async def _scp_put(connection: SshConnection, path: str, source: Path, note: Cal
     try:
         await asyncssh.scp(source, (connection.connection, path), progress_handler=progress)
     except (asyncssh.Error, OSError) as error:
-        raise _fault(path, error) from None
+        raise _fault(connection, path, error) from None
+    note(f"{path}: {source.name} stored")
 
 
-def _fault(path: str, error: Exception) -> PeerError:
+def _fault(connection: SshConnection, path: str, error: Exception) -> PeerError:
+    if connection.connection.is_closed():
+        return PeerUnreachable(f"{path}: the connection was lost", "lost")
     match error:
         case asyncssh.SFTPConnectionLost() | asyncssh.SFTPNoConnection() | asyncssh.DisconnectError() | ConnectionError():
             return PeerUnreachable(f"{path}: the connection was lost", "lost")

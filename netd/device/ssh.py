@@ -169,6 +169,7 @@ async def connect(target: Target, credential: Credential, pump: Pump, *, usernam
     name = f"{target.key} ({target.address} port {port})"
     client = _Client(target.host_keys)
     try:
+        await pump.turn()
         async with asyncio.timeout(target.timeout_seconds):
             connection = await asyncssh.connect(
                 str(target.address), port, tunnel=pump, client_factory=lambda: client, known_hosts=_unknown, config=None, agent_path=None, gss_host=None,

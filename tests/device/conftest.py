@@ -102,13 +102,13 @@ def sshd(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPathFa
     user.write_public_key(folder / "authorized")
     with contextlib.ExitStack() as stack:
 
-        def start(*lines: str, host_key: Path = folder / "host", shown: asyncssh.SSHKey = host) -> Peer:
+        def start(*lines: str, sftp: str = "/usr/lib/openssh/sftp-server", host_key: Path = folder / "host", shown: asyncssh.SSHKey = host) -> Peer:
             port = free_port()
             config = folder / f"config-{port}"
             config.write_text("\n".join((
                 f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {host_key}", f"AuthorizedKeysFile {folder / 'authorized'}",
                 f"PidFile {folder / f'pid-{port}'}", "StrictModes no", "UsePAM no", "PasswordAuthentication no", "PermitRootLogin yes",
-                "PrintMotd no", "MaxStartups 1000", "Subsystem sftp internal-sftp", *lines, "",
+                "PrintMotd no", "MaxStartups 1000", f"Subsystem sftp {sftp}", *lines, "",
             )))  # fmt: skip
             process = stack.enter_context(running((program, "-D", "-f", config)))
             wait_for_port(port, process)
@@ -118,10 +118,13 @@ def sshd(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPathFa
         yield start
 
 
+FORCED = 'ForceCommand if [ -n "$SSH_ORIGINAL_COMMAND" ]; then exec sh -c "$SSH_ORIGINAL_COMMAND"; fi; PS1="lab# " exec sh -i'
+
+
 @pytest.fixture(scope="session")
 def bourne(sshd: Sshd) -> Peer:
     """A shell with the prompt ``lab# ``; commands by themselves run, and SFTP."""
-    return sshd('ForceCommand if [ -n "$SSH_ORIGINAL_COMMAND" ]; then exec sh -c "$SSH_ORIGINAL_COMMAND"; fi; PS1="lab# " exec sh -i', "Match all")
+    return sshd(FORCED)
 
 
 SH = Terminal(prompt=r"^lab# ", errors=())
