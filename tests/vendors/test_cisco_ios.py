@@ -41,6 +41,29 @@ def test_neighbours_and_tables(router: Recorded) -> None:
     ]
 
 
+CARDS = """\
+Displaying entries from DFC switch [1] linecard [1]:
+     vlan   mac address    type   learn    age                 ports
+----+----+---------------+-------+-----+----------+-----------------------------
+      420 009e.1ead.eadd  dynamic  Yes      160     Po140
+*     777 0000.30a3.0167  static   No         -     Router
+Displaying entries from DFC switch [1] linecard [2]:
+*     420 009e.1ead.eadd  dynamic  Yes        5     Po140
+"""
+
+
+def test_other_layouts(router: Recorded) -> None:
+    assert play(router.driver.macs(), lambda step: CARDS) == [MacEntry(mac="00:9e:1e:ad:ea:dd", interface="Po140", vlan=420)]
+    phone = "---------\nDevice ID: SEP1\nEntry address(es):\nPlatform: Poly VVX D230,  Capabilities: Host Phone\n"
+    phone += "Interface: GigabitEthernet1/0/5,  Port ID (outgoing port): Port 1\nHoldtime : 132 sec"
+    (found,) = play(router.driver.neighbours(), lambda step: phone)
+    assert (found.remote_address, found.remote_interface, found.remote_description) == (None, "Port 1", "Poly VVX D230")
+    asr = "Cisco IOS Software, IOS-XE Software (X86_64_LINUX_IOSD-UNIVERSALK9-M), Version 15.3(2)S1, RELEASE SOFTWARE (fc1)\nROM: IOS-XE ROMMON\n"
+    asr += "r1 uptime is 1 day, 15 hours, 32 minutes\ncisco ASR1001 (1RU) processor with 1133939K/6147K bytes of memory.\nProcessor board ID SSI1289001MH"
+    known = play(router.driver.facts(), lambda step: asr)
+    assert (known.model, known.software_version, known.serial, known.uptime_seconds) == ("ASR1001", "15.3(2)S1", "SSI1289001MH", 142320)
+
+
 def test_changes_and_save(router: Recorded) -> None:
     done = router.run(router.driver.configure(["! why", "interface GigabitEthernet0/0", "nonsense"]))
     assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]

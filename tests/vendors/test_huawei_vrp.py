@@ -47,6 +47,18 @@ def test_neighbours_and_tables(router: Recorded) -> None:
     ]
 
 
+def test_other_layouts(router: Recorded) -> None:
+    ar = "VRP (R) software, Version 5.170 (AR6280 V300R019C10SPC300)\nHuawei AR6280 Router uptime is 60 weeks, 4 days, 11 hours, 20 minutes"
+    known = play(router.driver.facts(), lambda step: ar)
+    assert (known.model, known.software_version, known.uptime_seconds) == ("AR6280", "V300R019C10SPC300", 36674400)
+    arps = "10.110.138.33   4cf5-5b2e-3d18            I -         GE0/2/13.203     LTE-S1X2\n"
+    arps += "0.0.0.0         4cf5-5b2e-3d19            S--                          LTE-S1X2"
+    (found,) = play(router.driver.arps(), lambda step: arps)
+    assert found.interface == "GE0/2/13.203"
+    macs = "aaaa-aaaa-aaaa 1/-                               GE0/0/25            dynamic   "
+    assert play(router.driver.macs(), lambda step: macs) == [MacEntry(mac="aa:aa:aa:aa:aa:aa", interface="GE0/0/25", vlan=1)]
+
+
 def test_the_other_order_of_neighbours(router: Recorded) -> None:
     """S switches of older releases: local, name, remote, expiry."""
     text = "Local Intf       Neighbor Dev         Neighbor Intf             Exptime\nGE0/0/1          core1                GE0/0/24                  107"

@@ -36,7 +36,7 @@ class Driver(Shell, ConfigurationLines, Polled):
                 continue
             vlan = next((token for token in tokens[:place] if token.isdigit()), None)
             found.append(MacEntry(mac=str(read.mac(tokens[place])), interface=tokens[-1], vlan=int(vlan) if vlan else None))
-        return found
+        return list(dict.fromkeys(found))  # a modular switch shows what each of its cards knows
 
     def arps(self) -> Dialogue[Sequence[ArpEntry]]:
         text = yield from say("show ip arp")
@@ -61,7 +61,7 @@ def _neighbour(item: str) -> Neighbour | None:
         local_interface=local,
         protocol="cdp",
         remote_name=said(r"^Device ID: *(\S+)"),
-        remote_interface=said(r"Port ID \(outgoing port\): *(\S+)"),
+        remote_interface=said(r"Port ID \(outgoing port\): *(\S.*)$"),
         remote_address=ip_address(address) if address else None,
         remote_description=said(r"^Platform: *([^,\n]+)"),
     )

@@ -16,7 +16,7 @@ from netd.sdk.shell import ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
 
 _YES = Answer(question=r"(?:\[[Yy]/[Nn]\]|\([Yy]/[Nn]\)(?:\[[YyNn]\])?):? ?\s*\Z", text="y")
-_INTERFACE = re.compile(r"\d*[A-Za-z]{2}[\w\-/.:]*\d")
+_INTERFACE = re.compile(r"\d*[A-Za-z]{2}[\w-]*\d(?:/\d+)+(?:\.\d+)?|(?:Vlanif|Vbdif|Eth-Trunk|Virtual-[A-Za-z]+|Tunnel|Bridge-if|LoopBack)[\d./:]+")
 _FREE = re.compile(r"\(([\d,]+) ([KMG]?)B free\)")
 
 
