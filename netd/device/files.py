@@ -146,6 +146,8 @@ def _fault(connection: SshConnection, path: str, error: Exception) -> PeerError:
     if connection.connection.is_closed():
         return PeerUnreachable(f"{path}: the connection was lost", "lost")
     match error:
+        case asyncssh.ChannelOpenError(code=asyncssh.OPEN_CONNECT_FAILED):  # asyncssh's word for: the connection is gone
+            return PeerUnreachable(f"{path}: the connection was lost", "lost")
         case asyncssh.SFTPConnectionLost() | asyncssh.SFTPNoConnection() | asyncssh.DisconnectError() | ConnectionError():
             return PeerUnreachable(f"{path}: the connection was lost", "lost")
         case asyncssh.SFTPNoSuchFile():

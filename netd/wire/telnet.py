@@ -46,23 +46,26 @@ class Telnet:
         self._held = b""
         text, answer, at = bytearray(), bytearray(), 0
         while (found := data.find(IAC, at)) >= 0:
-            text += data[at:found]
+            text += self._plain(data[at:found])
             used = self._command(data, found, text, answer)
             if not used:
                 self._held = data[found:]
-                return self._plain(text), bytes(answer)
+                return bytes(text), bytes(answer)
             at = found + used
-        text += data[at:]
-        return self._plain(text), bytes(answer)
+        text += self._plain(data[at:])
+        return bytes(text), bytes(answer)
 
-    def _plain(self, text: bytearray) -> bytes:
-        """CR NUL is CR."""
-        if BINARY in self.theirs or not text:
-            return bytes(text)
+    def _plain(self, text: bytes) -> bytes:
+        """CR NUL is CR, as long as BINARY is off."""
+        if not text:
+            return b""
+        if BINARY in self.theirs:
+            self._after_cr = False
+            return text
         if self._after_cr and text[0] == 0:
-            del text[0]
+            text = text[1:]
         self._after_cr = text.endswith(b"\r")
-        return bytes(text.replace(b"\r\0", b"\r"))
+        return text.replace(b"\r\0", b"\r")
 
     def _command(self, data: bytes, at: int, text: bytearray, answer: bytearray) -> int:
         """Do what stands at ``at``; returns its length, 0 if it is not all there yet."""
@@ -71,6 +74,7 @@ class Telnet:
         command = data[at + 1]
         if command == IAC:
             text.append(IAC)
+            self._after_cr = False
             return 2
         if command in (DO, DONT, WILL, WONT):
             if len(data) < at + 3:

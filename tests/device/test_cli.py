@@ -150,7 +150,7 @@ def _inetd(command: Sequence[str]) -> Iterator[int]:
                 while True:
                     connection, _ = listener.accept()
                     with connection:
-                        started.append(subprocess.Popen(command, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL))
+                        started.append(subprocess.Popen(command, stdin=connection.fileno(), stdout=connection.fileno(), stderr=subprocess.DEVNULL))
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

@@ -45,7 +45,8 @@ class Router:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
-        path, body = request.match_info["path"], await request.json() if request.can_read_body else None
+        path = request.match_info["path"]
+        body: Any = await request.json() if request.can_read_body else {}
         self.asked.append((request.method, path, body))
         if request.headers.get("Authorization") != "Basic " + base64.b64encode(b"netd:right").decode():
             return web.json_response({"error": 401, "message": "Unauthorized"}, status=401)
