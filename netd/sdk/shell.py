@@ -172,8 +172,8 @@ class ConfigurationText:
         if data.end and end is None:
             outcome, said = self.family.terminal.classify(text[:400])
             if outcome not in FINE:
-                raise Refused(f"{command}: {said}", outcome, said)
-            raise Refused(f"{command}: the text ends without its end marker; it was cut", Outcome.UNVERIFIED, body[-80:])
+                raise Refused(f"{command}: {self.masked(said)}", outcome, self.masked(said))
+            raise Refused(f"{command}: {len(body)} characters without an end marker: it was cut", Outcome.UNVERIFIED)  # whose end may be half a secret
         if end is not None and not data.end_is_text:
             body = body[: end.start()].rstrip("\n")
         if data.before:

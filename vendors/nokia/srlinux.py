@@ -22,7 +22,7 @@ class Driver(Shell, ConfigurationLines, Polled):
         try:
             json.loads(body)
         except ValueError:
-            raise Refused(f"{command}: the text is no whole JSON object; it was cut", Outcome.UNVERIFIED, body.strip()[-80:]) from None
+            raise Refused(f"{command}: {len(body)} characters are no whole JSON object: it was cut", Outcome.UNVERIFIED) from None
         return body
 
     def configure(self, lines: Sequence[str]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
