@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from netd.model.device import ArpEntry, Facts, Image, MacEntry, Neighbour, Outcome, Reading
+from netd.model.device import ArpEntry, Facts, Image, MacEntry, Neighbour, OpticsSample, Outcome, Reading
 from netd.sdk.dialogue import Dialogue
 from netd.sdk.terminal import Terminal
 
@@ -98,6 +98,15 @@ class Arps(Protocol):
 @runtime_checkable
 class Tables(Macs, Arps, Protocol):
     """Both: an OLT has the one, a host without a bridge the other."""
+
+
+@runtime_checkable
+class OnuOptics(Protocol):
+    """Says what light the ONUs of a PON have, by the command line: for agents that do not tell."""
+
+    def onu_optics(self, port: str) -> Dialogue[Sequence[OpticsSample]]:
+        """``port`` as the vendor names it: ``0/1/0``, ``gpon-olt_1/1/1``. An ONU that is off is there with None for its figures."""
+        ...
 
 
 @runtime_checkable
