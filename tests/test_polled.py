@@ -2,9 +2,10 @@
 
 import pytest
 
-from netd.sdk.device import Varbind
+from netd.sdk.device import Oid, Varbind
 from netd.sdk.polled import Gauge, Optics, Polled, oid
 
+Tables = dict[Oid, dict[Oid, Varbind]]
 POWER = Gauge(oid="1.3.2", scale=0.002, offset=-30.0, unknown=(0, 65535), signed16=True)
 
 
@@ -29,14 +30,14 @@ def test_a_value(gauge: Gauge, raw: Varbind, value: float | None) -> None:
 
 def test_only_rows_of_a_kind_count() -> None:
     gauge = Gauge(oid="1.3.2", of="1.3.3", values=(1, "celsius"))
-    tables = {oid("1.3.2"): {(1,): 38, (2,): 242, (3,): 51}, oid("1.3.3"): {(1,): 1, (2,): 3, (3,): b"celsius"}}
+    tables: Tables = {oid("1.3.2"): {(1,): 38, (2,): 242, (3,): 51}, oid("1.3.3"): {(1,): 1, (2,): 3, (3,): b"celsius"}}
     assert gauge.all({}, tables) == [38, 51]
     assert Gauge(oid="1.3.0", scale=0.1).all({(1, 3, 0): 242}, {}) == [24.2]
 
 
 def test_columns_with_longer_indexes_are_of_one_row() -> None:
     table = Optics(table="onu", keys=2, rx_dbm=Gauge(oid="1.3.1"), distance_metres=Gauge(oid="1.3.2", unknown=(-1,)))
-    tables = {(1, 3, 1): {(7, 1, 1): -20, (7, 2, 1): -21}, (1, 3, 2): {(7, 1): 100, (7, 2): -1, (7, 3): -1}}
+    tables: Tables = {(1, 3, 1): {(7, 1, 1): -20, (7, 2, 1): -21}, (1, 3, 2): {(7, 1): 100, (7, 2): -1, (7, 3): -1}}
     driver = Polled()
     first, second = driver.optics(table, tables)
     assert (first.interface, first.rx_dbm, first.distance_metres) == ("7.1", -20.0, 100)
