@@ -69,7 +69,8 @@ class Walk:
 
 
 class AgentSocket:
-    """A connected UDP socket. All calls raise TimeoutError without an answer in ``seconds``, Unreadable, or Denied."""
+    """A connected UDP socket. All calls raise TimeoutError without an answer in ``seconds``, PeerUnreachable ``connect`` if there is no agent,
+    Unreadable, or Denied."""
 
     def __init__(self, address: IPv4Address | IPv6Address, port: int, login: SnmpCommunity | SnmpUser) -> None:
         self.name = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
@@ -155,14 +156,19 @@ class AgentSocket:
         sock = self._sock
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        with contextlib.suppress(BlockingIOError):  # no room to send: as lost as any datagram, and repeated like it
-            send(sock)
+        try:
+            with contextlib.suppress(BlockingIOError):  # no room to send: as lost as any datagram, and repeated like it
+                send(sock)
+        except OSError as error:
+            raise PeerUnreachable(f"{self.name}: {error}", "connect") from None
         while loop.time() < until:  # also where datagrams that answer nothing keep coming
             await self._readable(loop, sock.get_fd(), until)
             try:
                 return receive(sock)
             except BlockingIOError:
                 continue  # an answer to an earlier request
+            except OSError as error:  # an ICMP message came back; gufo makes a TimeoutError of it
+                raise PeerUnreachable(f"{self.name}: {error}", "connect") from None
             except SnmpAuthError:
                 raise Denied(f"{self.name} does not accept the SNMPv3 user or its keys") from None
             except SnmpDecodeError as error:

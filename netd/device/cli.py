@@ -317,7 +317,7 @@ class CliSession:
     async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
         login = credential.login
         assert isinstance(login, SshLogin | TelnetLogin)
-        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=self._limits.settle_seconds)
+        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=self._limits.settle_seconds, most_characters=self._limits.most_output)
         username = login.username + self._terminal.login.username_suffix
         await self._screen.login(self._terminal.login, username, login.password.reveal() if login.password else "")
 

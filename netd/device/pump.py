@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
-BUDGET_SECONDS: Final = 0.008
+BUDGET_SECONDS: Final = 0.004
 HELPING_OCTETS: Final = 8 << 10
 MOST_QUEUED: Final = 64 << 10
 

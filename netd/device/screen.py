@@ -50,12 +50,14 @@ class Screen:
     no next one.
     """
 
-    def __init__(self, name: str, channel: Channel, terminal: Terminal, *, settle_seconds: float = SETTLE_SECONDS) -> None:
+    def __init__(
+        self, name: str, channel: Channel, terminal: Terminal, *, settle_seconds: float = SETTLE_SECONDS, most_characters: int = MOST_CHARACTERS
+    ) -> None:
         self._name = name
         self._channel = channel
         self._terminal = terminal
         self._settle = settle_seconds
-        self._reader = Reader(_dialect(terminal), most_characters=MOST_CHARACTERS)
+        self._reader = Reader(_dialect(terminal), most_characters=most_characters)
         self._stuck = ""
         self._behind = False
         self.ended = False

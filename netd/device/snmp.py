@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from netd.device.agent import AgentSocket, Denied, Row, Unreadable, Walk, arcs, dotted, varbind
+from netd.device.agent import AgentSocket, Row, Unreadable, Walk, arcs, dotted, varbind
 from netd.errors import PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
 from netd.model.target import Credential, SnmpCommunity, SnmpUser, Target
@@ -168,11 +168,8 @@ class Snmp:
             except TimeoutError:
                 self._counts["timeout"] += 1
                 seconds *= 2
-            except Denied:
-                self._counts["credentials"] += 1
-                raise
-            except PeerError:
-                self._counts["malformed"] += 1
+            except PeerError as error:
+                self._counts[error.reason if isinstance(error, PeerUnreachable) else "malformed"] += 1
                 raise
             else:
                 self._counts["ok"] += 1

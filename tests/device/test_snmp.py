@@ -273,6 +273,14 @@ async def test_a_device_that_says_nothing_is_asked_as_often_as_allowed() -> None
         assert failure.value.reason == "timeout" and len(agent.requests) == 2 + 2  # for 25 rows, and whether it is there at all
 
 
+async def test_where_no_agent_is() -> None:
+    """The system says so at once, and nothing is repeated."""
+    session = _session(free_port(socket.SOCK_DGRAM), SnmpLimits())
+    with pytest.raises(PeerUnreachable, match="connection refused") as failure:
+        await session.get([SYS_UP_TIME])
+    assert failure.value.reason == "connect" and session.requests == 1
+
+
 async def test_garbage_and_floods() -> None:
     class Flood(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

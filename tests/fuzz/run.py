@@ -266,7 +266,7 @@ def targets(dictionary: Dictionary, words: Words) -> list[Target]:
 
 
 SCREEN = (
-    b"OLT#", b"OLT(config)#", b"display x", b"\r\n", b"\n", b"\r", b"\b", b" ", b"\0", b"\x1b[1D", b"\x1b[2K", b"\x1b[9999B", b"\x1b[", b"\x1b", 
+    b"OLT#", b"OLT(config)#", b"display x", b"\r\n", b"\n", b"\r", b"\b", b" ", b"\0", b"\x1b[1D", b"\x1b[2K", b"\x1b[9999B", b"\x1b[", b"\x1b",
     b"\x1b]0;t\x07", b"---- More ----", b"{ <cr>||<K> }:", b"! 1 [x]: ALARM", b"--- END\n", "\u4f60".encode(), b"\xff",
 )  # fmt: skip
 DIALECT = Dialect(
