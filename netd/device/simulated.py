@@ -31,6 +31,7 @@ class SimulatedServer:
         self.snmp_port = 0  # stays so without an agent
         self.down = False
         self._breakers: set[Callable[[], None]] = set()
+        self._sessions: set[asyncio.Task[None]] = set()
         self._ssh: asyncssh.SSHAcceptor | None = None
         self._telnet: asyncio.Server | None = None
         self._snmp: asyncio.DatagramTransport | None = None
@@ -50,14 +51,14 @@ class SimulatedServer:
             line_editor=False,
         )
         self.ssh_port = self._ssh.get_port()
-        self._telnet = await asyncio.start_server(self._telnet_session, host, telnet_port)
+        self._telnet = await asyncio.start_server(self._telnet_connected, host, telnet_port)
         self.telnet_port = self._telnet.sockets[0].getsockname()[1]
         if self.agent is not None:
             self._snmp, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Datagrams(self), (host, snmp_port))
             self.snmp_port = self._snmp.get_extra_info("sockname")[1]
 
     async def close(self) -> None:
-        """Break what is open and listen no longer."""
+        """Break what is open and listen no longer; returns when the last session has ended."""
         self.break_all()
         for server in (self._ssh, self._telnet):
             if server is not None:
@@ -66,6 +67,7 @@ class SimulatedServer:
             self._snmp.close()
         if self._ssh is not None:
             await self._ssh.wait_closed()
+        await asyncio.gather(*self._sessions, return_exceptions=True)
 
     @property
     def host_key(self) -> str:
@@ -116,6 +118,11 @@ class SimulatedServer:
             abort()
         finally:
             console.close()
+
+    def _telnet_connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._telnet_session(reader, writer))
+        self._sessions.add(task)
+        task.add_done_callback(self._sessions.discard)
 
     async def _telnet_session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.down:
