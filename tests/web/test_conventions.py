@@ -41,12 +41,17 @@ RECORDS_NOTHING = {"/radius/test/auth"}
 REFUSED = {
     "/radius/enforcement/confirm": "no wave is held",
     "/radius/enforcement/discard": "no wave is held",
+    "/jobs/{id}/retry": "its arguments are made up",
+    "/jobs/{id}/approve": "it was cancelled a moment before", "/jobs/{id}/decline": "it was cancelled a moment before",
     "/logout": "a token is no session", "/me/password": "a token is no session", "/me/totp": "a token is no session",
     "/me/totp/confirm": "a token is no session", "/me/totp/remove": "a token is no session",
 }  # fmt: skip
 """POSTs that the estate of the walk refuses, so that nothing is done to be done twice."""
 
-OTHER = {"name": "other", "username": "other", "address": "198.51.100.77", "ranges": ["198.18.77.0/24"], "vrf": "blue"}
+OTHER = {
+    "name": "other", "username": "other", "hostname": "other", "address": "198.51.100.77", "mgmt_address": "198.51.100.77", "ranges": ["198.18.77.0/24"],
+    "vrf": "blue",
+}  # fmt: skip
 
 ROUTES = [each for each in resources.ROUTES if not (each.permission or "").startswith("me:")]
 """Without those that need a token bound to a subscriber, which see to themselves in test_selfservice.py."""
@@ -278,6 +283,8 @@ def created(route: Route, owned: dict[str, int]) -> object:  # noqa: F811
             listed = route.path.removesuffix("/bulk").rpartition("/")[2]
             return {"items": [{"do": "update", "id": owned[listed], "value": BODIES[changes.body.__name__]}]}
         return {"items": [{"do": "create", "value": another(makes.body.__name__, *OTHER)}]}
+    if route.path.endswith("/accept"):
+        return {**BODIES["Acceptance"], "hostname": "accepted"}
     if route.path == "/users/{id}/grants":
         return {"role": "support_agent"}
     return {**BODIES["NewPoolRule"], "vrf": "red"} if route.path == "/pools/rules" else body_of(route, owned)

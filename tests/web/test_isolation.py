@@ -189,9 +189,10 @@ async def a_job(database: Database, site: int) -> int:
     """A job at the site, that has done something to bras1 and said so."""
     async with database.acquire() as conn:
         job = int(await conn.fetchval(
-            """insert into jobs (tenant_id, kind, state, sites, args, idempotent, max_attempts, timeout_seconds, created_by, person, approval_until)
-               values (1, 'audit.verify', 'awaiting_approval', array[$1::bigint], '{"nas": "bras1"}', true, 1, 60, 'north', 'user:0', now() + interval '1 day')
-               returning id""", site))  # fmt: skip
+            """insert into jobs (tenant_id, kind, state, sites, args, idempotent, max_attempts, timeout_seconds, created_by, person, approval_until,
+                                 log_seq)
+               values (1, 'audit.verify', 'awaiting_approval', array[$1::bigint], '{"nas": "bras1"}', true, 1, 60, 'north', 'user:0', now() + interval '1 day',
+                       1) returning id""", site))  # fmt: skip
         await conn.execute("insert into job_log (tenant_id, job_id, seq, type, level, attempt, text) values (1, $1, 1, 'line', 'info', 1, 'bras1')", job)
         await conn.execute("insert into job_targets (tenant_id, job_id, key, name, said) values (1, $1, 'nas:1', 'bras1', 'bras1')", job)
     return job
