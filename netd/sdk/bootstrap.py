@@ -21,6 +21,7 @@ Kind = Literal["text", "address", "u8", "u16", "u32", "hex", "uris", "suboptions
 Evidence = Literal["document", "capture", "source", "assumed", "none"]
 
 _VARIABLE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_PORTS: Final[Mapping[str, str]] = {"http": "80", "https": "443", "tftp": "69", "ftp": "21", "sftp": "22"}
 _WIDTHS: Final[Mapping[str, int]] = {"u8": 1, "u16": 2, "u32": 4}
 
 
@@ -145,7 +146,7 @@ def url_variables(url: str) -> dict[str, str]:
     parts = urlsplit(url)
     return {
         "url": url, "url_scheme": parts.scheme, "url_host": parts.hostname or "", "url_server": f"{parts.scheme}://{parts.netloc}",
-        "url_port": str(parts.port or {"http": 80, "https": 443, "tftp": 69}.get(parts.scheme, "")), "url_path": parts.path.lstrip("/"),
+        "url_port": str(parts.port or _PORTS.get(parts.scheme, "")), "url_path": parts.path.lstrip("/"),
     }  # fmt: skip
 
 
