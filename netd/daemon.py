@@ -56,6 +56,9 @@ from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
 from netd.work.integrations import Reachability, targets, unconfigured
 from netd.work.webhooks import WebhookService
+from netd.ztp.binding import Nobody
+from netd.ztp.service import DhcpService
+from netd.ztp.sockets import bind4
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ SETTLE_SECONDS: Final = 0.5
 
 ENGINE_CONNECTIONS: Final = 6
 WORK_CONNECTIONS: Final = 3
+DHCP_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -203,6 +207,9 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         coa = sockets.bind(radius.addresses, config.relay.port, "relay.port", len(auth) + len(acct)) if config.relay.enabled else []
         for sock in coa:
             stack.callback(sock.close)
+        dhcp_sockets = bind4(config.dhcp.addresses, config.dhcp.port, config.dhcp.interfaces) if config.dhcp.enabled else None
+        if dhcp_sockets is not None:
+            stack.callback(dhcp_sockets.close)
         listener = stack.enter_context(_listen(web.address, web.port))
         keyring = Keyring.load_or_create(config.key_file)
         extensions = Extensions.discover([Path(folder) for folder in config.extensions.folders], disabled=config.extensions.disabled)
@@ -230,13 +237,14 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         reachability = Reachability(client, targets(config))
         for part in (client, webhooks):
             part.register(metrics)
+        dhcp = await _dhcp(config, target, extensions, stack, metrics) if dhcp_sockets is not None else None
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
             stream=stream, client=client,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
+            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts(), *(dhcp.parts() if dhcp else ())]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
@@ -249,6 +257,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             streaming = group.create_task(stream.run(), name="events")
             working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
             service.start(group, auth, acct, coa)
+            if dhcp is not None and dhcp_sockets is not None:
+                dhcp.start(group, dhcp_sockets)
             try:
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
@@ -280,11 +290,24 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     service.server.stop()
                     service.relay.stop()
             finally:
+                if dhcp is not None:
+                    await dhcp.stop()
                 await service.stop()
                 watchdog.cancel()
                 for task in (streaming, *working):
                     task.cancel()
     log.info("stopped")
+
+
+async def _dhcp(config: Config, target: Target, extensions: Extensions, stack: AsyncExitStack, metrics: Metrics) -> DhcpService:
+    """The DHCP responder, loaded, on connections of its own."""
+    database = await Database.open(target, DHCP_CONNECTIONS)
+    stack.push_async_callback(database.close)
+    service = DhcpService(database, target, extensions.profiles, Nobody(), config.dhcp)
+    stack.push_async_callback(service.close)
+    await service.open()
+    service.register(metrics)
+    return service
 
 
 def _look_at_engine() -> None:

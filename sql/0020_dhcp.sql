@@ -11,7 +11,7 @@ create table dhcp_subnets (
     site_id       bigint,
     serves        text not null default 'expected' check (serves in ('expected', 'classes')),  -- devices that somebody expects; or any client of profiles
     profiles      text[] not null default '{}',                                -- which boot profiles are answered in here; none: nobody is
-    pool_id       bigint,                                                      -- IPv4 addresses, or DHCPv6's delegated prefixes; null: reservations only
+    pool_id       bigint,                                                      -- IPv4 addresses, or DHCPv6's delegated prefixes; null: none are leased
     router        inet,
     dns_servers   inet[] not null default '{}',
     ntp_servers   inet[] not null default '{}',
