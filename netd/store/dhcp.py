@@ -107,10 +107,10 @@ async def subnets(conn: Connection) -> list[SubnetRow]:
     for r in await conn.fetch(
         """select id, tenant_id, name, text(prefix) as prefix, site_id, serves, profiles, pool_id, host(router) as router,
              array(select host(d) from unnest(dns_servers) d) as dns, array(select host(d) from unnest(ntp_servers) d) as ntp, domain, lease_seconds,
-             variables::text as variables, interface from dhcp_subnets where enabled order by id"""
+             variables, interface from dhcp_subnets where enabled order by id"""
     ):
         network = ip_network(r["prefix"])
-        variables = {str(name): str(value) for name, value in msgspec.json.decode(r["variables"], type=dict[str, Any]).items()}
+        variables = {str(name): str(value) for name, value in r["variables"].items()}
         found.append(
             SubnetRow(
                 r["id"], r["tenant_id"], r["name"], network.version, int(network.network_address), int(network.broadcast_address), network.prefixlen,
