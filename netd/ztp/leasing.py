@@ -89,6 +89,7 @@ class Leasing:
         self._config = config
         self._queue: list[Ask] = []
         self._arrived = asyncio.Event()
+        self._finishing = False
         self._probing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -98,15 +99,20 @@ class Leasing:
         """Take it in; ``done`` may be called at once."""
         if not self.database.up:
             ask.done(0, "database_away")
-        elif len(self._queue) >= WAITING_LIMIT:
+        elif self._finishing or len(self._queue) >= WAITING_LIMIT:
             ask.done(0, "too_busy")
         else:
             self._queue.append(ask)
             self._arrived.set()
 
+    def finish(self) -> None:
+        """Take nothing in any more; :meth:`run` returns once all that waits is served."""
+        self._finishing = True
+        self._arrived.set()
+
     async def run(self) -> None:
-        """Serve for ever."""
-        while True:
+        """Serve until told to finish."""
+        while not (self._finishing and not self._queue):
             if not self._queue:
                 self._arrived.clear()
                 await self._arrived.wait()

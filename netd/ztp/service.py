@@ -28,6 +28,9 @@ from netd.ztp.subnets import Subnets
 
 log = logging.getLogger(__name__)
 
+FINISH_SECONDS: Final = 5.0
+"""How long leases in work may take to be committed when the service stops."""
+
 ENTITIES: Final = frozenset(("dhcp", "pool"))
 """What the change feed calls what is kept in memory here."""
 
@@ -96,6 +99,9 @@ class DhcpService:
         if self._sockets is not None:
             for sock in self._sockets.every():
                 loop.remove_reader(sock.socket.fileno())
+        self.leasing.finish()
+        if self._tasks:
+            await asyncio.wait(self._tasks[:1], timeout=FINISH_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

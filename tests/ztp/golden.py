@@ -1,19 +1,20 @@
 """Golden packets: what a device of each profile sends and what it must be answered. ``python -m tests.ztp.golden`` writes the answers anew."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from netd.config import DhcpConfig
 from netd.extensions import Extensions
+from netd.model.ranges import Span
 from netd.model.ztp import BootAnswer, ClientIdentity
 from netd.store.dhcp import SubnetRow
 from netd.store.leases import PoolRow
 from netd.wire import dhcp
 from netd.wire.dhcp import Message
-from netd.model.ranges import Span
 from netd.ztp.binding import Remembered
 from netd.ztp.leasing import Ask
 from netd.ztp.limits import Limits
@@ -34,7 +35,7 @@ class Device(NamedTuple):
     options: dict[int, bytes]
     serial: str = ""
     model: str = ""
-    variables: dict[str, str] = {}
+    variables: Mapping[str, str] = MappingProxyType({})
     url: str = ""
     everybody: bool = False  # answered without being expected
     recognised: bool = True  # by what it says; False: it is only bound to its profile
@@ -49,9 +50,17 @@ def vendor(enterprise: int, body: bytes) -> bytes:
 
 
 DEVICES = (
-    Device("huawei_ne", {60: b"Huawei NE8000 M8", 61: b"\x002102353XXX10P3000012", 55: bytes((1, 3, 6, 66, 67, 150))}, "2102353XXX10P3000012", "NE8000 M8", url=HTTP),
-    Device("huawei_ar", {60: b"HUAWEI AR651", 55: bytes((1, 3, 66, 67))}, model="AR651", url=TFTP, variables={
-        "tftp_address": "10.99.0.1", "image": "ar651.cc", "image_version": "V300R021", "http_url": "http://10.99.0.1/boot/x", "file_user": "boot", "file_password": "once"}),
+    Device(
+        "huawei_ne", {60: b"Huawei NE8000 M8", 61: b"\x002102353XXX10P3000012", 55: bytes((1, 3, 6, 66, 67, 150))}, "2102353XXX10P3000012", "NE8000 M8",
+        url=HTTP,
+    ),
+    Device(
+        "huawei_ar", {60: b"HUAWEI AR651", 55: bytes((1, 3, 66, 67))}, model="AR651", url=TFTP,
+        variables={
+            "tftp_address": "10.99.0.1", "image": "ar651.cc", "image_version": "V300R021", "http_url": "http://10.99.0.1/boot/x", "file_user": "boot",
+            "file_password": "once",
+        },
+    ),
     Device("huawei_agile", {60: b"S5735", 55: bytes((1, 3))}, variables={"controller": "nce.example.net"}, recognised=False),
     Device("huawei_ap", {60: b"Huawei AP", 55: bytes((1, 3, 43))}, variables={"controllers": "10.99.0.5,10.99.0.6"}),
     Device("nokia_sros", {60: b"NOKIA: 7750 SR-1", 61: b"NS2012F0345", 55: bytes((1, 3, 66, 67))}, "NS2012F0345", "7750 SR-1", url=HTTP),
@@ -59,13 +68,27 @@ DEVICES = (
     Device("mikrotik_routeros", {12: b"MikroTik", 55: bytes((1, 3, 6))}, recognised=False),
     Device("mikrotik_cap", {12: b"cap", 55: bytes((1, 3, 6))}, variables={"capsman_address": "10.99.0.7"}, recognised=False),
     Device("zte_zxr10", {60: b"ZXR10 5960", 55: bytes((1, 3, 150))}, model="5960", url=TFTP, variables={"tftp_address": "10.99.0.1"}),
-    Device("cisco_xr", {60: b"PXEClient:Arch:00009", 77: b"\x0aexr-config", 124: vendor(9, member(b"SN:FOC2345R0AB;PID:5501SE")), 55: bytes((1, 3, 67))}, "FOC2345R0AB", "5501SE", url=HTTP),
-    Device("cisco_ios", {60: b"ciscopnp", 61: b"\x00FOC1234A0BC", 55: bytes((1, 3, 6, 67, 150))}, "FOC1234A0BC", url=HTTP,
-           variables={"tftp_address": "10.99.0.1", "image_list": "images.txt"}),
-    Device("juniper_junos", {60: b"Juniper-qfx10002-36q-DN817", 55: bytes((1, 3, 43, 150))}, "DN817", "qfx10002-36q", url=HTTP, variables={"image": "junos.tgz"}),
+    Device(
+        "cisco_xr", {60: b"PXEClient:Arch:00009", 77: member(b"exr-config"), 124: vendor(9, member(b"SN:FOC2345R0AB;PID:5501SE")), 55: bytes((1, 3, 67))},
+        "FOC2345R0AB", "5501SE", url=HTTP,
+    ),
+    Device(
+        "cisco_ios", {60: b"ciscopnp", 61: b"\x00FOC1234A0BC", 55: bytes((1, 3, 6, 67, 150))}, "FOC1234A0BC", url=HTTP,
+        variables={"tftp_address": "10.99.0.1", "image_list": "images.txt"},
+    ),
+    Device(
+        "juniper_junos", {60: b"Juniper-qfx10002-36q-DN817", 55: bytes((1, 3, 43, 150))}, "DN817", "qfx10002-36q", url=HTTP, variables={"image": "junos.tgz"},
+    ),
     Device("arista_eos", {60: b"Arista;DCS-7050S-64;01.23;JPE12221671", 55: bytes((1, 3, 67))}, "JPE12221671", "DCS-7050S-64", url=HTTP),
     Device("sonic", {60: b"SONiC-Device", 55: bytes((1, 3, 67, 239))}, url=HTTP),
-    Device("tr069_cpe", {60: b"dslforum.org", 125: vendor(3561, b"\1" + member(b"001122") + b"\2" + member(b"SER12") + b"\3" + member(b"CPE-1")), 55: bytes((1, 3, 6, 43))}, "SER12", "CPE-1", everybody=True),
+    Device(
+        "tr069_cpe",
+        {
+            60: b"dslforum.org", 125: vendor(3561, b"\1" + member(b"001122") + b"\2" + member(b"SER12") + b"\3" + member(b"CPE-1")),
+            55: bytes((1, 3, 6, 43)),
+        },
+        "SER12", "CPE-1", everybody=True,
+    ),
     Device("tr069_h3c", {60: b"H3C", 55: bytes((1, 3, 43))}, variables={"acs_user": "cpe", "acs_password": "once"}, recognised=False),
     Device("tr069_eltex", {60: b"[VENDOR:Eltex][DEVICE:NTU-RG]", 55: bytes((1, 3, 43))}, everybody=True),
     Device("ipxe", {60: b"PXEClient:Arch:00000:UNDI:002001", 77: b"iPXE", 55: bytes((1, 3, 67))}, url=HTTP),

@@ -10,8 +10,9 @@ import pytest
 from netd.extensions import Extensions
 from netd.wire import dhcp
 from netd.ztp.client4 import identify, recognised, relay_info
+from netd.ztp.server4 import Arrival
 from netd.ztp.subnets import Subnets
-from tests.ztp.golden import DEVICES, FOLDER, Device, discover, exchange, files, server, subnet_row
+from tests.ztp.golden import DEVICES, FOLDER, Device, discover, exchange, files, number, server, subnet_row
 
 BY_PROFILE = {device.profile: device for device in DEVICES}
 
@@ -59,8 +60,6 @@ def test_options_that_a_device_did_not_ask_for_come_only_where_its_profile_says_
 
 def test_who_cannot_be_told_what_it_must_have_is_told_nothing(extensions: Extensions) -> None:
     made, kept, _ = server(extensions, BY_PROFILE["arista_eos"]._replace(url=""))
-    from tests.ztp.golden import Arrival, number
-
     made.packet(discover(BY_PROFILE["arista_eos"]), Arrival(number("10.1.0.1"), 67, number("10.99.0.1"), ""))
     assert not kept.sent
     assert made.drops == {"incomplete": 1}
