@@ -101,6 +101,11 @@ def _number(text: str | None) -> int:
     return int(ip_address(text)) if text else 0
 
 
+def _number4(text: str) -> int:
+    a, b, c, d = text.split(".")
+    return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)
+
+
 async def subnets(conn: Connection) -> list[SubnetRow]:
     """Every subnet that is served."""
     found = []
@@ -136,7 +141,7 @@ async def of_clients(conn: Connection, clients: Sequence[tuple[int, str]]) -> li
         f"""select {_LEASE} from unnest($1::bigint[], $2::text[]) as u (n, c) join leases l on l.dhcp_subnet_id = u.n and l.client_id = u.c""",
         [subnet for subnet, _ in clients], [client for _, client in clients],
     )  # fmt: skip
-    return [LeaseRow(number, subnet, client, _number(address), state, left) for number, subnet, client, address, state, left in records]
+    return [LeaseRow(number, subnet, client, _number4(address), state, left) for number, subnet, client, address, state, left in records]
 
 
 async def at(conn: Connection, scopes: Sequence[tuple[int, str]]) -> list[tuple[int, int, float, int | None, str]]:
@@ -177,7 +182,7 @@ async def offer(conn: Connection, offers: Sequence[Offer]) -> list[tuple[int, st
                returning l.dhcp_subnet_id, l.client_id, host(l.prefix)""",
             _encode(again).decode(),
         )
-    return [(subnet, client, _number(address)) for subnet, client, address in written]
+    return [(subnet, client, _number4(address)) for subnet, client, address in written]
 
 
 async def bind(conn: Connection, bindings: Sequence[Binding]) -> set[tuple[int, str]]:

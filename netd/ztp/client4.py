@@ -1,5 +1,6 @@
 """Who a DHCPv4 client is, by what it and the relay before it say."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -53,6 +54,11 @@ def mac(message: Message) -> str:
     return message.chaddr.hex(":") if message.htype == 1 and len(message.chaddr) == 6 else ""
 
 
+@lru_cache(maxsize=4096)
+def _address(number: int) -> IPv4Address:
+    return IPv4Address(number)  # of relays, of which there are few
+
+
 def identify(message: Message, relay: RelayInfo, subnet: Subnet) -> ClientIdentity:
     """All that it said. Raises WireError for a malformed vendor option."""
     options = message.options
@@ -60,7 +66,7 @@ def identify(message: Message, relay: RelayInfo, subnet: Subnet) -> ClientIdenti
     link = relay.link or message.giaddr
     return ClientIdentity(
         family=4, tenant_id=row.tenant_id, subnet_id=row.id, site_id=row.site_id, mac=mac(message), client_id=options.get(dhcp.CLIENT_ID, b""),
-        relay=IPv4Address(link) if link else None, circuit_id=relay.circuit_id, remote_id=relay.remote_id, relay_subscriber_id=relay.subscriber_id,
+        relay=_address(link) if link else None, circuit_id=relay.circuit_id, remote_id=relay.remote_id, relay_subscriber_id=relay.subscriber_id,
         vendor_class=options.get(dhcp.VENDOR_CLASS, b""), user_classes=tuple(dhcp.user_classes(options.get(dhcp.USER_CLASS, b""))),
         vendor_classes=tuple(dhcp.vendor_classes(options.get(dhcp.VENDOR_CLASSES, b""))),
         vendor_options=tuple(dhcp.vendor_options(options.get(dhcp.VENDOR_OPTIONS, b""))),

@@ -1,4 +1,5 @@
-"""Leases for DHCPv4 clients: one task that serves all that wait in batches, a transaction each. Nobody is told of anything before it is committed.
+"""Leases for DHCPv4 clients: two tasks that serve all that wait in batches, a transaction each; one gives, the other puts in force and ends. Nobody is told
+of anything before it is committed.
 
 An offer is a lease of a minute, in the same table as everything else that is leased. So whichever node gets the REQUEST finds it, also after a crash in
 between, and what two nodes offer cannot be the same: who gives holds the pools' rows, and the exclusion constraint stands behind it.
@@ -8,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Address
 from typing import Final, Literal
 
 from netd.config import DhcpConfig
@@ -21,7 +21,7 @@ from netd.store import leases as lease_store
 from netd.store.database import Connection, Database
 from netd.ztp.binding import Binding
 from netd.ztp.limits import Limits
-from netd.ztp.subnets import Subnet, Subnets
+from netd.ztp.subnets import Subnet, Subnets, dotted
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,18 @@ async def _nobody_answers(addresses: Sequence[int]) -> set[int]:
     return set()
 
 
+class _Lane:
+    """What waits for one of the tasks."""
+
+    __slots__ = ("arrived", "queue")
+
+    def __init__(self) -> None:
+        self.queue: list[Ask] = []
+        self.arrived = asyncio.Event()
+
+
 class Leasing:
-    """The queue and its one task."""
+    """Two queues with a task each: a burst of new clients does not hold up those that renew."""
 
     def __init__(self, database: Database, subnets: Subnets, binding: Binding, limits: Limits, config: DhcpConfig) -> None:
         self.database = database
@@ -87,38 +97,46 @@ class Leasing:
         self.seconds = 0.0
         self.found_in_use = 0
         self._config = config
-        self._queue: list[Ask] = []
-        self._arrived = asyncio.Event()
+        self._offers = _Lane()
+        self._others = _Lane()
         self._finishing = False
         self._probing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._offers.queue) + len(self._others.queue)
 
     def ask(self, ask: Ask) -> None:
         """Take it in; ``done`` may be called at once."""
         if not self.database.up:
             ask.done(0, "database_away")
-        elif self._finishing or len(self._queue) >= WAITING_LIMIT:
+        elif self._finishing or len(self) >= WAITING_LIMIT:
             ask.done(0, "too_busy")
         else:
-            self._queue.append(ask)
-            self._arrived.set()
+            lane = self._offers if ask.kind == "offer" else self._others
+            lane.queue.append(ask)
+            lane.arrived.set()
 
     def finish(self) -> None:
         """Take nothing in any more; :meth:`run` returns once all that waits is served."""
         self._finishing = True
-        self._arrived.set()
+        self._offers.arrived.set()
+        self._others.arrived.set()
 
     async def run(self) -> None:
         """Serve until told to finish."""
-        while not (self._finishing and not self._queue):
-            if not self._queue:
-                self._arrived.clear()
-                await self._arrived.wait()
+        async with asyncio.TaskGroup() as group:
+            for lane in (self._offers, self._others):
+                group.create_task(self._serve_lane(lane))
+
+    async def _serve_lane(self, lane: _Lane) -> None:
+        while not (self._finishing and not lane.queue):
+            if not lane.queue:
+                lane.arrived.clear()
+                await lane.arrived.wait()
                 await asyncio.sleep(GATHER_SECONDS)
-            batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
-            await self.serve(batch)
+            batch, lane.queue = lane.queue[:BATCH], lane.queue[BATCH:]
+            if batch:
+                await self.serve(batch)
 
     async def serve(self, batch: Sequence[Ask]) -> None:
         """One transaction for all of them, and their answers."""
@@ -163,10 +181,10 @@ class Leasing:
         if not again:
             return
         self.found_in_use += len(again)
-        log.warning("addresses of a pool are in use by strangers", extra={"addresses": [str(IPv4Address(address)) for _, address in again[:5]]})
+        log.warning("addresses of a pool are in use by strangers", extra={"addresses": [dotted(address) for _, address in again[:5]]})
         try:
             async with self.database.transaction() as conn:
-                named = [(ask.subnet.row.id, ask.client, str(IPv4Address(address))) for ask, address in again]
+                named = [(ask.subnet.row.id, ask.client, dotted(address)) for ask, address in again]
                 await store.decline(conn, named, self._config.decline_seconds, "something answers to a ping")
         except StoreError as error:
             log.warning("addresses in use not set aside", extra={"error": str(error)})
@@ -209,8 +227,8 @@ class Leasing:
         return outcomes, fresh
 
     async def _end(self, conn: Connection, asks: Sequence[Ask]) -> None:
-        released = [(ask.subnet.row.id, ask.client, str(IPv4Address(ask.address))) for ask in asks if ask.kind == "release"]
-        declined = [(ask.subnet.row.id, ask.client, str(IPv4Address(ask.address))) for ask in asks if ask.kind == "decline"]
+        released = [(ask.subnet.row.id, ask.client, dotted(ask.address)) for ask in asks if ask.kind == "release"]
+        declined = [(ask.subnet.row.id, ask.client, dotted(ask.address)) for ask in asks if ask.kind == "decline"]
         if released:
             self.given["released"] += await store.release(conn, released)
         if declined:
@@ -219,7 +237,7 @@ class Leasing:
     async def _bind(self, conn: Connection, asks: Sequence[Ask]) -> set[tuple[int, str]]:
         rows = [
             store.Binding(
-                ask.subnet.row.id, ask.client, str(IPv4Address(ask.address)), ask.seconds, ask.subnet.pool.grace_seconds if ask.subnet.pool else 0, ask.mac,
+                ask.subnet.row.id, ask.client, dotted(ask.address), ask.seconds, ask.subnet.pool.grace_seconds if ask.subnet.pool else 0, ask.mac,
                 ask.profile, ask.hostname, ask.relay_info.hex(),
             )
             for ask in asks if ask.subnet.may_have(ask.address, ask.reserved)
@@ -309,7 +327,7 @@ class Leasing:
     ) -> set[int]:
         given = set()
         placed = [ask for ask in asks if ask.subnet.pool is not None]
-        scopes = [(ask.subnet.pool.scope, str(IPv4Address(ask.reserved))) for ask in placed if ask.subnet.pool is not None]
+        scopes = [(ask.subnet.pool.scope, dotted(ask.reserved)) for ask in placed if ask.subnet.pool is not None]
         there = {address: (number, left) for number, address, left, _, _ in await store.at(conn, scopes)}
         for ask in asks:
             key = (ask.subnet.row.id, ask.client)
@@ -335,6 +353,6 @@ class Leasing:
     def _row(self, ask: Ask, address: int, lease_id: int) -> store.Offer:
         pool = ask.subnet.pool
         return store.Offer(
-            lease_id, pool.id if pool else 0, ask.subnet.row.id, str(IPv4Address(address)), ask.client, self._config.offer_seconds, ask.mac, ask.profile,
+            lease_id, pool.id if pool else 0, ask.subnet.row.id, dotted(address), ask.client, self._config.offer_seconds, ask.mac, ask.profile,
             ask.hostname, ask.device_id,
         )  # fmt: skip

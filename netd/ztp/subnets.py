@@ -113,6 +113,11 @@ class Subnets:
         return None
 
 
+def dotted(address: int) -> str:
+    """An IPv4 address as text; a tenth of what ipaddress costs."""
+    return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+
+
 def readable(raw: bytes) -> str:
     """Octets of a relay or client as text where they are ASCII that can be printed, else in hex."""
     try:

@@ -51,7 +51,7 @@ def perfdhcp(client: Namespace, rate: int, seconds: int, base: int) -> tuple[flo
     """Exchanges a second, percent lost, acknowledged, mean delay in ms. ``base`` makes the clients others than before."""
     mac = f"02:{base & 255:02x}:00:00:00:00"
     command = ["ip", "netns", "exec", client.name, "perfdhcp", "-4", "-l", "eth0", "-r", str(rate), "-R", str(CLIENTS), "-p", str(seconds), "-b", f"mac={mac}",
-               "-W", "1", "10.99.0.1"]  # fmt: skip
+               "-W", "1000000", "10.99.0.1"]  # fmt: skip
     out = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False).stdout
     parts = out.split("***Statistics for: ")
     found = {part.split("***")[0]: part for part in parts[1:]}
