@@ -25,7 +25,7 @@ from netd.ztp.subnets import Subnet, Subnets, dotted
 
 log = logging.getLogger(__name__)
 
-BATCH: Final = 400
+BATCH: Final = 200
 WAITING_LIMIT: Final = 20_000
 """Packets that may wait; further ones go unanswered, and their clients send them again."""
 
@@ -96,6 +96,7 @@ class Leasing:
         self.batches = 0
         self.seconds = 0.0
         self.found_in_use = 0
+        self.in_work = 0  # taken in and not answered yet
         self._config = config
         self._offers = _Lane()
         self._others = _Lane()
@@ -103,7 +104,7 @@ class Leasing:
         self._probing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._offers.queue) + len(self._others.queue)
+        return self.in_work
 
     def ask(self, ask: Ask) -> None:
         """Take it in; ``done`` may be called at once."""
@@ -113,6 +114,7 @@ class Leasing:
             ask.done(0, "too_busy")
         else:
             lane = self._offers if ask.kind == "offer" else self._others
+            self.in_work += 1
             lane.queue.append(ask)
             lane.arrived.set()
 
@@ -168,6 +170,7 @@ class Leasing:
 
     def _answer(self, pairs: Sequence[tuple[Ask, tuple[int, str]]]) -> None:
         for ask, (address, why) in pairs:
+            self.in_work -= 1
             try:
                 ask.done(address, why)
             except Exception:  # barrier: one answer that cannot be made must not keep the others waiting
@@ -193,9 +196,10 @@ class Leasing:
         for ask, _ in again:
             ask.probes += 1
             if ask.probes < PROBES:
+                self.in_work -= 1
                 self.ask(ask)
             else:
-                ask.done(0, "in_use")
+                self._answer([(ask, (0, "in_use"))])
 
     # -- one transaction ---------------------------------------------------------------------------------------------
 

@@ -22,6 +22,15 @@ T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 
 
+async def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for it."""
+    for _ in range(int(seconds / 0.005)):
+        if what():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail(f"still not so after {seconds} s")
+
+
 def within(space: Namespace, work: Callable[[], T]) -> T:
     """Run ``work`` in a thread that stands in this network namespace: the sockets that it makes stay there."""
     found: list[T] = []
