@@ -248,6 +248,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
+            boot_profiles=tuple(profile.shown() for profile in extensions.profiles.values()),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
         )  # fmt: skip

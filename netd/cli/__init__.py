@@ -23,7 +23,8 @@ EPILOG = (
 MODULES = {
     "serve": "installation", "check": "installation", "migrate": "installation", "secret": "installation", "token": "tokens", "nas": "nas",
     "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions", "audit": "audit",
-    "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools", "user": "users",
+    "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools",
+    "dhcp": "dhcp", "user": "users",
     "enforcement": "enforcement", "coa-client": "coa_clients",
     "shadow": "shadow",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",

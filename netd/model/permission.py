@@ -22,6 +22,8 @@ PERMISSIONS: Final[dict[str, str]] = {
     "nas:write": "make, change and remove NASes",
     "pools:read": "see address pools, their rules and leases",
     "pools:write": "make, change and remove address pools and rules, take leases back",
+    "dhcp:read": "see what DHCP serves: subnets, reservations, boot profiles",
+    "dhcp:write": "make, change and remove DHCP's subnets and reservations",
     "sites:read": "see organizations and sites",
     "sites:write": "make, change and remove organizations and sites",
     "tokens:read": "see API tokens",
@@ -56,9 +58,9 @@ _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
     "operator": _READ | {"webhooks:read", "health:read", "enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota",
-                        "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test"},
+                        "plans:write", "nas:write", "pools:write", "dhcp:write", "sites:write", "radius:disconnect", "radius:test"},
     "noc_engineer": _READ | {"webhooks:read", "health:read", "enforcement:confirm",
-                            "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
+                            "nas:write", "pools:write", "dhcp:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
     "billing": frozenset(("subscribers:read", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read")),
     "reseller": frozenset((

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from netd.model.dhcp import BootProfile
 from netd.model.ztp import ClientIdentity
 from netd.wire import dhcp, dhcpv6
 
@@ -93,6 +94,15 @@ class Profile:
             raise ValueError(f"{data.name} does not say what it was made from")
         for option in (*data.options, *data.options6):
             _check(data.name, option)
+
+    def shown(self) -> BootProfile:
+        """What people see of it."""
+        data = self.data
+        return BootProfile(
+            name=data.name, title=data.title, vendor=self.vendor, evidence=data.evidence, made_from=data.made_from, note=data.note,
+            recognised=bool(data.matches), variables=tuple(sorted(self.variables())), options=tuple(option.code for option in data.options),
+            options6=tuple(option.code for option in data.options6),
+        )  # fmt: skip
 
     def recognise(self, seen: ClientIdentity) -> tuple[str, str] | None:
         """Serial number and model ("" where it does not say) if the client is of this class; None if it is not."""

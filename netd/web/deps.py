@@ -13,6 +13,7 @@ from netd.domain.events import Stream
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
+from netd.model.dhcp import BootProfile
 from netd.store.database import Database
 from netd.web.ratelimit import RateLimit
 
@@ -42,6 +43,7 @@ class WebDeps:
     health: Health
     metrics: Metrics
     vendors: frozenset[str]
+    boot_profiles: tuple[BootProfile, ...] = ()
     rules: AttributeRules
     limit: RateLimit
     stream: Stream

@@ -23,10 +23,16 @@ from netd.keyring import Keyring
 from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
 from netd.model.session import Session
+from netd.sdk.bootstrap import Bootstrap, Profile
 from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+
+PROFILES = tuple(
+    Profile(Bootstrap(name=name, title=name, evidence="document", made_from=("this test",), everybody=name == "plain"), "generic").shown()
+    for name in ("plain", "tr069_cpe")
+)
 
 
 @dataclass
@@ -183,7 +189,7 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
     deps = WebDeps(
         database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control,
         enforcement=enforcing, probe=probe, health=health, metrics=Page(),
-        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
+        vendors=frozenset({"mikrotik", "generic"}), boot_profiles=PROFILES, rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
         settled=health.settled, client=outside, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)

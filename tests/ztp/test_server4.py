@@ -74,7 +74,7 @@ class Talk:
 
     @property
     def drops(self) -> dict[object, int]:
-        return {**self.service.server4.drops}
+        return {key: count for key, count in self.service.server4.drops.items()}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from netd.web.api.resources import (
     administration,
     bulk,
     coa_clients,
+    dhcp,
     enforcement,
     events,
     health,
@@ -28,7 +29,7 @@ from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
-    *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
+    *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES, *dhcp.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *health.ROUTES,
     *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
