@@ -194,8 +194,8 @@ class DhcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long nobody gets an address that a client, or a probe, found in use."""
     probe_milliseconds: Annotated[int, msgspec.Meta(ge=0, le=2000)] = 0
     """Wait for an answer to a ping of an address before a new client is offered it (needs CAP_NET_RAW or net.ipv4.ping_group_range); 0: no ping."""
-    line_clients: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 16
-    """Clients of one line (relay and option 82's circuit id) at a time; 0: no limit."""
+    line_clients: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 32
+    """Clients of one line (relay and option 82's circuit id) at a time; 0: no limit, for relays whose circuit id names a whole network."""
     relay_new_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 100.0
     """New clients a second from a relay that tells no lines apart, or an interface; twice as many at once. 0: no limit."""
     relay_packets_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 0.0

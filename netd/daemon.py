@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ from netd.work.integrations import Reachability, targets, unconfigured
 from netd.work.webhooks import WebhookService
 from netd.ztp.binding import Nobody
 from netd.ztp.service import DhcpService
-from netd.ztp.sockets import bind4
+from netd.ztp.sockets import bind4, bind6
 
 log = logging.getLogger(__name__)
 
@@ -208,8 +209,10 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         for sock in coa:
             stack.callback(sock.close)
         dhcp_sockets = bind4(config.dhcp.addresses, config.dhcp.port, config.dhcp.interfaces) if config.dhcp.enabled else None
-        if dhcp_sockets is not None:
-            stack.callback(dhcp_sockets.close)
+        dhcp6_sockets = bind6(config.dhcp.addresses, config.dhcp.port6, config.dhcp.interfaces) if config.dhcp.enabled else None
+        for bound in (dhcp_sockets, dhcp6_sockets):
+            if bound is not None:
+                stack.callback(bound.close)
         listener = stack.enter_context(_listen(web.address, web.port))
         keyring = Keyring.load_or_create(config.key_file)
         extensions = Extensions.discover([Path(folder) for folder in config.extensions.folders], disabled=config.extensions.disabled)
@@ -259,7 +262,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
             service.start(group, auth, acct, coa)
             if dhcp is not None and dhcp_sockets is not None:
-                dhcp.start(group, dhcp_sockets)
+                dhcp.start(group, dhcp_sockets, dhcp6_sockets)
             try:
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
@@ -304,7 +307,8 @@ async def _dhcp(config: Config, target: Target, extensions: Extensions, stack: A
     """The DHCP responder, loaded, on connections of its own."""
     database = await Database.open(target, DHCP_CONNECTIONS)
     stack.push_async_callback(database.close)
-    service = DhcpService(database, target, extensions.profiles, Nobody(), config.dhcp)
+    name = uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {config.data_dir}")  # the same after each start, another for each node
+    service = DhcpService(database, target, extensions.profiles, Nobody(), config.dhcp, b"\0\4" + name.bytes)
     stack.push_async_callback(service.close)
     await service.open()
     service.register(metrics)

@@ -102,6 +102,8 @@ def _number(text: str | None) -> int:
 
 
 def _number4(text: str) -> int:
+    if ":" in text:
+        return int(ip_address(text))
     a, b, c, d = text.split(".")
     return int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)
 
@@ -248,6 +250,73 @@ async def relayed(conn: Connection) -> list[tuple[int, str, bytes]]:
            where dhcp_subnet_id is not null and relay_info is not null and expires_at > now() order by expires_at desc limit 500000"""
     )
     return [(subnet, client, raw) for subnet, client, raw in records]
+
+
+# -- single IPv6 addresses -----------------------------------------------------------------------------------------------
+
+
+class Address6(msgspec.Struct, frozen=True):
+    """An IPv6 address ``a`` of client ``c`` (DUID and IAID in hex) in subnet ``n`` of tenant ``t``, for ``secs`` seconds."""
+
+    t: int
+    n: int
+    a: str
+    c: str
+    secs: int
+    mac: str
+    profile: str
+
+
+async def addresses_of(conn: Connection, clients: Sequence[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    """The addresses of these clients, by (subnet id, client id)."""
+    records = await conn.fetch(
+        """select d.subnet_id, d.client_id, host(d.address) from unnest($1::bigint[], $2::text[]) as u (n, c)
+           join dhcp_addresses d on d.subnet_id = u.n and d.client_id = u.c and not d.declined""",
+        [subnet for subnet, _ in clients], [client for _, client in clients],
+    )  # fmt: skip
+    return {(subnet, client): _number4(address) for subnet, client, address in records}
+
+
+async def assign(conn: Connection, wanted: Sequence[Address6]) -> set[tuple[int, str]]:
+    """Give these addresses, or prolong them; (subnet id, client id) of those that got theirs. An address that another had is free once that has ended.
+    A client stands among them once."""
+    rows = _encode(wanted).decode()
+    await conn.execute(
+        """delete from dhcp_addresses d using json_to_recordset($1::text::json) as u (n bigint, a text, c text)
+           where d.subnet_id = u.n and d.address = u.a::inet and d.client_id <> u.c and d.until_at < now()""", rows,
+    )  # fmt: skip
+    records = await conn.fetch(
+        """insert into dhcp_addresses as d (tenant_id, subnet_id, address, client_id, mac, profile, until_at)
+           select u.t, u.n, u.a::inet, u.c, nullif(u.mac, ''), u.profile, now() + make_interval(secs => u.secs)
+           from json_to_recordset($1::text::json) as u (t bigint, n bigint, a text, c text, secs int, mac text, profile text)
+           where not exists (select from dhcp_addresses o where o.subnet_id = u.n and o.address = u.a::inet and o.client_id <> u.c)
+           on conflict (subnet_id, client_id) do update set address = excluded.address, until_at = excluded.until_at, mac = excluded.mac,
+             profile = excluded.profile
+           returning d.subnet_id, d.client_id""", rows,
+    )  # fmt: skip
+    return {(subnet, client) for subnet, client in records}
+
+
+async def sweep(conn: Connection, days: int) -> int:
+    """Forget addresses that ended so many days ago; how many there were."""
+    done = await conn.execute("delete from dhcp_addresses where until_at < now() - make_interval(days => $1)", days)
+    return int(done.rpartition(" ")[2])
+
+
+async def give_up(conn: Connection, clients: Sequence[tuple[int, str]]) -> None:
+    """These clients gave their addresses back."""
+    await conn.execute(
+        "delete from dhcp_addresses d using unnest($1::bigint[], $2::text[]) as u (n, c) where d.subnet_id = u.n and d.client_id = u.c", *_columns(clients)
+    )
+
+
+async def refuse(conn: Connection, clients: Sequence[tuple[int, str]], seconds: int) -> None:
+    """These clients found their addresses in use: nobody gets them for so long."""
+    await conn.execute(
+        """update dhcp_addresses d set declined = true, client_id = 'declined ' || d.id, until_at = now() + make_interval(secs => $3)
+           from unnest($1::bigint[], $2::text[]) as u (n, c) where d.subnet_id = u.n and d.client_id = u.c""",
+        *_columns(clients), seconds,
+    )  # fmt: skip
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:

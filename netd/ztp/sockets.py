@@ -5,10 +5,11 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from netd.errors import ConfigError
 from netd.ztp.server4 import CLIENT_PORT, EVERYBODY, SERVER_PORT, Arrival
+from netd.ztp.server6 import Peer6
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,9 @@ BATCH: Final = 64
 RECEIVE_BUFFER_OCTETS: Final = 4 * 1024 * 1024
 LONGEST: Final = 4096
 IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)
-IPV6_PKTINFO: Final = getattr(socket, "IPV6_PKTINFO", 50)
+ALL_AGENTS: Final = "ff02::1:2"
+"""All_DHCP_Relay_Agents_and_Servers (RFC 8415 7.1)."""
+
 _PKTINFO: Final = struct.Struct("@i4s4s")
 ETHERTYPE_IPV4: Final = 0x0800
 _QUIET: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH))
@@ -168,14 +171,81 @@ def bind4(addresses: Sequence[str], port: int, interfaces: Sequence[str]) -> Soc
     return Sockets4(relays, links)
 
 
+class Socket6:
+    """A bound UDP socket for DHCPv6; with ``interface`` what is sent to all servers and relays on that link."""
+
+    def __init__(self, address: str, port: int, interface: str = "") -> None:
+        self.interface = interface
+        self.socket = sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            enlarge(sock)
+            if interface:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+                group = socket.inet_pton(socket.AF_INET6, ALL_AGENTS) + struct.pack("@I", socket.if_nametoindex(interface))
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+            sock.bind((address, port))
+        except OSError:
+            sock.close()
+            raise
+
+    def receive(self, take: Callable[[bytes, Peer6], None]) -> None:
+        """Hand on what waits, some dozens at the most."""
+        for _ in range(BATCH):
+            try:
+                data, source = self.socket.recvfrom(LONGEST)
+            except OSError as error:
+                if error.errno not in _QUIET:
+                    raise
+                return
+            take(data, Peer6(source[0].partition("%")[0], source[1], source[3], self.interface))
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Sockets6:
+    """All sockets for DHCPv6."""
+
+    def __init__(self, sockets: Sequence[Socket6]) -> None:
+        self.sockets = sockets
+        self._by_interface = {sock.interface: sock for sock in sockets}
+
+    def send(self, data: bytes, peer: Peer6) -> None:
+        """``netd.ztp.server6.Send``."""
+        sock = self._by_interface.get(peer.interface, self.sockets[0])
+        try:
+            sock.socket.sendto(data, (peer.address, peer.port, 0, peer.scope))
+        except OSError as error:
+            log.debug("answer not sent", extra={"error": error.strerror})
+
+    def close(self) -> None:
+        """Let go of all."""
+        for sock in self.sockets:
+            sock.close()
+
+
+def bind6(addresses: Sequence[str], port: int, interfaces: Sequence[str]) -> Sockets6 | None:
+    """Bind all for DHCPv6, None if no IPv6 address is configured. On a host without IPv6 the wildcard is left out. Raises ConfigError for what cannot be."""
+    made: list[Socket6] = []
+    places = [(address, "") for address in addresses if ":" in address]
+    for address, name in [*places, *(("::", name) for name in interfaces if places)]:
+        try:
+            made.append(Socket6(address, port, name))
+        except OSError as error:
+            if address == "::" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                log.warning("no IPv6 on this host: DHCPv6 is not answered", extra={"port": port})
+                continue
+            Sockets6(made).close()
+            key = "dhcp.interfaces" if name else "dhcp.addresses"
+            raise ConfigError("configuration", key, f"cannot listen on {name or address} port {port}/udp: {error.strerror}") from error
+    return Sockets6(made) if made else None
+
+
 def enlarge(sock: socket.socket) -> None:
     """Room for a burst (a street that has its power back); the forced option needs CAP_NET_ADMIN, the other is capped."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), RECEIVE_BUFFER_OCTETS)
     except OSError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
-
-
-def source_of(name: Any) -> tuple[int, int]:
-    """Address and port of an IPv6 socket's peer."""
-    return int.from_bytes(socket.inet_pton(socket.AF_INET6, name[0].partition("%")[0]), "big"), name[1]
