@@ -240,7 +240,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         reachability = Reachability(client, targets(config))
         for part in (client, webhooks):
             part.register(metrics)
-        dhcp = await _dhcp(config, target, extensions, stack, metrics) if dhcp_sockets is not None else None
+        dhcp = await _dhcp(config, target, extensions, stack, metrics) if config.dhcp.enabled else None
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
@@ -261,7 +261,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             streaming = group.create_task(stream.run(), name="events")
             working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
             service.start(group, auth, acct, coa)
-            if dhcp is not None and dhcp_sockets is not None:
+            if dhcp is not None:
                 dhcp.start(group, dhcp_sockets, dhcp6_sockets)
             try:
                 async with serve(create_app(deps), listener) as api:

@@ -95,7 +95,7 @@ class DhcpService:
         if ENTITIES & set(batch.changed):
             await self.load()
 
-    def start(self, group: asyncio.TaskGroup, sockets4: Sockets4, sockets6: Sockets6 | None = None) -> None:
+    def start(self, group: asyncio.TaskGroup, sockets4: Sockets4 | None, sockets6: Sockets6 | None = None) -> None:
         """Begin to answer. Raises ConfigError if addresses are to be probed and that is not permitted."""
         self._sockets = sockets4
         self.server4.out = sockets4
@@ -115,7 +115,7 @@ class DhcpService:
         }
         self._tasks = [group.create_task(work, name=name) for name, work in endless.items()]
         loop = asyncio.get_running_loop()
-        for sock in sockets4.every():
+        for sock in sockets4.every() if sockets4 is not None else ():
             loop.add_reader(sock.socket.fileno(), self._readable4, sock)
         if sockets6 is not None:
             self._sockets6 = sockets6

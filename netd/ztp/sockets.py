@@ -121,6 +121,7 @@ class Sockets4:
     def __init__(self, relays: Sequence[Socket4], links: Sequence[tuple[Socket4, Frames]]) -> None:
         self.relays = relays
         self.links = {sock.interface: (sock, frames) for sock, frames in links}
+        self._any = self.every()[0]  # the kernel routes, and the answer leaves from the address that was asked, whichever socket it goes through
         self.direct = frozenset(socket.if_nametoindex(name) for name in self.links)
 
     def every(self) -> list[Socket4]:
@@ -128,10 +129,10 @@ class Sockets4:
         return [*self.relays, *(sock for sock, _ in self.links.values())]
 
     def relay(self, data: bytes, address: int, local: int) -> None:
-        self.relays[0].send(data, address, SERVER_PORT, local)
+        self._any.send(data, address, SERVER_PORT, local)
 
     def client(self, data: bytes, address: int, local: int) -> None:
-        self.relays[0].send(data, address, CLIENT_PORT, local)
+        self._any.send(data, address, CLIENT_PORT, local)
 
     def link(self, data: bytes, interface: str, hardware: bytes | None, address: int, local: int) -> None:
         sock, frames = self.links[interface]
@@ -149,8 +150,8 @@ class Sockets4:
             frames.close()
 
 
-def bind4(addresses: Sequence[str], port: int, interfaces: Sequence[str]) -> Sockets4:
-    """Bind all for DHCPv4. Raises ConfigError for what cannot be."""
+def bind4(addresses: Sequence[str], port: int, interfaces: Sequence[str]) -> Sockets4 | None:
+    """Bind all for DHCPv4, None if neither an IPv4 address nor an interface is configured. Raises ConfigError for what cannot be."""
     relays: list[Socket4] = []
     links: list[tuple[Socket4, Frames]] = []
     key, place = "dhcp.addresses", ""
@@ -163,12 +164,13 @@ def bind4(addresses: Sequence[str], port: int, interfaces: Sequence[str]) -> Soc
             key, place = "dhcp.interfaces", f"interface {name}"
             links.append((Socket4("0.0.0.0", port, name), Frames(name)))
     except OSError as error:
-        Sockets4(relays, []).close()
+        for sock in relays:
+            sock.close()
         for sock, frames in links:
             sock.close()
             frames.close()
         raise ConfigError("configuration", key, f"cannot listen on {place}: {error.strerror}") from error
-    return Sockets4(relays, links)
+    return Sockets4(relays, links) if relays or links else None
 
 
 class Socket6:

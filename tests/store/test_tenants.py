@@ -25,6 +25,7 @@ from netd.store import (
     roles,
     sessions,
     sites,
+    subnets,
     subscribers,
     tokens,
 )
@@ -33,7 +34,7 @@ from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, coa_clients, imports, lines, nas, plans, pools, postauth, provision, quotas, roles, sessions, sites, subscribers, tokens)
+MODULES = (audit, coa_clients, imports, lines, nas, plans, pools, postauth, provision, quotas, roles, sessions, sites, subnets, subscribers, tokens)
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {

@@ -149,14 +149,14 @@ class Site:
             program, "-4", "-d", "-a", "--no-pid", "-id", "down0", "-iu", "up0", "10.99.0.1", log=self.folder / "dhcrelay.log"
         )  # fmt: skip
 
-    async def udhcpc(self, *more: str) -> dict[str, str]:
+    async def udhcpc(self, *more: str, interface: str = "eth0") -> dict[str, str]:
         """What busybox' client was told; an AssertionError if it got nothing."""
         told = self.folder / "udhcpc.env"
         script = self.folder / "udhcpc.sh"
         script.write_text(f'#!/bin/sh\n[ "$1" = bound ] && env > {told}\nexit 0\n')
         script.chmod(0o755)
         told.unlink(missing_ok=True)
-        await asyncio.to_thread(self.client.run, "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "6", "-T", "1", "-s", str(script), *more)
+        await asyncio.to_thread(self.client.run, "udhcpc", "-i", interface, "-f", "-q", "-n", "-t", "6", "-T", "1", "-s", str(script), *more)
         return dict(line.split("=", 1) for line in told.read_text().splitlines() if "=" in line)
 
 

@@ -72,8 +72,8 @@ def wire(one: Namespace, name: str, other: Namespace, other_name: str) -> None:
     """A cable between two namespaces, both ends up."""
     run("ip", "link", "add", name, "netns", one.name, "type", "veth", "peer", "name", other_name, "netns", other.name)
     for space, end in ((one, name), (other, other_name)):
-        space.run("ip", "link", "set", end, "up")
-        space.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{end}/accept_dad || true")
+        space.run("sh", "-c", f"echo 0 > /proc/sys/net/ipv6/conf/{end}/accept_dad; echo 0 > /proc/sys/net/ipv6/conf/{end}/dad_transmits")
+        space.run("ip", "link", "set", end, "up")  # link-local addresses are good at once
 
 
 @contextlib.contextmanager

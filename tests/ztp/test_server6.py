@@ -33,11 +33,11 @@ class Talk:
         self.service.leasing6.finish()
         await self._task
 
-    def send(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, link: int = LINK, circuit: bytes = b"eth0") -> None:
+    def send(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, link: int = LINK, line: bool = True) -> None:
         made = [(1, b"\0\3\0\1\2\0" + client.to_bytes(4, "big")), *options]
         if server:
             made.append((2, self.service.server6.duid))
-        relays = (Relay(1, 0, 9, ()), Relay(0, link, 7, ((18, circuit), (37, b"\0\0\0\x09id")))) if link else ()
+        relays = (Relay(1, 0, 9, ()), Relay(0, link, 7, ((18, b"eth0"), *(((37, b"\0\0\0\x09id"),) if line else ())))) if link else ()
         self.service.server6.packet(dhcpv6.encode(Message(kind, client, tuple(made), relays), dhcpv6.RELAY_FORWARD), PEER)
 
     async def ask(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, **more: object) -> Message:
@@ -184,17 +184,18 @@ async def test_a_reserved_address(talk: Talk, net: Net):
     assert (told.type, told.get(dhcpv6.IA_NA), told.get(dhcpv6.DNS_SERVERS)) == (dhcpv6.REPLY, None, IPv6Address("2001:db8:99::53").packed)
 
 
-async def test_who_invents_clients_fills_no_table(net: Net, responder):
+@pytest.mark.parametrize(("line", "most"), [(True, 32), (False, 15)])
+async def test_who_invents_clients_fills_no_table(net: Net, responder, line: bool, most: int):
     await net.subnet("2001:db8:1::/64", None)
     talk = Talk(await responder(DhcpConfig(enabled=True, relay_new_per_second=5.0)))
-    first = address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True))
+    first = address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True, line=line))
     for client in range(200):
-        talk.send(dhcpv6.REQUEST, 1000 + client, na(), server=True)
+        talk.send(dhcpv6.REQUEST, 1000 + client, na(), server=True, line=line)
     await until(lambda: not talk.service.leasing6.in_work)
-    assert await net.connection.fetchval("select count(*) from dhcp_addresses") <= 15
+    assert await net.connection.fetchval("select count(*) from dhcp_addresses") <= most
     while not talk.answers.empty():
         talk.answers.get_nowait()
-    assert address(await talk.ask(dhcpv6.RENEW, 1, na(), server=True)) == first  # who has an address keeps it
+    assert address(await talk.ask(dhcpv6.RENEW, 1, na(), server=True, line=line)) == first  # who has an address keeps it
     await talk.end()
 
 
