@@ -5,6 +5,7 @@ STAMP := .venv/.installed
 
 NETD_DATA_DIR ?= $(CURDIR)/.netd
 PYTEST_ARGS   ?=
+TEST_PROCESSES ?= 3
 SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
@@ -17,11 +18,11 @@ help:  ## this text
 run: $(STAMP)  ## start netd on its embedded database, data in ./.netd (or NETD_DATA_DIR)
 	@NETD_DATA_DIR="$(NETD_DATA_DIR)" exec .venv/bin/netd serve
 
-test: $(STAMP)  ## run the tests (PYTEST_ARGS="-k radius -x" narrows)
-	$(PY) -m pytest -q --session-timeout=1800 $(PYTEST_ARGS)
+test: $(STAMP)  ## run the tests, by file in TEST_PROCESSES processes (PYTEST_ARGS="-k radius -x" narrows)
+	$(PY) -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --session-timeout=1800 $(PYTEST_ARGS)
 
 test-compiled: compiled  ## the same tests on the compiled engine
-	NETD_COMPILED=require $(PY) -m pytest -q --session-timeout=1800 $(PYTEST_ARGS)
+	NETD_COMPILED=require $(PY) -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --session-timeout=1800 $(PYTEST_ARGS)
 
 check: $(STAMP)  ## formatting, lint, types, layers
 	.venv/bin/ruff format --check .

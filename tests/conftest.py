@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -45,6 +45,14 @@ def pytest_report_header() -> str:
     if missing:
         pytest.exit(f"{compiled.VARIABLE}: {missing}", 2)
     return f"netd: compiled engine {'on' if compiled.status().active else 'off'}: {compiled.status().detail}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test logged may hold octets that are no text, on purpose; reports travel between processes as UTF-8."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 class Background:
@@ -181,7 +189,8 @@ def background() -> Iterator[Background]:
 
 @pytest.fixture(scope="session")
 def cluster(background: Background) -> Iterator[Cluster]:
-    """The server of the run, with a migrated template database."""
+    """The server of the run, with a migrated template database. Each process of the tests has one of its own: a transaction that is open in any
+    database of a server holds events back in all of them."""
     with contextlib.ExitStack() as stack:
         url = os.environ.get("NETD_TEST_DATABASE_URL", "")
         if not url:

@@ -49,9 +49,10 @@ def test_without_a_manager_nothing_happens():
 
 @pytest.mark.parametrize(
     ("usec", "pid", "seconds"),
-    [("500000", "", 0.5), ("500000", "1", None), ("0", "", None), ("soon", "", None), ("", "", None), ("500000", str(os.getpid()), 0.5)],
+    [("500000", "", 0.5), ("500000", "1", None), ("0", "", None), ("soon", "", None), ("", "", None), ("500000", "own", 0.5)],
 )
 def test_whom_the_watchdog_is_for(usec, pid, seconds):
+    pid = str(os.getpid()) if pid == "own" else pid
     assert Notifier.from_environment({"WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}).watchdog_seconds == seconds
 
 

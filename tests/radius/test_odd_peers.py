@@ -10,10 +10,12 @@ import msgspec
 import pytest
 from pyrad import packet as pyrad
 
+from netd.domain import plans
 from netd.errors import StoreUnavailable
+from netd.model.accounting import Row
 from netd.store.directory import SubscriberRow
 from tests.radius.engine import Peer, access_request, engine
-from tests.radius.world import SECRET, TestNas, World, eventually, nas_at
+from tests.radius.world import ACTOR, SECRET, TestNas, World, eventually, nas_at
 
 T0 = int(time.time()) - 7200
 
@@ -234,10 +236,6 @@ async def test_a_session_of_a_deleted_subscriber_is_ended_after_a_restart_too(ds
 
 
 async def test_a_plan_change_does_not_hold_the_loop(bras: TestNas) -> None:
-    from netd.domain import plans
-    from netd.model.accounting import Row
-    from tests.radius.world import ACTOR
-
     world = bras.world
     running = world.running
     found = (await rows(world, "select id, plan_id from subscribers"))[0]
@@ -248,24 +246,20 @@ async def test_a_plan_change_does_not_hold_the_loop(bras: TestNas) -> None:
             nasipaddress="127.0.0.2", nassourceaddress="127.0.0.2", radacctid=10_000 + number, started_at=0.0, updated_at=0.0, applied_policy="00000000",
         ))  # fmt: skip
     await asyncio.sleep(0.1)
-    worst = 0.0
+    worst = turns = 0.0
 
     async def watch() -> None:
-        nonlocal worst
+        nonlocal worst, turns
         while True:
-            at = time.perf_counter()
+            at = time.thread_time()  # what this thread worked, not what others had of its core
             await asyncio.sleep(0)
-            worst = max(worst, time.perf_counter() - at)
+            worst, turns = max(worst, time.thread_time() - at), turns + 1
 
     watcher = asyncio.create_task(watch())
-    plan = await plans.get(world.db, ACTOR, found[1])
-    await plans.change(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=50_000_000)) if hasattr(plans, "change") else await plans.update(
-        world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=50_000_000)
-    )
+    await plans.update(world.db, ACTOR, found[1], plans.PlanPatch(down_bps=50_000_000))
     await asyncio.sleep(3)
     watcher.cancel()
-    print("worst turn of the loop", worst)
-    assert worst < 0.1
+    assert turns > 10 and worst < 0.1
 
 
 # -- authentication ----------------------------------------------------------------------------------------------------
