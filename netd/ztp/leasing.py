@@ -144,8 +144,7 @@ class Leasing:
         """One transaction for all of them, and their answers."""
         started = time.monotonic()
         try:
-            async with self.database.transaction() as conn:
-                outcomes, fresh = await self._transact(conn, batch)
+            outcomes, fresh = await self._committed(batch)
         except StoreUnavailable as error:
             log.warning("DHCP clients wait in vain for the database", extra={"clients": len(batch), "error": str(error)})
             outcomes, fresh = [(0, "database_away")] * len(batch), set()
@@ -167,6 +166,17 @@ class Leasing:
             self._probing.add(task)
             task.add_done_callback(self._probing.discard)
         self._answer(pairs)
+
+    async def _committed(self, batch: Sequence[Ask]) -> tuple[list[tuple[int, str]], set[int]]:
+        """One transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it."""
+        try:
+            async with self.database.transaction() as conn:
+                return await self._transact(conn, batch)
+        except StoreUnavailable:
+            if not self.database.up:
+                raise
+        async with self.database.transaction() as conn:
+            return await self._transact(conn, batch)
 
     def _answer(self, pairs: Sequence[tuple[Ask, tuple[int, str]]]) -> None:
         for ask, (address, why) in pairs:
@@ -246,7 +256,7 @@ class Leasing:
             )
             for ask in asks if ask.subnet.may_have(ask.address, ask.reserved)
         ]  # fmt: skip
-        bound = await store.bind(conn, rows) if rows else set()
+        bound = await store.bind(conn, sorted(rows, key=_place)) if rows else set()
         self.given["bound"] += len(bound)
         return bound
 
@@ -267,7 +277,7 @@ class Leasing:
             left = {key: ask for key, ask in left.items() if key not in outcomes}
             fresh = await self._give(conn, left, outcomes, rows)
         if rows:
-            written = set(await store.offer(conn, rows))
+            written = set(await store.offer(conn, sorted(rows, key=_place)))
             self.given["offered"] += len(written)
             for row in rows:
                 address = outcomes[row.n, row.c][0]
@@ -360,3 +370,8 @@ class Leasing:
             lease_id, pool.id if pool else 0, ask.subnet.row.id, dotted(address), ask.client, self._config.offer_seconds, ask.mac, ask.profile,
             ask.hostname, ask.device_id,
         )  # fmt: skip
+
+
+def _place(row: store.Binding | store.Offer) -> tuple[int, str]:
+    """In this order rows are written, so that two transactions cannot wait for each other."""
+    return row.n, row.c
