@@ -13,12 +13,14 @@ from netd.model.ranges import Span
 from netd.model.ztp import BootAnswer, ClientIdentity
 from netd.store.dhcp import SubnetRow
 from netd.store.leases import PoolRow
-from netd.wire import dhcp
+from netd.wire import dhcp, dhcpv6
 from netd.wire.dhcp import Message
 from netd.ztp.binding import Remembered
 from netd.ztp.leasing import Ask
+from netd.ztp.leasing6 import Ask6
 from netd.ztp.limits import Limits
 from netd.ztp.server4 import Arrival, Server4
+from netd.ztp.server6 import Peer6, Server6
 from netd.ztp.subnets import Subnets
 
 FOLDER = Path(__file__).parent / "golden"
@@ -176,9 +178,71 @@ def exchange(extensions: Extensions, device: Device) -> dict[str, bytes]:
     return {"discover": first, "offer": offer, "request": request, "ack": kept.sent.pop()[1]}
 
 
+# What each says in DHCPv6, besides a DUID with its MAC address.
+SAY6: dict[str, tuple[dhcpv6.Option, ...]] = {
+    "nokia_sros": ((15, dhcpv6.join_texts([b"7750;TiMOS-23;ztp"])),),
+    "cisco_xr": ((15, dhcpv6.join_texts([b"exr-config"])), (16, b"\0\0\0\x09" + dhcpv6.join_texts([b"SN:FOC2345R0AB;PID:5501SE"]))),
+    "arista_eos": ((16, b"\0\0\x75\x71" + dhcpv6.join_texts([b"Arista;DCS-7050S-64;01.23;JPE12221671"])),),
+    "sonic": ((15, dhcpv6.join_texts([b"sonic-ztp"])),),
+    "tr069_cpe": ((16, b"\0\0\x0d\xe9" + dhcpv6.join_texts([b"dslforum.org"])),),
+    "ipxe": ((15, dhcpv6.join_texts([b"iPXE"])),),
+    "plain": (),
+    "generic_boot": (),
+    "sztp": (),
+}
+HTTP6 = "http://[2001:db8:99::1]:8069/boot/3q2-7wAAAAAAAAAAAAAAAA/device.cfg"
+
+
+class Straight6:
+    """The same for DHCPv6."""
+
+    def ask(self, ask: Ask6) -> None:
+        address = int(IPv6Address("2001:db8:1::20"))
+        if ask.granted is not None:
+            ask.granted(address)
+        ask.done({("na", iaid): address for iaid in ask.addresses}, "")
+
+
+def server6(extensions: Extensions, device: Device, sent: list[bytes]) -> Server6:
+    subnets = Subnets(extensions.profiles)
+    first = int(IPv6Address("2001:db8:1::"))
+    row = subnet_row((device.profile,), "classes" if device.everybody else "expected")._replace(
+        version=6, first=first, last=first + 2**64 - 1, prefix_length=64, pool_id=None, router=0, ntp_servers=(),
+        dns_servers=(int(IPv6Address("2001:db8:99::53")),),
+    )  # fmt: skip
+    subnets.put([row], [], [])
+    expected = {} if device.everybody else {"00:00:5e:00:53:01": BootAnswer(profile=device.profile, variables=device.variables)}
+    binding = Remembered(expected, lambda seen, address: HTTP6 if device.url else "")
+    config = DhcpConfig(enabled=True)
+    made = Server6(subnets, Straight6(), binding, Limits(config), config, b"\0\4" + bytes(range(16)))  # type: ignore[arg-type]
+    made.send = lambda data, peer: sent.append(data)
+    return made
+
+
+def exchange6(extensions: Extensions, device: Device) -> dict[str, bytes]:
+    """The four messages of a boot by DHCPv6."""
+    sent: list[bytes] = []
+    made = server6(extensions, device, sent)
+    relays = (dhcpv6.Relay(0, int(IPv6Address("2001:db8:1::1")), int(IPv6Address("fe80::200:5eff:fe00:5301")), ((18, b"eth 1/1/4"),)),)
+    ia = (dhcpv6.IA_NA, dhcpv6.association_octets(dhcpv6.Association(1, 0, 0, ())))
+    options = ((dhcpv6.CLIENT_ID, b"\0\3\0\1" + MAC), ia, (dhcpv6.OPTION_REQUEST, b"\0\x17\0\x18\0\x3b"), *SAY6[device.profile])
+    solicit = dhcpv6.encode(dhcpv6.Message(dhcpv6.SOLICIT, 0x123456, options, relays), dhcpv6.RELAY_FORWARD)
+    request = dhcpv6.encode(dhcpv6.Message(dhcpv6.REQUEST, 0x123457, (*options, (dhcpv6.SERVER_ID, made.duid)), relays), dhcpv6.RELAY_FORWARD)
+    for data in (solicit, request):
+        made.packet(data, Peer6("2001:db8:99::2", 547, 0, ""))
+    assert len(sent) == 2, f"{device.profile} was not answered: {dict(made.drops)}"
+    return {"solicit": solicit, "advertise": sent[0], "request6": request, "reply": sent[1]}
+
+
 def files(device: Device) -> Iterator[tuple[str, Path]]:
-    for name in ("discover", "offer", "request", "ack"):
+    names6 = ("solicit", "advertise", "request6", "reply") if device.profile in SAY6 else ()
+    for name in ("discover", "offer", "request", "ack", *names6):
         yield name, FOLDER / f"{device.profile}.{name}.hex"
+
+
+def whole(extensions: Extensions, device: Device) -> dict[str, bytes]:
+    """Every packet of a profile."""
+    return exchange(extensions, device) | (exchange6(extensions, device) if device.profile in SAY6 else {})
 
 
 def lines(data: bytes) -> str:
@@ -189,7 +253,7 @@ def main() -> int:
     FOLDER.mkdir(exist_ok=True)
     extensions = Extensions.discover()
     for device in DEVICES:
-        made = exchange(extensions, device)
+        made = whole(extensions, device)
         for name, path in files(device):
             path.write_text(lines(made[name]))
     return 0

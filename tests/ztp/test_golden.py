@@ -3,6 +3,7 @@
 import json
 import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from netd.wire import dhcp
 from netd.ztp.client4 import identify, recognised, relay_info
 from netd.ztp.server4 import Arrival
 from netd.ztp.subnets import Subnets
-from tests.ztp.golden import DEVICES, FOLDER, Device, discover, exchange, files, number, server, subnet_row
+from tests.ztp.golden import DEVICES, FOLDER, Device, discover, exchange, files, number, server, subnet_row, whole
 
 BY_PROFILE = {device.profile: device for device in DEVICES}
 
@@ -28,7 +29,7 @@ def test_every_profile_for_ipv4_has_its_packets(extensions: Extensions) -> None:
 
 @pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.profile)
 def test_the_answers_are_those_that_were_written_down(device: Device, extensions: Extensions) -> None:
-    made = exchange(extensions, device)
+    made = whole(extensions, device)
     assert made == {name: read(path) for name, path in files(device)}
 
 
@@ -65,22 +66,37 @@ def test_who_cannot_be_told_what_it_must_have_is_told_nothing(extensions: Extens
     assert made.drops == {"incomplete": 1}
 
 
-def pcap(packets: list[bytes]) -> bytes:
-    """The packets as a capture: Ethernet, IPv4, UDP between a relay and a server."""
+SIX = ("solicit", "advertise", "request6", "reply")
+
+
+def checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def pcap(packets: list[bytes], six: Sequence[bytes] = ()) -> bytes:
+    """The packets as a capture: Ethernet, IPv4 or IPv6, UDP between a relay and a server."""
     out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
     for place, data in enumerate(packets):
         udp = struct.pack("!HHHH", 67, 67, 8 + len(data), 0) + data
         head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), place, 0, 64, 17, 0, bytes((10, 1, 0, 1)), bytes((10, 99, 0, 1)))
-        total = sum(struct.unpack("!10H", head))
-        total = (total & 0xFFFF) + (total >> 16)
-        head = head[:10] + (~total & 0xFFFF).to_bytes(2, "big") + head[12:]
+        head = head[:10] + checksum(head).to_bytes(2, "big") + head[12:]
         frame = bytes.fromhex("00005e00530200005e0053010800") + head + udp
         out += struct.pack("<IIII", place, 0, len(frame), len(frame)) + frame
+    ends = bytes.fromhex("20010db8000100000000000000000001") + bytes.fromhex("20010db8009900000000000000000001")
+    for data in six:
+        udp = struct.pack("!HHHH", 547, 547, 8 + len(data), 0) + data
+        total = checksum(ends + struct.pack("!II", len(udp), 17) + udp)
+        udp = udp[:6] + total.to_bytes(2, "big") + udp[8:]
+        frame = bytes.fromhex("00005e00530200005e00530186dd") + struct.pack("!IHBB", 6 << 28, len(udp), 17, 64) + ends + udp
+        out += struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame
     return out
 
 
 def dissected(tshark: str, capture: Path) -> list[dict[str, object]]:
-    done = subprocess.run([tshark, "-r", str(capture), "-T", "json", "-Y", "dhcp"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([tshark, "-r", str(capture), "-T", "json", "-Y", "dhcp or dhcpv6"], capture_output=True, text=True, timeout=60, check=True)
     found: list[dict[str, object]] = json.loads(done.stdout)
     return found
 
@@ -96,10 +112,11 @@ def complaints(value: object, path: str = "") -> list[str]:
 
 def test_tshark_decodes_all_of_them_without_complaint(tmp_path: Path, require_peer) -> None:
     tshark = require_peer("tshark")
-    packets = [read(path) for device in DEVICES for _, path in files(device)]
-    (tmp_path / "golden.pcap").write_bytes(pcap(packets))
+    packets = [read(path) for device in DEVICES for name, path in files(device) if name not in SIX]
+    six = [read(path) for device in DEVICES for name, path in files(device) if name in SIX]
+    (tmp_path / "golden.pcap").write_bytes(pcap(packets, six))
     found = dissected(tshark, tmp_path / "golden.pcap")
-    assert len(found) == len(packets)
+    assert len(found) == len(packets) + len(six)
     assert complaints(found) == []
     broken = bytearray(packets[1])
     broken[241] = 200  # the length of the message type
