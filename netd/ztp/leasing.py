@@ -29,7 +29,9 @@ BATCH: Final = 200
 WAITING_LIMIT: Final = 20_000
 """Packets that may wait; further ones go unanswered, and their clients send them again."""
 
-GATHER_SECONDS: Final = 0.001
+GATHER_SECONDS: Final = 0.003
+STALE_SECONDS: Final = 4.0
+"""After so long a client has asked again: under overload the newest of its packets is worth an answer, not the oldest."""
 PROBES: Final = 3
 """Addresses that are tried for a client, if those before were found in use."""
 
@@ -45,7 +47,7 @@ class Ask:
     address it has, or 0 and the reason."""
 
     __slots__ = (
-        "address", "circuit", "client", "device_id", "done", "granted", "hostname", "kind", "mac", "probes", "profile", "relay", "relay_info", "reserved",
+        "address", "at", "circuit", "client", "device_id", "done", "granted", "hostname", "kind", "mac", "probes", "profile", "relay", "relay_info", "reserved",
         "seconds", "subnet",
     )  # fmt: skip
 
@@ -54,6 +56,7 @@ class Ask:
         self.subnet = subnet
         self.client = client
         self.address = address
+        self.at = 0.0  # when it was taken in
         self.done = done
         self.reserved = 0
         self.seconds = subnet.row.lease_seconds
@@ -101,6 +104,7 @@ class Leasing:
         self._offers = _Lane()
         self._others = _Lane()
         self._finishing = False
+        self._many_new = False  # most of the last batch were new clients: then the pools are locked first, which saves a look
         self._probing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -113,6 +117,7 @@ class Leasing:
         elif self._finishing or len(self) >= WAITING_LIMIT:
             ask.done(0, "too_busy")
         else:
+            ask.at = time.monotonic()
             lane = self._offers if ask.kind == "offer" else self._others
             self.in_work += 1
             lane.queue.append(ask)
@@ -137,6 +142,9 @@ class Leasing:
                 await lane.arrived.wait()
                 await asyncio.sleep(GATHER_SECONDS)
             batch, lane.queue = lane.queue[:BATCH], lane.queue[BATCH:]
+            stale = time.monotonic() - STALE_SECONDS
+            self._answer([(ask, (0, "stale")) for ask in batch if ask.at < stale])
+            batch = [ask for ask in batch if ask.at >= stale]
             if batch:
                 await self.serve(batch)
 
@@ -265,7 +273,8 @@ class Leasing:
         outcomes: dict[tuple[int, str], tuple[int, str]] = {}
         wanted = {(ask.subnet.row.id, ask.client): ask for ask in asks}
         rows: list[store.Offer] = []
-        self._settle(await store.of_clients(conn, list(wanted)), wanted, outcomes, rows)
+        if not self._many_new:
+            self._settle(await store.of_clients(conn, list(wanted)), wanted, outcomes, rows)
         left = {key: ask for key, ask in wanted.items() if key not in outcomes}
         fresh: set[int] = set()
         if left:
@@ -276,6 +285,7 @@ class Leasing:
                 await store.let_go(conn, stale)
             left = {key: ask for key, ask in left.items() if key not in outcomes}
             fresh = await self._give(conn, left, outcomes, rows)
+        self._many_new = 2 * len(left) > len(wanted)
         if rows:
             written = set(await store.offer(conn, sorted(rows, key=_place)))
             self.given["offered"] += len(written)

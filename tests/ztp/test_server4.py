@@ -385,6 +385,19 @@ async def test_while_the_database_is_away_nobody_is_told_anything(talk: Talk, ne
     assert talk.service.parts()[0].state == "degraded"
 
 
+async def test_what_waited_too_long_is_not_answered(net: Net, responder, monkeypatch: pytest.MonkeyPatch):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"))
+    service = await responder(ALWAYS)
+    talk = Talk(service)
+    monkeypatch.setattr("netd.ztp.leasing.STALE_SECONDS", -1.0)
+    talk.send(dhcp.DISCOVER, 1)
+    await talk.silence()
+    assert talk.drops == {"stale": 1}
+    monkeypatch.undo()
+    assert (await talk.boot(1)).type == dhcp.ACK
+    await talk.end()
+
+
 async def test_a_changed_subnet_holds_at_once(net: Net, responder):
     service = await responder(ALWAYS)
     task = asyncio.create_task(service.feed.run())
