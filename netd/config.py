@@ -186,6 +186,8 @@ class DhcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     """UDP port for DHCPv6."""
     interfaces: tuple[str, ...] = ()
     """Network interfaces whose clients are attached directly (needs CAP_NET_RAW); none: relays only."""
+    relays: tuple[str, ...] = ()
+    """Addresses and prefixes that relays send from; what comes from others is dropped. Empty: from anywhere."""
     authoritative: bool = False
     """Tell clients whose address netd knows nothing of that it is wrong. Only if no other server answers on these links."""
     offer_seconds: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
@@ -636,6 +638,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "radius.time_zone": _time_zone,
     "coa.source_address": lambda value: _ip_address(value) if value else None,
     "dhcp.addresses": _ip_addresses,
+    "dhcp.relays": _prefixes,
     "dhcp.lease_query_from": _prefixes,
     "web.address": _ip_address,
     "web.public_url": lambda value: _origin(value) if value else None,

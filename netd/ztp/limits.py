@@ -5,6 +5,8 @@ not tell lines apart, and on a directly attached link, new clients come at a bou
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from netd.config import DhcpConfig
@@ -93,6 +95,26 @@ class Limits:
         line = self._lines.get((relay, circuit))
         if line is not None:
             line.pop(client, None)
+
+
+class Relays:
+    """Who may relay, by the source of its packets; everybody, if nobody is named."""
+
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        self._networks = [ip_network(each) for each in prefixes]
+        self._known: dict[int | str, bool] = {}
+
+    def may(self, source: int | str) -> bool:
+        """Whether packets from this address are looked at: IPv4 as a number, IPv6 as text."""
+        if not self._networks:
+            return True
+        found = self._known.get(source)
+        if found is None:
+            address = ip_address(source)
+            found = any(address.version == network.version and address in network for network in self._networks)
+            if len(self._known) < RELAYS:
+                self._known[source] = found
+        return found
 
 
 def _bucket(buckets: "OrderedDict[int, Bucket]", key: int, burst: float, now: float) -> Bucket:

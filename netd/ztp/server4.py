@@ -21,7 +21,7 @@ from netd.ztp import answers4
 from netd.ztp.binding import Binding
 from netd.ztp.client4 import NO_RELAY, RelayInfo, identify, key, mac, recognised, relay_info
 from netd.ztp.leasing import Ask, Kind, Leasing
-from netd.ztp.limits import Limits
+from netd.ztp.limits import Limits, Relays
 from netd.ztp.subnets import Subnet, Subnets, readable
 
 log = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ class Server4:
         self._config = config
         self._clock = clock
         self._relayed: dict[tuple[int, str], bytes] = {}  # for renewals by unicast, which have no option 82
+        self._relays = Relays(config.relays)
         self._askers = [ip_network(each) for each in config.lease_query_from]
 
     def remember(self, relayed: Iterable[tuple[int, str, bytes]]) -> None:
@@ -120,6 +121,8 @@ class Server4:
         if name is None:
             return "unknown_type"
         self.received[name] += 1
+        if message.giaddr and not self._relays.may(arrival.source):
+            return "strange_relay"
         relay = relay_info(message) if dhcp.RELAY_AGENT in message.options else NO_RELAY
         if kind == dhcp.LEASEQUERY:
             return self._lease_query(message, arrival)

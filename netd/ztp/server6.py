@@ -17,7 +17,7 @@ from netd.wire import dhcpv6
 from netd.wire.dhcpv6 import Association, Leased, Message, Option
 from netd.ztp.binding import Binding
 from netd.ztp.leasing6 import Ask6, Got, Kind, Leasing6
-from netd.ztp.limits import Limits
+from netd.ztp.limits import Limits, Relays
 from netd.ztp.subnets import Subnet, Subnets, readable
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Server6:
         self.sent: Counts = Counts()
         self.drops: Counts = Counts()
         self._config = config
+        self._relays = Relays(config.relays)
         self._clock = clock
 
     def packet(self, data: bytes, peer: Peer6) -> None:
@@ -89,6 +90,8 @@ class Server6:
     def _take(self, message: Message, peer: Peer6) -> str:
         kind = message.type
         self.received[dhcpv6.TYPES[kind]] += 1
+        if message.relays and not self._relays.may(peer.address):
+            return "strange_relay"
         if kind not in KINDS and kind not in (dhcpv6.CONFIRM, dhcpv6.INFORMATION_REQUEST):
             return "not_a_request"
         chosen, client = message.get(dhcpv6.SERVER_ID), message.get(dhcpv6.CLIENT_ID)

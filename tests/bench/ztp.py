@@ -33,6 +33,7 @@ DROPS: Final = 2.5
 """Percent of packets lost beyond which a rate is too high."""
 
 FIRST_RATE: Final = 200
+SLOWEST_RATE: Final = 50
 GOAL_POSTGRESQL: Final = 2.0
 GOAL_MEMFILE: Final = 1 / 3
 
@@ -138,13 +139,15 @@ def netd(server: Namespace, folder: Path, url: str) -> Iterator[int]:
         print((place / "log").read_text()[-500:], file=sys.stderr, end="")
 
 
-def highest(client: Namespace, pid: int, database: int, first_rate: int, seconds: int, base: int) -> Run:
-    """The best run with few enough drops: the rate is raised by two fifths each time, until it was too high twice."""
+def highest(client: Namespace, pid: int, database: int, first_rate: int, seconds: int, base: int) -> tuple[Run, int]:
+    """The best run with few enough drops, and all that was acknowledged: the rate is raised by two fifths each time, until it was too high twice."""
+    total = 0
     best = Run(0, 100, 0, 0, 0, 0)
     rate, failed = first_rate, 0
     for attempt in range(16):
         before, stored = cpu(pid), cpu(database)
         got, lost, acknowledged, delay = perfdhcp(client, rate, seconds, base + attempt)
+        total += acknowledged
         used, wrote = cpu(pid) - before, cpu(database) - stored
         each = 1e6 / max(1, acknowledged)
         run = Run(got, lost, acknowledged, delay, (used.own + used.children) * each, (wrote.own + wrote.children) * each)
@@ -156,7 +159,7 @@ def highest(client: Namespace, pid: int, database: int, first_rate: int, seconds
             failed += 1
             if failed == 2:
                 break
-    return best
+    return best, total
 
 
 def main() -> int:
@@ -195,17 +198,21 @@ def _one(name: str, server: Namespace, client: Namespace, folder: Path, database
     base = 16 * (number + 1)  # clients that none of these servers has seen
     if name == "kea memfile":
         with kea(server, folder, {"type": "memfile", "persist": True, "name": str(folder / f"leases{number}.csv")}) as pid:
-            return highest(client, pid, database.pid, FIRST_RATE, seconds, base)
+            return highest(client, pid, database.pid, FIRST_RATE, seconds, base)[0]
     if name == "kea postgresql":
         database.execute("postgres", "drop database if exists kea", "create database kea")
         script = "/usr/share/kea/scripts/pgsql/dhcpdb_create.pgsql"
         subprocess.run(["psql", "-q", "-h", str(database.socket_folder), "-U", "bench", "-f", script, "kea"], check=True, stdout=subprocess.DEVNULL)
         with kea(server, folder, {"type": "postgresql", "name": "kea", "host": str(database.socket_folder), "user": "bench", "password": ""}) as pid:
-            return highest(client, pid, database.pid, FIRST_RATE, seconds, base)
+            return highest(client, pid, database.pid, SLOWEST_RATE, seconds, base)[0]
     database.execute("postgres", "drop database if exists netd", "create database netd")
     database.run("netd", _fill)
     with netd(server, folder, database.url("netd")) as pid:
-        return highest(client, pid, database.pid, FIRST_RATE, seconds, base)
+        best, told = highest(client, pid, database.pid, FIRST_RATE, seconds, base)
+        there = database.row("netd", "select count(*) as n from leases where dhcp_state = 'bound'")["n"]
+        if there < told:
+            raise RuntimeError(f"{told} leases were acknowledged, and {there} are in the table")
+        return best
 
 
 def _report(results: dict[str, list[Run]]) -> int:

@@ -398,6 +398,16 @@ async def test_what_waited_too_long_is_not_answered(net: Net, responder, monkeyp
     await talk.end()
 
 
+async def test_only_named_relays_are_listened_to(net: Net, responder):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"))
+    talk = Talk(await responder(DhcpConfig(enabled=True, relays=("10.99.0.0/24", "2001:db8:99::/64"))))
+    talk.send(dhcp.DISCOVER, 1)
+    await talk.silence()
+    assert talk.drops == {"strange_relay": 1}
+    assert (await talk.boot(1, source=number("10.99.0.2"))).type == dhcp.ACK
+    await talk.end()
+
+
 async def test_a_changed_subnet_holds_at_once(net: Net, responder):
     service = await responder(ALWAYS)
     task = asyncio.create_task(service.feed.run())

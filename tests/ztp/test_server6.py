@@ -176,6 +176,15 @@ async def test_what_is_not_answered_is_counted(talk: Talk):
     assert talk.drops == {"no_subnet": 1, "not_relayed": 1, "bad_ids": 2, "other_server": 1, "not_a_request": 1, "short": 1}
 
 
+async def test_only_named_relays_are_listened_to(net: Net, responder):
+    await net.subnet("2001:db8:1::/64", None)
+    talk = Talk(await responder(DhcpConfig(enabled=True, relays=("10.99.0.0/24", "2001:db8:98::/64"))))
+    talk.send(dhcpv6.SOLICIT, 1, na())
+    await talk.silence()
+    assert talk.drops == {"strange_relay": 1}
+    await talk.end()
+
+
 async def test_a_reserved_address(talk: Talk, net: Net):
     await net.reserve(await net.connection.fetchval("select id from dhcp_subnets"), "mac", "02:00:00:00:00:07", "2001:db8:1::7")
     await talk.service.load()
