@@ -201,7 +201,7 @@ _STATE = (
 )
 _LEASE = f"""
     select l.id, l.tenant_id, l.pool_id, p.name as pool, l.kind, l.prefix, {_STATE} as state, l.subscriber_id, s.username, l.device_id, l.client_id, l.slot,
-           l.leased_at, l.ended_at, nullif(l.until_at, 'infinity') as until_at, l.conflict, l.conflict_at
+           l.mac, l.hostname, l.profile, l.leased_at, l.ended_at, nullif(l.until_at, 'infinity') as until_at, l.conflict, l.conflict_at
     from leases l join pools p on p.id = l.pool_id left join subscribers s on s.id = l.subscriber_id and s.tenant_id = l.tenant_id"""
 
 
@@ -240,7 +240,7 @@ async def release(conn: Connection, tenant_id: int, lease_id: int) -> bool:
     """Take the lease from its holder: anybody may get it now. Whether it was there."""
     return rows.updated(await conn.execute(
         """update leases set subscriber_id = null, device_id = null, client_id = '', token = '', ended_at = now(), until_at = now(), conflict = null,
-             conflict_at = null where tenant_id = $1 and id = $2""", tenant_id, lease_id,
+             conflict_at = null, dhcp_subnet_id = null, dhcp_state = null where tenant_id = $1 and id = $2""", tenant_id, lease_id,
     )) > 0  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
 from netd.metrics import Counts
+from netd.model.dhcp import BootProfile
 from netd.sheets.converter import Converter
 from netd.store.database import Database
 from netd.web.listening import Listeners
@@ -50,6 +51,7 @@ class WebDeps:
     health: Health
     metrics: Metrics
     vendors: frozenset[str]
+    boot_profiles: tuple[BootProfile, ...] = ()
     rules: AttributeRules
     limit: RateLimit
     stream: Stream

@@ -28,6 +28,7 @@ SHORT = {
     "/me/sessions": "the own",
     "/reports": "netd's own",
     "/jobs/kinds": "netd's own",
+    "/dhcp/profiles": "the vendors'",
 }
 """Lists of one page, and why they are never long."""
 
@@ -49,7 +50,7 @@ REFUSED = {
 """POSTs that the estate of the walk refuses, so that nothing is done to be done twice."""
 
 OTHER = {
-    "name": "other", "username": "other", "hostname": "other", "address": "198.51.100.77", "mgmt_address": "198.51.100.77", "ranges": ["198.18.77.0/24"],
+    "name": "other", "username": "other", "hostname": "other", "address": "198.51.100.77", "mgmt_address": "198.51.100.77", "ranges": ["198.18.77.0/24"], "prefix": "198.18.78.0/24",
     "vrf": "blue",
 }  # fmt: skip
 

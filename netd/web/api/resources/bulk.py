@@ -1,7 +1,7 @@
 """The bulk routes"""
 
 from netd.web.api.bulk import bulk
-from netd.web.api.resources import coa_clients, credentials, devices, discovery, nas, plans, pools, sites, standing, subscribers, users
+from netd.web.api.resources import coa_clients, credentials, devices, dhcp, discovery, nas, plans, pools, sites, standing, subscribers, users
 
 ROUTES = (
     bulk("/plans", "plans:write", plans.ROUTES),
@@ -12,6 +12,7 @@ ROUTES = (
     bulk("/pools/rules", "pools:write", [each for each in pools.ROUTES if each.action.startswith("pool_rule.")]),
     bulk("/pools/leases", "pools:write", [each for each in pools.ROUTES if each.action.startswith("lease.")]),
     bulk("/users", "users:write", [each for each in users.ROUTES if each.action.startswith("user.")]),
+    bulk("/dhcp/subnets", "dhcp:write", [each for each in dhcp.ROUTES if each.action.startswith("dhcp_subnet.")]),
     bulk("/devices", "devices:write", [each for each in devices.ROUTES if each.path.startswith("/devices")]),
     bulk("/interfaces", "devices:write", [each for each in devices.ROUTES if each.path.startswith("/interfaces")]),
     bulk("/discovery/candidates", "devices:discover", discovery.ROUTES[1:]),
