@@ -50,8 +50,8 @@ REFUSED = {
 """POSTs that the estate of the walk refuses, so that nothing is done to be done twice."""
 
 OTHER = {
-    "name": "other", "username": "other", "hostname": "other", "address": "198.51.100.77", "mgmt_address": "198.51.100.77", "ranges": ["198.18.77.0/24"], "prefix": "198.18.78.0/24",
-    "vrf": "blue",
+    "name": "other", "username": "other", "hostname": "other", "address": "198.51.100.77", "mgmt_address": "198.51.100.77", "ranges": ["198.18.77.0/24"],
+    "prefix": "198.18.78.0/24", "vrf": "blue",
 }  # fmt: skip
 
 ROUTES = [each for each in resources.ROUTES if not (each.permission or "").startswith("me:")]
