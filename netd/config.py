@@ -186,6 +186,10 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which events are kept: who was away for longer cannot go on where it was."""
     jobs_days: Days = 90
     """Days for which ended jobs and their logs are kept."""
+    seen_days: Days = 90
+    """Days for which neighbours and MAC and IP addresses are kept that are seen no more."""
+    device_facts_days: Days = 800
+    """Days for which it is kept what changed of devices, and interfaces that are gone."""
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):

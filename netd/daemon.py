@@ -28,6 +28,7 @@ from netd.config import Config
 from netd.device.fetch import HttpFetch
 from netd.device.http import Client
 from netd.domain import tokens
+from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kind, Kinds
@@ -253,6 +254,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
+            catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
         )  # fmt: skip

@@ -50,7 +50,7 @@ class PeerError(NetdError):
 
 class PeerUnreachable(PeerError):
     """There was no answer. ``reason`` is a slug from a closed set: timeout, connect, dns, tls, lost, protocol, too_large, invalid, not_allowed,
-    breaker_open."""
+    breaker_open, credentials (it refuses those we have), host_key (it is not who it was), busy (no session is free)."""
 
     def __init__(self, detail: str, reason: str) -> None:
         super().__init__(detail)

@@ -37,6 +37,7 @@ Source = tuple[str, str]
 
 ENTRY_POINT_GROUPS = ("netd.vendors", "netd.plugins")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_OID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _STANDARD = Path(dictionary.__file__).parent / "dictionaries"
 
 
@@ -273,6 +274,14 @@ def _load(kind: Kind, candidate: Candidate, manifest: Manifest, base: tuple[Sour
 def _platform(candidate: Candidate, manifest: Manifest, platform: Platform) -> DevicePlatform:
     if not _NAME.fullmatch(platform.name):
         raise ExtensionError(manifest.name, f"{candidate.folder}/manifest.toml: platforms: {platform.name!r} is not of lower case letters, digits, - and _")
+    for pattern in (*platform.match.sys_descr, *platform.match.banner):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ExtensionError(manifest.name, f"platform {platform.name}: match: {pattern!r} is no regular expression: {error}") from error
+    for prefix in platform.match.sys_object_id:
+        if not _OID.fullmatch(prefix):
+            raise ExtensionError(manifest.name, f"platform {platform.name}: match: {prefix!r} is no object identifier such as 1.3.6.1.4.1.14988.1")
     module, data = _inside(candidate, platform.driver), _inside(candidate, platform.data)
     module_name = f"{_module_name('vendor', candidate)}__{platform.name.replace('-', '_')}"
     try:

@@ -35,7 +35,7 @@ OPEN_AFTER: Final = 5
 OPEN_SECONDS: Final = 30.0
 RESOLVERS: Final = 32
 WEBHOOK_OCTETS: Final = 16 << 10
-FINAL: Final = frozenset(("invalid", "tls", "too_large", "not_allowed"))
+FINAL: Final = frozenset(("invalid", "tls", "host_key", "too_large", "not_allowed"))
 """What another attempt would not change."""
 
 State = Literal["closed", "open", "half-open"]
@@ -60,18 +60,25 @@ class Names(Protocol):
 
 
 class Breaker:
-    """Keeps requests from an integration that does not answer: open after five failures in a row, then one at a time until one goes well."""
+    """Keeps requests from a peer that does not answer: open after ``open_after`` failures in a row, then one at a time until one goes well.
 
-    def __init__(self) -> None:
+    Each failure from then on doubles the time, from ``open_seconds`` up to ``most_seconds``.
+    """
+
+    def __init__(self, open_after: int = OPEN_AFTER, open_seconds: float = OPEN_SECONDS, most_seconds: float = OPEN_SECONDS) -> None:
         self.failures = 0
+        self._open_after = open_after
+        self._open_seconds = open_seconds
+        self._most_seconds = most_seconds
         self._opened_at = 0.0
         self._probing = False
 
     def state(self, now: float) -> State:
         """What the next request meets."""
-        if self.failures < OPEN_AFTER:
+        if self.failures < self._open_after:
             return "closed"
-        return "half-open" if now - self._opened_at >= OPEN_SECONDS else "open"
+        seconds = min(self._open_seconds * 2.0 ** min(self.failures - self._open_after, 16), self._most_seconds)
+        return "half-open" if now - self._opened_at >= seconds else "open"
 
     def enter(self, now: float) -> bool:
         """Whether a request may go out now; who was let in must call ``done``."""
@@ -145,7 +152,7 @@ class Client:
         self._names = names
         self._clock = clock
         self._random = random.Random()
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[tuple[str, str], Breaker] = {}  # by integration and peer
         self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._resolver: _Resolver | None = None
         self.requests = Counts()  # by (integration, outcome)
@@ -186,17 +193,21 @@ class Client:
 
     async def call(
         self, integration: str, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None,
-        deadline_seconds: float = DEADLINE_SECONDS, most_octets: int = MOST_OCTETS,
+        deadline_seconds: float = DEADLINE_SECONDS, most_octets: int = MOST_OCTETS, peer: str = "", certificate: bytes | None = None,
     ) -> Reply:  # fmt: skip
-        """Ask an integration. Whatever status it answers with is an answer; raises PeerUnreachable without one."""
-        breaker = self._breakers.setdefault(integration, Breaker())
+        """Ask an integration. Whatever status it answers with is an answer; raises PeerUnreachable without one.
+
+        ``peer`` tells the many machines of one kind apart, each with a breaker of its own. ``certificate`` is the SHA-256 of the only one that is accepted,
+        whoever signed it; without it the system's authorities judge.
+        """
+        breaker = self._breakers.setdefault((integration, peer), Breaker())
         if not breaker.enter(self._clock()):
             self.requests[integration, "breaker_open"] += 1
-            raise PeerUnreachable(f"{integration} failed {breaker.failures} times in a row and is left alone for a while", "breaker_open")
+            raise PeerUnreachable(f"{peer or integration} failed {breaker.failures} times in a row and is left alone for a while", "breaker_open")
         ok: bool | None = None
         try:
             attempts = ATTEMPTS if method in IDEMPOTENT else 1
-            reply = await self._within(integration, "integration", attempts, deadline_seconds, most_octets, method, url, headers, body)
+            reply = await self._within(integration, "integration", attempts, deadline_seconds, most_octets, method, url, headers, body, certificate)
             ok = reply.status < 500
         except PeerUnreachable:
             ok = False
@@ -212,7 +223,7 @@ class Client:
 
     def state(self, integration: str) -> State:
         """How the integration's breaker stands."""
-        breaker = self._breakers.get(integration)
+        breaker = self._breakers.get((integration, ""))
         return "closed" if breaker is None else breaker.state(self._clock())
 
     def register(self, metrics: Metrics) -> None:
@@ -222,19 +233,19 @@ class Client:
         metrics.counter_of("netd_http_client_seconds", "Seconds spent on them", lambda: self.seconds, labels)
         metrics.gauge(
             "netd_http_client_breaker", "Breaker of an integration: 0 closed, 1 half-open, 2 open",
-            lambda: {name: float(_NUMBERS[self.state(name)]) for name in self._breakers}, labels,
+            lambda: {name: float(_NUMBERS[self.state(name)]) for name, peer in self._breakers if not peer}, labels,
         )  # fmt: skip
 
     async def _within(
         self, integration: str, kind: str, attempts: int, deadline_seconds: float, most_octets: int, method: str, url: str,
-        headers: Mapping[str, str] | None, body: bytes | None,
+        headers: Mapping[str, str] | None, body: bytes | None, certificate: bytes | None = None,
     ) -> Reply:  # fmt: skip
         """Up to ``attempts`` requests within one deadline, counted as one."""
         begun = self._clock()
         outcome = "cancelled"
         try:
             async with asyncio.timeout(deadline_seconds):
-                reply = await self._tried(kind, attempts, most_octets, method, url, headers, body)
+                reply = await self._tried(kind, attempts, most_octets, method, url, headers, body, certificate)
             outcome = f"{reply.status // 100}xx"
             return msgspec.structs.replace(reply, seconds=self._clock() - begun)
         except TimeoutError:
@@ -249,10 +260,11 @@ class Client:
 
     async def _tried(
         self, kind: str, attempts: int, most_octets: int, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None,
+        certificate: bytes | None,
     ) -> Reply:  # fmt: skip
         for number in range(1, attempts + 1):
             try:
-                reply = await self._once(kind, most_octets, method, url, headers, body)
+                reply = await self._once(kind, most_octets, method, url, headers, body, certificate)
                 if number == attempts or reply.status not in WORTH_ANOTHER:
                     return reply
             except PeerUnreachable as error:
@@ -262,12 +274,13 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     async def _once(
-        self, kind: str, most_octets: int, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None,
+        self, kind: str, most_octets: int, method: str, url: str, headers: Mapping[str, str] | None, body: bytes | None, certificate: bytes | None,
     ) -> Reply:  # fmt: skip
         try:
             # No timeout of aiohttp's own: the deadline is over all attempts.
             async with self._sessions[kind].request(
                 method, url, data=body, headers=headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None),
+                ssl=aiohttp.Fingerprint(certificate) if certificate else True,
             ) as response:  # fmt: skip
                 content = await _bounded(response, most_octets, cut=kind != "integration")
                 return Reply(status=response.status, headers={k.lower(): v for k, v in response.headers.items()}, body=content, seconds=0.0)
@@ -312,6 +325,8 @@ def _unreachable(url: str, error: Exception) -> PeerUnreachable:
         case aiohttp.ClientConnectorCertificateError() | ssl.CertificateError():
             inner = getattr(error, "certificate_error", error)
             return PeerUnreachable(f"{place}: the certificate is not good: {getattr(inner, 'verify_message', '') or type(inner).__name__}", "tls")
+        case aiohttp.ServerFingerprintMismatch():
+            return PeerUnreachable(f"{place} shows another certificate than the pinned one, SHA-256 {error.got.hex()}", "host_key")
         case aiohttp.ClientSSLError():
             return PeerUnreachable(f"{place} does not speak TLS as it should", "tls")
         case aiohttp.ClientConnectorError():

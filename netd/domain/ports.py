@@ -1,5 +1,7 @@
 """What operations need of services that stand above them; the daemon hands the real ones in."""
 
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
 
 import msgspec
@@ -7,6 +9,7 @@ import msgspec
 from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement
 from netd.model.session import Session
+from netd.model.target import Credential
 
 
 class SessionControl(Protocol):
@@ -59,6 +62,39 @@ class AttributeRules(Protocol):
 
     def validate_reply(self, attribute: str, op: str, value: str) -> None:
         """Try an attribute for the Access-Accept."""
+        ...
+
+
+class SnmpAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What an SNMP agent said, and to which credential."""
+
+    credential_id: int
+    sys_object_id: str | None = None
+    sys_descr: str | None = None
+    sys_name: str | None = None
+    serial: str | None = None
+
+
+class SshAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What an SSH server says before anybody logs in; the host key as ``ssh-ed25519 AAAA…``, None if there was no agreement on one."""
+
+    banner: str
+    host_key: str | None = None
+
+
+class Prober(Protocol):
+    """Asks an address who is there. None is no answer; nothing is raised for what a device does."""
+
+    async def ping(self, address: IPv4Address | IPv6Address) -> bool:
+        """Whether it answers an echo request, or where those cannot be sent, a TCP connection."""
+        ...
+
+    async def snmp(self, address: IPv4Address | IPv6Address, profiles: Sequence[Credential]) -> SnmpAnswer | None:
+        """The first of the profiles that is answered, and what it is told."""
+        ...
+
+    async def ssh(self, address: IPv4Address | IPv6Address) -> SshAnswer | None:
+        """What its SSH server says; nobody logs in."""
         ...
 
 

@@ -26,6 +26,9 @@ OF_ACTION: Final[dict[str, str]] = {
     "nas.create": "nas.created",
     "nas.update": "nas.updated",
     "nas.delete": "nas.deleted",
+    "device.create": "device.created",
+    "device.update": "device.updated",
+    "device.delete": "device.deleted",
     "enforcement.confirm": "enforcement.confirmed",
     "enforcement.discard": "enforcement.discarded",
     "site.create": "site.created",
@@ -51,7 +54,7 @@ OF_ACTION: Final[dict[str, str]] = {
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
-OF_THE_NETWORK: Final = ("quota.reached", "job.started", "schedule.missed")
+OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced", "job.started", "schedule.missed")
 """What netd finds out by itself. Sessions are not among them: each would add rows to what accounting writes for it."""
 
 TYPES: Final = tuple(sorted({*OF_ACTION.values(), *OF_THE_NETWORK}))

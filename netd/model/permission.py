@@ -22,6 +22,11 @@ PERMISSIONS: Final[dict[str, str]] = {
     "nas:write": "make, change and remove NASes",
     "pools:read": "see address pools, their rules and leases",
     "pools:write": "make, change and remove address pools and rules, take leases back",
+    "devices:read": "see devices, groups of them, and what was observed: interfaces, links, endpoints",
+    "devices:write": "make, change and remove devices and groups of them",
+    "devices:discover": "look for devices in ranges of addresses, accept and ignore what was found",
+    "credentials:read": "see which credentials of devices there are, without their secrets",
+    "credentials:write": "make, change and remove credentials of devices",
     "sites:read": "see organizations and sites",
     "sites:write": "make, change and remove organizations and sites",
     "tokens:read": "see API tokens",
@@ -55,17 +60,18 @@ SELF: Final = frozenset(("me:read", "me:write"))
 """What a token bound to one subscriber may have, and nothing else."""
 
 _TENANT: Final = frozenset(PERMISSIONS) - SELF
-_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read", "webhooks:read")) | PLATFORM
+_PRIVATE: Final = frozenset(("audit:read", "tokens:read", "users:read", "roles:read", "webhooks:read", "credentials:read")) | PLATFORM
 _READ: Final = frozenset(name for name in _TENANT if name.endswith(":read")) - _PRIVATE
 
 BUILT_IN: Final[dict[str, frozenset[str]]] = {
     "admin": _TENANT,
     "operator": _READ | {"webhooks:read", "health:read", "enforcement:confirm", "subscribers:write", "subscribers:lock", "subscribers:quota",
                         "plans:write", "nas:write", "pools:write", "sites:write", "radius:disconnect", "radius:test",
-                        "jobs:write", "jobs:approve", "jobs:direct", "jobs:schedule"},
+                        "jobs:write", "jobs:approve", "jobs:direct", "jobs:schedule",
+                         "devices:write", "devices:discover", "credentials:read", "credentials:write"},
     "noc_engineer": _READ | {"webhooks:read", "health:read", "enforcement:confirm",
                             "nas:write", "pools:write", "sites:write", "subscribers:lock", "radius:disconnect", "radius:test",
-                            "jobs:write", "jobs:schedule"},
+                            "jobs:write", "jobs:schedule", "devices:write", "devices:discover", "credentials:read", "credentials:write"},
     "support_agent": _READ | {"radius:disconnect", "radius:test"},
     "billing": frozenset(("subscribers:read", "subscribers:lock", "subscribers:quota", "plans:read", "sessions:read")),
     "reseller": frozenset((

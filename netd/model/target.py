@@ -72,6 +72,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     address: IPv4Address | IPv6Address
     credentials: tuple[Credential, ...]
     host_keys: tuple[str, ...] = ()  # pinned SSH host keys, "ssh-ed25519 AAAA…"; none: the first one seen is reported and pinned
+    certificates: tuple[str, ...] = ()  # SHA-256 of pinned TLS certificates in hex; none: the first one seen is reported and pinned
     legacy_algorithms: bool = False  # group1-sha1, CBC, ssh-dss: only where somebody said so
     timeout_seconds: float = 10.0
     sessions: int = 1

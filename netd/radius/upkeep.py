@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from netd.config import RadiusConfig, RetentionConfig
 from netd.domain import lines
@@ -15,7 +15,7 @@ from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
 from netd.store import directory as directory_store
-from netd.store import partitions, policies, postauth
+from netd.store import observed, partitions, policies, postauth
 from netd.store import sessions as session_store
 from netd.store.database import Database
 from netd.store.directory import LineRow
@@ -212,3 +212,5 @@ class Upkeep:
                 conn, now, radpostauth_days=self._retention.radpostauth_days, usage_days=self._retention.usage_days,
                 events_days=self._retention.events_days, jobs_days=self._retention.jobs_days,
             )  # fmt: skip
+            seen, facts = timedelta(days=self._retention.seen_days), timedelta(days=self._retention.device_facts_days)
+            await observed.retire(conn, seen_before=now - seen, facts_before=now - facts)

@@ -19,13 +19,14 @@ class Kept(NamedTuple):
 _INSERT = """
     insert into events (tenant_id, type, object_type, object_id, subscriber_id, site_id, actor, data)
     select $1, $2, $3, $4, case when $3 = 'subscriber' and n.id > 0 then n.id end,
-        coalesce(case $3 when 'subscriber' then s.site_id when 'nas' then b.site_id when 'site' then n.id
+        coalesce(case $3 when 'subscriber' then s.site_id when 'nas' then b.site_id when 'device' then d.site_id when 'site' then n.id
                          when 'job' then case cardinality(j.sites) when 1 then j.sites[1] end end, ($6::jsonb -> 'before' ->> 'site_id')::bigint),
         $5, $6::jsonb || case when s.username is null then '{}' else jsonb_build_object('username', s.username) end
     from (select case when $4 ~ '^[0-9]{1,18}$' then $4::bigint else 0 end as id) n
         left join subscribers s on $3 = 'subscriber' and s.tenant_id = $1 and s.id = n.id
         left join nas b on $3 = 'nas' and b.tenant_id = $1 and b.id = n.id
         left join jobs j on $3 = 'job' and j.tenant_id = $1 and j.id = n.id
+        left join devices d on $3 = 'device' and d.tenant_id = $1 and d.id = n.id
 """
 _COLUMNS = "tenant_id, xid::text::bigint as xid, id, at, type, object_type, object_id, subscriber_id, site_id, actor, data"
 # Events of transactions that may still be preceded by others wait: the horizon is the oldest transaction that is not over.

@@ -81,6 +81,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "sites_tenant_id_organization_id_fkey": Rule("organization", "this organization does not exist, or sites still belong to it"),
         "subscribers_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or subscribers are still at it"),
         "nas_site": Rule("site", "this site does not exist, or NASes are still at it"),
+        "devices_hostname": Rule("hostname", "a device with this name exists"),
+        "devices_tenant_id_credential_id_fkey": Rule("credential", "this credential does not exist, or devices name it"),
+        "credentials_name": Rule("name", "a credential with this name exists"),
+        "credentials_site": Rule("site", "this site does not exist, or credentials are for it"),
+        "device_groups_name": Rule("name", "a group of devices with this name exists"),
         "devices_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or devices are still at it"),
         "api_tokens_token_hash_key": Rule("token", "this token exists"),
     }

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from netd.config import LoginConfig
 from netd.device.http import Client
+from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kinds
@@ -32,7 +33,8 @@ class WebDeps:
     """``database`` acts as netd_tenant, confined to each caller's scope; ``owner`` sees all tenants, for what concerns them all.
 
     ``kinds`` are those of jobs, ``watch`` follows their logs.
-    ``vendors`` are the names of usable drivers. ``settled`` returns once the engine knows what was committed before, or gives up soon:
+    ``vendors`` are the names of usable drivers of RADIUS, ``catalogue`` is what devices may be of.
+    ``settled`` returns once the engine knows what was committed before, or gives up soon:
     who was told of a subscriber can let it log in at once. ``public_url`` is where browsers reach netd ("": only this machine's do), ``public_limit``
     holds for addresses where no token is needed."""
 
@@ -56,6 +58,7 @@ class WebDeps:
     monotonic: Callable[[], float] = time.monotonic
     login: LoginConfig = field(default_factory=LoginConfig)
     oidc: Provider | None = None
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue(frozenset(), {}))
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))

@@ -7,6 +7,7 @@ breach is printed with its seed and input, and the exit code is 1.
 import hashlib
 import os
 import random
+import re
 import sys
 import time
 import traceback
@@ -24,6 +25,8 @@ from netd.wire import passwords, radius
 from netd.wire.attributes import decode, encode, from_text, to_text
 from netd.wire.dictionary import Dictionary, parse
 from netd.wire.radius import SharedSecret
+from netd.wire.telnet import Telnet
+from netd.wire.terminal import Dialect, Reader, ending
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AUTHENTICATOR = bytes(range(16))
@@ -256,8 +259,60 @@ def targets(dictionary: Dictionary, words: Words) -> list[Target]:
         Target("passwords", password_calls, feed_password, (WireError,)),
         Target("dictionaries", words.dictionary, feed_dictionary, (ConfigError,)),
         Target("values", text, feed_text, (ValueError,)),
+        Target("screens", screen, feed_screen, (WireError,)),
+        Target("telnet", telnet_stream, feed_telnet, (WireError,)),
         Target("journal", journal_segment, feed_segment, (WireError,)),
     ]
+
+
+SCREEN = (
+    b"OLT#", b"OLT(config)#", b"display x", b"\r\n", b"\n", b"\r", b"\b", b" ", b"\0", b"\x1b[1D", b"\x1b[2K", b"\x1b[9999B", b"\x1b[", b"\x1b",
+    b"\x1b]0;t\x07", b"---- More ----", b"{ <cr>||<K> }:", b"! 1 [x]: ALARM", b"--- END\n", "\u4f60".encode(), b"\xff",
+)  # fmt: skip
+DIALECT = Dialect(
+    prompt=ending(r"^OLT(?:\(\w+\))?#"), pager=ending("---- More ----"), question=ending(r"\{[^}]*\}:"),
+    noise=(re.compile(r"^! 1[\s\S]*?--- END[^\n]*\n?", re.MULTILINE),),
+)  # fmt: skip
+
+
+def screen(rng: random.Random) -> object:
+    """What a terminal may be sent, and where it is cut."""
+    data = b"".join(rng.choice(SCREEN) if rng.random() < 0.8 else octets(rng) for _ in range(rng.randrange(1, 40)))
+    return data, rng.randrange(1, 20)
+
+
+def feed_screen(given: object) -> None:
+    """The text does not depend on where the stream is cut."""
+    assert isinstance(given, tuple)
+    data, size = given
+    found = []
+    for step in (len(data) or 1, size):
+        reader = Reader(DIALECT)
+        reader.begin("display x", [ending(r"<cr>[^}]*\}:")])
+        for at in range(0, len(data), step):
+            reader.feed(data[at : at + step])
+        found.append(reader.text())
+    assert found[0] == found[1], found
+
+
+def telnet_stream(rng: random.Random) -> object:
+    """Mostly commands, and where it is cut."""
+    words = (b"\xff\xfb", b"\xff\xfd", b"\xff\xfa\x18\x01", b"\xff\xf0", b"\xff\xff", b"\xff\xf1", b"\r\0", b"\r\n", b"x", b"\x00", b"\x1f", b"\x18")
+    return b"".join(rng.choice(words) if rng.random() < 0.9 else octets(rng) for _ in range(rng.randrange(1, 60))), rng.randrange(1, 20)
+
+
+def feed_telnet(given: object) -> None:
+    """Neither text nor answers depend on where the stream is cut."""
+    assert isinstance(given, tuple)
+    data, size = given
+    found = []
+    for step in (len(data) or 1, size):
+        telnet, text, answer = Telnet(), b"", b""
+        for at in range(0, len(data), step):
+            more = telnet.receive(data[at : at + step])
+            text, answer = text + more[0], answer + more[1]
+        found.append((text, answer))
+    assert found[0] == found[1], found
 
 
 def main() -> int:

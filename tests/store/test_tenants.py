@@ -11,13 +11,18 @@ from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
 from netd.store import (
     audit,
+    candidates,
     coa_clients,
+    credentials,
+    devices,
     imports,
+    inventory,
     jobs,
     lines,
     listing,
     metering,
     nas,
+    observed,
     plans,
     pools,
     postauth,
@@ -35,7 +40,10 @@ from netd.store.listing import Selection
 from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
-MODULES = (audit, coa_clients, imports, jobs, lines, nas, plans, pools, postauth, provision, quotas, roles, schedules, sessions, sites, subscribers, tokens)
+MODULES = (
+    audit, candidates, coa_clients, credentials, devices, imports, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision, quotas, roles,
+    schedules, sessions, sites, subscribers, tokens,
+)  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
 ACROSS = {
@@ -50,6 +58,8 @@ ACROSS = {
     "coa_clients.sealed": "keys are everybody's", "coa_clients.reseal": "keys are everybody's",
     "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
+    "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
+    "devices.polled": "each carries its tenant",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
 

@@ -16,21 +16,29 @@ from netd.device.addresses import LOOPBACK
 from netd.device.http import Client
 from netd.domain import tokens
 from netd.domain.actor import system
+from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kind, Kinds
 from netd.domain.ports import Part, Verdict
 from netd.errors import Conflict
+from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
 from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
 from netd.model.session import Session
+from netd.sdk.device import Match, Platform
 from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
 from netd.work.kinds import bundled
 from netd.work.kinds.tools import Tools
+
+ROUTEROS = Platform(
+    name="mikrotik_routeros", title="RouterOS", kind="router", driver="", data="",
+    match=Match(sys_object_id=("1.3.6.1.4.1.14988.1",), sys_descr=("^RouterOS ",), banner=("ROSSSH",)),
+)  # fmt: skip
 
 
 @dataclass
@@ -189,6 +197,9 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
     deps = WebDeps(
         database=confined, owner=database, keyring=keyring, control=control,
         enforcement=enforcing, probe=probe, health=health, metrics=Page(),
+        catalogue=Catalogue(
+            frozenset({"mikrotik", "generic"}), {"mikrotik_routeros": DevicePlatform(platform=ROUTEROS, vendor="mikrotik", driver=object())}
+        ),
         vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
         settled=health.settled, client=outside, kinds=Kinds((*bundled(tools), *kinds)), watch=watch, now=lambda: datetime.now(UTC),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from tests.web.test_resources import open_session
 EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles", "/pools")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -79,6 +79,16 @@ BODIES = {
     "NewPoolRule": {"pool": "cgn"},
     "Release": {"force": True},
     "NewFramedRoute": {"prefix": "198.18.2.0/24"},
+    "NewDevice": {"hostname": "stolen", "mgmt_address": "198.51.100.3", "vendor": "generic"},
+    "DevicePatch": {"note": "stolen"},
+    "NewDeviceGroup": {"name": "stolen", "selector": {}},
+    "DeviceGroupPatch": {"note": "stolen"},
+    "InterfacePatch": {"monitored": False},
+    "NewCredential": {"name": "stolen", "type": "snmp_community", "community": "stolen"},
+    "CredentialPatch": {"enabled": False},
+    "DiscoveryOrder": {"ranges": ["198.51.100.0/30"]},
+    "CandidatePatch": {"state": "ignored"},
+    "Acceptance": {"hostname": "stolen", "vendor": "generic"},
 }
 FILES: dict[Any, bytes] = {
     Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
@@ -119,6 +129,7 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["jobs"] = await a_job(database, made["sites"])
     nightly = {"name": "north-nightly", "kind": "audit.verify", "cron": "@daily"}
     made["schedules"] = (await api.post("/schedules", nightly)).value["id"]
+    made |= await inventory(api, database)
     made["sessions"] = await open_session(database)
     await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
     async with database.acquire() as conn:
@@ -144,6 +155,36 @@ async def a_job(database: Database, site: int) -> int:
         await conn.execute("insert into job_log (tenant_id, job_id, seq, type, level, attempt, text) values (1, $1, 1, 'line', 'info', 1, 'bras1')", job)
         await conn.execute("insert into job_targets (tenant_id, job_id, key, name, said) values (1, $1, 'nas:1', 'bras1', 'bras1')", job)
     return job
+
+
+async def inventory(api: Api, database: Database) -> dict[str, int]:
+    """A device at the site, what opens it, and what was observed of it."""
+    made: dict[str, int] = {}
+    credential = {"name": "north-ssh", "type": "ssh", "username": "north", "password": "testing123", "site": "oslo"}
+    made["credentials"] = (await api.post("/credentials", credential)).value["id"]
+    await api.post("/credentials", {"name": "north-snmp", "type": "snmp_community", "community": "testing123"})
+    core = {"hostname": "north-core", "mgmt_address": "192.0.2.40", "vendor": "generic", "site": "oslo", "nas": "bras1", "credential": "north-ssh"}
+    made["devices"] = (await api.post("/devices", core)).value["id"]
+    made["device-groups"] = (await api.post("/device-groups", {"name": "north", "selector": {"sites": ["oslo"]}})).value["id"]
+    async with database.acquire() as conn:
+        made["candidates"] = await conn.fetchval(
+            """insert into discovery_candidates (tenant_id, site_id, address, sys_name, first_seen_at, last_seen_at)
+               select 1, id, '192.0.2.41', 'north-edge', now(), now() from sites where name = 'oslo' returning id"""
+        )
+        made["interfaces"] = await conn.fetchval(
+            "insert into interfaces (tenant_id, device_id, if_index, name, alias) values (1, $1, 7, 'north-0', 'to oslo') returning id", made["devices"]
+        )
+        for statement in (
+            "insert into links (tenant_id, device_id, identity, local_interface, protocol, remote_name, first_seen_at, last_seen_at) "
+            "values (1, $1, 'x', 'north-0', 'lldp', 'north-edge', now(), now())",
+            "insert into endpoints (tenant_id, device_id, source, mac, interface, first_seen_at, last_seen_at) "
+            "values (1, $1, 'mac', '00:11:22:33:44:55', 'north-0', now(), now())",
+            "insert into device_facts (tenant_id, device_id, at, fact, after, source) values (1, $1, now(), 'hostname', 'north-core', 'snmp')",
+            "insert into device_credentials (tenant_id, device_id, protocol, credential_id, worked_at) "
+            "select 1, $1, 'ssh', id, now() from credentials where name = 'north-ssh'",
+        ):
+            await conn.execute(statement, made["devices"])
+    return made
 
 
 async def a_lockout(database: Database) -> int:
@@ -255,7 +296,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     """The same walk by the rightful site sees things: it does not pass because it looks at nothing."""
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
-    for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks", "/jobs"):
+    for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks", "/jobs",
+                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []

@@ -1,0 +1,244 @@
+"""A datagram to an SNMP agent and the answer to it, over gufo-snmp's sockets: nothing is repeated here, one request at a time.
+
+gufo's own asyncio session is not used: it hides an error-status as an empty answer, waits with ``asyncio.wait_for``, which on Python 3.11 loses a
+cancellation now and then, and gives no say in the time of one request. Its sockets encode, decode, match request-ids and do SNMPv3's cryptography.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, TypeVar
+
+from gufo.snmp import (
+    Aes128Key,
+    Aes192Key,
+    Aes256Key,
+    DesKey,
+    Md5Key,
+    NoSuchInstance,
+    Sha1Key,
+    Sha224Key,
+    Sha256Key,
+    Sha384Key,
+    Sha512Key,
+    SnmpAuthError,
+    SnmpDecodeError,
+    SnmpError,
+    User,
+)
+from gufo.snmp._fast import GetIter, SnmpV1ClientSocket, SnmpV2cClientSocket, SnmpV3ClientSocket
+from gufo.snmp.user import BaseAuthKey, BasePrivKey
+
+from netd.errors import PeerError, PeerUnreachable
+from netd.model.target import SnmpCommunity, SnmpUser
+from netd.sdk.device import Oid, Varbind
+
+REFRESH_SECONDS: Final = 150.0
+"""RFC 3414 section 2.2.3: what an agent says of its clock is good for so long; after such a silence it is asked anew."""
+
+T = TypeVar("T")
+Row = tuple[str, object]
+_Socket = SnmpV1ClientSocket | SnmpV2cClientSocket | SnmpV3ClientSocket
+
+_AUTH: Final[dict[str, type[BaseAuthKey]]] = {
+    "md5": Md5Key, "sha": Sha1Key, "sha224": Sha224Key, "sha256": Sha256Key, "sha384": Sha384Key, "sha512": Sha512Key,
+}  # fmt: skip
+_PRIV: Final[dict[str, type[BasePrivKey]]] = {"des": DesKey, "aes128": Aes128Key, "aes192": Aes192Key, "aes256": Aes256Key}
+
+
+class Unreadable(PeerError):
+    """An answer that gufo cannot decode: garbage, or more than its 4 KB of room."""
+
+
+class Denied(PeerUnreachable):
+    """The agent does not know the user, or its keys are others."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, "credentials")
+
+
+class Walk:
+    """Where a walk is: the agent's next answer continues it. ``size`` is max-repetitions."""
+
+    __slots__ = ("at", "size")
+
+    def __init__(self, column: Oid, size: int) -> None:
+        self.at = GetIter(dotted(column), size)
+        self.size = size
+
+
+class AgentSocket:
+    """A connected UDP socket. All calls raise TimeoutError without an answer in ``seconds``, PeerUnreachable ``connect`` if there is no agent,
+    Unreadable, or Denied."""
+
+    def __init__(self, address: IPv4Address | IPv6Address, port: int, login: SnmpCommunity | SnmpUser) -> None:
+        self.name = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+        self._login = login
+        self._user = _user(self.name, login) if isinstance(login, SnmpUser) else None
+        self._discovered = False
+        self._asked_at = 0.0
+        self._sock = self._made()
+
+    def _made(self) -> _Socket:
+        if isinstance(self._login, SnmpCommunity):
+            kind = SnmpV1ClientSocket if self._login.version == "1" else SnmpV2cClientSocket
+            return kind(self.name, self._login.community.reveal(), 0, 0, 0, 0)
+        nobody = User.default()  # until the engine's id is known, which the keys depend on
+        return SnmpV3ClientSocket(
+            self.name, b"", nobody.name, nobody.get_auth_alg(), nobody.get_auth_key(), nobody.get_priv_alg(), nobody.get_priv_key(), 0, 0, 0, 0
+        )
+
+    async def get(self, oids: list[str], seconds: float) -> dict[str, object]:
+        """Their values; objects that the agent does not have are left out, and all of them if it answered with an error-status."""
+        return dict(await self._ask(lambda sock: sock.send_get_many(oids), lambda sock: sock.recv_get_many(), seconds))
+
+    async def one(self, oid: str, seconds: float) -> object:
+        """One value; None if there is no such object."""
+
+        def receive(sock: _Socket) -> object:
+            try:
+                return sock.recv_get()
+            except NoSuchInstance:
+                return None
+
+        return await self._ask(lambda sock: sock.send_get(oid), receive, seconds)
+
+    async def bulk(self, walk: Walk, seconds: float) -> tuple[list[Row], bool | None]:
+        """The next rows and whether they are the last; None: no rows, be it the end of the agent's view or an error-status."""
+
+        def receive(sock: _Socket) -> tuple[list[Row], bool | None]:
+            try:
+                rows = _with_bulk(sock).recv_get_bulk(walk.at)
+            except StopAsyncIteration:
+                return [], None
+            found: list[Row] = [row for row in rows if row is not None]
+            return found, len(found) < len(rows)
+
+        return await self._ask(lambda sock: _with_bulk(sock).send_get_bulk(walk.at), receive, seconds)
+
+    async def next(self, walk: Walk, seconds: float) -> Row | None:
+        """The next row by GETNEXT; None at the end of the column."""
+
+        def receive(sock: _Socket) -> Row | None:
+            try:
+                return sock.recv_get_next(walk.at)
+            except StopAsyncIteration:
+                return None
+
+        return await self._ask(lambda sock: sock.send_get_next(walk.at), receive, seconds)
+
+    async def _ask(self, send: Callable[[_Socket], None], receive: Callable[[_Socket], T], seconds: float) -> T:
+        if self._user is not None and (not self._discovered or asyncio.get_running_loop().time() - self._asked_at > REFRESH_SECONDS):
+            await self._refresh(self._user, seconds)
+        try:
+            answer = await self._exchange(send, receive, seconds)
+        except (TimeoutError, Denied):
+            # It may have restarted: its boots and time, or its id, are others then (RFC 3414 notInTimeWindow), and gufo passes over its reports in silence.
+            self._discovered = False
+            raise
+        self._asked_at = asyncio.get_running_loop().time()
+        return answer
+
+    async def _refresh(self, user: User, seconds: float) -> None:
+        """Ask for the engine's id, boots and time."""
+        if not self._discovered:
+            self._sock = sock = self._made()
+            await self._exchange(_send_refresh, _receive_refresh, seconds)
+            if isinstance(sock, SnmpV3ClientSocket):
+                sock.set_keys(user.name, user.get_auth_alg(), user.get_auth_key(), user.get_priv_alg(), user.get_priv_key())
+        if user.require_auth():
+            await self._exchange(_send_refresh, _receive_refresh, seconds)
+        self._discovered = True
+        self._asked_at = asyncio.get_running_loop().time()
+
+    async def _exchange(self, send: Callable[[_Socket], None], receive: Callable[[_Socket], T], seconds: float) -> T:
+        sock = self._sock
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        try:
+            with contextlib.suppress(BlockingIOError):  # no room to send: as lost as any datagram, and repeated like it
+                send(sock)
+        except OSError as error:
+            raise PeerUnreachable(f"{self.name}: {error}", "connect") from None
+        while loop.time() < until:  # also where datagrams that answer nothing keep coming
+            await self._readable(loop, sock.get_fd(), until)
+            try:
+                return receive(sock)
+            except BlockingIOError:
+                continue  # an answer to an earlier request
+            except OSError as error:  # an ICMP message came back; gufo makes a TimeoutError of it
+                raise PeerUnreachable(f"{self.name}: {error}", "connect") from None
+            except SnmpAuthError:
+                raise Denied(f"{self.name} does not accept the SNMPv3 user or its keys") from None
+            except SnmpDecodeError as error:
+                raise Unreadable(f"{self.name} answered something that cannot be decoded: {error}") from None
+            except SnmpError as error:
+                raise PeerError(f"{self.name}: {error}") from None
+        raise TimeoutError
+
+    async def _readable(self, loop: asyncio.AbstractEventLoop, fd: int, until: float) -> None:
+        """Return when the socket can be read. Raises TimeoutError."""
+        ready: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_at(until, _settle, ready, False)
+        loop.add_reader(fd, _settle, ready, True)
+        try:
+            if not await ready:
+                raise TimeoutError
+        finally:
+            loop.remove_reader(fd)
+            timer.cancel()
+
+
+def _with_bulk(sock: _Socket) -> SnmpV2cClientSocket | SnmpV3ClientSocket:
+    if isinstance(sock, SnmpV1ClientSocket):
+        raise PeerError("SNMPv1 has no GETBULK")
+    return sock
+
+
+def _send_refresh(sock: _Socket) -> None:
+    if isinstance(sock, SnmpV3ClientSocket):
+        sock.send_refresh()
+
+
+def _receive_refresh(sock: _Socket) -> None:
+    if isinstance(sock, SnmpV3ClientSocket):
+        sock.recv_refresh()
+
+
+def _settle(future: asyncio.Future[bool], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _user(name: str, login: SnmpUser) -> User:
+    if login.context:
+        raise PeerUnreachable(f"{name}: contexts of SNMPv3 are not supported", "invalid")
+    auth = priv = None
+    if login.auth_protocol is not None and login.auth_key is not None:
+        auth = _AUTH[login.auth_protocol](login.auth_key.reveal().encode())
+        if login.priv_protocol is not None and login.priv_key is not None:
+            priv = _PRIV[login.priv_protocol](login.priv_key.reveal().encode())
+    return User(login.username, auth_key=auth, priv_key=priv)
+
+
+def dotted(oid: Oid) -> str:
+    """``1.3.6.1.2.1``."""
+    return ".".join(map(str, oid))
+
+
+def arcs(text: str) -> Oid:
+    """The other way round; an empty text is the empty tuple."""
+    return tuple(map(int, text.split("."))) if text else ()
+
+
+def varbind(value: object) -> Varbind:
+    """What gufo decoded, in the SDK's types. It gives IpAddress and OBJECT IDENTIFIER both as dotted text: four numbers are taken for an address."""
+    match value:
+        case None | int() | bytes():
+            return value
+        case str():
+            numbers = arcs(value)
+            return bytes(numbers) if len(numbers) == 4 and max(numbers) < 256 else numbers
+        case _:
+            return str(value).encode()

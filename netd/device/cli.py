@@ -1,0 +1,377 @@
+"""Command lines of devices, over SSH and Telnet: log in, prepare, run a driver's dialogues, leave.
+
+::
+
+    async with transport.session(target, driver) as session:
+        facts = await session.run(driver.facts())
+
+asyncssh and a screen reader of our own (:mod:`netd.wire.terminal`) rather than scrapli: ARCHITECTURE.md has the figures.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import msgspec
+
+from netd.device import files, ssh, telnet
+from netd.device.pump import Pump
+from netd.device.screen import Busy, LoginRefused, Screen
+from netd.errors import NetdError, PeerError, PeerUnreachable
+from netd.metrics import Counts, Metrics
+from netd.model.device import Outcome
+from netd.model.target import Credential, SshLogin, Target, TelnetLogin
+from netd.sdk.device import CommandLine
+from netd.sdk.dialogue import Command, Dialogue, Get, Note, Pause, Put, Reconnect, Step
+from netd.sdk.terminal import Refused
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
+"""What a command's text may say without being an error."""
+
+
+class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient netd is; a target's ``timeout_seconds`` is for connecting, a terminal's idle time for a command."""
+
+    cleanup_seconds: float = 15.0  # for the steps that a cancelled or failed dialogue still wants done, and for leaving
+    busy_attempts: int = 4
+    settle_seconds: float = 0.3
+    poll_seconds: float = 2.0  # between looks whether a restarting device is back
+    most_output: int = 32 << 20  # characters of one command, octets of a file read
+
+
+class CliTransport:
+    """Opens sessions and counts them."""
+
+    def __init__(self, limits: CliLimits | None = None) -> None:
+        self.limits = limits or CliLimits()
+        self.pump = Pump()
+        self.sessions = Counts()  # by (protocol, outcome)
+        self.commands = Counts()  # by outcome
+
+    @asynccontextmanager
+    async def session(
+        self, target: Target, driver: CommandLine, *, image: Path | None = None, note: Callable[[str], None] | None = None
+    ) -> AsyncIterator["CliSession"]:
+        """A session that has logged in with the first credential that works, and is prepared. ``image`` is what Put sends, ``note`` takes notes.
+
+        Raises PeerUnreachable: ``credentials`` if none works, ``host_key`` (:class:`netd.device.ssh.HostKeyChanged`), ``busy``, and others.
+        """
+        made = CliSession(self, target, driver, image, note or (lambda text: None))
+        try:
+            await made.open()
+            yield made
+        finally:
+            await made.close()
+
+    def register(self, metrics: Metrics) -> None:
+        """Add the transport's series."""
+        metrics.counter_of("netd_cli_logins", "Log-ins to devices' command lines by protocol and outcome", lambda: self.sessions, ("protocol", "outcome"))
+        metrics.counter_of("netd_cli_commands", "Commands typed, by outcome", lambda: self.commands, ("outcome",))
+
+
+class CliSession:
+    """A session with a device. What it was logged in with and what the device showed are there to be stored."""
+
+    def __init__(self, transport: CliTransport, target: Target, driver: CommandLine, image: Path | None, note: Callable[[str], None]) -> None:
+        self.target = target
+        self.credential: Credential | None = None
+        self.protocol: Literal["ssh", "telnet"] = "ssh"
+        self.host_key = ""  # what the device showed: to be pinned if none is
+        self.banner = ""  # SSH's identification
+        self._driver = driver
+        self._terminal = driver.terminal
+        self._transport = transport
+        self._limits = transport.limits
+        self._image = image
+        self._note = note
+        self._connection: ssh.SshConnection | None = None
+        self._screen: Screen | None = None
+        self._open = False
+
+    async def open(self) -> None:
+        """Log in and prepare. Raises as :meth:`CliTransport.session` says."""
+        for attempt in range(1, self._limits.busy_attempts + 1):
+            try:
+                await self._login()
+                break
+            except Busy as error:
+                await self._hang_up()
+                if attempt == self._limits.busy_attempts:
+                    raise
+                self._note(f"{error}; again in {error.retry_seconds:g} s")
+                await asyncio.sleep(error.retry_seconds)
+        self._open = True
+        await self.run(self._driver.prepare())
+
+    async def run(self, dialogue: Dialogue[T]) -> T:
+        """Do a dialogue's steps; returns what it returns. What a step raises is thrown into it, and so is a cancellation, whose steps still get their time."""
+        try:
+            step = next(dialogue)
+            while True:
+                try:
+                    reply = await self._act(step)
+                except asyncio.CancelledError as error:
+                    await self._clean_up(dialogue, error)
+                    raise
+                except NetdError as error:
+                    step = dialogue.throw(error)
+                else:
+                    step = dialogue.send(reply)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            dialogue.close()
+
+    async def close(self) -> None:
+        """Leave, so that the device frees the session at once, and hang up."""
+        try:
+            if self._open and self._screen is not None and not self._screen.ended:
+                async with asyncio.timeout(self._limits.cleanup_seconds):
+                    await self.run(self._driver.leave())
+        except (NetdError, TimeoutError) as error:
+            log.info("a device's session did not end as it should", extra={"device": self.target.key, "error": str(error) or "timeout"})
+        finally:
+            await self._hang_up()
+
+    async def _clean_up(self, dialogue: Dialogue[T], error: BaseException) -> None:
+        """Throw a cancellation into the driver and do the steps that it still wants, within bounds."""
+        try:
+            async with asyncio.timeout(self._limits.cleanup_seconds):
+                step = dialogue.throw(error)
+                while True:
+                    try:
+                        reply = await self._act(step)
+                    except NetdError as fault:
+                        step = dialogue.throw(fault)
+                    else:
+                        step = dialogue.send(reply)
+        except StopIteration:
+            return  # it swallowed the cancellation; the caller raises it all the same
+        except asyncio.CancelledError as raised:
+            if raised is not error:  # cancelled again meanwhile: no more patience
+                raise
+        except (NetdError, TimeoutError) as fault:
+            log.warning("a cancelled dialogue could not clean up", extra={"device": self.target.key, "error": str(fault) or "timeout"})
+
+    async def _act(self, step: Step) -> str:
+        match step:
+            case Command():
+                return await self._command(step)
+            case Put():
+                await self._put(step)
+            case Get():
+                return (await files.get(await self._ssh(), step.path, self._limits.most_output)).decode("latin-1")
+            case Pause():
+                await asyncio.sleep(step.seconds)
+            case Reconnect():
+                await self._reconnect(step)
+            case Note():
+                self._note(step.text)
+        return ""
+
+    async def _command(self, command: Command) -> str:
+        outcome = "unreachable"
+        try:
+            text = await (self._execute(command) if self._executes() else self._typed(command))
+            found, said = self._terminal.classify(text)
+            outcome = found.value
+        except PeerUnreachable as error:
+            outcome = error.reason
+            raise
+        except PeerError:
+            outcome = "question"
+            raise
+        finally:
+            self._transport.commands[outcome] += 1
+        if command.check and found not in FINE:
+            if command.secret:  # the device may quote it
+                raise Refused(f"{self.target.key}: <secret>: {found.value}", found)
+            raise Refused(f"{self.target.key}: {command.text}: {said}", found, said)
+        return text
+
+    async def _typed(self, command: Command) -> str:
+        if self._screen is None:
+            raise PeerUnreachable(f"{self.target.key}: there is no session", "lost")
+        return await self._screen.command(command)
+
+    def _executes(self) -> bool:
+        return self._terminal.exec_channel and self.protocol == "ssh"
+
+    async def _execute(self, command: Command) -> str:
+        connection = await self._ssh()
+        channel = await connection.execute(command.text)
+        silence = self._terminal.idle_timeout_seconds if command.timeout_seconds is None else command.timeout_seconds
+        told = "<secret>" if command.secret else command.text
+        read = bytearray()
+        try:
+            while True:
+                async with asyncio.timeout(silence):
+                    data = await channel.read()
+                if not data:
+                    break
+                read += data
+                if len(read) > self._limits.most_output:
+                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {self._limits.most_output} octets", "too_large")
+        except TimeoutError:
+            raise PeerUnreachable(f"{self.target.key}: {told}: no word for {silence:g} s", "timeout") from None
+        except PeerUnreachable as error:
+            if not (command.drops and error.reason == "lost"):
+                raise
+        finally:
+            await channel.close()
+        return bytes(read).decode(self._terminal.encoding, "replace").replace("\r\n", "\n").strip("\n")
+
+    async def _put(self, step: Put) -> None:
+        connection = await self._ssh()
+        if not step.image:
+            await files.put(connection, step.path, step.content)
+        elif self._image is None:
+            raise PeerError(f"{self.target.key}: there is no image in hand")
+        else:
+            await files.put_file(connection, step.path, self._image, self._note)
+
+    async def _ssh(self) -> ssh.SshConnection:
+        """The session's connection; for files in a Telnet session, one of its own."""
+        if self._connection is None:
+            self._connection, _ = await self._connected()
+        return self._connection
+
+    async def _connected(self) -> tuple[ssh.SshConnection, Credential]:
+        """Connect with the first SSH credential that works."""
+        failure = PeerUnreachable(f"{self.target.key} has no SSH login", "invalid")
+        for credential in self.target.credentials:
+            if not isinstance(credential.login, SshLogin):
+                continue
+            outcome = "ok"
+            try:
+                connection = await ssh.connect(
+                    self.target,
+                    credential,
+                    self._transport.pump,
+                    username_suffix=self._terminal.login.username_suffix,
+                    keepalive_seconds=self._terminal.keepalive_seconds,
+                )
+            except PeerUnreachable as error:
+                failure, outcome = error, error.reason
+                if error.reason != "credentials":  # the next one would meet the same
+                    break
+            else:
+                self.host_key, self.banner = connection.host_key, connection.banner
+                return connection, credential
+            finally:
+                self._transport.sessions["ssh", outcome] += 1
+        raise failure
+
+    async def _login(self) -> None:
+        """SSH first, then Telnet, where there are credentials for them. A changed host key ends it: Telnet would hand the password to whoever that is."""
+        failure = PeerUnreachable(f"{self.target.key} has no login for SSH or Telnet", "invalid")
+        if any(isinstance(credential.login, SshLogin) for credential in self.target.credentials):
+            try:
+                self._connection, self.credential = await self._connected()
+            except ssh.HostKeyChanged:
+                raise
+            except PeerUnreachable as error:
+                failure = error
+            else:
+                self.protocol = "ssh"
+                if not self._terminal.exec_channel:
+                    shell = await self._connection.shell(self._terminal.columns, self._terminal.rows, pty=self._terminal.requires_pty)
+                    await self._enter(shell, self.credential)
+                return
+        for credential in self.target.credentials:
+            if not isinstance(credential.login, TelnetLogin):
+                continue
+            outcome = "ok"
+            try:
+                channel = await telnet.connect(self.target, credential, self._terminal.columns, self._terminal.rows)
+                await self._enter(channel, credential)
+            except PeerUnreachable as error:
+                failure, outcome = error, error.reason
+                await self._hang_up()
+                if not isinstance(error, LoginRefused):
+                    break
+            else:
+                self.credential, self.protocol = credential, "telnet"
+                return
+            finally:
+                self._transport.sessions["telnet", outcome] += 1
+        raise failure
+
+    async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
+        login = credential.login
+        assert isinstance(login, SshLogin | TelnetLogin)
+        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=self._limits.settle_seconds, most_characters=self._limits.most_output)
+        username = login.username + self._terminal.login.username_suffix
+        await self._screen.login(self._terminal.login, username, login.password.reveal() if login.password else "")
+
+    async def _reconnect(self, step: Reconnect) -> None:
+        """Wait for the device to go, then to come back, and log in and prepare again."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + step.within_seconds
+        try:
+            async with asyncio.timeout_at(until):
+                await self._gone()
+                await self._hang_up()
+                await self._back(step.settle_seconds)
+        except TimeoutError:
+            raise PeerUnreachable(f"{self.target.key} has not come back within {step.within_seconds:g} s", "timeout") from None
+        await self.run(self._driver.prepare())
+
+    async def _back(self, settle_seconds: float) -> None:
+        """Log in as soon as the device takes connections again, and was given time."""
+        settled = False
+        while True:
+            await asyncio.sleep(self._limits.poll_seconds)
+            if not await self._answers():
+                continue
+            if not settled:
+                settled = True
+                await asyncio.sleep(settle_seconds)
+            try:
+                return await self._login()
+            except ssh.HostKeyChanged:
+                raise
+            except PeerUnreachable as error:
+                await self._hang_up()
+                self._note(f"not yet: {error}")
+
+    async def _gone(self) -> None:
+        """Return when the device has closed the session or takes no connection any more."""
+        watched = asyncio.ensure_future(self._screen.drain()) if self._screen is not None else None
+        try:
+            while await self._answers():
+                if watched is None:
+                    await asyncio.sleep(self._limits.poll_seconds)
+                elif (await asyncio.wait((watched,), timeout=self._limits.poll_seconds))[0]:
+                    return
+        finally:
+            if watched is not None:
+                watched.cancel()
+                await asyncio.gather(watched, return_exceptions=True)
+
+    async def _answers(self) -> bool:
+        """Whether the port of the credential that worked takes a connection."""
+        credential = self.credential
+        port = (credential.port if credential else None) or (ssh.PORT if self.protocol == "ssh" else telnet.PORT)
+        try:
+            async with asyncio.timeout(self.target.timeout_seconds):
+                _, writer = await asyncio.open_connection(str(self.target.address), port)
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
+
+    async def _hang_up(self) -> None:
+        if self._screen is not None:
+            await self._screen.close()
+            self._screen = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

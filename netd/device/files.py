@@ -1,0 +1,158 @@
+"""Files to and from a device over its SSH connection: SFTP, and SCP where there is no SFTP. Sizes are compared; SFTP goes on where it was cut."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, cast
+
+import asyncssh
+
+from netd.device.ssh import SshConnection
+from netd.errors import PeerError, PeerUnreachable
+
+BLOCK_OCTETS: Final = 256 << 10
+TELL_OCTETS: Final = 4 << 20
+"""Progress is told once in so many octets."""
+
+
+async def get(connection: SshConnection, path: str, most_octets: int) -> bytes:
+    """A file's content. Raises PeerError if there is no such file or it is too large, PeerUnreachable if the connection broke."""
+    sftp = await _sftp(connection, path)
+    if sftp is None:
+        return await _scp_get(connection, path, most_octets)
+    try:
+        async with sftp:
+            size = (await sftp.stat(path)).size or 0
+            if size > most_octets:
+                raise PeerError(f"{path} has {size} octets, more than {most_octets}")
+            async with sftp.open(path, "rb") as file:
+                content = cast(bytes, await file.read(most_octets + 1))
+    except (asyncssh.Error, OSError) as error:
+        raise _fault(connection, path, error) from None
+    if len(content) > most_octets:
+        raise PeerError(f"{path} has more than {most_octets} octets")
+    return content
+
+
+async def put(connection: SshConnection, path: str, content: bytes) -> None:
+    """Store content as a file. Raises PeerError, PeerUnreachable."""
+    with tempfile.NamedTemporaryFile(prefix="netd-") as file:
+        file.write(content)
+        file.flush()
+        await put_file(connection, path, Path(file.name), lambda text: None)
+
+
+async def put_file(connection: SshConnection, path: str, source: Path, note: Callable[[str], None]) -> None:
+    """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does.
+
+    Raises PeerError if the device says no or has another number of octets at the end, PeerUnreachable if the connection broke.
+    """
+    size = (await asyncio.to_thread(source.stat)).st_size
+    sftp = await _sftp(connection, path)
+    if sftp is None:
+        await _scp_put(connection, path, source, note)
+        return
+    try:
+        async with sftp:
+            begin = await _there(sftp, path, source, size)
+            if begin:
+                note(f"{path}: going on at {begin} of {size} octets")
+            async with sftp.open(path, "r+b" if begin else "wb") as file:
+                await _copy(source, file, begin, size, path, note)
+            stored = (await sftp.stat(path)).size
+    except (asyncssh.Error, OSError) as error:
+        raise _fault(connection, path, error) from None
+    if stored is not None and stored != size:
+        raise PeerError(f"{path} has {stored} octets on the device, not {size}")
+    note(f"{path}: {size} octets stored")
+
+
+async def _sftp(connection: SshConnection, path: str) -> asyncssh.SFTPClient | None:
+    """None where the device has no SFTP: some say so, others take the channel and close it."""
+    try:
+        return await connection.connection.start_sftp_client()
+    except (asyncssh.Error, OSError) as error:
+        if connection.connection.is_closed():
+            raise _fault(connection, path, error) from None
+        return None
+
+
+async def _there(sftp: asyncssh.SFTPClient, path: str, source: Path, size: int) -> int:
+    """How many octets of the source are on the device already; 0 where it is another file."""
+    try:
+        there = (await sftp.stat(path)).size or 0
+        if not 0 < there < size:
+            return 0
+        begin = max(there - BLOCK_OCTETS, 0)
+        async with sftp.open(path, "rb") as file:
+            end = cast(bytes, await file.read(there - begin, begin))
+    except asyncssh.SFTPError:
+        return 0
+    return there if end == await asyncio.to_thread(_part, source, begin, there - begin) else 0
+
+
+async def _copy(source: Path, file: asyncssh.SFTPClientFile, begin: int, size: int, path: str, note: Callable[[str], None]) -> None:
+    at, told = begin, begin
+    while at < size:
+        block = await asyncio.to_thread(_part, source, at, BLOCK_OCTETS)
+        if not block:
+            raise PeerError(f"{path}: its source became shorter meanwhile")
+        await file.write(block, at)
+        at += len(block)
+        if at - told >= TELL_OCTETS:
+            note(f"{path}: {at} of {size} octets")
+            told = at
+
+
+def _part(source: Path, begin: int, octets: int) -> bytes:
+    with source.open("rb") as file:
+        file.seek(begin)
+        return file.read(octets)
+
+
+async def _scp_get(connection: SshConnection, path: str, most_octets: int) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="netd-") as folder:
+        local = Path(folder) / "file"
+
+        def progress(source: bytes, target: bytes, done: int, total: int) -> None:
+            if total > most_octets:
+                raise PeerError(f"{path} has {total} octets, more than {most_octets}")
+
+        try:
+            await asyncssh.scp((connection.connection, path), local, progress_handler=progress)
+        except (asyncssh.Error, OSError) as error:
+            raise _fault(connection, path, error) from None
+        return await asyncio.to_thread(local.read_bytes)
+
+
+async def _scp_put(connection: SshConnection, path: str, source: Path, note: Callable[[str], None]) -> None:
+    told = 0
+
+    def progress(_source: bytes, _target: bytes, done: int, total: int) -> None:
+        nonlocal told
+        if done - told >= TELL_OCTETS:
+            note(f"{path}: {done} of {total} octets")
+            told = done
+
+    try:
+        await asyncssh.scp(source, (connection.connection, path), progress_handler=progress)
+    except (asyncssh.Error, OSError) as error:
+        raise _fault(connection, path, error) from None
+    note(f"{path}: {source.name} stored")
+
+
+def _fault(connection: SshConnection, path: str, error: Exception) -> PeerError:
+    if connection.connection.is_closed():
+        return PeerUnreachable(f"{path}: the connection was lost", "lost")
+    match error:
+        case asyncssh.ChannelOpenError(code=asyncssh.OPEN_CONNECT_FAILED):  # asyncssh's word for: the connection is gone
+            return PeerUnreachable(f"{path}: the connection was lost", "lost")
+        case asyncssh.SFTPConnectionLost() | asyncssh.SFTPNoConnection() | asyncssh.DisconnectError() | ConnectionError():
+            return PeerUnreachable(f"{path}: the connection was lost", "lost")
+        case asyncssh.SFTPNoSuchFile():
+            return PeerError(f"{path}: no such file")
+        case asyncssh.SFTPPermissionDenied():
+            return PeerError(f"{path}: permission denied")
+        case _:
+            return PeerError(f"{path}: {str(error)[:200] or type(error).__name__}", str(error)[:200])

@@ -1,0 +1,1 @@
+"""Looking at devices: discovery of what is there."""

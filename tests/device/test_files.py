@@ -1,0 +1,91 @@
+"""Files by SFTP and SCP through OpenSSH, as Put and Get steps do."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netd.device import files, ssh
+from netd.device.cli import CliTransport
+from netd.device.pump import Pump
+from netd.errors import PeerError, PeerUnreachable
+from netd.sdk.dialogue import Dialogue, Get, Put
+from netd.sdk.terminal import Terminal
+from tests.device.conftest import FORCED, Peer, Shell, Sshd, target
+
+EXEC = Terminal(prompt=r"^lab# ", exec_channel=True)
+CONTENT = bytes(range(256)) * 2000
+
+
+@pytest.fixture(params=["sftp", "scp"])
+async def connection(request: pytest.FixtureRequest, sshd: Sshd) -> AsyncIterator[ssh.SshConnection]:
+    peer = sshd(FORCED, sftp="/usr/lib/openssh/sftp-server" if request.param == "sftp" else "/bin/false")
+    made_for = target((peer.login(), peer.port))
+    made = await ssh.connect(made_for, made_for.credentials[0], Pump())
+    yield made
+    made.close()
+
+
+async def test_there_and_back(connection: ssh.SshConnection, tmp_path: Path) -> None:
+    source, notes = tmp_path / "image", list[str]()
+    source.write_bytes(CONTENT)
+    stored = tmp_path / "stored"
+    path = str(stored)
+    await files.put_file(connection, path, source, notes.append)
+    assert stored.read_bytes() == CONTENT and notes
+    assert await files.get(connection, path, 10 << 20) == CONTENT
+    await files.put(connection, path, b"short")
+    assert await files.get(connection, path, 100) == b"short"
+    with pytest.raises(PeerError):
+        await files.get(connection, path, 4)
+    with pytest.raises(PeerError):
+        await files.get(connection, str(tmp_path / "missing"), 100)
+    with pytest.raises(PeerError):
+        await files.put(connection, str(tmp_path / "no" / "folder"), b"x")
+
+
+async def test_steps(bourne: Peer, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(CONTENT)
+
+    def dialogue() -> Dialogue[str]:
+        yield Put(path=str(tmp_path / "a"), content=CONTENT)
+        yield Put(path=str(tmp_path / "b"), image=True)
+        return (yield Get(path=str(tmp_path / "a")))
+
+    driver = Shell(EXEC, leave="true")
+    async with CliTransport().session(target((bourne.login(), bourne.port)), driver, image=image) as session:
+        assert (await session.run(dialogue())).encode("latin-1") == CONTENT == (tmp_path / "b").read_bytes()
+    async with CliTransport().session(target((bourne.login(), bourne.port)), driver) as session:
+        with pytest.raises(PeerError, match="no image in hand"):
+            await session.run(dialogue())
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["its beginning", "another file"])
+async def test_a_transfer_that_was_cut_goes_on(bourne: Peer, tmp_path: Path, same: bool) -> None:
+    source, stored, notes = tmp_path / "image", tmp_path / "stored", list[str]()
+    source.write_bytes(CONTENT)
+    stored.write_bytes(CONTENT[:400_000] if same else b"?" * 400_000)
+    made_for = target((bourne.login(), bourne.port))
+    made = await ssh.connect(made_for, made_for.credentials[0], Pump())
+    await files.put_file(made, str(stored), source, notes.append)
+    assert stored.read_bytes() == CONTENT and any("going on at 400000" in note for note in notes) is same
+    made.close()
+
+
+async def test_another_size_at_the_end_is_an_error(bourne: Peer, tmp_path: Path, monkeypatch: Any) -> None:
+    source = tmp_path / "image"
+    source.write_bytes(CONTENT)
+
+    async def half(source: Path, file: Any, begin: int, size: int, path: str, note: Any) -> None:
+        await file.write(CONTENT[: size // 2], 0)
+
+    monkeypatch.setattr(files, "_copy", half)
+    made_for = target((bourne.login(), bourne.port))
+    made = await ssh.connect(made_for, made_for.credentials[0], Pump())
+    with pytest.raises(PeerError, match="has 256000 octets on the device, not 512000"):
+        await files.put_file(made, str(tmp_path / "stored"), source, lambda text: None)
+    made.connection.abort()
+    with pytest.raises(PeerUnreachable):
+        await files.get(made, str(source), 10)
