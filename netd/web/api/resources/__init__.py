@@ -5,6 +5,7 @@ from netd.web.api.resources import (
     administration,
     bulk,
     coa_clients,
+    configurations,
     credentials,
     devices,
     discovery,
@@ -33,7 +34,7 @@ from netd.web.api.route import Route
 ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
-    *devices.ROUTES, *credentials.ROUTES, *discovery.ROUTES,
+    *devices.ROUTES, *credentials.ROUTES, *discovery.ROUTES, *configurations.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *jobs.ROUTES, *health.ROUTES,
     *roles.ROUTES, *users.ROUTES, *login.ROUTES, *administration.ROUTES, *tenants.ROUTES,
