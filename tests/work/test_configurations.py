@@ -122,3 +122,8 @@ async def test_devices_that_are_not_there(lab: Lab) -> None:
         await lab.submit("config.backup", devices=["nowhere"])
     with pytest.raises(InvalidInput, match="say with which devices"):
         await lab.submit("config.backup")
+
+
+def ios(name: str, **quirks: object) -> Simulated:
+    text = "interface GigabitEthernet0/1\n description up\nsnmp-server community canaryios RO\n"
+    return Simulated(name, version="15.2(4)", configuration=text, quirks=Quirks(**quirks))  # type: ignore[arg-type]

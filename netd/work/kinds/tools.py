@@ -1,8 +1,10 @@
 """What kinds are made with; the daemon hands it in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
+from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
 from netd.keyring import Keyring
 from netd.model.inventory import Device
@@ -14,13 +16,15 @@ from netd.work.sessions import DeviceSessions
 class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
-    ``sessions`` is the way to devices, None for who has none.
+    ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files.
     """
 
     database: Database
     owner: Database
     keyring: Keyring
     sessions: DeviceSessions | None = None
+    images: Path | None = None
+    rules: ShowRules = field(default_factory=ShowRules)
 
     def now(self) -> datetime:
         """The time."""
