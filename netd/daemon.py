@@ -30,6 +30,7 @@ from netd.device.fetch import HttpFetch
 from netd.device.http import Client
 from netd.device.queue import DeviceQueues
 from netd.domain import tokens
+from netd.domain.commands import ShowRules
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
@@ -59,6 +60,7 @@ from netd.store.migrate import migrate
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+from netd.work.gitexport import exporter
 from netd.work.integrations import Reachability, targets, unconfigured
 from netd.work.jobs import JobService
 from netd.work.kinds import bundled
@@ -77,6 +79,8 @@ WORK_CONNECTIONS: Final = 3
 JOB_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
+IMAGES: Final = "images"
+EXPORT: Final = "configurations.git"
 
 
 class Stop:
@@ -244,7 +248,11 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(handlers_db.close)
         queues, transport = DeviceQueues(), CliTransport()
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
-        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions)), *kinds))
+        tools = Tools(
+            database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
+            rules=ShowRules(config.commands.show_allow, config.commands.show_deny), export=exporter(config.configurations, config.data_dir / EXPORT),
+        )  # fmt: skip
+        all_kinds = Kinds((*bundled(tools), *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
         watch = JobWatch(work)
         for part in (client, webhooks, jobs, queues, transport):
@@ -258,7 +266,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *reachability.parts()]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
-            vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
+            images=config.data_dir / IMAGES, vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),

@@ -59,7 +59,7 @@ async def test_rotate(world, database, keyring, actor, sealed):
             "credentials": 0,
             "configurations": 0,
             "complete": True,
-        },  # fmt: skip
+        },
     )
 
 

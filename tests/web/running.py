@@ -201,7 +201,7 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
             frozenset({"mikrotik", "generic"}), {"mikrotik_routeros": DevicePlatform(platform=ROUTEROS, vendor="mikrotik", driver=object())}
         ),
         vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
-        settled=health.settled, client=outside, kinds=Kinds((*bundled(tools), *kinds)), watch=watch, now=lambda: datetime.now(UTC),
+        settled=health.settled, client=outside, kinds=Kinds((*bundled(tools), *kinds)), watch=watch, images=folder / "images", now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[str, str] = {}
