@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import msgspec
 import pytest
 
 from netd.config import ConfigurationsConfig
-from netd.domain import configurations, templates
+from netd.domain import configurations, jobs, sites, templates
+from netd.domain.actor import Actor, Grant
 from netd.domain.choice import DeviceChoice
 from netd.domain.configurations import Approval
+from netd.domain.jobs import NewJob
 from netd.domain.templates import NewTemplate, Preview
 from netd.errors import InvalidInput
 from netd.model.configuration import Template
@@ -233,3 +236,21 @@ async def test_frr_is_backed_up_changed_behind_our_back_and_restored(lab: Lab, f
     (target,) = await lab.targets(job)
     assert "FRRouting" in target.result["outputs"][0]["output"]
     assert await leaks(lab) == []
+
+
+async def test_a_job_reaches_the_sites_of_who_wants_it(lab: Lab) -> None:
+    for name in ("oslo", "rome"):
+        await sites.create_site(lab.database, ACTOR, sites.NewSite(name=name))
+    (oslo,) = [row["id"] for row in await lab.rows("select id from sites where name = 'oslo'")]
+    eve = Actor(
+        tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("configurations:write",)), frozenset((oslo,))),), sites=frozenset((oslo,)), token_id=9
+    )
+    async with lab.simulated("mikrotik_routeros", router("edge1"), site="oslo"), lab.simulated("mikrotik_routeros", router("edge2"), site="rome"):
+        confined = lab.tools.database
+        with pytest.raises(InvalidInput, match="there is no device edge2"):
+            await jobs.submit(confined, eve, lab.kinds, lab.keyring, NewJob(kind="config.backup", args={"devices": ["edge2"]}), datetime.now(UTC))
+        job = await jobs.submit(confined, eve, lab.kinds, lab.keyring, NewJob(kind="config.backup", args={"selector": {}}), datetime.now(UTC))
+        (ended,) = await lab.until([job])
+        assert ended.state == "succeeded" and [target.name for target in await lab.targets(ended)] == ["edge1"] and ended.sites == (oslo,)
+        page = await configurations.states(confined, msgspec.structs.replace(eve, grants=()), configurations.StateQuery())
+        assert [state.device for state in page.items] == ["edge1"]
