@@ -4,7 +4,7 @@ A change of a device: read and keep what it runs, type the lines, read and keep 
 does not go to its end is taken back, where the driver can.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from netd.domain.devices import Hostname
 from netd.domain.differences import difference, foreseen
 from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
-from netd.errors import Fault, InvalidInput, NotFound, PeerError
+from netd.errors import Fault, InvalidInput, NotFound, PeerError, PeerUnreachable
 from netd.model.configuration import Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup, Configure, Restore
@@ -55,6 +55,14 @@ class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     configuration_id: Annotated[int, Meta(ge=1)]
 
 
+class Broken(PeerError):
+    """The session broke in the middle of a change: it is taken back in another one. ``before`` is what the device ran, with its secrets."""
+
+    def __init__(self, before: str, why: str) -> None:
+        super().__init__(why)
+        self.before = before
+
+
 class Change:
     """One device that is changed."""
 
@@ -84,15 +92,17 @@ class Change:
         before = await self.snapshot("before")
         try:
             typed = await self._opened.run(driver.configure(lines))
+        except PeerUnreachable as error:
+            raise Broken(before, str(error)) from error
         except PeerError as error:
-            return await self._back(before, f"{error}", Outcome.FAILED)
+            return await self.back(before, f"{error}", Outcome.FAILED)
         said = [{"line": line, "outcome": outcome.value, "said": text} for line, outcome, text in typed]
         refused = next((each for each in typed if each[1] not in FINE), None)
         if refused is not None:
-            return await self._back(before, f"{refused[0]}: {refused[2]}", refused[1], said)
+            return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1], said)
         wrong = _wrong(await self._opened.run(self._reads.configuration("running")), order, lines)
         if wrong and (order.expected or order.unexpected):
-            return await self._back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED, said)
+            return await self.back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED, said)
         if order.save:
             await self._opened.run(driver.save())
         after = await self.snapshot("after")
@@ -107,8 +117,10 @@ class Change:
             return Done(outcome=Outcome.ALREADY, said="it runs this already")
         try:
             outcome = await self._opened.run(driver.restore(text))
+        except PeerUnreachable as error:
+            raise Broken(before, str(error)) from error
         except PeerError as error:
-            return await self._back(before, f"{error}", Outcome.FAILED)
+            return await self.back(before, f"{error}", Outcome.FAILED)
         after = await self.snapshot("after")
         left = self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
@@ -116,7 +128,7 @@ class Change:
             return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
         return Done(outcome=outcome, result=self.differs(before, after))
 
-    async def _back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
+    async def back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
         """Take back what was done, and say whether that went well."""
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
         result: dict[str, Any] = {"lines": list(said), "rolled_back": False}
@@ -131,6 +143,21 @@ class Change:
         result["rolled_back"] = back in FINE and not left["added"] and not left["removed"]
         how = "taken back" if result["rolled_back"] else "taken back, but not all of it"
         return Done(outcome=outcome, said=f"{why}; {how}", result={**result, "left": left})
+
+
+async def changed(tools: Tools, devices: Devices, job: JobContext, chosen: choice.Chosen, work: Callable[[Opened], Awaitable[Done]]) -> Done:
+    """Change a device; where the session breaks in the middle, take it back in another one. Raises PeerError where nothing was changed."""
+    try:
+        return await devices.at(job, chosen, work, deadline_seconds=DEADLINE_SECONDS)
+    except Broken as error:
+        broken = error
+    await job.log(f"the session broke in the middle: {broken}; connecting again", "warning", chosen.subject.key)
+    try:
+        return await devices.at(
+            job, chosen, lambda opened: Change(tools, job, opened).back(broken.before, str(broken), Outcome.FAILED), deadline_seconds=DEADLINE_SECONDS
+        )  # fmt: skip
+    except PeerError as error:
+        return Done(outcome=Outcome.FAILED, said=f"{broken}; not taken back: {error}", result={"rolled_back": False})
 
 
 def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:
@@ -171,7 +198,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
 
         async def one(subject: Subject) -> Done:
-            return await devices.at(job, found[subject.key], lambda opened: Change(tools, job, opened).type(order, lines), deadline_seconds=DEADLINE_SECONDS)
+            return await changed(tools, devices, job, found[subject.key], lambda opened: Change(tools, job, opened).type(order, lines))
 
         return {"devices": len(found), **await in_batches(job, [each.subject for each in found.values()], one, order)}
 
@@ -207,7 +234,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             return Done(said=f"{differs['added']} lines come, {differs['removed']} go", result=differs)
 
         async def one(subject: Subject) -> Done:
-            return await devices.at(job, target, work, deadline_seconds=DEADLINE_SECONDS)
+            return await changed(tools, devices, job, target, work)
 
         return {"device": target.hostname, "number": version.number, **await job.each([target.subject], one)}
 
