@@ -26,11 +26,14 @@ import uvloop
 
 from netd import __version__, compiled
 from netd.config import Config
+from netd.device.cli import CliTransport
 from netd.device.fetch import HttpFetch
 from netd.device.http import Client
 from netd.device.ping import Pinger
+from netd.device.queue import DeviceQueues
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
+from netd.domain.commands import ShowRules
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
@@ -64,11 +67,13 @@ from netd.store.migrate import migrate
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+from netd.work.gitexport import exporter
 from netd.work.integrations import Reachability, targets, unconfigured
 from netd.work.jobs import JobService
 from netd.work.kinds import bundled
 from netd.work.kinds.tools import Tools
 from netd.work.logins import LoginWatch
+from netd.work.sessions import DeviceSessions
 from netd.work.webhooks import WebhookService
 from netd.ztp.binding import Nobody
 from netd.ztp.service import DhcpService
@@ -86,6 +91,8 @@ JOB_CONNECTIONS: Final = 4
 DHCP_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
+IMAGES: Final = "images"
+EXPORT: Final = "configurations.git"
 
 
 class Stop:
@@ -267,10 +274,16 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(handlers_db.close)
         searches = await _searches(stack, extensions, jobs_db)
         looking = poll_kinds.kinds(handlers_db, jobs_db, keyring, searches)
-        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring)), *looking, *kinds))
+        queues, transport = DeviceQueues(), CliTransport()
+        device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
+        tools = Tools(
+            database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
+            rules=ShowRules(config.commands.show_allow, config.commands.show_deny), export=exporter(config.configurations, config.data_dir / EXPORT),
+        )  # fmt: skip
+        all_kinds = Kinds((*bundled(tools), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
         watch = JobWatch(work)
-        for part in (client, webhooks, people, jobs):
+        for part in (client, webhooks, people, jobs, queues, transport):
             part.register(metrics)
         dhcp = await _dhcp(config, target, extensions, stack, metrics) if config.dhcp.enabled else None
         if unused := unconfigured(config):
@@ -285,6 +298,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
+            images=config.data_dir / IMAGES,
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             boot_profiles=tuple(profile.shown() for profile in extensions.profiles.values()),
             catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),

@@ -29,6 +29,12 @@ OF_ACTION: Final[dict[str, str]] = {
     "device.create": "device.created",
     "device.update": "device.updated",
     "device.delete": "device.deleted",
+    "configuration.approve": "configuration.approved",
+    "template.create": "template.created",
+    "template.update": "template.updated",
+    "template.delete": "template.deleted",
+    "software_image.create": "software_image.created",
+    "software_image.delete": "software_image.deleted",
     "enforcement.confirm": "enforcement.confirmed",
     "enforcement.discard": "enforcement.discarded",
     "site.create": "site.created",
@@ -66,8 +72,12 @@ OF_THE_NETWORK: Final = (
     "quota.reached",
     "device.changed",
     "device.replaced",
+    "device.host_key_changed",
     "job.started",
     "schedule.missed",
+    "configuration.changed",
+    "configuration.drifted",
+    "configuration.settled",
 )
 """What netd finds out by itself."""
 

@@ -57,6 +57,7 @@ async def test_rotate(world, database, keyring, actor, sealed):
             "credentials": 0,
             "jobs": 0,
             "schedules": 0,
+            "configurations": 0,
             "complete": True,
         },
     )

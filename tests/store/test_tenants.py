@@ -13,6 +13,7 @@ from netd.store import (
     audit,
     candidates,
     coa_clients,
+    configurations,
     credentials,
     devices,
     inventory,
@@ -32,8 +33,10 @@ from netd.store import (
     schedules,
     sessions,
     sites,
+    software,
     subnets,
     subscribers,
+    templates,
     tokens,
 )
 from netd.store import leases as lease_store
@@ -42,8 +45,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    audit, candidates, coa_clients, credentials, devices, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision, quotas, reports, roles,
-    schedules, sessions, sites, subnets, subscribers, tokens,
+    audit, candidates, coa_clients, configurations, credentials, devices, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision,
+    quotas, reports, roles, schedules, sessions, sites, software, subnets, subscribers, templates, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
@@ -61,7 +64,11 @@ ACROSS = {
     "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
-    "devices.polled": "each carries its tenant",
+    "devices.polled": "each carries its tenant", "software.lock_file": "a lock, no rows",
+    "software.images_with": "files are everybody's, and it is a number only",
+    "configurations.retire": "what no version has is nobody's",
+    "configurations.sealed": "keys are everybody's", "configurations.reseal": "keys are everybody's",
+    "configurations.sealed_keys": "keys are everybody's", "configurations.reseal_keys": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 PostgreSQL sees to it: `test_the_walk_notices_a_missing_policy` drops a policy, takes the conditions out of the way, and the walk goes red.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from tests.web.test_resources import open_session
 EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -93,12 +94,22 @@ BODIES: dict[str, dict[str, Any]] = {
     "CredentialPatch": {"enabled": False},
     "DiscoveryOrder": {"ranges": ["198.51.100.0/30"]},
     "CandidatePatch": {"state": "ignored"},
+    "Approval": {"note": "stolen"},
+    "NewTemplate": {"name": "stolen", "body": "x"},
+    "TemplatePatch": {"note": "stolen"},
+    "NewTemplateVariables": {"role": "stolen", "variables": {}},
+    "TemplateVariablesPatch": {"note": "stolen"},
+    "Preview": {"device": "north-core"},
+    "DeviceChoice": {"selector": {}},
+    "NewSoftwareTarget": {"platform": "mikrotik_routeros", "software_version": "9.9", "reason": "stolen"},
+    "SoftwareTargetPatch": {"reason": "stolen"},
     "Acceptance": {"hostname": "stolen", "vendor": "generic"},
     "NewPortalToken": {"subscriber": "alice"},
     "AuthTest": {"username": "alice"},
     "OwnPassword": {"current_password": "wonderland", "password": "stolen stolen"},
 }
 FILES: dict[str, bytes] = {
+    "/software-images": b"stolen",
     "/import": b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
     "/subscribers/import": b"username,password,plan,note\nalice,x,home,stolen\n",
     "/plans/import": b"name,down_bps,up_bps\nhome,1000,1000\n",
@@ -107,7 +118,8 @@ FILES: dict[str, bytes] = {
     "/devices/import": b"hostname,mgmt_address,vendor,note\ncore9,192.0.2.40,generic,stolen\n",
 }
 QUERIES = {
-    **{path: "mode=upsert" for path in FILES if path != "/import"},
+    **{path: "mode=upsert" for path in FILES if path.endswith("/import") and path != "/import"},
+    "/software-images": "platform=mikrotik_routeros&software_version=9.9&file_name=stolen&sha256=" + "e" * 64,
     "/addresses": "ip=100.64.0.7",
     "/radius/sessions/who-had": "ip=192.0.2.7",
     "/radius/postauth": "username=alice",
@@ -189,6 +201,14 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
             "select 1, $1, 'ssh', id, now() from credentials where name = 'north-ssh'",
         ):
             await conn.execute(statement, made["devices"])
+    made["configurations"] = await a_configuration(database, made["devices"])
+    made["templates"] = (await api.post("/templates", {"name": "north", "body": "hostname north", "role": "north", "site": "oslo"})).value["id"]
+    made["template-variables"] = (await api.post("/template-variables", {"variables": {"ntp": "north"}, "site": "oslo"})).value["id"]
+    target = {"platform": "mikrotik_routeros", "software_version": "7.17", "reason": "north"}
+    made["software-targets"] = (await api.post("/software-targets", target)).value["id"]
+    image = {"platform": "mikrotik_routeros", "software_version": "7.17", "file_name": "north", "sha256": hashlib.sha256(b"x").hexdigest()}
+    headers = {"Content-Type": "application/octet-stream"}
+    made["software-images"] = (await api.call("POST", "/software-images", params=image, data=b"x", headers=headers)).value["id"]
     return made
 
 
@@ -203,6 +223,20 @@ async def a_job(database: Database, site: int) -> int:
         await conn.execute("insert into job_log (tenant_id, job_id, seq, type, level, attempt, text) values (1, $1, 1, 'line', 'info', 1, 'bras1')", job)
         await conn.execute("insert into job_targets (tenant_id, job_id, key, name, said) values (1, $1, 'nas:1', 'bras1', 'bras1')", job)
     return job
+
+
+async def a_configuration(database: Database, device: int) -> int:
+    """A version of a device's configuration; nothing opens it here."""
+    async with database.acquire() as conn:
+        text = await conn.fetchval(
+            "insert into configuration_texts (tenant_id, digest, octets, sealed) values (1, $1, 9, 'x') returning id", bytes(32)
+        )  # fmt: skip
+        await conn.execute("insert into configuration_keys (tenant_id, secret) values (1, 'x')")
+        version = int(await conn.fetchval(
+            """insert into configurations (tenant_id, device_id, which, number, text_id, normal, platform, lines, octets, source, first_seen_at, last_seen_at)
+               values (1, $1, 'running', 1, $2, $3, 'generic_frr', 1, 9, 'backup', now(), now()) returning id""", device, text, bytes(32)))  # fmt: skip
+        await conn.execute("insert into configuration_states (tenant_id, device_id, running_id) values (1, $1, $2)", device, version)
+    return version
 
 
 async def a_lockout(database: Database) -> int:
@@ -224,8 +258,8 @@ def target(route: Route, owned: dict[str, int]) -> str:
     kind = [part for part in route.path.split("/") if part and not part.startswith("{")]
     key = next((part for part in reversed(kind) if part in owned and part not in ("routes", "grants")), "")
     path = route.path.replace("{route_id}", str(owned["routes"])).replace("{grant}", str(owned["grants"]))
-    path = path.replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
-    return path + (f"?{QUERIES[route.path]}" if route.path in QUERIES else "")
+    path = path.replace("{other}", str(owned["configurations"])).replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
+    return path + (f"?{QUERIES[route.path]}" if route.path in QUERIES and (route.path != "/software-images" or route.method == "POST") else "")
 
 
 def body_of(route: Route, owned: dict[str, int]) -> object:
@@ -369,7 +403,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
-                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs"):  # fmt: skip
+                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs",
+                 "/configurations", "/configuration-states", "/templates", "/template-variables"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     for path in ("/subscribers/export", "/radius/nas/export"):
