@@ -19,6 +19,8 @@ from tests.radius.engine import access_request, check_answer
 ROOT = Path(__file__).parents[2]
 SECRET = b"testing123"
 
+pytestmark = pytest.mark.timeout(600)  # mypyc and the C compiler take their time where others work, too
+
 
 @pytest.fixture(scope="module")
 def installed(require_peer, tmp_path_factory: pytest.TempPathFactory) -> Path:

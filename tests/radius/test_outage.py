@@ -219,7 +219,7 @@ async def test_what_is_replayed_twice_is_written_once(bras: TestNas, cluster: An
         assert len(entries) == 5
     opened, new = await made.running.replay._write(entries)
     await eventually(lambda: not spool_of(made).waiting)
-    assert (new, spool_of(made).replayed) in ((5, 0), (0, 5))
+    assert new + spool_of(made).replayed == 5  # whoever came first with each
     stored = {number for (number,) in await rows(made, "select radacctid from sessions")}
     assert {row.radacctid for row in opened.rows} == stored
     assert {live.row.radacctid for live in made.running.server.access.sessions.by_id.values()} == stored

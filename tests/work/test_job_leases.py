@@ -196,7 +196,7 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
     monkeypatch.setattr(work, "REAP_SECONDS", 0.05)
     monkeypatch.setattr(running, "LOST_RETRY_SECONDS", 0.0)
-    world.kinds = kinds(world.stage, clean_up_seconds=0.8)
+    world.kinds = kinds(world.stage, clean_up_seconds=3.0)
     job = await world.submit(what="clean slowly")
     service = world.service(lease_seconds=0.5)
     async with serving(service):
