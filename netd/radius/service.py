@@ -42,6 +42,10 @@ FLUSH_SECONDS: Final = 10.0
 """How long accounting in work may take to be committed when the service stops, and then what waits in the journal."""
 
 COA_GRACE_SECONDS: Final = 3.0
+COLLECT_AFTER: Final = 5_000
+"""Objects between two looks for cycles: under a flood of accounting nearly all of them are in use, and walking through four times as many held the
+loop for six milliseconds."""
+
 JOURNAL: Final = "journal"
 """The journal's folder in the data folder."""
 
@@ -203,4 +207,4 @@ def _calm_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
+    gc.set_threshold(COLLECT_AFTER, 50, 100)
