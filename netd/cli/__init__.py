@@ -25,7 +25,7 @@ MODULES = {
     "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions", "audit": "audit",
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools", "user": "users",
     "enforcement": "enforcement", "coa-client": "coa_clients",
-    "shadow": "shadow",
+    "shadow": "shadow", "accounting": "accounting",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""

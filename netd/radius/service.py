@@ -30,6 +30,7 @@ from netd.radius.loader import Loader
 from netd.radius.orders import Orders
 from netd.radius.relay import Relay
 from netd.radius.replay import Replay
+from netd.radius.second_try import SecondTry
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.radius.sockets import Socket
@@ -72,6 +73,7 @@ class RadiusService:
         self.accounting.on_usage = self.enforcer.usage_changed
         self.accounting.on_number = self.enforcer.numbered
         self.replay = Replay(database, self.accounting, radius.batch_records)
+        self.second_try = SecondTry(self.accounting)
         self.server = Server(self.directory, self.access, self.accounting, radius)
         self.allocator = Allocator(database, self.leases, radius.grant_hold_seconds)
         self.server.on_want = self.allocator.offer
@@ -104,7 +106,8 @@ class RadiusService:
     def start(self, group: asyncio.TaskGroup, auth: Sequence[Socket], acct: Sequence[Socket], coa: Sequence[Socket] = ()) -> None:
         """Begin to answer, and to do all that goes on beside it."""
         endless: dict[str, Coroutine[Any, Any, None]] = {
-            "accounting": self.accounting.run(), "replay": self.replay.run(), "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
+            "accounting": self.accounting.run(), "replay": self.replay.run(), "second try": self.second_try.run(),
+            "change feed": self.feed.run(), "enforcement": self.enforcer.run(),
             "enforcement outcomes": self.enforcer.keep_outcomes(), "log-ins": self.upkeep.keep_postauth(), "learned": self.upkeep.keep_learned(),
             "reaper": self.upkeep.reap(), "reconciler": self.upkeep.reconcile(), "partitions": self.upkeep.turn_partitions(),
             "quotas": self.accounting.quotas.run(), "relay audit": self.relay.keep_audit(),

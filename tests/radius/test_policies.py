@@ -110,7 +110,7 @@ def number(value: int) -> bytes:
 SPEED = {
     "generic": {(WISPR, 7): [number(20_000_000)], (WISPR, 8): [number(100_000_000)], (WISPR, 5): [number(5_000_000)], (WISPR, 6): [number(25_000_000)]},
     "mikrotik": {(MIKROTIK, 8): [b"20M/100M 40M/200M 20M/100M 8/8 8 5M/25M"]},
-    "nokia": {(NOKIA, 126): [b"i:a:root:rate=20000", b"i:q:1:pir=20000,cir=5000", b"e:q:1:pir=100000,cir=25000", b"e:r:rate=100000"]},
+    "nokia": {(NOKIA, 126): [b"i:a:root:rate=20000", b"i:q:1:pir=20000,cir=5000", b"e:r:rate=100000", b"e:q:1:pir=100000,cir=25000"]},
     "huawei": {(HUAWEI, 2): [number(5_000_000)], (HUAWEI, 3): [number(20_000_000)], (HUAWEI, 5): [number(25_000_000)], (HUAWEI, 6): [number(100_000_000)]},
     "zte": {(ZTE, 89): [number(5_000_000)], (ZTE, 192): [number(20_000_000)], (ZTE, 83): [number(25_000_000)], (ZTE, 191): [number(100_000_000)]},
     "coova": {(CHILLI, 4): [number(20_000)], (CHILLI, 5): [number(100_000)]},
