@@ -30,7 +30,7 @@ POSTAUTH_SECONDS = 0.25
 POSTAUTH_ROWS = 500
 """Log-ins of one statement: a millisecond of the loop, and five or six of PostgreSQL, which may have to share a CPU with it."""
 
-POSTAUTH_LOOK_SECONDS = 0.01
+POSTAUTH_LOOK_SECONDS = 0.02
 """How often it is looked whether a statement is full: written one after the other, a quarter of a second's log-ins would keep PostgreSQL busy for most of the next."""
 
 REAP_SECONDS = 30.0
@@ -77,17 +77,18 @@ class Upkeep:
         written_at = time.monotonic()
         while True:
             await asyncio.sleep(POSTAUTH_LOOK_SECONDS)
-            if len(self.server.postauth) >= POSTAUTH_ROWS or time.monotonic() - written_at >= POSTAUTH_SECONDS:
-                await self.flush_postauth()
+            late = time.monotonic() - written_at >= POSTAUTH_SECONDS
+            if late or len(self.server.postauth) >= POSTAUTH_ROWS:
+                await self.flush_postauth(1 if late else POSTAUTH_ROWS)
                 written_at = time.monotonic()
 
-    async def flush_postauth(self) -> None:
-        """Write the log-ins that are not written yet; they stay in memory if the database is away."""
+    async def flush_postauth(self, least: int = 1) -> None:
+        """Write the log-ins that are not written yet, while ``least`` or more are left; they stay in memory if the database is away."""
         async with self._flushing:  # the last flush, when netd stops, may meet the one of this second
-            await self._flush_postauth()
+            await self._flush_postauth(least)
 
-    async def _flush_postauth(self) -> None:
-        while self._postauth or self.server.postauth:
+    async def _flush_postauth(self, least: int) -> None:
+        while self._postauth or len(self.server.postauth) >= least:
             self._postauth = self._postauth or self.server.take_postauth(POSTAUTH_ROWS)
             try:
                 async with self.database.acquire() as conn:
