@@ -72,7 +72,7 @@ class Attempt:
     def __init__(self, batch: list[Pending]) -> None:
         self.batch = batch  # what is not settled yet
         self.given_up = False
-        self.committed = False  # and memory follows just now
+        self.following = asyncio.Lock()  # held while memory follows a commit, which takes some milliseconds
 
 
 class Names:
@@ -207,12 +207,11 @@ class Accounting:
         task = asyncio.create_task(self._commit(attempt), name="accounting commit")
         try:
             await asyncio.wait({task}, timeout=self._config.journal_after_ms / 1000)
+            async with attempt.following:  # what comes next must not overtake it on its way into memory
+                attempt.given_up = not task.done()
             if task.done():
                 task.result()
                 return attempt.batch
-            while attempt.committed:
-                await asyncio.sleep(0)  # some milliseconds; what comes next must not overtake it on its way into memory
-            attempt.given_up = True
             self.quotas.doubt()
             self.late = task
             task.add_done_callback(self._forget_late)
@@ -268,13 +267,10 @@ class Accounting:
             self.committed += len(part)
             del attempt.batch[: len(part)]
             size *= 2
-            attempt.committed = True
-            try:
+            async with attempt.following:
                 await self._follow_by_turns(self.ahead.settle(opened, 0))
                 async for pending in _by_turns(part):
                     pending.done(True)
-            finally:
-                attempt.committed = False
 
     async def _journal(self, batch: Sequence[Pending]) -> bool:
         """Write a batch to the journal, let memory follow, and acknowledge it; False if the journal refused."""

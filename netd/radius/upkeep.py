@@ -31,7 +31,7 @@ POSTAUTH_ROWS = 500
 """Log-ins of one statement: a millisecond of the loop, and five or six of PostgreSQL, which may have to share a CPU with it."""
 
 POSTAUTH_LOOK_SECONDS = 0.02
-"""How often it is looked whether a statement is full: written one after the other, a quarter of a second's log-ins would keep PostgreSQL busy for most of the next."""
+"""How often it is looked whether a statement is full: a quarter of a second's log-ins at once would keep PostgreSQL busy for most of the next."""
 
 REAP_SECONDS = 30.0
 REAP_ROWS = 1_000

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from pyrad import packet as pyrad
 
+from netd.radius.ahead import Opened
 from netd.radius.journal import Cursor, ask_again
 from netd.radius.spool import Spool
 from netd.store.database import connect
@@ -205,6 +206,30 @@ async def test_a_database_that_hangs(bras: TestNas) -> None:
     assert await rows(made, "select acctinputoctets, acctsessiontime from radacct") == [(9, 90)]
     assert await rows(made, "select up_octets, session_seconds from usage_daily") == [(9, 90)]
     assert len(made.running.server.access.sessions) == 0
+
+
+async def test_nothing_overtakes_a_commit_on_its_way_into_memory(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that takes too long leaves its records to the journal; one that is in the tables, and of which memory learns in pieces, does not."""
+    made = bras.world
+    accounting = made.running.server.accounting
+    follow, begun, go = accounting._follow_by_turns, asyncio.Event(), asyncio.Event()
+
+    async def slowly(opened: Opened) -> None:
+        begun.set()
+        await go.wait()
+        await follow(opened)
+
+    monkeypatch.setattr(accounting, "_follow_by_turns", slowly)
+    started = asyncio.create_task(bras.account("Start", "s1", Event_Timestamp=T0))
+    await begun.wait()
+    stopped = asyncio.create_task(bras.account("Stop", "s1", Event_Timestamp=T0 + 60, Acct_Session_Time=60))
+    await asyncio.sleep(0.4)  # much longer than a commit may take
+    assert (spool_of(made).written, accounting.late) == (0, None)
+    go.set()
+    assert await started
+    assert await stopped
+    assert not made.running.server.access.sessions.by_id
+    assert [session.closed_by for session in await made.sessions("closed")] == ["stop"]
 
 
 async def test_what_is_replayed_twice_is_written_once(bras: TestNas, cluster: Any) -> None:

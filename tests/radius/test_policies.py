@@ -2,6 +2,7 @@
 
 import struct
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pyrad import packet as pyrad
@@ -38,9 +39,11 @@ async def test_a_direction_counts_by_itself(bras: TestNas, direction: str) -> No
     await with_quota(bras.world, direction=direction, amount=3 * GB, stages=LOWER)
     await bras.online()
     mine, other = ("Acct_Input_Octets", "Acct_Output_Octets") if direction == "up" else ("Acct_Output_Octets", "Acct_Input_Octets")
-    assert await bras.account("Interim-Update", Acct_Session_Time=100, **{mine: 3 * GB - 1, other: 4 * GB})
+    totals: dict[str, Any] = {mine: 3 * GB - 1, other: 4 * GB}
+    assert await bras.account("Interim-Update", Acct_Session_Time=100, **totals)
     assert await rate(bras) == FULL
-    assert await bras.account("Interim-Update", Acct_Session_Time=200, **{mine: 3 * GB, other: 4 * GB})
+    totals[mine] += 1
+    assert await bras.account("Interim-Update", Acct_Session_Time=200, **totals)
     assert await told(bras, 1) == LOWERED
     assert await rate(bras) == LOWERED
 
@@ -137,7 +140,7 @@ def octets(packet: bytes) -> dict[tuple[int, int], list[bytes]]:
 
 @pytest.mark.parametrize("vendor", SPEED)
 async def test_burst_and_contention_reach_each_vendor_that_has_a_place_for_them(daemon: World, vendor: str) -> None:
-    burst = {"burst_down_bps": 200_000_000, "burst_up_bps": 40_000_000, "burst_seconds": 8}
+    burst: dict[str, Any] = {"burst_down_bps": 200_000_000, "burst_up_bps": 40_000_000, "burst_seconds": 8}
     await daemon.add_plan(contention_ratio=4, profile="internet" if vendor == "juniper" else None, **burst)
     await daemon.add_subscriber()
     async with nas_at(daemon, "127.0.0.2", vendor) as device:
