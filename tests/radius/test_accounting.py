@@ -131,7 +131,8 @@ async def test_packets_have_their_turn_during_a_large_commit(bras: TestNas) -> N
     accounting = world.running.server.accounting
     nas = world.running.server.directory.source(bras.address)
     assert nas is not None
-    turns, after_commit = 0, []
+    turns = 0
+    after_commit: list[tuple[bool, int]] = []
 
     def turn() -> None:
         nonlocal turns

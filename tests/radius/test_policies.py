@@ -11,7 +11,7 @@ from netd.domain import consumption
 from netd.domain.consumption import NewTopUp, QuotaReset
 from netd.domain.quotas import NewStage, NewWindow
 from tests.radius.test_quotas import GB, alice_of, standing, used, with_quota
-from tests.radius.world import ACTOR, TestNas, World, eventually, nas_at
+from tests.radius.world import ACTOR, TestNas, World, eventually
 
 FULL, LOWERED = ["20M/100M"], ["1M/2M"]
 LOWER = (NewStage(percent=100, action="lower", down_bps=2_000_000, up_bps=1_000_000),)
@@ -138,15 +138,20 @@ def octets(packet: bytes) -> dict[tuple[int, int], list[bytes]]:
     return found
 
 
-@pytest.mark.parametrize("vendor", SPEED)
-async def test_burst_and_contention_reach_each_vendor_that_has_a_place_for_them(daemon: World, vendor: str) -> None:
+async def test_burst_and_contention_reach_each_vendor_that_has_a_place_for_them(daemon: World) -> None:
     burst: dict[str, Any] = {"burst_down_bps": 200_000_000, "burst_up_bps": 40_000_000, "burst_seconds": 8}
-    await daemon.add_plan(contention_ratio=4, profile="internet" if vendor == "juniper" else None, **burst)
+    await daemon.add_plan(contention_ratio=4, **burst)
+    await daemon.add_plan("named", contention_ratio=4, profile="internet", **burst)
     await daemon.add_subscriber()
-    async with nas_at(daemon, "127.0.0.2", vendor) as device:
-        request = device.request("alice", "wonderland")
+    await daemon.add_subscriber("bob", plan="named")
+    arrived = {}
+    for last, (vendor, expected) in enumerate(SPEED.items(), 2):
+        await daemon.add_nas(f"127.0.0.{last}", vendor)
+        device = TestNas(daemon, f"127.0.0.{last}")
+        request = device.request("bob" if vendor == "juniper" else "alice", "wonderland")  # which takes rates by a named service only
         raw = await device.ask(request.RequestPacket(), daemon.running.auth_port)
         assert raw is not None
-        assert raw[0] == pyrad.AccessAccept
-        arrived = octets(raw)
-        assert {key: arrived.get(key) for key in SPEED[vendor]} == SPEED[vendor]
+        assert raw[0] == pyrad.AccessAccept, vendor
+        found = octets(raw)
+        arrived[vendor] = {key: found.get(key) for key in expected}
+    assert arrived == SPEED
