@@ -11,7 +11,7 @@ from netd.domain import consumption
 from netd.domain.consumption import NewTopUp, QuotaReset
 from netd.domain.quotas import NewStage, NewWindow
 from tests.radius.test_quotas import GB, alice_of, standing, used, with_quota
-from tests.radius.world import ACTOR, TestNas, World, eventually
+from tests.radius.world import ACTOR, TestNas, World, eventually, nak, nas_at, silence
 
 FULL, LOWERED = ["20M/100M"], ["1M/2M"]
 LOWER = (NewStage(percent=100, action="lower", down_bps=2_000_000, up_bps=1_000_000),)
@@ -155,3 +155,29 @@ async def test_burst_and_contention_reach_each_vendor_that_has_a_place_for_them(
         found = octets(raw)
         arrived[vendor] = {key: found.get(key) for key in expected}
     assert arrived == SPEED
+
+
+async def test_how_an_attempt_ended_stands_there_with_time_and_cause(bras: TestNas) -> None:
+    world = bras.world
+    async with nas_at(world, "127.0.0.3", say=nak(501)) as stubborn, nas_at(world, "127.0.0.4", say=silence) as dead:
+        for device in (bras, stubborn, dead):
+            await device.online(device.address)
+        begun = datetime.now(UTC)
+        await world.suspend()
+
+        async def settled() -> dict[str, tuple[str | None, str]]:
+            found = {session.acct_session_id: session for session in await world.sessions()}
+            assert all(session.enforce_at is not None for session in found.values() if session.enforce_detail)
+            fresh = [session for session in found.values() if session.enforce_at is not None and session.enforce_at >= begun]
+            return {session.acct_session_id: (session.enforce_state, session.enforce_detail or "") for session in fresh}
+
+        async def as_expected() -> bool:
+            told = await settled()
+            return {key: state for key, (state, _) in told.items()} == {"127.0.0.2": "applied", "127.0.0.3": "refused", "127.0.0.4": "unreachable"}
+
+        await eventually(as_expected)
+        told = await settled()
+        assert told["127.0.0.2"][1] == "disconnect acknowledged: suspended"
+        assert told["127.0.0.3"][1] == "disconnect: Administratively Prohibited; wanted because suspended"
+        assert "wanted because suspended" in told["127.0.0.4"][1]
+        assert "no answer from 127.0.0.4" in told["127.0.0.4"][1]
