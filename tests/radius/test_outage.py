@@ -284,8 +284,9 @@ async def test_what_was_refused_is_taken_again_once_the_reason_is_gone(bras: Tes
     assert (folder / "refused.json").read_text().count("\n") == 3
     await rows(made, "alter table sessions drop constraint strict")
     await rows(made, "alter table sessions add constraint strict check (username <> 'hemlock')")
-    assert ask_again(folder.parent) == (3, [])
-    (folder / "again.json").write_bytes((folder / "again.json").read_bytes() + b"no record at all\n")
+    with (folder / "refused.json").open("ab") as file:
+        file.write(b"no record at all\n")
+    assert ask_again(folder.parent) == (4, [])
     await eventually(lambda: not (folder / "again.json").exists(), 10)
     assert [(session.username, session.up_octets) for session in await made.sessions()] == [("poison", 10)]
     kept = (folder / "refused.json").read_text().splitlines()
@@ -294,8 +295,8 @@ async def test_what_was_refused_is_taken_again_once_the_reason_is_gone(bras: Tes
     assert spool_of(made).journal.kept_aside == 2
     await rows(made, "alter table sessions drop constraint strict")
     for _ in range(2):  # as if netd had been killed before the file was removed
+        (folder / "refused.json").write_text("\n".join(kept) + "\n")
         assert ask_again(folder.parent)[0] == 2
-        (folder / "again.json").write_bytes((folder / "again.json").read_bytes() + "\n".join(kept).encode() + b"\n")
         await eventually(lambda: not (folder / "again.json").exists(), 10)
     assert sorted((session.username, session.up_octets) for session in await made.sessions()) == [("hemlock", 0), ("poison", 10)]
 
