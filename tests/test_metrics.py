@@ -84,3 +84,19 @@ def test_openmetrics_where_asked_for():
     page, content_type = Metrics("1").render("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert page.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_a_long_page_comes_in_pieces_and_reads_the_same(accept, monkeypatch):
+    """Thousands of NAS make a page of a tenth of a second, which no log-in may wait for."""
+    metrics = Metrics("1", lambda: 0.0)
+    counts = {(f"bras{number}", reason): number for number in range(500) for reason in ("forged", "stale")}
+    metrics.counter_of("netd_drops", "Packets\ndropped", lambda: counts, ("nas", "reason"))
+    metrics.gauge("netd_up", "Whether it is up", lambda: {f"bras{number}": 1 for number in range(450)}, ("nas",))
+    pieces, content_type = metrics.pieces(accept)
+    own = list(pieces)[:-1]
+    assert max(piece.count(b"\n") for piece in own) <= 103
+    monkeypatch.setattr("netd.metrics.SERIES_AT_ONCE", 1_000_000)
+    whole, same_type = metrics.pieces(accept)
+    assert (b"".join(own), content_type) == (b"".join(list(whole)[:-1]), same_type)
+    assert metrics.render(accept)[0].endswith(b"# EOF\n") is bool(accept)

@@ -30,6 +30,7 @@ MODULES = {
     "device": "devices", "device-group": "devices", "credential": "credentials", "discovery": "discovery",
     "job": "jobs", "schedule": "schedules",
     "config": "configurations", "template": "configurations", "software": "software",
+    "accounting": "accounting",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""

@@ -163,7 +163,12 @@ def _journal(config: "Config") -> list[Finding]:
             Finding("note", "journal", f"{one.octets} octets of accounting wait since {_when(one.since)} for the database {one.database} in {folder}")
             for one in waiting(folder)
         ]
-        aside = [Finding("fault", "journal", f"records that the database refused are kept in {path}: see why, and remove it") for path in refused(folder)]
+        aside = [
+            Finding(
+                "fault", "journal", f"records that the database refused are kept in {path}: see why there; `netd accounting retry-refused` has them tried again"
+            )
+            for path in refused(folder)
+        ]
     except OSError as error:
         return [Finding("fault", "journal", f"{folder} may not be read: {error.strerror}")]
     return found + aside

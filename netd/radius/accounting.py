@@ -9,10 +9,10 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from copy import copy
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from netd.config import RadiusConfig
 from netd.errors import StoreError, StoreUnavailable
@@ -33,6 +33,7 @@ from netd.store.database import Connection, Database
 from netd.store.translate import is_statements_fault
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 QUEUE_LIMIT = 20_000
 """Packets that may wait for a commit; the newest beyond that are dropped unacknowledged, and their NAS sends them again."""
@@ -46,8 +47,11 @@ DEEP_QUEUE = QUEUE_LIMIT // 2
 JOURNAL_RECORDS = 2_000
 """Records written to the journal as one group, at most."""
 
-FOLD_RECORDS = 250
+FOLD_RECORDS = 50
 """Records by which memory follows the journal before packets get their turn."""
+
+TURN_RECORDS = 50
+"""Records of a commit that are worked on before packets get their turn: about a millisecond."""
 
 RETRY_SECONDS = 0.5
 ID_BLOCK = 500
@@ -68,6 +72,7 @@ class Attempt:
     def __init__(self, batch: list[Pending]) -> None:
         self.batch = batch  # what is not settled yet
         self.given_up = False
+        self.following = asyncio.Lock()  # held while memory follows a commit, which takes some milliseconds
 
 
 class Names:
@@ -203,10 +208,11 @@ class Accounting:
         task = asyncio.create_task(self._commit(attempt), name="accounting commit")
         try:
             await asyncio.wait({task}, timeout=self._config.journal_after_ms / 1000)
+            async with attempt.following:  # what comes next must not overtake it on its way into memory
+                attempt.given_up = not task.done()
             if task.done():
                 task.result()
                 return attempt.batch
-            attempt.given_up = True
             self.quotas.doubt()
             self.late = task
             task.add_done_callback(self._forget_late)
@@ -231,8 +237,11 @@ class Accounting:
             part = attempt.batch[:size]
             started = time.monotonic()
             try:
+                items: list[Item] = []
+                async for pending in _by_turns(part):
+                    items.append(self._attributed(pending.item, pending.nas))
                 async with self.database.transaction() as conn:
-                    opened = await self.write(conn, [self._attributed(pending.item, pending.nas) for pending in part])
+                    opened = await self.write(conn, items)
             except StoreUnavailable as error:
                 log.warning("accounting not committed", extra={"records": len(attempt.batch), "error": str(error)})
                 self.quotas.doubt()
@@ -259,9 +268,10 @@ class Accounting:
             self.committed += len(part)
             del attempt.batch[: len(part)]
             size *= 2
-            self._follow(self.ahead.settle(opened, 0))
-            for pending in part:
-                pending.done(True)
+            async with attempt.following:
+                await self._follow_by_turns(self.ahead.settle(opened, 0))
+                async for pending in _by_turns(part):
+                    pending.done(True)
 
     async def _journal(self, batch: Sequence[Pending]) -> bool:
         """Write a batch to the journal, let memory follow, and acknowledge it; False if the journal refused."""
@@ -290,6 +300,16 @@ class Accounting:
         granted = parse_class(row.class_)
         if granted is not None and row.nas_id is not None:
             self._names.settle((granted.token, row.nas_id, row.acctsessionid), row.acctuniqueid)
+
+    async def _follow_by_turns(self, opened: Opened) -> None:
+        """``_follow`` in pieces; nothing else that memory follows may happen meanwhile."""
+        for start in range(0, len(opened.ended), TURN_RECORDS):
+            self._follow(Opened([], opened.ended[start : start + TURN_RECORDS]))
+            await asyncio.sleep(0)
+        for start in range(0, len(opened.rows), TURN_RECORDS):
+            self._follow(Opened(opened.rows[start : start + TURN_RECORDS], []))
+            await asyncio.sleep(0)
+        self._follow(opened._replace(rows=[], ended=[]))
 
     def _follow(self, opened: Opened) -> None:
         """Bring the sessions in memory up to what is on disk.
@@ -399,7 +419,7 @@ class Accounting:
         if len(self._ids) < len(keys):
             self._ids.extend(await store.reserve_ids(conn, max(ID_BLOCK, len(keys) * 2)))
         ledger = Ledger(stored, self._ids.popleft)
-        for record in run:
+        async for record in _by_turns(run):
             ledger.post(record)
         await _apply(conn, ledger, self.told)
         usage += ledger.usage
@@ -410,6 +430,15 @@ class Accounting:
                 ended[key] = None
             else:
                 open_rows[key] = row
+
+
+async def _by_turns(items: Sequence[T]) -> AsyncIterator[T]:
+    """``items``, with a turn for packets after every few of them."""
+    for start in range(0, len(items), TURN_RECORDS):
+        if start:
+            await asyncio.sleep(0)
+        for item in items[start : start + TURN_RECORDS]:
+            yield item
 
 
 async def _apply(conn: Connection, ledger: Ledger, told: Set[int]) -> None:
@@ -423,7 +452,7 @@ async def _apply(conn: Connection, ledger: Ledger, told: Set[int]) -> None:
     reopened: list[tuple[int, float]] = []
     amended: list[tuple[Row, Row]] = []
     known: set[int] = set()  # of those that are closed now, whose beginning was told
-    for before, row in ledger.changes():
+    async for before, row in _by_turns(ledger.changes()):
         was_open = before is not None and before.stopped_at is None
         is_open = row.stopped_at is None
         if is_open:

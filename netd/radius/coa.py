@@ -30,6 +30,9 @@ SESSION_NOT_FOUND: Final = 503
 """Error-Cause "Session Context Not Found" (RFC 5176 3.5)."""
 
 IDLE_SECONDS: Final = 300.0
+TELL_SECONDS: Final = 60.0
+"""How often the log names a reason for which answers of a NAS are discarded."""
+
 NO_LONGER_WANTED: Final = "no longer wanted"
 DEAD_AFTER: Final = 3
 """Requests in a row without an answer, each tried as often as configured, after which a NAS is taken for dead."""
@@ -99,6 +102,7 @@ class _Queue(asyncio.DatagramProtocol):
         self.window = float(config.window)
         self.unreachable_since: float | None = None  # Unix time of the first request that got no answer
         self.probe_at = 0.0
+        self._told: dict[str, float] = {}  # when the log last named a reason to discard an answer
         self._silent = 0  # requests given up since anything was heard
         self._silent_since = 0.0
         self._cut_at = 0.0
@@ -252,7 +256,10 @@ class _Queue(asyncio.DatagramProtocol):
                 raise WireError("message_authenticator_wrong")
         except WireError as error:
             self.discarded[error.reason] = self.discarded.get(error.reason, 0) + 1
-            log.warning("answer to a dynamic authorization request discarded", extra={"nas": self.target.address, "reason": error.reason})
+            now = time.monotonic()
+            if now - self._told.get(error.reason, -TELL_SECONDS) >= TELL_SECONDS:  # a slow NAS answers each repetition, and anybody may send more
+                self._told[error.reason] = now
+                log.warning("answer to a dynamic authorization request discarded", extra={"nas": self.target.address, "reason": error.reason})
             return
         self._heard(order)
         cause = packet.attributes.get(radius.ERROR_CAUSE)

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".journal"
 REFUSED: Final = "refused.json"
+AGAIN: Final = "again.json"
+"""What was ``REFUSED`` until an operator wanted it tried again."""
+
 SEGMENT_OCTETS: Final = 8 << 20
 PROBE_OCTETS: Final = 16 << 10
 
@@ -146,6 +149,10 @@ class Journal:
             except OSError as error:  # it may be readable next time, so it stays
                 self.damaged += 1
                 log.error("a journal cannot be read and is left alone", extra={"file": str(path), "error": error.strerror})
+        self._count_aside()
+
+    def _count_aside(self) -> None:
+        self.kept_aside = 0
         with suppress(FileNotFoundError):
             self.kept_aside = (self.folder / REFUSED).read_bytes().count(b"\n")
 
@@ -387,15 +394,34 @@ class Journal:
         line = {"journal": entry.journal, "sequence": entry.sequence, "why": why, "record": entry.item, "at": time.time()}
         if entry.item is None:
             line["payload"] = entry.payload
+        self._keep_aside(msgspec.json.encode(line) + b"\n")
+        self.kept_aside += 1
+
+    def asked_again(self) -> list[bytes]:
+        """The lines of refused records that are to be tried again. Raises OSError."""
+        if not self.is_open:
+            return []
+        try:
+            return (self.folder / AGAIN).read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def tried_again(self, kept: Sequence[bytes]) -> None:
+        """All lines were tried; ``kept`` were refused again. Raises OSError."""
+        if kept:
+            self._keep_aside(b"".join(line + b"\n" for line in kept))
+        (self.folder / AGAIN).unlink(missing_ok=True)
+        self._sync_folder(self.folder)
+        self._count_aside()
+
+    def _keep_aside(self, text: bytes) -> None:
         descriptor = os.open(self.folder / REFUSED, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            text = msgspec.json.encode(line) + b"\n"
             if os.write(descriptor, text) < len(text):
                 raise OSError(errno.ENOSPC, "short write")
             self._sync(descriptor)
         finally:
             os.close(descriptor)
-        self.kept_aside += 1
 
     def close(self) -> None:
         """Let go of the folder; what waits stays in it."""
@@ -432,3 +458,16 @@ def waiting(root: Path) -> list[Waiting]:
 def refused(root: Path) -> list[Path]:
     """The files under ``root`` with records that the database would not take."""
     return sorted(root.glob(f"*/{REFUSED}"))
+
+
+def ask_again(root: Path) -> tuple[int, list[Path]]:
+    """Have the daemon try what was refused again: how many records, and the folders where an earlier wish is not fulfilled yet. Raises OSError."""
+    count, busy = 0, []
+    for path in refused(root):
+        again = path.with_name(AGAIN)
+        if again.exists():
+            busy.append(path.parent)
+            continue
+        path.rename(again)
+        count += again.read_bytes().count(b"\n")
+    return count, busy

@@ -12,6 +12,10 @@ MAX_ENTRIES: Final = 200_000
 """A flood from many ports shortens the memory instead of filling it."""
 
 
+FREED: Final = 200
+"""Old answers let go of in one turn: to free all of a term's at once would hold the loop for tens of milliseconds."""
+
+
 class Replies:
     """Authenticators and answers, one piece each, of the last ``seconds`` to ``2 * seconds``, in two tables that take turns, so that nothing is ever
     searched to expire it."""
@@ -22,6 +26,7 @@ class Replies:
         self._turned_at = 0.0
         self._now: dict[Key, bytes] = {}
         self._last: dict[Key, bytes] = {}
+        self._gone: dict[Key, bytes] = {}  # forgotten, and freed little by little
 
     def __len__(self) -> int:
         return len(self._now) + len(self._last)
@@ -29,9 +34,14 @@ class Replies:
     def turn(self, now: float) -> None:
         """Let old answers go; call it once per wake-up with monotonic time."""
         if now - self._turned_at >= self._seconds or len(self._now) > self._most:
+            self._gone = self._last
             self._last = self._now if now - self._turned_at < 2 * self._seconds else {}
             self._now = {}
             self._turned_at = now
+        gone = self._gone
+        if gone:
+            for _ in range(min(len(gone), FREED)):
+                gone.popitem()
 
     def find(self, key: Key, authenticator: bytes) -> bytes | None:
         """The answer to the same request, IN_WORK, or None if it is new. A new request under an old identifier is new."""

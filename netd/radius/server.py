@@ -76,6 +76,7 @@ class Server:
         self._config = config
         self._log_accepts = config.log_accepts
         self._answers: list[Datagram] = []  # of the packets being handled, to go out together
+        self._acks: dict[int, list[Datagram]] = {}  # of a commit, by the socket's number, to go out together
         self._delayed: deque[_Delayed] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._sockets: list[Socket] = []
@@ -391,7 +392,7 @@ class Server:
             if committed:
                 nas.accounting += 1
                 self.replies.finish(key, authenticator, answer)
-                sock.send([(answer, source, control)])
+                self._acknowledge(sock, (answer, source, control))
             else:
                 self.replies.forget(key, authenticator)
 
@@ -401,6 +402,21 @@ class Server:
             self.replies.put(key, authenticator, IN_WORK)
         else:
             nas.drops["overload"] = nas.drops.get("overload", 0) + 1
+
+    def _acknowledge(self, sock: Socket, answer: Datagram) -> None:
+        """Send an answer with the others of this turn: a system call for each would hold the loop for milliseconds after a large commit."""
+        waiting = self._acks.get(sock.number)
+        if waiting is not None:
+            waiting.append(answer)
+            return
+        self._acks[sock.number] = [answer]
+        if self._loop is not None:
+            self._loop.call_soon(self._send_acks, sock)
+        else:
+            self._send_acks(sock)
+
+    def _send_acks(self, sock: Socket) -> None:
+        sock.send(self._acks.pop(sock.number))
 
 
 def _with_proxy_states(packet: radius.Packet, body: bytes = b"") -> bytes:

@@ -158,6 +158,14 @@ class Spool:
         """Keep a record that the database refuses in a file for people. Raises OSError."""
         await self._do(lambda: self.journal.set_aside(entry, why))
 
+    async def asked_again(self) -> list[bytes]:
+        """Lines of refused records that an operator wants tried again. Raises OSError."""
+        return await self._do(self.journal.asked_again)
+
+    async def tried_again(self, kept: Sequence[bytes]) -> None:
+        """They were; ``kept`` stay refused. Raises OSError."""
+        await self._do(lambda: self.journal.tried_again(kept))
+
     def take_finished(self) -> list[str]:
         """Journals of which no file is left; each is told once."""
         finished, self.journal.finished = self.journal.finished, []
@@ -176,7 +184,7 @@ class Spool:
         if self.trouble:
             said.append(f"the journal refuses: {self.trouble}")
         if self.journal.kept_aside:
-            said.append(f"{self.journal.kept_aside} records that the database refused are in {self.journal.folder / REFUSED}")
+            said.append(f"{self.journal.kept_aside} records that the database refused are in {self.journal.folder / REFUSED}: `netd accounting retry-refused`")
         if self.journal.damaged:
             said.append(f"the journal was damaged in {self.journal.damaged} places, see the log")
         if self.journal.elsewhere:

@@ -1,7 +1,7 @@
 """All that the HTTP side needs of the rest of the daemon."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
@@ -28,8 +28,8 @@ from netd.web.ratelimit import RateLimit
 class Metrics(Protocol):
     """Whatever can be scraped; answers from memory."""
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """The exposition and its content type, in the format that the Accept header asks for."""
+    def pieces(self, accept: str = "") -> tuple[Iterator[bytes], str]:
+        """The exposition, bit by bit, and its content type, in the format that the Accept header asks for."""
         ...
 
 

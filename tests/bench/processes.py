@@ -143,6 +143,7 @@ class Daemon:
     def __init__(self, folder: Path, database_url: str = "") -> None:
         self.folder = folder
         self.database_url = database_url  # "": its embedded server
+        self.arguments = ["-m", "netd", "serve"]  # of the Python that runs it
         self.engine = "no"  # NETD_COMPILED: "no" runs the sources, "require" what mypyc made of them
         self.auth_port = self.acct_port = self.web_port = 0  # new at every start: a port that was free may be somebody's now
         self.process: subprocess.Popen[bytes] | None = None
@@ -160,7 +161,7 @@ class Daemon:
         notify.unlink(missing_ok=True)
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("NETD_")},
-            "NETD_DATA_DIR": str(self.folder / "data"), "NETD_COMPILED": self.engine, "NETD_RADIUS__ADDRESSES": "127.0.0.1",
+            "PYTHONPATH": str(ROOT), "NETD_DATA_DIR": str(self.folder / "data"), "NETD_COMPILED": self.engine, "NETD_RADIUS__ADDRESSES": "127.0.0.1",
             "NETD_RADIUS__AUTH_PORT": str(self.auth_port),
             "NETD_RADIUS__ACCT_PORT": str(self.acct_port), "NETD_RELAY__PORT": "0", "NETD_WEB__PORT": str(self.web_port),
             "NETD_LOG__FORMAT": "json", "NOTIFY_SOCKET": str(notify),
@@ -171,7 +172,7 @@ class Daemon:
             told.bind(str(notify))
             told.setblocking(False)
             started = time.monotonic()
-            self.process = subprocess.Popen([sys.executable, "-m", "netd", "serve"], cwd=self.folder, env=environ, stdout=log, stderr=log)
+            self.process = subprocess.Popen([sys.executable, *self.arguments], cwd=self.folder, env=environ, stdout=log, stderr=log)
             return self._wait(told, started, first_user)
 
     def _wait(self, told: socket.socket, started: float, first_user: int | None) -> Started:

@@ -79,6 +79,27 @@ async def test_check_tells_of_a_journal_that_waits(bare, tmp_path):
     assert (ended.code, "fault  journal: records that the database refused are kept in" in ended.out) == (1, True)
 
 
+async def test_what_was_refused_is_handed_to_the_daemon_once(bare, tmp_path):
+    folder = tmp_path / "data" / "journal"
+    nothing = await bare("accounting", "retry-refused")
+    assert (nothing.code, nothing.out) == (0, "nothing to try again\n")
+    journal = Journal(folder, 1 << 20, "node")
+    journal.open("3f2a")
+    for number in (1, 2):
+        journal.set_aside(Entry("j", number, AccountingSwitch(1, "192.0.2.1", None, None, 1.5e9, "NAS-Reboot"), b""), "no such tenant")
+    asked = await bare("accounting", "retry-refused")
+    assert (asked.code, "2 records are tried again" in asked.out) == (0, True)
+    assert len(journal.asked_again()) == 2
+    journal.set_aside(Entry("j", 3, None, b"?"), "no such tenant")
+    twice = await bare("accounting", "retry-refused", "--json")
+    assert (twice.code, json.loads(twice.out)) == (1, {"records": 0, "busy": [str(folder / "3f2a")]})
+    kept = journal.asked_again()[:1]
+    journal.tried_again(kept)
+    assert (folder / "3f2a" / "refused.json").read_bytes().splitlines()[1:] == kept, "behind what was refused meanwhile"
+    assert (journal.kept_aside, journal.asked_again()) == (2, [])
+    journal.close()
+
+
 async def test_a_folder_that_cannot_be_is_one_line(bare, tmp_path):
     (tmp_path / "file").write_text("")
     ports = {"NETD_RADIUS__AUTH_PORT": "0", "NETD_RADIUS__ACCT_PORT": "0", "NETD_RELAY__PORT": "0", "NETD_WEB__PORT": "0"}

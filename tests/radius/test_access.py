@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
 from pyrad import packet as pyrad
 
 from netd.domain import standing, subscribers
 from netd.store.database import connect
-from tests.radius.world import ACTOR, TestNas, World, eventually
+from tests.radius.world import ACTOR, TestNas, World, eventually, world
 
 
 async def test_an_accept_carries_the_plan(bras: TestNas) -> None:
@@ -219,6 +221,31 @@ async def test_proxy_state_comes_back_in_order(bras: TestNas) -> None:
     raw = await bras.ask(packet.RequestPacket(), bras.world.running.auth_port)
     assert raw is not None
     assert packet.CreateReply(packet=raw)["Proxy-State"] == [b"one", b"two"]
+
+
+async def test_log_ins_that_fill_a_statement_wait_for_no_clock(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netd.radius.upkeep.POSTAUTH_SECONDS", 3600.0)
+    monkeypatch.setattr("netd.radius.upkeep.POSTAUTH_ROWS", 3)
+    async with world(dsn, tmp_path) as quiet:
+        await quiet.add_plan()
+        await quiet.add_subscriber()
+        await quiet.add_nas("127.0.0.2")
+        device = TestNas(quiet, "127.0.0.2")
+
+        async def written() -> int:
+            async with quiet.db.acquire() as conn:
+                return int(await conn.fetchval("select count(*) from radpostauth"))
+
+        for _ in range(2):
+            await device.login()
+        assert len(quiet.running.server.postauth) == 2
+        await device.login()
+        await eventually(lambda: not quiet.running.server.postauth, 2.0)
+
+        async def three() -> bool:
+            return await written() == 3
+
+        await eventually(three, 2.0)
 
 
 async def test_log_ins_written_by_two_flushes_at_once_stand_there_once(bras: TestNas) -> None:

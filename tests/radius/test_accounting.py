@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from netd.radius import record
+from netd.radius.accounting import Attempt, Pending
 from netd.store.database import connect
 from netd.wire import radius
 from tests.radius.world import TestNas, World
@@ -121,6 +123,34 @@ async def test_a_burst_is_committed_in_few_transactions(bras: TestNas) -> None:
                 acknowledged.add((await loop.sock_recv(sock, 4096))[1])
     assert len(await world.sessions()) == 200
     assert world.running.server.accounting.batches < 40
+
+
+async def test_packets_have_their_turn_during_a_large_commit(bras: TestNas) -> None:
+    """Also between the last statement and the acknowledgements, for memory follows there."""
+    world = bras.world
+    accounting = world.running.server.accounting
+    nas = world.running.server.directory.source(bras.address)
+    assert nas is not None
+    turns = 0
+    after_commit: list[tuple[bool, int]] = []
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if len(after_commit) < 500:
+            asyncio.get_running_loop().call_soon(turn)
+
+    batch = []
+    for number in range(500):
+        item = record.read(radius.parse(bras.accounting("Start", f"s{number}", f"u{number}")), nas, bras.address, time.time())
+        assert item is not None
+        batch.append(Pending(item, nas, lambda committed: after_commit.append((committed, turns))))
+    asyncio.get_running_loop().call_soon(turn)
+    await accounting._commit(Attempt(batch))
+    assert [committed for committed, _ in after_commit] == [True] * 500
+    assert after_commit[-1][1] - after_commit[0][1] >= 9, "fifty acknowledgements in a turn at the most"
+    assert turns >= 50, "about ten each to attribute, fold, compare, follow and acknowledge"
+    assert len(await world.sessions()) == 500
 
 
 async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestNas) -> None:

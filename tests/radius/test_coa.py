@@ -347,6 +347,22 @@ async def test_an_answer_from_elsewhere_is_not_even_heard() -> None:
             assert asking.discarded() == {}
 
 
+async def test_discarded_answers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A slow NAS answers every repetition, and whoever fakes its address may send as much as he likes."""
+    with client(attempts=1, timeout_seconds=5) as asking:
+        async with listening(silent) as device:
+            task = asyncio.create_task(disconnect(asking, device))
+            await eventually(lambda: device.got)
+            honest = bytes(device.request().CreateReply().ReplyPacket())
+            for _ in range(20):
+                device.answer(0, FORGED["response_authenticator_wrong"](honest))
+                device.answer(0, b"short")
+            await eventually(lambda: sum(asking.discarded().values()) == 40)
+            device.answer(0, honest)
+            await task
+    assert [record.getMessage() for record in caplog.records].count("answer to a dynamic authorization request discarded") == 2
+
+
 async def test_random_octets_never_settle_anything() -> None:
     with client(attempts=1, timeout_seconds=5) as asking:
         async with listening(silent) as device:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from pyrad import packet as pyrad
 from netd.domain import plans
 from netd.errors import StoreUnavailable
 from netd.model.accounting import Row
+from netd.store import directory as directory_store
 from netd.store.directory import SubscriberRow
 from tests.radius.engine import Peer, access_request, engine
 from tests.radius.world import ACTOR, SECRET, TestNas, World, eventually, nas_at
@@ -260,6 +261,27 @@ async def test_a_plan_change_does_not_hold_the_loop(bras: TestNas) -> None:
     await asyncio.sleep(3)
     watcher.cancel()
     assert turns > 10 and worst < 0.1
+
+
+async def test_a_billing_run_does_not_hold_the_loop(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = bras.world
+    sizes: list[int] = []
+    real = directory_store.some_subscribers
+
+    async def counted(conn: Any, ids: Sequence[int]) -> Any:
+        sizes.append(len(ids))
+        return await real(conn, ids)
+
+    monkeypatch.setattr(directory_store, "some_subscribers", counted)
+    async with world.db.acquire() as conn:
+        await conn.execute(
+            """insert into subscribers (tenant_id, username, username_key, plan_id)
+               select tenant_id, 'user' || n, 'user' || n, plan_id from subscribers, generate_series(1, 450) as n"""
+        )
+    assert await world.running.feed.settle()
+    assert sum(sizes) == 450
+    assert max(sizes) <= 200, "a turn of some two milliseconds"
+    assert len(world.running.server.directory.subscribers) == 451
 
 
 # -- authentication ----------------------------------------------------------------------------------------------------

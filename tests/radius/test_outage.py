@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 from pyrad import packet as pyrad
 
-from netd.radius.journal import Cursor
+from netd.radius.ahead import Opened
+from netd.radius.journal import Cursor, ask_again
 from netd.radius.spool import Spool
 from netd.store.database import connect
 from tests.radius.world import TestNas, World, eventually, nas_at, world
@@ -207,6 +208,30 @@ async def test_a_database_that_hangs(bras: TestNas) -> None:
     assert len(made.running.server.access.sessions) == 0
 
 
+async def test_nothing_overtakes_a_commit_on_its_way_into_memory(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that takes too long leaves its records to the journal; one that is in the tables, and of which memory learns in pieces, does not."""
+    made = bras.world
+    accounting = made.running.server.accounting
+    follow, begun, go = accounting._follow_by_turns, asyncio.Event(), asyncio.Event()
+
+    async def slowly(opened: Opened) -> None:
+        begun.set()
+        await go.wait()
+        await follow(opened)
+
+    monkeypatch.setattr(accounting, "_follow_by_turns", slowly)
+    started = asyncio.create_task(bras.account("Start", "s1", Event_Timestamp=T0))
+    await begun.wait()
+    stopped = asyncio.create_task(bras.account("Stop", "s1", Event_Timestamp=T0 + 60, Acct_Session_Time=60))
+    await asyncio.sleep(0.4)  # much longer than a commit may take
+    assert (spool_of(made).written, accounting.late) == (0, None)
+    go.set()
+    assert await started
+    assert await stopped
+    assert not made.running.server.access.sessions.by_id
+    assert [session.closed_by for session in await made.sessions("closed")] == ["stop"]
+
+
 async def test_what_is_replayed_twice_is_written_once(bras: TestNas, cluster: Any) -> None:
     """A commit whose answer was lost, or a copy of the data folder."""
     made = bras.world
@@ -238,6 +263,42 @@ async def test_a_record_that_the_database_refuses_is_set_aside_and_holds_nothing
     assert refused.count("\n") == 1
     assert "poison" in refused
     assert [found.state for found in made.running.health.parts() if found.name == "accounting"] == ["degraded"]
+
+
+@pytest.fixture
+def brisk_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for an operator's wish several times a second."""
+    monkeypatch.setattr("netd.radius.second_try.LOOK_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("brisk_second_try")
+async def test_what_was_refused_is_taken_again_once_the_reason_is_gone(bras: TestNas, cluster: Any) -> None:
+    made = bras.world
+    await rows(made, "alter table sessions add constraint strict check (username not in ('poison', 'hemlock'))")
+    async with away(made, cluster.admin_url):
+        for name in ("poison", "hemlock"):
+            assert await bras.account("Start", name, name, Event_Timestamp=T0)
+        assert await bras.account("Interim-Update", "poison", "poison", Event_Timestamp=T0 + 60, Acct_Session_Time=60, Acct_Input_Octets=10)
+    await caught_up(made)
+    folder = spool_of(made).journal.folder
+    assert (folder / "refused.json").read_text().count("\n") == 3
+    await rows(made, "alter table sessions drop constraint strict")
+    await rows(made, "alter table sessions add constraint strict check (username <> 'hemlock')")
+    with (folder / "refused.json").open("ab") as file:
+        file.write(b"no record at all\n")
+    assert ask_again(folder.parent) == (4, [])
+    await eventually(lambda: not (folder / "again.json").exists(), 10)
+    assert [(session.username, session.up_octets) for session in await made.sessions()] == [("poison", 10)]
+    kept = (folder / "refused.json").read_text().splitlines()
+    assert len(kept) == 2, "who is refused again stays, and what nobody can read"
+    assert "hemlock" in kept[0]
+    assert spool_of(made).journal.kept_aside == 2
+    await rows(made, "alter table sessions drop constraint strict")
+    for _ in range(2):  # as if netd had been killed before the file was removed
+        (folder / "refused.json").write_text("\n".join(kept) + "\n")
+        assert ask_again(folder.parent)[0] == 2
+        await eventually(lambda: not (folder / "again.json").exists(), 10)
+    assert sorted((session.username, session.up_octets) for session in await made.sessions()) == [("hemlock", 0), ("poison", 10)]
 
 
 async def test_a_schema_that_cannot_take_accounting_refuses_no_packet_of_any_nas(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,3 +105,19 @@ def test_a_flood_shortens_the_memory_instead_of_filling_it() -> None:
         replies.put(number.to_bytes(4, "big"), FIRST, b"answer")
         assert len(replies) <= 230
     assert replies.find((999).to_bytes(4, "big"), FIRST) == b"answer"
+
+
+def test_what_is_forgotten_is_freed_little_by_little() -> None:
+    """Freed at once, a busy server's last term holds the loop for tens of milliseconds."""
+    replies = Replies(10.0)
+    replies.turn(1000.0)
+    for number in range(1_000):
+        replies.put(number.to_bytes(4, "big"), FIRST, b"answer")
+    replies.turn(1010.0)
+    replies.turn(1020.0)
+    assert replies.find((7).to_bytes(4, "big"), FIRST) is None
+    left = [len(replies._gone)]
+    while left[-1]:
+        replies.turn(1020.0)
+        left.append(len(replies._gone))
+    assert left == [800, 600, 400, 200, 0]

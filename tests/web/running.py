@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -123,8 +123,8 @@ class HealthBoard:
 class Page:
     """Something to scrape."""
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        return b"netd_up 1\n", "text/plain; version=0.0.4; charset=utf-8"
+    def pieces(self, accept: str = "") -> tuple[Iterator[bytes], str]:
+        return iter((b"netd_up", b" 1\n")), "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Rules:
