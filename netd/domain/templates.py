@@ -161,15 +161,18 @@ async def library(conn: Connection, tenant_id: int) -> Library:
 # -- what devices should be ----------------------------------------------------------------------------------------------
 
 
-async def intended(db: Database, device: Device) -> Intended | None:
-    """What the device's configuration should be; None: nobody says. For services: ``db`` is the daemon's own."""
+async def intended(db: Database, tenant_id: int, device_ids: Sequence[int]) -> dict[int, Intended]:
+    """What devices' configurations should be, by id; a device is left out of which nobody says. One process renders all. For services: ``db`` is the
+    daemon's own."""
     async with db.transaction() as conn:
-        known = await library(conn, device.tenant_id)
-    template = known.of(device)
-    if template is None or template.compare == "off":
-        return None
-    (made,) = await render(known.sources, [Wanted(template=template.name, variables=known.variables_of(device))])
-    return Intended(template=template.name, text=made.text, whole=template.compare == "whole", error=made.error)
+        known = await library(conn, tenant_id)
+        devices = await device_store.by_ids(conn, tenant_id, device_ids)
+    pairs = [(device, template) for device in devices if (template := known.of(device)) is not None and template.compare != "off"]
+    made = await render(known.sources, [Wanted(template=template.name, variables=known.variables_of(device)) for device, template in pairs])
+    return {
+        device.id: Intended(template=template.name, text=each.text, whole=template.compare == "whole", error=each.error)
+        for (device, template), each in zip(pairs, made, strict=True)
+    }
 
 
 async def intended_of(db: Database, owner: Database, actor: Actor, device_id: int) -> Intended | None:
@@ -178,7 +181,7 @@ async def intended_of(db: Database, owner: Database, actor: Actor, device_id: in
         found = await device_store.get(conn, actor.tenant_id, device_id) if 0 < device_id <= inputs.ROW_ID_MAX else None
     if found is None:
         raise NotFound("device", device_id)
-    return await intended(owner, found)
+    return (await intended(owner, actor.tenant_id, [device_id])).get(device_id)
 
 
 async def rendered(
