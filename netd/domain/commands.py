@@ -10,7 +10,7 @@ from typing import Final
 
 SHOWING: Final = (
     r"(?:do )?show\b", r"display\b", r"info\b(?! configure)", r"admin display-config\b", r"ping\b", r"traceroute\b", r"tracert\b",
-    r"/[a-z0-9-]+(?:[ /][a-z0-9-]+)* print\b", r"(?:uname|uptime|hostname|free|df|lsmod|lsblk)(?: |$)",
+    r"/[a-z0-9-]+(?:[ /][a-z0-9-]+)* print\b", r"(?:uname|uptime|free|df|lsmod|lsblk)(?: |$)", r"hostname$",
     r"ip (?:-[46] )?(?:-[sdo] )*(?:addr|link|route|neigh)(?: show\b|$)",
 )  # fmt: skip
 """How a command begins that only shows something."""

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from netd.config import ConfigurationsConfig
-from netd.domain import configurations, jobs, sites, templates
+from netd.domain import configurations, jobs, schedules, sites, templates
 from netd.domain.actor import Actor, Grant
 from netd.domain.choice import DeviceChoice
 from netd.domain.configurations import Approval
@@ -254,3 +254,19 @@ async def test_a_job_reaches_the_sites_of_who_wants_it(lab: Lab) -> None:
         assert ended.state == "succeeded" and [target.name for target in await lab.targets(ended)] == ["edge1"] and ended.sites == (oslo,)
         page = await configurations.states(confined, msgspec.structs.replace(eve, grants=()), configurations.StateQuery())
         assert [state.device for state in page.items] == ["edge1"]
+
+
+async def test_the_first_device_brings_a_daily_schedule(lab: Lab) -> None:
+    assert await lab.rows("select name from job_schedules") == []
+    async with lab.simulated("mikrotik_routeros", router("edge1"), router("edge2")):
+        (schedule,) = await lab.rows("select id, kind, args, fires_at, enabled from job_schedules")
+        assert (schedule["kind"], schedule["args"], schedule["enabled"]) == ("config.backup", {"selector": {}}, True)
+        assert datetime.now(UTC) < schedule["fires_at"] <= datetime.now(UTC) + timedelta(hours=27)
+        await lab.rows("update job_schedules set due_at = now() - interval '1 s', fires_at = now() - interval '1 s', jitter_seconds = 0")
+        await schedules.fire(lab.database, lab.kinds, lab.keyring, datetime.now(UTC))
+        (job,) = await lab.rows("select id from jobs")
+        (ended,) = await lab.until([await jobs.get(lab.database, ACTOR, job["id"])])
+        assert ended.state == "succeeded" and ended.targets == {"succeeded": 2} and ended.created_by == "netd"
+        await schedules.delete(lab.database, ACTOR, schedule["id"])
+        await lab.device("edge3", "mikrotik_routeros", 22)
+        assert await lab.rows("select name from job_schedules") == [], "who removed it does not want it"
