@@ -13,7 +13,8 @@ DOES_MORE = (
     "configure terminal", "reload", "showdown", "write memory", "no shutdown", "/system reboot", "/ip address add address=192.0.2.1/24",
     "show run | redirect tftp://192.0.2.1/x", "show run | append flash:x", "show run | tee flash:x", "display this > flash:/x", "show version; reload",
     "show version\nreload", "show version & reload", "ping `reboot`", "ping $(reboot)", "/ip address print file=x", "/log print follow",
-    "/ip address print [/system reboot]", ":do { /system reboot }", "ip route del default", "info configure", "hostname other", "show tech-support", "uptime | sh",
+    "/ip address print [/system reboot]", ":do { /system reboot }", "ip route del default", "info configure", "hostname other",
+    "show tech-support", "uptime | sh",
     "display diagnostic-information", "", " ",
 )  # fmt: skip
 

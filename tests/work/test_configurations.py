@@ -165,15 +165,18 @@ async def test_drift_from_what_is_intended(lab: Lab) -> None:
         assert view.intended.text.splitlines()[2:] == [" interface GigabitEthernet0/1", "+ description to core1"]
         await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description to core1"])
         assert (await lab.state("core1")).drift == ()
+        await templates.update(lab.database, ACTOR, made.id, templates.TemplatePatch(body="ip domain lookup\n"))
+        job = await lab.done("config.compare", selector={})
+        assert [target.said for target in await lab.targets(job)] == ["differs from what is intended"]
         await templates.update(lab.database, ACTOR, made.id, templates.TemplatePatch(body="{{ nothing.such }}"))
-        await lab.done("config.backup", devices=["core1"])
+        await lab.done("config.compare", devices=["core1"])
         assert "'nothing' is undefined" in ((await lab.state("core1")).intended or "")
         check = await templates.check(lab.database, ACTOR, DeviceChoice(selector=Selector()))
         assert check.rendered == 0 and [(fault.device, fault.template) for fault in check.faults] == [("core1", "access")]
         preview = await templates.preview(lab.database, ACTOR, made.id, Preview(device="core1", body="{{ ntp[0] }} {{ more }}", variables={"more": 7}))
         assert preview.text == "192.0.2.1 7" and preview.error is None
     told = await lab.events("configuration.drifted", "configuration.settled")
-    assert [each["drift"] for each in told] == [["intended"], []]
+    assert [each["drift"] for each in told] == [["intended"], [], ["intended"], []]
 
 
 def history(folder: Path) -> str:

@@ -114,7 +114,23 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             await job.log(f"the export to git failed: {error}", "error")
         return {"devices": len(found), **tally, **({} if exported is None else {"exported": exported})}
 
+    async def compare(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        intents = Intents(tools, job.job.tenant_id, [each.id for each in found.values()])
+
+        async def each(subject: Subject) -> Done:
+            device = await devices.known(job, found[subject.key])
+            intended = await intents.of(device.id)
+            drift = await configurations.judge(tools.owner, tools.keyring, devices.sessions.platforms, device, intended, tools.now())
+            return Done(said=f"differs from what is {', '.join(drift)}" if drift else "", result={"drift": drift})
+
+        return {"devices": len(found), **await job.each([each.subject for each in found.values()], each, at_once=order.at_once, locked=False)}
+
     return (
+        Kind(
+            name="config.compare", title="Compare what devices ran when they were read last with what is intended now", args=DeviceChoice, run=compare,
+            permission="configurations:write", idempotent=True, timeout_seconds=3600, at_once=2, reach=choice.reach,
+        ),
         Kind(
             name="config.backup", title="Read and keep what devices are configured as", args=DeviceChoice, run=backup, permission="configurations:write",
             idempotent=True, timeout_seconds=4 * 3600, at_once=4, reach=choice.reach,
