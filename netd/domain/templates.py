@@ -21,7 +21,7 @@ from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.rendering import Rendered, Wanted, render
-from netd.errors import NotFound
+from netd.errors import Fault, InvalidInput, NotFound
 from netd.model.configuration import Template, TemplateBody, TemplateVariables
 from netd.model.inventory import Device
 from netd.store import devices as device_store
@@ -201,8 +201,10 @@ async def preview(db: Database, actor: Actor, template_id: int, order: Preview) 
     """What a template renders for a device. Raises NotFound, InvalidInput."""
     async with db.transaction(actor.scope) as conn:
         template = await _held(conn, actor, template_id)
-        (chosen,) = await chosen_within(conn, actor, DeviceChoice(devices=(order.device,)))
-        (device,) = await device_store.by_ids(conn, actor.tenant_id, [chosen.id])
+        device_id = await device_store.id_by_hostname(conn, actor.tenant_id, order.device)
+        device = None if device_id is None else await device_store.get(conn, actor.tenant_id, device_id)
+        if device is None:
+            raise InvalidInput([Fault("/device", f"there is no device {order.device}")])
         known = await library(conn, actor.tenant_id)
     sources = known.sources if order.body is None else {**known.sources, template.name: order.body}
     variables = known.variables_of(device, order.variables)
@@ -213,7 +215,7 @@ async def preview(db: Database, actor: Actor, template_id: int, order: Preview) 
 async def check(db: Database, actor: Actor, order: DeviceChoice) -> Check:
     """Render the template of every chosen device. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        found = await chosen_within(conn, actor, order)
+        found = await chosen_within(conn, actor, order, "")
         faults = Faults()
         if len(found) > CHECKED_MOST:
             faults.add("/devices", f"are {len(found)}; at a time {CHECKED_MOST} are checked")

@@ -2,7 +2,9 @@
 
 import pytest
 
-from netd.domain.commands import ShowRules, filled, places, secrets_of
+from netd.config import CommandsConfig
+from netd.domain.commands import ShowRules, filled, places, secrets_of, show_rules
+from netd.errors import ConfigError
 
 SHOWS = (
     "show version", "show ip bgp summary", "do show run", "display current-configuration", "show run | include ntp", "show log | begin 10:00 | count",
@@ -32,6 +34,11 @@ def test_what_does_more(command: str) -> None:
 def test_an_operators_own_rules() -> None:
     rules = ShowRules(allow=[r"get system status"], deny=[r"bgp"])
     assert rules.refuses("get system status") == "" and "'bgp'" in rules.refuses("show ip bgp summary") and rules.refuses("get system reboot")
+
+
+def test_a_rule_that_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"commands: '\(' is no regular expression"):
+        show_rules(CommandsConfig(show_deny=("(",)))
 
 
 def test_secrets_in_lines() -> None:
