@@ -1,4 +1,4 @@
-"""``config.backup``: read what devices are configured as, keep it, and see whether it is what it should be."""
+"""``config.backup``: read what devices are configured as, keep it, and see whether it is what it should be. ``config.compare``: only see it anew."""
 
 import asyncio
 import secrets
@@ -39,7 +39,7 @@ async def inspected(opened: Opened, job: JobContext) -> Facts | None:
     try:
         return await opened.run(opened.driver.facts())
     except PeerError as error:
-        await job.log(f"it does not say what it is: {error}", "warning", opened.device.hostname)
+        await job.log(f"it does not say what it is: {error}", "warning", f"device:{opened.device.id}")
         return None
 
 
