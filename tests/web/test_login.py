@@ -194,10 +194,11 @@ class TestSession:
         assert (await page.login()).status == 401
 
     async def test_a_stream_ends_with_the_session(self, page: Browser, api: Api, ann: int, monkeypatch):
+        from netd.web.api import streaming
         from netd.web.api.resources import events
 
         monkeypatch.setattr(events, "CHECK_SECONDS", 0.0)
-        monkeypatch.setattr(events, "IDLE_SECONDS", 0.05)
+        monkeypatch.setattr(streaming, "IDLE_SECONDS", 0.05)
         await page.login()
         headers = {"Cookie": page.cookie, "Accept": "text/event-stream"}
         async with api.client.get(f"{api.url}/api/v1/events", headers=headers) as response:
