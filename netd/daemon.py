@@ -33,7 +33,7 @@ from netd.device.ping import Pinger
 from netd.device.queue import DeviceQueues
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
-from netd.domain.commands import ShowRules
+from netd.domain.commands import show_rules
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
@@ -278,7 +278,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
-            rules=ShowRules(config.commands.show_allow, config.commands.show_deny), export=exporter(config.configurations, config.data_dir / EXPORT),
+            rules=show_rules(config.commands), export=exporter(config.configurations, config.data_dir / EXPORT),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)

@@ -217,6 +217,25 @@ async def _tell(
     await events.insert(conn, tenant_id, "configuration.drifted" if drift else "configuration.settled", "device", str(device_id), None, told)
 
 
+async def judge(db: Database, keyring: Keyring, platforms: Platforms, device: Device, intended: Intended | None, now: datetime) -> tuple[Drift, ...]:
+    """Compare what the device ran when it was read last with what is intended now: its template may have changed since. For services. Raises Conflict."""
+    async with db.transaction() as conn:
+        stands = await store.state(conn, device.tenant_id, device.id)
+        if stands is None or stands.running_id is None:
+            return ()
+        version, text = await read(conn, system(device.tenant_id), keyring, stands.running_id)
+    wanted = None if intended is None else await asyncio.to_thread(against, reader(platforms, version.platform), text, intended)
+    async with db.transaction() as conn:
+        stands = await store.state(conn, device.tenant_id, device.id)
+        if stands is None or stands.running_id != version.id:  # read anew meanwhile, and judged with that
+            return () if stands is None else stands.drift
+        kept: tuple[Drift, ...] = tuple(each for each in stands.drift if each != "intended")
+        left: tuple[Drift, ...] = (*kept, "intended") if wanted else kept
+        await store.stands(conn, device.tenant_id, device.id, {"intended": None if intended is None else intended.error, **_since(stands, left, now)})
+        await _tell(conn, device.tenant_id, device.id, device.hostname, stands, left, wanted)
+    return left
+
+
 def against(driver: Backup, running: str, intended: Intended) -> Difference | None:
     """How what runs differs from what is intended, None if that is not known. Secrets are not compared: templates have none. Pure."""
     if intended.text is None:

@@ -29,7 +29,8 @@ async def test_what_it_renders() -> None:
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 async def test_what_it_refuses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "SECONDS", 0.8)
+    if name in ("loops", "numbers"):
+        monkeypatch.setattr(rendering, "SECONDS", 0.8)
     bad, good = await render({**HOSTILE, "fine": "fine"}, [Wanted(template=name, variables={"things": []}), Wanted(template="fine", variables={})])
     assert bad.text is None and bad.error
     if name in ("loops", "numbers"):  # ended: what stood behind it was not rendered either

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from netd.domain import configurations
+from netd.domain.actor import Actor, Grant
 from netd.domain.configurations import Approval
-from netd.errors import InvalidInput, PeerUnreachable
+from netd.errors import InvalidInput, OutsideScope, PeerUnreachable
 from netd.sdk.device import Backup, Configure
 from netd.simulate import Simulated
 from netd.store.database import Database
@@ -160,3 +161,15 @@ async def test_every_platform(lab: Lab) -> None:
             assert "approved" in (await lab.state(name)).drift, platform
     for row in await lab.rows("select text from job_log union all select result::text from job_targets union all select data::text from events"):
         assert "canary" not in str(row["text"])
+
+
+async def test_who_needs_a_second_person(lab: Lab) -> None:
+    eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("commands:run", "software:install", "jobs:write"))),), sites=None, token_id=9)
+    async with lab.simulated("cisco_ios", ios("core1")):
+        order: dict[str, Any] = {"devices": ["core1"], "lines": ["interface GigabitEthernet0/1", "description x"]}
+        assert (await lab.submit("config.change", actor=eve, **order)).state == "awaiting_approval"
+        assert (await lab.submit("device.run", actor=eve, devices=["core1"], commands=["reload"])).state == "awaiting_approval"
+        await lab.done("config.change.preview", actor=eve, **order)
+        for kind in ("config.backup", "device.show"):
+            with pytest.raises(OutsideScope):
+                await lab.submit(kind, actor=eve, devices=["core1"])

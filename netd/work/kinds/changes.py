@@ -172,17 +172,22 @@ def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:
     return ""
 
 
-def kinds(tools: Tools) -> tuple[Kind, ...]:
-    """The kinds of this module."""
-    devices = Devices(tools)
+class Changes:
+    """The kinds' handlers, and what they reach."""
 
-    async def change_reach(conn: Connection, actor: Actor, order: ChangeOrder) -> Reach:
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._devices = Devices(tools)
+
+    async def change_reach(self, conn: Connection, actor: Actor, order: ChangeOrder) -> Reach:
+        """The sites of the devices. Raises InvalidInput, also for a secret that stands in a line."""
         told_secrets(order.lines, order.secrets, "lines")
         found = await choice.within(conn, actor, order)
-        _unmasked(tools, {each.platform for each in found}, order.lines)
+        _unmasked(self._tools, {each.platform for each in found}, order.lines)
         return choice.reach_of(actor, found)
 
-    async def restore_reach(conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
+    async def restore_reach(self, conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
+        """The site of the device. Raises InvalidInput, also for a version of another device."""
         reach = await choice.reach(conn, actor, choice.DeviceChoice(devices=(order.device,)))
         try:
             found = await configurations.held(conn, actor, order.configuration_id)
@@ -192,32 +197,38 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             raise InvalidInput([Fault("/args/configuration_id", f"is a version of {found.device}")])
         return reach
 
-    async def change(job: JobContext, order: ChangeOrder) -> dict[str, Any]:
-        secrets = known_secrets(job, order.secrets)
-        lines = commands.filled(order.lines, secrets)
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+    async def change(self, job: JobContext, order: ChangeOrder) -> dict[str, Any]:
+        """Type the lines at every device, batch by batch."""
+        lines = commands.filled(order.lines, known_secrets(job, order.secrets))
+        found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            return await changed(tools, devices, job, found[subject.key], lambda opened: Change(tools, job, opened).type(order, lines))
+            return await changed(self._tools, self._devices, job, found[subject.key], lambda opened: Change(self._tools, job, opened).type(order, lines))
 
         return {"devices": len(found), **await in_batches(job, [each.subject for each in found.values()], one, order)}
 
-    async def preview(job: JobContext, order: ChangeOrder) -> dict[str, Any]:
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+    async def preview(self, job: JobContext, order: ChangeOrder) -> dict[str, Any]:
+        """Show what the lines would change."""
+        found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            async def work(opened: Opened) -> Done:
-                reads: Backup = opened.able(Backup)
-                opened.able(Configure)
-                shown = foreseen(reads.masked(await opened.run(reads.configuration("running"))), order.lines)
-                differs = {"added": shown.added, "removed": shown.removed, "diff": shown.text}
-                return Done(said=f"{shown.added} lines are new, {shown.removed} go", result=differs)
-
-            return await devices.at(job, found[subject.key], work)
+            return await self._devices.at(job, found[subject.key], lambda opened: _foreseen(opened, order.lines))
 
         return {"devices": len(found), **await job.each([each.subject for each in found.values()], one, at_once=order.at_once)}
 
-    async def restored(job: JobContext, order: RestoreOrder, *, only_show: bool) -> dict[str, Any]:
+    async def restore(self, job: JobContext, order: RestoreOrder) -> dict[str, Any]:
+        """Let the device run the version."""
+        return await self._restored(job, order, only_show=False)
+
+    async def restore_preview(self, job: JobContext, order: RestoreOrder) -> dict[str, Any]:
+        """Show what that would change."""
+        return await self._restored(job, order, only_show=True)
+
+    async def _found(self, job: JobContext, order: ChangeOrder) -> dict[str, choice.Chosen]:
+        return {each.subject.key: each for each in await choice.chosen(self._tools.database, job.actor, order)}
+
+    async def _restored(self, job: JobContext, order: RestoreOrder, *, only_show: bool) -> dict[str, Any]:
+        tools = self._tools
         (target,) = await choice.chosen(tools.database, job.actor, choice.DeviceChoice(devices=(order.device,)))
         async with tools.database.transaction(job.actor.scope) as conn:
             version, text = await configurations.read(conn, job.actor, tools.keyring, order.configuration_id)
@@ -234,25 +245,30 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             return Done(said=f"{differs['added']} lines come, {differs['removed']} go", result=differs)
 
         async def one(subject: Subject) -> Done:
-            return await changed(tools, devices, job, target, work)
+            return await changed(tools, self._devices, job, target, work)
 
         return {"device": target.hostname, "number": version.number, **await job.each([target.subject], one)}
 
-    async def restore(job: JobContext, order: RestoreOrder) -> dict[str, Any]:
-        return await restored(job, order, only_show=False)
 
-    async def restore_preview(job: JobContext, order: RestoreOrder) -> dict[str, Any]:
-        return await restored(job, order, only_show=True)
+async def _foreseen(opened: Opened, lines: Sequence[str]) -> Done:
+    reads: Backup = opened.able(Backup)
+    opened.able(Configure)
+    shown = foreseen(reads.masked(await opened.run(reads.configuration("running"))), lines)
+    return Done(said=f"{shown.added} lines are new, {shown.removed} go", result={"added": shown.added, "removed": shown.removed, "diff": shown.text})
 
+
+def kinds(tools: Tools) -> tuple[Kind, ...]:
+    """The kinds of this module."""
+    does = Changes(tools)
     common: dict[str, Any] = {"permission": "commands:run", "timeout_seconds": 4 * 3600, "max_attempts": 1, "clean_up_seconds": 30.0}
-    changes: dict[str, Any] = {**common, "args": ChangeOrder, "reach": change_reach, "secrets": ("secrets",)}
-    restores: dict[str, Any] = {**common, "args": RestoreOrder, "reach": restore_reach}
+    changes: dict[str, Any] = {**common, "args": ChangeOrder, "reach": does.change_reach, "secrets": ("secrets",)}
+    restores: dict[str, Any] = {**common, "args": RestoreOrder, "reach": does.restore_reach}
+    risky: dict[str, Any] = {"idempotent": False, "approval": True}
     return (
-        Kind(name="config.change", title="Type lines of configuration at devices, and see that they took", run=change, idempotent=False, approval=True,
-             **changes),
-        Kind(name="config.change.preview", title="Show what typing lines would change", run=preview, idempotent=True, **changes),
-        Kind(name="config.restore", title="Let a device run a version of its configuration again", run=restore, idempotent=False, approval=True, **restores),
-        Kind(name="config.restore.preview", title="Show what restoring a version would change", run=restore_preview, idempotent=True, **restores),
+        Kind(name="config.change", title="Type lines of configuration at devices, and see that they took", run=does.change, **risky, **changes),
+        Kind(name="config.change.preview", title="Show what typing lines would change", run=does.preview, idempotent=True, **changes),
+        Kind(name="config.restore", title="Let a device run a version of its configuration again", run=does.restore, **risky, **restores),
+        Kind(name="config.restore.preview", title="Show what restoring a version would change", run=does.restore_preview, idempotent=True, **restores),
     )  # fmt: skip
 
 

@@ -41,12 +41,12 @@ async def template_bodies(call: Call, id: int, query: ListQuery) -> Page[Templat
     return await templates.bodies(call.deps.database, call.actor, id, query)
 
 
-@route("POST", "/templates/{id}/preview", permission=READ, summary="What a template renders for a device", action="template.preview")
+@route("POST", "/templates/{id}/preview", permission=WRITE, summary="What a template renders for a device", action="template.preview")
 async def template_preview(call: Call, id: int, body: Preview) -> Previewed:
     return await templates.preview(call.deps.database, call.actor, id, body)
 
 
-@route("POST", "/templates/check", permission=READ, summary="Render the templates of devices, and see which do not", action="template.check")
+@route("POST", "/templates/check", permission=WRITE, summary="Render the templates of devices, and see which do not", action="template.check")
 async def template_check(call: Call, body: DeviceChoice) -> Check:
     return await templates.check(call.deps.database, call.actor, body)
 
