@@ -27,6 +27,7 @@ from netd.errors import ConfigError, ExtensionError
 from netd.sdk import Access, Manifest, Policy
 from netd.sdk.device import Platform
 from netd.share import share
+from netd.simulate import Behaviour
 from netd.wire import dictionary
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class DevicePlatform(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform
     vendor: str
     driver: object
+    simulator: Path | None = None
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +159,21 @@ class Extensions:
     def guard(self, name: str) -> Guard:
         """A context manager for calls into the code of extension ``name``; LookupError if there is none such."""
         return self._guards[name]
+
+
+def load_simulator(item: DevicePlatform) -> type[Behaviour]:
+    """The class that plays a platform's devices, imported only where it is wanted. LookupError if it has none, ExtensionError if it is broken."""
+    if item.simulator is None:
+        raise LookupError(f"{item.platform.name} has no simulator")
+    module_name = f"_netd_ext_vendor_{item.vendor.replace('-', '_')}__{item.platform.name.replace('-', '_')}_simulator"
+    try:
+        found: object = _import_file(module_name, item.simulator).Simulator
+    except (Exception, SystemExit) as error:  # barrier: code that is not ours runs here for the first time
+        sys.modules.pop(module_name, None)
+        raise ExtensionError(item.vendor, f"{item.simulator}: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Behaviour)):
+        raise ExtensionError(item.vendor, f"{item.simulator}: Simulator is no Behaviour")
+    return found
 
 
 def standard_dictionaries() -> list[Source]:
@@ -286,11 +303,14 @@ def _platform(candidate: Candidate, manifest: Manifest, platform: Platform) -> D
     module_name = f"{_module_name('vendor', candidate)}__{platform.name.replace('-', '_')}"
     try:
         table = msgspec.toml.decode(data.read_bytes().decode("utf-8"), type=dict[str, Any])
+        for name, settings in platform.settings.items():
+            table[name] = {**table.get(name, {}), **settings}
         driver: object = _import_file(module_name, module).Driver(table)
     except (Exception, SystemExit) as error:  # barrier: code that is not ours runs here for the first time
         sys.modules.pop(module_name, None)
         raise ExtensionError(manifest.name, f"platform {platform.name}: {module}: {type(error).__name__}: {error}") from error
-    return DevicePlatform(platform=platform, vendor=manifest.name, driver=driver)
+    simulator = None if platform.simulator is None else _inside(candidate, platform.simulator)
+    return DevicePlatform(platform=platform, vendor=manifest.name, driver=driver, simulator=simulator)
 
 
 def _inside(candidate: Candidate, name: str) -> Path:

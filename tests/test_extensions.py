@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netd.errors import ExtensionError
-from netd.extensions import ENTRY_POINT_GROUPS, Extensions
+from netd.extensions import ENTRY_POINT_GROUPS, Extensions, load_simulator
 from netd.sdk import AccessRequest, Service
 from netd.share import share
 
@@ -226,6 +226,52 @@ def test_guard_turns_what_a_driver_raises_into_one_error_and_counts_it(tmp_path:
         extensions.guard("nobody")
 
 
+PLATFORM = """
+[[platforms]]
+name = "one_os"
+title = "One"
+kind = "router"
+driver = "os.py"
+data = "os.toml"
+
+[[platforms]]
+name = "one_relative"
+title = "Relative"
+kind = "router"
+driver = "os.py"
+data = "os.toml"
+simulator = "os_simulator.py"
+settings = { snmp = { bulk = false }, more = { a = 1 } }
+"""
+
+
+def platforms(root: Path, simulator: str) -> Extensions:
+    folder = write(root, "one", None, PLATFORM, capabilities="[]")
+    (folder / "os.py").write_text("class Driver:\n    def __init__(self, data): self.data = data\n")
+    (folder / "os.toml").write_text("[snmp]\nbulk = true\nhost = true\n")
+    (folder / "os_simulator.py").write_text(simulator)
+    return discover(root)
+
+
+def test_platforms_and_their_relatives(tmp_path: Path) -> None:
+    found = platforms(tmp_path, "from netd.simulate import Behaviour\n\nclass Simulator(Behaviour):\n    pager = 'more'\n")
+    assert found.broken == ()
+    plain, relative = found.platforms["one_os"], found.platforms["one_relative"]
+    assert plain.driver.data == {"snmp": {"bulk": True, "host": True}}  # type: ignore[attr-defined]
+    assert relative.driver.data == {"snmp": {"bulk": False, "host": True}, "more": {"a": 1}}  # type: ignore[attr-defined]
+    assert load_simulator(relative).pager == "more"
+    with pytest.raises(LookupError, match="one_os"):
+        load_simulator(plain)
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "x = 1", "class Simulator: pass", "raise SystemExit(3)"])
+def test_a_simulator_that_is_none_breaks_nothing_else(code: str, tmp_path: Path) -> None:
+    found = platforms(tmp_path, code)
+    assert found.broken == () and set(found.platforms) == {"one_os", "one_relative"}  # it is not imported before it is wanted
+    with pytest.raises(ExtensionError, match="os_simulator"):
+        load_simulator(found.platforms["one_relative"])
+
+
 NOT_SANS_IO = {
     "asyncio",
     "datetime",
@@ -245,12 +291,13 @@ NOT_SANS_IO = {
 }
 
 
-@pytest.mark.parametrize("path", sorted(share("vendors").glob("*/driver.py")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", sorted(share("vendors").glob("*/*.py")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_vendor_imports_the_sdk_the_model_codecs_and_the_standard_library(path: Path) -> None:
-    assert foreign_imports(path.read_text()) == set()
+    more = ("netd.simulate",) if path.stem.endswith("_simulator") else ()
+    assert foreign_imports(path.read_text(), more) == set()
 
 
-def foreign_imports(code: str) -> set[str]:
+def foreign_imports(code: str, more: tuple[str, ...] = ()) -> set[str]:
     """Imported modules that a driver may not import; relative imports count as such, for another vendor could be reached by one."""
     modules: set[str] = set()
     for node in ast.walk(ast.parse(code)):
@@ -261,7 +308,7 @@ def foreign_imports(code: str) -> set[str]:
             modules.update([prefix] if prefix != "netd" else [f"netd.{alias.name}" for alias in node.names])
         elif isinstance(node, ast.Name) and node.id in {"__import__", "open", "exec", "eval"}:
             modules.add(node.id)
-    allowed = ("netd.sdk", "netd.model", "netd.wire")
+    allowed = ("netd.sdk", "netd.model", "netd.wire", "netd.errors", *more)
     return {
         name
         for name in modules
@@ -274,6 +321,7 @@ def foreign_imports(code: str) -> set[str]:
     "code",
     [
         "import netd.store",
+        "import netd.simulate",
         "from netd import store",
         "from netd.radius import server",
         "import aiohttp",

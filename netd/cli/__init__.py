@@ -25,7 +25,7 @@ MODULES = {
     "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions", "audit": "audit",
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools", "user": "users",
     "enforcement": "enforcement", "coa-client": "coa_clients",
-    "shadow": "shadow",
+    "shadow": "shadow", "record": "record",
     "device": "devices", "device-group": "devices", "credential": "credentials", "discovery": "discovery",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip

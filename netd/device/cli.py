@@ -25,7 +25,7 @@ from netd.metrics import Counts, Metrics
 from netd.model.device import Outcome
 from netd.model.target import Credential, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine
-from netd.sdk.dialogue import Command, Dialogue, Get, Note, Pause, Put, Reconnect, Step
+from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, Note, Pause, Put, Reconnect, Step
 from netd.sdk.terminal import Refused
 
 T = TypeVar("T")
@@ -199,7 +199,17 @@ class CliSession:
     async def _typed(self, command: Command) -> str:
         if self._screen is None:
             raise PeerUnreachable(f"{self.target.key}: there is no session", "lost")
-        return await self._screen.command(command)
+        return await self._screen.command(self._enabling(command))
+
+    def _enabling(self, command: Command) -> Command:
+        """The command with the credential's password where an answer wants it."""
+        login = self.credential.login if self.credential is not None else None
+        if not isinstance(login, SshLogin | TelnetLogin) or all(answer.text != ENABLE for answer in command.answers):
+            return command
+        secret = login.enable or login.password
+        typed = secret.reveal() if secret is not None else ""
+        answers = (msgspec.structs.replace(answer, text=typed, secret=True) if answer.text == ENABLE else answer for answer in command.answers)
+        return msgspec.structs.replace(command, answers=tuple(answers))
 
     def _executes(self) -> bool:
         return self._terminal.exec_channel and self.protocol == "ssh"

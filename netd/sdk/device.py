@@ -7,11 +7,11 @@ at the methods' names (``isinstance`` with these protocols) and offers nothing e
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from netd.model.device import ArpEntry, Facts, Image, MacEntry, Neighbour, Outcome, Reading
+from netd.model.device import ArpEntry, Facts, Image, MacEntry, Neighbour, OpticsSample, Outcome, Reading
 from netd.sdk.dialogue import Dialogue
 from netd.sdk.terminal import Terminal
 
@@ -36,7 +36,9 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     kind: Literal["router", "switch", "olt", "onu", "server", "other"]
     driver: str  # module file beside the manifest, with a class Driver
     data: str  # TOML file beside the manifest
+    simulator: str | None = None  # module file beside the manifest, with a class Simulator (:mod:`netd.simulate`): for tests and demonstrations
     match: Match = msgspec.field(default_factory=Match)
+    settings: dict[str, dict[str, Any]] = {}  # what differs from the data file, by table: for relatives of a platform that share its driver
 
 
 class SnmpGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,12 +82,31 @@ class Neighbours(Protocol):
 
 
 @runtime_checkable
-class Tables(Protocol):
-    """Says where addresses are."""
+class Macs(Protocol):
+    """Says behind which interface a MAC address is."""
 
     def macs(self) -> Dialogue[Sequence[MacEntry]]: ...
 
+
+@runtime_checkable
+class Arps(Protocol):
+    """Says which MAC address an IP address has."""
+
     def arps(self) -> Dialogue[Sequence[ArpEntry]]: ...
+
+
+@runtime_checkable
+class Tables(Macs, Arps, Protocol):
+    """Both: an OLT has the one, a host without a bridge the other."""
+
+
+@runtime_checkable
+class OnuOptics(Protocol):
+    """Says what light the ONUs of a PON have, by the command line: for agents that do not tell."""
+
+    def onu_optics(self, port: str) -> Dialogue[Sequence[OpticsSample]]:
+        """``port`` as the vendor names it: ``0/1/0``, ``gpon-olt_1/1/1``. An ONU that is off is there with None for its figures."""
+        ...
 
 
 @runtime_checkable

@@ -16,6 +16,8 @@ from typing import TypeVar
 import msgspec
 
 T = TypeVar("T")
+ENABLE = "{enable}"
+"""An :class:`Answer`'s text: the credential's password for the privileged mode, or its own where there is none. Drivers see neither."""
 
 
 class Answer(msgspec.Struct, frozen=True):

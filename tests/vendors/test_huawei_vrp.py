@@ -1,0 +1,103 @@
+import pytest
+
+from netd.extensions import Extensions
+from netd.model.device import Facts, Image, MacEntry, Outcome
+from netd.sdk import device
+from netd.sdk.dialogue import play
+from netd.sdk.terminal import Refused
+from tests.vendors.recorded import Recorded
+
+
+@pytest.fixture
+def router(extensions: Extensions) -> Recorded:
+    return Recorded(extensions, "huawei/NE40E_V800R011C00SPC200")
+
+
+def image(name: str = "new.cc", octets: int = 572847476) -> Image:
+    return Image(name=name, version="V800R012", octets=octets, sha256="", md5="")
+
+
+def test_facts(router: Recorded) -> None:
+    known = Facts(
+        hostname="NE1", model="NE40E-X2-M8A", serial="210235397610B3000056", software_version="V800R011C00SPC200", uptime_seconds=161 * 86400 + 20 * 60
+    )
+    assert router.run(router.driver.facts()) == known
+    assert router.snmp_facts() == Facts(hostname="NE1", software_version="V800R011C00SPC200")
+
+
+def test_two_configurations(router: Recorded) -> None:
+    running, startup = (router.run(router.driver.configuration(which)) for which in ("running", "startup"))
+    assert "Last configuration" in running and "Last configuration" not in router.driver.normal(running)
+    assert "GigabitEthernet0/1/0" in running and "GigabitEthernet0/1/0" not in startup
+
+
+def test_neighbours_and_tables(router: Recorded) -> None:
+    assert router.can(device.Tables)
+    first, second, third = router.run(router.driver.neighbours())
+    assert (first.local_interface, first.remote_mac, first.remote_name) == ("10GE1/0/1", "00:e0:fc:12:80:01", "localhost.localdomain")
+    assert (second.remote_interface, third.local_interface, third.remote_interface) == ("10GE1/0/45", "MEth0/0/0", "GigabitEthernet1/0/42")
+    assert router.run(router.driver.macs()) == [
+        MacEntry(mac="b8:d6:f6:ff:73:90", interface="XGE0/0/1", vlan=10),
+        MacEntry(mac="b8:d6:f6:ff:73:9b", interface="10GE1/0/2"),
+    ]
+    assert [(str(entry.address), entry.interface) for entry in router.run(router.driver.arps())] == [
+        ("192.0.2.1", "Eth-Trunk3"),
+        ("192.0.2.2", "Eth-Trunk3"),
+        ("192.0.2.9", "Vlanif4024"),
+    ]
+
+
+def test_other_layouts(router: Recorded) -> None:
+    ar = "VRP (R) software, Version 5.170 (AR6280 V300R019C10SPC300)\nHuawei AR6280 Router uptime is 60 weeks, 4 days, 11 hours, 20 minutes"
+    known = play(router.driver.facts(), lambda step: ar)
+    assert (known.model, known.software_version, known.uptime_seconds) == ("AR6280", "V300R019C10SPC300", 36674400)
+    arps = "10.110.138.33   4cf5-5b2e-3d18            I -         GE0/2/13.203     LTE-S1X2\n"
+    arps += "0.0.0.0         4cf5-5b2e-3d19            S--                          LTE-S1X2"
+    (found,) = play(router.driver.arps(), lambda step: arps)
+    assert found.interface == "GE0/2/13.203"
+    macs = "aaaa-aaaa-aaaa 1/-                               GE0/0/25            dynamic   "
+    assert play(router.driver.macs(), lambda step: macs) == [MacEntry(mac="aa:aa:aa:aa:aa:aa", interface="GE0/0/25", vlan=1)]
+
+
+def test_the_other_order_of_neighbours(router: Recorded) -> None:
+    """S switches of older releases: local, name, remote, expiry."""
+    text = "Local Intf       Neighbor Dev         Neighbor Intf             Exptime\nGE0/0/1          core1                GE0/0/24                  107"
+    (found,) = play(router.driver.neighbours(), lambda step: text)
+    assert (found.local_interface, found.remote_name, found.remote_interface) == ("GE0/0/1", "core1", "GE0/0/24")
+
+
+def test_an_upgrade(router: Recorded) -> None:
+    assert router.run(router.driver.free_octets()) == 801664 * 1024
+    router.run(router.driver.transfer(image()))
+    assert router.run(router.driver.verify(image())) is Outcome.UNVERIFIED  # its length is right, more it does not say
+    assert router.run(router.driver.verify(image(octets=5))) is Outcome.FAILED
+    router.run(router.driver.activate(image()))
+    router.run(router.driver.reboot())
+    assert router.player.restarts == 1
+
+
+def test_an_image_that_the_next_start_does_not_take(router: Recorded) -> None:
+    with pytest.raises(Refused) as refusal:
+        play(
+            router.driver.activate(image("other.cc")),
+            lambda step: router.player(step) if "startup system" not in getattr(step, "text", "") else "Info: Succeeded",
+        )
+    assert refusal.value.outcome is Outcome.UNVERIFIED
+
+
+def test_changes_and_save(router: Recorded) -> None:
+    done = router.run(router.driver.configure(["vlan 10", "nonsense"]))
+    assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]
+    router.run(router.driver.save())
+
+
+def test_telemetry(router: Recorded) -> None:
+    sample = router.read("system").device
+    assert sample is not None
+    assert (sample.cpu_percent, sample.temperature_celsius, sample.uptime_seconds) == (14.0, 47.0, 13911600)
+
+
+def test_an_mdu_is_walked_without_getbulk(extensions: Extensions) -> None:
+    driver = extensions.platforms["huawei_mdu"].driver
+    assert isinstance(driver, device.Telemetry)
+    assert not any(group.bulk for group in driver.groups())

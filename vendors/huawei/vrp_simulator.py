@@ -1,0 +1,148 @@
+"""A VRP router that is not there, of VRP 5 or, with the fact ``two_stage``, VRP 8."""
+
+import re
+from typing import ClassVar
+
+from netd.simulate import Reply, command
+from netd.simulate.hierarchical import Hierarchical
+
+
+class Simulator(Hierarchical):
+    """``facts``: ``model``, ``esn``, ``next`` (the image of the next start)."""
+
+    pager = "  ---- More ----"
+    unknown = "               ^\nError: Unrecognized command found at '^' position."
+    incomplete = "               ^\nError: Incomplete command found at '^' position."
+    not_there = "Error: The configuration does not exist."
+    refusal = "Error: Failed to log in."
+    quota_text = "All user interfaces are used, please try later!"
+    alarm = "Jul 19 2024 10:11:12 NE1 %%01IFNET/4/IF_STATE(l)[12]:Interface GigabitEthernet0/1/1 has turned into DOWN state."
+    negation = "undo"
+    sections: ClassVar[dict[str, str]] = {r"interface \S+": "if", r"vlan \d+": "vlan", r"aaa": "aaa"}
+    words: ClassVar[tuple[str, ...]] = ("sysname", "description", "ip", "snmp-agent", "local-user", "shutdown", "port")
+    single: ClassVar[tuple[str, ...]] = ("sysname", "description")
+    changed = False
+
+    def prompt(self) -> str:
+        name = self.device.hostname
+        if self.mode != "config":
+            return f"<{name}>"
+        mark = ("*" if self.changed else "~") if "two_stage" in self.device.facts else ""
+        where = f"-{self.path[-1].replace('interface ', '')}" if self.path else ""
+        return f"[{mark}{name}{where}]"
+
+    @command(r"screen-length 0 temporary")
+    def screen(self, match: re.Match[str]) -> Reply | str:
+        self.page_lines = 0
+        return "Info: The configuration takes effect on the current user terminal interface only."
+
+    @command(r"system-view", "exec")
+    def configure(self, match: re.Match[str]) -> Reply | str:
+        if self.device.quirks.locked_by:
+            return f"Error: The configuration is locked by {self.device.quirks.locked_by}."
+        self.mode, self.path = "config", []
+        return "Enter system view, return user view with Ctrl+Z."
+
+    @command(r"return", "config")
+    def end(self, match: re.Match[str]) -> Reply | str:
+        def out(said: str) -> Reply:
+            self.mode, self.path, self.changed = "exec", [], False
+            return Reply()
+
+        if self.changed and "two_stage" in self.device.facts:
+            return Reply(question="Warning: Uncommitted configurations found. Are you sure to commit them before exiting? [Y(yes)/N(no)/C(cancel)]:", then=out)
+        return out("")
+
+    def added(self, words: str) -> Reply | str:
+        self.changed = True
+        if words.startswith("sysname "):
+            self.device.hostname = words.split()[1]
+        return super().added(words)
+
+    @command(r"display version")
+    def version(self, match: re.Match[str]) -> Reply | str:
+        days, hours, minutes, _ = self.uptime()
+        model = self.device.facts.get("model", "NE40E")
+        return (
+            f"Huawei Versatile Routing Platform Software\nVRP (R) software, Version 8.180 ({model} {self.device.version})\n"
+            f"HUAWEI {model} uptime is {days} days, {hours} hours, {minutes} minutes"
+        )
+
+    @command(r"display esn")
+    def esn(self, match: re.Match[str]) -> Reply | str:
+        return f"ESN of device: {self.device.facts.get('esn', '2102SIMULATED')}"
+
+    @command(r"display current-configuration \| include sysname")
+    def sysname(self, match: re.Match[str]) -> Reply | str:
+        return f" sysname {self.device.hostname}"
+
+    @command(r"display current-configuration")
+    def running(self, match: re.Match[str]) -> Reply | str:
+        return (
+            f"!Software Version {self.device.version}\n!Last configuration was updated at 2024-07-19 10:11:12\n#\n{self.device.running.render('#')}\n#\nreturn"
+        )
+
+    @command(r"display saved-configuration")
+    def startup(self, match: re.Match[str]) -> Reply | str:
+        return f"#\n{self.device.startup.render('#')}\n#\nreturn"
+
+    @command(r"save")
+    def save(self, match: re.Match[str]) -> Reply | str:
+        def done(said: str) -> Reply:
+            if said != "y":
+                return Reply()
+            self.device.saved()
+            return Reply(text="Now saving the current configuration to the slot 0.\nInfo: Save the configuration successfully.")
+
+        return Reply(text="The current configuration will be written to the device.", question="Are you sure to continue?[Y/N]", then=done)
+
+    @command(r"dir(?: (\S+))?")
+    def dir(self, match: re.Match[str]) -> Reply | str:
+        rows = [
+            f"  {place:>3}  -rw-  {len(content):>13,}  Oct 21 2019 15:21:23   {name}"
+            for place, (name, content) in enumerate(self.device.files.items())
+            if match[1] in {None, name}
+        ]
+        head = "Directory of flash:/\n\n  Idx  Attr     Size(Byte)  Date        Time       FileName\n"
+        return head + "\n".join([*rows, "", "2,994,228 KB total (801,664 KB free)"])
+
+    @command(r"startup system-software (\S+)", "exec")
+    def startup_software(self, match: re.Match[str]) -> Reply | str:
+        if match[1] not in self.device.files:
+            return "Error: The file does not exist."
+        self.device.facts["next"] = match[1]
+        return "Info: Succeeded in setting the software for booting system."
+
+    @command(r"display startup")
+    def shown_startup(self, match: re.Match[str]) -> Reply | str:
+        following = self.device.facts.get("next", "old.cc")
+        return f"MainBoard: \n  Startup system software:                   flash:/old.cc\n  Next startup system software:              flash:/{following}"
+
+    @command(r"reboot", "exec")
+    def reboot(self, match: re.Match[str]) -> Reply | str:
+        def now(said: str) -> Reply:
+            if said != "y":
+                return Reply()
+            if image := self.device.facts.get("next"):
+                self.device.next_version = image.removesuffix(".cc")
+            return Reply(restarts=True)
+
+        def saved(said: str) -> Reply:
+            if said == "y":
+                self.device.saved()
+            return Reply(question="System will reboot! Continue?[Y/N]:", then=now)
+
+        text = "Info: The system is now comparing the configuration, please wait."
+        return Reply(text=text, question="Warning: All the configuration will be saved to the next startup configuration. Continue?[Y/N]:", then=saved)
+
+    @command(r"display arp all")
+    def arp(self, match: re.Match[str]) -> Reply | str:
+        return "192.0.2.2       00e0-fc12-8002  16        D-0         Eth-Trunk3       RCT"
+
+    @command(r"display mac-address")
+    def macs(self, match: re.Match[str]) -> Reply | str:
+        return "b8d6-f6ff-7390 10/-/-                            XGE0/0/1            dynamic"
+
+    @command(r"display lldp neighbor brief")
+    def lldp(self, match: re.Match[str]) -> Reply | str:
+        return "10GE1/0/45                    101  10GE1/0/45              TEST-LM01"

@@ -1,0 +1,162 @@
+"""RouterOS 6 and 7 by its command line and SNMP.
+
+- What is typed works at once and stays: there is nothing to save, and no startup configuration beside the running one.
+- An export has no end marker of its own, and large ones were cut by routers: it is followed by one that the router itself prints.
+- Version 7 leaves secrets out of an export unless asked for them; version 6 does not know that word.
+- Packages are installed by the restart after they were stored, if they are newer; older ones by ``/system package downgrade``, which restarts, too.
+  RouterBOOT comes with the packages and takes another restart.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Literal
+
+from netd.model.device import ArpEntry, Image, MacEntry, Neighbour, Outcome
+from netd.sdk import text as read
+from netd.sdk.dialogue import Answer, Dialogue, Get, Note, Pause, Put, Reconnect, say
+from netd.sdk.polled import Polled
+from netd.sdk.shell import SECRET, ConfigurationLines, Shell
+from netd.sdk.terminal import Refused
+
+_YES = Answer(question=r"\[[yY]/[nN]\]:? ?\s*\Z", text="y")
+_ITEM = re.compile(r"^\s*\d+\s", re.MULTILINE)
+_BACK_SECONDS = 600.0
+
+
+class Driver(Shell, ConfigurationLines, Polled):
+    """Routers, switches with RouterOS and CHR."""
+
+    def configuration(self, which: Literal["running", "startup"]) -> Dialogue[str]:
+        if which == "startup":
+            raise LookupError("RouterOS has no startup configuration: what is set stays")
+        version = yield from self._version()
+        command = "/export show-sensitive" if version >= (7,) else "/export"
+        text = yield from say(f'{command}; :put "# netd: end of export"', check=False, timeout_seconds=self.family.configuration.timeout_seconds)
+        return self.whole(text, command)
+
+    def masked(self, text: str) -> str:
+        menus: dict[str, str] = self.data.get("configuration_menus", {})
+        lines, within = [], ""
+        for line in super().masked(text).split("\n"):
+            if line.startswith("/"):
+                within = next((menu for menu in menus if line == menu or line.startswith(f"{menu} ")), "")
+            if within:
+                line = re.sub(menus[within], lambda match: match.group().replace(match.group(1), SECRET), line)
+            lines.append(line)
+        return "\n".join(lines)
+
+    def restore(self, text: str) -> Dialogue[Outcome]:
+        """Start with nothing but the users and this text; what the router shows then must be it.
+
+        The text is read back before anything is reset: where there is a folder ``flash``, all else is gone with the restart.
+        """
+        folder = "flash/" if (yield from say(':put [:len [/file find name="flash"]]')).strip() == "1" else ""
+        path = f"{folder}netd-restore.rsc"
+        yield Put(path=path, content=text.encode())
+        if (yield Get(path=path)).encode("latin-1") != text.encode():
+            raise Refused(f"{path} was not stored as it was sent; nothing was reset", Outcome.UNVERIFIED)
+        yield Note(text="resetting the configuration; the router restarts and runs the stored text")
+        reset = f"/system reset-configuration keep-users=yes no-defaults=yes skip-backup=yes run-after-reset={path}"
+        yield from say(reset, _YES, drops=True)
+        yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=15)
+        yield from say(f"/file remove {path}", check=False)  # it has secrets
+        shown = yield from self.configuration("running")
+        return Outcome.OK if self.normal(shown) == self.normal(text) else Outcome.UNVERIFIED
+
+    def neighbours(self) -> Dialogue[Sequence[Neighbour]]:
+        text = yield from say("/ip neighbor print detail without-paging")
+        found = []
+        for item in _ITEM.split(text)[1:]:
+            known = read.attributes(item)
+            if "interface" not in known:
+                continue
+            by = known.get("discovered-by", "")
+            address = known.get("address") or known.get("address6")
+            found.append(
+                Neighbour(
+                    local_interface=known["interface"].split(",")[0],
+                    protocol="lldp" if "lldp" in by else "cdp" if "cdp" in by else "mndp",
+                    remote_name=known.get("identity") or None,
+                    remote_interface=known.get("interface-name") or None,
+                    remote_address=ip_address(address) if address else None,
+                    remote_mac=read.mac(known.get("mac-address", "")),
+                    remote_description=known.get("system-description") or None,
+                )
+            )
+        return found
+
+    def macs(self) -> Dialogue[Sequence[MacEntry]]:
+        text = yield from say("/interface bridge host print terse without-paging")
+        found = []
+        for line in text.splitlines():
+            known = read.attributes(line)
+            mac, interface = read.mac(known.get("mac-address", "")), known.get("on-interface") or known.get("interface")
+            flags = line.split("mac-address=")[0].split()[1:]
+            if mac and interface and not any("L" in flag for flag in flags):  # L: the bridge's own
+                found.append(MacEntry(mac=mac, interface=interface, vlan=int(known["vid"]) if known.get("vid", "").isdigit() else None))
+        return found
+
+    def arps(self) -> Dialogue[Sequence[ArpEntry]]:
+        text = yield from say("/ip arp print terse without-paging")
+        found = []
+        for line in text.splitlines():
+            known = read.attributes(line)
+            mac = read.mac(known.get("mac-address", ""))
+            if mac and "address" in known and "interface" in known:
+                found.append(ArpEntry(address=ip_address(known["address"]), mac=mac, interface=known["interface"]))
+        return found
+
+    def free_octets(self) -> Dialogue[int]:
+        text = yield from say("/system resource print without-paging")
+        free = read.octets(read.pairs(text).get("free-hdd-space", ""))
+        if free is None:
+            raise Refused("/system resource print says nothing of free-hdd-space", Outcome.UNVERIFIED, text.strip()[-200:])
+        return free
+
+    def transfer(self, image: Image) -> Dialogue[None]:
+        yield Put(path=image.name, image=True)
+
+    def verify(self, image: Image) -> Dialogue[Outcome]:
+        """Read it back: the router has no checksum of its own to be asked for."""
+        content = yield Get(path=image.name)
+        return Outcome.OK if hashlib.sha256(content.encode("latin-1")).hexdigest() == image.sha256 else Outcome.FAILED
+
+    def activate(self, image: Image) -> Dialogue[None]:
+        """Nothing, for a newer one. An older one is installed here, for the command that allows it restarts the router at once."""
+        installed = yield from self._version()
+        if _numbers(image.version) < installed:
+            yield Note(text=f"{image.version} is older than what runs: downgrade, which restarts the router")
+            yield from say("/system package downgrade", _YES, drops=True)
+            yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=15)
+
+    def reboot(self) -> Dialogue[None]:
+        yield from say("/system reboot", _YES, drops=True)
+        yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=15)
+        try:
+            board = read.pairs((yield from say("/system routerboard print without-paging")))
+        except Refused:
+            return  # CHR and PCs have no RouterBOOT
+        current, upgrade = board.get("current-firmware"), board.get("upgrade-firmware")
+        if current is None or upgrade is None or current == upgrade:
+            return
+        yield Note(text=f"RouterBOOT {current} -> {upgrade}, which takes another restart")
+        yield from say("/system routerboard upgrade", _YES)
+        yield Pause(seconds=5)
+        yield from say("/system reboot", _YES, drops=True)
+        yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=15)
+
+    def _version(self) -> Dialogue[tuple[int, ...]]:
+        text = yield from say("/system resource print without-paging")
+        return _numbers(read.pairs(text).get("version", ""))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """``7.16.2 (stable)`` in an order that can be compared; a beta is before the release."""
+    found = re.match(r"(\d+(?:\.\d+)*)(beta|rc)?(\d+)?", version)
+    if found is None:
+        return ()
+    numbers = [int(part) for part in found.group(1).split(".")]
+    numbers += [0] * (3 - len(numbers))
+    return (*numbers, {"beta": -2, "rc": -1}.get(found.group(2) or "", 0), int(found.group(3) or 0))
