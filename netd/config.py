@@ -190,6 +190,41 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which it is kept what changed of devices, and interfaces that are gone."""
 
 
+class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[poll]``: looking at the inventory's devices."""
+
+    enabled: bool = True
+    """Whether this node polls. Several nodes share the devices among them."""
+    reach_seconds: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
+    """How often it is asked whether a device is there (ping, or SNMP)."""
+    system_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 60
+    """How often CPU, memory, temperature and the like are read, at the most."""
+    interfaces_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 60
+    """How often interfaces are read, at the most."""
+    optics_seconds: Annotated[int, msgspec.Meta(ge=60, le=86_400)] = 3600
+    """How often optics are read of devices whose poll_groups name them: an OLT asks each of its ONUs for it."""
+    identity_seconds: Annotated[int, msgspec.Meta(ge=60, le=604_800)] = 21_600
+    """How often a device is asked what it is: model, serial number, software."""
+    deadline_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 50
+    """A look at a device that takes longer is given up."""
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256
+    """Devices that are looked at at the same time."""
+    down_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 150
+    """A device that does not answer for so long raises an alarm."""
+    buffer_rows: Annotated[int, msgspec.Meta(ge=1000, le=10_000_000)] = 200_000
+    """Samples that wait in memory while the database is away; beyond that the oldest are dropped."""
+    raw_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 7
+    """Days for which every sample is kept."""
+    optics_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 90
+    """Days for which samples of optics are kept."""
+    sums_5m_days: Annotated[int, msgspec.Meta(ge=3, le=3650)] = 45
+    """Days for which sums of five minutes are kept."""
+    sums_1h_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 400
+    """Days for which sums of an hour are kept."""
+    sums_1d_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 3650
+    """Days for which sums of a day are kept."""
+
+
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[web]``: the control API."""
 
@@ -328,6 +363,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     relay: RelayConfig = RelayConfig()
     addresses: AddressesConfig = AddressesConfig()
     retention: RetentionConfig = RetentionConfig()
+    poll: PollConfig = PollConfig()
     web: WebConfig = WebConfig()
     login: LoginConfig = LoginConfig()
     oidc: OidcConfig = OidcConfig()

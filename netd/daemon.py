@@ -38,6 +38,7 @@ from netd.keyring import Keyring
 from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
 from netd.notify import Notifier
+from netd.poll.service import PollService
 from netd.radius import sockets
 from netd.radius.allocator import Allocator
 from netd.radius.lease_upkeep import LeaseUpkeep
@@ -65,7 +66,7 @@ SETTLE_SECONDS: Final = 0.5
 """How long an answer of the API may wait for the engine to know of the change."""
 
 ENGINE_CONNECTIONS: Final = 6
-WORK_CONNECTIONS: Final = 3
+WORK_CONNECTIONS: Final = 6
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -229,15 +230,19 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         client = await stack.enter_async_context(Client(allowed=[ip_network(each) for each in config.webhooks.allowed_networks]))
         webhooks = WebhookService(work, client, keyring)
         reachability = Reachability(client, targets(config))
-        for part in (client, webhooks):
+        polling = PollService(
+            config.poll, work, keyring, extensions.platforms, extensions.guard, node=f"{socket.gethostname()}-{os.getpid()}", now=lambda: datetime.now(UTC)
+        )
+        await stack.enter_async_context(polling)
+        for part in (client, webhooks, polling):
             part.register(metrics)
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
             stream=stream, client=client,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
-            probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *reachability.parts()]),
+            probe=service.enforcer, metrics=metrics, polling=polling,
+            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *polling.parts(), *reachability.parts()]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
@@ -251,6 +256,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             streaming = group.create_task(stream.run(), name="events")
             working = [group.create_task(webhooks.run(), name="webhooks"), group.create_task(reachability.run(), name="integrations")]
             service.start(group, auth, acct, coa)
+            polling.start(group)
             try:
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
@@ -282,6 +288,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     service.server.stop()
                     service.relay.stop()
             finally:
+                await polling.stop()
                 await service.stop()
                 watchdog.cancel()
                 for task in (streaming, *working):

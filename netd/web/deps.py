@@ -12,7 +12,7 @@ from netd.device.http import Client
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.oidc import Provider
-from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
+from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, Polling, SessionControl
 from netd.keyring import Keyring
 from netd.store.database import Database
 from netd.web.ratelimit import RateLimit
@@ -42,6 +42,7 @@ class WebDeps:
     enforcement: EnforcementControl
     probe: AccessProbe
     health: Health
+    polling: Polling
     metrics: Metrics
     vendors: frozenset[str]
     rules: AttributeRules

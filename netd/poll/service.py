@@ -1,0 +1,144 @@
+"""All that looks at devices by itself, put together: this node's part of them, the polling, what is kept of it, and for how long."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from typing import Final
+
+from netd.config import PollConfig
+from netd.device.ping import Pinger
+from netd.device.snmp import SnmpLimits, SnmpTransport
+from netd.domain.ports import Part
+from netd.domain.recognition import Recogniser
+from netd.errors import StoreError
+from netd.extensions import DevicePlatform
+from netd.keyring import Keyring
+from netd.metrics import Metrics
+from netd.model.telemetry import CurrentDevice
+from netd.poll.poller import Poller
+from netd.poll.reader import Guard
+from netd.poll.roster import Roster
+from netd.poll.shares import Shares
+from netd.poll.writer import Writer
+from netd.store import timeseries
+from netd.store.database import Database
+
+log = logging.getLogger(__name__)
+
+SUM_SECONDS: Final = 30.0
+SUM_AFTER: Final = timedelta(seconds=90)
+"""So long after its end a span is taken to be complete."""
+
+TURN_SECONDS: Final = 3600.0
+WALK_SECONDS: Final = 30.0
+MOST_ROWS: Final = 20_000
+
+
+class PollService:
+    """``async with``: its sockets; :meth:`start` begins the work. ``database`` is the daemon's own, ``node`` this process's name."""
+
+    def __init__(
+        self, config: PollConfig, database: Database, keyring: Keyring, platforms: Mapping[str, DevicePlatform], guard: Guard, *, node: str,
+        now: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.transport = SnmpTransport(SnmpLimits(walk_seconds=WALK_SECONDS, most_rows=MOST_ROWS))
+        self.pinger = Pinger()
+        self.writer = Writer(database, now, most_rows=config.buffer_rows)
+        self.poller = Poller(config, self.transport, self.pinger, self.writer, guard, Recogniser(platforms), now=now)
+        self.shares = Shares(database, node, lambda: self.roster.wake.set())
+        self.roster = Roster(database, keyring, platforms, self.shares.mine, came=self.poller.came, went=self.poller.went, now=now)
+        self.poller.attach(self.roster)
+        self._database = database
+        self._now = now
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "PollService":
+        if self.config.enabled:
+            await self._stack.enter_async_context(self.pinger)
+            async with self._database.acquire() as conn:
+                await timeseries.ensure(conn, self._now().date())
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._stack.aclose()
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Begin, in ``group``, until :meth:`stop`."""
+        if not self.config.enabled:
+            return
+        loops = {
+            "leases of devices": self.shares.run, "devices to poll": self.roster.run, "what devices say": self.roster.learn, "poller": self.poller.run,
+            "samples": self.writer.run, "sums of samples": self.sum_up, "days of samples": self.turn,
+        }  # fmt: skip
+        self._tasks = [group.create_task(loop(), name=name) for name, loop in loops.items()]
+
+    async def stop(self) -> None:
+        """End the polling, write what is there, let others have this node's part."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await self.writer.flush()
+            await self.shares.leave()
+
+    async def sum_up(self) -> None:
+        """Sum up what is over, for ever."""
+        while True:
+            await asyncio.sleep(SUM_SECONDS)
+            try:
+                await self.sum_up_once()
+            except StoreError as error:
+                log.warning("samples not summed up", extra={"error": str(error)})
+
+    async def sum_up_once(self) -> None:
+        """All spans that are over by now. Raises StoreError."""
+        until = self._now() - SUM_AFTER
+        for level in timeseries.LEVELS:
+            while True:
+                async with self._database.acquire() as conn:
+                    if await timeseries.roll_up(conn, level, until) is None:
+                        break
+
+    async def turn(self) -> None:
+        """Make the days ahead and drop old ones, hourly, for ever."""
+        while True:
+            try:
+                await self.turn_once()
+            except StoreError as error:
+                log.warning("days of samples not turned", extra={"error": str(error)})
+            await asyncio.sleep(TURN_SECONDS)
+
+    async def turn_once(self) -> None:
+        """Once. Raises StoreError."""
+        async with self._database.acquire() as conn:
+            await timeseries.ensure(conn, self._now().date())
+            await timeseries.retire(conn, self._now(), self.kept_days())
+
+    def current(self, device_id: int) -> CurrentDevice | None:
+        """What is known of a device now; None: this node does not poll it."""
+        return self.poller.current(device_id)
+
+    def kept_days(self) -> Mapping[str, int]:
+        """For how many days samples and their sums are kept, by :func:`netd.store.timeseries.level_of`."""
+        kept = self.config
+        return {"raw": kept.raw_days, "optics": kept.optics_days, "5m": kept.sums_5m_days, "1h": kept.sums_1h_days, "1d": kept.sums_1d_days}
+
+    def reach_seconds(self) -> int:
+        """How often it is asked whether a device is there."""
+        return self.config.reach_seconds
+
+    def parts(self) -> list[Part]:
+        """For the health page."""
+        return self.poller.parts() if self.config.enabled else []
+
+    def register(self, metrics: Metrics) -> None:
+        """Add all series."""
+        if self.config.enabled:
+            self.transport.register(metrics)
+            self.poller.register(metrics)
+            self.writer.register(metrics)
+            metrics.gauge("netd_poll_shards", "Of 256 parts of the devices, those that this node polls", lambda: len(self.shares.held))
