@@ -217,11 +217,11 @@ class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which every sample is kept."""
     optics_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 90
     """Days for which samples of optics are kept."""
-    sums_5m_days: Annotated[int, msgspec.Meta(ge=3, le=3650)] = 45
+    five_minute_days: Annotated[int, msgspec.Meta(ge=3, le=3650)] = 45
     """Days for which sums of five minutes are kept."""
-    sums_1h_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 400
+    hourly_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 400
     """Days for which sums of an hour are kept."""
-    sums_1d_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 3650
+    daily_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 3650
     """Days for which sums of a day are kept."""
 
 

@@ -288,8 +288,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     service.server.stop()
                     service.relay.stop()
             finally:
-                await polling.stop()
                 await service.stop()
+                await polling.stop()
                 watchdog.cancel()
                 for task in (streaming, *working):
                     task.cancel()

@@ -79,7 +79,7 @@ class Poller:
         config = self._config
         floor: Mapping[str, float] = {"system": config.system_seconds, "interfaces": config.interfaces_seconds, "optics": config.optics_seconds}
         periods: dict[str, float] = {IDENTITY: float(config.identity_seconds)}
-        watched.groups = {}
+        known, watched.groups = bool(watched.groups), {}
         if watched.driver is not None and watched.platform is not None:
             with contextlib.suppress(ExtensionError), self._reader.guard(watched.platform.vendor):
                 for group in watched.driver.groups():
@@ -89,8 +89,8 @@ class Poller:
         fresh = device.id not in self.snmp
         self.snmp.put(device.id, periods, now)
         self.reach.put(device.id, {PING: float(config.reach_seconds)}, now)
-        if fresh and watched.driver is None:
-            self.snmp.at_once(device.id, now)  # nobody knows yet what it is
+        if watched.driver is None if fresh else watched.groups and not known:
+            self.snmp.at_once(device.id, now)  # nobody knows yet what it is, or it is known since just now; at a start they keep to their slots
         self._wake.set()
 
     def went(self, watched: Watched) -> None:

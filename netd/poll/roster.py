@@ -55,21 +55,15 @@ class Roster:
         self._worked: dict[int, list[tuple[int, Protocol, int, datetime]]] = defaultdict(list)
         self._bulk: dict[int, dict[int, int]] = defaultdict(dict)
 
-    async def run(self) -> None:
-        """Follow the inventory, for ever; what the store cannot do now is tried again."""
-        while True:
-            try:
-                await self.refresh()
-                self.last_error = ""
-            except StoreError as error:
-                self.last_error = str(error)
-                log.warning("devices to poll not read", extra={"error": str(error)})
-            self.wake.clear()
-            try:
-                async with asyncio.timeout(REFRESH_SECONDS):
-                    await self.wake.wait()
-            except TimeoutError:
-                continue
+    async def try_to_refresh(self) -> None:
+        """Follow the inventory; what the store cannot do now is tried again."""
+        self.wake.clear()
+        try:
+            await self.refresh()
+            self.last_error = ""
+        except StoreError as error:
+            self.last_error = str(error)
+            log.warning("devices to poll not read", extra={"error": str(error)})
 
     async def refresh(self) -> None:
         """Take what is new or changed, let go what is no longer this node's. Raises StoreError."""
@@ -121,14 +115,12 @@ class Roster:
         if observation.interfaces is not None:
             self._nameless.add(watched.device.id)
 
-    async def learn(self) -> None:
-        """Write what was learned, for ever."""
-        while True:
-            await asyncio.sleep(LEARN_SECONDS)
-            try:
-                await self.learn_once()
-            except StoreError as error:
-                log.warning("what devices say is not kept yet", extra={"error": str(error)})
+    async def try_to_learn(self) -> None:
+        """Write what was learned; if the store is away, it waits."""
+        try:
+            await self.learn_once()
+        except StoreError as error:
+            log.warning("what devices say is not kept yet", extra={"error": str(error)})
 
     async def learn_once(self) -> None:
         """Write what was learned, and find out which interfaces have which ids. Raises StoreError; what was not written waits."""

@@ -1,8 +1,10 @@
 """All that looks at devices by itself, put together: this node's part of them, the polling, what is kept of it, and for how long."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,9 +21,9 @@ from netd.metrics import Metrics
 from netd.model.telemetry import CurrentDevice
 from netd.poll.poller import Poller
 from netd.poll.reader import Guard
-from netd.poll.roster import Roster
-from netd.poll.shares import Shares
-from netd.poll.writer import Writer
+from netd.poll.roster import LEARN_SECONDS, REFRESH_SECONDS, Roster
+from netd.poll.shares import RENEW_SECONDS, Shares
+from netd.poll.writer import FLUSH_SECONDS, Writer
 from netd.store import timeseries
 from netd.store.database import Database
 
@@ -32,6 +34,7 @@ SUM_AFTER: Final = timedelta(seconds=90)
 """So long after its end a span is taken to be complete."""
 
 TURN_SECONDS: Final = 3600.0
+STOP_SECONDS: Final = 5.0
 WALK_SECONDS: Final = 30.0
 MOST_ROWS: Final = 20_000
 
@@ -41,20 +44,22 @@ class PollService:
 
     def __init__(
         self, config: PollConfig, database: Database, keyring: Keyring, platforms: Mapping[str, DevicePlatform], guard: Guard, *, node: str,
-        now: Callable[[], datetime],
+        now: Callable[[], datetime], clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.config = config
         self.transport = SnmpTransport(SnmpLimits(walk_seconds=WALK_SECONDS, most_rows=MOST_ROWS))
         self.pinger = Pinger()
         self.writer = Writer(database, now, most_rows=config.buffer_rows)
-        self.poller = Poller(config, self.transport, self.pinger, self.writer, guard, Recogniser(platforms), now=now)
+        self.poller = Poller(config, self.transport, self.pinger, self.writer, guard, Recogniser(platforms), now=now, clock=clock)
         self.shares = Shares(database, node, lambda: self.roster.wake.set())
         self.roster = Roster(database, keyring, platforms, self.shares.mine, came=self.poller.came, went=self.poller.went, now=now)
         self.poller.attach(self.roster)
         self._database = database
         self._now = now
         self._stack = AsyncExitStack()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+        self._polling: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "PollService":
         if self.config.enabled:
@@ -71,28 +76,45 @@ class PollService:
         if not self.config.enabled:
             return
         loops = {
-            "leases of devices": self.shares.run, "devices to poll": self.roster.run, "what devices say": self.roster.learn, "poller": self.poller.run,
-            "samples": self.writer.run, "sums of samples": self.sum_up, "days of samples": self.turn,
+            "leases of devices": self._every(RENEW_SECONDS, self.shares.try_to_renew),
+            "devices to poll": self._every(REFRESH_SECONDS, self.roster.try_to_refresh, self.roster.wake),
+            "what devices say": self._every(LEARN_SECONDS, self.roster.try_to_learn),
+            "samples": self._every(FLUSH_SECONDS, self.writer.flush),
+            "sums of samples": self._every(SUM_SECONDS, self.sum_up),
+            "days of samples": self._every(TURN_SECONDS, self.turn),
         }  # fmt: skip
-        self._tasks = [group.create_task(loop(), name=name) for name, loop in loops.items()]
+        self._polling = group.create_task(self.poller.run(), name="poller")
+        self._tasks = {group.create_task(loop, name=name) for name, loop in loops.items()}
 
     async def stop(self) -> None:
-        """End the polling, write what is there, let others have this node's part."""
-        for task in self._tasks:
+        """End the polling, write what is there, let others have this node's part. What is in a transaction has a few seconds to end it."""
+        if self._polling is None:
+            return
+        self._polling.cancel()
+        self._stopping.set()
+        self.roster.wake.set()
+        _, late = await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        for task in late:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._tasks:
-            await self.writer.flush()
-            await self.shares.leave()
+        await asyncio.gather(self._polling, *late, return_exceptions=True)
+        await self.writer.flush()
+        await self.shares.leave()
+
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], wake: asyncio.Event | None = None) -> None:
+        """Work, and pause for so long or until ``wake`` is set, until all is to stop."""
+        wake = wake or self._stopping
+        while not self._stopping.is_set():
+            await work()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await wake.wait()
 
     async def sum_up(self) -> None:
-        """Sum up what is over, for ever."""
-        while True:
-            await asyncio.sleep(SUM_SECONDS)
-            try:
-                await self.sum_up_once()
-            except StoreError as error:
-                log.warning("samples not summed up", extra={"error": str(error)})
+        """Sum up what is over."""
+        try:
+            await self.sum_up_once()
+        except StoreError as error:
+            log.warning("samples not summed up", extra={"error": str(error)})
 
     async def sum_up_once(self) -> None:
         """All spans that are over by now. Raises StoreError."""
@@ -104,13 +126,11 @@ class PollService:
                         break
 
     async def turn(self) -> None:
-        """Make the days ahead and drop old ones, hourly, for ever."""
-        while True:
-            try:
-                await self.turn_once()
-            except StoreError as error:
-                log.warning("days of samples not turned", extra={"error": str(error)})
-            await asyncio.sleep(TURN_SECONDS)
+        """Make the days ahead and drop old ones."""
+        try:
+            await self.turn_once()
+        except StoreError as error:
+            log.warning("days of samples not turned", extra={"error": str(error)})
 
     async def turn_once(self) -> None:
         """Once. Raises StoreError."""
@@ -125,7 +145,7 @@ class PollService:
     def kept_days(self) -> Mapping[str, int]:
         """For how many days samples and their sums are kept, by :func:`netd.store.timeseries.level_of`."""
         kept = self.config
-        return {"raw": kept.raw_days, "optics": kept.optics_days, "5m": kept.sums_5m_days, "1h": kept.sums_1h_days, "1d": kept.sums_1d_days}
+        return {"raw": kept.raw_days, "optics": kept.optics_days, "5m": kept.five_minute_days, "1h": kept.hourly_days, "1d": kept.daily_days}
 
     def reach_seconds(self) -> int:
         """How often it is asked whether a device is there."""

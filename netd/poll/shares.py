@@ -1,6 +1,5 @@
 """This node's part of the devices: leases of shards in the store. While the database is away it goes on with what it had, as every node does."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,14 +28,12 @@ class Shares:
         """Whether this node polls a device."""
         return device_id % shards.SHARDS in self.held
 
-    async def run(self) -> None:
-        """Renew, for ever."""
-        while True:
-            try:
-                await self.renew()
-            except StoreError as error:
-                log.warning("leases of devices not renewed", extra={"error": str(error)})
-            await asyncio.sleep(RENEW_SECONDS)
+    async def try_to_renew(self) -> None:
+        """Renew; if the store is away this node goes on with what it had."""
+        try:
+            await self.renew()
+        except StoreError as error:
+            log.warning("leases of devices not renewed", extra={"error": str(error)})
 
     async def renew(self) -> None:
         """Once."""

@@ -65,12 +65,6 @@ class Writer:
             over -= 1
             self.dropped["full"] += 1
 
-    async def run(self) -> None:
-        """Write, for ever."""
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush()
-
     async def flush(self) -> None:
         """Write what waits; what cannot be written now stays."""
         async with self._busy:

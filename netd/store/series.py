@@ -58,9 +58,7 @@ def _looks(source: str) -> tuple[str, str, str, str]:
     return "sum(up + down)", "sum(down)", "sum(rtt_avg * up) / nullif(sum(up) filter (where rtt_avg is not null), 0)", "max(rtt_max)"
 
 
-async def reach(
-    conn: Connection, tenant_id: int, device_id: int, source: str, since: datetime, until: datetime, step_seconds: int
-) -> list[tuple[Any, ...]]:
+async def reach(conn: Connection, tenant_id: int, device_id: int, source: str, since: datetime, until: datetime, step_seconds: int) -> list[tuple[Any, ...]]:
     """(at, percent of the looks in which it was there, looks, mean and greatest round trip in ms)."""
     looks, failed, mean, most = _looks(source)
     records = await conn.fetch(
@@ -105,9 +103,7 @@ _BY: Final = {
 }  # fmt: skip
 
 
-async def top(
-    conn: Connection, tenant_id: int, by: str, source: str, since: datetime, until: datetime, limit: int
-) -> list[dict[str, Any]]:
+async def top(conn: Connection, tenant_id: int, by: str, source: str, since: datetime, until: datetime, limit: int) -> list[dict[str, Any]]:
     """The interfaces that have most of something over a span, the first has most."""
     raw = source == "samples"
     means = {name: _value(name, raw)[0] for name in (*BITS, "in_errors", "out_errors")}
@@ -122,5 +118,3 @@ async def top(
             where {_BY[by]} is not null order by {_BY[by]} desc, t.interface_id limit $4""", tenant_id, since, until, limit,
     )  # fmt: skip
     return [dict(record) for record in records]
-
-

@@ -27,9 +27,7 @@ async def share(conn: Connection, node: str, lease: timedelta) -> set[int]:
         "select shard from poll_shards where until_at <= now() order by shard limit $1 for update skip locked", fair - len(keep)
     )  # fmt: skip
     held = [*keep, *(record["shard"] for record in taken)]
-    await conn.execute(
-        "update poll_shards set node = $1, until_at = now() + make_interval(secs => $2) where shard = any($3::smallint[])", node, seconds, held
-    )
+    await conn.execute("update poll_shards set node = $1, until_at = now() + make_interval(secs => $2) where shard = any($3::smallint[])", node, seconds, held)
     return set(held)
 
 

@@ -28,9 +28,11 @@ from netd.store import (
     provision,
     quotas,
     roles,
+    series,
     sessions,
     sites,
     subscribers,
+    telemetry,
     tokens,
 )
 from netd.store import leases as lease_store
@@ -39,8 +41,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    audit, candidates, coa_clients, credentials, devices, imports, inventory, lines, nas, observed, plans, pools, postauth, provision, quotas, roles, sessions,
-    sites, subscribers, tokens,
+    audit, candidates, coa_clients, credentials, devices, imports, inventory, lines, nas, observed, plans, pools, postauth, provision, quotas, roles, series,
+    sessions, sites, subscribers, telemetry, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
@@ -54,6 +56,7 @@ ACROSS = {
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
     "devices.polled": "each carries its tenant",
+    "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
 

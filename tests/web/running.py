@@ -25,6 +25,7 @@ from netd.keyring import Keyring
 from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
 from netd.model.session import Session
+from netd.model.telemetry import CurrentDevice
 from netd.sdk.device import Match, Platform
 from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
@@ -35,6 +36,22 @@ ROUTEROS = Platform(
     name="mikrotik_routeros", title="RouterOS", kind="router", driver="", data="",
     match=Match(sys_object_id=("1.3.6.1.4.1.14988.1",), sys_descr=("^RouterOS ",), banner=("ROSSSH",)),
 )  # fmt: skip
+
+
+class Polling:
+    """Devices as a test says."""
+
+    def __init__(self) -> None:
+        self.devices: dict[int, CurrentDevice] = {}
+
+    def current(self, device_id: int) -> CurrentDevice | None:
+        return self.devices.get(device_id)
+
+    def kept_days(self) -> dict[str, int]:
+        return {"raw": 7, "optics": 90, "5m": 45, "1h": 400, "1d": 3650}
+
+    def reach_seconds(self) -> int:
+        return 60
 
 
 @dataclass
@@ -152,6 +169,7 @@ class Api:
     app: aiohttp.web.Application
     confined: Database  # as the handlers use it
     deps: WebDeps
+    polling: Polling
 
     async def call(self, method: str, path: str, *, role: str | None = "admin", body: Any = None, headers: dict[str, str] | None = None, **more: Any) -> Answer:
         """One request; ``path`` below /api/v1 unless it begins with ``//``, which stands for the server's root."""
@@ -184,13 +202,13 @@ class Api:
 @asynccontextmanager
 async def running(database: Database, folder: Path, limit: RateLimit | None = None) -> AsyncIterator[Api]:
     """The whole application on a free port of the loopback."""
-    control, enforcing, probe, health = Control(), Enforcing(), Probe(), HealthBoard()
+    control, enforcing, probe, health, polling = Control(), Enforcing(), Probe(), HealthBoard(), Polling()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
     stream = Stream(database, confined)
     outside = await Client(allowed=LOOPBACK).__aenter__()
     deps = WebDeps(
         database=confined, owner=database, keyring=Keyring.load_or_create(folder / "secret.key"), control=control,
-        enforcement=enforcing, probe=probe, health=health, metrics=Page(),
+        enforcement=enforcing, probe=probe, health=health, metrics=Page(), polling=polling,
         catalogue=Catalogue(
             frozenset({"mikrotik", "generic"}), {"mikrotik_routeros": DevicePlatform(platform=ROUTEROS, vendor="mikrotik", driver=object())}
         ),
@@ -203,7 +221,7 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
         made[role] = await new_token(database, role)
     streaming = asyncio.create_task(stream.run())
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
-        yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps)
+        yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps, polling)
     streaming.cancel()
     await outside.__aexit__()
     await confined.close()

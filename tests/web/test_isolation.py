@@ -4,7 +4,7 @@ PostgreSQL sees to it: `test_the_walk_notices_a_missing_policy` drops a policy, 
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -12,7 +12,8 @@ import pytest
 
 from netd.domain import tokens
 from netd.domain.actor import system
-from netd.store.database import Database
+from netd.store import telemetry, timeseries
+from netd.store.database import Connection, Database
 from netd.web.api import resources
 from netd.web.api.route import UPLOADS, LinesUpload, Route, Upload
 from tests.web.running import Answer, Api
@@ -95,6 +96,8 @@ QUERIES = {
     "/radius/sessions/who-had": "ip=192.0.2.7",
     "/radius/postauth": "username=alice",
     "/subscribers/explain": "username=alice",
+    "/devices/{id}/series": "metric=cpu_percent",
+    "/interfaces/{id}/series": "metric=in_bps",
 }
 ROLE = "walker"
 
@@ -165,7 +168,21 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
             "select 1, $1, 'ssh', id, now() from credentials where name = 'north-ssh'",
         ):
             await conn.execute(statement, made["devices"])
+        await measured(conn, made["devices"], made["interfaces"])
     return made
+
+
+async def measured(conn: Connection, device_id: int, interface_id: int) -> None:
+    """Samples of now, and their sums."""
+    now = datetime.now(UTC)
+    await timeseries.ensure(conn, now.date())
+    await telemetry.copy(conn, "reach_samples", [(1, device_id, now, True, 1.0)])
+    await telemetry.copy(conn, "device_samples", [(1, device_id, now, 100, 50.0, 1, 2, None, None, None)])
+    await telemetry.copy(conn, "interface_samples", [(1, device_id, interface_id, now, 60.0, 1000, 2000, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, True, 10**6)])
+    await telemetry.copy(conn, "optics_samples", [(1, device_id, "north-0", None, now, -20.0, 2.0, None, None, None, None, None)])
+    for level in timeseries.LEVELS:
+        while await timeseries.roll_up(conn, level, now + timedelta(days=2)):
+            continue
 
 
 async def a_lockout(database: Database) -> int:
@@ -278,7 +295,7 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
-                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
+                 "/top-talkers", "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []

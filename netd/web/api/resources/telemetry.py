@@ -8,7 +8,7 @@ from netd.web.api.route import Call, route
 READ = "devices:read"
 
 
-@route("GET", "/devices/{id}/telemetry", permission=READ, summary="What a device does now: whether it is there, how it does, its interfaces' counters and rates")
+@route("GET", "/devices/{id}/telemetry", permission=READ, summary="What a device does now: is it there, how it does, its interfaces' counters and rates")
 async def device_telemetry(call: Call, id: int) -> CurrentDevice:
     return await telemetry.current(call.deps.database, call.actor, call.deps.polling, id, call.deps.now())
 

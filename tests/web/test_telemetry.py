@@ -1,0 +1,95 @@
+"""What devices do, by the API: from memory, from the store, by time, over a span."""
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
+
+import pytest
+
+from netd.domain.telemetry import resolution
+from netd.model.device import InterfaceSample
+from netd.model.telemetry import CurrentDevice, CurrentInterface, Rates
+from netd.store import telemetry, timeseries
+from netd.store.database import Database
+from tests.web.running import Api
+
+CORE = {"hostname": "core1", "mgmt_address": "10.0.0.1", "vendor": "generic"}
+KEPT = {"raw": 7, "optics": 90, "5m": 45, "1h": 400, "1d": 3650}
+
+
+@pytest.fixture
+async def ids(api: Api, database: Database) -> tuple[int, int]:
+    """A device and an interface of it, measured once a minute for an hour."""
+    device = (await api.post("/devices", CORE)).value["id"]
+    now = datetime.now(UTC)
+    async with database.acquire() as conn:
+        interface = await conn.fetchval(
+            "insert into interfaces (tenant_id, device_id, if_index, name, alias) values (1, $1, 7, 'eth0', 'uplink') returning id", device
+        )
+        for day in (now - timedelta(hours=1), now):
+            await timeseries.ensure(conn, day.date())
+        at = [now - timedelta(minutes=number) for number in range(60)]
+        await telemetry.copy(conn, "interface_samples", [
+            (1, device, interface, when, 60.0, 4_000_000, 8_000_000, 1.0, 2.0, 0.0, 0.5, 0.0, 0.0, True, 10_000_000) for when in at
+        ])  # fmt: skip
+        await telemetry.copy(conn, "device_samples", [(1, device, when, 100, 40.0, 25, 100, None, None, None) for when in at])
+        await telemetry.copy(conn, "reach_samples", [(1, device, when, n >= 6, 2.0 if n >= 6 else None) for n, when in enumerate(at)])
+    return device, interface
+
+
+def since(minutes: int) -> str:
+    return urlencode({"since": (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()})
+
+
+async def test_now(api: Api, ids: tuple[int, int]) -> None:
+    """From memory where this node polls the device; counters as they were read, up to 2^64 - 1. Else from the store, which says so."""
+    device, interface = ids
+    path = f"/devices/{device}/telemetry"
+    told = (await api.get(path, role="read_only")).value
+    assert (told["source"], told["up"], told["system"]["cpu_percent"]) == ("store", False, 40.0)
+    assert told["interfaces"][0]["rates"]["out_bps"] == 8_000_000 and told["interfaces"][0]["utilisation_percent"] == 80.0
+    sample = InterfaceSample(if_index=7, name="eth0", in_octets=2**64 - 1)
+    one = CurrentInterface(id=interface, at=datetime.now(UTC), counters=sample, rates=Rates(seconds=60.0, in_bps=8), utilisation_percent=None)
+    api.polling.devices[device] = CurrentDevice(device_id=device, up=True, interfaces=(one,), missed_slots=3)
+    told = (await api.get(path)).value
+    assert (told["source"], told["up"], told["missed_slots"], told["interfaces"][0]["counters"]["in_octets"]) == ("memory", True, 3, 2**64 - 1)
+    assert (await api.get("/devices/999/telemetry")).status == 404
+
+
+async def test_by_time(api: Api, ids: tuple[int, int]) -> None:
+    device, interface = ids
+    told = (await api.get(f"/interfaces/{interface}/series?metric=out_bps&{since(59)}&points=100")).value
+    assert (told["source"], told["step_seconds"], told["columns"]) == ("samples", 60, ["at", "avg", "min", "max", "p95"])
+    assert 58 <= len(told["points"]) <= 61 and told["points"][0][1:] == [8_000_000.0] * 4
+    few = (await api.get(f"/devices/{device}/series?metric=memory_percent&{since(4)}&points=2")).value
+    assert few["step_seconds"] == 300 and few["source"] == "5m" and few["points"] == []
+    reach = (await api.get(f"/devices/{device}/series?metric=reach&{since(59)}&points=100")).value
+    assert {point[1] for point in reach["points"]} == {0.0, 100.0}
+    for query in ("metric=colour", "", "metric=in_bps&points=99999", f"metric=in_bps&since={'2026-11-26T00:00:00Z'}&until={'2026-11-25T00:00:00Z'}"):
+        assert (await api.get(f"/interfaces/{interface}/series?{query}")).status == 422, query
+    assert (await api.get("/interfaces/999/series?metric=in_bps")).status == 404
+
+
+async def test_over_a_span(api: Api, ids: tuple[int, int], database: Database) -> None:
+    device, interface = ids
+    told = (await api.get(f"/devices/{device}/availability?{since(59)}")).value
+    assert told["failed"] == 6 and told["percent"] == round(100 * (told["looks"] - 6) / told["looks"], 4) and told["known_percent"] > 95
+    used = (await api.get(f"/interfaces/{interface}/utilisation?{since(59)}")).value
+    assert (used["in_bps_avg"], used["out_bps_p95"], used["p95_percent"], used["speed_bps"]) == (4_000_000, 8_000_000, 80.0, 10_000_000)
+    top = (await api.get("/top-talkers?by=utilisation")).value["items"]
+    assert [(each["interface"], each["alias"], each["device"], each["utilisation_percent"]) for each in top] == [("eth0", "uplink", "core1", 80.0)]
+    assert (await api.get("/top-talkers?by=errors")).value["items"][0]["errors"] == 0.5
+    assert (await api.get("/top-talkers?limit=1000")).status == 422
+    nothing = (await api.get(f"/devices/{device}/availability?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z")).value
+    assert (nothing["percent"], nothing["looks"], nothing["known_percent"]) == (None, 0, 0.0)
+
+
+@pytest.mark.parametrize(("hours", "points", "age_days", "expected"), [
+    (1, 300, 0, ("samples", 60)), (24, 300, 0, ("5m", 300)), (24, 2000, 0, ("samples", 60)), (24 * 7, 300, 0, ("1h", 3600)),
+    (24 * 365, 400, 0, ("1d", 86_400)), (1, 300, 20, ("5m", 300)), (1, 300, 100, ("1h", 3600)), (24, 300, 1000, ("1d", 86_400)),
+])  # fmt: skip
+def test_resolution(hours: int, points: int, age_days: int, expected: tuple[str, int]) -> None:
+    now = datetime(2026, 11, 26, tzinfo=UTC)
+    until = now - timedelta(days=age_days)
+    begin = until - timedelta(hours=hours)
+    assert resolution(begin, until, now, points, KEPT) == expected
+    assert timedelta(hours=hours).total_seconds() / expected[1] + 1 <= max(points, 25)
