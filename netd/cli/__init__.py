@@ -27,6 +27,7 @@ MODULES = {
     "enforcement": "enforcement", "coa-client": "coa_clients",
     "shadow": "shadow", "record": "record",
     "device": "devices", "device-group": "devices", "credential": "credentials", "discovery": "discovery",
+    "alarm": "alarms", "threshold": "alarms",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""

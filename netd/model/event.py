@@ -29,6 +29,7 @@ OF_ACTION: Final[dict[str, str]] = {
     "device.create": "device.created",
     "device.update": "device.updated",
     "device.delete": "device.deleted",
+    "alarm.acknowledge": "alarm.acknowledged",
     "enforcement.confirm": "enforcement.confirmed",
     "enforcement.discard": "enforcement.discarded",
     "site.create": "site.created",
@@ -41,7 +42,7 @@ OF_ACTION: Final[dict[str, str]] = {
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
-OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced")
+OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced", "alarm.raised", "alarm.cleared")
 """What netd finds out by itself. Sessions are not among them: each would add rows to what accounting writes for it."""
 
 TYPES: Final = tuple(sorted((*OF_ACTION.values(), *OF_THE_NETWORK)))

@@ -19,10 +19,12 @@ from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
 from netd.metrics import Metrics
 from netd.model.telemetry import CurrentDevice
+from netd.poll.alarms import READ_SECONDS, WRITE_SECONDS, Alarms
 from netd.poll.poller import Poller
 from netd.poll.reader import Guard
 from netd.poll.roster import LEARN_SECONDS, REFRESH_SECONDS, Roster
 from netd.poll.shares import RENEW_SECONDS, Shares
+from netd.poll.watched import Watched
 from netd.poll.writer import FLUSH_SECONDS, Writer
 from netd.store import timeseries
 from netd.store.database import Database
@@ -52,8 +54,10 @@ class PollService:
         self.writer = Writer(database, now, most_rows=config.buffer_rows)
         self.poller = Poller(config, self.transport, self.pinger, self.writer, guard, Recogniser(platforms), now=now, clock=clock)
         self.shares = Shares(database, node, lambda: self.roster.wake.set())
-        self.roster = Roster(database, keyring, platforms, self.shares.mine, came=self.poller.came, went=self.poller.went, now=now)
+        self.roster = Roster(database, keyring, platforms, self.shares.mine, came=self.poller.came, went=self._went, now=now)
         self.poller.attach(self.roster)
+        self.alarms = Alarms(database, self.roster.devices, down_seconds=config.down_seconds, period_seconds=config.reach_seconds, now=now, clock=clock)
+        self.poller.looked = self.alarms.looked
         self._database = database
         self._now = now
         self._stack = AsyncExitStack()
@@ -80,6 +84,8 @@ class PollService:
             "devices to poll": self._every(REFRESH_SECONDS, self.roster.try_to_refresh, self.roster.wake),
             "what devices say": self._every(LEARN_SECONDS, self.roster.try_to_learn),
             "samples": self._every(FLUSH_SECONDS, self.writer.flush),
+            "thresholds": self._every(READ_SECONDS, self.alarms.read),
+            "alarms": self._every(WRITE_SECONDS, self.alarms.write),
             "sums of samples": self._every(SUM_SECONDS, self.sum_up),
             "days of samples": self._every(TURN_SECONDS, self.turn),
         }  # fmt: skip
@@ -98,7 +104,12 @@ class PollService:
             task.cancel()
         await asyncio.gather(self._polling, *late, return_exceptions=True)
         await self.writer.flush()
+        await self.alarms.write()
         await self.shares.leave()
+
+    def _went(self, watched: Watched) -> None:
+        self.poller.went(watched)
+        self.alarms.went(watched)
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]], wake: asyncio.Event | None = None) -> None:
         """Work, and pause for so long or until ``wake`` is set, until all is to stop."""
@@ -161,4 +172,5 @@ class PollService:
             self.transport.register(metrics)
             self.poller.register(metrics)
             self.writer.register(metrics)
+            self.alarms.register(metrics)
             metrics.gauge("netd_poll_shards", "Of 256 parts of the devices, those that this node polls", lambda: len(self.shares.held))

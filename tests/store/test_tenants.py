@@ -10,6 +10,7 @@ import pytest
 from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
 from netd.store import (
+    alarms,
     audit,
     candidates,
     coa_clients,
@@ -41,6 +42,7 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
+    alarms,
     audit, candidates, coa_clients, credentials, devices, imports, inventory, lines, nas, observed, plans, pools, postauth, provision, quotas, roles, series,
     sessions, sites, subscribers, telemetry, tokens,
 )  # fmt: skip
@@ -56,6 +58,7 @@ ACROSS = {
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
     "devices.polled": "each carries its tenant",
+    "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
     "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip

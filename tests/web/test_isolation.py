@@ -23,7 +23,7 @@ from tests.web.test_resources import open_session
 EVERYWHERE = {"/whoami", "/permissions", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/thresholds")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -86,6 +86,9 @@ BODIES = {
     "DiscoveryOrder": {"ranges": ["198.51.100.0/30"]},
     "CandidatePatch": {"state": "ignored"},
     "Acceptance": {"hostname": "stolen", "vendor": "generic"},
+    "NewThreshold": {"name": "stolen", "metric": "cpu_percent", "raise_at": 1},
+    "ThresholdPatch": {"note": "stolen"},
+    "Acknowledgement": {"note": "stolen"},
 }
 FILES: dict[Any, bytes] = {
     Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
@@ -168,6 +171,13 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
             "select 1, $1, 'ssh', id, now() from credentials where name = 'north-ssh'",
         ):
             await conn.execute(statement, made["devices"])
+        made["thresholds"] = await conn.fetchval(
+            "insert into thresholds (tenant_id, name, metric, raise_at, clear_at) values (1, 'north', 'cpu_percent', 1, 1) returning id"
+        )
+        made["alarms"] = await conn.fetchval(
+            "insert into alarms (tenant_id, device_id, threshold_id, name, severity, raised_at) values (1, $1, $2, 'north', 'major', now()) returning id",
+            made["devices"], made["thresholds"],
+        )  # fmt: skip
         await measured(conn, made["devices"], made["interfaces"])
     return made
 
@@ -295,7 +305,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
-                 "/top-talkers", "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
+                 "/top-talkers", "/alarms",
+                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []

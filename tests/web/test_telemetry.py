@@ -93,3 +93,27 @@ def test_resolution(hours: int, points: int, age_days: int, expected: tuple[str,
     begin = until - timedelta(hours=hours)
     assert resolution(begin, until, now, points, KEPT) == expected
     assert timedelta(hours=hours).total_seconds() / expected[1] + 1 <= max(points, 25)
+
+
+async def test_alarms_and_thresholds(api: Api, ids: tuple[int, int], database: Database) -> None:
+    device, _ = ids
+    new = {"name": "busy", "metric": "cpu_percent", "raise_at": 90, "clear_at": 80, "selector": {"hostnames": ["core1"]}}
+    made = await api.post("/thresholds", new)
+    assert (made.status, made.value["hold_seconds"], made.value["severity"]) == (201, 0, "warning")
+    where = f"/thresholds/{made.value['id']}"
+    for wrong in ({"clear_at": 95}, {"interfaces": "eth*"}, {"metric": "colour"}, {"raise_at": 10, "above": False}):
+        assert (await api.post("/thresholds", {**new, "name": "x", **wrong})).status == 422, wrong
+    assert (await api.post("/thresholds", new)).status == 409 and (await api.patch(where, {"clear_at": 91})).status == 422
+    assert (await api.patch(where, {"raise_at": 95, "clear_at": 85})).value["version"] == 2
+    async with database.acquire() as conn:
+        alarm = await conn.fetchval(
+            "insert into alarms (tenant_id, device_id, threshold_id, name, severity, raised_at) values (1, $1, $2, 'busy', 'major', now()) returning id",
+            device, made.value["id"],
+        )  # fmt: skip
+    listed = (await api.get("/alarms?state__in=raised,acknowledged&device=CORE1&severity=major")).value["items"]
+    assert [(each["id"], each["device"], each["state"]) for each in listed] == [(alarm, "core1", "raised")]
+    assert (await api.post(f"/alarms/{alarm}/acknowledge", {"note": "on it"}, role="read_only")).status == 403
+    known = await api.post(f"/alarms/{alarm}/acknowledge", {"note": "on it"}, role="operator")
+    assert (known.status, known.value["state"], known.value["note"]) == (200, "acknowledged", "on it")
+    assert (await api.get("/alarms?state=raised")).value["items"] == [] and (await api.get(f"/alarms/{alarm}")).value == known.value
+    assert (await api.delete(where)).status == 204 and (await api.get("/alarms")).value["items"] == []
