@@ -223,6 +223,10 @@ class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which sums of an hour are kept."""
     daily_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 3650
     """Days for which sums of a day are kept."""
+    export_url: str = ""
+    """Where devices' values are sent in Prometheus' text format, too (https://vm.example.net/api/v1/import/prometheus); empty: nowhere."""
+    export_token: Secret = Secret()
+    """Bearer token for that."""
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -646,6 +650,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "web.address": _ip_address,
     "web.public_url": lambda value: _origin(value) if value else None,
     "web.trusted_proxies": _prefixes,
+    "poll.export_url": lambda value: _http_url(value) if value else None,
     "oidc.issuer": lambda value: _secure_url(value) if value else None,
     "oidc.scopes": lambda values: None if "openid" in values else "must have openid among them",
     "oidc.groups": _groups,

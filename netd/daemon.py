@@ -231,8 +231,9 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         webhooks = WebhookService(work, client, keyring)
         reachability = Reachability(client, targets(config))
         polling = PollService(
-            config.poll, work, keyring, extensions.platforms, extensions.guard, node=f"{socket.gethostname()}-{os.getpid()}", now=lambda: datetime.now(UTC)
-        )
+            config.poll, work, keyring, extensions.platforms, extensions.guard, client, node=f"{socket.gethostname()}-{os.getpid()}",
+            now=lambda: datetime.now(UTC),
+        )  # fmt: skip
         await stack.enter_async_context(polling)
         for part in (client, webhooks, polling):
             part.register(metrics)

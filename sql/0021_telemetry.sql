@@ -114,8 +114,8 @@ create table thresholds (
     name         text not null check (length(name) between 1 and 64),
     metric       text not null,
     above        boolean not null default true,                                     -- else it is bad to be below
-    raise_at     double precision not null,
-    clear_at     double precision not null,                                         -- hysteresis: beyond this it is over
+    raise_level     double precision not null,
+    clear_level     double precision not null,                                         -- hysteresis: beyond this it is over
     hold_seconds integer not null default 0 check (hold_seconds between 0 and 86400),
     severity     text not null default 'warning' check (severity in ('warning', 'major', 'critical')),
     selector     jsonb not null default '{}',                                       -- of devices, netd.model.inventory.Selector
@@ -126,7 +126,7 @@ create table thresholds (
     created_at   timestamptz not null default now(),
     updated_at   timestamptz not null default now(),
     unique (tenant_id, id),
-    check (case when above then clear_at <= raise_at else clear_at >= raise_at end)
+    check (case when above then clear_level <= raise_level else clear_level >= raise_level end)
 );
 create unique index thresholds_name on thresholds (tenant_id, lower(name));
 

@@ -15,7 +15,7 @@ METRICS = (
     "cpu_percent", "memory_percent", "temperature_celsius", "voltage_volts", "power_watts", "utilisation_percent", "in_bps", "out_bps", "errors", "discards",
     "oper_down", "rx_dbm", "tx_dbm", "olt_rx_dbm",
 )  # fmt: skip
-MEMBERS = ("metric", "raise_at", "clear_at", "above", "hold_seconds", "severity", "interfaces", "enabled", "note")
+MEMBERS = ("metric", "raise_level", "clear_level", "above", "hold_seconds", "severity", "interfaces", "enabled", "note")
 SELECTS = ("hostnames", "tags", "sites", "vendors", "platforms", "kinds", "roles", "models")
 
 
@@ -49,8 +49,8 @@ def _named(commands: Commands, name: str, help_text: str, run: Any) -> argparse.
 
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--metric", "metric", ", ".join(METRICS), required=new, choices=METRICS, metavar="M")
-    option(parser, "--raise-at", "raise_at", "beyond this it is wrong", float, required=new, metavar="X")
-    option(parser, "--clear-at", "clear_at", "back at this it is over (the same)", float, metavar="X")
+    option(parser, "--raise-level", "raise_level", "beyond this it is wrong", float, required=new, metavar="X")
+    option(parser, "--clear-level", "clear_level", "back at this it is over (the same)", float, metavar="X")
     option(parser, "--above", "above", "whether it is wrong to be above; no: below (yes)", yes_no, metavar="yes|no")
     option(parser, "--hold", "hold_seconds", "seconds for which it must be wrong (0)", int, metavar="S")
     option(parser, "--severity", "severity", ", ".join(SEVERITIES) + " (warning)", choices=SEVERITIES, metavar="S")
@@ -100,7 +100,7 @@ def _add(arguments: argparse.Namespace) -> int:
 def _thresholds(arguments: argparse.Namespace) -> int:
     def row(found: dict[str, Any]) -> tuple[object, ...]:
         sign = ">" if found["above"] else "<"
-        when = f"{found['metric']} {sign} {found['raise_at']:g} (over at {found['clear_at']:g})"
+        when = f"{found['metric']} {sign} {found['raise_level']:g} (over at {found['clear_level']:g})"
         return found["id"], found["name"], when, found["hold_seconds"], found["severity"], found["interfaces"], json.dumps(found["selector"]), found["enabled"]
 
     return show_list(client.find(), THRESHOLDS, arguments, ("ID", "NAME", "WRONG IF", "FOR S", "SEVERITY", "INTERFACES", "SELECTS", "ENABLED"), row)

@@ -32,15 +32,15 @@ Pattern = Annotated[str, Meta(min_length=1, max_length=255, description="of inte
 
 
 class NewThreshold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is not to happen to which devices: ``metric`` beyond ``raise_at`` for ``hold_seconds``, until it is back at ``clear_at`` (the same, unless said).
+    """What is not to happen to which devices: ``metric`` beyond ``raise_level`` for ``hold_seconds``, until it is back at ``clear_level`` (the same).
 
     ``oper_down`` is 1 for an interface that should be up and is down; errors and discards are per second, both directions together.
     """
 
     name: Label
     metric: Metric
-    raise_at: float
-    clear_at: float | None = None
+    raise_level: float
+    clear_level: float | None = None
     above: bool = True
     hold_seconds: Hold = 0
     severity: Severity = "warning"
@@ -55,8 +55,8 @@ class ThresholdPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     name: Label | UnsetType = UNSET
     metric: Metric | UnsetType = UNSET
-    raise_at: float | UnsetType = UNSET
-    clear_at: float | UnsetType = UNSET
+    raise_level: float | UnsetType = UNSET
+    clear_level: float | UnsetType = UNSET
     above: bool | UnsetType = UNSET
     hold_seconds: Hold | UnsetType = UNSET
     severity: Severity | UnsetType = UNSET
@@ -117,9 +117,9 @@ def _columns(members: Mapping[str, Any]) -> dict[str, Any]:
 def _sound(threshold: Mapping[str, Any]) -> None:
     """Raise InvalidInput for one that could never be over, or of interfaces that the metric has none of."""
     faults = Faults()
-    raise_at, clear_at = threshold["raise_at"], threshold["clear_at"]
-    if clear_at > raise_at if threshold["above"] else clear_at < raise_at:
-        faults.add("/clear_at", f"must not be {'above' if threshold['above'] else 'below'} raise_at")
+    raise_level, clear_level = threshold["raise_level"], threshold["clear_level"]
+    if clear_level > raise_level if threshold["above"] else clear_level < raise_level:
+        faults.add("/clear_level", f"must not be {'above' if threshold['above'] else 'below'} raise_level")
     if threshold["interfaces"] is not None and threshold["metric"] in OF_DEVICE:
         faults.add("/interfaces", f"{threshold['metric']} is of the device")
     faults.check()
@@ -134,7 +134,7 @@ async def threshold_page(db: Database, actor: Actor, query: ListQuery) -> Page[T
 async def create_threshold(db: Database, actor: Actor, new: NewThreshold) -> Threshold:
     """Make a threshold. Raises InvalidInput; Conflict if the name is taken; OutsideScope for who may not in the whole tenant."""
     members = msgspec.structs.asdict(new)
-    members["clear_at"] = new.raise_at if new.clear_at is None else new.clear_at
+    members["clear_level"] = new.raise_level if new.clear_level is None else new.clear_level
     _sound(members)
     async with db.transaction(actor.scope) as conn:
         made = await held_threshold(conn, actor, await store.insert_threshold(conn, actor.tenant_id, _columns(members)))

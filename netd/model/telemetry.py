@@ -118,15 +118,15 @@ class Talker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Threshold(msgspec.Struct, frozen=True, kw_only=True):
-    """What is not to happen: ``metric`` beyond ``raise_at`` for ``hold_seconds``; it is over once it is back at ``clear_at``."""
+    """What is not to happen: ``metric`` beyond ``raise_level`` for ``hold_seconds``; it is over once it is back at ``clear_level``."""
 
     id: int
     tenant_id: int
     name: str
     metric: str
     above: bool
-    raise_at: float
-    clear_at: float
+    raise_level: float
+    clear_level: float
     hold_seconds: int
     severity: Severity
     selector: Selector

@@ -1,7 +1,7 @@
 """When something is wrong, and when it is over. Pure.
 
-A value beyond ``raise_at`` for ``hold_seconds`` raises; it is over once a value is back at ``clear_at``. No value (a gap) changes nothing. Whether a device is
-there is a rule like others, but one whose parent cannot be reached either is silent: it is not what is wrong.
+A value beyond ``raise_level`` for ``hold_seconds`` raises; it is over once a value is back at ``clear_level``. No value (a gap) changes nothing. Whether a
+device is there is a rule like others, but one whose parent cannot be reached either is silent: it is not what is wrong.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -24,8 +24,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     name: str
     metric: str
-    raise_at: float
-    clear_at: float
+    raise_level: float
+    clear_level: float
     above: bool = True
     hold_seconds: float = 0.0
     severity: Severity = "warning"
@@ -33,11 +33,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     def wrong(self, value: float) -> bool:
         """Whether a value is beyond what is borne."""
-        return value > self.raise_at if self.above else value < self.raise_at
+        return value > self.raise_level if self.above else value < self.raise_level
 
     def over(self, value: float) -> bool:
         """Whether a value is well again."""
-        return value <= self.clear_at if self.above else value >= self.clear_at
+        return value <= self.clear_level if self.above else value >= self.clear_level
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

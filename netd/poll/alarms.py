@@ -42,7 +42,7 @@ class Alarms:
         self._clock = clock
         self._period_seconds = period_seconds
         self._unreachable = Rule(
-            id=UNREACHABLE, name="unreachable", metric="reach", raise_at=0.5, clear_at=0.5, hold_seconds=down_seconds, severity="critical"
+            id=UNREACHABLE, name="unreachable", metric="reach", raise_level=0.5, clear_level=0.5, hold_seconds=down_seconds, severity="critical"
         )  # fmt: skip
         self._alarming = Alarming(self._behind_one_that_is_down)
         self._rules: dict[int, list[Rule]] = {}  # by device
@@ -78,7 +78,7 @@ class Alarms:
         if watched.device.parent_id is None:
             return self._unreachable
         held = self._unreachable.hold_seconds + self._period_seconds
-        return Rule(id=UNREACHABLE, name="unreachable", metric="reach", raise_at=0.5, clear_at=0.5, hold_seconds=held, severity="critical")
+        return Rule(id=UNREACHABLE, name="unreachable", metric="reach", raise_level=0.5, clear_level=0.5, hold_seconds=held, severity="critical")
 
     def _behind_one_that_is_down(self, device_id: int) -> bool:
         watched = self._devices.get(device_id)
@@ -115,7 +115,7 @@ class Alarms:
         for device_id, threshold_id, subject, name, severity in open_:
             if device_id in unknown:
                 key = (device_id, threshold_id or UNREACHABLE, subject)
-                self._alarming.open(key, Rule(id=key[1], name=name, metric="", raise_at=0.0, clear_at=0.0, severity=severity))
+                self._alarming.open(key, Rule(id=key[1], name=name, metric="", raise_level=0.0, clear_level=0.0, severity=severity))
         self._opened |= unknown
         self._rules = rules
         in_force = {device_id: {rule.id for rule in some} for device_id, some in rules.items()}

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from netd.config import PollConfig
+from netd.device.http import Client
 from netd.device.ping import Pinger
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain.ports import Part
@@ -20,6 +21,7 @@ from netd.keyring import Keyring
 from netd.metrics import Metrics
 from netd.model.telemetry import CurrentDevice
 from netd.poll.alarms import READ_SECONDS, WRITE_SECONDS, Alarms
+from netd.poll.export import EVERY_SECONDS, Export
 from netd.poll.poller import Poller
 from netd.poll.reader import Guard
 from netd.poll.roster import LEARN_SECONDS, REFRESH_SECONDS, Roster
@@ -45,7 +47,7 @@ class PollService:
     """``async with``: its sockets; :meth:`start` begins the work. ``database`` is the daemon's own, ``node`` this process's name."""
 
     def __init__(
-        self, config: PollConfig, database: Database, keyring: Keyring, platforms: Mapping[str, DevicePlatform], guard: Guard, *, node: str,
+        self, config: PollConfig, database: Database, keyring: Keyring, platforms: Mapping[str, DevicePlatform], guard: Guard, client: Client, *, node: str,
         now: Callable[[], datetime], clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.config = config
@@ -58,6 +60,7 @@ class PollService:
         self.poller.attach(self.roster)
         self.alarms = Alarms(database, self.roster.devices, down_seconds=config.down_seconds, period_seconds=config.reach_seconds, now=now, clock=clock)
         self.poller.looked = self.alarms.looked
+        self.export = Export(client, config.export_url, config.export_token, self.roster.devices) if config.export_url else None
         self._database = database
         self._now = now
         self._stack = AsyncExitStack()
@@ -89,6 +92,8 @@ class PollService:
             "sums of samples": self._every(SUM_SECONDS, self.sum_up),
             "days of samples": self._every(TURN_SECONDS, self.turn),
         }  # fmt: skip
+        if self.export is not None:
+            loops["copies of samples"] = self._every(EVERY_SECONDS, self.export.run_once)
         self._polling = group.create_task(self.poller.run(), name="poller")
         self._tasks = {group.create_task(loop, name=name) for name, loop in loops.items()}
 
@@ -173,4 +178,6 @@ class PollService:
             self.poller.register(metrics)
             self.writer.register(metrics)
             self.alarms.register(metrics)
+            if self.export is not None:
+                self.export.register(metrics)
             metrics.gauge("netd_poll_shards", "Of 256 parts of the devices, those that this node polls", lambda: len(self.shares.held))

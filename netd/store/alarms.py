@@ -32,7 +32,7 @@ THRESHOLDS = Listing(
              "severity": Column(sql="severity", kind=Literal["warning", "major", "critical"], cast="text")},
 )  # fmt: skip
 _SETTABLE = frozenset((
-    "name", "metric", "above", "raise_at", "clear_at", "hold_seconds", "severity", "selector", "interfaces", "enabled", "note",
+    "name", "metric", "above", "raise_level", "clear_level", "hold_seconds", "severity", "selector", "interfaces", "enabled", "note",
 ))  # fmt: skip
 
 

@@ -43,13 +43,14 @@ def test_moments():
 
 async def test_alarms(netd, database: Database):
     device = (await netd("device", "add", "core1", "--address", "10.0.0.1", "--vendor", "generic", "--json")).value["id"]
-    made = await netd("threshold", "add", "busy", "--metric", "cpu_percent", "--raise-at", "90", "--clear-at", "80", "--hostnames", "core1", "--json")
+    made = await netd("threshold", "add", "busy", "--metric", "cpu_percent", "--raise-level", "90", "--clear-level", "80", "--hostnames", "core1", "--json")
     assert (made.code, made.value["selector"]) == (0, {"hostnames": ["core1"]})
     assert (await netd("threshold", "update", "busy", "--severity", "major", "--json")).value["severity"] == "major"
     assert "cpu_percent > 90 (over at 80)" in (await netd("threshold", "list")).out and (await netd("threshold", "show", "busy")).code == 0
     async with database.acquire() as conn:
         alarm = await conn.fetchval(
-            "insert into alarms (tenant_id, device_id, threshold_id, name, severity, value, raised_at) values (1, $1, $2, 'busy', 'major', 95, now()) returning id",
+            """insert into alarms (tenant_id, device_id, threshold_id, name, severity, value, raised_at)
+               values (1, $1, $2, 'busy', 'major', 95, now()) returning id""",
             device, made.value["id"],
         )  # fmt: skip
     listed = (await netd("alarm", "list", "--device", "core1")).out.splitlines()

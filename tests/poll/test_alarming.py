@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from netd.poll.alarming import Alarming, Rule
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
-HOT = Rule(id=5, name="hot", metric="temperature_celsius", raise_at=70, clear_at=60)
+HOT = Rule(id=5, name="hot", metric="temperature_celsius", raise_level=70, clear_level=60)
 
 
 def run(alarming: Alarming, rule: Rule, values: list[float | None], *, device: int = 1, step: float = 60.0) -> list[str]:
@@ -20,17 +20,17 @@ def run(alarming: Alarming, rule: Rule, values: list[float | None], *, device: i
 
 def test_hysteresis() -> None:
     assert run(Alarming(lambda device: False), HOT, [65, 71, 65, 61, 60.5, 60, 65, 71]) == ["", "raised", "", "", "", "cleared", "", "raised"]
-    weak = Rule(id=6, name="dark", metric="rx_dbm", above=False, raise_at=-27, clear_at=-25)
+    weak = Rule(id=6, name="dark", metric="rx_dbm", above=False, raise_level=-27, clear_level=-25)
     assert run(Alarming(lambda device: False), weak, [-20, -28, -26, -25, -26]) == ["", "raised", "", "cleared", ""]
 
 
 def test_it_must_be_wrong_for_a_while_without_a_break() -> None:
-    slow = Rule(id=5, name="hot", metric="x", raise_at=70, clear_at=60, hold_seconds=120)
+    slow = Rule(id=5, name="hot", metric="x", raise_level=70, clear_level=60, hold_seconds=120)
     assert run(Alarming(lambda device: False), slow, [71, 71, 69, 71, 71, 71]) == ["", "", "", "", "", "raised"]
 
 
 def test_gaps_change_nothing() -> None:
-    slow = Rule(id=5, name="hot", metric="x", raise_at=70, clear_at=60, hold_seconds=120)
+    slow = Rule(id=5, name="hot", metric="x", raise_level=70, clear_level=60, hold_seconds=120)
     assert run(Alarming(lambda device: False), slow, [None, 71, None, 71, None, None, 50]) == ["", "", "", "raised", "", "", "cleared"]
 
 
@@ -69,6 +69,6 @@ def test_what_was_open_before_is_not_raised_again() -> None:
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=60), st.floats(0, 300))
 def test_raised_and_cleared_take_turns(values: list[float | None], hold: float) -> None:
-    rule = Rule(id=5, name="hot", metric="x", raise_at=70, clear_at=60, hold_seconds=hold)
+    rule = Rule(id=5, name="hot", metric="x", raise_level=70, clear_level=60, hold_seconds=hold)
     said = [each for each in run(Alarming(lambda device: False), rule, values) if each]
     assert said == [("raised", "cleared")[number % 2] for number in range(len(said))]

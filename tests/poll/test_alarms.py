@@ -91,8 +91,8 @@ async def test_a_device_that_is_away(world: World) -> None:
 
 async def test_thresholds_of_devices_and_interfaces(world: World) -> None:
     core, edge = world.devices
-    busy = await threshold(world, name="busy", metric="cpu_percent", raise_at=90, clear_at=80, severity="major", selector={"hostnames": ["core"]})
-    await threshold(world, name="port", metric="oper_down", raise_at=0.5, interfaces="eth*")
+    busy = await threshold(world, name="busy", metric="cpu_percent", raise_level=90, clear_level=80, severity="major", selector={"hostnames": ["core"]})
+    await threshold(world, name="port", metric="oper_down", raise_level=0.5, interfaces="eth*")
     ports = {
         name: Port(Look(0, None, InterfaceSample(if_index=1, name=name, admin_up=admin, oper_up=False)), NOW)
         for name, admin in (("eth0", True), ("eth1", False), ("lo", True))
@@ -136,7 +136,7 @@ async def test_what_is_open_is_known_after_a_start_and_ends_with_its_device(worl
 
 async def test_acknowledged_and_over(world: World) -> None:
     core, _ = world.devices
-    await threshold(world, name="busy", metric="cpu_percent", raise_at=90)
+    await threshold(world, name="busy", metric="cpu_percent", raise_level=90)
     world.look(core, system=DeviceSample(cpu_percent=95))
     await world.told()
     async with world.database.acquire() as conn:

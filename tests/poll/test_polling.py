@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from netd.config import PollConfig
+from netd.device.addresses import LOOPBACK
+from netd.device.http import Client
 from netd.device.snmp import SnmpLimits
 from netd.domain import credentials, devices
 from netd.domain.actor import system
@@ -63,9 +65,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def service(database: Database, keyring: Keyring, extensions: Extensions, clock: Clock) -> AsyncIterator[PollService]:
+async def client() -> AsyncIterator[Client]:
+    async with Client(allowed=LOOPBACK) as made:
+        yield made
+
+
+@pytest.fixture
+async def service(database: Database, keyring: Keyring, extensions: Extensions, client: Client, clock: Clock) -> AsyncIterator[PollService]:
     """A service whose rounds the test makes itself."""
-    made = PollService(PollConfig(), database, keyring, extensions.platforms, extensions.guard, node="here", now=clock.now, clock=clock)
+    made = PollService(PollConfig(), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=clock.now, clock=clock)
     made.transport.limits = SnmpLimits(attempts=2, timeout_seconds=0.1, walk_seconds=5, most_rows=2000)
     async with made:
         await made.shares.renew()
@@ -271,11 +279,12 @@ async def test_an_interface_that_is_not_monitored_is_not_kept(service: PollServi
         assert [name for (name,) in names] == ["eth1", "eth3"]
 
 
-async def test_the_whole_service_polls_by_itself_and_shares(database: Database, keyring: Keyring, extensions: Extensions, add: Add) -> None:
+async def test_the_whole_service_polls_by_itself_and_shares(database: Database, keyring: Keyring, extensions: Extensions, client: Client, add: Add) -> None:
     """Two nodes: each device is polled by one; when that stops, by the other."""
     config = PollConfig(reach_seconds=5, system_seconds=10, interfaces_seconds=10)
     nodes = [
-        PollService(config, database, keyring, extensions.platforms, extensions.guard, node=name, now=lambda: datetime.now(UTC)) for name in ("one", "two")
+        PollService(config, database, keyring, extensions.platforms, extensions.guard, client, node=name, now=lambda: datetime.now(UTC))
+        for name in ("one", "two")
     ]
     async with Served(agent()) as served:
         ids = [await add(f"lab{number}", served.port) for number in range(4)]

@@ -86,7 +86,7 @@ BODIES = {
     "DiscoveryOrder": {"ranges": ["198.51.100.0/30"]},
     "CandidatePatch": {"state": "ignored"},
     "Acceptance": {"hostname": "stolen", "vendor": "generic"},
-    "NewThreshold": {"name": "stolen", "metric": "cpu_percent", "raise_at": 1},
+    "NewThreshold": {"name": "stolen", "metric": "cpu_percent", "raise_level": 1},
     "ThresholdPatch": {"note": "stolen"},
     "Acknowledgement": {"note": "stolen"},
 }
@@ -172,7 +172,7 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
         ):
             await conn.execute(statement, made["devices"])
         made["thresholds"] = await conn.fetchval(
-            "insert into thresholds (tenant_id, name, metric, raise_at, clear_at) values (1, 'north', 'cpu_percent', 1, 1) returning id"
+            "insert into thresholds (tenant_id, name, metric, raise_level, clear_level) values (1, 'north', 'cpu_percent', 1, 1) returning id"
         )
         made["alarms"] = await conn.fetchval(
             "insert into alarms (tenant_id, device_id, threshold_id, name, severity, raised_at) values (1, $1, $2, 'north', 'major', now()) returning id",

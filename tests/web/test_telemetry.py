@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from netd.domain.telemetry import resolution
-from netd.model.device import InterfaceSample
+from netd.model.device import DeviceSample, InterfaceSample, OpticsSample
 from netd.model.telemetry import CurrentDevice, CurrentInterface, Rates
 from netd.store import telemetry, timeseries
 from netd.store.database import Database
@@ -97,14 +98,14 @@ def test_resolution(hours: int, points: int, age_days: int, expected: tuple[str,
 
 async def test_alarms_and_thresholds(api: Api, ids: tuple[int, int], database: Database) -> None:
     device, _ = ids
-    new = {"name": "busy", "metric": "cpu_percent", "raise_at": 90, "clear_at": 80, "selector": {"hostnames": ["core1"]}}
+    new = {"name": "busy", "metric": "cpu_percent", "raise_level": 90, "clear_level": 80, "selector": {"hostnames": ["core1"]}}
     made = await api.post("/thresholds", new)
     assert (made.status, made.value["hold_seconds"], made.value["severity"]) == (201, 0, "warning")
     where = f"/thresholds/{made.value['id']}"
-    for wrong in ({"clear_at": 95}, {"interfaces": "eth*"}, {"metric": "colour"}, {"raise_at": 10, "above": False}):
+    for wrong in ({"clear_level": 95}, {"interfaces": "eth*"}, {"metric": "colour"}, {"raise_level": 10, "clear_level": 5, "above": False}):
         assert (await api.post("/thresholds", {**new, "name": "x", **wrong})).status == 422, wrong
-    assert (await api.post("/thresholds", new)).status == 409 and (await api.patch(where, {"clear_at": 91})).status == 422
-    assert (await api.patch(where, {"raise_at": 95, "clear_at": 85})).value["version"] == 2
+    assert (await api.post("/thresholds", new)).status == 409 and (await api.patch(where, {"clear_level": 91})).status == 422
+    assert (await api.patch(where, {"raise_level": 95, "clear_level": 85})).value["version"] == 2
     async with database.acquire() as conn:
         alarm = await conn.fetchval(
             "insert into alarms (tenant_id, device_id, threshold_id, name, severity, raised_at) values (1, $1, $2, 'busy', 'major', now()) returning id",
@@ -117,3 +118,39 @@ async def test_alarms_and_thresholds(api: Api, ids: tuple[int, int], database: D
     assert (known.status, known.value["state"], known.value["note"]) == (200, "acknowledged", "on it")
     assert (await api.get("/alarms?state=raised")).value["items"] == [] and (await api.get(f"/alarms/{alarm}")).value == known.value
     assert (await api.delete(where)).status == 204 and (await api.get("/alarms")).value["items"] == []
+
+
+async def test_prometheus_scrapes_devices(api: Api, ids: tuple[int, int], database: Database) -> None:
+    """A device or a group at a time, with a token, and nobody else's; the text is what Prometheus' own parser reads."""
+    device, interface = ids
+    assert (await api.get("//metrics/devices", role=None)).status == 401
+    sample = InterfaceSample(if_index=7, name='eth"0"\\x', in_octets=2**64 - 1, oper_up=True)
+    one = CurrentInterface(id=interface, at=datetime.now(UTC), counters=sample, rates=None, utilisation_percent=None)
+    optics = OpticsSample(interface="0/1", onu="3", rx_dbm=-21.5)
+    api.polling.devices[device] = CurrentDevice(
+        device_id=device, up=True, rtt_ms=2.0, system=DeviceSample(cpu_percent=12.5), interfaces=(one,), optics=(optics,)
+    )  # fmt: skip
+    await api.post("/devices", {**CORE, "hostname": "edge1"})
+    await api.post("/device-groups", {"name": "core", "selector": {"hostnames": ["core1"]}})
+    found: dict[tuple[str, ...], float] = {}
+    for path in ("?device=CORE1", "?group=core", ""):
+        answer = await api.get(f"//metrics/devices{path}", role="read_only")
+        assert answer.status == 200 and answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        found = {
+            (sample.name, *sample.labels.values()): sample.value for family in text_string_to_metric_families(answer.raw.decode()) for sample in family.samples
+        }  # fmt: skip
+        assert found["netd_device_up", "core1"] == 1 and found["netd_device_cpu_percent", "core1"] == 12.5
+        assert found["netd_interface_in_octets_total", "core1", 'eth"0"\\x'] == 2**64 - 1 and found["netd_optics_rx_dbm", "core1", "0/1", "3"] == -21.5
+        assert (("netd_device_polled", "edge1") in found) == (path == "")
+    assert found["netd_device_polled", "edge1"] == 0
+    targets = (await api.get("//metrics/devices/targets?group=core", role="read_only")).value
+    assert [each["labels"]["__param_device"] for each in targets] == ["core1"] and targets[0]["targets"] == [api.url.removeprefix("http://")]
+    assert (await api.get("//metrics/devices?colour=red")).status == 422 and (await api.get("//metrics/devices?group=none")).status == 404
+    other = {"Authorization": f"Bearer {(await api.post('/tenants', {'name': 'other'})).value['token']}"}
+    for path in ("//metrics/devices?device=core1", "//metrics/devices", "//metrics/devices/targets"):
+        assert b"core1" not in (await api.get(path, role=None, headers=other)).raw
+    async with database.acquire() as conn:
+        await conn.execute(
+            "insert into devices (tenant_id, hostname, mgmt_address, vendor) select 1, 'd' || n, '10.0.0.1', 'generic' from generate_series(1, 100) n"
+        )
+    assert (await api.get("//metrics/devices")).status == 422 and len((await api.get("//metrics/devices/targets")).value) == 102
