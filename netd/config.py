@@ -223,6 +223,8 @@ class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which sums of an hour are kept."""
     daily_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 3650
     """Days for which sums of a day are kept."""
+    alarm_days: Days = 400
+    """Days for which alarms are kept that are over."""
     export_url: str = ""
     """Where devices' values are sent in Prometheus' text format, too (https://vm.example.net/api/v1/import/prometheus); empty: nowhere."""
     export_token: Secret = Secret()

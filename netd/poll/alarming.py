@@ -64,36 +64,35 @@ class Alarming:
 
     def __init__(self, silenced: Callable[[int], bool]) -> None:
         self._silenced = silenced
-        self._marks: dict[Key, _Mark] = {}
+        self._marks: dict[int, dict[int, dict[str, _Mark]]] = {}  # by device, rule, subject: what is well has none
 
     def __len__(self) -> int:
         """Alarms that are raised."""
-        return sum(mark.raised for mark in self._marks.values())
+        return sum(mark.raised for rules in self._marks.values() for marks in rules.values() for mark in marks.values())
 
     def is_raised(self, key: Key) -> bool:
         """Whether it is."""
-        mark = self._marks.get(key)
+        mark = self._marks.get(key[0], {}).get(key[1], {}).get(key[2])
         return mark is not None and mark.raised
 
     def open(self, key: Key, rule: Rule) -> None:
         """It was raised before this process began, or by another node."""
-        mark = self._marks.setdefault(key, _Mark(rule))
+        mark = self._made(key, rule)
         mark.raised, mark.since = True, None
-
-    def forget(self, device_id: int) -> None:
-        """Another node's from now on, or nobody's."""
-        self._marks = {key: mark for key, mark in self._marks.items() if key[0] != device_id}
 
     def close(self, key: Key) -> None:
         """Somebody else ended it."""
-        self._marks.pop(key, None)
+        self._marks.get(key[0], {}).get(key[1], {}).pop(key[2], None)
 
     def retain(self, rules: Mapping[int, Collection[int]], at: datetime) -> Iterator[Change]:
         """End what was raised by thresholds that are none any more, or not of that device. ``rules``: those in force, by device."""
-        for key in [key for key in self._marks if key[1] != UNREACHABLE and key[1] not in rules.get(key[0], ())]:
-            mark = self._marks.pop(key)
-            if mark.raised:
-                yield Change(what="cleared", key=key, rule=mark.rule, at=at)
+        for device_id, of_device in self._marks.items():
+            for rule_id in [each for each in of_device if each != UNREACHABLE and each not in rules.get(device_id, ())]:
+                yield from _ended(device_id, rule_id, of_device.pop(rule_id), at)
+
+    def forget(self, device_id: int) -> None:
+        """Another node's from now on, or nobody's."""
+        self._marks.pop(device_id, None)
 
     def observe(self, device_id: int, rule: Rule, values: Iterable[tuple[str, float | None]], now: float, at: datetime) -> Iterator[Change]:
         """Take the values of a rule's subjects at a device; subjects that are not there any more have nothing wrong."""
@@ -103,27 +102,34 @@ class Alarming:
             change = self._step((device_id, rule.id, subject), rule, value, now, at)
             if change is not None:
                 yield change
-        gone = [key for key in self._marks if key[0] == device_id and key[1] == rule.id and key[2] not in seen]
-        for key in gone:
-            if self._marks.pop(key).raised:
-                yield Change(what="cleared", key=key, rule=rule, at=at)
+        marks = self._marks.get(device_id, {}).get(rule.id, {})
+        yield from _ended(device_id, rule.id, {subject: marks.pop(subject) for subject in marks.keys() - seen}, at)
+
+    def _made(self, key: Key, rule: Rule) -> _Mark:
+        return self._marks.setdefault(key[0], {}).setdefault(key[1], {}).setdefault(key[2], _Mark(rule))
 
     def _step(self, key: Key, rule: Rule, value: float | None, now: float, at: datetime) -> Change | None:
-        mark = self._marks.get(key)
+        mark = self._marks.get(key[0], {}).get(key[1], {}).get(key[2])
         if value is None or (mark is None and not rule.wrong(value)):
             return None
         if mark is None:
-            mark = self._marks[key] = _Mark(rule)
+            mark = self._made(key, rule)
         if mark.raised:
             if not rule.over(value):
                 return None
-            del self._marks[key]
+            self.close(key)
             return Change(what="cleared", key=key, rule=rule, at=at, value=value)
         if not rule.wrong(value):
-            del self._marks[key]
+            self.close(key)
             return None
         mark.since = now if mark.since is None else mark.since
         if now - mark.since < rule.hold_seconds or self._silenced(key[0]):
             return None
         mark.raised = True
         return Change(what="raised", key=key, rule=rule, at=at, value=value)
+
+
+def _ended(device_id: int, rule_id: int, marks: Mapping[str, _Mark], at: datetime) -> Iterator[Change]:
+    for subject, mark in marks.items():
+        if mark.raised:
+            yield Change(what="cleared", key=(device_id, rule_id, subject), rule=mark.rule, at=at)

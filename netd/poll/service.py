@@ -28,6 +28,7 @@ from netd.poll.roster import LEARN_SECONDS, REFRESH_SECONDS, Roster
 from netd.poll.shares import RENEW_SECONDS, Shares
 from netd.poll.watched import Watched
 from netd.poll.writer import FLUSH_SECONDS, Writer
+from netd.store import alarms as alarm_store
 from netd.store import timeseries
 from netd.store.database import Database
 
@@ -153,6 +154,7 @@ class PollService:
         async with self._database.acquire() as conn:
             await timeseries.ensure(conn, self._now().date())
             await timeseries.retire(conn, self._now(), self.kept_days())
+            await alarm_store.retire(conn, self._now() - timedelta(days=self.config.alarm_days))
 
     def current(self, device_id: int) -> CurrentDevice | None:
         """What is known of a device now; None: this node does not poll it."""

@@ -153,3 +153,14 @@ async def groundless(conn: Connection, now: datetime) -> list[tuple[int, Raised]
            returning a.tenant_id, a.device_id, a.threshold_id, a.subject, a.name, a.severity, a.value""", now,
     )  # fmt: skip
     return [(record["tenant_id"], Raised(**{name: value for name, value in record.items() if name != "tenant_id"}, at=now)) for record in records]
+
+
+async def retire(conn: Connection, before: datetime, batch_rows: int = 5000) -> int:
+    """Remove every tenant's alarms that were over before then, so many at a time; returns how many."""
+    removed, done = 0, batch_rows
+    while done == batch_rows:
+        done = rows.updated(await conn.execute(
+            "delete from alarms where id = any(array(select id from alarms where cleared_at < $1 limit $2))", before, batch_rows
+        ))  # fmt: skip
+        removed += done
+    return removed

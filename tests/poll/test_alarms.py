@@ -1,7 +1,7 @@
 """Alarms in the store: raised, silenced, acknowledged, over; and what was open before a start."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from netd.model.device import DeviceSample, InterfaceSample
 from netd.poll.alarms import Alarms
 from netd.poll.counters import Look
 from netd.poll.watched import Port, Watched
+from netd.store import alarms as store
 from netd.store.database import Database
 from netd.store.devices import Polled
 
@@ -151,3 +152,18 @@ async def test_acknowledged_and_over(world: World) -> None:
     with pytest.raises(Conflict):
         await domain.acknowledge(world.database, actor, alarm, Acknowledgement())
     assert "alarm.acknowledged" in await world.events()
+
+
+async def test_what_was_over_long_ago_goes(world: World) -> None:
+    core, _ = world.devices
+    async with world.database.acquire() as conn:
+        for days in (1, 500):
+            await conn.execute(
+                """insert into alarms (tenant_id, device_id, name, severity, state, raised_at, cleared_at)
+                   values (1, $1, 'x', 'major', 'cleared', $2, $2)""", core, NOW - timedelta(days=days),
+            )  # fmt: skip
+        await conn.execute(
+            "insert into alarms (tenant_id, device_id, name, severity, raised_at) values (1, $1, 'y', 'major', $2)", core, NOW - timedelta(days=900)
+        )
+        assert await store.retire(conn, NOW - timedelta(days=400)) == 1
+    assert [each[1] for each in await world.told()] == ["x", "y"]

@@ -1,7 +1,9 @@
 """Polling against net-snmp's agent and agents that misbehave, into a real store."""
 
 import asyncio
+import contextlib
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -219,22 +221,28 @@ async def test_rates_restarts_and_other_interfaces(service: PollService, add: Ad
         assert all(port.id is not None for port in watched.ports.values())
 
 
-@pytest.mark.parametrize("kind", ["silent", "garbage", "flooding", "backwards"])
-async def test_bad_devices_end_their_own_look_only(service: PollService, add: Add, kind: str) -> None:
+def bad(kind: str) -> Callable[[Request], Response | None]:
+    """What an agent answers that is of no use."""
+
     def answer(request: Request) -> Response | None:
         if kind == "silent":
             return None
         if kind == "garbage":
             return Response([(request.oids[0], b"\xff\xff\xff")])
         if request.kind != GETBULK:
-            return Response([(oid, octets(b"x")) for oid in request.oids])
+            return Response([(oid, octets(b"x")) for oid in request.oids], late_seconds=30 if kind == "late" else 0)
         oid = request.oids[0]
         last = 0 if kind == "backwards" else oid[-1] if len(oid) > 11 else 0
         column = oid[:10] if len(oid) > 10 else oid
-        return Response([((*column, 1, last + each), octets(b"y")) for each in range(1, 11)])
+        return Response([((*column, 1, last + each), octets(b"y")) for each in range(1, 11)], copies=3 if kind == "flooding" else 1)
 
-    async with Agent(answer) as bad, Served(agent()) as good:
-        first, second = await add("bad", bad.port, platform="generic_linux"), await add("good", good.port, platform="generic_linux")
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["silent", "garbage", "flooding", "backwards", "late"])
+async def test_bad_devices_end_their_own_look_only(service: PollService, add: Add, kind: str) -> None:
+    async with Agent(bad(kind)) as wrong, Served(agent()) as good:
+        first, second = await add("bad", wrong.port, platform="generic_linux"), await add("good", good.port, platform="generic_linux")
         await service.roster.refresh()
         results = list(await asyncio.gather(round_of(service, first, "interfaces"), round_of(service, second, "interfaces")))
         assert results == [False, True]
@@ -316,3 +324,29 @@ async def test_a_port_nobody_listens_on(service: PollService, add: Add) -> None:
     assert not await round_of(service, device)
     current = service.current(device)
     assert current is not None and current.system is None and current.last_error
+
+
+async def test_all_others_keep_their_schedule(database: Database, keyring: Keyring, extensions: Extensions, client: Client, add: Add) -> None:
+    """Devices of every bad kind, and few looks at a time: with a clock twenty times as quick, no good device misses a slot."""
+    kinds = ("silent", "garbage", "flooding", "backwards", "late")
+    began = time.monotonic()
+    service = PollService(
+        PollConfig(in_flight=16), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=lambda: datetime.now(UTC),
+        clock=lambda: began + (time.monotonic() - began) * 20,
+    )  # fmt: skip
+    async with contextlib.AsyncExitStack() as stack:
+        served = await stack.enter_async_context(Served(agent()))
+        good = {await add(f"good{number}", served.port, platform="generic_linux") for number in range(50)}
+        wrong = set()
+        for kind in kinds:
+            broken = await stack.enter_async_context(Agent(bad(kind)))
+            wrong |= {await add(f"{kind}{number}", broken.port, platform="generic_linux") for number in range(2)}
+        await stack.enter_async_context(service)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        service.start(group)
+        await asyncio.sleep(7.5)  # two and a half periods
+        assert not good & service.poller.snmp.missed_by.keys() and not service.poller.reach.missed_by
+        assert all((found := service.current(each)) is not None and found.interfaces_at and not found.last_error for each in good)
+        assert all((found := service.current(each)) is not None and not found.interfaces for each in wrong)
+        assert service.poller.looks["ok"] >= 100
+        await service.stop()

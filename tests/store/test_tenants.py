@@ -59,6 +59,7 @@ ACROSS = {
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
     "devices.polled": "each carries its tenant",
     "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
+    "alarms.retire": "what is old is old for everybody",
     "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
