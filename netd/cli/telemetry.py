@@ -67,6 +67,18 @@ def _figure(value: object) -> object:
     return round(value, 3) if isinstance(value, float) else value
 
 
+def _rate(bps: float | None) -> str:
+    """A measured rate, rounded: 12.2M."""
+    if bps is None:
+        return "-"
+    for unit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if bps >= unit:
+            value = bps / unit
+            text = f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+            return (text.rstrip("0").rstrip(".") if "." in text else text) + letter
+    return f"{bps:.0f}"
+
+
 def _now(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.get(f"{DEVICES}/{_device(api, arguments)}/telemetry")
@@ -89,7 +101,7 @@ def _line(each: dict[str, Any]) -> tuple[object, ...]:
     up = counters["oper_up"]
     return (
         counters["name"], counters["alias"], "-" if up is None else "up" if up else "down", output.rate(counters["speed_bps"]),
-        output.rate(rates.get("in_bps")), output.rate(rates.get("out_bps")), each["utilisation_percent"], _figure(sum(errors)) if errors else None,
+        _rate(rates.get("in_bps")), _rate(rates.get("out_bps")), each["utilisation_percent"], _figure(sum(errors)) if errors else None,
     )  # fmt: skip
 
 
@@ -126,7 +138,7 @@ def _top(arguments: argparse.Namespace) -> int:
         output.print_json(reply.raw)
         return 0
     rows = [
-        (each["device"], each["interface"], each["alias"], output.rate(each["in_bps"]), output.rate(each["out_bps"]), output.rate(each["speed_bps"]),
+        (each["device"], each["interface"], each["alias"], _rate(each["in_bps"]), _rate(each["out_bps"]), output.rate(each["speed_bps"]),
          each["utilisation_percent"], _figure(each["errors"])) for each in reply.value["items"]
     ]  # fmt: skip
     output.print_table(rows, ("DEVICE", "INTERFACE", "ALIAS", "IN", "OUT", "SPEED", "USED %", "ERRORS/S"))

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -33,6 +33,10 @@ ORDER: Final = (IDENTITY, "system", "interfaces", "optics")
 IDLE_SECONDS: Final = 1.0
 SESSIONS_MOST: Final = 8000
 """SNMP sockets that are kept open; beyond that a device gets a new one for each look."""
+
+
+Work = Callable[[Watched, tuple[str, ...]], Awaitable[bool]]
+"""What is done with a device that is due, with its groups that are; whether it went well."""
 
 
 class Ping(Protocol):
@@ -122,7 +126,7 @@ class Poller:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _drive(self, schedule: Schedule, room: asyncio.Semaphore, work: Callable[[Watched, tuple[str, ...]], Coroutine[Any, Any, bool]]) -> None:
+    async def _drive(self, schedule: Schedule, room: asyncio.Semaphore, work: Work) -> None:
         while True:
             await room.acquire()
             taken = schedule.take(self._clock())
@@ -136,7 +140,7 @@ class Poller:
                 room.release()
                 schedule.done(key, self._clock(), ok=True)
                 continue
-            task = asyncio.create_task(self._one(schedule, room, key, work(watched, groups)), name=f"device-{key}")
+            task = asyncio.create_task(self._one(schedule, room, watched, groups, work), name=f"device-{key}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -148,10 +152,10 @@ class Poller:
             async with asyncio.timeout(wait):
                 await self._wake.wait()
 
-    async def _one(self, schedule: Schedule, room: asyncio.Semaphore, key: int, work: Coroutine[Any, Any, bool]) -> None:
-        ok = False
+    async def _one(self, schedule: Schedule, room: asyncio.Semaphore, watched: Watched, groups: tuple[str, ...], work: Work) -> None:
+        key, ok = watched.device.id, False
         try:
-            ok = await work
+            ok = await work(watched, groups)
         except Exception:  # barrier: one device must not end the polling of all others
             log.exception("a look at a device failed", extra={"device": key})
             self.looks["failed"] += 1
@@ -230,7 +234,7 @@ class Poller:
             self._drop(watched)
         session = await self._transport.connect(target)
         self._roster.opened(watched, session.credential.id)
-        if self._sessions < SESSIONS_MOST:
+        if self._sessions < SESSIONS_MOST and self._roster.devices.get(watched.device.id) is watched:
             self._sessions += 1
             watched.session = session
         return session

@@ -22,13 +22,12 @@ def place(key: int) -> float:
 
 
 class _Member:
-    __slots__ = ("failures", "held_until", "next_at", "offset", "periods", "queued_at", "running")
+    __slots__ = ("failures", "held_until", "next_at", "offset", "periods", "queued_at")
 
     def __init__(self, key: int) -> None:
         self.offset = place(key)
         self.periods: dict[str, float] = {}
         self.next_at: dict[str, float] = {}
-        self.running = False
         self.failures = 0
         self.held_until = 0.0
         self.queued_at = float("inf")
@@ -43,6 +42,7 @@ class Schedule:
         self.missed_by: dict[int, int] = {}
         self._members: dict[int, _Member] = {}
         self._heap: list[tuple[float, int]] = []
+        self._running: set[int] = set()  # also who was removed meanwhile: it may come back before it is done
 
     def __len__(self) -> int:
         return len(self._members)
@@ -53,7 +53,7 @@ class Schedule:
     @property
     def running(self) -> int:
         """How many members are being looked at."""
-        return sum(member.running for member in self._members.values())
+        return len(self._running)
 
     def put(self, key: int, periods: Mapping[str, float], now: float) -> None:
         """Add a member, or give it other groups; those that stay keep their slots."""
@@ -101,21 +101,21 @@ class Schedule:
             _, key = heapq.heappop(self._heap)
             member = self._members[key]
             due = tuple(name for name, slot in member.next_at.items() if slot <= now)
-            free = not member.running and now >= member.held_until
+            free = key not in self._running and now >= member.held_until
             for name in due:
                 self._pass(key, member, name, now, taken=free)
             self._queue(key, member)
             if free and due:
-                member.running = True
+                self._running.add(key)
                 return key, due
         return None
 
     def done(self, key: int, now: float, *, ok: bool) -> None:
         """What was taken is done; not ``ok``: it is not to be tried at every slot."""
+        self._running.discard(key)
         member = self._members.get(key)
         if member is None:
             return
-        member.running = False
         if ok:
             member.failures, member.held_until = 0, 0.0
         else:
@@ -149,7 +149,7 @@ class Schedule:
         unused = passed - taken
         if not unused:
             return
-        if not member.running and now < member.held_until:
+        if key not in self._running and now < member.held_until:
             self.held += unused
         else:
             self.missed += unused

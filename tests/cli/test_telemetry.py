@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from netd.cli.telemetry import moment
+from netd.cli.telemetry import _rate, moment
 from netd.store import telemetry, timeseries
 from netd.store.database import Database
 
@@ -58,3 +58,7 @@ async def test_alarms(netd, database: Database):
     assert (await netd("alarm", "acknowledge", str(alarm), "--note", "on it", "--json")).value["state"] == "acknowledged"
     assert len((await netd("alarm", "list", "--state", "raised")).out.splitlines()) == 1 and (await netd("alarm", "show", str(alarm))).code == 0
     assert (await netd("threshold", "remove", "busy")).out == "threshold busy is removed\n"
+
+
+def test_rates_are_rounded():
+    assert [_rate(each) for each in (None, 0, 999, 12_208_333, 999_999, 2.5e9, 4e12)] == ["-", "0", "999", "12.2M", "1000k", "2.5G", "4000G"]
