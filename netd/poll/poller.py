@@ -6,6 +6,7 @@ A look never waits for the store, and a device that is slow, silent or babbling 
 import asyncio
 import contextlib
 import logging
+import resource
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -32,7 +33,7 @@ PING: Final = "ping"
 ORDER: Final = (IDENTITY, "system", "interfaces", "optics")
 IDLE_SECONDS: Final = 1.0
 SESSIONS_MOST: Final = 8000
-"""SNMP sockets that are kept open; beyond that a device gets a new one for each look."""
+"""SNMP sockets that are kept open, if the process may have twice as many files; beyond that a device gets a new one for each look."""
 
 
 Work = Callable[[Watched, tuple[str, ...]], Awaitable[bool]]
@@ -68,6 +69,7 @@ class Poller:
         self._reader = Reader(guard, clock)
         self._roster: Roster
         self._sessions = 0
+        self._sessions_most = min(SESSIONS_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -234,7 +236,7 @@ class Poller:
             self._drop(watched)
         session = await self._transport.connect(target)
         self._roster.opened(watched, session.credential.id)
-        if self._sessions < SESSIONS_MOST and self._roster.devices.get(watched.device.id) is watched:
+        if self._sessions < self._sessions_most and self._roster.devices.get(watched.device.id) is watched:
             self._sessions += 1
             watched.session = session
         return session

@@ -350,3 +350,13 @@ async def test_all_others_keep_their_schedule(database: Database, keyring: Keyri
         assert all((found := service.current(each)) is not None and not found.interfaces for each in wrong)
         assert service.poller.looks["ok"] >= 100
         await service.stop()
+
+
+async def test_without_room_for_sockets_each_look_has_its_own(service: PollService, add: Add) -> None:
+    service.poller._sessions_most = 1
+    async with Served(agent()) as served:
+        ids = [await add(f"lab{number}", served.port, platform="generic_linux") for number in range(3)]
+        await service.roster.refresh()
+        for device_id in (*ids, *ids):
+            assert await round_of(service, device_id)
+        assert [service.roster.devices[each].session is not None for each in ids] == [True, False, False]
