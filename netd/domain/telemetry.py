@@ -49,6 +49,15 @@ class InterfaceSeriesQuery(SpanQuery, frozen=True, kw_only=True, forbid_unknown_
     points: Annotated[int, Meta(ge=1, le=2000)] = 300
 
 
+class OpticsSeriesQuery(SpanQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which figure of a transceiver, or of an ONU (``onu``: its place as /telemetry shows it), and about how many points at the most."""
+
+    metric: Literal["rx_dbm", "tx_dbm", "olt_rx_dbm", "temperature_celsius", "voltage_volts", "bias_milliamperes"]
+    interface: Annotated[str, Meta(min_length=1, max_length=255)]
+    onu: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    points: Annotated[int, Meta(ge=1, le=2000)] = 300
+
+
 class TopQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which interfaces have most of something: the last quarter of an hour, unless something else is said."""
 
@@ -124,6 +133,19 @@ async def interface_series(db: Database, actor: Actor, polling: Polling, interfa
         await inventory.held_interface(conn, actor, interface_id)
         points = await store.interface(conn, actor.tenant_id, interface_id, query.metric, source, _began(since, step), until, step)
     return Series(source=source, step_seconds=step, columns=("at", "avg", "min", "max", "p95"), points=tuple(points))
+
+
+async def optics_series(db: Database, actor: Actor, device_id: int, query: OpticsSeriesQuery, now: datetime) -> Series:
+    """A figure of a transceiver or ONU by time; it has samples only, hourly at the most. Raises NotFound, InvalidInput."""
+    since, until = span(query, now, timedelta(days=7))
+    seconds = (until - since).total_seconds()
+    step = next((each for each in STEPS if seconds / each + 1 <= max(query.points, 2)), 0) or _whole(seconds / max(query.points - 1, 1), STEPS[-1])
+    async with db.transaction(actor.scope) as conn:
+        await devices.held(conn, actor, device_id)
+        points = await store.optics(
+            conn, actor.tenant_id, device_id, query.interface, query.onu, query.metric, _began(since, step), until, step,
+        )  # fmt: skip
+    return Series(source="samples", step_seconds=step, columns=("at", "avg", "min", "max"), points=tuple(points))
 
 
 def _source(since: datetime, until: datetime, now: datetime, polling: Polling) -> str:

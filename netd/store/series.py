@@ -3,11 +3,13 @@
 from datetime import datetime
 from typing import Any, Final
 
+from netd.store import rows
 from netd.store.database import Connection
 
 BITS: Final = ("in_bps", "out_bps")
 SMALL: Final = ("in_pps", "out_pps", "in_errors", "out_errors", "in_discards", "out_discards")
 GAUGES: Final = ("cpu_percent", "memory_percent", "temperature_celsius", "voltage_volts", "power_watts")
+OPTICS: Final = ("rx_dbm", "tx_dbm", "olt_rx_dbm", "temperature_celsius", "voltage_volts", "bias_milliamperes")
 _ORIGIN: Final = "'2000-01-01 00:00+00'"
 
 
@@ -50,6 +52,21 @@ async def interface(
         raise ValueError(metric)
     statement = _binned(f"interface_{source}", "interface_id", metric, "seconds")
     return [tuple(record) for record in await conn.fetch(statement, tenant_id, interface_id, since, until, float(step_seconds))]
+
+
+async def optics(
+    conn: Connection, tenant_id: int, device_id: int, interface: str, onu: str | None, metric: str, since: datetime, until: datetime, step_seconds: int
+) -> list[tuple[Any, ...]]:
+    """(at, mean, least, greatest) of a transceiver, or with ``onu`` of an ONU; ``metric`` is one of OPTICS."""
+    if metric not in OPTICS:
+        raise ValueError(metric)
+    records = await conn.fetch(
+        f"""select date_bin(make_interval(secs => $7), at, {_ORIGIN}) as span, avg({metric})::float8, min({metric})::float8, max({metric})::float8
+            from optics_samples where tenant_id = $1 and device_id = $2 and interface = $3 and onu is not distinct from $4 and at >= $5 and at < $6
+            group by span having count({metric}) > 0 order by span""",
+        tenant_id, device_id, rows.storable(interface), rows.storable(onu), since, until, float(step_seconds),
+    )  # fmt: skip
+    return [tuple(record) for record in records]
 
 
 def _looks(source: str) -> tuple[str, str, str, str]:

@@ -100,6 +100,7 @@ QUERIES = {
     "/radius/postauth": "username=alice",
     "/subscribers/explain": "username=alice",
     "/devices/{id}/series": "metric=cpu_percent",
+    "/devices/{id}/optics-series": "metric=rx_dbm&interface=north-0",
     "/interfaces/{id}/series": "metric=in_bps",
 }
 ROLE = "walker"

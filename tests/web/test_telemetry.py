@@ -70,6 +70,23 @@ async def test_by_time(api: Api, ids: tuple[int, int]) -> None:
     assert (await api.get("/interfaces/999/series?metric=in_bps")).status == 404
 
 
+async def test_light_by_time(api: Api, ids: tuple[int, int], database: Database) -> None:
+    device, _ = ids
+    now = datetime.now(UTC)
+    async with database.acquire() as conn:
+        await timeseries.ensure(conn, (now - timedelta(days=2)).date())
+        await telemetry.copy(conn, "optics_samples", [
+            (1, device, "0/1", onu, now - timedelta(hours=hours), -20.0 - hours, None, None, None, None, None, None)
+            for hours in range(4) for onu in ("3", None)
+        ])  # fmt: skip
+    told = (await api.get(f"/devices/{device}/optics-series?metric=rx_dbm&interface=0/1&onu=3&{since(400)}")).value
+    assert told["columns"] == ["at", "avg", "min", "max"] and [point[1] for point in told["points"]] == [-23, -22, -21, -20]
+    one = (await api.get(f"/devices/{device}/optics-series?metric=rx_dbm&interface=0/1&points=1")).value
+    assert len(one["points"]) in (1, 2) and one["points"][0][2] >= -23
+    assert (await api.get(f"/devices/{device}/optics-series?metric=tx_dbm&interface=0/1")).value["points"] == []
+    assert (await api.get(f"/devices/{device}/optics-series?metric=rx_dbm")).status == 422
+
+
 async def test_over_a_span(api: Api, ids: tuple[int, int], database: Database) -> None:
     device, interface = ids
     told = (await api.get(f"/devices/{device}/availability?{since(59)}")).value

@@ -1,7 +1,7 @@
 """What devices do: /devices/{id}/telemetry, series, availability and utilisation, /top-talkers"""
 
 from netd.domain import telemetry
-from netd.domain.telemetry import DeviceSeriesQuery, InterfaceSeriesQuery, SpanQuery, Talkers, TopQuery
+from netd.domain.telemetry import DeviceSeriesQuery, InterfaceSeriesQuery, OpticsSeriesQuery, SpanQuery, Talkers, TopQuery
 from netd.model.telemetry import Availability, CurrentDevice, Series, Utilisation
 from netd.web.api.route import Call, route
 
@@ -16,6 +16,11 @@ async def device_telemetry(call: Call, id: int) -> CurrentDevice:
 @route("GET", "/devices/{id}/series", permission=READ, summary="A metric of a device by time; the step follows from the span and the points wanted")
 async def device_series(call: Call, id: int, query: DeviceSeriesQuery) -> Series:
     return await telemetry.device_series(call.deps.database, call.actor, call.deps.polling, id, query, call.deps.now())
+
+
+@route("GET", "/devices/{id}/optics-series", permission=READ, summary="A figure of a transceiver or an ONU by time")
+async def optics_series(call: Call, id: int, query: OpticsSeriesQuery) -> Series:
+    return await telemetry.optics_series(call.deps.database, call.actor, id, query, call.deps.now())
 
 
 @route("GET", "/devices/{id}/availability", permission=READ, summary="How much of a span a device was there")
@@ -38,4 +43,4 @@ async def top_talkers(call: Call, query: TopQuery) -> Talkers:
     return await telemetry.top(call.deps.database, call.actor, call.deps.polling, query, call.deps.now())
 
 
-ROUTES = (device_telemetry, device_series, device_availability, interface_series, interface_utilisation, top_talkers)
+ROUTES = (device_telemetry, device_series, optics_series, device_availability, interface_series, interface_utilisation, top_talkers)
