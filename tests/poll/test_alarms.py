@@ -122,11 +122,15 @@ async def test_what_is_open_is_known_after_a_start_and_ends_with_its_device(worl
     world.look(core, up=False)
     assert len(await world.told()) == 1
     world.alarms = world.another()
+    for seconds in (200, 400):
+        world.seconds = seconds
+        world.look(core, up=False)
+    assert not world.alarms.changes  # what is open is not read yet
     world.look(core, up=True)
-    assert [each[-1] for each in await world.told()] == ["raised"]  # what is open is not read yet
+    assert [each[-1] for each in await world.told()] == ["raised"]
     await world.alarms.read()
     world.look(core, up=False)
-    world.seconds = 400
+    world.seconds = 600
     world.look(core, up=False)
     assert [each[-1] for each in await world.told()] == ["raised"]
     async with world.database.acquire() as conn:

@@ -11,7 +11,7 @@ from netd.model.device import DeviceSample, InterfaceSample, OpticsSample
 from netd.model.telemetry import CurrentDevice, CurrentInterface, Rates
 from netd.store import telemetry, timeseries
 from netd.store.database import Database
-from tests.web.running import Api
+from tests.web.running import Api, new_token
 
 CORE = {"hostname": "core1", "mgmt_address": "10.0.0.1", "vendor": "generic"}
 KEPT = {"raw": 7, "optics": 90, "5m": 45, "1h": 400, "1d": 3650}
@@ -141,6 +141,9 @@ async def test_prometheus_scrapes_devices(api: Api, ids: tuple[int, int], databa
     """A device or a group at a time, with a token, and nobody else's; the text is what Prometheus' own parser reads."""
     device, interface = ids
     assert (await api.get("//metrics/devices", role=None)).status == 401
+    billing = {"Authorization": f"Bearer {await new_token(database, 'billing')}"}
+    for path in ("//metrics/devices", "//metrics/devices/targets"):
+        assert (await api.get(path, role=None, headers=billing)).status == 403
     sample = InterfaceSample(if_index=7, name='eth"0"\\x', in_octets=2**64 - 1, oper_up=True)
     one = CurrentInterface(id=interface, at=datetime.now(UTC), counters=sample, rates=None, utilisation_percent=None)
     optics = OpticsSample(interface="0/1", onu="3", rx_dbm=-21.5)
