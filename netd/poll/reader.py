@@ -101,7 +101,7 @@ class Reader:
         known = {port.look.sample.if_index: port.look.sample for port in watched.ports.values()}
         wide = all(sample.counter_bits == 64 for sample in known.values())
         wanted = tuple(column for column in group.tables if column not in STATIC and not (wide and column in NARROW))
-        scalars, fresh = await session.read(msgspec.structs.replace(group, tables=wanted))
+        scalars, fresh = await session.read(msgspec.structs.replace(group, tables=wanted), expected=len(known))
         shown = {index[0] for index in fresh.get(ifmib.IF_OPER, {}) if len(index) == 1}
         if not shown >= known.keys():
             return None
