@@ -66,5 +66,5 @@ def add_exposition(app: web.Application, deps: WebDeps) -> None:
         ]  # fmt: skip
         return web.Response(body=codec.encode(found), content_type="application/json")
 
-    app.router.add_get(PATH, metrics)
-    app.router.add_get(f"{PATH}/targets", targets)
+    app.router.add_get(PATH, metrics, allow_head=False)
+    app.router.add_get(f"{PATH}/targets", targets, allow_head=False)
