@@ -10,7 +10,7 @@ SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled check format bench bench-radius bench-devices bench-ztp fuzz soak compiled wheel wheel-compiled lock venv clean
+.PHONY: help run test test-compiled check format bench bench-radius bench-polling bench-devices bench-ztp fuzz soak compiled wheel wheel-compiled lock venv clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: $(STAMP)  ## measure speed and memory, and print the numbers
 
 bench-radius: $(STAMP)  ## measure netd beside FreeRADIUS on one PostgreSQL, and with a million subscribers (BENCH_ARGS=--quick: a look)
 	$(PY) -m tests.bench.against $(BENCH_ARGS)
+
+bench-polling: $(STAMP)  ## devices polled at their pace into PostgreSQL
+	$(PY) -m tests.bench.polling $(BENCH_ARGS)
 
 bench-devices: $(STAMP)  ## measure 500 SSH backups at once, and a walk beside snmpbulkwalk (needs snmp and snmpd)
 	$(PY) -m tests.bench.devices $(BENCH_ARGS)

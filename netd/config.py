@@ -225,6 +225,47 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which ended jobs and their logs are kept."""
 
 
+class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[poll]``: looking at the inventory's devices."""
+
+    enabled: bool = True
+    """Whether this node polls. Several nodes share the devices among them."""
+    reach_seconds: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
+    """How often it is asked whether a device is there (ping, or SNMP)."""
+    system_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 60
+    """How often CPU, memory, temperature and the like are read, at the most."""
+    interfaces_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 60
+    """How often interfaces are read, at the most."""
+    optics_seconds: Annotated[int, msgspec.Meta(ge=60, le=86_400)] = 3600
+    """How often optics are read of devices whose poll_groups name them: an OLT asks each of its ONUs for it."""
+    identity_seconds: Annotated[int, msgspec.Meta(ge=60, le=604_800)] = 21_600
+    """How often a device is asked what it is: model, serial number, software."""
+    deadline_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 50
+    """A look at a device that takes longer is given up."""
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256
+    """Devices that are looked at at the same time."""
+    down_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 150
+    """A device that does not answer for so long raises an alarm."""
+    buffer_rows: Annotated[int, msgspec.Meta(ge=1000, le=10_000_000)] = 200_000
+    """Samples that wait in memory while the database is away; beyond that the oldest are dropped."""
+    raw_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 7
+    """Days for which every sample is kept."""
+    optics_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 90
+    """Days for which samples of optics are kept."""
+    five_minute_days: Annotated[int, msgspec.Meta(ge=3, le=3650)] = 45
+    """Days for which sums of five minutes are kept."""
+    hourly_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 400
+    """Days for which sums of an hour are kept."""
+    daily_days: Annotated[int, msgspec.Meta(ge=31, le=36_500)] = 3650
+    """Days for which sums of a day are kept."""
+    alarm_days: Days = 400
+    """Days for which alarms are kept that are over."""
+    export_url: str = ""
+    """Where devices' values are sent in Prometheus' text format, too (https://vm.example.net/api/v1/import/prometheus); empty: nowhere."""
+    export_token: Secret = Secret()
+    """Bearer token for that."""
+
+
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[web]``: the control API."""
 
@@ -393,6 +434,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     addresses: AddressesConfig = AddressesConfig()
     dhcp: DhcpConfig = DhcpConfig()
     retention: RetentionConfig = RetentionConfig()
+    poll: PollConfig = PollConfig()
     web: WebConfig = WebConfig()
     login: LoginConfig = LoginConfig()
     oidc: OidcConfig = OidcConfig()
@@ -681,6 +723,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "web.address": _ip_address,
     "web.public_url": lambda value: _origin(value) if value else None,
     "web.trusted_proxies": _prefixes,
+    "poll.export_url": lambda value: _http_url(value) if value else None,
     "oidc.issuer": lambda value: _secure_url(value) if value else None,
     "oidc.scopes": lambda values: None if "openid" in values else "must have openid among them",
     "oidc.groups": _groups,

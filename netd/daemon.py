@@ -50,6 +50,7 @@ from netd.notify import Notifier
 from netd.poll import kinds as poll_kinds
 from netd.poll.discovery import Discovery
 from netd.poll.probe import TransportProber
+from netd.poll.service import PollService
 from netd.radius import sockets
 from netd.radius.allocator import Allocator
 from netd.radius.lease_upkeep import LeaseUpkeep
@@ -86,7 +87,7 @@ SETTLE_SECONDS: Final = 0.5
 """How long an answer of the API may wait for the engine to know of the change."""
 
 ENGINE_CONNECTIONS: Final = 6
-WORK_CONNECTIONS: Final = 3
+WORK_CONNECTIONS: Final = 6
 JOB_CONNECTIONS: Final = 4
 DHCP_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
@@ -283,7 +284,12 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
         watch = JobWatch(work)
-        for part in (client, webhooks, people, jobs, queues, transport):
+        polling = PollService(
+            config.poll, work, keyring, extensions.platforms, extensions.guard, client, node=f"{socket.gethostname()}-{os.getpid()}",
+            now=lambda: datetime.now(UTC),
+        )  # fmt: skip
+        await stack.enter_async_context(polling)
+        for part in (client, webhooks, people, jobs, queues, transport, polling):
             part.register(metrics)
         dhcp = await _dhcp(config, target, extensions, stack, metrics) if config.dhcp.enabled else None
         if unused := unconfigured(config):
@@ -291,10 +297,10 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         deps = WebDeps(
             stream=stream, client=client, kinds=all_kinds, watch=watch,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
-            probe=service.enforcer, metrics=metrics,
-            health=service.health(
-                lambda: [*_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *reachability.parts(), *(dhcp.parts() if dhcp else ())]
-            ),
+            probe=service.enforcer, metrics=metrics, polling=polling,
+            health=service.health(lambda: [
+                *_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *polling.parts(), *reachability.parts(), *(dhcp.parts() if dhcp else ()),
+            ]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
@@ -318,6 +324,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             service.start(group, auth, acct, coa)
             if dhcp is not None:
                 dhcp.start(group, dhcp_sockets, dhcp6_sockets)
+            polling.start(group)
             try:
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
@@ -352,6 +359,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                 if dhcp is not None:
                     await dhcp.stop()
                 await service.stop()
+                await polling.stop()
                 watchdog.cancel()
                 for task in (streaming, *working):
                     task.cancel()

@@ -31,6 +31,7 @@ MODULES = {
     "job": "jobs", "schedule": "schedules",
     "config": "configurations", "template": "configurations", "software": "software",
     "accounting": "accounting",
+    "alarm": "alarms", "threshold": "alarms",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""

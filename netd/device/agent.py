@@ -175,6 +175,10 @@ class AgentSocket:
                 raise Unreadable(f"{self.name} answered something that cannot be decoded: {error}") from None
             except SnmpError as error:
                 raise PeerError(f"{self.name}: {error}") from None
+            except BaseException as error:  # barrier: at some octets that are no BER gufo's decoder panics, and a panic is no Exception
+                if type(error).__name__ != "PanicException":
+                    raise
+                raise Unreadable(f"{self.name} answered something that cannot be decoded") from None
         raise TimeoutError
 
     async def _readable(self, loop: asyncio.AbstractEventLoop, fd: int, until: float) -> None:

@@ -37,6 +37,14 @@ class SnmpLimits(msgspec.Struct, frozen=True, kw_only=True):
     most_rows: int = 100_000  # of a column
 
 
+def fitting(size: int, expected: int) -> int:
+    """Rows to ask for at a time, so that so many and the one behind them come in as few answers as can be; up to an eighth more than ``size``."""
+    if size < 2 or not expected:
+        return size
+    answers = -(-(expected + 1) // (size + size // 8))
+    return -(-(expected + 1) // answers)
+
+
 class _Silence(PeerUnreachable):
     """No answer to any attempt."""
 
@@ -75,25 +83,27 @@ class Snmp:
                 await self._get(oids[start : start + OIDS_IN_A_GET], found)
         return found
 
-    async def walk(self, column: Oid, *, bulk: bool = True) -> Table:
-        """All values below an OID by what follows it; empty if there are none. ``bulk`` False for agents without GETBULK."""
+    async def walk(self, column: Oid, *, bulk: bool = True, expected: int = 0) -> Table:
+        """All values below an OID by what follows it; empty if there are none. ``bulk`` False for agents without GETBULK. ``expected`` is how many rows
+        there were the last time: then the last answer shows the end, too, and no further one has to."""
         async with self._turn:
             until = self._clock() + self._limits.walk_seconds
             size = self.bulk if bulk and self._has_bulk else 1
+            asked = fitting(size, expected)
             while True:
                 try:
-                    rows = await self._column(column, size, until)
+                    rows = await self._column(column, asked, until)
                 except _TooMuch:
-                    size = max(size // 2, 1)
+                    asked = size = max(min(asked, size) // 2, 1)
                     continue
                 if bulk and self._has_bulk:
                     self.bulk = size
                 return rows
 
-    async def read(self, group: SnmpGroup) -> tuple[Table, Mapping[Oid, Table]]:
-        """All of a group: its scalars, and its tables column by column."""
+    async def read(self, group: SnmpGroup, *, expected: int = 0) -> tuple[Table, Mapping[Oid, Table]]:
+        """All of a group: its scalars, and its tables column by column, of about so many rows."""
         scalars = await self.get(group.scalars)
-        return scalars, {column: await self.walk(column, bulk=group.bulk) for column in group.tables}
+        return scalars, {column: await self.walk(column, bulk=group.bulk, expected=expected) for column in group.tables}
 
     async def _get(self, oids: Sequence[Oid], found: Table) -> None:
         """Objects that are missing and an error-status look alike, so sysUpTime is asked for with them: without it the answer was an error."""

@@ -105,6 +105,16 @@ def _name(sample: InterfaceSample) -> str:
     return text(sample.name) or f"index {sample.if_index}"
 
 
+def named(samples: Sequence[InterfaceSample]) -> dict[str, InterfaceSample]:
+    """Interfaces by the name under which each is known: without those of subscribers' sessions, and no two of one name. Pure."""
+    present: dict[str, InterfaceSample] = {}
+    for sample in samples:
+        if sample.type not in SESSION_TYPES and not sample.name.startswith("<"):
+            name = _name(sample)
+            present[f"{name[:200]} (index {sample.if_index})" if name in present else name] = sample
+    return present
+
+
 def interfaces(known: Mapping[str, Port], seen: Observation, *, first: bool) -> tuple[list[Port], list[Changed]]:
     """The interfaces that are new, other than before, or gone, and the history of that. Pure.
 
@@ -117,11 +127,7 @@ def interfaces(known: Mapping[str, Port], seen: Observation, *, first: bool) -> 
         texts = [None if value is None else str(value) for value in (before, after)]
         history.append(Changed(device_id=seen.device_id, at=seen.at, subject=name, fact=fact, before=texts[0], after=texts[1], source=seen.source))
 
-    present: dict[str, InterfaceSample] = {}
-    for sample in seen.interfaces or ():
-        if sample.type not in SESSION_TYPES and not sample.name.startswith("<"):
-            name = _name(sample)
-            present[f"{name[:200]} (index {sample.if_index})" if name in present else name] = sample
+    present = named(seen.interfaces or ())
     for name, sample in present.items():
         was = known.get(name)
         port = msgspec.structs.replace(_port(seen.device_id, sample, was, seen.at), name=name)

@@ -37,19 +37,19 @@ async def interfaces(db: Database, actor: Actor, query: ListQuery) -> Page[Inter
 async def interface(db: Database, actor: Actor, interface_id: int) -> Interface:
     """The interface. Raises NotFound."""
     async with db.transaction(actor.scope) as conn:
-        return await _held(conn, actor, interface_id)
+        return await held_interface(conn, actor, interface_id)
 
 
 async def update_interface(db: Database, actor: Actor, interface_id: int, patch: InterfacePatch, *, version: int | None = None) -> Interface:
     """Change what is an operator's of an interface. Raises NotFound; Conflict on another ``version``."""
     members: dict[str, Any] = given(patch)
     async with db.transaction(actor.scope) as conn:
-        before = await _held(conn, actor, interface_id, lock=True)
+        before = await held_interface(conn, actor, interface_id, lock=True)
         inputs.same_version("interface", before.version, version)
         if not members:
             return before
         await store.update_interface(conn, actor.tenant_id, interface_id, members)
-        after = await _held(conn, actor, interface_id)
+        after = await held_interface(conn, actor, interface_id)
         old, new = audit.changes(before, after)
         await audit.record(conn, actor, "interface.update", "interface", interface_id, before=old, after=new)
     return after
@@ -74,7 +74,8 @@ async def facts(db: Database, actor: Actor, query: ListQuery) -> Page[FactChange
         return await lists.page(conn, store.FACTS, actor.tenant_id, query, store.facts_of)
 
 
-async def _held(conn: Connection, actor: Actor, interface_id: int, *, lock: bool = False) -> Interface:
+async def held_interface(conn: Connection, actor: Actor, interface_id: int, *, lock: bool = False) -> Interface:
+    """The actor's interface. Raises NotFound."""
     found = await store.interface(conn, actor.tenant_id, interface_id, lock=lock) if 0 < interface_id <= inputs.ROW_ID_MAX else None
     if found is None:
         raise NotFound("interface", interface_id)

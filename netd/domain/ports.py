@@ -1,6 +1,6 @@
 """What operations need of services that stand above them; the daemon hands the real ones in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
 
@@ -10,6 +10,7 @@ from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement
 from netd.model.session import Session
 from netd.model.target import Credential
+from netd.model.telemetry import CurrentDevice
 
 
 class SessionControl(Protocol):
@@ -95,6 +96,22 @@ class Prober(Protocol):
 
     async def ssh(self, address: IPv4Address | IPv6Address) -> SshAnswer | None:
         """What its SSH server says; nobody logs in."""
+        ...
+
+
+class Polling(Protocol):
+    """Knows what devices do now; answers from memory."""
+
+    def current(self, device_id: int) -> CurrentDevice | None:
+        """A device of whatever tenant (who asks must be allowed to see it); None if this node does not poll it."""
+        ...
+
+    def kept_days(self) -> Mapping[str, int]:
+        """For how many days samples (``raw``, ``optics``) and their sums (``5m``, ``1h``, ``1d``) are kept."""
+        ...
+
+    def reach_seconds(self) -> int:
+        """How often it is asked whether a device is there."""
         ...
 
 

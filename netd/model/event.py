@@ -35,6 +35,7 @@ OF_ACTION: Final[dict[str, str]] = {
     "template.delete": "template.deleted",
     "software_image.create": "software_image.created",
     "software_image.delete": "software_image.deleted",
+    "alarm.acknowledge": "alarm.acknowledged",
     "enforcement.confirm": "enforcement.confirmed",
     "enforcement.discard": "enforcement.discarded",
     "site.create": "site.created",
@@ -78,6 +79,8 @@ OF_THE_NETWORK: Final = (
     "configuration.changed",
     "configuration.drifted",
     "configuration.settled",
+    "alarm.raised",
+    "alarm.cleared",
 )
 """What netd finds out by itself."""
 

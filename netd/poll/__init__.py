@@ -1,1 +1,1 @@
-"""Looking at devices: discovery of what is there."""
+"""Looking at devices: discovery of what is there, and telemetry of what it does."""

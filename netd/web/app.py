@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from netd.web import browser, codec, probes
+from netd.web import browser, codec, exposition, probes
 from netd.web.api import openapi, resources
 from netd.web.api.problem import INTERNAL, Problem, problem_of
 from netd.web.api.requests import ADDRESS, REQUEST_ID
@@ -37,6 +37,7 @@ def create_app(deps: WebDeps) -> web.Application:
     app.on_shutdown.append(end_streams)
     add_routes(app, resources.ROUTES, deps)
     probes.add_probes(app, deps)
+    exposition.add_exposition(app, deps)
     document = openapi.document(resources.ROUTES)
     described = codec.encode(document)
 

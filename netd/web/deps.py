@@ -15,7 +15,7 @@ from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
-from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
+from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, Polling, SessionControl
 from netd.keyring import Keyring
 from netd.metrics import Counts
 from netd.model.dhcp import BootProfile
@@ -50,6 +50,7 @@ class WebDeps:
     enforcement: EnforcementControl
     probe: AccessProbe
     health: Health
+    polling: Polling
     metrics: Metrics
     vendors: frozenset[str]
     boot_profiles: tuple[BootProfile, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from netd.config import Secret
-from netd.device.snmp import SYS_OBJECT_ID, SYS_UP_TIME, Snmp, SnmpLimits, SnmpTransport
+from netd.device.snmp import SYS_OBJECT_ID, SYS_UP_TIME, Snmp, SnmpLimits, SnmpTransport, fitting
 from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import SnmpCommunity, SnmpUser
 from netd.sdk.device import Oid, SnmpGroup
@@ -340,3 +340,18 @@ async def test_a_session_asks_one_thing_at_a_time() -> None:
         session = _session(agent.port, SnmpLimits())
         tables = await asyncio.gather(*(session.walk(ROWS) for _ in range(4)), session.get([(*ROWS, 1)]))
         assert [len(rows) for rows in tables] == [50, 50, 50, 50, 1] and most == 1
+
+
+@pytest.mark.parametrize(("size", "expected", "asked"), [
+    (25, 0, 25), (25, 1, 2), (25, 24, 25), (25, 25, 26), (25, 27, 28), (25, 28, 15), (25, 50, 26), (25, 1000, 28), (1, 50, 1), (6, 50, 6),
+])  # fmt: skip
+def test_answers_that_fit(size: int, expected: int, asked: int) -> None:
+    """The rows and the one behind them: 50 in two answers, not three."""
+    assert fitting(size, expected) == asked
+
+
+async def test_rows_that_are_expected_need_no_further_request() -> None:
+    rows = [*_rows(50), ((*ROWS[:-1], 2, 1), integer(1))]  # as in a table the next column follows
+    async with Agent(table(rows)) as one, Agent(table(rows)) as other:
+        assert len(await _session(one.port).walk(ROWS)) == len(await _session(other.port).walk(ROWS, expected=50)) == 50
+        assert len(other.requests) < len(one.requests) == 3

@@ -10,6 +10,7 @@ import pytest
 from netd.model.quota import QuotaUsage, Stage
 from netd.model.subscriber import Attribute
 from netd.store import (
+    alarms,
     audit,
     candidates,
     coa_clients,
@@ -31,11 +32,13 @@ from netd.store import (
     reports,
     roles,
     schedules,
+    series,
     sessions,
     sites,
     software,
     subnets,
     subscribers,
+    telemetry,
     templates,
     tokens,
 )
@@ -45,8 +48,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    audit, candidates, coa_clients, configurations, credentials, devices, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision,
-    quotas, reports, roles, schedules, sessions, sites, software, subnets, subscribers, templates, tokens,
+    alarms, audit, candidates, coa_clients, configurations, credentials, devices, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision,
+    quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
@@ -69,6 +72,9 @@ ACROSS = {
     "configurations.retire": "what no version has is nobody's",
     "configurations.sealed": "keys are everybody's", "configurations.reseal": "keys are everybody's",
     "configurations.sealed_keys": "keys are everybody's", "configurations.reseal_keys": "keys are everybody's",
+    "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
+    "alarms.retire": "what is old is old for everybody",
+    "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
 

@@ -27,6 +27,7 @@ from netd.keyring import Keyring
 from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
 from netd.model.session import Session
+from netd.model.telemetry import CurrentDevice
 from netd.sdk.bootstrap import Bootstrap, Profile
 from netd.sdk.device import Match, Platform
 from netd.store.database import TENANT_ROLE, Database
@@ -45,6 +46,22 @@ PROFILES = tuple(
     Profile(Bootstrap(name=name, title=name, evidence="document", made_from=("this test",), everybody=name == "plain"), "generic").shown()
     for name in ("plain", "tr069_cpe")
 )
+
+
+class Polling:
+    """Devices as a test says."""
+
+    def __init__(self) -> None:
+        self.devices: dict[int, CurrentDevice] = {}
+
+    def current(self, device_id: int) -> CurrentDevice | None:
+        return self.devices.get(device_id)
+
+    def kept_days(self) -> dict[str, int]:
+        return {"raw": 7, "optics": 90, "5m": 45, "1h": 400, "1d": 3650}
+
+    def reach_seconds(self) -> int:
+        return 60
 
 
 @dataclass
@@ -162,6 +179,7 @@ class Api:
     app: aiohttp.web.Application
     confined: Database  # as the handlers use it
     deps: WebDeps
+    polling: Polling
 
     async def call(
         self, method: str, path: str, *, role: str | None = "admin", body: Any = None, headers: dict[str, str] | None = None, decode: bool = True, **more: Any,
@@ -199,7 +217,7 @@ async def running(
     catalogue: Catalogue | None = None,
 ) -> AsyncIterator[Api]:  # fmt: skip
     """The whole application on a free port of the loopback."""
-    control, enforcing, probe, health = Control(), Enforcing(), Probe(), HealthBoard()
+    control, enforcing, probe, health, polling = Control(), Enforcing(), Probe(), HealthBoard(), Polling()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
     stream = Stream(database, confined)
     outside = await Client(allowed=LOOPBACK).__aenter__()
@@ -207,7 +225,7 @@ async def running(
     watch, tools = JobWatch(database), tools or Tools(database=confined, owner=database, keyring=keyring)
     deps = WebDeps(
         database=confined, owner=database, keyring=keyring, control=control,
-        enforcement=enforcing, probe=probe, health=health, metrics=Page(),
+        enforcement=enforcing, probe=probe, health=health, metrics=Page(), polling=polling,
         catalogue=catalogue or Catalogue(
             frozenset({"mikrotik", "generic"}), {"mikrotik_routeros": DevicePlatform(platform=ROUTEROS, vendor="mikrotik", driver=object())}
         ),
@@ -221,7 +239,7 @@ async def running(
         made[role] = await new_token(database, role)
     streaming = [asyncio.create_task(stream.run()), asyncio.create_task(watch.run())]
     async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
-        yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps)
+        yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps, polling)
     for task in streaming:
         task.cancel()
     await outside.__aexit__()

@@ -13,6 +13,7 @@ from netd.domain.actor import system
 from netd.domain.ports import Part
 from netd.errors import StoreUnavailable
 from netd.model.permission import BUILT_IN
+from netd.web import exposition
 from netd.web.api import resources
 from netd.web.api.route import Route
 from tests.web.running import Api
@@ -47,7 +48,8 @@ async def test_every_route_but_the_probes_needs_a_token(api: Api):
         assert answer.status == 401, (route.method, path)
         assert answer.headers["www-authenticate"].startswith('Bearer realm="netd"')
         assert answer.headers["content-type"].startswith("application/problem+json")
-    assert seen == {(route.method, route.full_path) for route in resources.ROUTES}
+    exposed = {("GET", exposition.PATH), ("GET", f"{exposition.PATH}/targets")}
+    assert seen == {(route.method, route.full_path) for route in resources.ROUTES} | exposed
 
 
 async def test_roles_are_held_and_the_refusal_is_recorded(api: Api):

@@ -6,7 +6,7 @@ PostgreSQL sees to it: `test_the_walk_notices_a_missing_policy` drops a policy, 
 import hashlib
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,7 +15,8 @@ import pytest
 from netd.domain import tokens
 from netd.domain.actor import system
 from netd.model.permission import Scope
-from netd.store.database import Database
+from netd.store import telemetry, timeseries
+from netd.store.database import Connection, Database
 from netd.web.api import resources
 from netd.web.api.route import UPLOADS, Download, Route
 from tests.web.running import Answer, Api
@@ -25,7 +26,7 @@ from tests.web.test_resources import open_session
 EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets", "/thresholds")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -107,6 +108,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "NewPortalToken": {"subscriber": "alice"},
     "AuthTest": {"username": "alice"},
     "OwnPassword": {"current_password": "wonderland", "password": "stolen stolen"},
+    "NewThreshold": {"name": "stolen", "metric": "cpu_percent", "raise_level": 1},
+    "ThresholdPatch": {"note": "stolen"},
+    "Acknowledgement": {"note": "stolen"},
 }
 FILES: dict[str, bytes] = {
     "/software-images": b"stolen",
@@ -124,6 +128,9 @@ QUERIES = {
     "/radius/sessions/who-had": "ip=192.0.2.7",
     "/radius/postauth": "username=alice",
     "/subscribers/explain": "username=alice",
+    "/devices/{id}/series": "metric=cpu_percent",
+    "/devices/{id}/optics-series": "metric=rx_dbm&interface=north-0",
+    "/interfaces/{id}/series": "metric=in_bps",
 }
 ROLE = "walker"
 
@@ -201,6 +208,14 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
             "select 1, $1, 'ssh', id, now() from credentials where name = 'north-ssh'",
         ):
             await conn.execute(statement, made["devices"])
+        made["thresholds"] = await conn.fetchval(
+            "insert into thresholds (tenant_id, name, metric, raise_level, clear_level) values (1, 'north', 'cpu_percent', 1, 1) returning id"
+        )
+        made["alarms"] = await conn.fetchval(
+            "insert into alarms (tenant_id, device_id, threshold_id, name, severity, raised_at) values (1, $1, $2, 'north', 'major', now()) returning id",
+            made["devices"], made["thresholds"],
+        )  # fmt: skip
+        await measured(conn, made["devices"], made["interfaces"])
     made["configurations"] = await a_configuration(database, made["devices"])
     made["templates"] = (await api.post("/templates", {"name": "north", "body": "hostname north", "role": "north", "site": "oslo"})).value["id"]
     made["template-variables"] = (await api.post("/template-variables", {"variables": {"ntp": "north"}, "site": "oslo"})).value["id"]
@@ -210,6 +225,19 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
     headers = {"Content-Type": "application/octet-stream"}
     made["software-images"] = (await api.call("POST", "/software-images", params=image, data=b"x", headers=headers)).value["id"]
     return made
+
+
+async def measured(conn: Connection, device_id: int, interface_id: int) -> None:
+    """Samples of now, and their sums."""
+    now = datetime.now(UTC)
+    await timeseries.ensure(conn, now.date())
+    await telemetry.copy(conn, "reach_samples", [(1, device_id, now, True, 1.0)])
+    await telemetry.copy(conn, "device_samples", [(1, device_id, now, 100, 50.0, 1, 2, None, None, None)])
+    await telemetry.copy(conn, "interface_samples", [(1, device_id, interface_id, now, 60.0, 1000, 2000, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, True, 10**6)])
+    await telemetry.copy(conn, "optics_samples", [(1, device_id, "north-0", None, now, -20.0, 2.0, None, None, None, None, None)])
+    for level in timeseries.LEVELS:
+        while await timeseries.roll_up(conn, level, now + timedelta(days=2)):
+            continue
 
 
 async def a_job(database: Database, site: int) -> int:
@@ -403,6 +431,7 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
+                 "/top-talkers", "/alarms",
                  "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs",
                  "/configurations", "/configuration-states", "/templates", "/template-variables"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)

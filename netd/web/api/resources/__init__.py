@@ -3,6 +3,7 @@
 from netd.web.api.resources import (
     access,
     administration,
+    alarms,
     bulk,
     coa_clients,
     configurations,
@@ -29,6 +30,7 @@ from netd.web.api.resources import (
     software,
     standing,
     subscribers,
+    telemetry,
     templates,
     tenants,
     users,
@@ -39,7 +41,7 @@ from netd.web.api.route import Route
 ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *reports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES, *dhcp.ROUTES,
-    *devices.ROUTES, *credentials.ROUTES, *discovery.ROUTES, *configurations.ROUTES, *templates.ROUTES, *software.ROUTES,
+    *devices.ROUTES, *telemetry.ROUTES, *alarms.ROUTES, *credentials.ROUTES, *discovery.ROUTES, *configurations.ROUTES, *templates.ROUTES, *software.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *jobs.ROUTES, *health.ROUTES,
     *selfservice.ROUTES,

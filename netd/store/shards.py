@@ -1,0 +1,37 @@
+"""Which node polls which devices: leases of shards, renewed all the time, free for others once they are not. None of it is a tenant's."""
+
+from datetime import timedelta
+from typing import Final
+
+from netd.store.database import Connection
+
+SHARDS: Final = 256
+
+
+async def share(conn: Connection, node: str, lease: timedelta) -> set[int]:
+    """Say that a node is there, renew its leases, and bring it to its fair part: give back what is too much, take what is free. Returns its shards.
+
+    A database's clock counts, so that nodes need not agree on theirs.
+    """
+    seconds = lease.total_seconds()
+    await conn.execute("insert into poll_nodes values ($1, now()) on conflict (node) do update set seen_at = now()", node)
+    await conn.execute("delete from poll_nodes where seen_at < now() - make_interval(secs => $1)", seconds * 100)
+    nodes = await conn.fetchval("select count(*) from poll_nodes where seen_at >= now() - make_interval(secs => $1)", seconds)
+    fair = -(-SHARDS // nodes)
+    mine = await conn.fetch(
+        "select shard from poll_shards where node = $1 and until_at > now() order by shard for update", node
+    )  # a lease that ran out is anybody's
+    keep = [record["shard"] for record in mine][:fair]
+    await conn.execute("update poll_shards set node = null, until_at = '-infinity' where node = $1 and shard <> all($2::smallint[])", node, keep)
+    taken = await conn.fetch(
+        "select shard from poll_shards where until_at <= now() order by shard limit $1 for update skip locked", fair - len(keep)
+    )  # fmt: skip
+    held = [*keep, *(record["shard"] for record in taken)]
+    await conn.execute("update poll_shards set node = $1, until_at = now() + make_interval(secs => $2) where shard = any($3::smallint[])", node, seconds, held)
+    return set(held)
+
+
+async def leave(conn: Connection, node: str) -> None:
+    """Give all back: the node stops."""
+    await conn.execute("update poll_shards set node = null, until_at = '-infinity' where node = $1", node)
+    await conn.execute("delete from poll_nodes where node = $1", node)

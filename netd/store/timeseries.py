@@ -1,0 +1,189 @@
+"""The days and months of samples and their sums: made ahead, dropped when they are past keeping, summed up when they are over."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Literal
+
+from netd.store.database import Connection
+from netd.store.partitions import LOCK_TIMEOUT, Month
+
+log = logging.getLogger(__name__)
+
+Span = Literal["day", "month"]
+LEVELS: Final = {"5m": 300, "1h": 3600, "1d": 86_400}
+SUBJECTS: Final = ("reach", "device", "interface")
+SPANS: Final[dict[str, Span]] = {
+    **dict.fromkeys((*(f"{subject}_samples" for subject in SUBJECTS), "optics_samples", *(f"{subject}_5m" for subject in SUBJECTS)), "day"),
+    **dict.fromkeys((f"{subject}_{level}" for subject in SUBJECTS for level in ("1h", "1d")), "month"),
+}  # fmt: skip
+"""Every table that is cut by time, and into what."""
+
+DAYS_AHEAD: Final = 2
+
+
+def level_of(table: str) -> str:
+    """Under which name the settings say how long a table is kept: raw, optics, 5m, 1h, 1d."""
+    subject, _, level = table.partition("_")
+    return level if level in LEVELS else "optics" if subject == "optics" else "raw"
+
+
+def _bounds(span: Span, day: date) -> tuple[str, datetime, datetime]:
+    if span == "month":
+        month = Month.of(day)
+        return f"{month.year:04}{month.month:02}", month.start, month.plus(1).start
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return f"{day:%Y%m%d}", start, start + timedelta(days=1)
+
+
+async def ensure(conn: Connection, today: date) -> list[str]:
+    """Make the partitions from yesterday until the day after tomorrow (months likewise); returns the names of new ones."""
+    have = {record["name"] for record in await conn.fetch(_PARTITIONS, list(SPANS))}
+    made = []
+    for table, span in SPANS.items():
+        for offset in range(-1, DAYS_AHEAD + 1):
+            name, start, end = _bounds(span, today + timedelta(days=offset))
+            partition = f"{table}_{name}"
+            if partition in have:
+                continue
+            async with conn.transaction():
+                await conn.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+                await conn.execute(f"lock table only {table} in share update exclusive mode")  # of two nodes one makes it
+                if not await conn.fetchval("select to_regclass($1) is not null", partition):
+                    await conn.execute(f"create table {partition} partition of {table} for values from ('{start.isoformat()}') to ('{end.isoformat()}')")
+                    made.append(partition)
+            have.add(partition)
+    return made
+
+
+_PARTITIONS = """
+    select c.relname as name, p.relname as parent from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
+    where p.relname = any($1::text[]) and p.relnamespace = current_schema()::regnamespace order by 1
+"""
+
+
+async def retire(conn: Connection, now: datetime, days: Mapping[str, int]) -> list[str]:
+    """Drop what ended longer ago than it is kept, ``days`` by :func:`level_of`; returns the names. Each is a transaction of its own."""
+    dropped = []
+    for record in await conn.fetch(_PARTITIONS, list(SPANS)):
+        name, parent = record["name"], record["parent"]
+        digits = name.removeprefix(f"{parent}_")
+        if not digits.isdecimal():
+            continue
+        day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:8] or 1))
+        if _bounds(SPANS[parent], day)[2] > now - timedelta(days=days[level_of(parent)]):
+            continue
+        async with conn.transaction():
+            await conn.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+            await conn.execute(f"drop table if exists {name}")
+        dropped.append(name)
+    if dropped:
+        log.info("samples past keeping are gone", extra={"partitions": len(dropped)})
+    return dropped
+
+
+# -- sums ----------------------------------------------------------------------------------------------------------------
+
+_GAUGES = ("cpu_percent", "memory_percent", "temperature_celsius", "voltage_volts", "power_watts")
+_BITS = ("in_bps", "out_bps")
+_SMALL = ("in_pps", "out_pps", "in_errors", "out_errors", "in_discards", "out_discards")
+_MEMORY = "100.0 * memory_used_octets / nullif(memory_total_octets, 0)"
+
+
+def _device(level: str, source: str) -> str:
+    raw = source == "device_samples"
+    parts = ["count(*)" if raw else "sum(samples)"]
+    names = ["samples"]
+    for gauge in _GAUGES:
+        value = {True: _MEMORY if gauge == "memory_percent" else gauge, False: f"{gauge}_avg"}[raw]
+        low, high = (value, value) if raw else (f"{gauge}_min", f"{gauge}_max")
+        mean = f"avg({value})" if raw else f"sum({value} * samples) / nullif(sum(samples) filter (where {value} is not null), 0)"
+        parts += [mean, f"min({low})", f"max({high})", f"percentile_cont(0.95) within group (order by {value})"]
+        names += [f"{gauge}_{kind}" for kind in ("avg", "min", "max", "p95")]
+    return _insertion(f"device_{level}", ("tenant_id", "device_id"), ("device_id",), source, names, parts)
+
+
+def _interface(level: str, source: str) -> str:
+    raw = source == "interface_samples"
+    parts, names = ["sum(seconds)", "max(speed_bps)"], ["seconds", "speed_bps"]
+    for rate in (*_BITS, *_SMALL):
+        value = rate if raw else f"{rate}_avg"
+        mean = f"sum({value} * seconds) / nullif(sum(seconds) filter (where {value} is not null), 0)"
+        high = f"max({rate if raw else f'{rate}_max'})"
+        if rate in _BITS:
+            parts += [mean, f"min({rate if raw else f'{rate}_min'})", high, f"percentile_cont(0.95) within group (order by {value})"]
+            names += [f"{rate}_{kind}" for kind in ("avg", "min", "max", "p95")]
+        else:
+            parts += [mean, high]
+            names += [f"{rate}_avg", f"{rate}_max"]
+    also = " and seconds is not null"
+    return _insertion(f"interface_{level}", ("tenant_id", "device_id", "interface_id"), ("interface_id",), source, names, parts, also)
+
+
+def _reach(level: str, source: str) -> str:
+    if source == "reach_samples":
+        parts = ["count(*) filter (where up)", "count(*) filter (where not up)", "avg(rtt_ms)", "max(rtt_ms)"]
+    else:
+        parts = ["sum(up)", "sum(down)", "sum(rtt_avg * up) / nullif(sum(up) filter (where rtt_avg is not null), 0)", "max(rtt_max)"]
+    return _insertion(f"reach_{level}", ("tenant_id", "device_id"), ("device_id",), source, ["up", "down", "rtt_avg", "rtt_max"], parts)
+
+
+def _insertion(table: str, keys: tuple[str, ...], unique: tuple[str, ...], source: str, names: list[str], parts: list[str], also: str = "") -> str:
+    """One statement for all spans of ``$1`` seconds from ``$2`` until ``$3``; done again it gives what is there by then."""
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names)
+    return f"""
+        insert into {table} ({", ".join(keys)}, at, {", ".join(names)})
+        select {", ".join(keys)}, date_bin(make_interval(secs => $1), at, '2000-01-01 00:00+00') as span, {", ".join(parts)}
+        from {source} where at >= $2 and at < $3{also} group by {", ".join(keys)}, span
+        on conflict ({", ".join(unique)}, at) do update set {sets}
+    """
+
+
+_MAKERS = {"reach": _reach, "device": _device, "interface": _interface}
+_STATEMENTS = {
+    level: [make(level, f"{subject}_{'samples' if level == '5m' else '5m'}") for subject, make in _MAKERS.items()] for level in LEVELS
+}  # fmt: skip
+MOST_AT_A_TIME: Final = timedelta(hours=6)
+
+
+async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | None:
+    """Sum up the next closed spans of a level, up to ``until`` and six hours of them (a day at least); returns up to when it is done now.
+
+    None: another node is at it, or there is nothing to do. Hours and days are made of the five minutes, so they do not overtake those.
+    """
+    step = timedelta(seconds=LEVELS[level])
+    async with conn.transaction():
+        done = await conn.fetchrow("select done_until from rollups where level = $1 for update skip locked", level)
+        if done is None:
+            return None
+        if level != "5m":
+            reached: datetime | None = await conn.fetchval("select done_until from rollups where level = '5m'")
+            if reached is None:
+                return None
+            until = min(until, reached)
+        until = _floor(until, step)
+        begin: datetime | None = done["done_until"]
+        if begin is None:
+            table = "interface_samples" if level == "5m" else "interface_5m"
+            oldest = await conn.fetchval(f"select least((select min(at) from reach_{table[10:]}), (select min(at) from {table}))")
+            if oldest is None:
+                return None
+            begin = _floor(oldest, step)
+        until = min(until, _floor(begin + max(MOST_AT_A_TIME, step), step))
+        if until <= begin:
+            return None
+        for statement in _STATEMENTS[level]:
+            await conn.execute(statement, float(LEVELS[level]), begin, until)
+        await conn.execute("update rollups set done_until = $2 where level = $1", level, until)
+    return until
+
+
+async def late(conn: Connection, oldest: datetime) -> None:
+    """Samples came that are older than what is summed up already: it is to be done again from there."""
+    for level, seconds in LEVELS.items():
+        await conn.execute("update rollups set done_until = $2 where level = $1 and done_until > $2", level, _floor(oldest, timedelta(seconds=seconds)))
+
+
+def _floor(at: datetime, step: timedelta) -> datetime:
+    origin = datetime(2000, 1, 1, tzinfo=UTC)
+    return origin + (at - origin) // step * step

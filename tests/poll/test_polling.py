@@ -1,0 +1,374 @@
+"""Polling against net-snmp's agent and agents that misbehave, into a real store."""
+
+import asyncio
+import contextlib
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from netd.config import PollConfig
+from netd.device.addresses import LOOPBACK
+from netd.device.http import Client
+from netd.device.snmp import SnmpLimits
+from netd.domain import credentials, devices
+from netd.domain.actor import system
+from netd.domain.credentials import NewCredential
+from netd.domain.devices import Catalogue, NewDevice
+from netd.extensions import Extensions
+from netd.keyring import Keyring
+from netd.model.telemetry import CurrentInterface
+from netd.poll.service import PollService
+from netd.poll.watched import Watched
+from netd.sdk import ifmib
+from netd.sdk.device import Oid
+from netd.simulate import Agent as Simulated
+from netd.simulate.agent import COUNTER64, GAUGE32, INTEGER, OBJECT, OCTETS, TICKS, Object
+from netd.store.database import Database
+from tests.device.agent import GETBULK, Agent, Request, Response, octets
+from tests.device.conftest import free_port
+
+Add = Callable[..., Coroutine[Any, Any, int]]
+COMMUNITY = "c0mmunity"
+
+
+class Clock:
+    """A clock that the test turns: monotonic seconds and the time of day."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.began = datetime.now(UTC)
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return self.began + timedelta(seconds=self.seconds - 1000.0)
+
+
+@pytest.fixture(scope="module")
+def extensions() -> Extensions:
+    return Extensions.discover(packages=())
+
+
+@pytest.fixture
+def keyring(tmp_path: Path) -> Keyring:
+    return Keyring.load_or_create(tmp_path / "secret.key")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async with Client(allowed=LOOPBACK) as made:
+        yield made
+
+
+@pytest.fixture
+async def service(database: Database, keyring: Keyring, extensions: Extensions, client: Client, clock: Clock) -> AsyncIterator[PollService]:
+    """A service whose rounds the test makes itself."""
+    made = PollService(PollConfig(), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=clock.now, clock=clock)
+    made.transport.limits = SnmpLimits(attempts=2, timeout_seconds=0.1, walk_seconds=5, most_rows=2000)
+    async with made:
+        await made.shares.renew()
+        yield made
+
+
+@pytest.fixture
+async def add(database: Database, keyring: Keyring, extensions: Extensions) -> Add:
+    """Let netd know a device at 127.0.0.1 with this SNMP port; returns its id."""
+    new = msgspec.convert({"name": "ro", "type": "snmp_community", "community": COMMUNITY}, NewCredential)
+    await credentials.create(database, system(1), keyring, new)
+    catalogue = Catalogue(frozenset(extensions.vendors), extensions.platforms)
+
+    async def added(name: str, port: int, **more: Any) -> int:
+        members = {"hostname": name, "mgmt_address": "127.0.0.1", "vendor": "generic", "ports": {"snmp": port}, **more}
+        return (await devices.create(database, system(1), msgspec.convert(members, NewDevice), catalogue)).id
+
+    return added
+
+
+def printed(port: int, column: Oid) -> dict[int, int]:
+    """What ``snmpbulkwalk`` prints, by the last number of the OID."""
+    command = ["snmpbulkwalk", "-v2c", f"-c{COMMUNITY}", "-OnQUet", "-m", "", f"127.0.0.1:{port}", ".".join(map(str, column))]
+    lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+    return {int(name.strip().rpartition(".")[2]): int(value) for name, _, value in (line.partition(" = ") for line in lines)}
+
+
+async def round_of(service: PollService, device_id: int, *groups: str) -> bool:
+    """One look at a device."""
+    watched = service.roster.devices[device_id]
+    return await service.poller.look(watched, groups or ("identity", "system", "interfaces"))
+
+
+async def test_values_are_what_snmpget_prints(service: PollService, add: Add, snmpd: int, clock: Clock, database: Database) -> None:
+    """From an unknown device to samples: recognised, polled twice, stored; counters lie between what net-snmp's own tool prints before and after."""
+    device = await add("lab", snmpd)
+    await service.roster.refresh()
+    assert await round_of(service, device, "identity")
+    await service.roster.learn_once()
+    await service.roster.refresh()
+    assert service.roster.devices[device].driver is not None
+    read: list[int] = []
+    interfaces: tuple[CurrentInterface, ...] = ()
+    for number in range(3):
+        before = await asyncio.to_thread(printed, snmpd, ifmib.IF_HC_IN_OCTETS)
+        assert await round_of(service, device)
+        after = await asyncio.to_thread(printed, snmpd, ifmib.IF_HC_IN_OCTETS)
+        current = service.current(device)
+        assert current is not None and current.interfaces and current.last_error == ""
+        interfaces = current.interfaces
+        for each in interfaces:
+            counted = each.counters
+            assert counted.in_octets is not None and before[counted.if_index] <= counted.in_octets <= after[counted.if_index]
+            assert (each.rates is None) == (number == 0) and counted.counter_bits == 64
+        read.append(next(each.counters.in_octets or 0 for each in interfaces if each.counters.name == "lo"))
+        await service.roster.learn_once()
+        await service.poller.ping(service.roster.devices[device], ("ping",))
+        clock.seconds += 5  # the agent's own clock stands still beside it
+    lo = next(each for each in interfaces if each.counters.name == "lo")
+    assert lo.id is not None and lo.rates is not None and lo.rates.in_bps == round((read[2] - read[1]) * 8 / 5) and lo.counters.type == 24
+    await service.writer.flush()
+    async with database.acquire() as conn:
+        rows = await conn.fetch("select at, seconds, in_bps, oper_up from interface_samples where interface_id = $1 order by at", lo.id)
+        assert [row["seconds"] for row in rows] == [5, 5] and rows[-1]["in_bps"] == lo.rates.in_bps and rows[-1]["oper_up"]
+        row = await conn.fetchrow("select * from device_samples order by at limit 1")
+        assert row["uptime_seconds"] is not None and row["memory_total_octets"] > row["memory_used_octets"] > 0
+        assert await conn.fetchval("select count(*) from reach_samples where up") == 3
+        known = await conn.fetchrow("select observed -> 'hostname' ->> 'value', observed -> 'platform' ->> 'value' from devices")
+        assert tuple(known) == ("lab", "generic_linux")
+        assert await conn.fetchval("select count(*) from device_credentials where protocol = 'snmp'") == 1
+    assert service.poller.looks == {"ok": 4} and service.parts()[0].state == "ok"
+
+
+def agent(count: int = 3, octets_per_second: float = 1000.0) -> Simulated:
+    """A made-up Linux host with so many interfaces."""
+    objects: dict[Oid, Object] = {
+        ifmib.SYS_DESCR: Object(OCTETS, b"Linux lab"), ifmib.SYS_OBJECT_ID: Object(OBJECT, (1, 3, 6, 1, 4, 1, 8072, 3, 2, 10)),
+        ifmib.SYS_UPTIME: Object(TICKS, 1_000_000), ifmib.SYS_NAME: Object(OCTETS, b"lab"),
+    }  # fmt: skip
+    for number in range(1, count + 1):
+        objects |= {
+            (*ifmib.IF_DESCR, number): Object(OCTETS, b"eth%d" % number), (*ifmib.IF_NAME, number): Object(OCTETS, b"eth%d" % number),
+            (*ifmib.IF_TYPE, number): Object(INTEGER, 6), (*ifmib.IF_HIGH_SPEED, number): Object(GAUGE32, 1000),
+            (*ifmib.IF_ADMIN, number): Object(INTEGER, 1), (*ifmib.IF_OPER, number): Object(INTEGER, 1),
+            (*ifmib.IF_HC_IN_OCTETS, number): Object(COUNTER64, 10**6), (*ifmib.IF_HC_OUT_OCTETS, number): Object(COUNTER64, 10**6),
+            (*ifmib.IF_DISCONTINUITY, number): Object(TICKS, 0),
+        }  # fmt: skip
+    rates = {name: octets_per_second for name in objects if name[:-1] in (ifmib.IF_HC_IN_OCTETS, ifmib.IF_HC_OUT_OCTETS)}
+    return Simulated(objects, COMMUNITY, rates)
+
+
+class Served(asyncio.DatagramProtocol):
+    """A made-up agent at ``port``."""
+
+    def __init__(self, simulated: Simulated) -> None:
+        self.simulated = simulated
+        self.port = 0
+
+    async def __aenter__(self) -> "Served":
+        self._transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self.port = self._transport.get_extra_info("sockname")[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        answer = self.simulated.answer(data)
+        if answer is not None:
+            self._transport.sendto(answer, addr)
+
+
+async def test_rates_restarts_and_other_interfaces(service: PollService, add: Add, clock: Clock) -> None:
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        watched = service.roster.devices[device]
+
+        async def told(seconds: float = 60.0) -> list[int | None]:
+            clock.seconds += seconds
+            served.simulated.elapse(seconds)
+            assert await round_of(service, device, "interfaces"), watched.last_error
+            await service.roster.learn_once()
+            return [None if port.rates is None else port.rates.in_bps for port in watched.ports.values()]
+
+        assert await told() == [None] * 3
+        asked = served.simulated.asked
+        assert await told() == [8000] * 3
+        quick = served.simulated.asked - asked
+        assert await told(200.0) == [None] * 3  # a gap
+        assert await told() == [8000] * 3
+        served.simulated.put(ifmib.SYS_UPTIME, Object(TICKS, 100))
+        served.simulated.put((*ifmib.IF_HC_IN_OCTETS, 1), Object(COUNTER64, 5))
+        asked = served.simulated.asked
+        assert await told(1.0) == [None] * 3  # a restart
+        assert served.simulated.asked - asked > quick  # everything is read again: indexes may name other interfaces now
+        assert await told() == [8000] * 3
+        for column, value in ((ifmib.IF_DESCR, b"new"), (ifmib.IF_NAME, b"new")):
+            served.simulated.put((*column, 9), Object(OCTETS, value))
+        for _ in range(10):
+            await told()
+        assert list(watched.ports) == ["eth1", "eth2", "eth3", "new"]  # found with the next whole look
+        assert all(port.id is not None for port in watched.ports.values())
+
+
+def bad(kind: str) -> Callable[[Request], Response | None]:
+    """What an agent answers that is of no use."""
+
+    def answer(request: Request) -> Response | None:
+        if kind == "silent":
+            return None
+        if kind == "garbage":
+            return Response([(request.oids[0], b"\xff\xff\xff")])
+        if request.kind != GETBULK:
+            return Response([(oid, octets(b"x")) for oid in request.oids], late_seconds=30 if kind == "late" else 0)
+        oid = request.oids[0]
+        last = 0 if kind == "backwards" else oid[-1] if len(oid) > 11 else 0
+        column = oid[:10] if len(oid) > 10 else oid
+        return Response([((*column, 1, last + each), octets(b"y")) for each in range(1, 11)], copies=3 if kind == "flooding" else 1)
+
+    return answer
+
+
+@pytest.mark.parametrize("kind", ["silent", "garbage", "flooding", "backwards", "late"])
+async def test_bad_devices_end_their_own_look_only(service: PollService, add: Add, kind: str) -> None:
+    async with Agent(bad(kind)) as wrong, Served(agent()) as good:
+        first, second = await add("bad", wrong.port, platform="generic_linux"), await add("good", good.port, platform="generic_linux")
+        await service.roster.refresh()
+        results = list(await asyncio.gather(round_of(service, first, "interfaces"), round_of(service, second, "interfaces")))
+        assert results == [False, True]
+        watched = service.roster.devices[first]
+        assert watched.last_error and watched.session is None and not watched.ports
+        assert len(service.roster.devices[second].ports) == 3
+
+
+async def test_what_is_changed_is_followed(service: PollService, add: Add, database: Database) -> None:
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        assert service.poller.snmp.period(device, "interfaces") == 60 and device in service.poller.reach
+        watched = service.roster.devices[device]
+        assert await round_of(service, device) and watched.session is not None
+        async with database.acquire() as conn:
+            await conn.execute("update devices set mgmt_address = '127.0.0.2', version = version + 1")
+        await service.roster.refresh()
+        assert watched.target is not None and watched.target.address == ip_address("127.0.0.2")
+        assert not await round_of(service, device)
+        async with database.acquire() as conn:
+            await conn.execute("update devices set state = 'maintenance', version = version + 1")
+        await service.roster.refresh()
+        assert service.current(device) is None and device not in service.poller.snmp and device not in service.poller.reach
+
+
+async def test_an_interface_that_is_not_monitored_is_not_kept(service: PollService, add: Add, clock: Clock, database: Database) -> None:
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        await round_of(service, device)
+        await service.roster.learn_once()
+        async with database.acquire() as conn:
+            await conn.execute("update interfaces set monitored = false where name = 'eth2'")
+        service.roster._nameless.add(device)
+        await service.roster.learn_once()
+        clock.seconds += 60
+        await round_of(service, device)
+        await service.writer.flush()
+        async with database.acquire() as conn:
+            names = await conn.fetch("select distinct i.name from interface_samples s join interfaces i on i.id = s.interface_id order by 1")
+        assert [name for (name,) in names] == ["eth1", "eth3"]
+
+
+async def test_the_whole_service_polls_by_itself_and_shares(database: Database, keyring: Keyring, extensions: Extensions, client: Client, add: Add) -> None:
+    """Two nodes: each device is polled by one; when that stops, by the other."""
+    config = PollConfig(reach_seconds=5, system_seconds=10, interfaces_seconds=10)
+    nodes = [
+        PollService(config, database, keyring, extensions.platforms, extensions.guard, client, node=name, now=lambda: datetime.now(UTC))
+        for name in ("one", "two")
+    ]
+    async with Served(agent()) as served:
+        ids = [await add(f"lab{number}", served.port) for number in range(4)]
+        async with nodes[0], nodes[1]:
+            for node in (*nodes, *nodes):
+                await node.shares.renew()
+            assert [len(node.shares.held) for node in nodes] == [128, 128]
+            owners = [[node.shares.mine(each) for node in nodes] for each in ids]
+            assert all(sum(each) == 1 for each in owners)
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                for node in nodes:
+                    node.start(group)
+                while not all(any((found := node.current(each)) and found.system_at for node in nodes) for each in ids):  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.05)
+                for each in ids:
+                    assert sum(node.current(each) is not None for node in nodes) == 1
+                await nodes[0].stop()
+                await nodes[1].shares.renew()
+                assert len(nodes[1].shares.held) == 256
+                await nodes[1].stop()
+    async with database.acquire() as conn:
+        assert await conn.fetchval("select count(distinct device_id) from device_samples") == 4
+        assert await conn.fetchval("select count(*) from poll_shards where node is not null") == 0
+
+
+async def test_a_port_nobody_listens_on(service: PollService, add: Add) -> None:
+    device = await add("lab", free_port(), platform="generic_linux")
+    await service.roster.refresh()
+    assert not await round_of(service, device)
+    current = service.current(device)
+    assert current is not None and current.system is None and current.last_error
+
+
+async def test_all_others_keep_their_schedule(database: Database, keyring: Keyring, extensions: Extensions, client: Client, add: Add) -> None:
+    """Devices of every bad kind, and few looks at a time: with a clock twenty times as quick, each good device is looked at again and again meanwhile."""
+    kinds = ("silent", "garbage", "flooding", "backwards", "late")
+    began = time.monotonic()
+    service = PollService(
+        PollConfig(in_flight=16), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=lambda: datetime.now(UTC),
+        clock=lambda: began + (time.monotonic() - began) * 20,
+    )  # fmt: skip
+    async with contextlib.AsyncExitStack() as stack:
+        served = await stack.enter_async_context(Served(agent()))
+        good = {await add(f"good{number}", served.port, platform="generic_linux") for number in range(50)}
+        wrong = set()
+        for kind in kinds:
+            broken = await stack.enter_async_context(Agent(bad(kind)))
+            wrong |= {await add(f"{kind}{number}", broken.port, platform="generic_linux") for number in range(2)}
+        await stack.enter_async_context(service)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        looks: Counter[int] = Counter()
+        everybody = asyncio.Event()
+        shown = service.poller.looked
+
+        def looked(watched: Watched) -> None:
+            shown(watched)
+            looks[watched.device.id] += bool(watched.ports)
+            if all(looks[each] >= 5 for each in good):  # looks and pings
+                everybody.set()
+
+        service.poller.looked = looked
+        service.start(group)
+        async with asyncio.timeout(50):
+            await everybody.wait()
+        assert all((found := service.current(each)) is not None and found.interfaces_at and not found.last_error for each in good)
+        assert all((found := service.current(each)) is not None and not found.interfaces for each in wrong)
+        await service.stop()
+
+
+async def test_without_room_for_sockets_each_look_has_its_own(service: PollService, add: Add) -> None:
+    service.poller._sessions_most = 1
+    async with Served(agent()) as served:
+        ids = [await add(f"lab{number}", served.port, platform="generic_linux") for number in range(3)]
+        await service.roster.refresh()
+        for device_id in (*ids, *ids):
+            assert await round_of(service, device_id)
+        assert [service.roster.devices[each].session is not None for each in ids] == [True, False, False]

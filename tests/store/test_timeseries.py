@@ -1,0 +1,126 @@
+"""Samples by day, their sums, and what is past keeping."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from netd.errors import StoreError
+from netd.store import series, telemetry, timeseries
+from netd.store.database import Database
+
+DAY = datetime(2026, 11, 26, tzinfo=UTC)
+KEPT = {"raw": 7, "optics": 90, "5m": 45, "1h": 400, "1d": 3650}
+
+
+@pytest.fixture
+async def conn(connection: asyncpg.Connection) -> asyncpg.Connection:
+    await timeseries.ensure(connection, DAY.date())
+    return connection
+
+
+async def fill(conn: asyncpg.Connection, minutes: int, *, begin: datetime = DAY, device: int = 1) -> None:
+    """A sample a minute: 100, 200, 300 … bit/s in, a tenth of it out; CPU goes up by one per minute; every fifth ping is lost."""
+    at = [begin + timedelta(minutes=number) for number in range(minutes)]
+    await telemetry.copy(conn, "interface_samples", [
+        (1, device, 7, when, 60.0, 100 * n, 10 * n, 1.0 * n, 0.0, 0.5, 0.0, 0.0, 0.0, True, 10_000) for n, when in enumerate(at, 1)
+    ])  # fmt: skip
+    await telemetry.copy(conn, "device_samples", [(1, device, when, 60 * n, float(n % 100), 25, 100, None, None, None) for n, when in enumerate(at, 1)])
+    await telemetry.copy(conn, "reach_samples", [(1, device, when, n % 5 != 0, None if n % 5 == 0 else 2.0) for n, when in enumerate(at, 1)])
+
+
+async def sums(conn: asyncpg.Connection, until: datetime) -> None:
+    for level in timeseries.LEVELS:
+        while await timeseries.roll_up(conn, level, until):
+            continue
+
+
+async def test_days_and_months_are_made_ahead_once(connection: asyncpg.Connection) -> None:
+    made = await timeseries.ensure(connection, date(2026, 11, 30))
+    assert {"interface_samples_20261129", "interface_samples_20261202", "interface_1h_202611", "interface_1h_202612", "optics_samples_20261130"} <= set(made)
+    assert len(made) == 4 * 7 + 2 * 6
+    assert await timeseries.ensure(connection, date(2026, 11, 30)) == []
+    assert await timeseries.ensure(connection, date(2026, 12, 1)) != []
+
+
+async def test_what_is_past_keeping_goes(connection: asyncpg.Connection) -> None:
+    for ago in (800, 100, 60, 10, 0):
+        await timeseries.ensure(connection, DAY.date() - timedelta(days=ago))
+    await timeseries.retire(connection, DAY, KEPT)
+    left = {name for (name,) in await connection.fetch("select relname from pg_class where relispartition and relkind = 'r' and relname not like 'radacct%'")}
+    oldest = {table: min(name for name in left if name.startswith(f"{table}_2")) for table in timeseries.SPANS}
+    assert oldest["interface_samples"] == "interface_samples_20261125" and oldest["interface_5m"] == "interface_5m_20261115"
+    assert oldest["optics_samples"] == "optics_samples_20260926" and oldest["reach_1h"] == "reach_1h_202608" and oldest["reach_1d"] == "reach_1d_202409"
+    assert await timeseries.retire(connection, DAY, KEPT) == []
+
+
+async def test_sums_of_five_minutes_an_hour_and_a_day(conn: asyncpg.Connection) -> None:
+    await fill(conn, 24 * 60)
+    await sums(conn, DAY + timedelta(days=1, minutes=1))
+    five = await conn.fetch("select * from interface_5m order by at")
+    assert len(five) == 288 and five[0]["at"] == DAY
+    first = five[0]
+    assert (first["in_bps_avg"], first["in_bps_min"], first["in_bps_max"], first["seconds"], first["speed_bps"]) == (300, 100, 500, 300, 10_000)
+    assert first["in_bps_p95"] == 480 and first["out_bps_avg"] == 30 and first["in_errors_avg"] == 0.5
+    hour = await conn.fetchrow("select * from interface_1h order by at limit 1")
+    assert (hour["in_bps_avg"], hour["in_bps_min"], hour["in_bps_max"]) == (3050, 100, 6000)
+    assert hour["in_bps_p95"] == 300 + 500 * 11 * 0.95  # of the twelve averages over five minutes
+    day = await conn.fetchrow("select * from interface_1d")
+    assert (day["in_bps_avg"], day["in_bps_max"], day["seconds"]) == (72_050, 144_000, 86_400)
+    system = await conn.fetchrow("select * from device_1d")
+    assert system["samples"] == 1440 and system["memory_percent_avg"] == 25 and system["temperature_celsius_avg"] is None and system["cpu_percent_max"] == 99
+    reach = await conn.fetchrow("select * from reach_1d")
+    assert (reach["up"], reach["down"], reach["rtt_avg"], reach["rtt_max"]) == (1152, 288, 2.0, 2.0)
+
+
+async def test_only_what_is_over_is_summed_up_and_late_samples_are_counted_in(conn: asyncpg.Connection) -> None:
+    await fill(conn, 12)
+    until = DAY + timedelta(minutes=12)
+    assert await timeseries.roll_up(conn, "5m", until) == DAY + timedelta(minutes=10)
+    assert await timeseries.roll_up(conn, "5m", until) is None
+    assert await timeseries.roll_up(conn, "1h", DAY + timedelta(hours=2)) is None  # the five minutes are not that far
+    await fill(conn, 5, device=2)
+    await conn.execute("update interface_samples set interface_id = 8 where device_id = 2")
+    await timeseries.late(conn, DAY + timedelta(minutes=1))
+    await sums(conn, until)
+    assert [tuple(row) for row in await conn.fetch("select interface_id, in_bps_avg from interface_5m where at = $1 order by 1", DAY)] == [(7, 300), (8, 300)]
+
+
+async def test_another_node_at_it_is_left_alone(conn: asyncpg.Connection, dsn: str) -> None:
+    await fill(conn, 12)
+    other = await asyncpg.connect(dsn)
+    try:
+        async with other.transaction():
+            await other.execute("select from rollups where level = '5m' for update")
+            assert await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is None
+    finally:
+        await other.close()
+    assert await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is not None
+
+
+async def test_series(conn: asyncpg.Connection) -> None:
+    await fill(conn, 60)
+    await sums(conn, DAY + timedelta(hours=1))
+    await conn.execute("delete from interface_samples where at >= $1 and at < $2", DAY + timedelta(minutes=10), DAY + timedelta(minutes=20))
+    end = DAY + timedelta(hours=1)
+    raw = await series.interface(conn, 1, 7, "in_bps", "samples", DAY, end, 300)
+    assert [row[0].minute for row in raw] == [0, 5, 20, 25, 30, 35, 40, 45, 50, 55] and raw[0][1:] == (300, 100, 500, 480)
+    summed = await series.interface(conn, 1, 7, "in_bps", "5m", DAY, end, 900)
+    assert len(summed) == 4 and summed[0][1:4] == (800, 100, 1500)
+    assert (await series.interface(conn, 1, 7, "in_errors", "5m", DAY, end, 3600))[0][1:4] == (0.5, 0.5, 0.5)
+    assert (await series.device(conn, 1, 1, "memory_percent", "samples", DAY, end, 3600))[0][1] == 25
+    assert await series.device(conn, 1, 1, "voltage_volts", "samples", DAY, end, 3600) == []
+    assert (await series.reach(conn, 1, 1, "samples", DAY, end, 3600))[0][1:] == (80, 60, 2, 2)
+    assert (await series.reach(conn, 1, 1, "5m", DAY, end, 3600))[0][1:] == (80, 60, 2, 2)
+    assert await series.looks(conn, 1, 1, "5m", DAY, end) == (60, 12, 2, 2) and await series.looks(conn, 1, 9, "5m", DAY, end) == (0, 0, None, None)
+    used = await series.utilisation(conn, 1, 7, "5m", DAY, end)
+    assert (used["in_bps_avg"], used["in_bps_max"], used["speed_bps"], used["seconds"]) == (3050, 6000, 10_000, 3600)
+    with pytest.raises(ValueError, match="1; drop"):
+        await series.device(conn, 1, 1, "1; drop", "samples", DAY, end, 60)
+    assert await series.interface(conn, 2, 7, "in_bps", "samples", DAY, end, 300) == []
+
+
+async def test_a_day_that_is_not_there_is_refused(database: Database) -> None:
+    with pytest.raises(StoreError):
+        async with database.transaction() as conn:
+            await telemetry.copy(conn, "reach_samples", [(1, 1, DAY - timedelta(days=400), True, None)])
