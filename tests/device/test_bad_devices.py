@@ -68,7 +68,8 @@ async def test_two_hundred_devices_keep_their_rounds() -> None:
         SshDevice(olt) as device,
     ):
         bad: dict[str, Callable[[], Awaitable[int]]] = {
-            "silent": lambda: command(silent, "x", connect_seconds=0.3), "flood": lambda: command(device.port, "flood"), "reset": lambda: command(device.port, "reset"),
+            "silent": lambda: command(silent, "x", connect_seconds=0.3), "flood": lambda: command(device.port, "flood"),
+            "reset": lambda: command(device.port, "reset"),
             "hangs": lambda: command(device.port, "hang", silence_seconds=0.2),
             "circle": lambda: walk(patient, circle.port), "late": lambda: walk(slow, late.port),
         }  # fmt: skip

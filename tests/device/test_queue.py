@@ -57,6 +57,20 @@ async def test_as_many_sessions_as_the_device_takes() -> None:
     assert most == 3
 
 
+async def test_no_more_sessions_than_the_ceiling_over_all_devices() -> None:
+    queues, under_way, most = DeviceQueues(QueueLimits(sessions=3)), 0, 0
+
+    async def work() -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+
+    await asyncio.gather(*(queues.run(f"d{number}", work) for number in range(12)))
+    assert most == 3
+
+
 async def test_a_hung_device_holds_its_own_slot_only() -> None:
     """Ten hung devices with work waiting behind each hold ten of twelve sessions; two hundred others go through the two that are left."""
     queues = DeviceQueues(QueueLimits(sessions=12, deadline_seconds=30))
