@@ -173,6 +173,39 @@ class AddressesConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Share of a pool in use, in percent, from which on health says degraded and names it."""
 
 
+class DhcpConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[dhcp]``: answers devices that boot, and clients of the subnets that are served (``netd dhcp-subnet``)."""
+
+    enabled: bool = False
+    """Answer DHCP at all."""
+    addresses: tuple[str, ...] = ("0.0.0.0", "::")
+    """IP addresses that relays send to; the answers leave from there."""
+    port: Port = 67
+    """UDP port for DHCPv4. Relays are answered on 67 in any case."""
+    port6: Port = 547
+    """UDP port for DHCPv6."""
+    interfaces: tuple[str, ...] = ()
+    """Network interfaces whose clients are attached directly (needs CAP_NET_RAW); none: relays only."""
+    relays: tuple[str, ...] = ()
+    """Addresses and prefixes that relays send from; what comes from others is dropped. Empty: from anywhere."""
+    authoritative: bool = False
+    """Tell clients whose address netd knows nothing of that it is wrong. Only if no other server answers on these links."""
+    offer_seconds: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
+    """How long an offered address is kept for a client that does not take it."""
+    decline_seconds: Annotated[int, msgspec.Meta(ge=60, le=31_536_000)] = 86_400
+    """How long nobody gets an address that a client, or a probe, found in use."""
+    probe_milliseconds: Annotated[int, msgspec.Meta(ge=0, le=2000)] = 0
+    """Wait for an answer to a ping of an address before a new client is offered it (needs CAP_NET_RAW or net.ipv4.ping_group_range); 0: no ping."""
+    line_clients: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 32
+    """Clients of one line (relay and option 82's circuit id) at a time; 0: no limit, for relays whose circuit id names a whole network."""
+    relay_new_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 100.0
+    """New clients a second from a relay that tells no lines apart, or an interface; twice as many at once. 0: no limit."""
+    relay_packets_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 0.0
+    """Packets a second of one relay that are looked at. 0: no limit."""
+    lease_query_from: tuple[str, ...] = ()
+    """Addresses and prefixes of relays that may ask who has an address (RFC 4388)."""
+
+
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[retention]``"""
 
@@ -336,6 +369,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     enforcement: EnforcementConfig = EnforcementConfig()
     relay: RelayConfig = RelayConfig()
     addresses: AddressesConfig = AddressesConfig()
+    dhcp: DhcpConfig = DhcpConfig()
     retention: RetentionConfig = RetentionConfig()
     web: WebConfig = WebConfig()
     login: LoginConfig = LoginConfig()
@@ -617,6 +651,9 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "radius.wall_url": lambda value: _http_url(value) if value else None,
     "radius.time_zone": _time_zone,
     "coa.source_address": lambda value: _ip_address(value) if value else None,
+    "dhcp.addresses": _ip_addresses,
+    "dhcp.relays": _prefixes,
+    "dhcp.lease_query_from": _prefixes,
     "web.address": _ip_address,
     "web.public_url": lambda value: _origin(value) if value else None,
     "web.trusted_proxies": _prefixes,

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -62,6 +63,9 @@ from netd.work.jobs import JobService
 from netd.work.kinds import bundled
 from netd.work.kinds.tools import Tools
 from netd.work.webhooks import WebhookService
+from netd.ztp.binding import Nobody
+from netd.ztp.service import DhcpService
+from netd.ztp.sockets import bind4, bind6
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +76,7 @@ SETTLE_SECONDS: Final = 0.5
 ENGINE_CONNECTIONS: Final = 6
 WORK_CONNECTIONS: Final = 3
 JOB_CONNECTIONS: Final = 4
+DHCP_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 
@@ -210,6 +215,11 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         coa = sockets.bind(radius.addresses, config.relay.port, "relay.port", len(auth) + len(acct)) if config.relay.enabled else []
         for sock in coa:
             stack.callback(sock.close)
+        dhcp_sockets = bind4(config.dhcp.addresses, config.dhcp.port, config.dhcp.interfaces) if config.dhcp.enabled else None
+        dhcp6_sockets = bind6(config.dhcp.addresses, config.dhcp.port6, config.dhcp.interfaces) if config.dhcp.enabled else None
+        for bound in (dhcp_sockets, dhcp6_sockets):
+            if bound is not None:
+                stack.callback(bound.close)
         listener = stack.enter_context(_listen(web.address, web.port))
         keyring = Keyring.load_or_create(config.key_file)
         extensions = Extensions.discover([Path(folder) for folder in config.extensions.folders], disabled=config.extensions.disabled)
@@ -244,17 +254,21 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         watch = JobWatch(work)
         for part in (client, webhooks, jobs):
             part.register(metrics)
+        dhcp = await _dhcp(config, target, extensions, stack, metrics) if config.dhcp.enabled else None
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
         deps = WebDeps(
             stream=stream, client=client, kinds=all_kinds, watch=watch,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics,
-            health=service.health(lambda: [*_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *reachability.parts()]),
+            health=service.health(
+                lambda: [*_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *reachability.parts(), *(dhcp.parts() if dhcp else ())]
+            ),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),
+            boot_profiles=tuple(profile.shown() for profile in extensions.profiles.values()),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
         )  # fmt: skip
@@ -267,6 +281,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                 for name, service in (("webhooks", webhooks), ("integrations", reachability), ("jobs", jobs), ("job logs", watch))
             ]
             service.start(group, auth, acct, coa)
+            if dhcp is not None:
+                dhcp.start(group, dhcp_sockets, dhcp6_sockets)
             try:
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
@@ -298,11 +314,25 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     service.server.stop()
                     service.relay.stop()
             finally:
+                if dhcp is not None:
+                    await dhcp.stop()
                 await service.stop()
                 watchdog.cancel()
                 for task in (streaming, *working):
                     task.cancel()
     log.info("stopped")
+
+
+async def _dhcp(config: Config, target: Target, extensions: Extensions, stack: AsyncExitStack, metrics: Metrics) -> DhcpService:
+    """The DHCP responder, loaded, on connections of its own."""
+    database = await Database.open(target, DHCP_CONNECTIONS)
+    stack.push_async_callback(database.close)
+    name = uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {config.data_dir}")  # the same after each start, another for each node
+    service = DhcpService(database, target, extensions.profiles, Nobody(), config.dhcp, b"\0\4" + name.bytes)
+    stack.push_async_callback(service.close)
+    await service.open()
+    service.register(metrics)
+    return service
 
 
 def _look_at_engine() -> None:

@@ -25,6 +25,7 @@ import msgspec
 from netd import sdk
 from netd.errors import ConfigError, ExtensionError
 from netd.sdk import Access, Manifest, Policy
+from netd.sdk.bootstrap import Bootstrap, Profile
 from netd.sdk.device import Platform
 from netd.share import share
 from netd.simulate import Behaviour
@@ -59,6 +60,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     access: Access | None
     dictionaries: tuple[Source, ...]
     platforms: tuple[DevicePlatform, ...] = ()
+    profiles: tuple[Profile, ...] = ()
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +106,7 @@ class Guard:
 
 
 class Extensions:
-    """The extensions in use, by name, and those that are not and why; ``platforms`` of all vendors by their names.
+    """The extensions in use, by name, and those that are not and why; ``platforms`` and boot ``profiles`` of all vendors by their names.
 
     ``dictionary`` is the standard one with all of theirs. ``calls`` counts what went wrong behind :meth:`guard`, by name and
     ``refused`` (the driver said no) or ``failed`` (it broke).
@@ -120,6 +122,7 @@ class Extensions:
         self.vendors = MappingProxyType(dict(vendors))
         self.plugins = MappingProxyType(dict(plugins))
         self.platforms = MappingProxyType({item.platform.name: item for vendor in vendors.values() for item in vendor.platforms})
+        self.profiles = MappingProxyType({profile.name: profile for vendor in vendors.values() for profile in vendor.profiles})
         self.broken = tuple(broken)
         self.dictionary = merged
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -274,18 +277,28 @@ def _kind(manifest: Manifest) -> Kind:
 def _load(kind: Kind, candidate: Candidate, manifest: Manifest, base: tuple[Source, ...]) -> Vendor | Plugin:
     dictionaries = tuple(_read_dictionary(candidate, name, base) for name in manifest.dictionaries)
     platforms = tuple(_platform(candidate, manifest, platform) for platform in manifest.platforms)
+    profiles = tuple(_profile(candidate, manifest, data) for data in manifest.bootstrap)
     if not manifest.capabilities:
-        return Vendor(manifest=manifest, folder=candidate.folder, access=None, dictionaries=dictionaries, platforms=platforms)
+        return Vendor(manifest=manifest, folder=candidate.folder, access=None, dictionaries=dictionaries, platforms=platforms, profiles=profiles)
     driver = _instantiate(kind, candidate)
     if kind == "plugin" and isinstance(driver, Policy):
         return Plugin(manifest=manifest, folder=candidate.folder, policy=driver, dictionaries=dictionaries)
     if kind == "vendor" and isinstance(driver, Access):
-        return Vendor(manifest=manifest, folder=candidate.folder, access=driver, dictionaries=dictionaries, platforms=platforms)
+        return Vendor(manifest=manifest, folder=candidate.folder, access=driver, dictionaries=dictionaries, platforms=platforms, profiles=profiles)
     del sys.modules[_module_name(kind, candidate)]
     protocol = Policy if kind == "plugin" else Access
     wanted = sorted(name for name in vars(protocol) if not name.startswith("_"))
     lacking = ", ".join(name for name in wanted if not callable(getattr(driver, name, None)))
     raise ExtensionError(candidate.name, f"{candidate.folder}/driver.py: Driver lacks {lacking} of {protocol.__name__}")
+
+
+def _profile(candidate: Candidate, manifest: Manifest, data: Bootstrap) -> Profile:
+    try:
+        if not _NAME.fullmatch(data.name):
+            raise ValueError(f"{data.name!r} is not of lower case letters, digits, - and _")
+        return Profile(data, manifest.name)
+    except ValueError as error:
+        raise ExtensionError(manifest.name, f"{candidate.folder}/manifest.toml: bootstrap: {error}") from error
 
 
 def _platform(candidate: Candidate, manifest: Manifest, platform: Platform) -> DevicePlatform:

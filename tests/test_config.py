@@ -139,7 +139,7 @@ def test_which_file(tmp_path):
         (
             "[zzz]\n",
             "zzz",
-            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, "
+            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, dhcp, "
             "retention, web, login, oidc, webhooks, jobs, netbox, awx, genieacs, voltha, vault, secrets, extensions",
         ),
         ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),
@@ -287,10 +287,10 @@ def test_data_dir(monkeypatch, tmp_path):
 
 def test_example_file_shows_every_key_with_its_default(tmp_path):
     text = EXAMPLE.read_text(encoding="utf-8")
-    shown = tomllib.loads(re.sub(r"(?m)^#(?=[a-z_]+ = )", "", text))
+    shown = tomllib.loads(re.sub(r"(?m)^#(?=[a-z0-9_]+ = )", "", text))
     assert {f"{table}.{key}" for table in TABLES for key in shown[table]} | {"data_dir"} == set(KEYS)
     assert from_text(tmp_path, text) == from_environment()
-    uncommented = from_text(tmp_path, re.sub(r"(?m)^#(?=[a-z_]+ = )", "", text))
+    uncommented = from_text(tmp_path, re.sub(r"(?m)^#(?=[a-z0-9_]+ = )", "", text))
     assert uncommented == msgspec.structs.replace(from_environment(), data_dir=Path("/var/lib/netd"))
 
 

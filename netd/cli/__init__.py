@@ -23,12 +23,13 @@ EPILOG = (
 MODULES = {
     "serve": "installation", "check": "installation", "migrate": "installation", "secret": "installation", "token": "tokens", "nas": "nas",
     "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions", "audit": "audit",
-    "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools", "user": "users",
+    "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools",
+    "dhcp": "dhcp", "user": "users",
     "enforcement": "enforcement", "coa-client": "coa_clients",
     "shadow": "shadow",
     "job": "jobs", "schedule": "schedules",
     "device": "devices", "device-group": "devices", "credential": "credentials", "discovery": "discovery",
-    "shadow": "shadow", "record": "record",
+    "record": "record",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""

@@ -15,9 +15,9 @@ from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
 from netd.store import billing as billing_store
 from netd.store import coa_clients, nas, subscribers, users
+from netd.store import credentials as credential_store
 from netd.store import jobs as job_store
 from netd.store import schedules as schedule_store
-from netd.store import credentials as credential_store
 from netd.store import webhooks as webhook_store
 from netd.store.database import Database
 

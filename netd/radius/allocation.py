@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from netd.domain.stock import Unit as Unit
 from netd.model.ranges import KINDS
 from netd.radius.pools import Chosen
 from netd.store.leases import LeaseRow
@@ -29,13 +30,6 @@ class Want(NamedTuple):
     optional: tuple[bool, bool, bool]
     client_id: str
     token: str
-
-
-class Unit(NamedTuple):
-    """Something to give: its first address, and the id of the lease row that it has already (0: none)."""
-
-    address: int
-    lease_id: int
 
 
 class Decision:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
+from netd.domain.stock import Stock, Unit
 from netd.errors import StoreError, StoreUnavailable
-from netd.model.ranges import KINDS, Span, merged, span_text
+from netd.model.ranges import KINDS
 from netd.radius.access import Settled
-from netd.radius.allocation import FULL, SLOTS, Decision, Unit, Want, decide, demand, give
+from netd.radius.allocation import FULL, SLOTS, Decision, Want, decide, demand, give
 from netd.radius.leases import Leases, claims_and_ends
-from netd.radius.pools import PoolRecord
 from netd.store import leases as store
 from netd.store.database import Connection, Database
 from netd.store.leases import LeaseRow
@@ -27,16 +27,7 @@ WAITING_LIMIT: Final = 20_000
 """Log-ins that may wait; further ones go unanswered, and their NAS sends them again."""
 
 GATHER_SECONDS: Final = 0.002
-ROUNDS: Final = 12
-"""How often a transaction looks for free addresses before it makes do with what it found; each look is four times as wide."""
-
-WIDEST: Final = 4096
 YIELD_AFTER: Final = 32
-SHORT_SECONDS: Final = 1.0
-"""How long an exhausted pool is not asked again: with a thousand subscribers outside, the database would do nothing else."""
-
-TELL_SECONDS: Final = 60.0
-
 AWAY: Final = "a first lease needs the database, which is away"
 
 
@@ -64,8 +55,7 @@ class Allocator:
         self._wall_clock = wall_clock
         self._queue: list[Waiting] = []
         self._arrived = asyncio.Event()
-        self._told: dict[int, float] = {}  # exhausted pools that the log has named, and when
-        self._short: dict[int, float] = {}  # pools found exhausted, until when (monotonic) they are not asked again
+        self.stock = Stock()
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -157,56 +147,11 @@ class Allocator:
         stock = {}
         for pool_id, count in sorted(demand(decisions).items()):
             pool = self.pools.by_id.get(pool_id)
-            if pool is not None and self._short.get(pool_id, 0.0) <= time.monotonic():
-                stock[pool_id] = await self._stock(conn, pool, count, mine)
+            if pool is not None:
+                stock[pool_id] = await self.stock.take(conn, pool, count, mine)
         give(decisions, stock)
         await self._write(conn, decisions, stock)
         return decisions, await store.of_subscribers(conn, subscribers)
-
-    async def _stock(self, conn: Connection, pool: PoolRecord, count: int, but: Sequence[int]) -> list[Unit]:
-        """Up to ``count`` units to give: such as never were leased, then what was not used for the longest time (``but`` these leases)."""
-        found = await self._fresh(conn, pool, count)
-        if len(found) < count:
-            again = await store.reusable(conn, pool.id, count - len(found), but)
-            stale = [number for number, unit in again if not pool.layout.holds(unit)]
-            if stale:
-                await store.forget(conn, stale)
-            found += [Unit(unit, number) for number, unit in again if number not in stale]
-        if len(found) < count:
-            self._note_short(pool)
-        return found
-
-    def _note_short(self, pool: PoolRecord) -> None:
-        now = time.monotonic()
-        self._short[pool.id] = now + SHORT_SECONDS
-        if self._told.get(pool.id, -TELL_SECONDS) + TELL_SECONDS <= now:
-            self._told[pool.id] = now
-            log.error("an address pool is exhausted: log-ins are rejected", extra={"pool": pool.name, "addresses": pool.total})
-
-    async def _fresh(self, conn: Connection, pool: PoolRecord, count: int) -> list[Unit]:
-        stored = await store.spans(conn, pool.id)
-        spans = [span for _, span in stored]
-        found: list[int] = []
-        step = count
-        for _ in range(ROUNDS):
-            if len(found) >= count or not spans:
-                break
-            units, spans = pool.layout.draw(spans, max(count - len(found), step))
-            texts = [pool.layout.text(unit) for unit in units]
-            taken = await store.taken(conn, pool.tenant_id, pool.scope, texts) if units else set()
-            free = [unit for unit, text in zip(units, texts, strict=True) if text not in taken]
-            missing = count - len(found)
-            spans = [*merged(_span(pool, unit) for unit in free[missing:]), *spans]
-            found += free[:missing]
-            step = min(step * 4, WIDEST)
-        if [span for _, span in stored] != spans:
-            await self._keep_spans(conn, pool, [number for number, _ in stored], spans)
-        return [Unit(unit, 0) for unit in found]
-
-    async def _keep_spans(self, conn: Connection, pool: PoolRecord, gone: Sequence[int], spans: Sequence[Span]) -> None:
-        version = 4 if pool.kind == 0 else 6
-        texts = [(span_text(Span(s.first, s.first), version), span_text(Span(s.last, s.last), version)) for s in spans]
-        await store.replace_spans(conn, pool.tenant_id, pool.id, gone, texts)
 
     async def _write(self, conn: Connection, decisions: Sequence[Decision], stock: dict[int, list[Unit]]) -> None:
         fresh: list[tuple[object, ...]] = []
@@ -229,9 +174,7 @@ class Allocator:
         if fresh or again:
             await store.give(conn, fresh, again, self._hold_seconds)
         for pool_id, units in stock.items():  # not given after all: one kind was there, another of the same log-in was not
-            left = [_span(self.pools.by_id[pool_id], unit.address) for unit in units if not unit.lease_id]
-            if left:
-                await self._keep_spans(conn, self.pools.by_id[pool_id], [], left)
+            await self.stock.put_back(conn, self.pools.by_id[pool_id], units)
 
     def _follow(self, decisions: Sequence[Decision], rows: Sequence[LeaseRow]) -> list[Settled]:
         """Bring memory up to what was committed; how each want ended."""
@@ -269,7 +212,3 @@ class Allocator:
 
 async def _nothing() -> None:
     return
-
-
-def _span(pool: PoolRecord, unit: int) -> Span:
-    return Span(unit, unit + pool.layout.size - 1)

@@ -7,37 +7,14 @@ before one for the NAS alone.
 
 from collections.abc import Iterable, Sequence
 
-from netd.model.ranges import KINDS, Layout
+from netd.domain.stock import PoolRecord
+from netd.model.ranges import KINDS
 from netd.store.leases import PoolRow, RuleRow
 
 Chosen = tuple[int, int, int]
 """A pool's id per kind (ipv4, ipv6, delegated); 0: none."""
 
 NOTHING: Chosen = (0, 0, 0)
-
-
-class PoolRecord:
-    """A pool and what the last count found in it."""
-
-    __slots__ = ("fixed", "grace_seconds", "id", "kind", "layout", "name", "remembered", "scope", "tenant_id", "total", "used")
-
-    def __init__(self, row: PoolRow) -> None:
-        self.id = row.id
-        self.tenant_id = row.tenant_id
-        self.name = row.name
-        self.kind = KINDS.index(row.kind)
-        self.grace_seconds = row.grace_seconds
-        self.scope = row.scope
-        self.layout = Layout(row.kind, row.prefix_length, row.ranges, row.exclusions)
-        self.total = self.layout.total()
-        self.used = 0
-        self.remembered = 0
-        self.fixed = 0
-
-    @property
-    def available(self) -> int:
-        """How many the pool may give out; what subscribers have fixed is not its to give."""
-        return max(0, self.total - self.fixed)
 
 
 class Pools:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from netd.sdk.bootstrap import Bootstrap
 from netd.sdk.device import Platform
 
 Capability = Literal["access", "policy"]
@@ -21,6 +22,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dictionaries: tuple[str, ...] = ()  # files beside the manifest, FreeRADIUS syntax
     coa_port: int = 3799
     platforms: tuple[Platform, ...] = ()  # families of devices that netd can speak to
+    bootstrap: tuple[Bootstrap, ...] = ()  # classes of devices that netd can boot: data only, no code
     sources: tuple[str, ...] = ()  # documents or captures that the knowledge in it comes from
 
 

@@ -167,6 +167,8 @@ async def taken(conn: Connection, tenant_id: int, scope: int, prefixes: Sequence
     records = await conn.fetch(
         """select u.t from unnest($3::text[]) as u (t) cross join lateral (select u.t::inet as p) x
            where exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and netd_span(l.prefix) && netd_span(x.p))
+              or exists (select 1 from dhcp_reservations r where r.tenant_id = $1 and netd_span(r.address) && netd_span(x.p)
+                         and family(r.address) = family(x.p))
               or exists (select 1 from framed_routes r where r.tenant_id = $1 and netd_span(r.prefix::inet) && netd_span(x.p))
               or case family(x.p)
                  when 4 then exists (select 1 from subscribers s where s.tenant_id = $1 and s.ipv4 = x.p and s.ipv4 is not null and s.state <> 'terminated')
@@ -183,6 +185,7 @@ async def reusable(conn: Connection, pool_id: int, limit: int, but: Sequence[int
     """(id, unit) of leases (``but`` these) that nobody has any more, the longest unused first, locked. One that somebody else holds is left out."""
     records = await conn.fetch(
         f"""select l.id, host(l.prefix) from leases l where l.pool_id = $1 and l.until_at < now() and l.id <> all($3::bigint[]) and not {_IN_USE}
+              and not exists (select 1 from dhcp_reservations r where r.tenant_id = l.tenant_id and r.address = l.prefix)
             order by l.until_at limit $2 for update of l skip locked""", pool_id, limit, but,
     )  # fmt: skip
     return [(record[0], int(ip_address(record[1]))) for record in records]
@@ -196,6 +199,7 @@ async def give(conn: Connection, fresh: Sequence[tuple[Any, ...]], again: Sequen
     if again:
         given += await conn.fetch(
             f"""update leases l set subscriber_id = u.s, device_id = null, slot = u.n, client_id = u.c, token = u.k, ended_at = null, conflict = null,
+                    dhcp_subnet_id = null, dhcp_state = null, expires_at = null, mac = null, profile = null, hostname = null, relay_info = null,
                     conflict_at = null, leased_at = case when l.subscriber_id = u.s then l.leased_at else now() end,
                     until_at = now() + make_interval(secs => p.grace_seconds + $6)
                 from unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[]) as u (i, s, n, c, k)

@@ -249,7 +249,7 @@ async def release(conn: Connection, tenant_id: int, lease_id: int) -> bool:
     """Take the lease from its holder: anybody may get it now. Whether it was there."""
     return rows.updated(await conn.execute(
         """update leases set subscriber_id = null, device_id = null, client_id = '', token = '', ended_at = now(), until_at = now(), conflict = null,
-             conflict_at = null where tenant_id = $1 and id = $2""", tenant_id, lease_id,
+             conflict_at = null, dhcp_subnet_id = null, dhcp_state = null where tenant_id = $1 and id = $2""", tenant_id, lease_id,
     )) > 0  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, SessionControl
 from netd.keyring import Keyring
+from netd.model.dhcp import BootProfile
 from netd.store.database import Database
 from netd.web.ratelimit import RateLimit
 
@@ -47,6 +48,7 @@ class WebDeps:
     health: Health
     metrics: Metrics
     vendors: frozenset[str]
+    boot_profiles: tuple[BootProfile, ...] = ()
     rules: AttributeRules
     limit: RateLimit
     stream: Stream

@@ -47,8 +47,18 @@ async def test_rotate(world, database, keyring, actor, sealed):
     assert (told.action, told.object_id, told.after) == (
         "secret.rotate",
         keyring.current_id,
-        {"subscribers": 10, "nas": 2, "coa_clients": 1, "users": 0, "webhooks": 0, "billing_hooks": 0, "jobs": 0, "schedules": 0, "credentials": 0,
-         "complete": True},  # fmt: skip
+        {
+            "subscribers": 10,
+            "nas": 2,
+            "coa_clients": 1,
+            "users": 0,
+            "webhooks": 0,
+            "billing_hooks": 0,
+            "jobs": 0,
+            "schedules": 0,
+            "credentials": 0,
+            "complete": True,
+        },
     )
 
 

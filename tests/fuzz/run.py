@@ -21,7 +21,7 @@ from typing import NamedTuple
 from netd.errors import ConfigError, NetdError, WireError
 from netd.radius import segment
 from netd.radius.record import AccountingSwitch
-from netd.wire import passwords, radius
+from netd.wire import dhcp, dhcpv6, passwords, radius
 from netd.wire.attributes import decode, encode, from_text, to_text
 from netd.wire.dictionary import Dictionary, parse
 from netd.wire.radius import SharedSecret
@@ -220,6 +220,82 @@ def feed_segment(data: object) -> None:
     segment.decode_payload(header.names, data[start:])
 
 
+def dhcp_options(rng: random.Random) -> bytes:
+    out = b""
+    for _ in range(rng.randrange(12)):
+        code = rng.choice((0, 1, 12, 43, 50, 52, 53, 55, 57, 60, 61, 66, 67, 77, 82, 82, 124, 125, 255, rng.randrange(256)))
+        value = tlvs(rng) if code in (43, 82) else vendor_body(rng) if code in (124, 125) else octets(rng)
+        out += bytes((code,)) if code in (0, 255) and rng.random() < 0.9 else bytes((code, min(len(value), 255))) + value[:255]
+    return out + b"\xff" * rng.randrange(2)
+
+
+def dhcp_packet(rng: random.Random) -> object:
+    """A DHCP message, mostly with its cookie, now and then with options in file and sname."""
+    head = bytes((rng.choice((1, 1, 1, 2, rng.randrange(256))), 1, rng.choice((6, 6, 6, 16, 0, 17)), 0)) + rng.randbytes(40)
+    fields = dhcp_options(rng)[:64].ljust(64, b"\0") + dhcp_options(rng)[:128].ljust(128, b"\0")
+    overload = bytes((52, 1, rng.randrange(5))) if rng.random() < 0.3 else b""
+    data = head + fields + b"\x63\x82\x53\x63" + bytes((53, 1, rng.randrange(15))) + overload + dhcp_options(rng)
+    return mutated(rng, data) if rng.random() < 0.3 else data
+
+
+def feed_dhcp(data: object) -> None:
+    assert isinstance(data, bytes)
+    found = dhcp.parse(data)
+    assert dhcp.parse(dhcp.encode(found)) == found
+    dhcp.user_classes(found.options.get(dhcp.USER_CLASS, b""))
+    for code in (43, 82):
+        members = dhcp.suboptions(found.options.get(code, b""))
+        assert dhcp.join_suboptions(members) == found.options.get(code, b"")
+    assert dhcp.join_vendor_options(dhcp.vendor_options(found.options.get(125, b""))) == found.options.get(125, b"")
+    dhcp.vendor_classes(found.options.get(124, b""))
+
+
+def dhcpv6_options(rng: random.Random, depth: int = 3) -> bytes:
+    out = b""
+    for _ in range(rng.randrange(8)):
+        code = rng.choice((1, 2, 3, 5, 6, 9, 13, 15, 16, 17, 18, 25, 26, 59, 60, 136, rng.randrange(65536)))
+        value = dhcpv6_options(rng, depth - 1) if depth and rng.random() < 0.4 else octets(rng)
+        if code in (3, 5, 25, 26) and rng.random() < 0.8:
+            value = octets(rng, {3: 12, 25: 12, 5: 24, 26: 25}[code]) + value
+        out += code.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value
+    return out
+
+
+def dhcpv6_packet(rng: random.Random) -> object:
+    """A DHCPv6 message, now and then through relays."""
+    data = bytes((rng.choice((1, 3, 4, 5, 6, 8, 11, rng.randrange(256))),)) + rng.randbytes(3) + dhcpv6_options(rng)
+    for hops in range(rng.choice((0, 0, 1, 2, 9))):
+        kind = rng.choice((12, 12, 12, 12, 13))
+        around = dhcpv6_options(rng) + b"\0\x09" + len(data).to_bytes(2, "big") + data
+        data = bytes((kind, hops)) + rng.randbytes(32) + around
+    return mutated(rng, data) if rng.random() < 0.3 else data
+
+
+def feed_dhcpv6(data: object) -> None:
+    assert isinstance(data, bytes)
+    found = dhcpv6.parse(data)
+    assert dhcpv6.parse(dhcpv6.encode(found, dhcpv6.RELAY_FORWARD)) == found
+    dhcpv6.requested(found)
+    for code, value in found.options:
+        if code in (3, 25):
+            assert dhcpv6.association_octets(dhcpv6.association(value)) == value
+        elif code == 5:
+            assert dhcpv6.leased_option(dhcpv6.leased_address(value), False) == (5, value)
+        elif code == 26:
+            assert dhcpv6.leased_option(dhcpv6.leased_prefix(value), True) == (26, value)
+        elif code in (15, 60, 136):
+            assert dhcpv6.join_texts(dhcpv6.texts(value)) == value
+        elif code == 16:
+            dhcpv6.vendor_class(value)
+        elif code == 17:
+            dhcpv6.vendor_options(value)
+        elif code == 13:
+            dhcpv6.status_of(value)
+        elif code == 1:
+            dhcpv6.hardware_address(value)
+            dhcpv6.enterprise_identifier(value)
+
+
 def targets(dictionary: Dictionary, words: Words) -> list[Target]:
     """Every codec."""
     attributes = list(dictionary)
@@ -261,6 +337,8 @@ def targets(dictionary: Dictionary, words: Words) -> list[Target]:
         Target("values", text, feed_text, (ValueError,)),
         Target("screens", screen, feed_screen, (WireError,)),
         Target("telnet", telnet_stream, feed_telnet, (WireError,)),
+        Target("dhcp", dhcp_packet, feed_dhcp, (WireError,)),
+        Target("dhcpv6", dhcpv6_packet, feed_dhcpv6, (WireError,)),
         Target("journal", journal_segment, feed_segment, (WireError,)),
     ]
 

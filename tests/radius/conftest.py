@@ -17,7 +17,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 def brisk_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let enforcement sweep several times a second: what is tested is that it does, not how long it takes its rest."""
     monkeypatch.setattr("netd.radius.enforce.SWEEP_SECONDS", 0.3)
-    monkeypatch.setattr("netd.radius.allocator.SHORT_SECONDS", 0.0)  # an exhausted pool is asked again at once
+    monkeypatch.setattr("netd.domain.stock.SHORT_SECONDS", 0.0)  # an exhausted pool is asked again at once
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from netd.store import (
     schedules,
     sessions,
     sites,
+    subnets,
     subscribers,
     tokens,
 )
@@ -42,7 +43,7 @@ from netd.store.sessions import SessionFilter
 NOW = datetime.now(UTC)
 MODULES = (
     audit, candidates, coa_clients, credentials, devices, imports, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision, quotas, roles,
-    schedules, sessions, sites, subscribers, tokens,
+    schedules, sessions, sites, subnets, subscribers, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.

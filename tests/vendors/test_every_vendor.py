@@ -10,9 +10,11 @@ from netd.share import share
 from tests.vendors.services import BARE_SESSION, SERVICES, SESSION, is_on_the_wire
 
 VENDORS = sorted(path.parent.name for path in share("vendors").glob("*/manifest.toml"))
+BOOT_ONLY = {"arista", "ipxe", "sonic", "tr069"}
+ACCESS = [name for name in VENDORS if name not in BOOT_ONLY]
 
 
-@pytest.mark.parametrize("name", VENDORS)
+@pytest.mark.parametrize("name", ACCESS)
 def test_what_a_coa_carries_exists_and_a_refusal_is_the_same_as_at_login(name: str, extensions: Extensions) -> None:
     driver = extensions.vendors[name].access
     assert driver is not None
@@ -31,7 +33,7 @@ def test_what_a_coa_carries_exists_and_a_refusal_is_the_same_as_at_login(name: s
             is_on_the_wire(extensions, avps)
 
 
-@pytest.mark.parametrize("name", VENDORS)
+@pytest.mark.parametrize("name", ACCESS)
 def test_identification_exists_and_has_something_to_find_a_session_by(name: str, extensions: Extensions) -> None:
     driver = extensions.vendors[name].access
     assert driver is not None
@@ -45,4 +47,5 @@ def test_identification_exists_and_has_something_to_find_a_session_by(name: str,
 def test_manifest_says_where_the_knowledge_comes_from(name: str, extensions: Extensions) -> None:
     manifest = extensions.vendors[name].manifest
     assert manifest.name == name
-    assert manifest.sources
+    assert manifest.sources or name in BOOT_ONLY
+    assert all(profile.made_from for profile in manifest.bootstrap)

@@ -27,6 +27,7 @@ from netd.keyring import Keyring
 from netd.model.access import Reason
 from netd.model.control import ControlResult, Enforcement, HeldWave, TenantQueueState
 from netd.model.session import Session
+from netd.sdk.bootstrap import Bootstrap, Profile
 from netd.sdk.device import Match, Platform
 from netd.store.database import TENANT_ROLE, Database
 from netd.web.app import create_app, serve
@@ -39,6 +40,11 @@ ROUTEROS = Platform(
     name="mikrotik_routeros", title="RouterOS", kind="router", driver="", data="",
     match=Match(sys_object_id=("1.3.6.1.4.1.14988.1",), sys_descr=("^RouterOS ",), banner=("ROSSSH",)),
 )  # fmt: skip
+
+PROFILES = tuple(
+    Profile(Bootstrap(name=name, title=name, evidence="document", made_from=("this test",), everybody=name == "plain"), "generic").shown()
+    for name in ("plain", "tr069_cpe")
+)
 
 
 @dataclass
@@ -200,7 +206,7 @@ async def running(database: Database, folder: Path, limit: RateLimit | None = No
         catalogue=Catalogue(
             frozenset({"mikrotik", "generic"}), {"mikrotik_routeros": DevicePlatform(platform=ROUTEROS, vendor="mikrotik", driver=object())}
         ),
-        vendors=frozenset({"mikrotik", "generic"}), rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
+        vendors=frozenset({"mikrotik", "generic"}), boot_profiles=PROFILES, rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
         settled=health.settled, client=outside, kinds=Kinds((*bundled(tools), *kinds)), watch=watch, now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)

@@ -19,7 +19,7 @@ from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
 
-EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login"}
+EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
 SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups")
@@ -78,6 +78,9 @@ BODIES = {
     "MoreRanges": {"ranges": ["198.18.1.0/24"]},
     "NewPoolRule": {"pool": "cgn"},
     "Release": {"force": True},
+    "NewSubnet": {"name": "stolen", "prefix": "198.18.3.0/24", "profiles": ["plain"]},
+    "SubnetPatch": {"description": "stolen"},
+    "NewReservation": {"subnet": "access", "kind": "mac", "value": "02:00:00:00:00:01", "address": "100.64.0.8"},
     "NewFramedRoute": {"prefix": "198.18.2.0/24"},
     "NewDevice": {"hostname": "stolen", "mgmt_address": "198.51.100.3", "vendor": "generic"},
     "DevicePatch": {"note": "stolen"},
@@ -120,6 +123,10 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["pools"] = (await api.post("/pools", {"name": "cgn", "kind": "ipv4", "ranges": ["100.64.0.0/24"]})).value["id"]
     made["rules"] = (await api.post("/pools/rules", {"pool": "cgn"})).value["id"]
     made["leases"] = await lease(database, made["pools"], "alice", "100.64.0.7")
+    subnet = {"name": "access", "prefix": "100.64.0.0/24", "serves": "classes", "profiles": ["plain"], "pool": "cgn", "site": "oslo"}
+    made["subnets"] = (await api.post("/dhcp/subnets", subnet)).value["id"]
+    reservation = {"subnet": "access", "kind": "serial", "value": "JPE1", "address": "100.64.0.9"}
+    made["reservations"] = (await api.post("/dhcp/reservations", reservation)).value["id"]
     made["routes"] = (await api.post(f"/subscribers/{made['subscribers']}/routes", {"prefix": "10.9.0.0/24"})).value["id"]
     ursula = (await api.post("/users", {"name": "ursula", "grants": [{"role": "read_only"}]})).value["user"]
     made["users"], made["grants"] = ursula["id"], ursula["grants"][0]["id"]

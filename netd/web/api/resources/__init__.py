@@ -7,6 +7,7 @@ from netd.web.api.resources import (
     coa_clients,
     credentials,
     devices,
+    dhcp,
     discovery,
     enforcement,
     events,
@@ -32,7 +33,7 @@ from netd.web.api.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
-    *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES,
+    *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES, *dhcp.ROUTES,
     *devices.ROUTES, *credentials.ROUTES, *discovery.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *jobs.ROUTES, *health.ROUTES,

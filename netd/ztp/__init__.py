@@ -1,0 +1,1 @@
+"""Zero-touch provisioning: what devices boot from."""

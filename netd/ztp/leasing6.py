@@ -1,0 +1,230 @@
+"""Leases for DHCPv6 clients: single addresses made from the client's identity, prefixes from delegated pools; in batches, committed before anybody is told.
+
+An address is the subnet's /64 and 64 bits of a hash over DUID and IAID: it is the same whichever node answers, needs no search, and no pool runs dry. The
+table's unique constraint stands behind it; where another has it (or declined it) the hash is taken again with a counter.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address
+from typing import Final, Literal
+
+from netd.config import DhcpConfig
+from netd.domain.stock import Stock
+from netd.errors import StoreError
+from netd.model.ztp import Granted
+from netd.store import dhcp as store
+from netd.store import leases as lease_store
+from netd.store.database import Connection, Database
+from netd.ztp.binding import Binding
+from netd.ztp.limits import Limits
+from netd.ztp.subnets import Subnet
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 200
+WAITING_LIMIT: Final = 10_000
+ATTEMPTS: Final = 4
+"""Hashes that are tried for an address."""
+
+Kind = Literal["advertise", "assign", "renew", "release", "decline"]
+Got = dict[tuple[str, int], int]
+"""("na" or "pd", IAID) -> the address, or the prefix's first; 0: none."""
+
+
+class Ask6:
+    """What a client wants: addresses and prefixes by their IAIDs. ``done`` is called once: with what it has (None: why stands in the text)."""
+
+    __slots__ = ("addresses", "client", "done", "granted", "kind", "line", "mac", "prefixes", "profile", "relay", "reserved", "seconds", "subnet")
+
+    def __init__(self, kind: Kind, subnet: Subnet, client: str, done: Callable[[Got | None, str], None]) -> None:
+        self.kind = kind
+        self.subnet = subnet
+        self.client = client
+        self.done = done
+        self.addresses: Sequence[int] = ()
+        self.prefixes: Sequence[int] = ()
+        self.reserved = 0
+        self.seconds = subnet.row.lease_seconds
+        self.mac = ""
+        self.profile = ""
+        self.relay = 0
+        self.line = b""
+        self.granted: Callable[[int], Granted] | None = None
+
+    def address_keys(self) -> list[tuple[int, str]]:
+        """Its addresses' names in the table."""
+        return [(self.subnet.row.id, f"{self.client}/{iaid:08x}") for iaid in self.addresses]
+
+    def prefix_keys(self) -> list[tuple[int, str]]:
+        """Its prefixes' names in the table."""
+        return [(self.subnet.row.id, f"pd {self.client}/{iaid:08x}") for iaid in self.prefixes]
+
+
+def interface_address(subnet: Subnet, client: str, attempt: int) -> int:
+    """The address of this client: 64 bits of a hash, none of the low ones that people give to routers."""
+    digest = hashlib.sha256(f"{client} {attempt}".encode()).digest()
+    host = int.from_bytes(digest[:8], "big") | 1 << 62
+    return subnet.row.first & ~(2**64 - 1) | host & (2**64 - 1)
+
+
+class Leasing6:
+    """The queue and its one task."""
+
+    def __init__(self, database: Database, stock: Stock, binding: Binding, limits: Limits, config: DhcpConfig, monotonic: Callable[[], float]) -> None:
+        self.database = database
+        self.stock = stock
+        self.binding = binding
+        self.limits = limits
+        self._config = config
+        self._monotonic = monotonic
+        self._queue: list[Ask6] = []
+        self._arrived = asyncio.Event()
+        self._finishing = False
+        self.in_work = 0
+
+    def ask(self, ask: Ask6) -> None:
+        """Take it in; ``done`` may be called at once."""
+        if not self.database.up:
+            ask.done(None, "database_away")
+        elif self._finishing or self.in_work >= WAITING_LIMIT:
+            ask.done(None, "too_busy")
+        else:
+            self.in_work += 1
+            self._queue.append(ask)
+            self._arrived.set()
+
+    def finish(self) -> None:
+        """Take nothing in any more; :meth:`run` returns once all that waits is served."""
+        self._finishing = True
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Serve until told to finish."""
+        while not (self._finishing and not self._queue):
+            if not self._queue:
+                self._arrived.clear()
+                await self._arrived.wait()
+            batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+            if batch:
+                await self.serve(batch)
+
+    async def serve(self, batch: Sequence[Ask6]) -> None:
+        """One transaction for all of them, and their answers."""
+        outcomes: list[tuple[Got | None, str]]
+        try:
+            async with self.database.transaction() as conn:
+                outcomes = [(got, "") for got in await self._transact(conn, batch)]
+        except Exception as error:  # barrier: one client that the database or a bug trips over must not keep all others from their addresses
+            if len(batch) > 1 and self.database.up:
+                await self.serve(batch[: len(batch) // 2])
+                await self.serve(batch[len(batch) // 2 :])
+                return
+            known = isinstance(error, StoreError)
+            log.error("DHCPv6 lease failed", extra={"client": batch[0].client, "error": str(error)}, exc_info=None if known else error)
+            outcomes = [(None, "failed" if self.database.up else "database_away")] * len(batch)
+        for ask, (got, why) in zip(batch, outcomes, strict=True):
+            self.in_work -= 1
+            try:
+                ask.done(got, why)
+            except Exception:  # barrier: one answer that cannot be made must not keep the others waiting
+                log.exception("DHCPv6 client not answered", extra={"client": ask.client})
+
+    async def _transact(self, conn: Connection, batch: Sequence[Ask6]) -> list[Got]:
+        await lease_store.by_index(conn)
+        results: dict[int, Got] = {place: {} for place in range(len(batch))}
+        for ask in batch:
+            if ask.kind in ("release", "decline"):
+                await self._end(conn, ask)
+        left = [(place, ask) for place, ask in enumerate(batch) if ask.kind not in ("release", "decline")]
+        await self._addresses(conn, left, results)
+        for place, ask in left:
+            if ask.prefixes:
+                await self._prefixes(conn, ask, results[place])
+        grants = [
+            ask.granted(first) for place, ask in left
+            if ask.granted is not None and (first := next((address for address in results[place].values() if address), 0))
+        ]  # fmt: skip
+        if grants:
+            await self.binding.granted(conn, grants)
+        return [results[place] for place in range(len(batch))]
+
+    async def _end(self, conn: Connection, ask: Ask6) -> None:
+        if ask.addresses and ask.kind == "release":
+            await store.give_up(conn, ask.address_keys())
+        elif ask.addresses:
+            await store.refuse(conn, ask.address_keys(), self._config.decline_seconds)
+        held = await store.of_clients(conn, ask.prefix_keys()) if ask.prefixes else []
+        if held:
+            gone = [(lease.subnet_id, lease.client_id, self._prefix(ask, lease.address)) for lease in held]
+            await store.release(conn, gone)
+
+    async def _addresses(self, conn: Connection, asks: Sequence[tuple[int, Ask6]], results: dict[int, Got]) -> None:
+        """Addresses for all that want some: what a client has, else what its hash says."""
+        keys = [key for _, ask in asks for key in ask.address_keys()]
+        if not keys:
+            return
+        known = await store.addresses_of(conn, keys)
+        chosen: dict[tuple[int, str], int] = {}
+        wanted: dict[tuple[int, str], Ask6] = {}
+        for _, ask in asks:
+            for key in ask.address_keys():
+                if key not in known and (ask.kind == "renew" or (ask.kind == "assign" and key not in chosen and not self._new(ask))):
+                    continue
+                chosen[key] = ask.reserved or known.get(key, 0) or interface_address(ask.subnet, key[1], 0)
+                if ask.kind != "advertise":
+                    wanted[key] = ask
+        for attempt in range(1, ATTEMPTS + 1):
+            if not wanted:
+                break
+            rows = [
+                store.Address6(ask.subnet.row.tenant_id, key[0], str(IPv6Address(chosen[key])), key[1], ask.seconds, ask.mac, ask.profile)
+                for key, ask in wanted.items()
+            ]
+            got = await store.assign(conn, rows)
+            wanted = {key: ask for key, ask in wanted.items() if key not in got}
+            for key, ask in wanted.items():
+                chosen[key] = interface_address(ask.subnet, key[1], attempt) if not ask.reserved and attempt < ATTEMPTS else 0
+        for place, ask in asks:
+            for iaid, key in zip(ask.addresses, ask.address_keys(), strict=True):
+                results[place]["na", iaid] = chosen.get(key, 0)
+
+    async def _prefixes(self, conn: Connection, ask: Ask6, result: Got) -> None:
+        """Prefixes of one client, from the subnet's delegated pool."""
+        pool = ask.subnet.pool
+        for iaid, key in zip(ask.prefixes, ask.prefix_keys(), strict=True):
+            result["pd", iaid] = 0
+            held = await store.of_clients(conn, [key])
+            if pool is None or (not held and ask.kind == "renew"):
+                continue
+            if held and pool.layout.holds(held[0].address):
+                address, lease_id, fresh = held[0].address, held[0].id, held[0].left < self._config.offer_seconds
+            else:
+                await lease_store.lock(conn, [ask.subnet.row.tenant_id])
+                held = await store.of_clients(conn, [key])
+                if held:
+                    await store.let_go(conn, [held[0].id])
+                units = await self.stock.take(conn, pool, 1, []) if self._new(ask) else []
+                if not units:
+                    continue
+                address, lease_id, fresh = units[0].address, units[0].lease_id, True
+            text = self._prefix(ask, address)
+            if fresh:
+                row = store.Offer(lease_id, pool.id, key[0], text, key[1], self._config.offer_seconds, ask.mac, ask.profile, "", None)
+                if not await store.offer(conn, [row]):
+                    continue
+            if ask.kind in ("assign", "renew"):
+                row6 = store.Binding(key[0], key[1], text, ask.seconds, pool.grace_seconds, ask.mac, ask.profile, "", "")
+                if not await store.bind(conn, [row6]):
+                    continue
+            result["pd", iaid] = address
+
+    def _new(self, ask: Ask6) -> bool:
+        """Whether another client that has nothing yet may come from there."""
+        return self.limits.new(ask.relay, ask.line, self._monotonic())
+
+    def _prefix(self, ask: Ask6, address: int) -> str:
+        length = ask.subnet.pool.layout.prefix_length if ask.subnet.pool is not None else 64
+        return f"{IPv6Address(address)}/{length}"

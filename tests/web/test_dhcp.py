@@ -1,0 +1,106 @@
+"""/dhcp: subnets and reservations, as an operator sees them."""
+
+from netd.store.database import Database
+from tests.web.running import Api
+
+ACCESS = {
+    "name": "access",
+    "prefix": "10.1.0.0/24",
+    "serves": "classes",
+    "profiles": ["plain"],
+    "pool": "access",
+    "router": "10.1.0.1",
+    "dns_servers": ["10.99.0.53"],
+}
+
+
+async def pool(api: Api, ranges: str = "10.1.0.10-10.1.0.40", name: str = "access", kind: str = "ipv4") -> None:
+    made = await api.post("/pools", {"name": name, "kind": kind, "ranges": [ranges]})
+    assert made.status == 201
+
+
+async def test_a_subnet_is_made_changed_and_removed(api: Api, database: Database) -> None:
+    await pool(api)
+    made = await api.post("/dhcp/subnets", {**ACCESS, "variables": {"acs_url": "https://acs.example.net/"}})
+    assert made.status == 201
+    assert {name: made.value[name] for name in ("prefix", "pool", "router", "dns_servers", "profiles", "variables", "lease_seconds")} == {
+        "prefix": "10.1.0.0/24", "pool": "access", "router": "10.1.0.1", "dns_servers": ["10.99.0.53"], "profiles": ["plain"],
+        "variables": {"acs_url": "https://acs.example.net/"}, "lease_seconds": 3600,
+    }  # fmt: skip
+    path = f"/dhcp/subnets/{made.value['id']}"
+    changed = await api.patch(path, {"profiles": ["tr069_cpe", "plain"], "lease_seconds": 600, "router": None})
+    assert (changed.value["profiles"], changed.value["lease_seconds"], changed.value["router"]) == (["tr069_cpe", "plain"], 600, None)
+    assert (await api.get("/dhcp/subnets?name=ACCESS")).value["items"] == [changed.value]
+    assert (await api.delete(path)).status == 204
+    assert (await api.get(path)).status == 404
+    async with database.acquire() as conn:
+        told = await conn.fetch("select action from audit_log where action like 'dhcp%' order by id")
+    assert [row["action"] for row in told] == ["dhcp_subnet.create", "dhcp_subnet.update", "dhcp_subnet.delete"]
+
+
+async def test_every_fault_of_a_subnet_is_told(api: Api) -> None:
+    await pool(api, "10.2.0.0/24")
+    await pool(api, "2001:db8::/48", "homes", "delegated")
+    wrong = {
+        "name": "x", "prefix": "10.1.0.0/24", "profiles": ["plain", "no_such"], "pool": "access", "site": "nowhere", "router": "10.9.0.1",
+        "dns_servers": ["2001:db8::1", "xx"], "domain": "-", "variables": {"A": "b", "acs_password": "geheim", "x": "a\nb"},
+    }  # fmt: skip
+    answer = await api.post("/dhcp/subnets", wrong)
+    assert answer.status == 422
+    assert {fault["pointer"] for fault in answer.value["errors"]} == {
+        "/profiles/1", "/pool", "/site", "/router", "/dns_servers/0", "/dns_servers/1", "/domain", "/variables/A", "/variables/acs_password", "/variables/x",
+    }  # fmt: skip
+    assert "geheim" not in str(answer.value)
+    for body, pointer in (
+        ({"name": "x", "prefix": "10.1.0.0/24", "pool": "homes"}, "/pool"), ({"name": "x", "prefix": "10.1.0.0/24", "pool": "none"}, "/pool"),
+        ({"name": "x", "prefix": "10.1.0.0/24", "serves": "classes"}, "/profiles"), ({"name": "x", "prefix": "2001:db8::/80"}, "/prefix"),
+        ({"name": "x", "prefix": "10.1.0.7/24"}, "/prefix"),
+    ):  # fmt: skip
+        assert [fault["pointer"] for fault in (await api.post("/dhcp/subnets", body)).value["errors"]] == [pointer]
+
+
+async def test_subnets_do_not_overlap(api: Api) -> None:
+    assert (await api.post("/dhcp/subnets", {"name": "one", "prefix": "10.1.0.0/24"})).status == 201
+    assert (await api.post("/dhcp/subnets", {"name": "two", "prefix": "10.1.0.128/25"})).status == 409
+    assert (await api.post("/dhcp/subnets", {"name": "ONE", "prefix": "10.2.0.0/24"})).status == 409
+    assert (await api.post("/dhcp/subnets", {"name": "six", "prefix": "::10.1.0.0/120"})).status == 422
+    assert (await api.post("/dhcp/subnets", {"name": "six", "prefix": "2001:db8::/64"})).status == 201
+
+
+async def test_an_address_is_set_aside_once_and_freed(api: Api) -> None:
+    await pool(api)
+    subnet = (await api.post("/dhcp/subnets", ACCESS)).value["id"]
+    made = await api.post("/dhcp/reservations", {"subnet": "access", "kind": "mac", "value": "0200.5E00-53:01", "address": "10.1.0.11"})
+    assert (made.status, made.value["value"], made.value["subnet"]) == (201, "02:00:5e:00:53:01", "access")
+    for body, status in (
+        ({"kind": "mac", "value": "02:00:5e:00:53:02", "address": "10.1.0.11"}, 409),
+        ({"kind": "mac", "value": "02-00-5e-00-53-01", "address": "10.1.0.12"}, 409),
+        ({"kind": "mac", "value": "nonsense", "address": "10.1.0.12"}, 422),
+        ({"kind": "client_id", "value": "xyz", "address": "10.1.0.12"}, 422),
+        ({"kind": "circuit_id", "value": "(", "address": "10.1.0.12"}, 422),
+        ({"kind": "serial", "value": "JPE1", "address": "10.9.0.12"}, 422),
+        ({"kind": "serial", "value": "JPE1", "address": "10.1.0.13"}, 201),
+    ):
+        assert (await api.post("/dhcp/reservations", {"subnet": "access", **body})).status == status, body
+    assert (await api.post("/dhcp/reservations", {"subnet": "none", "kind": "serial", "value": "x", "address": "10.1.0.1"})).status == 422
+    listed = (await api.get(f"/dhcp/reservations?subnet_id={subnet}&limit=1&count=true")).value
+    assert (len(listed["items"]), listed["total"]) == (1, 2)
+    assert (await api.delete(f"/dhcp/reservations/{made.value['id']}")).status == 204
+    assert (await api.delete(f"/dhcp/reservations/{made.value['id']}")).status == 404
+
+
+async def test_what_a_subscriber_has_is_not_set_aside(api: Api) -> None:
+    await pool(api)
+    await api.post("/dhcp/subnets", ACCESS)
+    await api.post("/plans", {"name": "home", "down_bps": 1000, "up_bps": 1000})
+    assert (await api.post("/subscribers", {"username": "a", "password": "secretsecret", "plan": "home", "ipv4": "10.1.0.20"})).status == 201
+    answer = await api.post("/dhcp/reservations", {"subnet": "access", "kind": "serial", "value": "x", "address": "10.1.0.20"})
+    assert (answer.status, answer.value["detail"]) == (409, "a subscriber has this address")
+    assert (await api.post("/dhcp/reservations", {"subnet": "access", "kind": "serial", "value": "x", "address": "10.1.0.21"})).status == 201
+    assert (await api.post("/subscribers", {"username": "b", "password": "secretsecret", "plan": "home", "ipv4": "10.1.0.21"})).status == 409
+
+
+async def test_profiles_say_what_is_known(api: Api) -> None:
+    found = (await api.get("/dhcp/profiles")).value["items"]
+    assert [each["name"] for each in found] == ["plain", "tr069_cpe"]
+    assert found[0]["made_from"] == ["this test"]

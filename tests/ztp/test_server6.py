@@ -1,0 +1,223 @@
+"""DHCPv6 on a real database, message by message."""
+
+import asyncio
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+
+from netd.config import DhcpConfig
+from netd.model.ztp import BootAnswer
+from netd.wire import dhcpv6
+from netd.wire.dhcpv6 import Association, Message, Relay
+from netd.ztp.binding import Remembered
+from netd.ztp.server6 import Peer6
+from netd.ztp.service import DhcpService
+from tests.ztp.conftest import Net, until
+
+LINK = int(IPv6Address("2001:db8:1::1"))
+PEER = Peer6("2001:db8:99::2", 547, 0, "")
+SUBNET = IPv6Network("2001:db8:1::/64")
+CONFIG = DhcpConfig(enabled=True, relay_new_per_second=0.0)
+
+
+class Talk:
+    """A relay before some clients, and what it was answered."""
+
+    def __init__(self, service: DhcpService) -> None:
+        self.service = service
+        self.answers: asyncio.Queue[Message] = asyncio.Queue()
+        service.server6.send = lambda data, peer: self.answers.put_nowait(dhcpv6.parse(data))
+        self._task = asyncio.create_task(service.leasing6.run())
+
+    async def end(self) -> None:
+        self.service.leasing6.finish()
+        await self._task
+
+    def send(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, link: int = LINK, line: bool = True) -> None:
+        made = [(1, b"\0\3\0\1\2\0" + client.to_bytes(4, "big")), *options]
+        if server:
+            made.append((2, self.service.server6.duid))
+        relays = (Relay(1, 0, 9, ()), Relay(0, link, 7, ((18, b"eth0"), *(((37, b"\0\0\0\x09id"),) if line else ())))) if link else ()
+        self.service.server6.packet(dhcpv6.encode(Message(kind, client, tuple(made), relays), dhcpv6.RELAY_FORWARD), PEER)
+
+    async def ask(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, **more: object) -> Message:
+        self.send(kind, client, *options, server=server, **more)  # type: ignore[arg-type]
+        return await asyncio.wait_for(self.answers.get(), 10)
+
+    async def silence(self) -> None:
+        await until(lambda: not self.service.leasing6.in_work)
+        assert self.answers.empty()
+
+    @property
+    def drops(self) -> dict[object, int]:
+        return {key: count for key, count in self.service.server6.drops.items()}
+
+
+def na(iaid: int = 1, *options: dhcpv6.Option) -> dhcpv6.Option:
+    return dhcpv6.IA_NA, dhcpv6.association_octets(Association(iaid, 0, 0, options))
+
+
+def pd(iaid: int = 1) -> dhcpv6.Option:
+    return dhcpv6.IA_PD, dhcpv6.association_octets(Association(iaid, 0, 0, ()))
+
+
+def address(answer: Message) -> IPv6Address:
+    ia = dhcpv6.association(answer.get(dhcpv6.IA_NA) or b"")
+    return IPv6Address(dhcpv6.leased_address(dhcpv6.first(ia.options, dhcpv6.IA_ADDRESS) or b"").address)
+
+
+def prefix(answer: Message) -> IPv6Network:
+    ia = dhcpv6.association(answer.get(dhcpv6.IA_PD) or b"")
+    found = dhcpv6.leased_prefix(dhcpv6.first(ia.options, dhcpv6.IA_PREFIX) or b"")
+    return IPv6Network((found.address, found.length))
+
+
+def status(answer: Message, code: int) -> int:
+    ia = dhcpv6.association(answer.get(code) or b"")
+    return dhcpv6.status_of(dhcpv6.first(ia.options, dhcpv6.STATUS_CODE) or b"")[0]
+
+
+@pytest.fixture
+async def talk(net: Net, responder):
+    pool = await net.pool("homes", "2001:db8:4000::", "2001:db8:4000:3ff:ffff:ffff:ffff:ffff", "delegated", 56)
+    await net.subnet("2001:db8:1::/64", pool, dns_servers=["2001:db8:99::53"], domain="access.example")
+    made = Talk(await responder(CONFIG))
+    yield made
+    await made.end()
+
+
+async def test_address_and_prefix_through_two_relays(talk: Talk, net: Net):
+    offered = await talk.ask(dhcpv6.SOLICIT, 1, na(), pd(), (6, b"\0\x17\0\x18"))
+    assert (offered.type, [relay.link for relay in offered.relays]) == (dhcpv6.ADVERTISE, [0, LINK])
+    assert offered.relays[1].options == ((18, b"eth0"),)
+    assert offered.get(dhcpv6.DNS_SERVERS) == IPv6Address("2001:db8:99::53").packed
+    assert offered.get(dhcpv6.DOMAIN_LIST) == b"\6access\7example\0"
+    assert address(offered) in SUBNET
+    got = await talk.ask(dhcpv6.REQUEST, 1, na(), pd(), server=True)
+    assert (got.type, address(got), prefix(got)) == (dhcpv6.REPLY, address(offered), IPv6Network("2001:db8:4000::/56"))
+    again = await talk.ask(dhcpv6.RENEW, 1, na(), pd(), server=True)
+    assert (address(again), prefix(again)) == (address(got), prefix(got))
+    other = await talk.ask(dhcpv6.SOLICIT, 2, na(), pd(), (dhcpv6.RAPID_COMMIT, b""))
+    assert (other.type, prefix(other), other.get(dhcpv6.RAPID_COMMIT)) == (dhcpv6.REPLY, IPv6Network("2001:db8:4000:100::/56"), b"")
+    assert address(other) != address(got)
+    assert await net.connection.fetchval("select count(*) from dhcp_addresses where until_at > now()") == 2
+
+
+async def test_release_and_decline(talk: Talk, net: Net):
+    got = await talk.ask(dhcpv6.REQUEST, 1, na(), pd(), server=True)
+    assert (await talk.ask(dhcpv6.RELEASE, 1, na(), pd(), server=True)).get(dhcpv6.STATUS_CODE) == b"\0\0"
+    assert await net.connection.fetchval("select count(*) from dhcp_addresses") == 0
+    assert await net.connection.fetchval("select dhcp_state from leases") == "released"
+    again = await talk.ask(dhcpv6.REQUEST, 1, na(), pd(), server=True)
+    assert (address(again), prefix(again)) == (address(got), prefix(got))
+    await talk.ask(dhcpv6.DECLINE, 1, na(), server=True)
+    assert address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)) != address(got)
+
+
+async def test_who_is_unknown_has_no_binding(talk: Talk):
+    answer = await talk.ask(dhcpv6.RENEW, 5, na(), pd(), server=True)
+    assert (status(answer, dhcpv6.IA_NA), status(answer, dhcpv6.IA_PD)) == (dhcpv6.NO_BINDING, dhcpv6.NO_BINDING)
+
+
+async def test_confirm_tells_whether_the_link_is_right(talk: Talk):
+    for text, code in (("2001:db8:1::7", dhcpv6.SUCCESS), ("2001:db8:2::7", dhcpv6.NOT_ON_LINK)):
+        held = dhcpv6.leased_option(dhcpv6.Leased(int(IPv6Address(text)), 128, 0, 0), False)
+        answer = await talk.ask(dhcpv6.CONFIRM, 1, na(1, held))
+        assert dhcpv6.status_of(answer.get(dhcpv6.STATUS_CODE) or b"")[0] == code
+
+
+async def test_a_pool_that_is_empty_is_told(net: Net, responder):
+    pool = await net.pool("homes", "2001:db8:4000::", "2001:db8:4000:ff:ffff:ffff:ffff:ffff", "delegated", 56)
+    await net.subnet("2001:db8:1::/64", pool)
+    talk = Talk(await responder(CONFIG))
+    assert prefix(await talk.ask(dhcpv6.REQUEST, 1, pd(), server=True)).prefixlen == 56
+    assert status(await talk.ask(dhcpv6.REQUEST, 2, pd(), server=True), dhcpv6.IA_PD) == dhcpv6.NO_PREFIXES
+    talk.send(dhcpv6.SOLICIT, 2, pd())
+    await talk.silence()
+    assert talk.drops == {"no_address": 1}
+    await talk.end()
+
+
+async def test_the_acs_and_the_boot_file_by_dhcpv6(net: Net, responder):
+    await net.subnet("2001:db8:1::/64", None, serves="expected", profiles=[], variables={"acs_url": "https://acs.example.net/"})
+    expected = {
+        "02:00:00:00:00:01": BootAnswer(profile="tr069_cpe"), "NS12345678": BootAnswer(profile="nokia_sros"),
+        "02:00:00:00:00:03": BootAnswer(profile="sztp", variables={"sztp_urls": "https://a.example https://b.example"}),
+    }  # fmt: skip
+    binding = Remembered(expected, lambda seen, address: f"http://[2001:db8:99::1]/{seen.serial}")
+    talk = Talk(await responder(CONFIG, binding))
+    cpe = await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)
+    assert dhcpv6.vendor_options(cpe.get(dhcpv6.VENDOR_OPTIONS) or b"") == (3561, [(1, b"https://acs.example.net/")])
+    edge = await talk.ask(dhcpv6.REQUEST, 3, na(), server=True)
+    assert dhcpv6.texts(edge.get(dhcpv6.SZTP_REDIRECT) or b"") == [b"https://a.example", b"https://b.example"]
+    talk.send(dhcpv6.SOLICIT, 4, na())
+    await talk.silence()
+    assert talk.drops == {"unexpected": 1}
+    chassis = b"\0\2\0\0\x19\x7fNS12345678"
+    relays = (Relay(0, LINK, 7, ((79, b"\0\1\2\0\0\0\0\x09"),)),)
+    options = ((1, chassis), (2, talk.service.server6.duid), (15, dhcpv6.join_texts([b"7750;TiMOS-23;ztp"])), na())
+    talk.service.server6.packet(dhcpv6.encode(Message(dhcpv6.REQUEST, 5, options, relays), dhcpv6.RELAY_FORWARD), PEER)
+    router = await asyncio.wait_for(talk.answers.get(), 10)
+    assert router.get(dhcpv6.BOOT_FILE_URL) == b"http://[2001:db8:99::1]/NS12345678"
+    assert binding.grants[-1].seen.mac == "02:00:00:00:00:09"
+    assert binding.grants[-1].seen.model == "7750"
+    await talk.end()
+
+
+async def test_what_is_not_answered_is_counted(talk: Talk):
+    talk.send(dhcpv6.SOLICIT, 1, na(), link=int(IPv6Address("2001:db8:77::1")))
+    talk.send(dhcpv6.SOLICIT, 1, na(), link=0)
+    talk.send(dhcpv6.SOLICIT, 1, na(), server=True)
+    talk.send(dhcpv6.REQUEST, 1, na())
+    talk.send(dhcpv6.REQUEST, 1, na(), (2, b"\0\4another server's"))
+    talk.send(dhcpv6.REPLY, 1, na())
+    talk.service.server6.packet(b"\1", PEER)
+    await talk.silence()
+    assert talk.drops == {"no_subnet": 1, "not_relayed": 1, "bad_ids": 2, "other_server": 1, "not_a_request": 1, "short": 1}
+
+
+async def test_only_named_relays_are_listened_to(net: Net, responder):
+    await net.subnet("2001:db8:1::/64", None)
+    talk = Talk(await responder(DhcpConfig(enabled=True, relays=("10.99.0.0/24", "2001:db8:98::/64"))))
+    talk.send(dhcpv6.SOLICIT, 1, na())
+    await talk.silence()
+    assert talk.drops == {"strange_relay": 1}
+    await talk.end()
+
+
+async def test_a_reserved_address(talk: Talk, net: Net):
+    await net.reserve(await net.connection.fetchval("select id from dhcp_subnets"), "mac", "02:00:00:00:00:07", "2001:db8:1::7")
+    await talk.service.load()
+    assert address(await talk.ask(dhcpv6.REQUEST, 7, na(), server=True)) == IPv6Address("2001:db8:1::7")
+    told = await talk.ask(dhcpv6.INFORMATION_REQUEST, 8, (6, b"\0\x17"))
+    assert (told.type, told.get(dhcpv6.IA_NA), told.get(dhcpv6.DNS_SERVERS)) == (dhcpv6.REPLY, None, IPv6Address("2001:db8:99::53").packed)
+
+
+@pytest.mark.parametrize(("line", "most"), [(True, 32), (False, 15)])
+async def test_who_invents_clients_fills_no_table(net: Net, responder, line: bool, most: int):
+    await net.subnet("2001:db8:1::/64", None)
+    talk = Talk(await responder(DhcpConfig(enabled=True, relay_new_per_second=5.0)))
+    first = address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True, line=line))
+    for client in range(200):
+        talk.send(dhcpv6.REQUEST, 1000 + client, na(), server=True, line=line)
+    await until(lambda: not talk.service.leasing6.in_work)
+    assert await net.connection.fetchval("select count(*) from dhcp_addresses") <= most
+    while not talk.answers.empty():
+        talk.answers.get_nowait()
+    assert address(await talk.ask(dhcpv6.RENEW, 1, na(), server=True, line=line)) == first  # who has an address keeps it
+    await talk.end()
+
+
+async def test_what_ended_long_ago_is_swept(talk: Talk, net: Net):
+    await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)
+    await talk.ask(dhcpv6.REQUEST, 2, na(), server=True)
+    await net.connection.execute("update dhcp_addresses set until_at = now() - interval '8 days' where mac like '%:01'")
+    await talk.service.sweep()
+    assert await net.connection.fetchval("select array_agg(mac) from dhcp_addresses") == ["02:00:00:00:00:02"]
+
+
+async def test_one_client_many_times_at_once_has_one_address(talk: Talk, net: Net):
+    for _ in range(20):
+        talk.send(dhcpv6.REQUEST, 1, na(), pd(), server=True)
+    answers = [await asyncio.wait_for(talk.answers.get(), 10) for _ in range(20)]
+    assert len({(address(answer), prefix(answer)) for answer in answers}) == 1
