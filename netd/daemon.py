@@ -26,8 +26,10 @@ import uvloop
 
 from netd import __version__, compiled
 from netd.config import Config
+from netd.device.cli import CliTransport
 from netd.device.fetch import HttpFetch
 from netd.device.http import Client
+from netd.device.queue import DeviceQueues
 from netd.domain import tokens
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
@@ -62,6 +64,7 @@ from netd.work.integrations import Reachability, targets, unconfigured
 from netd.work.jobs import JobService
 from netd.work.kinds import bundled
 from netd.work.kinds.tools import Tools
+from netd.work.sessions import DeviceSessions
 from netd.work.webhooks import WebhookService
 from netd.ztp.binding import Nobody
 from netd.ztp.service import DhcpService
@@ -249,10 +252,12 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(jobs_db.close)
         handlers_db = await Database.open(target, JOB_CONNECTIONS, role=TENANT_ROLE)
         stack.push_async_callback(handlers_db.close)
-        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring)), *kinds))
+        queues, transport = DeviceQueues(), CliTransport()
+        device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
+        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions)), *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
         watch = JobWatch(work)
-        for part in (client, webhooks, jobs):
+        for part in (client, webhooks, jobs, queues, transport):
             part.register(metrics)
         dhcp = await _dhcp(config, target, extensions, stack, metrics) if config.dhcp.enabled else None
         if unused := unconfigured(config):

@@ -29,6 +29,12 @@ OF_ACTION: Final[dict[str, str]] = {
     "device.create": "device.created",
     "device.update": "device.updated",
     "device.delete": "device.deleted",
+    "configuration.approve": "configuration.approved",
+    "template.create": "template.created",
+    "template.update": "template.updated",
+    "template.delete": "template.deleted",
+    "software_image.create": "software_image.created",
+    "software_image.delete": "software_image.deleted",
     "enforcement.confirm": "enforcement.confirmed",
     "enforcement.discard": "enforcement.discarded",
     "site.create": "site.created",
@@ -54,7 +60,8 @@ OF_ACTION: Final[dict[str, str]] = {
 }
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
-OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced", "job.started", "schedule.missed")
+OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced", "device.host_key_changed", "job.started", "schedule.missed",
+                         "configuration.changed", "configuration.drifted", "configuration.settled")  # fmt: skip
 """What netd finds out by itself. Sessions are not among them: each would add rows to what accounting writes for it."""
 
 TYPES: Final = tuple(sorted({*OF_ACTION.values(), *OF_THE_NETWORK}))

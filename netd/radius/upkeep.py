@@ -14,8 +14,8 @@ from netd.radius.directory import NasRecord, SubscriberRecord
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.store import accounting as accounting_store
+from netd.store import configurations, observed, partitions, policies, postauth
 from netd.store import directory as directory_store
-from netd.store import observed, partitions, policies, postauth
 from netd.store import sessions as session_store
 from netd.store.database import Database
 from netd.store.directory import LineRow
@@ -214,3 +214,4 @@ class Upkeep:
             )  # fmt: skip
             seen, facts = timedelta(days=self._retention.seen_days), timedelta(days=self._retention.device_facts_days)
             await observed.retire(conn, seen_before=now - seen, facts_before=now - facts)
+            await configurations.retire(conn)

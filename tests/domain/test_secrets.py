@@ -57,6 +57,7 @@ async def test_rotate(world, database, keyring, actor, sealed):
             "jobs": 0,
             "schedules": 0,
             "credentials": 0,
+            "configurations": 0,
             "complete": True,
         },
     )

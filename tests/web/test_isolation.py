@@ -91,6 +91,7 @@ BODIES = {
     "CredentialPatch": {"enabled": False},
     "DiscoveryOrder": {"ranges": ["198.51.100.0/30"]},
     "CandidatePatch": {"state": "ignored"},
+    "Approval": {"note": "stolen"},
     "Acceptance": {"hostname": "stolen", "vendor": "generic"},
 }
 FILES: dict[Any, bytes] = {
@@ -191,7 +192,22 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
             "select 1, $1, 'ssh', id, now() from credentials where name = 'north-ssh'",
         ):
             await conn.execute(statement, made["devices"])
+        made["configurations"] = await a_configuration(database, made["devices"])
     return made
+
+
+async def a_configuration(database: Database, device: int) -> int:
+    """A version of a device's configuration; nothing opens it here."""
+    async with database.acquire() as conn:
+        text = await conn.fetchval(
+            "insert into configuration_texts (tenant_id, digest, octets, sealed) values (1, $1, 9, 'x') returning id", bytes(32)
+        )  # fmt: skip
+        await conn.execute("insert into configuration_keys (tenant_id, secret) values (1, 'x')")
+        version = int(await conn.fetchval(
+            """insert into configurations (tenant_id, device_id, which, number, text_id, normal, platform, lines, octets, source, first_seen_at, last_seen_at)
+               values (1, $1, 'running', 1, $2, $3, 'generic_frr', 1, 9, 'backup', now(), now()) returning id""", device, text, bytes(32)))  # fmt: skip
+        await conn.execute("insert into configuration_states (tenant_id, device_id, running_id) values (1, $1, $2)", device, version)
+    return version
 
 
 async def a_lockout(database: Database) -> int:
@@ -304,7 +320,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     token = await a_token(database, 1, site="oslo")
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks", "/jobs",
-                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates"):  # fmt: skip
+                 "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates",
+                 "/configurations", "/configuration-states"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []

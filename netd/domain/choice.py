@@ -1,0 +1,80 @@
+"""Which devices a job is about: named ones, a group's, or whatever a selector means when the job runs."""
+
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from netd.domain.actor import Actor
+from netd.domain.devices import Hostname
+from netd.domain.inputs import Faults, Label
+from netd.domain.kinds import Reach, Subject
+from netd.model.inventory import Selector
+from netd.store import devices as store
+from netd.store.database import Connection, Database
+
+AtOnce = Annotated[int, Meta(ge=1, le=200, description="with how many devices at the same time")]
+DEVICES_MOST = 10_000
+
+
+class DeviceChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``devices`` are names; with ``group`` and ``selector`` ({} is every active device) theirs are added. ``at_once`` is with how many at the same time."""
+
+    devices: Annotated[tuple[Hostname, ...], Meta(max_length=DEVICES_MOST)] = ()
+    group: Label | None = None
+    selector: Selector | None = None
+    at_once: AtOnce = 10
+
+
+class Chosen(NamedTuple):
+    """A device that was chosen."""
+
+    id: int
+    hostname: str
+    site_id: int | None
+
+    @property
+    def subject(self) -> Subject:
+        """As a job's subject."""
+        return Subject(f"device:{self.id}", self.hostname)
+
+
+async def within(conn: Connection, actor: Actor, choice: DeviceChoice) -> list[Chosen]:
+    """The devices that are chosen, as far as the actor sees them, by id. Raises InvalidInput for names of what there is not, and for no choice at all."""
+    faults = Faults()
+    selectors: list[Selector] = []
+    if choice.devices:
+        named = await store.selected(conn, actor.tenant_id, Selector(hostnames=choice.devices, states=()))
+        known = {hostname.lower() for _, hostname in named}
+        for place, name in enumerate(choice.devices):
+            if name.lower() not in known:
+                faults.add(f"/args/devices/{place}", f"there is no device {name}")
+        selectors.append(Selector(ids=tuple(each for each, _ in named) or (0,), states=()))
+    if choice.group is not None:
+        selector = await store.group_selector(conn, actor.tenant_id, choice.group)
+        if selector is None:
+            faults.add("/args/group", f"there is no group {choice.group}")
+        else:
+            selectors.append(selector)
+    if choice.selector is not None:
+        selectors.append(choice.selector)
+    if not selectors and not faults.found:
+        faults.add("/args/devices", "say with which devices: devices, group or selector")
+    faults.check()
+    ids = {each for selector in selectors for each, _ in await store.selected(conn, actor.tenant_id, selector)}
+    return [Chosen(device.id, device.hostname, device.site_id) for device in await store.by_ids(conn, actor.tenant_id, sorted(ids))]
+
+
+async def chosen(db: Database, actor: Actor, choice: DeviceChoice) -> list[Chosen]:
+    """The same in a transaction of its own, confined to the actor's scope."""
+    async with db.transaction(actor.scope) as conn:
+        return await within(conn, actor, choice)
+
+
+async def reach(conn: Connection, actor: Actor, choice: DeviceChoice) -> Reach:
+    """Where a job with these devices reaches: their sites; the whole tenant if one of them is at none. Raises InvalidInput."""
+    found = await within(conn, actor, choice)
+    if not found:
+        return Reach(sites=actor.sites)
+    sites = {each.site_id for each in found}
+    return Reach(sites=None if None in sites else frozenset(each for each in sites if each is not None))

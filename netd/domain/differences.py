@@ -1,0 +1,113 @@
+"""What differs between two configurations, shown without secrets. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from difflib import SequenceMatcher
+
+import msgspec
+
+CONTEXT_LINES = 3
+SHOWN_LINES = 5000
+"""What is shown of one difference at the most; counted is all of it."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """``text`` is in the form of ``diff -u``, secrets as ``<secret>``: a line of which only the secret changed stands there twice and looks the same."""
+
+    added: int
+    removed: int
+    text: str
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+
+def difference(before: str, after: str, masked: Callable[[str], str], names: tuple[str, str] = ("before", "after")) -> Difference:
+    """How ``before`` became ``after``, compared as they are and shown ``masked``."""
+    old, new = before.splitlines(), after.splitlines()
+    shown_old, shown_new = masked(before).splitlines(), masked(after).splitlines()
+    if len(shown_old) != len(old) or len(shown_new) != len(new):  # masking joined lines: only what is shown can be compared
+        old, new = shown_old, shown_new
+    added = removed = 0
+    lines: list[str] = []
+    for group in _grouped(old, new):
+        first, last = group[0], group[-1]
+        lines.append(f"@@ -{_span(first[1], last[2])} +{_span(first[3], last[4])} @@")
+        for tag, old_from, old_to, new_from, new_to in group:
+            if tag == "equal":
+                lines += (f" {line}" for line in shown_new[new_from:new_to])
+                continue
+            removed += old_to - old_from
+            added += new_to - new_from
+            lines += (f"-{line}" for line in shown_old[old_from:old_to])
+            lines += (f"+{line}" for line in shown_new[new_from:new_to])
+    if not lines:
+        return Difference(added=0, removed=0, text="")
+    if len(lines) > SHOWN_LINES:
+        lines = [*lines[:SHOWN_LINES], f"… and {len(lines) - SHOWN_LINES} lines more"]
+    return Difference(added=added, removed=removed, text="\n".join((f"--- {names[0]}", f"+++ {names[1]}", *lines)) + "\n")
+
+
+def missing(running: str, wanted: str, masked: Callable[[str], str], names: tuple[str, str] = ("running", "intended")) -> Difference:
+    """The lines of ``wanted``, each with the headings above it, that ``running`` does not have. Headings are known by their indentation."""
+    had = set(paths(masked(running)))
+    lines: list[str] = []
+    shown: set[tuple[str, ...]] = set()
+    count = 0
+    for path in paths(masked(wanted)):
+        if path in had:
+            continue
+        for depth in range(1, len(path)):
+            if path[:depth] in had and path[:depth] not in shown:
+                shown.add(path[:depth])
+                lines.append(f" {' ' * (depth - 1)}{path[depth - 1]}")
+        count += 1
+        lines.append(f"+{' ' * (len(path) - 1)}{path[-1]}")
+    text = "\n".join((f"--- {names[0]}", f"+++ {names[1]}", *lines[:SHOWN_LINES])) + "\n" if lines else ""
+    return Difference(added=count, removed=0, text=text)
+
+
+def paths(text: str, comments: tuple[str, ...] = ("!", "#")) -> list[tuple[str, ...]]:
+    """Every line with the headings above it, in order; blank ones and comments are none. Lines of RouterOS stand below the menu before them."""
+    found: list[tuple[str, ...]] = []
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        words = line.strip()
+        if not words or words.startswith(comments):
+            continue
+        indent = len(line) - len(line.lstrip())
+        if above and above[0][1].startswith("/") and not words.startswith("/"):
+            indent = max(indent, 1)
+        while above and above[-1][0] >= indent:
+            above.pop()
+        above.append((indent, words))
+        found.append(tuple(heading for _, heading in above))
+    return found
+
+
+def significant(text: str) -> str:
+    """Without lines that only separate (``!``, ``#``): devices print more or fewer of them in what runs and in what they saved."""
+    return "".join(f"{line}\n" for line in text.splitlines() if line.strip() not in ("!", "#", ""))
+
+
+Opcode = tuple[str, int, int, int, int]
+
+
+def _grouped(old: Sequence[str], new: Sequence[str]) -> Iterator[list[Opcode]]:
+    """Differences with what stands around them. What both begin and end with is not searched: most of a configuration stays as it is."""
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    if head == len(old) == len(new):
+        return
+    from_, skipped = max(0, head - CONTEXT_LINES), max(0, tail - CONTEXT_LINES)
+    matcher = SequenceMatcher(None, old[from_ : len(old) - skipped], new[from_ : len(new) - skipped], autojunk=True)
+    for group in matcher.get_grouped_opcodes(CONTEXT_LINES):
+        yield [(tag, a + from_, b + from_, c + from_, d + from_) for tag, a, b, c, d in group]
+
+
+def _span(start: int, end: int) -> str:
+    length = end - start
+    return f"{start + 1 if length else start},{length}"

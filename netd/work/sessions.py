@@ -1,0 +1,159 @@
+"""The one way to a device's command line: from the inventory's device to a session in which a driver's dialogues are run.
+
+::
+
+    async def look(opened: Opened) -> Facts:
+        return await opened.run(opened.driver.facts())
+
+    facts = await sessions.run(tenant_id, device_id, look)
+
+Work with one device waits its turn in the device's queue. Which credential worked is remembered, the first host key pinned, another one refused and told.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from netd.config import Secret
+from netd.device.cli import CliSession, CliTransport
+from netd.device.queue import DeviceQueues
+from netd.device.ssh import HostKeyChanged
+from netd.domain import configurations, devices, targets
+from netd.domain.configurations import Platforms
+from netd.errors import PeerError, PeerUnreachable
+from netd.extensions import DevicePlatform
+from netd.keyring import Keyring
+from netd.model.inventory import Device
+from netd.model.target import Target
+from netd.sdk.device import CommandLine
+from netd.sdk.dialogue import Dialogue
+from netd.store import devices as device_store
+from netd.store.database import Database
+
+T = TypeVar("T")
+
+REACHED: Final = frozenset(("active", "maintenance"))
+"""States of devices that work is done with."""
+
+
+def unchanged(dialogue: Dialogue[Any]) -> Dialogue[Any]:
+    """A driver's dialogue as it is."""
+    return dialogue
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A prepared session with a device, and who it is with."""
+
+    device: Device
+    platform: DevicePlatform
+    session: CliSession
+    pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged
+
+    @property
+    def driver(self) -> Any:
+        """The platform's driver; what it can do is asked with the protocols of :mod:`netd.sdk.device`."""
+        return self.platform.driver
+
+    def able(self, capability: type) -> Any:
+        """The driver, if it has this capability. Raises PeerError."""
+        if not isinstance(self.platform.driver, capability):
+            raise PeerError(f"{self.device.hostname}: the driver of {self.platform.platform.title} cannot do this ({capability.__name__})")
+        return self.platform.driver
+
+    async def run(self, dialogue: Dialogue[T]) -> T:
+        """Run one of the driver's dialogues. Raises PeerError."""
+        return await self.session.run(self.pace(dialogue))
+
+
+class DeviceSessions:
+    """Opens sessions. ``database`` is the daemon's own: a site's operator does not see the tenant's credentials, but work at the site uses them.
+
+    ``pace`` changes every dialogue before it is run; tests have less patience than devices need.
+    """
+
+    def __init__(
+        self, database: Database, keyring: Keyring, platforms: Platforms, transport: CliTransport, queues: DeviceQueues, *,
+        now: Callable[[], datetime], pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged,
+    ) -> None:  # fmt: skip
+        self.platforms = platforms
+        self._database = database
+        self._keyring = keyring
+        self._transport = transport
+        self._queues = queues
+        self._now = now
+        self._pace = pace
+
+    async def run(
+        self, tenant_id: int, device_id: int, work: Callable[[Opened], Awaitable[T]], *, image: Path | None = None,
+        note: Callable[[str], None] | None = None, hide: Callable[..., None] | None = None, deadline_seconds: float | None = None,
+    ) -> T:  # fmt: skip
+        """Do ``work`` in a session with the device, in its turn. ``hide`` is told every secret that netd may send.
+
+        Raises what the work raises; PeerError for a device that is not to be reached or whose platform nobody knows; PeerUnreachable; StoreError.
+        """
+        device, target = await self._target(tenant_id, device_id)
+        platform = self.platforms.get(device.driver_platform or "")
+        if platform is None:
+            raise PeerError(f"{device.hostname}: its platform is not known, or has no driver: {device.driver_platform or 'it was not recognised'}")
+        if device.state not in REACHED:
+            raise PeerError(f"{device.hostname} is {device.state}: nothing is done with it")
+        if not isinstance(platform.driver, CommandLine):
+            raise PeerError(f"{device.hostname}: the driver of {platform.platform.title} has no command line")
+        if hide is not None:
+            hide(*secrets_of(target))
+        driver = platform.driver
+
+        async def begun() -> T:
+            async with self._told(device), self._transport.session(target, driver, image=image, note=note) as session:
+                await self._learned(device, session)
+                return await work(Opened(device=device, platform=platform, session=session, pace=self._pace))
+
+        return await self._queues.run(target.key, begun, sessions=target.sessions, deadline_seconds=deadline_seconds)
+
+    async def _target(self, tenant_id: int, device_id: int) -> tuple[Device, Target]:
+        async with self._database.transaction() as conn:
+            found = await device_store.by_ids(conn, tenant_id, [device_id])
+            if not found:
+                raise PeerUnreachable(f"device {device_id} is not known any more", "invalid")
+            made = await targets.within(conn, self._keyring, tenant_id, [device_id])
+        return found[0], made[device_id]
+
+    def _told(self, device: Device) -> AbstractAsyncContextManager[None]:
+        return _HostKeyWatch(self._database, device) if device.host_keys else nullcontext()
+
+    async def _learned(self, device: Device, session: CliSession) -> None:
+        """Remember what opened it, and pin the first host key."""
+        if session.credential is not None:
+            await targets.worked(self._database, device.tenant_id, [(device.id, session.protocol, session.credential.id, self._now())])
+        if session.host_key and not device.host_keys:
+            await devices.pin(self._database, device.tenant_id, device.id, session.host_key)
+
+
+class _HostKeyWatch:
+    """Tells of a host key that is not the pinned one, and lets the refusal through."""
+
+    def __init__(self, database: Database, device: Device) -> None:
+        self._database = database
+        self._device = device
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, HostKeyChanged):
+            await configurations.host_key_changed(self._database, self._device, error.shown)
+
+
+def secrets_of(target: Target) -> list[str]:
+    """Every secret of the target's credentials."""
+    found = []
+    for credential in target.credentials:
+        for name in credential.login.__struct_fields__:
+            value = getattr(credential.login, name)
+            if isinstance(value, Secret):
+                found.append(value.reveal())
+    return found

@@ -1,0 +1,124 @@
+"""Configurations of devices: read, kept as versions, compared; against simulators over SSH and against FRRouting's vtysh behind OpenSSH."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from netd.domain import configurations
+from netd.domain.configurations import Approval
+from netd.errors import InvalidInput
+from netd.simulate import Quirks, Simulated
+from netd.store.database import Database
+from tests.work.labs import ACTOR, Lab, laboratory
+
+ROUTER = """\
+/interface bridge
+ add name=lan
+/ppp secret
+ add name=u1 password=canaryppp
+/snmp community
+ set [ find default=yes ] name=canarysnmp
+"""
+CANARIES = ("canaryppp", "canarysnmp", "canaryios", "canaryvty", "enable-secret", "BEGIN OPENSSH")
+
+
+@pytest.fixture
+async def lab(database: Database, tmp_path: Path) -> AsyncIterator[Lab]:
+    async with laboratory(database, tmp_path) as made:
+        yield made
+
+
+def router(name: str = "edge1", version: str = "7.16.2", **quirks: object) -> Simulated:
+    return Simulated(name, version=version, configuration=ROUTER, facts={"model": "RB4011iGS+"}, quirks=Quirks(**quirks))  # type: ignore[arg-type]
+
+
+async def leaks(lab: Lab) -> list[str]:
+    """Tables in which a secret of a device stands in the clear."""
+    found = []
+    for row in await lab.rows("select relname from pg_class where relkind = 'r' and relnamespace = current_schema()::regnamespace"):
+        for each in await lab.rows(f"select to_jsonb(t)::text as text from {row['relname']} t"):
+            found += [f"{row['relname']}: {canary}" for canary in CANARIES if canary in each["text"]]
+    return found
+
+
+async def test_a_backup_is_kept_once_and_shown_without_secrets(lab: Lab) -> None:
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.done("config.backup", devices=["edge1"])
+        assert job.result == {"devices": 1, "succeeded": 1}
+        state = await lab.state("edge1")
+        assert (state.drift, state.error, state.startup_id, state.approved_id) == ((), None, None, None) and state.running_id is not None
+        shown = await lab.shown(state.running_id)
+        assert "add name=lan" in shown.text and "password=<secret>" in shown.text and not any(canary in shown.text for canary in CANARIES)
+        await lab.done("config.backup", selector={})
+        assert (await lab.state("edge1")).running_id == state.running_id, "the date in the export is no change"
+        assert await lab.rows("select count(*) as n from configuration_texts") == [{"n": 1}]
+        revealed = await configurations.reveal(lab.database, ACTOR, lab.keyring, state.running_id)
+        assert "password=canaryppp" in revealed.text and not revealed.masked
+        (row,) = await lab.rows("select actor, after from audit_log where action = 'configuration.reveal'")
+        assert row["actor"] == "ann" and row["after"]["device"] == "edge1"
+        (device_row,) = await lab.rows("select host_keys, observed from devices where hostname = 'edge1'")
+        assert device_row["host_keys"] and device_row["observed"]["software_version"]["value"] == "7.16.2"
+        assert await lab.rows("select protocol from device_credentials") == [{"protocol": "ssh"}]
+    assert await leaks(lab) == []
+
+
+async def test_what_is_cut_is_not_kept(lab: Lab) -> None:
+    async with lab.simulated("mikrotik_routeros", router(cut_octets=100)):
+        job = await lab.done("config.backup", state="failed", devices=["edge1"])
+        (target,) = await lab.targets(job)
+        assert target.state == "failed" and target.said is not None and "it was cut" in target.said
+        state = await lab.state("edge1")
+        assert state.running_id is None and "it was cut" in (state.error or "")
+
+
+async def test_drift_from_what_was_approved_and_saved(lab: Lab) -> None:
+    device = Simulated("core1", version="15.2(4)", configuration="interface GigabitEthernet0/1\n description up\nsnmp-server community canaryios RO\n")
+    async with lab.simulated("cisco_ios", device):
+        await lab.done("config.backup", devices=["core1"])
+        state = await lab.state("core1")
+        assert state.startup_id is not None and state.running_id is not None and state.drift == ()
+        approved = await configurations.approve(lab.database, ACTOR, state.running_id, Approval(note="as built"), state.backed_up_at)  # type: ignore[arg-type]
+        assert approved.approved_by == "ann"
+        device.running.put(("interface GigabitEthernet0/1",), "description behind netd's back")
+        device.running.put((), "snmp-server community canarysnmp RW")
+        await lab.done("config.backup", devices=["core1"])
+        view = await lab.drift("core1")
+        assert view.state.drift == ("approved", "saved") and view.approved is not None and view.saved is not None
+        assert "+ description behind netd's back" in view.approved.text and "+snmp-server community <secret> RW" in view.approved.text
+        assert "canary" not in view.approved.text + view.saved.text
+        (told,) = await lab.events("configuration.drifted")
+        assert told == {"device": "core1", "drift": ["approved", "saved"], "before": []}
+        (changed,) = await lab.events("configuration.changed")
+        diff = await configurations.compare(
+            lab.database, ACTOR, lab.keyring, lab.extensions.platforms, changed["before_id"], changed["configuration_id"]
+        )  # fmt: skip
+        assert (diff.before.number, diff.after.number) == (1, 2) and diff.added >= 2 and "canary" not in diff.text
+        device.startup = device.running.copy()
+        await configurations.approve(lab.database, ACTOR, changed["configuration_id"], Approval(), state.backed_up_at)  # type: ignore[arg-type]
+        await lab.done("config.backup", devices=["core1"])
+        assert (await lab.state("core1")).drift == () and (await lab.events("configuration.settled"))
+    assert await leaks(lab) == []
+
+
+async def test_a_changed_host_key_is_refused_and_told(lab: Lab) -> None:
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        await lab.done("config.backup", devices=["edge1"])
+        other = " ".join(asyncssh.generate_private_key("ssh-ed25519").export_public_key("openssh").decode().split()[:2])
+        await lab.rows("update devices set host_keys = array[$1]", other)
+        job = await lab.done("config.backup", state="failed", devices=["edge1"])
+        (target,) = await lab.targets(job)
+        assert "host key" in (target.said or "")
+        (told,) = await lab.events("device.host_key_changed")
+        assert told["pinned"] == [other] and told["shown"].startswith("SHA256:")
+        assert device.sessions == 0
+
+
+async def test_devices_that_are_not_there(lab: Lab) -> None:
+    with pytest.raises(InvalidInput, match="there is no device nowhere"):
+        await lab.submit("config.backup", devices=["nowhere"])
+    with pytest.raises(InvalidInput, match="say with which devices"):
+        await lab.submit("config.backup")
