@@ -24,7 +24,7 @@ MODULES = {
     "serve": "installation", "check": "installation", "migrate": "installation", "secret": "installation", "token": "tokens", "nas": "nas",
     "plan": "plans", "subscriber": "subscribers", "import": "subscribers", "session": "sessions", "audit": "audit",
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools",
-    "dhcp": "dhcp", "user": "users",
+    "dhcp": "dhcp", "ztp": "ztp", "user": "users",
     "enforcement": "enforcement", "coa-client": "coa_clients",
     "shadow": "shadow",
     "job": "jobs", "schedule": "schedules",

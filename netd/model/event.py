@@ -44,6 +44,9 @@ OF_ACTION: Final[dict[str, str]] = {
     "organization.update": "organization.updated",
     "organization.delete": "organization.deleted",
     "webhook.disable": "webhook.disabled",
+    "ztp_device.create": "ztp.expected",
+    "ztp_device.delete": "ztp.removed",
+    "ztp_device.retry": "ztp.retried",
     "job.submit": "job.submitted",
     "job.retry": "job.submitted",
     "job.approve": "job.approved",
@@ -61,7 +64,8 @@ OF_ACTION: Final[dict[str, str]] = {
 """Which event an action of the audit log is, once it is done. What concerns who may do what (tokens, roles, keys) is told by the audit log only."""
 
 OF_THE_NETWORK: Final = ("quota.reached", "device.changed", "device.replaced", "device.host_key_changed", "job.started", "schedule.missed",
-                         "configuration.changed", "configuration.drifted", "configuration.settled")  # fmt: skip
+                         "configuration.changed", "configuration.drifted", "configuration.settled", "ztp.candidate", "ztp.seen", "ztp.offered",
+                         "ztp.fetching", "ztp.configured", "ztp.verified", "ztp.failed")  # fmt: skip
 """What netd finds out by itself. Sessions are not among them: each would add rows to what accounting writes for it."""
 
 TYPES: Final = tuple(sorted({*OF_ACTION.values(), *OF_THE_NETWORK}))

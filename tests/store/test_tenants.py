@@ -16,6 +16,7 @@ from netd.store import (
     configurations,
     credentials,
     devices,
+    expected,
     imports,
     inventory,
     jobs,
@@ -43,8 +44,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    audit, candidates, coa_clients, configurations, credentials, devices, imports, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision,
-    quotas, roles, schedules, sessions, sites, subnets, subscribers, tokens,
+    audit, candidates, coa_clients, configurations, credentials, devices, expected, imports, inventory, jobs, lines, nas, observed, plans, pools, postauth,
+    provision, quotas, roles, schedules, sessions, sites, subnets, subscribers, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.

@@ -14,13 +14,14 @@ from netd.work.sessions import DeviceSessions
 class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
-    ``sessions`` is the way to devices, None for who has none.
+    ``sessions`` is the way to devices, None for who has none; ``boot_retry_seconds`` is how long a device that boots is left alone.
     """
 
     database: Database
     owner: Database
     keyring: Keyring
     sessions: DeviceSessions | None = None
+    boot_retry_seconds: float = 15.0
 
     def now(self) -> datetime:
         """The time."""

@@ -1,0 +1,297 @@
+"""Which file a device gets that asks for one: the token, the address it asks from and the time decide, and every answer is audited.
+
+Devices are told nothing of why they get none. HTTP and TFTP ask here and send what they are given.
+"""
+
+import asyncio
+import hashlib
+import logging
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import Any, Final
+
+from netd.config import BootConfig
+from netd.domain import audit, bootfile, booting, boottokens
+from netd.domain.booting import BOOT_USER, Places
+from netd.domain.boottokens import SECRET_CONTEXT, Wanted
+from netd.domain.kinds import Kinds
+from netd.errors import BootRefused, Fault, InvalidInput, StoreError, WireError
+from netd.keyring import Keyring
+from netd.metrics import Counts, Metrics
+from netd.model.boot import ExpectedDevice, Purpose, Transport
+from netd.model.dhcp import BootProfile
+from netd.store import boot as store
+from netd.store import expected
+from netd.store.boot import Advance, TokenRow
+from netd.store.database import Connection, Database
+
+log = logging.getLogger(__name__)
+
+SOURCES: Final = 10_000
+"""Addresses whose requests are counted; further ones push the longest silent out."""
+
+BURST_SECONDS: Final = 10.0
+UNAUDITED: Final = 20_000
+FLUSH_SECONDS: Final = 0.25
+HASHED_AT_ONCE: Final = 1 << 20
+_LISTED: Final[tuple[Purpose, ...]] = ("configuration", "image")
+
+
+@dataclass(frozen=True, slots=True)
+class BootFile:
+    """What is to be sent: octets, or a file. ``digest`` is its token's."""
+
+    tenant_id: int
+    ztp_device_id: int
+    purpose: Purpose
+    name: str
+    octets: int
+    body: bytes | None
+    path: Path | None
+    digest: bytes
+    source: str
+
+
+class Sources:
+    """How much each address may ask. A bucket per address, bounded in number."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address -> (requests left, when)
+
+    def may(self, source: str, now: float) -> bool:
+        """Count a request; ``now`` is monotonic."""
+        if not self._per_second:
+            return True
+        most = self._per_second * BURST_SECONDS
+        left, at = self._left.get(source, (most, now))
+        left = min(most, left + (now - at) * self._per_second)
+        self._left[source] = (max(left - 1.0, 0.0), now)
+        self._left.move_to_end(source)
+        if len(self._left) > SOURCES:
+            self._left.popitem(last=False)
+        return left >= 1.0
+
+
+class BootFiles:
+    """Judges requests for files. ``database`` is the daemon's own: a token says whose it is."""
+
+    def __init__(
+        self, database: Database, keyring: Keyring, profiles: Mapping[str, BootProfile], config: BootConfig, images: Path, kinds: Kinds,
+        now: Callable[[], datetime], clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self.database = database
+        self.places = Places(config, profiles)
+        self.images = images
+        self.answers: Counts = Counts()  # (via, outcome)
+        self.sent_octets: Counts = Counts()  # via
+        self._keyring = keyring
+        self._config = config
+        self._kinds = kinds
+        self._now = now
+        self._clock = clock
+        self._sources = Sources(config.requests_per_second)
+        self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._unaudited: list[tuple[int | None, str, str, str, dict[str, Any]]] = []  # tenant, source, object, result, what
+        self._queued = asyncio.Event()
+
+    @property
+    def window_days(self) -> int:
+        """Days within which a device must come, where nobody says otherwise."""
+        return self._config.window_days
+
+    def register(self, metrics: Metrics) -> None:
+        """Add the series."""
+        metrics.counter_of("netd_boot_answers", "Requests for boot files by way and outcome", lambda: self.answers, ("via", "outcome"))
+        metrics.counter_of("netd_boot_octets", "Octets of boot files sent", lambda: self.sent_octets, ("via",))
+
+    async def ask(self, path: str, source: str, via: Transport) -> BootFile:
+        """The file. Raises BootRefused, StoreUnavailable."""
+        known: TokenRow | None = None
+        try:
+            if not self._sources.may(source, self._clock()):
+                raise BootRefused("too_fast")
+            wanted = _parsed(path)
+            async with self.database.transaction() as conn:
+                known = await store.token(conn, boottokens.digest(wanted.token), lock=True)
+                found = await self._judged(conn, known, wanted, source)
+        except BootRefused as error:
+            self._refused(known, source, via, error.reason)
+            raise
+        except InvalidInput as error:  # its template: nobody gets half a configuration
+            if known is not None:
+                async with self.database.transaction() as conn:
+                    await booting.fail(conn, known.tenant_id, known.ztp_device_id, self._now(), f"its file cannot be made: {error}")
+            self._refused(known, source, via, "not_rendered")
+            raise BootRefused("not_rendered") from None
+        self.answers[via, "served"] += 1
+        self._note(found.tenant_id, source, str(found.ztp_device_id), "ok", {"file": found.name, "purpose": found.purpose, "via": via, "octets": found.octets})
+        return found
+
+    async def delivered(self, file: BootFile, octets: int, via: Transport, *, whole: bool) -> None:
+        """So much of it was sent; ``whole``: up to its end. Then the device goes on, and a job takes over. Raises StoreUnavailable."""
+        self.sent_octets[via] += octets
+        if not whole:
+            return
+        now = self._now()
+        async with self.database.transaction() as conn:
+            if not await store.delivered(conn, file.digest, now):
+                return
+            device = await expected.get(conn, file.tenant_id, file.ztp_device_id)
+            if device is None:
+                return
+            evidence = {"file": file.name, "octets": file.octets, "to": file.source, "via": via}
+            configures = file.purpose == ("configuration" if bootfile.has_list(self.places.kind(device.profile)) else "boot")
+            step = Advance(device.id, device.tenant_id, "configured" if configures else None, "configured" if configures else "fetched", now, evidence)
+            if await booting.advance(conn, [step]):
+                await booting.finish(conn, self._kinds, self._keyring, device.tenant_id, device.id, now)
+
+    async def _judged(self, conn: Connection, known: TokenRow | None, wanted: Wanted, source: str) -> BootFile:
+        now = self._now()
+        if known is None:
+            raise BootRefused("unknown_token")
+        if str(known.address) != source:
+            raise BootRefused("wrong_source")
+        if known.expires_at <= now or known.closes_at <= now or not known.current:
+            raise BootRefused("expired")
+        if known.state in ("verified", "failed") or (known.done_at and known.done_at + timedelta(seconds=self._config.retry_seconds) <= now):
+            raise BootRefused("used")
+        device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
+        if device is None or wanted.name != self.places.name(device, known.purpose):
+            raise BootRefused("wrong_name")
+        sealed, generation = await expected.secret(conn, known.tenant_id, device.id)
+        found = await self._made(device, self._keyring.open(sealed, SECRET_CONTEXT), generation, known, source)
+        await store.fetched(conn, known.digest, now)
+        if not known.fetches:
+            evidence = {"file": found.name, "octets": found.octets, "from": source}
+            await booting.advance(conn, [Advance(device.id, device.tenant_id, "fetching", "fetching", now, evidence)])
+        return found
+
+    async def _made(self, device: ExpectedDevice, secret: bytes, generation: int, known: TokenRow, source: str) -> BootFile:
+        name = self.places.name(device, known.purpose)
+        body, path = None, None
+        if known.purpose == "image":
+            path, octets = await asyncio.to_thread(self._image, name)
+        else:
+            body = await self.render(device, secret, generation, known.address, known.purpose)
+            octets = len(body)
+        return BootFile(device.tenant_id, device.id, known.purpose, name, octets, body, path, known.digest, source)
+
+    async def render(self, device: ExpectedDevice, secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot") -> bytes:
+        """What the device is sent at this address. Raises InvalidInput; BootRefused ``no_image`` if it needs one that is not there."""
+        kind = self.places.kind(device.profile)
+        files = await self._files(device, secret, generation, address)
+        context = first_context(device, address, boottokens.password(secret, generation), files)
+        if device.boot_template is None:
+            raise InvalidInput([Fault("/boot_template", "there is none")])
+        text = bootfile.rendered("boot_template", device.boot_template, context)
+        if purpose == "configuration" or not bootfile.has_list(kind):
+            return bootfile.first("text" if purpose == "configuration" else kind, text, files, serial=device.serial or "", mac=device.mac or "")
+        listed = {"configuration_sha256": hashlib.sha256(text.encode()).hexdigest()}
+        files = bootfile.Files(**{name: getattr(files, name) for name in files.__struct_fields__} | listed)
+        return bootfile.first(kind, text, files, serial=device.serial or str(device.seen.get("serial", "")), mac=device.mac or str(device.seen.get("mac", "")))
+
+    async def _files(self, device: ExpectedDevice, secret: bytes, generation: int, address: IPv4Address | IPv6Address) -> bootfile.Files:
+        server = self.places.server(device.transport)
+        paths = {purpose: self.places.path(device, secret, generation, purpose, address) for purpose in _LISTED}
+        sha256 = await asyncio.to_thread(self._sha256, device.image) if device.image else ""
+        return bootfile.Files(
+            server=server, configuration_url=f"{server}/{paths['configuration']}", configuration_path=paths["configuration"],
+            image_url=f"{server}/{paths['image']}" if paths["image"] else "", image_path=paths["image"], image_name=device.image or "", image_sha256=sha256,
+        )  # fmt: skip
+
+    def _image(self, name: str) -> tuple[Path, int]:
+        """An image's file and size; it must be a plain file in the folder, so that no link leads out of it."""
+        path = self.images / name
+        try:
+            found = path.lstat()
+        except OSError:
+            raise BootRefused("no_image") from None
+        if not stat.S_ISREG(found.st_mode) or path.parent != self.images:
+            raise BootRefused("no_image")
+        return path, found.st_size
+
+    def _sha256(self, name: str) -> str:
+        path, octets = self._image(name)
+        key = (path, octets, path.stat().st_mtime_ns)
+        if key not in self._hashes:
+            made = hashlib.sha256()
+            with path.open("rb") as file:
+                while chunk := file.read(HASHED_AT_ONCE):
+                    made.update(chunk)
+            self._hashes[key] = made.hexdigest()
+        return self._hashes[key]
+
+    # -- audit -------------------------------------------------------------------------------------------------------
+
+    def _refused(self, known: TokenRow | None, source: str, via: Transport, reason: str) -> None:
+        self.answers[via, reason] += 1
+        tenant_id, subject = (known.tenant_id, str(known.ztp_device_id)) if known is not None else (None, "")
+        self._note(tenant_id, source, subject, "refused", {"reason": reason, "via": via})
+
+    def _note(self, tenant_id: int | None, source: str, subject: str, result: str, what: dict[str, Any]) -> None:
+        if len(self._unaudited) < UNAUDITED:
+            self._unaudited.append((tenant_id, source, subject, result, what))
+        else:
+            self.answers["audit", "lost"] += 1
+        self._queued.set()
+
+    async def run(self) -> None:
+        """Write the audit rows, some at a time, until cancelled."""
+        while True:
+            await self._queued.wait()
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                await self.flush()
+            except StoreError as error:
+                log.warning("audit rows of boot files wait", extra={"rows": len(self._unaudited), "error": str(error)})
+                await asyncio.sleep(1.0)
+
+    async def flush(self) -> None:
+        """Write what waits. Raises StoreError; then it waits on."""
+        self._queued.clear()
+        batch = self._unaudited[:1000]
+        if not batch:
+            return
+        try:
+            async with self.database.transaction() as conn:
+                for tenant_id, source, subject, result, what in batch:
+                    owner = tenant_id or await store.tenant_at(conn, source)
+                    if owner is not None:  # else nobody's: counted, and that is all
+                        await audit.record(conn, booting.netd(owner, source), "ztp.fetch", "ztp_device", subject, after=what, result=result)
+        except BaseException:
+            self._queued.set()
+            raise
+        del self._unaudited[: len(batch)]
+        if self._unaudited:
+            self._queued.set()
+
+
+def _parsed(path: str) -> Wanted:
+    try:
+        return boottokens.parse(path)
+    except WireError as error:
+        raise BootRefused(error.reason) from None
+
+
+def source_of(address: str) -> str:
+    """An address as tokens have it: one of IPv4 also where it came by an IPv6 socket."""
+    found = ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(mapped or found)
+
+
+def first_context(device: ExpectedDevice, address: IPv4Address | IPv6Address, password: str, files: bootfile.Files) -> dict[str, Any]:
+    """What the template of a first file sees: nothing of it is a secret that lasts."""
+    seen = device.seen
+    return {
+        **device.variables, "hostname": device.hostname, "serial": device.serial or seen.get("serial", ""), "mac": device.mac or seen.get("mac", ""),
+        "model": seen.get("model", ""), "circuit_id": seen.get("circuit_id", ""), "address": str(address), "role": device.role or "", "site": device.site or "",
+        "boot_user": BOOT_USER, "boot_password": password, "server": files.server, "configuration_url": files.configuration_url,
+        "image_url": files.image_url, "image_name": files.image_name, "image_sha256": files.image_sha256,
+    }  # fmt: skip
