@@ -225,8 +225,6 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """File with the certificate and its chain (PEM) for HTTPS."""
     key: str = ""
     """File with the certificate's private key (PEM)."""
-    images: str = ""
-    """Folder with software images; empty: images in data_dir."""
     token_seconds: Annotated[int, msgspec.Meta(ge=60, le=86_400)] = 3600
     """How long the URL that a device was told is good."""
     retry_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 600
@@ -331,6 +329,24 @@ class JobsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that this node works on at the same time; each kind has a limit of its own besides."""
 
 
+class CommandsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[commands]``"""
+
+    show_allow: tuple[str, ...] = ()
+    """Regular expressions for the beginning of commands that only show something, besides those that netd knows (show, display, ping, … print)."""
+    show_deny: tuple[str, ...] = ()
+    """Regular expressions for what such a command must not have in it, besides redirections, substitutions and the like."""
+
+
+class ConfigurationsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[configurations]``"""
+
+    export: Literal["off", "masked", "secrets"] = "off"
+    """Commit what devices run into a git repository in the data folder (configurations.git) after each backup: without secrets, or with them."""
+    export_remote: str = ""
+    """Where that repository is pushed to, as git takes it: git@git.example.net:configs.git."""
+
+
 class NetboxConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[netbox]``"""
 
@@ -416,6 +432,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     oidc: OidcConfig = OidcConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     jobs: JobsConfig = JobsConfig()
+    commands: CommandsConfig = CommandsConfig()
+    configurations: ConfigurationsConfig = ConfigurationsConfig()
     netbox: NetboxConfig = NetboxConfig()
     awx: AwxConfig = AwxConfig()
     genieacs: GenieacsConfig = GenieacsConfig()

@@ -32,6 +32,7 @@ from netd.device.http import Client
 from netd.device.queue import DeviceQueues
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
+from netd.domain.commands import ShowRules
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
@@ -63,6 +64,7 @@ from netd.web import boot as boot_web
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+from netd.work.gitexport import exporter
 from netd.work.integrations import Reachability, targets, unconfigured
 from netd.work.jobs import JobService
 from netd.work.kinds import bundled
@@ -86,9 +88,11 @@ ENGINE_CONNECTIONS: Final = 6
 WORK_CONNECTIONS: Final = 3
 JOB_CONNECTIONS: Final = 4
 DHCP_CONNECTIONS: Final = 4
-BOOT_CONNECTIONS: Final = 2
+BOOT_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
+IMAGES: Final = "images"
+EXPORT: Final = "configurations.git"
 
 
 class Stop:
@@ -265,15 +269,23 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(handlers_db.close)
         queues, transport = DeviceQueues(), CliTransport()
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
-        all_kinds = Kinds((*bundled(Tools(database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions)), *kinds))
+        tools = Tools(
+            database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
+            rules=ShowRules(config.commands.show_allow, config.commands.show_deny), export=exporter(config.configurations, config.data_dir / EXPORT),
+        )  # fmt: skip
+        all_kinds = Kinds((*bundled(tools), *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
         watch = JobWatch(work)
         for part in (client, webhooks, jobs, queues, transport):
             part.register(metrics)
         profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
-        expected = await _expected(config, target, keyring, profiles, all_kinds, stack, metrics) if config.dhcp.enabled else None
+        boot_db = work
+        if config.dhcp.enabled or config.boot.enabled:
+            boot_db = await Database.open(target, BOOT_CONNECTIONS)
+            stack.push_async_callback(boot_db.close)
+        expected = await _expected(config, boot_db, target, keyring, profiles, all_kinds, stack, metrics) if config.dhcp.enabled else None
         dhcp = await _dhcp(config, target, extensions, expected or Nobody(), stack, metrics) if config.dhcp.enabled else None
-        boot_files = BootFiles(work, keyring, profiles, config.boot, _images(config), all_kinds, lambda: datetime.now(UTC), time.monotonic)
+        boot_files = BootFiles(boot_db, keyring, profiles, config.boot, config.data_dir / IMAGES, all_kinds, lambda: datetime.now(UTC), time.monotonic)
         tftp_service = TftpService(boot_files, config.boot)
         boot_files.register(metrics)
         tftp_service.register(metrics)
@@ -288,7 +300,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             ),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
-            vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
+            images=config.data_dir / IMAGES, vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
             catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),
             boot_profiles=tuple(profiles.values()), boot_files=boot_files,
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch()) if config.oidc.issuer else None,
@@ -352,11 +364,10 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
 
 
 async def _expected(
-    config: Config, target: Target, keyring: Keyring, profiles: Mapping[str, BootProfile], kinds: Kinds, stack: AsyncExitStack, metrics: Metrics
-) -> Expected:
+    config: Config, database: Database, target: Target, keyring: Keyring, profiles: Mapping[str, BootProfile], kinds: Kinds, stack: AsyncExitStack,
+    metrics: Metrics,
+) -> Expected:  # fmt: skip
     """The devices that are expected, loaded."""
-    database = await Database.open(target, BOOT_CONNECTIONS)
-    stack.push_async_callback(database.close)
     expected = Expected(database, target, keyring, profiles, config.boot, kinds, lambda: datetime.now(UTC))
     stack.push_async_callback(expected.close)
     await expected.open()
@@ -378,10 +389,6 @@ async def _boot_http(config: Config, files: BootFiles) -> AsyncIterator[list[Lis
         else:
             async with boot_web.serve(files, boot.addresses, boot.https_port, context) as encrypted:
                 yield plain + encrypted
-
-
-def _images(config: Config) -> Path:
-    return Path(config.boot.images) if config.boot.images else config.data_dir / "images"
 
 
 async def _dhcp(config: Config, target: Target, extensions: Extensions, binding: Binding, stack: AsyncExitStack, metrics: Metrics) -> DhcpService:

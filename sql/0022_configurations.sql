@@ -162,7 +162,8 @@ begin
         execute format('create policy tenant on %I to netd_tenant using (tenant_id = (select netd_scope_tenant()))', t);
     end loop;
     alter table configuration_keys enable row level security;                       -- netd's own: nobody else reads it
-    grant select, update on configurations, configuration_states to netd_tenant;
+    grant select, update on configurations to netd_tenant;
+    grant select, insert, update on configuration_states to netd_tenant;
     grant select on configuration_texts to netd_tenant;
     grant select, insert on configuration_template_bodies to netd_tenant;
     foreach t in array array['configuration_templates', 'template_variables', 'software_images', 'software_targets'] loop

@@ -19,8 +19,7 @@ create table ztp_devices (
     variables       jsonb not null default '{}',
     boot_template   text check (octet_length(boot_template) <= 1048576),           -- of what it fetches
     configuration   text check (octet_length(configuration) <= 1048576),           -- of what it gets over SSH afterwards
-    image           text check (length(image) between 1 and 128),                  -- file name in the folder of images
-    target_version  text check (length(target_version) between 1 and 253),
+    target_version  text check (length(target_version) between 1 and 253),         -- what it should run; it fetches the platform's image of it
     make_nas        boolean not null default false,
     opens_at        timestamptz not null default now(),
     closes_at       timestamptz not null,

@@ -29,7 +29,7 @@ MODULES = {
     "shadow": "shadow",
     "job": "jobs", "schedule": "schedules",
     "device": "devices", "device-group": "devices", "credential": "credentials", "discovery": "discovery",
-    "record": "record",
+    "config": "configurations", "template": "configurations", "software": "software", "record": "record",
     "webhook": "webhooks", "billing-hook": "webhooks", "health": "health",
 }  # fmt: skip
 """Which module of this package has a command. Only that one is imported: an operator waits for every import."""

@@ -93,6 +93,7 @@ class Client:
         body: Mapping[str, Any] | None = None,
         csv: IO[bytes] | None = None,
         lines: IO[bytes] | None = None,
+        file: IO[bytes] | None = None,
     ) -> Reply:
         """One request. Raises ApiError for an answer of 400 and above, CliError (3) if there is no answer."""
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
@@ -104,6 +105,10 @@ class Client:
             headers["Content-Type"] = "application/x-ndjson"
             self._connection.timeout = BULK_SECONDS
             data = lines
+        elif file is not None:
+            headers["Content-Type"] = "application/octet-stream"
+            self._connection.timeout = BULK_SECONDS
+            data = file
         elif body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()

@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any
 
-from netd.cli import client, output
+from netd.cli import client, device_work, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.values import yes_no
@@ -41,6 +41,7 @@ def register(commands: Commands) -> None:
     where = command(device, "where", "at which interfaces a MAC or IP address was seen, and when", _where)
     where.add_argument("address", metavar="ADDRESS", help="a MAC address in any notation, or an IP address")
     paging(where)
+    device_work.register(device)
     _groups(group(commands, "device-group", "named selections of devices, for jobs and backup"))
 
 

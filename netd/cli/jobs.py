@@ -80,7 +80,7 @@ def _start(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.post("/jobs", wanted)
     if arguments.follow:
-        return _follow(api, reply.value["id"], arguments.json)
+        return follow(api, reply.value["id"], arguments.json)
     if arguments.json:
         output.print_json(reply.raw)
     else:
@@ -133,7 +133,7 @@ def _targets(arguments: argparse.Namespace) -> int:
 def _log(arguments: argparse.Namespace) -> int:
     api = client.find()
     if arguments.follow:
-        return _follow(api, arguments.job, arguments.json)
+        return follow(api, arguments.job, arguments.json)
     for page in _pages(api, arguments.job):
         _print_entries(page, arguments.json)
         if not page.value["items"]:
@@ -150,7 +150,7 @@ def _pages(api: Client, job: int) -> Iterator[Reply]:
         after = page.value["next"]
 
 
-def _follow(api: Client, job: int, as_json: bool) -> int:
+def follow(api: Client, job: int, as_json: bool) -> int:
     """Show the log until the job has ended; Ctrl-C leaves it to itself."""
     import time
 

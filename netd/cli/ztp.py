@@ -12,7 +12,7 @@ from netd.cli.lists import show_list
 
 MEMBERS = (
     "hostname", "profile", "serial", "mac", "circuit_id", "site", "vendor", "platform", "role", "transport", "address", "credential", "variables",
-    "boot_template", "configuration", "image", "target_version", "make_nas", "opens_at", "closes_at",
+    "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at",
 )  # fmt: skip
 RULE = ("name", "profiles", "hostname", "position", "site", "circuit_id", "model", "settings", "enabled")
 STATES = ("expected", "seen", "offered", "fetching", "configured", "verified", "failed")
@@ -112,10 +112,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--address", "address", "a fixed address", nullable(), metavar="A")
     option(parser, "--credential", "credential", "what opens it once it is configured", nullable(), metavar="NAME")
     option(parser, "--variables", "variables", "for templates, a JSON object, or @FILE", _json, metavar="JSON")
-    option(parser, "--boot-template", "boot_template", "template of what it fetches, or @FILE", nullable(_text), metavar="TEXT")
-    option(parser, "--configuration", "configuration", "template of what it gets by SSH afterwards, or @FILE", nullable(_text), metavar="TEXT")
-    option(parser, "--image", "image", "software image, a file name in the folder of images", nullable(), metavar="FILE")
-    option(parser, "--target-version", "target_version", "the software that it must run to be verified", nullable(), metavar="V")
+    option(parser, "--boot-template", "boot_template", "template of what it fetches (its role's), or @FILE", nullable(_text), metavar="TEXT")
+    option(parser, "--configuration", "configuration", "template of what it gets by SSH afterwards (its role's), or @FILE", nullable(_text), metavar="TEXT")
+    option(parser, "--target-version", "target_version", "the software that it must run to be verified; it fetches the image of it", nullable(), metavar="V")
     option(parser, "--closes-at", "closes_at", "until when it must come (RFC 3339)", metavar="TIME")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--nas", dest="make_nas", action="store_true", default=argparse.SUPPRESS, help="make a NAS entry of it, with a secret of its own")

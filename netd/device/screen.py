@@ -79,6 +79,8 @@ class Screen:
                 await self._type(self._terminal.pager_answer, raw=True)
                 continue
             self._turned_away(login)
+            if self.ended and passwords:  # some hang up without a word, or with words that did not make it
+                raise LoginRefused(f"{self._name} ended the session after the password")
             if wish.wants is not Wants.ANSWER:
                 raise PeerUnreachable(self._at_end("the login") if self.ended else f"{self._name} asks at the login: {wish.text}", "protocol")
             answer = questions[wish.number]

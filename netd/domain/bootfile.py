@@ -1,25 +1,25 @@
-"""The first file of a device that boots, from its template to the octets that it fetches. Pure, but for the time that a template may take.
+"""The first file of a device that boots, from its template to the octets that it fetches.
 
-Templates are Jinja2 in a sandbox. What they see holds no secret that lasts: the device's variables, the account of its first log-in, and where the further
-files are. What a vendor's device wants around that (Huawei's checked list, Nokia's provisioning file, SONiC's JSON) is made here.
+Templates are rendered in a process of their own (:mod:`netd.domain.rendering`). What they see holds no secret that lasts: the device's variables, the
+account of its first log-in, and where the further files are. What a vendor's device wants around that (Huawei's checked list, Nokia's provisioning file,
+SONiC's JSON) is made here.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from netd.domain.rendering import Wanted, render
+from netd.domain.templates import Library, laid_over
 from netd.errors import Fault, InvalidInput
+from netd.model.boot import ExpectedDevice
 from netd.model.dhcp import FirstFile
 
-LONGEST: Final = 4 << 20
-MOST_STEPS: Final = 10_000
-"""Numbers in a range() of a template."""
+OWN: Final = "the device's own"
 
 _BEGINS: Final[Mapping[FirstFile, tuple[str, ...]]] = {
     "ipxe": ("#!ipxe",), "xr": ("!! IOS XR", "#!"), "python": ("#!",),
@@ -37,42 +37,28 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     image_path: str = ""
     image_name: str = ""
     image_sha256: str = ""
+    image_md5: str = ""
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    def __init__(self) -> None:
-        super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-        self.globals["range"] = _range
-
-
-def _range(*bounds: int) -> range:
-    made = range(*bounds)
-    if len(made) > MOST_STEPS:
-        raise TemplateError(f"a range of {len(made)} numbers")
-    return made
-
-
-_ENVIRONMENT: Final = _Sandbox()
-
-
-def rendered(member: str, template: str, context: Mapping[str, Any]) -> str:
-    """The template's text. Raises InvalidInput for one that cannot be rendered, naming ``member``."""
-    try:
-        text = _ENVIRONMENT.from_string(template).render(context)
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        line = getattr(error, "lineno", None)
-        raise InvalidInput([Fault(f"/{member}", f"{type(error).__name__}: {error}"[:500] + (f" in line {line}" if line else ""))]) from None
-    if len(text) > LONGEST:
-        raise InvalidInput([Fault(f"/{member}", f"becomes {len(text)} characters long")])
-    return text
-
-
-def checked(template: str, member: str) -> None:
-    """Raise InvalidInput for a text that is no template."""
-    try:
-        _ENVIRONMENT.parse(template)
-    except TemplateError as error:
-        raise InvalidInput([Fault(f"/{member}", f"{error} in line {getattr(error, 'lineno', '?')}")]) from None
+async def rendered(library: Library, device: ExpectedDevice, purpose: Literal["boot", "configuration"], context: Mapping[str, Any]) -> str | None:
+    """A device's text: of its own template, else of its role's at its site, else of its role's; None if there is none. ``context`` lies over the variables
+    that the library has for the role and the site, and the device's own. Raises InvalidInput for what does not render."""
+    own = device.boot_template if purpose == "boot" else device.configuration
+    fitting = [each for each in library.templates if each.purpose == purpose and device.role and each.role == device.role and each.site in (None, device.site)]
+    chosen = max(fitting, key=lambda each: each.site is not None, default=None)
+    if own is None and chosen is None:
+        return None
+    variables: dict[str, Any] = {}
+    for each in library.variables:
+        if each.role in (None, device.role) and each.site in (None, device.site):
+            variables = laid_over(variables, each.variables)
+    variables = {**laid_over(variables, device.variables), **context}
+    sources = library.sources if own is None else {**library.sources, OWN: own}
+    name = OWN if own is not None or chosen is None else chosen.name
+    (made,) = await render(sources, [Wanted(template=name, variables=variables)])
+    if made.text is None:
+        raise InvalidInput([Fault("/boot_template" if purpose == "boot" else "/configuration", made.error or "does not render")])
+    return made.text
 
 
 def has_list(kind: FirstFile) -> bool:

@@ -13,20 +13,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from netd.config import BootConfig
-from netd.domain import audit, bootfile, booting, boottokens
+from netd.domain import audit, bootfile, booting, boottokens, software, templates
 from netd.domain.booting import BOOT_USER, Places
 from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
+from netd.domain.templates import Library
 from netd.errors import BootRefused, Fault, InvalidInput, StoreError, WireError
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
 from netd.model.boot import ExpectedDevice, Purpose, Transport
+from netd.model.configuration import SoftwareImage
 from netd.model.dhcp import BootProfile
 from netd.store import boot as store
 from netd.store import expected
+from netd.store import software as image_store
 from netd.store.boot import Advance, TokenRow
 from netd.store.database import Connection, Database
 
@@ -38,8 +43,8 @@ SOURCES: Final = 10_000
 BURST_SECONDS: Final = 10.0
 UNAUDITED: Final = 20_000
 FLUSH_SECONDS: Final = 0.25
-HASHED_AT_ONCE: Final = 1 << 20
-_LISTED: Final[tuple[Purpose, ...]] = ("configuration", "image")
+RENDERED_AT_ONCE: Final = 2
+"""Each in a process of its own: twenty devices that boot together are not to take the processors from RADIUS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class BootFile:
     source: str
 
 
-class Sources:
+class Askers:
     """How much each address may ask. A bucket per address, bounded in number."""
 
     def __init__(self, per_second: float) -> None:
@@ -78,6 +83,21 @@ class Sources:
         return left >= 1.0
 
 
+class Sources(NamedTuple):
+    """What a device's files are made from, as one transaction saw it."""
+
+    library: Library
+    image: SoftwareImage | None
+
+
+class _Asked(NamedTuple):
+    known: TokenRow
+    device: ExpectedDevice
+    sources: Sources
+    secret: bytes
+    generation: int
+
+
 class BootFiles:
     """Judges requests for files. ``database`` is the daemon's own: a token says whose it is."""
 
@@ -95,8 +115,8 @@ class BootFiles:
         self._kinds = kinds
         self._now = now
         self._clock = clock
-        self._sources = Sources(config.requests_per_second)
-        self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._sources = Askers(config.requests_per_second)
+        self._rendering = asyncio.Semaphore(RENDERED_AT_ONCE)
         self._unaudited: list[tuple[int | None, str, str, str, dict[str, Any]]] = []  # tenant, source, object, result, what
         self._queued = asyncio.Event()
 
@@ -118,8 +138,11 @@ class BootFiles:
                 raise BootRefused("too_fast")
             wanted = _parsed(path)
             async with self.database.transaction() as conn:
-                known = await store.token(conn, boottokens.digest(wanted.token), lock=True)
-                found = await self._judged(conn, known, wanted, source)
+                known = await store.token(conn, boottokens.digest(wanted.token))
+                asked = await self._judged(conn, known, wanted, source)
+            found = await self._made(asked, source)
+            async with self.database.transaction() as conn:
+                await self._begun(conn, asked.known, found)
         except BootRefused as error:
             self._refused(known, source, via, error.reason)
             raise
@@ -151,7 +174,8 @@ class BootFiles:
             if await booting.advance(conn, [step]):
                 await booting.finish(conn, self._kinds, self._keyring, device.tenant_id, device.id, now)
 
-    async def _judged(self, conn: Connection, known: TokenRow | None, wanted: Wanted, source: str) -> BootFile:
+    async def _judged(self, conn: Connection, known: TokenRow | None, wanted: Wanted, source: str) -> "_Asked":
+        """Who may have it, with all that it is made from: what takes time follows outside of the transaction."""
         now = self._now()
         if known is None:
             raise BootRefused("unknown_token")
@@ -162,70 +186,66 @@ class BootFiles:
         if known.state in ("verified", "failed") or (known.done_at and known.done_at + timedelta(seconds=self._config.retry_seconds) <= now):
             raise BootRefused("used")
         device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
-        if device is None or wanted.name != self.places.name(device, known.purpose):
+        if device is None or wanted.name != self.places.name(device.profile, known.purpose, device.image):
             raise BootRefused("wrong_name")
         sealed, generation = await expected.secret(conn, known.tenant_id, device.id)
-        found = await self._made(device, self._keyring.open(sealed, SECRET_CONTEXT), generation, known, source)
-        await store.fetched(conn, known.digest, now)
-        if not known.fetches:
-            evidence = {"file": found.name, "octets": found.octets, "from": source}
-            await booting.advance(conn, [Advance(device.id, device.tenant_id, "fetching", "fetching", now, evidence)])
-        return found
+        return _Asked(known, device, await sources(conn, device), self._keyring.open(sealed, SECRET_CONTEXT), generation)
 
-    async def _made(self, device: ExpectedDevice, secret: bytes, generation: int, known: TokenRow, source: str) -> BootFile:
-        name = self.places.name(device, known.purpose)
+    async def _made(self, asked: "_Asked", source: str) -> BootFile:
+        known, device, image = asked.known, asked.device, asked.sources.image
         body, path = None, None
-        if known.purpose == "image":
-            path, octets = await asyncio.to_thread(self._image, name)
-        else:
-            body = await self.render(device, secret, generation, known.address, known.purpose)
+        if known.purpose != "image":
+            body = await self.render(device, asked.sources, asked.secret, asked.generation, known.address, known.purpose)
             octets = len(body)
+        elif image is None:
+            raise BootRefused("no_image")
+        else:
+            path, octets = await asyncio.to_thread(self._file, image)
+        name = self.places.name(device.profile, known.purpose, device.image)
         return BootFile(device.tenant_id, device.id, known.purpose, name, octets, body, path, known.digest, source)
 
-    async def render(self, device: ExpectedDevice, secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot") -> bytes:
-        """What the device is sent at this address. Raises InvalidInput; BootRefused ``no_image`` if it needs one that is not there."""
+    async def _begun(self, conn: Connection, known: TokenRow, file: BootFile) -> None:
+        now = self._now()
+        await store.fetched(conn, known.digest, now)
+        if not known.fetches:
+            evidence = {"file": file.name, "octets": file.octets, "from": file.source}
+            await booting.advance(conn, [Advance(file.ztp_device_id, file.tenant_id, "fetching", "fetching", now, evidence)])
+
+    async def render(
+        self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot"
+    ) -> bytes:
+        """What the device is sent at this address. Raises InvalidInput."""
         kind = self.places.kind(device.profile)
-        files = await self._files(device, secret, generation, address)
+        files = self._files(device, sources.image, secret, generation, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
-        if device.boot_template is None:
-            raise InvalidInput([Fault("/boot_template", "there is none")])
-        text = bootfile.rendered("boot_template", device.boot_template, context)
+        async with self._rendering:
+            text = await bootfile.rendered(sources.library, device, "boot", context)
+        if text is None:
+            raise InvalidInput([Fault("/boot_template", "there is none, and its role has none")])
         if purpose == "configuration" or not bootfile.has_list(kind):
             return bootfile.first("text" if purpose == "configuration" else kind, text, files, serial=device.serial or "", mac=device.mac or "")
-        listed = {"configuration_sha256": hashlib.sha256(text.encode()).hexdigest()}
-        files = bootfile.Files(**{name: getattr(files, name) for name in files.__struct_fields__} | listed)
+        files = msgspec.structs.replace(files, configuration_sha256=hashlib.sha256(text.encode()).hexdigest())
         return bootfile.first(kind, text, files, serial=device.serial or str(device.seen.get("serial", "")), mac=device.mac or str(device.seen.get("mac", "")))
 
-    async def _files(self, device: ExpectedDevice, secret: bytes, generation: int, address: IPv4Address | IPv6Address) -> bootfile.Files:
+    def _files(self, device: ExpectedDevice, image: SoftwareImage | None, secret: bytes, generation: int, address: IPv4Address | IPv6Address) -> bootfile.Files:
         server = self.places.server(device.transport)
-        paths = {purpose: self.places.path(device, secret, generation, purpose, address) for purpose in _LISTED}
-        sha256 = await asyncio.to_thread(self._sha256, device.image) if device.image else ""
+        configuration = self.places.path(device.profile, secret, generation, "configuration", address)
+        found = "" if image is None else self.places.path(device.profile, secret, generation, "image", address, image.file_name)
         return bootfile.Files(
-            server=server, configuration_url=f"{server}/{paths['configuration']}", configuration_path=paths["configuration"],
-            image_url=f"{server}/{paths['image']}" if paths["image"] else "", image_path=paths["image"], image_name=device.image or "", image_sha256=sha256,
+            server=server, configuration_url=f"{server}/{configuration}", configuration_path=configuration, image_url=f"{server}/{found}" if found else "",
+            image_path=found, image_name=image.file_name if image else "", image_sha256=image.sha256 if image else "", image_md5=image.md5 if image else "",
         )  # fmt: skip
 
-    def _image(self, name: str) -> tuple[Path, int]:
-        """An image's file and size; it must be a plain file in the folder, so that no link leads out of it."""
-        path = self.images / name
+    def _file(self, image: SoftwareImage) -> tuple[Path, int]:
+        """An image's file and size; a plain file, so that no link leads elsewhere. Raises BootRefused."""
+        path = software.path_of(self.images, image)
         try:
             found = path.lstat()
         except OSError:
             raise BootRefused("no_image") from None
-        if not stat.S_ISREG(found.st_mode) or path.parent != self.images:
+        if not stat.S_ISREG(found.st_mode) or found.st_size != image.octets:
             raise BootRefused("no_image")
         return path, found.st_size
-
-    def _sha256(self, name: str) -> str:
-        path, octets = self._image(name)
-        key = (path, octets, path.stat().st_mtime_ns)
-        if key not in self._hashes:
-            made = hashlib.sha256()
-            with path.open("rb") as file:
-                while chunk := file.read(HASHED_AT_ONCE):
-                    made.update(chunk)
-            self._hashes[key] = made.hexdigest()
-        return self._hashes[key]
 
     # -- audit -------------------------------------------------------------------------------------------------------
 
@@ -272,6 +292,14 @@ class BootFiles:
             self._queued.set()
 
 
+async def sources(conn: Connection, device: ExpectedDevice) -> Sources:
+    """The templates, and the library's image of what the device should run."""
+    image = None
+    if device.platform is not None and device.target_version is not None:
+        image = await image_store.image_of_version(conn, device.tenant_id, device.platform, device.target_version)
+    return Sources(await templates.library(conn, device.tenant_id), image)
+
+
 def _parsed(path: str) -> Wanted:
     try:
         return boottokens.parse(path)
@@ -290,8 +318,8 @@ def first_context(device: ExpectedDevice, address: IPv4Address | IPv6Address, pa
     """What the template of a first file sees: nothing of it is a secret that lasts."""
     seen = device.seen
     return {
-        **device.variables, "hostname": device.hostname, "serial": device.serial or seen.get("serial", ""), "mac": device.mac or seen.get("mac", ""),
+        "hostname": device.hostname, "serial": device.serial or seen.get("serial", ""), "mac": device.mac or seen.get("mac", ""),
         "model": seen.get("model", ""), "circuit_id": seen.get("circuit_id", ""), "address": str(address), "role": device.role or "", "site": device.site or "",
         "boot_user": BOOT_USER, "boot_password": password, "server": files.server, "configuration_url": files.configuration_url,
-        "image_url": files.image_url, "image_name": files.image_name, "image_sha256": files.image_sha256,
+        "image_url": files.image_url, "image_name": files.image_name, "image_sha256": files.image_sha256, "image_md5": files.image_md5,
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from netd.config import BootConfig
 from netd.domain import jobs
@@ -28,19 +28,6 @@ _NAMES: Final[Mapping[FirstFile, str]] = {"huawei_ini": "boot.ini", "python": "b
 _STANDARD: Final = {"http": 80, "https": 443, "tftp": 69}
 
 
-class Booting(Protocol):
-    """What names a device's files: an expected device, as the API or the boot server has it."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def transport(self) -> str: ...
-    @property
-    def profile(self) -> str: ...
-    @property
-    def image(self) -> str | None: ...
-
-
 def netd(tenant_id: int, address: str | None = None) -> Actor:
     """The boot server, for what it records; ``address`` is the device's."""
     actor = system(tenant_id, "netd boot")
@@ -59,11 +46,11 @@ class Places:
         found = self._profiles.get(profile)
         return "none" if found is None else found.first_file
 
-    def name(self, device: Booting, purpose: Purpose) -> str:
-        """A file's name; "" where the device has none of that purpose."""
+    def name(self, profile: str, purpose: Purpose, image: str | None = None) -> str:
+        """A file's name; "" for an image that there is not."""
         if purpose == "image":
-            return device.image or ""
-        return "config.cfg" if purpose == "configuration" else _NAMES.get(self.kind(device.profile), "boot.cfg")
+            return image or ""
+        return "config.cfg" if purpose == "configuration" else _NAMES.get(self.kind(profile), "boot.cfg")
 
     def server(self, transport: str) -> str:
         """scheme://host:port."""
@@ -71,9 +58,9 @@ class Places:
         port = {"http": self.config.http_port, "https": self.config.https_port, "tftp": self.config.tftp_port}[transport]
         return f"{transport}://{host}" + ("" if port == _STANDARD[transport] else f":{port}")
 
-    def path(self, device: Booting, secret: bytes, generation: int, purpose: Purpose, address: IPv4Address | IPv6Address) -> str:
+    def path(self, profile: str, secret: bytes, generation: int, purpose: Purpose, address: IPv4Address | IPv6Address, image: str | None = None) -> str:
         """A file's path on the server, "" where the device has none of that purpose."""
-        name = self.name(device, purpose)
+        name = self.name(profile, purpose, image)
         return f"{token(secret, generation, purpose, address)}/{name}" if name else ""
 
 

@@ -1,5 +1,6 @@
 """Which devices a job is about: named ones, a group's, or whatever a selector means when the job runs."""
 
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -32,6 +33,7 @@ class Chosen(NamedTuple):
     id: int
     hostname: str
     site_id: int | None
+    platform: str | None
 
     @property
     def subject(self) -> Subject:
@@ -62,7 +64,7 @@ async def within(conn: Connection, actor: Actor, choice: DeviceChoice) -> list[C
         faults.add("/args/devices", "say with which devices: devices, group or selector")
     faults.check()
     ids = {each for selector in selectors for each, _ in await store.selected(conn, actor.tenant_id, selector)}
-    return [Chosen(device.id, device.hostname, device.site_id) for device in await store.by_ids(conn, actor.tenant_id, sorted(ids))]
+    return [Chosen(device.id, device.hostname, device.site_id, device.driver_platform) for device in await store.by_ids(conn, actor.tenant_id, sorted(ids))]
 
 
 async def chosen(db: Database, actor: Actor, choice: DeviceChoice) -> list[Chosen]:
@@ -73,7 +75,11 @@ async def chosen(db: Database, actor: Actor, choice: DeviceChoice) -> list[Chose
 
 async def reach(conn: Connection, actor: Actor, choice: DeviceChoice) -> Reach:
     """Where a job with these devices reaches: their sites; the whole tenant if one of them is at none. Raises InvalidInput."""
-    found = await within(conn, actor, choice)
+    return reach_of(actor, await within(conn, actor, choice))
+
+
+def reach_of(actor: Actor, found: Sequence[Chosen]) -> Reach:
+    """The same of devices that are known already."""
     if not found:
         return Reach(sites=actor.sites)
     sites = {each.site_id for each in found}

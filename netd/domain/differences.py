@@ -111,3 +111,22 @@ def _grouped(old: Sequence[str], new: Sequence[str]) -> Iterator[list[Opcode]]:
 def _span(start: int, end: int) -> str:
     length = end - start
     return f"{start + 1 if length else start},{length}"
+
+
+def foreseen(running: str, lines: Sequence[str]) -> Difference:
+    """What typing lines would do, as far as the texts tell: ``+`` what is not there, ``-`` what is taken away, nothing in front of what is there already."""
+    had = {line.strip() for line in running.splitlines()}
+    shown, added, removed = [], 0, 0
+    for line in lines:
+        words = line.strip()
+        gone = next((words.removeprefix(no) for no in ("no ", "undo ") if words.startswith(no)), None)
+        if gone is not None:
+            there = [each for each in had if each == gone or each.startswith(f"{gone} ")]
+            removed += len(there)
+            shown += [f"-{each}" for each in sorted(there)] or [f" {words}"]
+        elif words in had:
+            shown.append(f" {line}")
+        else:
+            added += 1
+            shown.append(f"+{line}")
+    return Difference(added=added, removed=removed, text="".join(f"{line}\n" for line in shown))

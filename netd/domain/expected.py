@@ -1,5 +1,6 @@
 """Expected devices: what an operator says of who may boot, and what can be asked of them."""
 
+import asyncio
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, bootfile, booting, boottokens, dhcp, inputs, lists, paging, sites
+from netd.domain import audit, bootfile, bootfiles, booting, boottokens, dhcp, inputs, lists, paging, sites, templates
 from netd.domain.actor import Actor
-from netd.domain.bootfiles import BootFiles
+from netd.domain.bootfiles import BootFiles, Sources
 from netd.domain.devices import Catalogue, Hostname, Text
 from netd.domain.inputs import Faults, Label, given
 from netd.domain.kinds import Kinds
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page, PageQuery
-from netd.errors import BootRefused, Conflict, Fault, InvalidInput, NotFound
+from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
 from netd.model.boot import BootStep, ExpectedDevice, Transport
 from netd.model.dhcp import BootProfile
@@ -31,7 +32,6 @@ from netd.store.database import Connection, Database
 
 Pattern = Annotated[str, Meta(min_length=1, max_length=512, description="a regular expression that fits the whole of what the relay calls the line")]
 Template = Annotated[str, Meta(max_length=1 << 20)]
-FileName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Serial = Annotated[str, Meta(min_length=1, max_length=128, pattern=inputs.NO_OUTER_BLANKS)]
 AddressText = Annotated[str, Meta(min_length=2, max_length=64)]
 MacText = Annotated[str, Meta(min_length=12, max_length=32)]
@@ -40,7 +40,7 @@ BootVariables = Annotated[dict[str, Any], Meta(description="for templates: no se
 SHOWN: Final = IPv4Address("192.0.2.1")
 """Where a device is in a preview that was nowhere yet."""
 
-CHECKED_AT_ONCE: Final = 200
+CHECKED_AT_ONCE: Final = 20
 VARIABLES_OCTETS: Final = 65_536
 
 
@@ -63,7 +63,6 @@ class NewExpected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     variables: BootVariables = msgspec.field(default_factory=dict)
     boot_template: Template | None = None
     configuration: Template | None = None
-    image: FileName | None = None
     target_version: Text | None = None
     make_nas: bool = False
     opens_at: datetime | None = None
@@ -88,7 +87,6 @@ class ExpectedPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     variables: BootVariables | UnsetType = UNSET
     boot_template: Template | UnsetType | None = UNSET
     configuration: Template | UnsetType | None = UNSET
-    image: FileName | UnsetType | None = UNSET
     target_version: Text | UnsetType | None = UNSET
     make_nas: bool | UnsetType = UNSET
     opens_at: datetime | UnsetType = UNSET
@@ -144,11 +142,7 @@ async def _columns(
     _check_variables(faults, columns.get("variables", {}))
     for name in ("boot_template", "configuration"):
         if columns.get(name) is not None:
-            try:
-                bootfile.checked(columns[name], name)
-            except InvalidInput as error:
-                for fault in error.faults:
-                    faults.add(fault.where, fault.what)
+            faults.attempt(f"/{name}", templates.storable, columns[name])
     if "credential" in columns:
         name = columns.pop("credential")
         columns["credential_id"] = None if name is None else await credential_store.id_by_name(conn, actor.tenant_id, name)
@@ -287,7 +281,10 @@ async def retry(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, row_
 
 async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> Preview:
     """What it would fetch. Raises NotFound."""
-    return await _shown(files, await get(db, actor, row_id))
+    async with db.transaction(actor.scope) as conn:
+        device = await held(conn, actor, row_id)
+        made_from = await bootfiles.sources(conn, device)
+    return await _shown(files, device, made_from)
 
 
 async def check(db: Database, actor: Actor, files: BootFiles) -> Check:
@@ -296,18 +293,17 @@ async def check(db: Database, actor: Actor, files: BootFiles) -> Check:
     faults: list[Preview] = []
     while True:
         async with db.transaction(actor.scope) as conn:
-            found = await store.waiting(conn, actor.tenant_id, after, CHECKED_AT_ONCE)
+            found = [(each, await bootfiles.sources(conn, each)) for each in await store.waiting(conn, actor.tenant_id, after, CHECKED_AT_ONCE)]
         if not found:
             return Check(rendered=rendered, faults=tuple(faults[:100]))
-        for device in found:
-            shown = await _shown(files, device)
+        for shown in await asyncio.gather(*(_shown(files, device, made_from) for device, made_from in found)):
             rendered += shown.fault is None
             if shown.fault is not None:
                 faults.append(shown)
-        after = found[-1].id
+        after = found[-1][0].id
 
 
-async def _shown(files: BootFiles, device: ExpectedDevice) -> Preview:
+async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -> Preview:
     kind = files.places.kind(device.profile)
     made = {"boot": "", "configuration": ""}
     fault = None
@@ -315,13 +311,13 @@ async def _shown(files: BootFiles, device: ExpectedDevice) -> Preview:
     address = device.address or device.address_now or SHOWN
     try:
         if kind != "none":
-            made["boot"] = (await files.render(device, secret, 1, address)).decode()
+            made["boot"] = (await files.render(device, made_from, secret, 1, address)).decode()
         if bootfile.has_list(kind):
-            made["configuration"] = (await files.render(device, secret, 1, address, "configuration")).decode()
-    except (InvalidInput, BootRefused) as error:
+            made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration")).decode()
+    except InvalidInput as error:
         fault = str(error)
     return Preview(
-        ztp_device_id=device.id, hostname=device.hostname, name="" if kind == "none" else files.places.name(device, "boot"), text=made["boot"],
+        ztp_device_id=device.id, hostname=device.hostname, name="" if kind == "none" else files.places.name(device.profile, "boot"), text=made["boot"],
         configuration=made["configuration"], fault=fault,
     )  # fmt: skip
 

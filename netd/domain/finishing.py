@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from netd.config import Secret
-from netd.domain import audit, bootfile, booting, boottokens, devices, nas, targets
+from netd.domain import audit, bootfile, booting, boottokens, devices, nas, targets, templates
 from netd.domain.booting import BOOT_USER
 from netd.domain.boottokens import SECRET_CONTEXT
 from netd.domain.devices import Catalogue, NewDevice
@@ -90,12 +90,11 @@ async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice) -
 
 async def lines(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str) -> tuple[list[str], list[str]]:
     """The configuration that follows the first file, and the secrets that stand in it: its credentials' and its NAS's. Raises InvalidInput."""
-    if expected.configuration is None:
-        return [], []
     async with db.transaction() as conn:
+        library = await templates.library(conn, expected.tenant_id)
         logins = [each.login for each in (await targets.within(conn, keyring, expected.tenant_id, [device.id]))[device.id].credentials]
     context: dict[str, Any] = {
-        **expected.variables, "hostname": expected.hostname, "serial": expected.serial or "", "model": expected.seen.get("model", ""),
+        "hostname": expected.hostname, "serial": expected.serial or "", "model": expected.seen.get("model", ""),
         "address": str(device.mgmt_address), "role": expected.role or "", "site": expected.site or "", "boot_user": BOOT_USER, "nas_secret": radius_secret,
     }  # fmt: skip
     hidden = [radius_secret] if radius_secret else []
@@ -103,7 +102,9 @@ async def lines(db: Database, keyring: Keyring, expected: ExpectedDevice, device
         for name, value in _told(login).items():
             context[name] = value
     hidden += [str(context[name]) for name in _SECRETS if context.get(name)]
-    text = bootfile.rendered("configuration", expected.configuration, context)
+    text = await bootfile.rendered(library, expected, "configuration", context)
+    if text is None:
+        return [], []
     return [line.rstrip() for line in text.splitlines() if line.strip()], hidden
 
 

@@ -38,10 +38,10 @@ class ExpectedDevice(msgspec.Struct, frozen=True, kw_only=True):
     address: IPv4Address | IPv6Address | None
     credential: str | None
     variables: Mapping[str, Any]
-    boot_template: str | None
-    configuration: str | None
-    image: str | None
+    boot_template: str | None  # None: its role's
+    configuration: str | None  # None: its role's
     target_version: str | None
+    image: str | None  # the file of that version in the library
     make_nas: bool
     opens_at: datetime
     closes_at: datetime

@@ -12,7 +12,7 @@ from netd.store import expected, rows
 from netd.store.database import Connection
 
 _EXPECTED = """
-    select id, tenant_id, site_id, serial, mac, circuit_id, profile, transport, address, device_id, variables, image, opens_at, closes_at, secret, generation,
+    select id, tenant_id, site_id, serial, mac, circuit_id, profile, transport, address, device_id, variables, opens_at, closes_at, secret, generation,
            state, address_now, hostname, role, configuration is not null as configured_later
     from ztp_devices"""
 
@@ -31,7 +31,6 @@ class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True):
     address: IPv4Address | IPv6Address | None
     device_id: int | None
     variables: Mapping[str, Any]
-    image: str | None
     opens_at: datetime
     closes_at: datetime
     secret: bytes

@@ -181,11 +181,11 @@ async def stands(conn: Connection, tenant_id: int, device_id: int, values: Mappi
 _STATE_COLUMNS = frozenset(("running_id", "startup_id", "drift", "drifted_at", "intended", "tried_at", "backed_up_at", "error"))
 
 
-async def current(conn: Connection, tenant_id: int, device_ids: Sequence[int]) -> list[tuple[int, str, int]]:
-    """(device, its name, version that runs) of those devices whose configuration is known, by id."""
+async def current_of_all(conn: Connection, tenant_id: int) -> list[tuple[int, str, int]]:
+    """(device, its name, version that runs) of the devices whose configuration is known, by id."""
     records = await conn.fetch(
         """select s.device_id, d.hostname, s.running_id from configuration_states s join devices d on d.id = s.device_id
-           where s.tenant_id = $1 and s.device_id = any($2::bigint[]) and s.running_id is not null order by 1""", tenant_id, list(device_ids),
+           where s.tenant_id = $1 and s.running_id is not null order by 1""", tenant_id,
     )  # fmt: skip
     return [tuple(record) for record in records]
 

@@ -13,7 +13,7 @@ from netd.store.listing import Column, Listing
 
 COLUMNS = (
     "hostname", "site_id", "serial", "mac", "circuit_id", "profile", "vendor", "platform", "role", "transport", "address", "credential_id", "variables",
-    "boot_template", "configuration", "image", "target_version", "make_nas", "opens_at", "closes_at", "secret", "generation", "state", "state_at", "reason",
+    "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at", "secret", "generation", "state", "state_at", "reason",
     "configured_at", "rule_id", "device_id",
 )  # fmt: skip
 RULE_COLUMNS = ("name", "position", "site_id", "circuit_id", "model", "profiles", "hostname", "settings", "enabled")
@@ -21,6 +21,8 @@ _SITE = "(select w.name from sites w where w.id = {}.site_id)"
 _READ = {
     "site": _SITE.format("z"), "credential": "(select k.name from credentials k where k.id = z.credential_id)",
     "rule": "(select r.name from ztp_rules r where r.id = z.rule_id)",
+    "image": "(select i.file_name from software_images i "
+             "where i.tenant_id = z.tenant_id and i.platform = z.platform and i.software_version = z.target_version)",
 }  # fmt: skip
 _READ_CANDIDATE = {"site": _SITE.format("c"), "subnet": "(select n.name from dhcp_subnets n where n.id = c.subnet_id)"}
 _READ_RULE = {"site": _SITE.format("r")}

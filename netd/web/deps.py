@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Protocol
 
 from netd.config import LoginConfig
@@ -63,6 +64,7 @@ class WebDeps:
     login: LoginConfig = field(default_factory=LoginConfig)
     oidc: Provider | None = None
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(frozenset(), {}))
+    images: Path = Path("images")  # the folder with software images' files
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))

@@ -39,6 +39,7 @@ STRANGERS: Final = 200
 """Unexpected clients that are kept between two writings; a client that invents identities fills no more than that."""
 
 SEEN: Final = 5000
+PURPOSES: Final[tuple[Purpose, ...]] = ("boot", "configuration", "image")
 PLAIN: Final = "plain"
 """What a device gets that boots no longer: an address, and nothing to boot from."""
 
@@ -193,7 +194,7 @@ class Expected:
         if known is None or not self._config.enabled or answer.profile == PLAIN or self.places.kind(known.row.profile) == "none":
             return ""
         generation = self._generation(known, address)
-        return f"{self.places.server(known.row.transport)}/{self.places.path(known.row, known.secret, generation, 'boot', address)}"
+        return f"{self.places.server(known.row.transport)}/{self.places.path(known.row.profile, known.secret, generation, 'boot', address)}"
 
     def _generation(self, known: Known, address: Address) -> int:
         """Of the tokens that are told now: another one once what was told is used up or ends soon."""
@@ -246,11 +247,8 @@ class Expected:
         row = known.row
         generation = self._generation(known, address)
         until = min(now + timedelta(seconds=self._config.token_seconds), row.closes_at)
-        purposes: list[Purpose] = ["boot", "configuration"]
-        if row.image:
-            purposes.append("image")
         made = []
-        for purpose in purposes:
+        for purpose in PURPOSES:
             if known.good.get((str(address), purpose), (0,))[0] >= generation:
                 continue  # it is in the table
             digest = boottokens.digest(boottokens.token(known.secret, generation, purpose, address)).hex()

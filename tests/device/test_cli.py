@@ -448,6 +448,20 @@ async def test_telnet_with_its_login() -> None:
         assert transport.sessions == {("telnet", "credentials"): 1, ("telnet", "ok"): 1}
 
 
+async def test_a_session_that_ends_after_the_password_was_refused() -> None:
+    async def device(line: Line) -> None:
+        line.write("login: ")
+        await line.line()
+        line.write("Password: ")
+        if await line.line(echo=False) == "right":
+            await olt(line)
+
+    async with telnet_device(device) as port:
+        logins = target((telnet_password(word="no"), port), (telnet_password(), port))
+        async with CliTransport(QUICK).session(logins, Shell(OLT, leave="quit")) as made:
+            assert made.credential is not None and made.credential.name == "c2"
+
+
 async def test_telnet_is_tried_where_ssh_does_not_answer() -> None:
     async with telnet_device(olt) as port:
         logins = target((password(), free_port()), (telnet_password(), port))

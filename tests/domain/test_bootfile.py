@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from netd.domain import bootfile, boottokens
-from netd.domain.bootfile import Files, first, huawei_whole, rendered
+from netd.domain.bootfile import Files, first, huawei_whole
 from netd.errors import InvalidInput, WireError
 
 FILES = Files(
@@ -15,32 +15,6 @@ FILES = Files(
     configuration_sha256="c" * 64,
     image_url="http://192.0.2.5:8080/def/new.cc", image_path="def/new.cc", image_name="new.cc", image_sha256="d" * 64,
 )  # fmt: skip
-
-
-def test_rendered():
-    assert (
-        rendered("boot_template", "hostname {{ hostname }}\n{% for n in range(2) %}vlan {{ n }}\n{% endfor %}", {"hostname": "r1"})
-        == "hostname r1\nvlan 0\nvlan 1\n"
-    )
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ missing }}",
-        "{% if %}",
-        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-        "{{ hostname.__init__.__globals__ }}",
-        "{% for n in range(10**9) %}x{% endfor %}",
-        "{{ 1 / 0 }}",
-        "{% include 'other' %}",
-        "{{ items.append(1) }}",
-    ],
-)
-def test_what_a_template_may_not(template):
-    with pytest.raises(InvalidInput) as raised:
-        rendered("boot_template", template, {"hostname": "r1", "items": []})
-    assert raised.value.faults[0].where == "/boot_template"
 
 
 def test_huaweis_list():

@@ -34,8 +34,10 @@ from netd.store import (
     schedules,
     sessions,
     sites,
+    software,
     subnets,
     subscribers,
+    templates,
     tokens,
 )
 from netd.store import leases as lease_store
@@ -46,6 +48,8 @@ NOW = datetime.now(UTC)
 MODULES = (
     audit, candidates, coa_clients, configurations, credentials, devices, expected, imports, inventory, jobs, lines, nas, observed, plans, pools, postauth,
     provision, quotas, roles, schedules, sessions, sites, subnets, subscribers, tokens,
+    audit, candidates, coa_clients, configurations, credentials, devices, imports, inventory, jobs, lines, nas, observed, plans, pools, postauth, provision,
+    quotas, roles, schedules, sessions, sites, software, subscribers, templates, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
@@ -62,7 +66,8 @@ ACROSS = {
     "provision.begin": "a temporary table", "provision.add": "a temporary table", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
-    "devices.polled": "each carries its tenant", "configurations.retire": "what no version has is nobody's",
+    "devices.polled": "each carries its tenant", "software.images_with": "files are everybody's, and it is a number only",
+    "configurations.retire": "what no version has is nobody's",
     "configurations.sealed": "keys are everybody's", "configurations.reseal": "keys are everybody's",
     "configurations.sealed_keys": "keys are everybody's", "configurations.reseal_keys": "keys are everybody's",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",

@@ -195,33 +195,31 @@ class Api:
 
 
 @asynccontextmanager
-async def running(database: Database, folder: Path, limit: RateLimit | None = None, kinds: Iterable[Kind] = ()) -> AsyncIterator[Api]:
+async def running(
+    database: Database, folder: Path, limit: RateLimit | None = None, kinds: Iterable[Kind] = (), tools: Tools | None = None,
+    catalogue: Catalogue | None = None,
+) -> AsyncIterator[Api]:  # fmt: skip
     """The whole application on a free port of the loopback."""
     control, enforcing, probe, health = Control(), Enforcing(), Probe(), HealthBoard()
     confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
     stream = Stream(database, confined)
     outside = await Client(allowed=LOOPBACK).__aenter__()
     keyring = Keyring.load_or_create(folder / "secret.key")
-    watch, tools = JobWatch(database), Tools(database=confined, owner=database, keyring=keyring)
+    watch, tools = JobWatch(database), tools or Tools(database=confined, owner=database, keyring=keyring)
     all_kinds = Kinds((*bundled(tools), *kinds))
     boot_files = BootFiles(
-        database,
-        keyring,
-        {each.name: each for each in PROFILES},
-        BootConfig(host="boot.test"),
-        folder / "images",
-        all_kinds,
-        lambda: datetime.now(UTC),
+        database, keyring, {each.name: each for each in PROFILES}, BootConfig(host="boot.test"), folder / "images", all_kinds, lambda: datetime.now(UTC),
         time.monotonic,
-    )
+    )  # fmt: skip
     deps = WebDeps(
         database=confined, owner=database, keyring=keyring, control=control,
         enforcement=enforcing, probe=probe, health=health, metrics=Page(),
-        catalogue=Catalogue(
+        catalogue=catalogue or Catalogue(
             frozenset({"mikrotik", "generic"}), {"mikrotik_routeros": DevicePlatform(platform=ROUTEROS, vendor="mikrotik", driver=object())}
         ),
         vendors=frozenset({"mikrotik", "generic"}), boot_profiles=PROFILES, rules=Rules(), limit=limit or RateLimit(0, 1), stream=stream,
-        settled=health.settled, client=outside, kinds=all_kinds, boot_files=boot_files, watch=watch, now=lambda: datetime.now(UTC),
+        settled=health.settled, client=outside, kinds=all_kinds, boot_files=boot_files, watch=watch, images=folder / "images",
+        now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[str, str] = {}

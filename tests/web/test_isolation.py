@@ -3,6 +3,7 @@
 PostgreSQL sees to it: `test_the_walk_notices_a_missing_policy` drops a policy, takes the conditions out of the way, and the walk goes red.
 """
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from netd.domain import tokens
 from netd.domain.actor import system
 from netd.store.database import Database
 from netd.web.api import resources
-from netd.web.api.route import UPLOADS, LinesUpload, Route, Upload
+from netd.web.api.route import UPLOADS, FileUpload, LinesUpload, Route, Upload
 from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
@@ -22,7 +23,7 @@ from tests.web.test_resources import open_session
 EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -82,7 +83,7 @@ BODIES = {
     "SubnetPatch": {"description": "stolen"},
     "NewReservation": {"subnet": "access", "kind": "mac", "value": "02:00:00:00:00:01", "address": "100.64.0.8"},
     "NewExpected": {"hostname": "stolen", "profile": "plain", "serial": "S9"},
-    "ExpectedPatch": {"image": "stolen.bin"},
+    "ExpectedPatch": {"target_version": "stolen"},
     "Retry": {"boot": True},
     "Adoption": {"hostname": "stolen", "profile": "plain"},
     "Disregard": {"ignored": True},
@@ -99,13 +100,23 @@ BODIES = {
     "DiscoveryOrder": {"ranges": ["198.51.100.0/30"]},
     "CandidatePatch": {"state": "ignored"},
     "Approval": {"note": "stolen"},
+    "NewTemplate": {"name": "stolen", "body": "x"},
+    "TemplatePatch": {"note": "stolen"},
+    "NewTemplateVariables": {"role": "stolen", "variables": {}},
+    "TemplateVariablesPatch": {"note": "stolen"},
+    "Preview": {"device": "north-core"},
+    "DeviceChoice": {"selector": {}},
+    "NewSoftwareTarget": {"platform": "mikrotik_routeros", "software_version": "9.9", "reason": "stolen"},
+    "SoftwareTargetPatch": {"reason": "stolen"},
     "Acceptance": {"hostname": "stolen", "vendor": "generic"},
 }
 FILES: dict[Any, bytes] = {
+    FileUpload: b"stolen",
     Upload: b"username,password,plan,ipv4\nalice,x,home,\n",
     LinesUpload: b'{"subscriber": {"username": "alice", "plan": "home", "note": "stolen"}}\n',
 }
 QUERIES = {
+    "/software-images": "platform=mikrotik_routeros&software_version=9.9&file_name=stolen&sha256=" + "e" * 64,
     "/addresses": "ip=100.64.0.7",
     "/radius/sessions/who-had": "ip=192.0.2.7",
     "/radius/postauth": "username=alice",
@@ -200,7 +211,14 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
             "select 1, $1, 'ssh', id, now() from credentials where name = 'north-ssh'",
         ):
             await conn.execute(statement, made["devices"])
-        made["configurations"] = await a_configuration(database, made["devices"])
+    made["configurations"] = await a_configuration(database, made["devices"])
+    made["templates"] = (await api.post("/templates", {"name": "north", "body": "hostname north", "role": "north", "site": "oslo"})).value["id"]
+    made["template-variables"] = (await api.post("/template-variables", {"variables": {"ntp": "north"}, "site": "oslo"})).value["id"]
+    target = {"platform": "mikrotik_routeros", "software_version": "7.17", "reason": "north"}
+    made["software-targets"] = (await api.post("/software-targets", target)).value["id"]
+    image = {"platform": "mikrotik_routeros", "software_version": "7.17", "file_name": "north", "sha256": hashlib.sha256(b"x").hexdigest()}
+    headers = {"Content-Type": "application/octet-stream"}
+    made["software-images"] = (await api.call("POST", "/software-images", params=image, data=b"x", headers=headers)).value["id"]
     return made
 
 
@@ -257,8 +275,8 @@ def target(route: Route, owned: dict[str, int]) -> str:
         kind = [f"ztp-{part}" for part in kind]
     key = next((part for part in reversed(kind) if part in owned and part not in ("routes", "grants")), "")
     path = route.path.replace("{route_id}", str(owned["routes"])).replace("{grant}", str(owned["grants"]))
-    path = path.replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
-    return path + (f"?{QUERIES[route.path]}" if route.path in QUERIES else "")
+    path = path.replace("{other}", str(owned["configurations"])).replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
+    return path + (f"?{QUERIES[route.path]}" if route.path in QUERIES and (route.path != "/software-images" or route.method == "POST") else "")
 
 
 def body_of(route: Route, owned: dict[str, int]) -> object:
@@ -349,7 +367,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     headers = {"Authorization": f"Bearer {token}"}
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks", "/jobs",
                  "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates",
-                 "/configurations", "/configuration-states", "/ztp/devices", "/ztp/candidates", "/ztp/rules"):  # fmt: skip
+                 "/configurations", "/configuration-states", "/templates", "/template-variables", "/ztp/devices", "/ztp/candidates",
+                 "/ztp/rules"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     assert await walk(api, database, owned, token) != []

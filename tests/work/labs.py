@@ -106,7 +106,7 @@ async def laboratory(database: Database, folder: Path) -> AsyncIterator[Lab]:
     sessions = DeviceSessions(
         database, keyring, extensions.platforms, CliTransport(LIMITS), DeviceQueues(), now=lambda: datetime.now(UTC), pace=hasty
     )  # fmt: skip
-    tools = Tools(database=confined, owner=database, keyring=keyring, sessions=sessions)
+    tools = Tools(database=confined, owner=database, keyring=keyring, sessions=sessions, images=folder / "images")
     lab = Lab(database, keyring, Stage(), Kinds(bundled(tools)), extensions=extensions, tools=tools)
     try:
         async with serving(lab.service()):

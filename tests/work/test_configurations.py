@@ -1,16 +1,28 @@
 """Configurations of devices: read, kept as versions, compared; against simulators over SSH and against FRRouting's vtysh behind OpenSSH."""
 
+import asyncio
+import subprocess
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
 
-from netd.domain import configurations
+from netd.config import ConfigurationsConfig
+from netd.domain import configurations, templates
+from netd.domain.choice import DeviceChoice
 from netd.domain.configurations import Approval
+from netd.domain.templates import NewTemplate, Preview
 from netd.errors import InvalidInput
+from netd.model.configuration import Template
+from netd.model.inventory import Selector
 from netd.simulate import Quirks, Simulated
 from netd.store.database import Database
+from netd.work.gitexport import ExportFailed, exporter
+from netd.work.sessions import Opened
+from tests.device.conftest import USER, Peer, frr, sshd  # noqa: F401 - fixtures
 from tests.work.labs import ACTOR, Lab, laboratory
 
 ROUTER = """\
@@ -122,3 +134,102 @@ async def test_devices_that_are_not_there(lab: Lab) -> None:
         await lab.submit("config.backup", devices=["nowhere"])
     with pytest.raises(InvalidInput, match="say with which devices"):
         await lab.submit("config.backup")
+
+
+def ios(name: str, **quirks: object) -> Simulated:
+    text = "interface GigabitEthernet0/1\n description up\nsnmp-server community canaryios RO\n"
+    return Simulated(name, version="15.2(4)", configuration=text, quirks=Quirks(**quirks))  # type: ignore[arg-type]
+
+
+async def template(lab: Lab, name: str, body: str, **members: Any) -> Template:
+    return await templates.create(lab.database, ACTOR, NewTemplate(name=name, body=body, **members))
+
+
+async def test_drift_from_what_is_intended(lab: Lab) -> None:
+    body = "{% include 'base' %}\ninterface {{ uplink }}\n description to {{ device.hostname }}\n"
+    await template(lab, "base", "{% for each in ntp %}\nntp server {{ each }}\n{% endfor %}\n")
+    made = await template(lab, "access", body, role="access")
+    for scope in ({"variables": {"ntp": ["192.0.2.1"], "uplink": "none"}}, {"variables": {"uplink": "GigabitEthernet0/1"}, "role": "access"}):
+        await templates.create_variables(lab.database, ACTOR, templates.NewTemplateVariables(**scope))
+    device = ios("core1")
+    device.running.put((), "ntp server 192.0.2.1")
+    device.startup = device.running.copy()
+    async with lab.simulated("cisco_ios", device, role="access"):
+        await lab.done("config.backup", devices=["core1"])
+        intended = await templates.intended_of(lab.database, lab.database, ACTOR, (await lab.state("core1")).id)
+        view = await configurations.drift(lab.database, ACTOR, lab.keyring, lab.extensions.platforms, (await lab.state("core1")).id, intended)
+        assert view.state.drift == ("intended",) and view.intended is not None and view.template == "access"
+        assert view.intended.text.splitlines()[2:] == [" interface GigabitEthernet0/1", "+ description to core1"]
+        await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description to core1"])
+        assert (await lab.state("core1")).drift == ()
+        await templates.update(lab.database, ACTOR, made.id, templates.TemplatePatch(body="{{ nothing.such }}"))
+        await lab.done("config.backup", devices=["core1"])
+        assert "'nothing' is undefined" in ((await lab.state("core1")).intended or "")
+        check = await templates.check(lab.database, ACTOR, DeviceChoice(selector=Selector()))
+        assert check.rendered == 0 and [(fault.device, fault.template) for fault in check.faults] == [("core1", "access")]
+        preview = await templates.preview(lab.database, ACTOR, made.id, Preview(device="core1", body="{{ ntp[0] }} {{ more }}", variables={"more": 7}))
+        assert preview.text == "192.0.2.1 7" and preview.error is None
+    told = await lab.events("configuration.drifted", "configuration.settled")
+    assert [each["drift"] for each in told] == [["intended"], []]
+
+
+def history(folder: Path) -> str:
+    command = ("git", "-C", folder, "log", "-p", "--format=%an %s")
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+async def test_the_export_is_made_by_git(lab: Lab, tmp_path: Path) -> None:
+    git = exporter(ConfigurationsConfig(export="masked"), tmp_path / "export")
+    assert git is not None and exporter(ConfigurationsConfig(), tmp_path) is None
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device, router("edge 2")):
+        await lab.done("config.backup", selector={})
+        at = datetime(2026, 11, 26, 5, tzinfo=UTC)
+
+        async def export() -> str | None:
+            return await git.run(lab.database, lab.keyring, lab.extensions.platforms, 1, "job 1", at)
+
+        first = await export()
+        assert first is not None and await export() is None
+        device.running.put(("/ip address",), "add address=192.0.2.1/24 interface=ether1")
+        await lab.done("config.backup", selector={})
+        second = await export()
+        assert second is not None and second != first
+        folder = tmp_path / "export" / "tenant-1"
+        log = await asyncio.to_thread(history, folder)
+        assert log.startswith("netd 2 devices, job 1") and "+add address=192.0.2.1/24 interface=ether1" in log and "password=<secret>" in log
+        assert sorted(path.name.rpartition("-")[0] for path in folder.glob("*.cfg")) == ["edge1", "edge_2"]
+        assert not any(canary in log for canary in CANARIES)
+        (tmp_path / "broken").write_text("in the way")
+        broken = exporter(ConfigurationsConfig(export="masked"), tmp_path / "broken")
+        assert broken is not None
+        with pytest.raises(ExportFailed):
+            await broken.run(lab.database, lab.keyring, lab.extensions.platforms, 1, "job 1", at)
+
+
+async def test_frr_is_backed_up_changed_behind_our_back_and_restored(lab: Lab, frr: Peer) -> None:  # noqa: F811 - the fixture
+    """FRRouting's own vtysh behind OpenSSH."""
+    await lab.credential(type="ssh", username=USER, private_key=frr.private_key)
+    await lab.device("frr1", "generic_frr", frr.port)
+    await lab.done("config.backup", devices=["frr1"])
+    state = await lab.state("frr1")
+    assert state.running_id is not None and state.backed_up_at is not None
+    await configurations.approve(lab.database, ACTOR, state.running_id, Approval(), state.backed_up_at)
+
+    async def behind(opened: Opened) -> None:
+        await opened.run(opened.driver.configure(["interface dummy0", "description behind netd's back", "exit", "password canaryvty"]))
+
+    assert lab.tools.sessions is not None
+    await lab.tools.sessions.run(1, state.id, behind)
+    await lab.done("config.backup", devices=["frr1"])
+    view = await lab.drift("frr1")
+    assert view.state.drift == ("approved",) and view.approved is not None
+    assert "+ description behind netd's back" in view.approved.text and "canary" not in view.approved.text
+    job = await lab.done("config.restore", device="frr1", configuration_id=state.running_id)
+    (target,) = await lab.targets(job)
+    assert target.outcome == "ok" and "- description behind netd's back" in target.result["diff"]
+    assert (await lab.state("frr1")).drift == ()
+    job = await lab.done("device.show", devices=["frr1"], commands=["show version"])
+    (target,) = await lab.targets(job)
+    assert "FRRouting" in target.result["outputs"][0]["output"]
+    assert await leaks(lab) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -67,6 +68,16 @@ class Booting:
         )  # fmt: skip
         await self.expected.load()
         return made
+
+    async def image(self, body: bytes, name: str = "new.cc", version: str = "9.1") -> None:
+        """An image in the library, of generic_linux."""
+        sha256 = hashlib.sha256(body).hexdigest()
+        (self.images / sha256).write_bytes(body)
+        async with self.database.acquire() as conn:
+            await conn.execute(
+                """insert into software_images (tenant_id, platform, software_version, file_name, octets, sha256, md5, created_by)
+                   values (1, 'generic_linux', $1, $2, $3, $4, $5, 'ann')""", version, name, len(body), sha256, hashlib.md5(body).hexdigest(),
+            )  # fmt: skip
 
     async def state(self, device: ExpectedDevice) -> ExpectedDevice:
         return await operations.get(self.database, ACTOR, device.id)

@@ -10,7 +10,9 @@ from datetime import timedelta
 import pytest
 
 from netd.domain import expected as operations
+from netd.domain import templates
 from netd.domain.expected import Retry
+from netd.domain.templates import NewTemplate, NewTemplateVariables
 from tests.ztp.booting import ACTOR, Booting, client, serving
 
 
@@ -77,9 +79,9 @@ async def test_an_image_in_ranges_and_by_tftp(booting, require_peer):
     require_peer("curl")
     require_peer("tftp")
     image = os.urandom(3 << 20) + b"end"
-    (booting.images / "new.cc").write_bytes(image)
+    await booting.image(image)
     template = "{{ image_url }} {{ image_sha256 }}\n"
-    device = await booting.device(image="new.cc", boot_template=template)
+    device = await booting.device(platform="generic_linux", target_version="9.1", boot_template=template)
     _, told = await curl(booting, await booting.told(client()))
     url, sha256 = told.decode().split()
     assert sha256 == hashlib.sha256(image).hexdigest()
@@ -101,7 +103,7 @@ async def test_what_is_refused(booting, require_peer):
     device = await booting.device()
     path = await booting.told(client(), "127.0.0.9")
     token = path.partition("/")[0]
-    (booting.folder / "images" / "new.cc").write_bytes(b"image")
+    await booting.image(b"image")
     for asked in (path, "a" * 32 + "/boot.cfg", f"{token}/../secret.key", f"{token}/..%2f..%2fsecret.key", "../secret.key", "secret.key", f"{token}/other.cfg"):
         assert await curl(booting, asked) == (404, b""), asked
     assert (await curl(booting, path, "--interface", "127.0.0.9"))[0] == 200
@@ -157,12 +159,28 @@ async def test_a_template_that_cannot_be_rendered_puts_it_into_quarantine(bootin
     assert booting.files.answers["http", "not_rendered"] == 1
 
 
-async def test_images_that_are_links_are_not_served(booting, require_peer):
+async def test_an_image_that_is_a_link_or_another_is_not_served(booting, require_peer):
     require_peer("curl")
-    (booting.images / "evil.cc").symlink_to(booting.folder / "secret.key")
-    await booting.device(image="evil.cc", boot_template="x {{ hostname }}")
-    assert (await curl(booting, await booting.told(client())))[0] == 404
-    assert booting.files.answers["http", "no_image"] == 1
+    await booting.image(b"image")
+    (file,) = booting.images.iterdir()
+    await booting.device(platform="generic_linux", target_version="9.1", boot_template="{{ image_url }}")
+    _, url = await curl(booting, await booting.told(client()))
+    path = url.decode().split("/", 3)[3]
+    file.write_bytes(b"other, longer")
+    assert (await curl(booting, path))[0] == 404
+    file.unlink()
+    file.symlink_to(booting.folder / "secret.key")
+    assert (await curl(booting, path))[0] == 404
+    assert booting.files.answers["http", "no_image"] == 2
+
+
+async def test_templates_of_roles(booting, require_peer):
+    require_peer("curl")
+    await templates.create(booting.database, ACTOR, NewTemplate(name="edge", role="edge", purpose="boot", body="{% include 'base' %}"))
+    await templates.create(booting.database, ACTOR, NewTemplate(name="base", body="ntp {{ ntp }} vlan {{ vlan }} at {{ address }}"))
+    await templates.create_variables(booting.database, ACTOR, NewTemplateVariables(variables={"ntp": "192.0.2.1", "vlan": 1}))
+    await booting.device(boot_template=None, role="edge", variables={"vlan": 7})
+    assert await curl(booting, await booting.told(client())) == (200, b"ntp 192.0.2.1 vlan 7 at 127.0.0.1")
 
 
 async def test_a_source_that_asks_too_often(database, dsn, tmp_path, extensions, require_peer):
@@ -188,10 +206,10 @@ async def test_https(database, dsn, tmp_path, extensions, require_peer):
 async def test_twenty_devices_at_once(booting, require_peer):
     require_peer("curl")
     image = os.urandom(2 << 20)
-    (booting.images / "new.cc").write_bytes(image)
+    await booting.image(image)
     paths = []
     for number in range(20):
-        await booting.device(f"r{number}", image="new.cc", boot_template="{{ image_url }}")
+        await booting.device(f"r{number}", platform="generic_linux", target_version="9.1", boot_template="{{ image_url }}")
         _, url = await curl(booting, await booting.told(client(f"R{number}")))
         paths.append(url.decode())
     command = [part for number, url in enumerate(paths) for part in ("-o", str(booting.folder / f"image{number}"), url)]

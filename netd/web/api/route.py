@@ -23,6 +23,7 @@ from netd.domain.actor import Actor
 from netd.domain.conversion import faults, pointer
 from netd.domain.imports import MAX_OCTETS
 from netd.domain.lists import ListQuery, chosen
+from netd.domain.software import IMAGE_OCTETS
 from netd.errors import Fault
 from netd.model.permission import PERMISSIONS
 from netd.web import codec
@@ -54,9 +55,10 @@ class Upload:
 
     request: web.Request
     media_type: ClassVar[str] = "text/csv"
+    most_octets: ClassVar[int | None] = None  # None: MAX_OCTETS
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The file's octets in pieces. Raises Problem 413 beyond 64 MiB, 408 if the sender stalls."""
+        """The file's octets in pieces. Raises Problem 413 beyond what it may have, 408 if the sender stalls."""
         received = 0
         while True:
             try:
@@ -67,8 +69,9 @@ class Upload:
             if not chunk:
                 return
             received += len(chunk)
-            if received > MAX_OCTETS:
-                raise Problem(TOO_LARGE, f"a file may have {MAX_OCTETS >> 20} MiB")
+            most = MAX_OCTETS if self.most_octets is None else self.most_octets
+            if received > most:
+                raise Problem(TOO_LARGE, f"a file may have {most >> 20} MiB")
             yield chunk
 
 
@@ -79,7 +82,15 @@ class LinesUpload(Upload):
     media_type = "application/x-ndjson"
 
 
-UPLOADS = (Upload, LinesUpload)
+class FileUpload(Upload):
+    """The same, of octets: a software image."""
+
+    __slots__ = ()
+    media_type = "application/octet-stream"
+    most_octets = IMAGE_OCTETS
+
+
+UPLOADS = (Upload, LinesUpload, FileUpload)
 
 
 @dataclass(frozen=True, slots=True)

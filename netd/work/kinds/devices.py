@@ -1,19 +1,32 @@
 """What kinds that work with devices share: a session for one of a job's devices, with its notes in the job's log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from netd.domain import configurations
-from netd.domain.choice import Chosen
-from netd.domain.kinds import JobContext
+from msgspec import Meta
+
+from netd.domain import commands, configurations
+from netd.domain.choice import Chosen, DeviceChoice
+from netd.domain.inputs import Faults
+from netd.domain.kinds import Done, JobContext, Subject
 from netd.errors import PeerUnreachable
 from netd.store import devices as device_store
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import DeviceSessions, Opened
 
 T = TypeVar("T")
+
+
+class Batches(DeviceChoice, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """With how many devices it begins (``first``), how many follow at a time (``at_once``, when those before have ended), and of which share of all may have
+    failed for it to go on."""
+
+    first: Annotated[int, Meta(ge=0, le=200, description="so many devices before all others, none of which may fail; 0: none")] = 1
+    most_failed: Annotated[float, Meta(ge=0, le=1, description="the share of all devices that may fail: with more the rest is skipped")] = 0.1
 
 
 class Devices:
@@ -54,3 +67,40 @@ class Devices:
             found = await device_store.by_ids(conn, job.job.tenant_id, [chosen.id])
         if found:
             await configurations.failed(self._tools.owner, found[0], error, self._tools.now())
+
+
+async def in_batches(job: JobContext, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], order: Batches) -> Mapping[str, int]:
+    """Do ``work`` batch by batch, as the order says; returns how many there are by state."""
+    tally: Counter[str] = Counter()
+    first = min(order.first, len(subjects) - 1) if len(subjects) > 1 else 0
+    cuts = [0, *([first] if first else []), *range(first + order.at_once, len(subjects), order.at_once), len(subjects)]
+    stop = False
+    for number, (begin, end) in enumerate(pairwise(cuts)):
+        batch = subjects[begin:end]
+        if stop:
+            tally += Counter(await job.each(batch, work, at_once=len(batch), most_failed=-1.0))
+            continue
+        if batch:
+            tally += Counter(await job.each(batch, work, at_once=len(batch)))
+        bad = tally["failed"] + tally["unverified"]
+        stop = bad > order.most_failed * len(subjects) or (bool(bad) and bool(first) and number == 0)
+        if stop and end < len(subjects):
+            await job.log(f"{bad} of {sum(tally.values())} did not succeed: the other {len(subjects) - end} are left alone", "error")
+    return dict(tally)
+
+
+def told_secrets(lines: Sequence[str], secrets: str, member: str) -> None:
+    """Look whether every secret that lines ask for is told. Raises InvalidInput."""
+    faults = Faults()
+    known = faults.attempt("/args/secrets", commands.secrets_of, secrets)
+    for place, line in enumerate(lines):
+        for name in sorted(commands.places([line]) - (known or {}).keys()):
+            faults.add(f"/args/{member}/{place}", f"there is no {name} among the secrets")
+    faults.check()
+
+
+def known_secrets(job: JobContext, secrets: str) -> dict[str, str]:
+    """The secrets of an order, which are hidden from now on."""
+    found = commands.secrets_of(secrets)
+    job.hide(*found.values())
+    return found

@@ -1,12 +1,16 @@
 """What kinds are made with; the daemon hands it in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
+from netd.domain import templates
+from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
 from netd.keyring import Keyring
 from netd.model.inventory import Device
 from netd.store.database import Database
+from netd.work.gitexport import GitExport
 from netd.work.sessions import DeviceSessions
 
 
@@ -14,13 +18,17 @@ from netd.work.sessions import DeviceSessions
 class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
-    ``sessions`` is the way to devices, None for who has none; ``boot_retry_seconds`` is how long a device that boots is left alone.
+    ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files; ``boot_retry_seconds`` is how long a
+    device that boots is left alone.
     """
 
     database: Database
     owner: Database
     keyring: Keyring
     sessions: DeviceSessions | None = None
+    images: Path | None = None
+    export: GitExport | None = None
+    rules: ShowRules = field(default_factory=ShowRules)
     boot_retry_seconds: float = 15.0
 
     def now(self) -> datetime:
@@ -29,8 +37,10 @@ class Tools:
 
     async def intended(self, device: Device) -> Intended | None:
         """What the device's template says; None: it has none."""
-        return None
+        return await templates.intended(self.owner, device)
 
     async def exported(self, tenant_id: int, job_id: int) -> str | None:
-        """Export to git, if that is wanted; returns the commit."""
-        return None
+        """Export what every device of the tenant runs to git, if that is wanted; returns the commit, None if nothing differs. Raises ExportFailed."""
+        if self.export is None or self.sessions is None:
+            return None
+        return await self.export.run(self.owner, self.keyring, self.sessions.platforms, tenant_id, f"job {job_id}", self.now())

@@ -1,6 +1,6 @@
 """/configurations: versions of what devices are configured as; /configuration-states: how devices stand."""
 
-from netd.domain import configurations
+from netd.domain import configurations, templates
 from netd.domain.configurations import Approval, Comparison, ConfigurationText, DriftView
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
@@ -51,7 +51,8 @@ async def state_show(call: Call, id: int) -> ConfigurationState:
 @route("GET", "/devices/{id}/drift", permission=READ, summary="What a device's configuration differs from, and how, without secrets")
 async def drift_show(call: Call, id: int) -> DriftView:
     deps = call.deps
-    return await configurations.drift(deps.database, call.actor, deps.keyring, deps.catalogue.platforms, id)
+    intended = await templates.intended_of(deps.database, deps.owner, call.actor, id)
+    return await configurations.drift(deps.database, call.actor, deps.keyring, deps.catalogue.platforms, id, intended)
 
 
 ROUTES = (

@@ -1,0 +1,127 @@
+"""Software images, who should run which, and who does."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from netd.model.configuration import Compliance, SoftwareImage, SoftwareTarget
+from netd.store import rows
+from netd.store.database import Connection
+from netd.store.listing import Column, Listing
+
+_IMAGE = ", ".join(SoftwareImage.__struct_fields__)
+_TARGET = ", ".join(SoftwareTarget.__struct_fields__)
+IMAGE_COLUMNS = frozenset(("platform", "software_version", "file_name", "octets", "sha256", "md5", "note", "created_by"))
+TARGET_COLUMNS = frozenset(("platform", "model", "software_version", "reason"))
+
+IMAGES = Listing(
+    kind="software_image", select=f"select {_IMAGE} from software_images", counted="software_images", tenant="tenant_id", id="id",
+    search="lower(file_name || ' ' || software_version) like {}",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "platform": Column(sql="platform", sortable=True),
+        "software_version": Column(sql="software_version", sortable=True), "created_at": Column(sql="created_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+TARGETS = Listing(
+    kind="software_target", select=f"select {_TARGET} from software_targets", counted="software_targets", tenant="tenant_id", id="id",
+    columns={
+        "id": Column(sql="id", kind=int, cast="bigint"), "platform": Column(sql="platform", sortable=True), "model": Column(sql="model", nullable=True),
+        "software_version": Column(sql="software_version", sortable=True),
+    },
+)  # fmt: skip
+
+_PLATFORM = "coalesce(d.platform, d.observed -> 'platform' ->> 'value')"
+_MODEL = "coalesce(d.observed -> 'model' ->> 'value', d.model)"
+_RUNS = "coalesce(d.observed -> 'software_version' ->> 'value', d.software_version)"
+_WANTED = "coalesce(d.target_version, t.software_version)"
+# A device's own target goes before its model's, and that before its platform's.
+_FROM = f"""devices d left join lateral (
+        select t.software_version, t.reason from software_targets t
+        where t.tenant_id = d.tenant_id and t.platform = {_PLATFORM} and (t.model is null or lower(t.model) = lower({_MODEL}))
+        order by t.model is null limit 1
+    ) t on true"""
+_REASON = "case when d.target_version is not null then 'the device''s own target version' else t.reason end"
+_COMPLIANT = f"({_RUNS} is not distinct from {_WANTED})"
+_IMAGE_ID = f"""(select i.id from software_images i
+    where i.tenant_id = d.tenant_id and i.platform = {_PLATFORM} and i.software_version = {_WANTED} limit 1)"""
+_COMPLIANCE = {
+    "id": "d.id", "tenant_id": "d.tenant_id", "device": "d.hostname", "site": "(select w.name from sites w where w.id = d.site_id)", "platform": _PLATFORM,
+    "model": _MODEL, "software_version": _RUNS, "wanted_version": _WANTED, "reason": _REASON, "compliant": _COMPLIANT, "image_id": _IMAGE_ID,
+}  # fmt: skip
+_JUDGED = f"""select {", ".join(f"{sql} as {name}" for name, sql in _COMPLIANCE.items())}
+    from {_FROM} where d.state in ('active', 'maintenance') and {_WANTED} is not null"""
+COMPLIANCE = Listing(
+    kind="compliance", select=f"select * from ({_JUDGED}) c", counted=f"({_JUDGED}) c", tenant="c.tenant_id", id="c.id", search="lower(c.device) like {}",
+    columns={
+        "id": Column(sql="c.id", kind=int, cast="bigint"), "device": Column(sql="lower(c.device)", param="lower({})", sortable=True),
+        "site": Column(sql="lower(c.site)", param="lower({})", nullable=True), "platform": Column(sql="c.platform", nullable=True),
+        "model": Column(sql="c.model", nullable=True), "software_version": Column(sql="c.software_version", nullable=True),
+        "wanted_version": Column(sql="c.wanted_version", sortable=True), "compliant": Column(sql="c.compliant", kind=bool),
+    },
+)  # fmt: skip
+
+
+def images_of(records: Sequence[Mapping[str, Any]]) -> list[SoftwareImage]:
+    """Images of the listing's records."""
+    return [SoftwareImage(**record) for record in records]
+
+
+def targets_of(records: Sequence[Mapping[str, Any]]) -> list[SoftwareTarget]:
+    """Targets of the listing's records."""
+    return [SoftwareTarget(**record) for record in records]
+
+
+def compliance_of(records: Sequence[Mapping[str, Any]]) -> list[Compliance]:
+    """Judgements of the listing's records."""
+    return [Compliance(**record) for record in records]
+
+
+async def insert_image(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:
+    """Add an image; returns its id. Raises Conflict through the transaction if the platform has one of the version."""
+    statement, args = rows.insertion("software_images", IMAGE_COLUMNS, tenant_id, values)
+    return int(await conn.fetchval(f"{statement} returning id", *args))
+
+
+async def image(conn: Connection, tenant_id: int, image_id: int) -> SoftwareImage | None:
+    """The image."""
+    record = await conn.fetchrow(f"{IMAGES.select} where tenant_id = $1 and id = $2", tenant_id, image_id)
+    return None if record is None else SoftwareImage(**record)
+
+
+async def image_of_version(conn: Connection, tenant_id: int, platform: str, version: str) -> SoftwareImage | None:
+    """The platform's image of a version."""
+    record = await conn.fetchrow(f"{IMAGES.select} where tenant_id = $1 and platform = $2 and software_version = $3", tenant_id, platform, version)
+    return None if record is None else SoftwareImage(**record)
+
+
+async def delete_image(conn: Connection, tenant_id: int, image_id: int) -> bool:
+    """Remove an image; whether it was there."""
+    return rows.updated(await conn.execute("delete from software_images where tenant_id = $1 and id = $2", tenant_id, image_id)) > 0
+
+
+async def images_with(conn: Connection, sha256: str) -> int:
+    """How many images of all tenants have this file."""
+    return int(await conn.fetchval("select count(*) from software_images where sha256 = $1", sha256))
+
+
+async def insert_target(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:
+    """Add a target; returns its id. Raises Conflict through the transaction if there is one of the platform and model."""
+    statement, args = rows.insertion("software_targets", TARGET_COLUMNS, tenant_id, values)
+    return int(await conn.fetchval(f"{statement} returning id", *args))
+
+
+async def target(conn: Connection, tenant_id: int, target_id: int, *, lock: bool = False) -> SoftwareTarget | None:
+    """The target; with ``lock`` nobody else changes it until the transaction ends."""
+    record = await conn.fetchrow(f"{TARGETS.select} where tenant_id = $1 and id = $2{' for update' if lock else ''}", tenant_id, target_id)
+    return None if record is None else SoftwareTarget(**record)
+
+
+async def update_target(conn: Connection, tenant_id: int, target_id: int, values: Mapping[str, Any]) -> None:
+    """Set columns."""
+    statement, args = rows.update("software_targets", TARGET_COLUMNS, tenant_id, target_id, values)
+    await conn.execute(statement, *args)
+
+
+async def delete_target(conn: Connection, tenant_id: int, target_id: int) -> bool:
+    """Remove a target; whether it was there."""
+    return rows.updated(await conn.execute("delete from software_targets where tenant_id = $1 and id = $2", tenant_id, target_id)) > 0

@@ -1,0 +1,107 @@
+"""Commands, changes and restored versions, against simulators over SSH; what goes wrong is taken back, and stops the rest."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from netd.errors import InvalidInput
+from netd.store.database import Database
+from tests.work.labs import Lab, laboratory
+from tests.work.test_configurations import ios, leaks, router
+
+
+@pytest.fixture
+async def lab(database: Database, tmp_path: Path) -> AsyncIterator[Lab]:
+    async with laboratory(database, tmp_path) as made:
+        yield made
+
+
+async def test_commands_that_show_something(lab: Lab) -> None:
+    async with lab.simulated("cisco_ios", ios("core1"), ios("core2")):
+        job = await lab.done("device.show", selector={}, commands=["show running-config", "show ip arp"])
+        targets = await lab.targets(job)
+        assert [target.name for target in targets] == ["core1", "core2"]
+        for target in targets:
+            config, arp = target.result["outputs"]
+            assert "snmp-server community <secret>" in config["output"] and config["outcome"] == "ok" and "Internet" in arp["output"]
+        job = await lab.done("device.show", state="failed", devices=["core1"], commands=["show no such thing"])
+        (target,) = await lab.targets(job)
+        assert target.outcome == "syntax" and target.said is not None and target.said.startswith("show no such thing: ")
+        for command in (
+            "configure terminal",
+            "show run | redirect tftp://192.0.2.1/x",
+            "/system reboot",
+            "/ip address print file=x",
+            "show run; reload",
+            "reload",
+        ):
+            with pytest.raises(InvalidInput, match="/args/commands/0"):
+                await lab.submit("device.show", devices=["core1"], commands=[command])
+        job = await lab.done("device.run", devices=["core1"], commands=["show users ${word}"], secrets="word=canaryvty", state="failed")
+        assert job.args["secrets"] == "***"
+        (target,) = await lab.targets(job)
+        assert target.said is not None and "show users ${word}" in target.said
+    assert await leaks(lab) == []
+
+
+async def test_a_change_and_what_stood_there_before(lab: Lab) -> None:
+    device = ios("core1")
+    async with lab.simulated("cisco_ios", device):
+        lines = ["interface GigabitEthernet0/1", "description uplink", "exit", "snmp-server community ${ro} RO"]
+        with pytest.raises(InvalidInput, match="/args/lines/0: has a secret in it"):
+            await lab.submit("config.change", devices=["core1"], lines=["snmp-server community canaryios RO"])
+        with pytest.raises(InvalidInput, match="there is no ro among the secrets"):
+            await lab.submit("config.change", devices=["core1"], lines=lines)
+        job = await lab.done("config.change.preview", devices=["core1"], lines=lines, secrets="ro=canarysnmp")
+        (target,) = await lab.targets(job)
+        assert "+description uplink" in target.result["diff"] and " interface GigabitEthernet0/1" in target.result["diff"]
+        assert "description uplink" not in device.running.render()
+        job = await lab.done("config.change", devices=["core1"], lines=lines, secrets="ro=canarysnmp")
+        (target,) = await lab.targets(job)
+        assert target.outcome == "ok" and "+ description uplink" in target.result["diff"] and "canary" not in str(target.result)
+        assert "snmp-server community canarysnmp RO" in device.startup.render()
+        sources = [row["source"] for row in await lab.rows("select source from configurations where which = 'running' order by number")]
+        assert sources == ["before", "after"] and (await lab.state("core1")).drift == ()  # saved is what runs, as the next backup shows
+    assert await leaks(lab) == []
+
+
+async def test_a_change_stops_where_too_many_fail(lab: Lab) -> None:
+    devices = [router(f"edge{number}") for number in range(5)]
+    async with lab.simulated("mikrotik_routeros", *devices):
+        lines = ["/ip address", "add address=192.0.2.1/24 interface=ether1", "add address=192.0.2.9/24 interface=ether9"]
+        job = await lab.done("config.change", state="failed", selector={}, lines=lines, first=0, at_once=2, most_failed=0.2)
+        targets = await lab.targets(job)
+        assert sorted(target.state for target in targets) == ["failed", "failed", "skipped", "skipped", "skipped"]
+        for target in targets:
+            if target.state == "failed":
+                assert target.outcome == "bad_reference" and target.result["rolled_back"] is True, target.said
+        assert not any("192.0.2.1" in device.running.render() for device in devices)
+        job = await lab.done("config.change", state="failed", selector={}, lines=lines, first=1, at_once=4, most_failed=1.0)
+        assert job.targets == {"failed": 1, "skipped": 4}
+        good = ["/ip address", "add address=192.0.2.1/24 interface=ether1"]
+        job = await lab.done("config.change", selector={}, lines=good, expected=["add address=192.0.2.1/24 interface=ether1"])
+        assert job.targets == {"succeeded": 5}
+        job = await lab.done("config.change", state="failed", devices=["edge0"], lines=["/ip address", "add address=192.0.2.2/24 interface=ether2"],
+                             expected=["add address=192.0.2.3/24 interface=ether2"])  # fmt: skip
+        (target,) = await lab.targets(job)
+        assert "is not there; taken back" in (target.said or "") and "192.0.2.2" not in devices[0].running.render()
+
+
+async def test_a_version_is_restored(lab: Lab) -> None:
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        await lab.done("config.backup", devices=["edge1"])
+        first = (await lab.state("edge1")).running_id
+        device.running.put(("/ip address",), "add address=192.0.2.1/24 interface=ether1")
+        job = await lab.done("config.restore.preview", device="edge1", configuration_id=first)
+        (target,) = await lab.targets(job)
+        assert "-add address=192.0.2.1/24 interface=ether1" in target.result["diff"] and device.generation == 0
+        job = await lab.done("config.restore", device="edge1", configuration_id=first)
+        (target,) = await lab.targets(job)
+        assert target.outcome == "ok" and "192.0.2.1" not in device.running.render() and "canaryppp" in device.running.render()
+        job = await lab.done("config.restore", device="edge1", configuration_id=first)
+        assert [target.outcome for target in await lab.targets(job)] == ["already"]
+        with pytest.raises(InvalidInput, match="configuration 999 does not exist"):
+            await lab.submit("config.restore", device="edge1", configuration_id=999)
+    assert await leaks(lab) == []
