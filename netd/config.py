@@ -239,6 +239,8 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The largest TFTP block: larger ones than the path's MTU are sent in fragments."""
     block_rolls_to: Literal[0, 1] = 0
     """What a TFTP block number goes on with after 65535; a few old loaders want 1."""
+    login_retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 15
+    """How long a device that restarts with what it fetched is left alone between two attempts to log in; after forty it goes into quarantine."""
     candidates: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
     """Unexpected devices that are remembered per tenant; the oldest give way."""
 

@@ -271,7 +271,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
-            rules=ShowRules(config.commands.show_allow, config.commands.show_deny), export=exporter(config.configurations, config.data_dir / EXPORT),
+            boot_retry_seconds=config.boot.login_retry_seconds, rules=ShowRules(config.commands.show_allow, config.commands.show_deny), export=exporter(config.configurations, config.data_dir / EXPORT),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)

@@ -80,12 +80,12 @@ async def nas_secret(db: Database, keyring: Keyring, expected: ExpectedDevice, d
         return keyring.open(await nas_store.sealed_secret(conn, expected.tenant_id, nas_id), nas.SECRET_CONTEXT).decode()
 
 
-async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice) -> Credential:
+async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device) -> Credential:
     """What the first file lets netd in with. Raises StoreError."""
     async with db.transaction() as conn:
         sealed, generation = await store.secret(conn, expected.tenant_id, expected.id)
     password = boottokens.password(keyring.open(sealed, SECRET_CONTEXT), generation)
-    return Credential(id=BOOT_CREDENTIAL, name="the boot account", login=SshLogin(username=BOOT_USER, password=Secret(password)))
+    return Credential(id=BOOT_CREDENTIAL, name="the boot account", login=SshLogin(username=BOOT_USER, password=Secret(password)), port=device.ports.get("ssh"))
 
 
 async def lines(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str) -> tuple[list[str], list[str]]:

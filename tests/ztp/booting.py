@@ -23,7 +23,7 @@ from netd.domain.expected import NewExpected
 from netd.domain.kinds import Kinds
 from netd.extensions import Extensions
 from netd.keyring import Keyring
-from netd.model.boot import ExpectedDevice
+from netd.model.boot import ExpectedDevice, Purpose
 from netd.model.ztp import ClientIdentity, Granted
 from netd.store.database import Database
 from netd.web import boot
@@ -45,6 +45,7 @@ class Booting:
         self.database = database
         self.config = config
         self.folder = folder
+        self.extensions = extensions
         self.ahead = timedelta()
         self.keyring = Keyring.load_or_create(folder / "secret.key")
         self.profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
@@ -115,6 +116,13 @@ class Booting:
                 await self.expected.granted(conn, [Granted(step=step, seen=seen, answer=answer, address=where, boot_url=url)])
         await self.expected.load()
         return url.split("/", 3)[3] if url else ""
+
+    def url(self, seen: ClientIdentity, purpose: Purpose, image: str) -> str:
+        """Where a file of a device is that has been told."""
+        known = self.expected._find(seen)
+        assert known is not None
+        path = self.files.places.path(known.row.profile, known.secret, known.generation, purpose, ip_address("127.0.0.1"), image)
+        return f"{self.files.places.server('http')}/{path}"
 
     async def audited(self) -> list[tuple[str, dict[str, Any]]]:
         await self.files.flush()

@@ -207,12 +207,12 @@ async def test_twenty_devices_at_once(booting, require_peer):
     require_peer("curl")
     image = os.urandom(2 << 20)
     await booting.image(image)
-    paths = []
+    urls = []
     for number in range(20):
-        await booting.device(f"r{number}", platform="generic_linux", target_version="9.1", boot_template="{{ image_url }}")
-        _, url = await curl(booting, await booting.told(client(f"R{number}")))
-        paths.append(url.decode())
-    command = [part for number, url in enumerate(paths) for part in ("-o", str(booting.folder / f"image{number}"), url)]
+        await booting.device(f"r{number}", platform="generic_linux", target_version="9.1")
+        await booting.told(client(f"R{number}"))
+        urls.append(booting.url(client(f"R{number}"), "image", "new.cc"))
+    command = [part for number, url in enumerate(urls) for part in ("-o", str(booting.folder / f"image{number}"), url)]
     made = await asyncio.create_subprocess_exec("curl", "-s", "--parallel", "--parallel-immediate", "--parallel-max", "20", *command)
     assert await made.wait() == 0
     assert all((booting.folder / f"image{number}").read_bytes() == image for number in range(20))

@@ -3,6 +3,7 @@
 It may be begun again at any point: each step looks at what is there already. What cannot be put right by trying again puts the device into quarantine.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from netd.domain.devices import Catalogue
 from netd.domain.facts import Observation
 from netd.domain.jobs import NewJob
 from netd.domain.kinds import JobContext, Kind, Reach
+from netd.domain.redact import Redactor
 from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, PeerError, PeerUnreachable, TryAgain
 from netd.model.boot import ExpectedDevice
 from netd.model.device import Facts
@@ -53,15 +55,21 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             return {"state": "verified"}
         if device.state != "configured":
             raise JobFailed(f"it is {device.state}: there is nothing to finish")
+        told = Redactor()  # why a device is in quarantine is kept beside it: the device may have quoted what it was sent
+
+        def hide(*secrets: str) -> None:
+            job.hide(*secrets)
+            told.add(secrets)
+
         try:
-            return await _finished(tools, devices, job, device)
+            return await _finished(tools, devices, job, device, hide)
         except PeerUnreachable as error:
             if job.job.attempt < job.job.max_attempts:
                 raise TryAgain(str(error), tools.boot_retry_seconds) from None
             reason = f"netd does not get into it: {error}"
         except (PeerError, InvalidInput, Conflict, ExtensionError, JobFailed) as error:
             reason = str(error)
-        await finishing.quarantined(tools.owner, device, tools.now(), reason)
+        await finishing.quarantined(tools.owner, device, tools.now(), told.text(reason))
         raise JobFailed(reason)
 
     return (
@@ -72,20 +80,20 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     )  # fmt: skip
 
 
-async def _finished(tools: Tools, devices: Devices, job: JobContext, device: ExpectedDevice) -> dict[str, Any]:
+async def _finished(tools: Tools, devices: Devices, job: JobContext, device: ExpectedDevice, hide: Callable[..., None]) -> dict[str, Any]:
     platforms = devices.sessions.platforms
     catalogue = Catalogue(frozenset(each.vendor for each in platforms.values()) | {device.vendor}, platforms)
     record = await finishing.record(tools.owner, device, catalogue)
     if job.job.attempt == 1:
         record = await finishing.forget_host_key(tools.owner, device, record)
     radius = await finishing.nas_secret(tools.owner, tools.keyring, device, record)
-    boot = await finishing.boot_login(tools.owner, tools.keyring, device)
+    boot = await finishing.boot_login(tools.owner, tools.keyring, device, record)
     lines, hidden = await finishing.lines(tools.owner, tools.keyring, device, record, radius)
-    job.hide(*hidden)
+    hide(*hidden)
     if lines:
-        await _configure(devices, job, record, [boot], lines)
+        await _configure(devices, hide, record, [boot], lines)
         await job.log(f"{len(lines)} lines of configuration are in, and saved")
-    found = await _look(devices, job, record, [] if lines else [boot])
+    found = await _look(devices, hide, record, [] if lines else [boot])
     wrong = finishing.differences(device, found)
     if wrong:
         raise JobFailed("; ".join(wrong))
@@ -99,7 +107,7 @@ async def _finished(tools: Tools, devices: Devices, job: JobContext, device: Exp
     return {"state": "verified", **evidence}
 
 
-async def _configure(devices: Devices, job: JobContext, record: Device, first: list[Credential], lines: list[str]) -> None:
+async def _configure(devices: Devices, hide: Callable[..., None], record: Device, first: list[Credential], lines: list[str]) -> None:
     async def work(opened: Opened) -> None:
         driver = opened.able(Configure)
         for line, outcome, said in await opened.run(driver.configure(lines)):
@@ -107,15 +115,15 @@ async def _configure(devices: Devices, job: JobContext, record: Device, first: l
                 raise JobFailed(f"it does not take {line!r}: {outcome.value}{f', {said}' if said else ''}")
         await opened.run(driver.save())
 
-    await devices.sessions.run(record.tenant_id, record.id, work, hide=job.hide, first=first)
+    await devices.sessions.run(record.tenant_id, record.id, work, hide=hide, first=first)
 
 
-async def _look(devices: Devices, job: JobContext, record: Device, first: list[Credential]) -> Facts:
+async def _look(devices: Devices, hide: Callable[..., None], record: Device, first: list[Credential]) -> Facts:
     async def work(opened: Opened) -> Facts:
         found: Facts = await opened.run(opened.able(Inspect).facts())
         return found
 
-    return await devices.sessions.run(record.tenant_id, record.id, work, hide=job.hide, first=first)
+    return await devices.sessions.run(record.tenant_id, record.id, work, hide=hide, first=first)
 
 
 async def _backed_up(tools: Tools, job: JobContext, record: Device) -> None:
