@@ -51,7 +51,7 @@ fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 
 soak: $(STAMP)  ## the long rounds: 20,000 sessions changed at 20 NAS, faults under load again and again, 10,000 users moved from FreeRADIUS, an hour of fuzzing (SOAK_ROUNDS, FAULT_SEED, FUZZ_SECONDS)
 	$(PY) -m tests.bench.fanout --rounds 5
-	KILL_ROUNDS=$(SOAK_ROUNDS) FAULT_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/e2e/test_crash.py tests/e2e/test_faults.py
+	KILL_ROUNDS=$(SOAK_ROUNDS) FAULT_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/e2e/test_crash.py tests/e2e/test_faults.py tests/ztp/test_boots.py
 	FREERADIUS_USERS=10000 $(PY) -m pytest -q -s --timeout=7200 tests/e2e/test_freeradius.py
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} $(PY) tests/fuzz/run.py
 

@@ -271,7 +271,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
-            boot_retry_seconds=config.boot.login_retry_seconds, rules=ShowRules(config.commands.show_allow, config.commands.show_deny), export=exporter(config.configurations, config.data_dir / EXPORT),
+            boot_retry_seconds=config.boot.login_retry_seconds, rules=ShowRules(config.commands.show_allow, config.commands.show_deny),
+            export=exporter(config.configurations, config.data_dir / EXPORT),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
@@ -284,20 +285,19 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             boot_db = await Database.open(target, BOOT_CONNECTIONS)
             stack.push_async_callback(boot_db.close)
         expected = await _expected(config, boot_db, target, keyring, profiles, all_kinds, stack, metrics) if config.dhcp.enabled else None
-        dhcp = await _dhcp(config, target, extensions, expected or Nobody(), stack, metrics) if config.dhcp.enabled else None
+        dhcp = await _dhcp(config, target, extensions, Nobody() if expected is None else expected, stack, metrics) if config.dhcp.enabled else None
         boot_files = BootFiles(boot_db, keyring, profiles, config.boot, config.data_dir / IMAGES, all_kinds, lambda: datetime.now(UTC), time.monotonic)
         tftp_service = TftpService(boot_files, config.boot)
         boot_files.register(metrics)
         tftp_service.register(metrics)
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
+        parts = [each for each in (webhooks, jobs, reachability, dhcp, expected) if each is not None]
         deps = WebDeps(
             stream=stream, client=client, kinds=all_kinds, watch=watch,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics,
-            health=service.health(
-                lambda: [*_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *reachability.parts(), *(dhcp.parts() if dhcp else ())]
-            ),
+            health=service.health(lambda: [*_embedded_part(embedded), *(part for each in parts for part in each.parts())]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             images=config.data_dir / IMAGES, vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),

@@ -52,7 +52,7 @@ def register(commands: Commands) -> None:
 
 def _register_candidates(ztp: Commands) -> None:
     listing = command(ztp, "candidates", "list devices that came unexpected, and got nothing", _candidates)
-    listing.add_argument("--all", action="store_true", help="also those that were adopted or are ignored")
+    listing.add_argument("--state", choices=("new", "adopted", "ignored"), default="new", help="which (new)")
     paging(listing)
     command(ztp, "candidate", "show a candidate with all that it said", _candidate).add_argument("id", type=int, metavar="CANDIDATE")
     adopt = command(ztp, "adopt", "expect a candidate from now on", _adopt)
@@ -206,7 +206,7 @@ def _candidates(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
 
     columns = ("CANDIDATE", "SERIAL", "MAC", "PROFILE", "MODEL", "SUBNET", "LINE", "LAST SEEN", "PACKETS", "STATE")
-    return show_list(client.find(), "/ztp/candidates", arguments, columns, row, state=None if arguments.all else "new")
+    return show_list(client.find(), "/ztp/candidates", arguments, columns, row, state=arguments.state)
 
 
 def _candidate(arguments: argparse.Namespace) -> int:

@@ -100,7 +100,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     days: Annotated[int, Meta(ge=1, le=3650)] | None = None
 
 
-class Preview(msgspec.Struct, frozen=True, kw_only=True):
+class BootPreview(msgspec.Struct, frozen=True, kw_only=True):
     """What a device would fetch now, with tokens and a password that are not its own. ``fault`` says why there is nothing."""
 
     ztp_device_id: int
@@ -111,11 +111,11 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class BootCheck(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all that may still boot can be rendered. ``faults`` names the first ones that cannot."""
 
     rendered: int
-    faults: tuple[Preview, ...]
+    faults: tuple[BootPreview, ...]
 
 
 async def _columns(
@@ -279,7 +279,7 @@ async def retry(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, row_
     return after
 
 
-async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> Preview:
+async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> BootPreview:
     """What it would fetch. Raises NotFound."""
     async with db.transaction(actor.scope) as conn:
         device = await held(conn, actor, row_id)
@@ -287,15 +287,15 @@ async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> 
     return await _shown(files, device, made_from)
 
 
-async def check(db: Database, actor: Actor, files: BootFiles) -> Check:
+async def check(db: Database, actor: Actor, files: BootFiles) -> BootCheck:
     """Render all that may still boot."""
     rendered, after = 0, 0
-    faults: list[Preview] = []
+    faults: list[BootPreview] = []
     while True:
         async with db.transaction(actor.scope) as conn:
             found = [(each, await bootfiles.sources(conn, each)) for each in await store.waiting(conn, actor.tenant_id, after, CHECKED_AT_ONCE)]
         if not found:
-            return Check(rendered=rendered, faults=tuple(faults[:100]))
+            return BootCheck(rendered=rendered, faults=tuple(faults[:100]))
         for shown in await asyncio.gather(*(_shown(files, device, made_from) for device, made_from in found)):
             rendered += shown.fault is None
             if shown.fault is not None:
@@ -303,7 +303,7 @@ async def check(db: Database, actor: Actor, files: BootFiles) -> Check:
         after = found[-1][0].id
 
 
-async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -> Preview:
+async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -> BootPreview:
     kind = files.places.kind(device.profile)
     made = {"boot": "", "configuration": ""}
     fault = None
@@ -316,7 +316,7 @@ async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -
             made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration")).decode()
     except InvalidInput as error:
         fault = str(error)
-    return Preview(
+    return BootPreview(
         ztp_device_id=device.id, hostname=device.hostname, name="" if kind == "none" else files.places.name(device.profile, "boot"), text=made["boot"],
         configuration=made["configuration"], fault=fault,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -19,6 +20,7 @@ from netd.domain import adoption, booting, boottokens
 from netd.domain.booting import Places
 from netd.domain.boottokens import SECRET_CONTEXT
 from netd.domain.kinds import Kinds
+from netd.domain.ports import Part
 from netd.errors import StoreError
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
@@ -98,9 +100,7 @@ class Expected:
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
         self._queued = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self._by_id)
+        self._since = time.time()
 
     async def open(self) -> None:
         """Take the feed's position and read all. Raises StoreUnavailable."""
@@ -111,6 +111,13 @@ class Expected:
         """Add the series."""
         metrics.gauge("netd_ztp_expected", "Devices that are expected or have booted", lambda: len(self._by_id))
         metrics.counter_of("netd_ztp_unexpected", "DHCP packets of devices that nobody expects", lambda: self.strange, ("outcome",))
+
+    def parts(self) -> list[Part]:
+        """The state of it, from memory."""
+        faults = list(self.faults.values())
+        if not self.feed.up:
+            faults.append(f"changes are not seen: {self.feed.last_error}")
+        return [Part(name="ztp", state="degraded" if faults else "ok", since=self._since, detail="; ".join(faults[:5]))]
 
     # -- what is known -----------------------------------------------------------------------------------------------
 

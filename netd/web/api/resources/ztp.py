@@ -2,7 +2,7 @@
 
 from netd.domain import adoption, expected
 from netd.domain.adoption import Adoption, Disregard, NewRule, RulePatch
-from netd.domain.expected import Check, ExpectedPatch, NewExpected, Preview, Retry
+from netd.domain.expected import BootCheck, BootPreview, ExpectedPatch, NewExpected, Retry
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page, PageQuery
 from netd.model.boot import BootCandidate, BootRule, BootStep, ExpectedDevice
@@ -45,7 +45,7 @@ async def ztp_device_steps(call: Call, id: int, query: PageQuery) -> Page[BootSt
 
 
 @route("GET", "/ztp/devices/{id}/preview", permission=READ, summary="Show what a device would fetch, with tokens that are not its own")
-async def ztp_device_preview(call: Call, id: int) -> Preview:
+async def ztp_device_preview(call: Call, id: int) -> BootPreview:
     return await expected.preview(call.deps.database, call.actor, call.deps.boot_files, id)
 
 
@@ -55,7 +55,7 @@ async def ztp_device_retry(call: Call, id: int, body: Retry) -> ExpectedDevice:
 
 
 @route("POST", "/ztp/check", permission=READ, summary="Render the files of all devices that may still boot", action="ztp.check")
-async def ztp_check(call: Call) -> Check:
+async def ztp_check(call: Call) -> BootCheck:
     return await expected.check(call.deps.database, call.actor, call.deps.boot_files)
 
 
