@@ -10,7 +10,7 @@ SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled check format bench bench-radius bench-devices bench-ztp fuzz soak compiled wheel wheel-compiled lock venv clean
+.PHONY: help run test test-compiled check format bench bench-radius bench-devices bench-ztp bench-boot fuzz soak compiled wheel wheel-compiled lock venv clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-devices: $(STAMP)  ## measure 500 SSH backups at once, and a walk beside s
 
 bench-ztp: $(STAMP)  ## measure DHCP exchanges beside Kea with memfile and PostgreSQL, in network namespaces (root; BENCH_ARGS="--rounds 1": a look)
 	$(PY) -m tests.bench.ztp $(BENCH_ARGS)
+
+bench-boot: $(STAMP)  ## measure boot files by TFTP beside tftpd-hpa and by HTTP beside nginx (root; BENCH_ARGS="--small --rounds 1": a look)
+	$(PY) -m tests.bench.boot $(BENCH_ARGS)
 
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)

@@ -13,7 +13,7 @@ from netd.store.database import Connection
 
 _EXPECTED = """
     select id, tenant_id, site_id, serial, mac, circuit_id, profile, transport, address, device_id, variables, opens_at, closes_at, secret, generation,
-           state, address_now, hostname, role, configuration is not null as configured_later
+           state, address_now, hostname, platform
     from ztp_devices"""
 
 
@@ -38,8 +38,7 @@ class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True):
     state: BootState
     address_now: IPv4Address | IPv6Address | None
     hostname: str
-    role: str | None
-    configured_later: bool
+    platform: str | None
 
 
 class TokenRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -178,7 +178,7 @@ class Expected:
     # -- Binding -----------------------------------------------------------------------------------------------------
 
     def resolve(self, seen: ClientIdentity) -> BootAnswer | None:
-        """As its profile says while it may boot; who has booted, or is in quarantine, gets an address only."""
+        """As its profile says while it may boot; who has booted, or is in quarantine, gets an address and no file."""
         known = self._find(seen)
         if known is None:
             return None
@@ -193,7 +193,8 @@ class Expected:
         variables = {name: str(value) for name, value in row.variables.items() if isinstance(value, str | int | float)}
         with contextlib.suppress(ValueError):
             variables.setdefault("tftp_address", str(IPv4Address(self._config.host)))  # a host that is a name has no place in these options
-        return BootAnswer(profile=row.profile if boots else PLAIN, device_id=row.device_id, variables=variables, address=row.address)
+        profile = row.profile if boots or self.places.kind(row.profile) == "none" else PLAIN  # where no file is fetched, the options are all that it needs
+        return BootAnswer(profile=profile, device_id=row.device_id, variables=variables, address=row.address)
 
     def boot_url(self, seen: ClientIdentity, answer: BootAnswer, address: Address) -> str:
         """The first file's, the same until it is used up or its time is nearly over."""
@@ -241,7 +242,7 @@ class Expected:
             evidence = {"address": str(grant.address), "step": grant.step, "relay": str(grant.seen.relay or "")}
             if grant.step == "offered":
                 steps.append(Advance(row.id, row.tenant_id, "offered", "offered", now, evidence, None, said(grant.seen)))
-            elif self.places.kind(row.profile) == "none":  # it fetches nothing: netd logs in as soon as it is there
+            elif self.places.kind(row.profile) == "none" and row.platform is not None:  # it fetches nothing: netd logs in as soon as it is there
                 steps.append(Advance(row.id, row.tenant_id, "configured", "leased", now, evidence, str(grant.address), said(grant.seen)))
             else:
                 steps.append(Advance(row.id, row.tenant_id, "offered", "leased", now, evidence, str(grant.address), said(grant.seen)))

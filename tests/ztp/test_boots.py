@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from netd.wire import dhcp
-from tests.e2e.daemon import eventually
+from tests.e2e.daemon import Daemon, eventually
 from tests.ztp.conftest import Site
 from tests.ztp.test_crash import Inside, Relay
 
@@ -61,9 +61,9 @@ class Newcomers:
             raise AssertionError(f"{self.said()}\n{(self.site.folder / 'out').read_text()[-3000:]}") from error
 
 
-def prepared(daemon: Inside, folder: Path) -> None:
+def prepared(daemon: Daemon, folder: Path) -> None:
     daemon.netd("pool", "add", "access", "--kind", "ipv4", "--ranges", "10.1.0.10-10.1.0.20", "--grace", "0")
-    daemon.netd("dhcp", "serve", "street", "--prefix", "10.1.0.0/24", "--pool", "access", "--router", "10.1.0.1")
+    daemon.netd("dhcp", "serve", "street", "--prefix", "10.1.0.0/24", "--pool", "access", "--router", "10.1.0.1", "--profiles", "arista_eos")
     daemon.command("credential", "add", "ops", "--type", "ssh", "--username", "ops", "--password", "-", typed="hunter2hunter2\n")
     image = folder / "eos.swi"
     image.write_bytes(bytes(range(256)) * 4096)
@@ -72,14 +72,14 @@ def prepared(daemon: Inside, folder: Path) -> None:
     (folder / "configuration.j2").write_text(CONFIGURATION)
 
 
-def expect(daemon: Inside, folder: Path, name: str, serial: str) -> None:
+def expect(daemon: Daemon, folder: Path, name: str, serial: str) -> None:
     daemon.netd(
         "ztp", "expect", name, "--profile", "arista_eos", "--serial", serial, "--circuit-id", ".+", "--platform", "cisco_ios", "--credential", "ops",
         "--target-version", "15.7", "--boot-template", f"@{folder}/boot.j2", "--configuration", f"@{folder}/configuration.j2",
     )  # fmt: skip
 
 
-def verified(daemon: Inside, name: str) -> bool:
+def verified(daemon: Daemon, name: str) -> bool:
     found = daemon.json("ztp", "show", name)
     assert found["state"] != "failed", found["reason"]
     return bool(found["state"] == "verified")

@@ -87,7 +87,7 @@ async def test_what_was_told_is_written_with_the_lease_or_not_at_all(booting):
 
 
 async def test_devices_that_fetch_nothing_are_finished_once_they_have_an_address(booting):
-    device = await booting.device("a", profile="mikrotik_routeros", boot_template=None)
+    device = await booting.device("a", profile="mikrotik_routeros", platform="mikrotik_routeros", boot_template=None)
     assert await booting.told(client("A"), "10.1.0.9") == ""
     after = await booting.state(device)
     assert (after.state, str(after.address_now)) == ("configured", "10.1.0.9")
@@ -95,6 +95,19 @@ async def test_devices_that_fetch_nothing_are_finished_once_they_have_an_address
     await booting.expected.sweep()
     async with booting.database.acquire() as conn:
         assert [row["unique_key"] for row in await conn.fetch("select unique_key from jobs")] == [f"ztp:{device.id}"]
+
+
+async def test_what_no_driver_logs_in_to_keeps_its_options(booting):
+    device = await booting.device("a", profile="tr069_cpe", boot_template=None, variables={"acs_url": "http://acs.example.net/"})
+    for state in ("offered", "failed", "verified"):
+        async with booting.database.acquire() as conn:
+            await conn.execute("update ztp_devices set state = $1", state)
+        assert await booting.told(client("A"), "10.1.0.9") == ""
+        answer = booting.expected.resolve(client("A"))
+        assert answer is not None and (answer.profile, answer.variables["acs_url"]) == ("tr069_cpe", "http://acs.example.net/")
+        assert (await booting.state(device)).state == state
+    async with booting.database.acquire() as conn:
+        assert await conn.fetchval("select count(*) from jobs") == 0
 
 
 async def test_the_feed_brings_what_changed(booting):
