@@ -181,7 +181,7 @@ def _unassign(arguments: argparse.Namespace) -> int:
 
 
 def _lease_row(lease: dict[str, Any]) -> tuple[object, ...]:
-    holder = lease["username"] or (f"device {lease['device_id']}" if lease["device_id"] else None)
+    holder = lease["username"] or (f"device {lease['device_id']}" if lease["device_id"] else lease["mac"])
     return (
         _plain(lease["prefix"]), lease["pool"], holder, lease["client_id"], lease["state"], output.moment(lease["leased_at"]),
         output.moment(lease["until_at"]), lease["conflict"],

@@ -60,8 +60,8 @@ class PoolUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """What a subscriber or device has, or had last. ``client_id`` is from where: Calling-Station-Id or port, a DHCP client identifier. ``until_at``
-    is None while a session has it. ``conflict`` tells what the NAS used instead."""
+    """What a subscriber, device or DHCP client has, or had last. ``client_id`` is from where: Calling-Station-Id or port, a DHCP client identifier (hex).
+    ``until_at`` is None while a session has it. ``mac``, ``hostname`` and boot ``profile`` are a DHCP client's. ``conflict``: what the NAS used instead."""
 
     id: int
     tenant_id: int
@@ -75,6 +75,9 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     device_id: int | None
     client_id: str
     slot: int
+    mac: str | None
+    hostname: str | None
+    profile: str | None
     leased_at: datetime
     ended_at: datetime | None
     until_at: datetime | None

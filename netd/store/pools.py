@@ -199,7 +199,7 @@ _STATE = (
 )
 _LEASE = f"""
     select l.id, l.tenant_id, l.pool_id, p.name as pool, l.kind, l.prefix, {_STATE} as state, l.subscriber_id, s.username, l.device_id, l.client_id, l.slot,
-           l.leased_at, l.ended_at, nullif(l.until_at, 'infinity') as until_at, l.conflict, l.conflict_at
+           l.mac, l.hostname, l.profile, l.leased_at, l.ended_at, nullif(l.until_at, 'infinity') as until_at, l.conflict, l.conflict_at
     from leases l join pools p on p.id = l.pool_id left join subscribers s on s.id = l.subscriber_id and s.tenant_id = l.tenant_id"""
 
 

@@ -136,7 +136,8 @@ def netd(server: Namespace, folder: Path, url: str) -> Iterator[int]:
     finally:
         process.send_signal(signal.SIGTERM)
         end(process)
-        print((place / "log").read_text()[-500:], file=sys.stderr, end="")
+        if process.returncode:
+            print((place / "log").read_text()[-2000:], file=sys.stderr, end="")
 
 
 def highest(client: Namespace, pid: int, database: int, first_rate: int, seconds: int, base: int) -> tuple[Run, int]:

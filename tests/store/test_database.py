@@ -100,6 +100,11 @@ async def test_every_rule_is_of_a_constraint_that_exists(connection: Connection)
             "select m.member from unnest(array['ipv4', 'ipv6_prefix', 'delegated_ipv6_prefix', 'route']) m (member)"
             " join pg_proc p on p.prosrc like '%netd_fix(%' and strpos(p.prosrc, quote_literal(m.member)) > 0"
         )
+    } | {
+        row["name"]
+        for row in await connection.fetch(
+            "select (regexp_matches(prosrc, $$constraint = '([a-z_]+)';$$, 'g'))[1] as name from pg_proc where prosrc like '%raise%'"
+        )
     }
     assert set(RULES) <= names | raised
     unique = {

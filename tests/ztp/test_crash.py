@@ -88,6 +88,7 @@ def test_killed_between_offer_and_ack_it_keeps_its_word(site: Site, ready_data_d
         assert relay.take(7, reserved).yiaddr == int(IPv4Address("10.1.0.15"))
         assert len({first.yiaddr, second.yiaddr, third.yiaddr, reserved.yiaddr}) == 4
         listed = daemon.json("pool", "leases", "access")["items"]
+        assert {lease["mac"] for lease in listed} >= {"02:00:00:00:00:01", "02:00:00:00:00:07"}
         assert len(listed) == len({lease["prefix"] for lease in listed}) == 4
         health = daemon.json("health")
         assert any(part["name"] == "dhcp" and part["state"] == "ok" for part in health["parts"])

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from netd.config import DhcpConfig
+from netd.errors import StoreError
 from netd.model.ztp import BootAnswer
 from netd.wire import dhcp
 from netd.wire.dhcp import Message
@@ -405,6 +406,33 @@ async def test_only_named_relays_are_listened_to(net: Net, responder):
     await talk.silence()
     assert talk.drops == {"strange_relay": 1}
     assert (await talk.boot(1, source=number("10.99.0.2"))).type == dhcp.ACK
+    await talk.end()
+
+
+async def test_what_cannot_be_recorded_is_not_told(net: Net, responder):
+    """Neither the offer nor the acknowledgement leaves before its transaction is committed."""
+
+    class Refuses(Remembered):
+        at = "offered"
+
+        async def granted(self, conn, grants):
+            if any(grant.step == self.at for grant in grants):
+                raise StoreError("no")
+
+    binding = Refuses({"02:00:00:00:00:01": BootAnswer(profile="plain")})
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"), serves="expected", profiles=[])
+    talk = Talk(await responder(ALWAYS, binding))
+    talk.send(dhcp.DISCOVER, 1)
+    await talk.silence()
+    assert await net.leases() == []
+    binding.at = "leased"
+    offer = await talk.ask(dhcp.DISCOVER, 1)
+    talk.send(dhcp.REQUEST, 1, o50=offer.yiaddr.to_bytes(4, "big"), o54=offer.options[54])
+    await talk.silence()
+    assert [state for _, state, _ in await net.leases()] == ["offered"]
+    assert talk.drops == {"failed": 2}
+    binding.at = ""
+    assert (await talk.boot(1)).type == dhcp.ACK
     await talk.end()
 
 

@@ -1,0 +1,76 @@
+"""Sockets, frames and pings by themselves."""
+
+import socket
+import struct
+from ipaddress import IPv4Address
+
+import pytest
+
+from netd.config import DhcpConfig
+from netd.errors import ConfigError
+from netd.metrics import Metrics
+from netd.ztp import sockets
+from netd.ztp.probe import Probe
+from netd.ztp.server4 import Arrival
+
+
+def number(text: str) -> int:
+    return int(IPv4Address(text))
+
+
+def test_a_frame_is_a_datagram_whose_checksums_are_right():
+    data = sockets.datagram(b"odd", number("10.0.0.1"), number("10.0.0.20"))
+    head, udp = data[:20], data[20:]
+    assert sockets.checksum(head) == 0
+    assert sockets.checksum(head[12:20] + struct.pack("!HH", 17, len(udp)) + udp) == 0
+    assert (struct.unpack("!HHH", udp[:6]), udp[8:], int.from_bytes(head[2:4], "big")) == ((67, 68, 11), b"odd", 31)
+
+
+def test_what_cannot_be_bound_names_its_key():
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("127.0.0.1", 0))
+    with pytest.raises(ConfigError, match=r"dhcp\.addresses: cannot listen on 127\.0\.0\.1 port"):
+        sockets.bind4(("127.0.0.1",), taken.getsockname()[1], ())
+    with pytest.raises(ConfigError, match=r"dhcp\.interfaces: cannot listen on interface nosuch0"):
+        sockets.bind4(("127.0.0.1",), 0, ("nosuch0",))
+    with pytest.raises(ConfigError, match=r"dhcp\.addresses: cannot listen on 2001:db8::77 port"):
+        sockets.bind6(("2001:db8::77",), 0, ())
+    assert sockets.bind4(("::1",), 0, ()) is None
+    assert sockets.bind6(("127.0.0.1",), 0, ()) is None
+    taken.close()
+
+
+def test_a_packet_tells_which_address_was_asked_and_the_answer_leaves_from_there():
+    bound = sockets.Socket4("0.0.0.0", 0)
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind(("127.0.0.1", 0))
+    peer.settimeout(5)
+    peer.sendto(b"hello", ("127.0.0.2", bound.port))
+    got: list[tuple[bytes, Arrival]] = []
+    bound.receive(lambda data, arrival: got.append((data, arrival)), frozenset())
+    assert got == [(b"hello", Arrival(number("127.0.0.1"), peer.getsockname()[1], number("127.0.0.2"), ""))]
+    bound.send(b"answer", number("127.0.0.1"), peer.getsockname()[1], got[0][1].local)
+    assert peer.recvfrom(100) == (b"answer", ("127.0.0.2", bound.port))
+    peer.close()
+    bound.close()
+
+
+async def test_a_ping_tells_who_answers():
+    try:
+        probe = Probe(0.3, 1)
+    except PermissionError:
+        pytest.skip("neither ping sockets nor raw sockets are permitted here")
+    probe.start()
+    assert await probe([number("127.0.0.1"), number("127.0.0.9")]) == {number("127.0.0.1"), number("127.0.0.9")}
+    assert await probe([number("127.0.0.1"), number("240.0.0.9")]) == {number("127.0.0.1")}
+    probe.close()
+
+
+async def test_what_is_counted_is_shown(responder):
+    service = await responder(DhcpConfig(enabled=True))
+    metrics = Metrics("test")
+    service.register(metrics)
+    service.server4.packet(b"", Arrival(0, 0, 0, ""))
+    shown = metrics.render()[0].decode()
+    assert 'netd_dhcp_drops_total{reason="short"} 1.0' in shown
+    assert "netd_dhcp_waiting 0.0" in shown
