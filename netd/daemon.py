@@ -32,7 +32,7 @@ from netd.device.http import Client
 from netd.device.queue import DeviceQueues
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
-from netd.domain.commands import ShowRules
+from netd.domain.commands import show_rules
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
@@ -271,7 +271,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
-            boot_retry_seconds=config.boot.login_retry_seconds, rules=ShowRules(config.commands.show_allow, config.commands.show_deny),
+            boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
             export=exporter(config.configurations, config.data_dir / EXPORT),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *kinds))

@@ -75,6 +75,7 @@ def _templates(template: Commands) -> None:
     put.add_argument("--body", type=Path, metavar="FILE", help="what it says; - is standard input")
     option(put, "--role", "role", "of which role's devices it is; none: for others to include", nullable(), metavar="ROLE")
     option(put, "--site", "site", "of the role's devices at this site only", nullable(), metavar="SITE")
+    option(put, "--purpose", "purpose", "of a new one: configuration (default), or boot for files that devices start with", choices=("configuration", "boot"))
     option(put, "--compare", "compare", "contains (default), whole or off", choices=("contains", "whole", "off"))
     option(put, "--note", "note", "anything", nullable(), metavar="TEXT")
     _named(template, "remove", "remove a template", _template_remove)
@@ -129,7 +130,7 @@ def _template_set(arguments: argparse.Namespace) -> int:
     elif "body" not in wanted:
         raise CliError("a new template needs --body", USAGE)
     else:
-        reply = api.post("/templates", {"name": arguments.name, **wanted})
+        reply = api.post("/templates", {"name": arguments.name, **wanted, **body(arguments, ("purpose",))})
     return output.done(reply, arguments.json, f"template {arguments.name} is at version {reply.value['number']}")
 
 

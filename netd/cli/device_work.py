@@ -14,6 +14,7 @@ from netd.cli.jobs import follow
 def register(device: Commands) -> None:
     """Add the commands to ``netd device``."""
     _many(device, "backup", "read and keep what devices are configured as", _backup)
+    _many(device, "compare", "compare what devices ran when they were read last with what their templates say now", _compare)
     for name, help_text in (("show-commands", "type commands that only show something"), ("run", "type any commands")):
         run = _many(device, name, help_text, _run)
         run.add_argument("--command", "-c", action="append", required=True, metavar="TEXT", help="a command; several are typed one after the other")
@@ -114,6 +115,10 @@ def _print_text(text: str) -> None:
 
 def _backup(arguments: argparse.Namespace) -> int:
     return _started(arguments, "config.backup", _chosen(arguments))
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    return _started(arguments, "config.compare", _chosen(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:

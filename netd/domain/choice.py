@@ -41,8 +41,9 @@ class Chosen(NamedTuple):
         return Subject(f"device:{self.id}", self.hostname)
 
 
-async def within(conn: Connection, actor: Actor, choice: DeviceChoice) -> list[Chosen]:
-    """The devices that are chosen, as far as the actor sees them, by id. Raises InvalidInput for names of what there is not, and for no choice at all."""
+async def within(conn: Connection, actor: Actor, choice: DeviceChoice, where: str = "/args") -> list[Chosen]:
+    """The devices that are chosen, as far as the actor sees them, by id. Raises InvalidInput for names of what there is not, and for no choice at all;
+    ``where`` is the pointer to the choice."""
     faults = Faults()
     selectors: list[Selector] = []
     if choice.devices:
@@ -50,18 +51,18 @@ async def within(conn: Connection, actor: Actor, choice: DeviceChoice) -> list[C
         known = {hostname.lower() for _, hostname in named}
         for place, name in enumerate(choice.devices):
             if name.lower() not in known:
-                faults.add(f"/args/devices/{place}", f"there is no device {name}")
+                faults.add(f"{where}/devices/{place}", f"there is no device {name}")
         selectors.append(Selector(ids=tuple(each for each, _ in named) or (0,), states=()))
     if choice.group is not None:
         selector = await store.group_selector(conn, actor.tenant_id, choice.group)
         if selector is None:
-            faults.add("/args/group", f"there is no group {choice.group}")
+            faults.add(f"{where}/group", f"there is no group {choice.group}")
         else:
             selectors.append(selector)
     if choice.selector is not None:
         selectors.append(choice.selector)
     if not selectors and not faults.found:
-        faults.add("/args/devices", "say with which devices: devices, group or selector")
+        faults.add(f"{where}/devices", "say with which devices: devices, group or selector")
     faults.check()
     ids = {each for selector in selectors for each, _ in await store.selected(conn, actor.tenant_id, selector)}
     return [Chosen(device.id, device.hostname, device.site_id, device.driver_platform) for device in await store.by_ids(conn, actor.tenant_id, sorted(ids))]

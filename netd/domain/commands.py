@@ -8,9 +8,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from netd.config import CommandsConfig
+from netd.errors import ConfigError
+
 SHOWING: Final = (
     r"(?:do )?show\b", r"display\b", r"info\b(?! configure)", r"admin display-config\b", r"ping\b", r"traceroute\b", r"tracert\b",
-    r"/[a-z0-9-]+(?:[ /][a-z0-9-]+)* print\b", r"(?:uname|uptime|hostname|free|df|lsmod|lsblk)(?: |$)",
+    r"/[a-z0-9-]+(?:[ /][a-z0-9-]+)* print\b", r"(?:uname|uptime|free|df|lsmod|lsblk)(?: |$)", r"hostname$",
     r"ip (?:-[46] )?(?:-[sdo] )*(?:addr|link|route|neigh)(?: show\b|$)",
 )  # fmt: skip
 """How a command begins that only shows something."""
@@ -40,6 +43,14 @@ class ShowRules:
             return "pipes its output into something else than a filter"
         found = next((match for each in self._deny if (match := each.search(command))), None)
         return f"has {found.group()!r} in it, with which more can be done than show something" if found is not None else ""
+
+
+def show_rules(config: CommandsConfig) -> ShowRules:
+    """The rules as the configuration wants them. Raises ConfigError for an expression that is none."""
+    try:
+        return ShowRules(config.show_allow, config.show_deny)
+    except re.error as error:
+        raise ConfigError("configuration", "commands", f"{error.pattern!r} is no regular expression: {error}") from error
 
 
 def secrets_of(text: str) -> dict[str, str]:

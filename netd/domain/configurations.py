@@ -140,27 +140,23 @@ async def keep(
     wanted = None if intended is None else await asyncio.to_thread(against, driver, texts["running"], intended)
     async with db.transaction() as conn:
         key = await _key(conn, keyring, device.tenant_id, fresh_key)
+    made = await asyncio.to_thread(_versions, keyring, key, platform.platform.name, driver, texts)
+    async with db.transaction() as conn:
         before = await store.state(conn, device.tenant_id, device.id)
         ids: dict[Which, int] = {}
-        normals: dict[Which, bytes] = {}
         changed, number, older = False, 0, None
-        for which, text in texts.items():
-            new = NewVersion(
-                which=which, digest=_digest(key, text), normal=_digest(key, compared(driver, text)), sealed=seal(keyring, text), octets=len(text.encode()),
-                lines=text.count("\n"), platform=platform.platform.name,
-            )  # fmt: skip
-            normals[which] = new.normal
-            latest = await store.latest(conn, device.tenant_id, device.id, which)
-            if latest is not None and latest.normal == new.normal:
+        for new in made:
+            latest = await store.latest(conn, device.tenant_id, device.id, new.which)
+            same = latest is not None and latest.normal == new.normal
+            at = 1 if latest is None else latest.number + (not same)
+            if latest is not None and same:
                 await store.seen(conn, device.tenant_id, latest.id, now)
-                ids[which], at = latest.id, latest.number
+                ids[new.which] = latest.id
             else:
-                at = 1 if latest is None else latest.number + 1
-                ids[which] = await store.insert(conn, device.tenant_id, device.id, at, new, source, job_id, now)
-                if which == "running":
-                    changed, older = True, latest
-            if which == "running":
-                number = at
+                ids[new.which] = await store.insert(conn, device.tenant_id, device.id, at, new, source, job_id, now)
+            if new.which == "running":
+                changed, older, number = not same, latest, at
+        normals = {new.which: new.normal for new in made}
         drift = await _drift(conn, device, normals, wanted)
         await store.stands(conn, device.tenant_id, device.id, {
             "running_id": ids["running"], "startup_id": ids.get("startup"), "tried_at": now, "backed_up_at": now, "error": None,
@@ -171,6 +167,17 @@ async def keep(
             await events.insert(conn, device.tenant_id, "configuration.changed", "device", str(device.id), None, told)
         await _tell(conn, device.tenant_id, device.id, device.hostname, before, drift, wanted)
     return Kept(running_id=ids["running"], startup_id=ids.get("startup"), number=number, changed=changed, drift=drift)
+
+
+def _versions(keyring: Keyring, key: bytes, platform: str, driver: Backup, texts: Mapping[Which, str]) -> list[NewVersion]:
+    """What is kept of texts. A large one takes tens of milliseconds, so this is done in a thread."""
+    return [
+        NewVersion(
+            which=which, digest=_digest(key, text), normal=_digest(key, compared(driver, text)), sealed=seal(keyring, text), octets=len(text.encode()),
+            lines=text.count("\n"), platform=platform,
+        )
+        for which, text in texts.items()
+    ]  # fmt: skip
 
 
 async def failed(db: Database, device: Device, error: str, now: datetime) -> None:
@@ -208,6 +215,25 @@ async def _tell(
     if wanted:
         told["intended_lines"] = wanted.added + wanted.removed
     await events.insert(conn, tenant_id, "configuration.drifted" if drift else "configuration.settled", "device", str(device_id), None, told)
+
+
+async def judge(db: Database, keyring: Keyring, platforms: Platforms, device: Device, intended: Intended | None, now: datetime) -> tuple[Drift, ...]:
+    """Compare what the device ran when it was read last with what is intended now: its template may have changed since. For services. Raises Conflict."""
+    async with db.transaction() as conn:
+        stands = await store.state(conn, device.tenant_id, device.id)
+        if stands is None or stands.running_id is None:
+            return ()
+        version, text = await read(conn, system(device.tenant_id), keyring, stands.running_id)
+    wanted = None if intended is None else await asyncio.to_thread(against, reader(platforms, version.platform), text, intended)
+    async with db.transaction() as conn:
+        stands = await store.state(conn, device.tenant_id, device.id)
+        if stands is None or stands.running_id != version.id:  # read anew meanwhile, and judged with that
+            return () if stands is None else stands.drift
+        kept: tuple[Drift, ...] = tuple(each for each in stands.drift if each != "intended")
+        left: tuple[Drift, ...] = (*kept, "intended") if wanted else kept
+        await store.stands(conn, device.tenant_id, device.id, {"intended": None if intended is None else intended.error, **_since(stands, left, now)})
+        await _tell(conn, device.tenant_id, device.id, device.hostname, stands, left, wanted)
+    return left
 
 
 def against(driver: Backup, running: str, intended: Intended) -> Difference | None:
@@ -252,7 +278,8 @@ async def show(db: Database, actor: Actor, keyring: Keyring, platforms: Platform
     """A version without its secrets. Raises NotFound; Conflict if nobody knows what is secret in it."""
     async with db.transaction(actor.scope) as conn:
         found, text = await read(conn, actor, keyring, configuration_id)
-    return ConfigurationText(configuration=found, text=reader(platforms, found.platform).masked(text), masked=True)
+    shown = await asyncio.to_thread(reader(platforms, found.platform).masked, text)
+    return ConfigurationText(configuration=found, text=shown, masked=True)
 
 
 async def reveal(db: Database, actor: Actor, keyring: Keyring, configuration_id: int) -> ConfigurationText:

@@ -53,6 +53,8 @@ async def render(sources: Mapping[str, str], wanted: Sequence[Wanted]) -> list[R
 
     What takes too much time or memory has an error, as has what stands behind it. Raises StoreError if no process can be started.
     """
+    if not wanted:
+        return []
     order = msgspec.json.encode(_Order(dict(sources), list(wanted)))
     if len(order) > ORDER_MOST:
         return [Rendered(error=f"templates and variables are longer than {ORDER_MOST >> 20} MiB together")] * len(wanted)

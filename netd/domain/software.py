@@ -105,6 +105,7 @@ async def add_image(db: Database, actor: Actor, folder: Path, catalogue: Catalog
             raise InvalidInput([Fault("/sha256", f"the file has the SHA-256 {sha256}")])
         values = {**msgspec.structs.asdict(new), "sha256": sha256, "md5": md5, "octets": file.octets, "created_by": actor.name}
         async with db.transaction(actor.scope) as conn:
+            await store.lock_file(conn, sha256)
             made = await held_image(conn, actor, await store.insert_image(conn, actor.tenant_id, values))
             await audit.record(conn, actor, "software_image.create", "software_image", made.id, after=audit.values(made))
             await asyncio.to_thread(os.replace, file.path, path_of(folder, made))
@@ -136,6 +137,7 @@ async def delete_image(db: Database, owner: Database, actor: Actor, folder: Path
             raise NotFound("software image", image_id)
         await audit.record(conn, actor, "software_image.delete", "software_image", image_id, before=audit.values(before))
     async with owner.transaction() as conn:
+        await store.lock_file(conn, before.sha256)
         if not await store.images_with(conn, before.sha256):
             await asyncio.to_thread(path_of(folder, before).unlink, missing_ok=True)
 

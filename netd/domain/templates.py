@@ -21,7 +21,7 @@ from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.rendering import Rendered, Wanted, render
-from netd.errors import NotFound
+from netd.errors import Fault, InvalidInput, NotFound
 from netd.model.configuration import Template, TemplateBody, TemplateVariables
 from netd.model.inventory import Device
 from netd.store import devices as device_store
@@ -161,15 +161,18 @@ async def library(conn: Connection, tenant_id: int) -> Library:
 # -- what devices should be ----------------------------------------------------------------------------------------------
 
 
-async def intended(db: Database, device: Device) -> Intended | None:
-    """What the device's configuration should be; None: nobody says. For services: ``db`` is the daemon's own."""
+async def intended(db: Database, tenant_id: int, device_ids: Sequence[int]) -> dict[int, Intended]:
+    """What devices' configurations should be, by id; a device is left out of which nobody says. One process renders all. For services: ``db`` is the
+    daemon's own."""
     async with db.transaction() as conn:
-        known = await library(conn, device.tenant_id)
-    template = known.of(device)
-    if template is None or template.compare == "off":
-        return None
-    (made,) = await render(known.sources, [Wanted(template=template.name, variables=known.variables_of(device))])
-    return Intended(template=template.name, text=made.text, whole=template.compare == "whole", error=made.error)
+        known = await library(conn, tenant_id)
+        devices = await device_store.by_ids(conn, tenant_id, device_ids)
+    pairs = [(device, template) for device in devices if (template := known.of(device)) is not None and template.compare != "off"]
+    made = await render(known.sources, [Wanted(template=template.name, variables=known.variables_of(device)) for device, template in pairs])
+    return {
+        device.id: Intended(template=template.name, text=each.text, whole=template.compare == "whole", error=each.error)
+        for (device, template), each in zip(pairs, made, strict=True)
+    }
 
 
 async def intended_of(db: Database, owner: Database, actor: Actor, device_id: int) -> Intended | None:
@@ -178,7 +181,7 @@ async def intended_of(db: Database, owner: Database, actor: Actor, device_id: in
         found = await device_store.get(conn, actor.tenant_id, device_id) if 0 < device_id <= inputs.ROW_ID_MAX else None
     if found is None:
         raise NotFound("device", device_id)
-    return await intended(owner, found)
+    return (await intended(owner, actor.tenant_id, [device_id])).get(device_id)
 
 
 async def rendered(
@@ -198,8 +201,10 @@ async def preview(db: Database, actor: Actor, template_id: int, order: Preview) 
     """What a template renders for a device. Raises NotFound, InvalidInput."""
     async with db.transaction(actor.scope) as conn:
         template = await _held(conn, actor, template_id)
-        (chosen,) = await chosen_within(conn, actor, DeviceChoice(devices=(order.device,)))
-        (device,) = await device_store.by_ids(conn, actor.tenant_id, [chosen.id])
+        device_id = await device_store.id_by_hostname(conn, actor.tenant_id, order.device)
+        device = None if device_id is None else await device_store.get(conn, actor.tenant_id, device_id)
+        if device is None:
+            raise InvalidInput([Fault("/device", f"there is no device {order.device}")])
         known = await library(conn, actor.tenant_id)
     sources = known.sources if order.body is None else {**known.sources, template.name: order.body}
     variables = known.variables_of(device, order.variables)
@@ -210,7 +215,7 @@ async def preview(db: Database, actor: Actor, template_id: int, order: Preview) 
 async def check(db: Database, actor: Actor, order: DeviceChoice) -> Check:
     """Render the template of every chosen device. Raises InvalidInput."""
     async with db.transaction(actor.scope) as conn:
-        found = await chosen_within(conn, actor, order)
+        found = await chosen_within(conn, actor, order, "")
         faults = Faults()
         if len(found) > CHECKED_MOST:
             faults.add("/devices", f"are {len(found)}; at a time {CHECKED_MOST} are checked")

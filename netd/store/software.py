@@ -99,6 +99,11 @@ async def delete_image(conn: Connection, tenant_id: int, image_id: int) -> bool:
     return rows.updated(await conn.execute("delete from software_images where tenant_id = $1 and id = $2", tenant_id, image_id)) > 0
 
 
+async def lock_file(conn: Connection, sha256: str) -> None:
+    """Nobody else adds or removes an image with this file until the transaction ends."""
+    await conn.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"software image {sha256}")
+
+
 async def images_with(conn: Connection, sha256: str) -> int:
     """How many images of all tenants have this file."""
     return int(await conn.fetchval("select count(*) from software_images where sha256 = $1", sha256))

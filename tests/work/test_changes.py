@@ -1,13 +1,21 @@
 """Commands, changes and restored versions, against simulators over SSH; what goes wrong is taken back, and stops the rest."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from netd.errors import InvalidInput
+from netd.domain import configurations
+from netd.domain.actor import Actor, Grant
+from netd.domain.configurations import Approval
+from netd.errors import InvalidInput, OutsideScope, PeerUnreachable
+from netd.sdk.device import Backup, Configure
+from netd.simulate import Simulated
 from netd.store.database import Database
-from tests.work.labs import Lab, laboratory
+from tests.device.test_simulated_platforms import CASES
+from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import ios, leaks, router
 
 
@@ -105,3 +113,63 @@ async def test_a_version_is_restored(lab: Lab) -> None:
         with pytest.raises(InvalidInput, match="configuration 999 does not exist"):
             await lab.submit("config.restore", device="edge1", configuration_id=999)
     assert await leaks(lab) == []
+
+
+async def test_a_session_that_breaks_in_the_middle(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+    whole = driver.configure
+
+    def half(self: Any, lines: Sequence[str]) -> Any:
+        yield from whole(self, lines[:-1])
+        raise PeerUnreachable("edge1: the connection was lost", "lost")
+
+    monkeypatch.setattr(driver, "configure", half)
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        lines = ["/ip address", "add address=192.0.2.1/24 interface=ether1", "add address=192.0.2.2/24 interface=ether2"]
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=lines)
+        (target,) = await lab.targets(job)
+        assert target.said == "edge1: the connection was lost; taken back" and target.result["rolled_back"] is True
+        assert "192.0.2.1" not in device.running.render() and "canaryppp" in device.running.render()
+    assert await leaks(lab) == []
+
+
+async def test_every_platform(lab: Lab) -> None:
+    """Each platform that gives its configuration is backed up, changed by a job, and has then drifted from what was approved; no secret of any is shown."""
+    platforms = [name for name, each in lab.extensions.platforms.items() if isinstance(each.driver, Backup)]
+    able = {}
+    async with AsyncExitStack() as stack:
+        for number, platform in enumerate(platforms):
+            case = CASES[platform]
+            device = Simulated(f"edge{number}", version=case.version, configuration=case.configuration, facts=dict(case.facts or {}))
+            await stack.enter_async_context(lab.simulated(platform, device))
+            able[f"edge{number}"] = platform
+        await lab.done("config.backup", selector={})
+        for name in able:
+            state = await lab.state(name)
+            assert state.running_id is not None and state.backed_up_at is not None, able[name]
+            assert "canary" not in (await lab.shown(state.running_id)).text, able[name]
+            await configurations.approve(lab.database, ACTOR, state.running_id, Approval(), state.backed_up_at)
+        for name, platform in able.items():
+            if not isinstance(lab.extensions.platforms[platform].driver, Configure):
+                continue
+            job = await lab.submit("config.change", devices=[name], lines=list(CASES[platform].good))
+            (ended,) = await lab.until([job])
+            (target,) = await lab.targets(ended)
+            assert target.state in ("succeeded", "unverified"), (platform, target)
+            assert target.result["added"] and "canary" not in str(target.result), (platform, target)
+            assert "approved" in (await lab.state(name)).drift, platform
+    for row in await lab.rows("select text from job_log union all select result::text from job_targets union all select data::text from events"):
+        assert "canary" not in str(row["text"])
+
+
+async def test_who_needs_a_second_person(lab: Lab) -> None:
+    eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("commands:run", "software:install", "jobs:write"))),), sites=None, token_id=9)
+    async with lab.simulated("cisco_ios", ios("core1")):
+        order: dict[str, Any] = {"devices": ["core1"], "lines": ["interface GigabitEthernet0/1", "description x"]}
+        assert (await lab.submit("config.change", actor=eve, **order)).state == "awaiting_approval"
+        assert (await lab.submit("device.run", actor=eve, devices=["core1"], commands=["reload"])).state == "awaiting_approval"
+        await lab.done("config.change.preview", actor=eve, **order)
+        for kind in ("config.backup", "device.show"):
+            with pytest.raises(OutsideScope):
+                await lab.submit(kind, actor=eve, devices=["core1"])

@@ -3,17 +3,20 @@
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+import msgspec
 import pytest
 
 from netd.config import ConfigurationsConfig
-from netd.domain import configurations, templates
+from netd.domain import configurations, jobs, schedules, sites, templates
+from netd.domain.actor import Actor, Grant
 from netd.domain.choice import DeviceChoice
 from netd.domain.configurations import Approval
+from netd.domain.jobs import NewJob
 from netd.domain.templates import NewTemplate, Preview
 from netd.errors import InvalidInput
 from netd.model.configuration import Template
@@ -162,15 +165,18 @@ async def test_drift_from_what_is_intended(lab: Lab) -> None:
         assert view.intended.text.splitlines()[2:] == [" interface GigabitEthernet0/1", "+ description to core1"]
         await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description to core1"])
         assert (await lab.state("core1")).drift == ()
+        await templates.update(lab.database, ACTOR, made.id, templates.TemplatePatch(body="ip domain lookup\n"))
+        job = await lab.done("config.compare", selector={})
+        assert [target.said for target in await lab.targets(job)] == ["differs from what is intended"]
         await templates.update(lab.database, ACTOR, made.id, templates.TemplatePatch(body="{{ nothing.such }}"))
-        await lab.done("config.backup", devices=["core1"])
+        await lab.done("config.compare", devices=["core1"])
         assert "'nothing' is undefined" in ((await lab.state("core1")).intended or "")
         check = await templates.check(lab.database, ACTOR, DeviceChoice(selector=Selector()))
         assert check.rendered == 0 and [(fault.device, fault.template) for fault in check.faults] == [("core1", "access")]
         preview = await templates.preview(lab.database, ACTOR, made.id, Preview(device="core1", body="{{ ntp[0] }} {{ more }}", variables={"more": 7}))
         assert preview.text == "192.0.2.1 7" and preview.error is None
     told = await lab.events("configuration.drifted", "configuration.settled")
-    assert [each["drift"] for each in told] == [["intended"], []]
+    assert [each["drift"] for each in told] == [["intended"], [], ["intended"], []]
 
 
 def history(folder: Path) -> str:
@@ -233,3 +239,37 @@ async def test_frr_is_backed_up_changed_behind_our_back_and_restored(lab: Lab, f
     (target,) = await lab.targets(job)
     assert "FRRouting" in target.result["outputs"][0]["output"]
     assert await leaks(lab) == []
+
+
+async def test_a_job_reaches_the_sites_of_who_wants_it(lab: Lab) -> None:
+    for name in ("oslo", "rome"):
+        await sites.create_site(lab.database, ACTOR, sites.NewSite(name=name))
+    (oslo,) = [row["id"] for row in await lab.rows("select id from sites where name = 'oslo'")]
+    eve = Actor(
+        tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("configurations:write",)), frozenset((oslo,))),), sites=frozenset((oslo,)), token_id=9
+    )
+    async with lab.simulated("mikrotik_routeros", router("edge1"), site="oslo"), lab.simulated("mikrotik_routeros", router("edge2"), site="rome"):
+        confined = lab.tools.database
+        with pytest.raises(InvalidInput, match="there is no device edge2"):
+            await jobs.submit(confined, eve, lab.kinds, lab.keyring, NewJob(kind="config.backup", args={"devices": ["edge2"]}), datetime.now(UTC))
+        job = await jobs.submit(confined, eve, lab.kinds, lab.keyring, NewJob(kind="config.backup", args={"selector": {}}), datetime.now(UTC))
+        (ended,) = await lab.until([job])
+        assert ended.state == "succeeded" and [target.name for target in await lab.targets(ended)] == ["edge1"] and ended.sites == (oslo,)
+        page = await configurations.states(confined, msgspec.structs.replace(eve, grants=()), configurations.StateQuery())
+        assert [state.device for state in page.items] == ["edge1"]
+
+
+async def test_the_first_device_brings_a_daily_schedule(lab: Lab) -> None:
+    assert await lab.rows("select name from job_schedules") == []
+    async with lab.simulated("mikrotik_routeros", router("edge1"), router("edge2")):
+        (schedule,) = await lab.rows("select id, kind, args, fires_at, enabled from job_schedules")
+        assert (schedule["kind"], schedule["args"], schedule["enabled"]) == ("config.backup", {"selector": {}}, True)
+        assert datetime.now(UTC) < schedule["fires_at"] <= datetime.now(UTC) + timedelta(hours=27)
+        await lab.rows("update job_schedules set due_at = now() - interval '1 s', fires_at = now() - interval '1 s', jitter_seconds = 0")
+        await schedules.fire(lab.database, lab.kinds, lab.keyring, datetime.now(UTC))
+        (job,) = await lab.rows("select id from jobs")
+        (ended,) = await lab.until([await jobs.get(lab.database, ACTOR, job["id"])])
+        assert ended.state == "succeeded" and ended.targets == {"succeeded": 2} and ended.created_by == "netd"
+        await schedules.delete(lab.database, ACTOR, schedule["id"])
+        await lab.device("edge3", "mikrotik_routeros", 22)
+        assert await lab.rows("select name from job_schedules") == [], "who removed it does not want it"

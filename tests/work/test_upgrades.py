@@ -28,10 +28,9 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
         yield content[start : start + 65536]
 
 
-async def image(lab: Lab, version: str = "7.17", content: bytes = CONTENT, sha256: str | None = None) -> SoftwareImage:
-    new = NewImage(
-        platform="mikrotik_routeros", software_version=version, file_name=f"routeros-{version}.npk", sha256=sha256 or hashlib.sha256(content).hexdigest()
-    )  # fmt: skip
+async def image(lab: Lab, version: str = "7.17", content: bytes = CONTENT, sha256: str | None = None, packed: str | None = None) -> SoftwareImage:
+    digest = sha256 or hashlib.sha256(content).hexdigest()
+    new = NewImage(platform="mikrotik_routeros", software_version=version, file_name=f"routeros-{packed or version}.npk", sha256=digest)
     assert lab.tools.images is not None
     return await software.add_image(lab.database, ACTOR, lab.tools.images, lab.catalogue, new, chunks(content))
 
@@ -80,6 +79,21 @@ async def test_an_upgrade_that_comes_back_with_the_old_version(lab: Lab) -> None
         target = (await lab.targets(job))[0]
         assert target.outcome == "failed" and target.said == "it came back with 7.16.2, not with 7.17"
         assert target.result == {"before": "7.16.2", "wanted": "7.17", "after": "7.16.2"}
+
+
+async def test_an_upgrade_that_comes_back_with_neither_version(lab: Lab) -> None:
+    """The image is not what somebody said it is: the device is brought back to what it ran, if there is an image of that."""
+    made = await image(lab, packed="7.17.1")
+    device = router("edge1")
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.done("device.upgrade", state="failed", devices=["edge1"], image_id=made.id)
+        (target,) = await lab.targets(job)
+        assert target.said == "it came back with 7.17.1, not with 7.17; the library has no image of 7.16.2 to go back to" and device.version == "7.17.1"
+        old = await image(lab, "7.17.1")
+        await lab.rows("update software_images set software_version = '7.19', file_name = 'routeros-7.18.npk' where id = $1", made.id)
+        job = await lab.done("device.upgrade", state="failed", devices=["edge1"], image_id=made.id)
+        (target,) = await lab.targets(job)
+        assert target.said == "it came back with 7.18, not with 7.19; went back to 7.17.1" and device.version == "7.17.1", old
 
 
 async def test_an_upgrade_without_room(lab: Lab) -> None:

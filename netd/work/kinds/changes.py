@@ -4,7 +4,7 @@ A change of a device: read and keep what it runs, type the lines, read and keep 
 does not go to its end is taken back, where the driver can.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from netd.domain.devices import Hostname
 from netd.domain.differences import difference, foreseen
 from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
-from netd.errors import Fault, InvalidInput, NotFound, PeerError
+from netd.errors import Fault, InvalidInput, NotFound, PeerError, PeerUnreachable
 from netd.model.configuration import Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup, Configure, Restore
@@ -55,6 +55,14 @@ class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     configuration_id: Annotated[int, Meta(ge=1)]
 
 
+class Broken(PeerError):
+    """The session broke in the middle of a change: it is taken back in another one. ``before`` is what the device ran, with its secrets."""
+
+    def __init__(self, before: str, why: str) -> None:
+        super().__init__(why)
+        self.before = before
+
+
 class Change:
     """One device that is changed."""
 
@@ -84,15 +92,17 @@ class Change:
         before = await self.snapshot("before")
         try:
             typed = await self._opened.run(driver.configure(lines))
+        except PeerUnreachable as error:
+            raise Broken(before, str(error)) from error
         except PeerError as error:
-            return await self._back(before, f"{error}", Outcome.FAILED)
+            return await self.back(before, f"{error}", Outcome.FAILED)
         said = [{"line": line, "outcome": outcome.value, "said": text} for line, outcome, text in typed]
         refused = next((each for each in typed if each[1] not in FINE), None)
         if refused is not None:
-            return await self._back(before, f"{refused[0]}: {refused[2]}", refused[1], said)
+            return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1], said)
         wrong = _wrong(await self._opened.run(self._reads.configuration("running")), order, lines)
         if wrong and (order.expected or order.unexpected):
-            return await self._back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED, said)
+            return await self.back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED, said)
         if order.save:
             await self._opened.run(driver.save())
         after = await self.snapshot("after")
@@ -107,8 +117,10 @@ class Change:
             return Done(outcome=Outcome.ALREADY, said="it runs this already")
         try:
             outcome = await self._opened.run(driver.restore(text))
+        except PeerUnreachable as error:
+            raise Broken(before, str(error)) from error
         except PeerError as error:
-            return await self._back(before, f"{error}", Outcome.FAILED)
+            return await self.back(before, f"{error}", Outcome.FAILED)
         after = await self.snapshot("after")
         left = self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
@@ -116,7 +128,7 @@ class Change:
             return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
         return Done(outcome=outcome, result=self.differs(before, after))
 
-    async def _back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
+    async def back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
         """Take back what was done, and say whether that went well."""
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
         result: dict[str, Any] = {"lines": list(said), "rolled_back": False}
@@ -133,6 +145,21 @@ class Change:
         return Done(outcome=outcome, said=f"{why}; {how}", result={**result, "left": left})
 
 
+async def changed(tools: Tools, devices: Devices, job: JobContext, chosen: choice.Chosen, work: Callable[[Opened], Awaitable[Done]]) -> Done:
+    """Change a device; where the session breaks in the middle, take it back in another one. Raises PeerError where nothing was changed."""
+    try:
+        return await devices.at(job, chosen, work, deadline_seconds=DEADLINE_SECONDS)
+    except Broken as error:
+        broken = error
+    await job.log(f"the session broke in the middle: {broken}; connecting again", "warning", chosen.subject.key)
+    try:
+        return await devices.at(
+            job, chosen, lambda opened: Change(tools, job, opened).back(broken.before, str(broken), Outcome.FAILED), deadline_seconds=DEADLINE_SECONDS
+        )  # fmt: skip
+    except PeerError as error:
+        return Done(outcome=Outcome.FAILED, said=f"{broken}; not taken back: {error}", result={"rolled_back": False})
+
+
 def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:
     """What of the wanted is not so, "" if all is."""
     had = {line.strip() for line in running.splitlines()}
@@ -145,17 +172,22 @@ def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:
     return ""
 
 
-def kinds(tools: Tools) -> tuple[Kind, ...]:
-    """The kinds of this module."""
-    devices = Devices(tools)
+class Changes:
+    """The kinds' handlers, and what they reach."""
 
-    async def change_reach(conn: Connection, actor: Actor, order: ChangeOrder) -> Reach:
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._devices = Devices(tools)
+
+    async def change_reach(self, conn: Connection, actor: Actor, order: ChangeOrder) -> Reach:
+        """The sites of the devices. Raises InvalidInput, also for a secret that stands in a line."""
         told_secrets(order.lines, order.secrets, "lines")
         found = await choice.within(conn, actor, order)
-        _unmasked(tools, {each.platform for each in found}, order.lines)
+        _unmasked(self._tools, {each.platform for each in found}, order.lines)
         return choice.reach_of(actor, found)
 
-    async def restore_reach(conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
+    async def restore_reach(self, conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
+        """The site of the device. Raises InvalidInput, also for a version of another device."""
         reach = await choice.reach(conn, actor, choice.DeviceChoice(devices=(order.device,)))
         try:
             found = await configurations.held(conn, actor, order.configuration_id)
@@ -165,32 +197,38 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             raise InvalidInput([Fault("/args/configuration_id", f"is a version of {found.device}")])
         return reach
 
-    async def change(job: JobContext, order: ChangeOrder) -> dict[str, Any]:
-        secrets = known_secrets(job, order.secrets)
-        lines = commands.filled(order.lines, secrets)
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+    async def change(self, job: JobContext, order: ChangeOrder) -> dict[str, Any]:
+        """Type the lines at every device, batch by batch."""
+        lines = commands.filled(order.lines, known_secrets(job, order.secrets))
+        found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            return await devices.at(job, found[subject.key], lambda opened: Change(tools, job, opened).type(order, lines), deadline_seconds=DEADLINE_SECONDS)
+            return await changed(self._tools, self._devices, job, found[subject.key], lambda opened: Change(self._tools, job, opened).type(order, lines))
 
         return {"devices": len(found), **await in_batches(job, [each.subject for each in found.values()], one, order)}
 
-    async def preview(job: JobContext, order: ChangeOrder) -> dict[str, Any]:
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+    async def preview(self, job: JobContext, order: ChangeOrder) -> dict[str, Any]:
+        """Show what the lines would change."""
+        found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            async def work(opened: Opened) -> Done:
-                reads: Backup = opened.able(Backup)
-                opened.able(Configure)
-                shown = foreseen(reads.masked(await opened.run(reads.configuration("running"))), order.lines)
-                differs = {"added": shown.added, "removed": shown.removed, "diff": shown.text}
-                return Done(said=f"{shown.added} lines are new, {shown.removed} go", result=differs)
-
-            return await devices.at(job, found[subject.key], work)
+            return await self._devices.at(job, found[subject.key], lambda opened: _foreseen(opened, order.lines))
 
         return {"devices": len(found), **await job.each([each.subject for each in found.values()], one, at_once=order.at_once)}
 
-    async def restored(job: JobContext, order: RestoreOrder, *, only_show: bool) -> dict[str, Any]:
+    async def restore(self, job: JobContext, order: RestoreOrder) -> dict[str, Any]:
+        """Let the device run the version."""
+        return await self._restored(job, order, only_show=False)
+
+    async def restore_preview(self, job: JobContext, order: RestoreOrder) -> dict[str, Any]:
+        """Show what that would change."""
+        return await self._restored(job, order, only_show=True)
+
+    async def _found(self, job: JobContext, order: ChangeOrder) -> dict[str, choice.Chosen]:
+        return {each.subject.key: each for each in await choice.chosen(self._tools.database, job.actor, order)}
+
+    async def _restored(self, job: JobContext, order: RestoreOrder, *, only_show: bool) -> dict[str, Any]:
+        tools = self._tools
         (target,) = await choice.chosen(tools.database, job.actor, choice.DeviceChoice(devices=(order.device,)))
         async with tools.database.transaction(job.actor.scope) as conn:
             version, text = await configurations.read(conn, job.actor, tools.keyring, order.configuration_id)
@@ -207,25 +245,30 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             return Done(said=f"{differs['added']} lines come, {differs['removed']} go", result=differs)
 
         async def one(subject: Subject) -> Done:
-            return await devices.at(job, target, work, deadline_seconds=DEADLINE_SECONDS)
+            return await changed(tools, self._devices, job, target, work)
 
         return {"device": target.hostname, "number": version.number, **await job.each([target.subject], one)}
 
-    async def restore(job: JobContext, order: RestoreOrder) -> dict[str, Any]:
-        return await restored(job, order, only_show=False)
 
-    async def restore_preview(job: JobContext, order: RestoreOrder) -> dict[str, Any]:
-        return await restored(job, order, only_show=True)
+async def _foreseen(opened: Opened, lines: Sequence[str]) -> Done:
+    reads: Backup = opened.able(Backup)
+    opened.able(Configure)
+    shown = foreseen(reads.masked(await opened.run(reads.configuration("running"))), lines)
+    return Done(said=f"{shown.added} lines are new, {shown.removed} go", result={"added": shown.added, "removed": shown.removed, "diff": shown.text})
 
+
+def kinds(tools: Tools) -> tuple[Kind, ...]:
+    """The kinds of this module."""
+    does = Changes(tools)
     common: dict[str, Any] = {"permission": "commands:run", "timeout_seconds": 4 * 3600, "max_attempts": 1, "clean_up_seconds": 30.0}
-    changes: dict[str, Any] = {**common, "args": ChangeOrder, "reach": change_reach, "secrets": ("secrets",)}
-    restores: dict[str, Any] = {**common, "args": RestoreOrder, "reach": restore_reach}
+    changes: dict[str, Any] = {**common, "args": ChangeOrder, "reach": does.change_reach, "secrets": ("secrets",)}
+    restores: dict[str, Any] = {**common, "args": RestoreOrder, "reach": does.restore_reach}
+    risky: dict[str, Any] = {"idempotent": False, "approval": True}
     return (
-        Kind(name="config.change", title="Type lines of configuration at devices, and see that they took", run=change, idempotent=False, approval=True,
-             **changes),
-        Kind(name="config.change.preview", title="Show what typing lines would change", run=preview, idempotent=True, **changes),
-        Kind(name="config.restore", title="Let a device run a version of its configuration again", run=restore, idempotent=False, approval=True, **restores),
-        Kind(name="config.restore.preview", title="Show what restoring a version would change", run=restore_preview, idempotent=True, **restores),
+        Kind(name="config.change", title="Type lines of configuration at devices, and see that they took", run=does.change, **risky, **changes),
+        Kind(name="config.change.preview", title="Show what typing lines would change", run=does.preview, idempotent=True, **changes),
+        Kind(name="config.restore", title="Let a device run a version of its configuration again", run=does.restore, **risky, **restores),
+        Kind(name="config.restore.preview", title="Show what restoring a version would change", run=does.restore_preview, idempotent=True, **restores),
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
-"""``config.backup``: read what devices are configured as, keep it, and see whether it is what it should be."""
+"""``config.backup``: read what devices are configured as, keep it, and see whether it is what it should be. ``config.compare``: only see it anew."""
 
+import asyncio
 import secrets
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from netd.domain import choice, configurations, facts
 from netd.domain.choice import Chosen, DeviceChoice
-from netd.domain.configurations import Kept
+from netd.domain.configurations import Intended, Kept
 from netd.domain.facts import Observation
 from netd.domain.kinds import Done, JobContext, Kind, Subject
 from netd.errors import NetdError, PeerError
@@ -15,6 +17,8 @@ from netd.sdk.device import Backup, Inspect
 from netd.work.kinds.devices import Devices
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
+
+RENDERED_AT_ONCE: Final = 100
 
 
 async def read(opened: Opened) -> dict[Which, str]:
@@ -35,14 +39,33 @@ async def inspected(opened: Opened, job: JobContext) -> Facts | None:
     try:
         return await opened.run(opened.driver.facts())
     except PeerError as error:
-        await job.log(f"it does not say what it is: {error}", "warning", opened.device.hostname)
+        await job.log(f"it does not say what it is: {error}", "warning", f"device:{opened.device.id}")
         return None
 
 
-async def snapshot(tools: Tools, job: JobContext, opened: Opened, source: Source = "backup") -> tuple[Kept, dict[Which, str]]:
+class Intents:
+    """What is intended of a job's devices: rendered for many at once, when the first of them is asked for."""
+
+    def __init__(self, tools: Tools, tenant_id: int, device_ids: Sequence[int]) -> None:
+        self._tools = tools
+        self._tenant_id = tenant_id
+        self._ids = tuple(device_ids)
+        self._place = {device_id: place // RENDERED_AT_ONCE for place, device_id in enumerate(device_ids)}
+        self._made: dict[int, asyncio.Task[dict[int, Intended]]] = {}
+
+    async def of(self, device_id: int) -> Intended | None:
+        """What is intended of one, to be asked for once. Raises StoreError."""
+        place = self._place[device_id]
+        if place not in self._made:
+            chunk = self._ids[place * RENDERED_AT_ONCE : (place + 1) * RENDERED_AT_ONCE]
+            self._made[place] = asyncio.create_task(self._tools.intended(self._tenant_id, chunk), name="rendering")
+        return (await asyncio.shield(self._made[place])).pop(device_id, None)
+
+
+async def snapshot(tools: Tools, job: JobContext, opened: Opened, source: Source = "backup", intents: Intents | None = None) -> tuple[Kept, dict[Which, str]]:
     """Read the device in a session that is open, and keep it. Raises PeerError, StoreError."""
     texts = await read(opened)
-    intended = await tools.intended(opened.device)
+    intended = await (intents or Intents(tools, opened.device.tenant_id, [opened.device.id])).of(opened.device.id)
     kept = await configurations.keep(
         tools.owner, tools.keyring, opened.platform, opened.device, texts, now=tools.now(), fresh_key=secrets.token_bytes(32), source=source,
         job_id=job.job.id, intended=intended,
@@ -60,10 +83,10 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
     devices = Devices(tools)
 
-    async def one(job: JobContext, chosen: Chosen) -> Done:
+    async def one(job: JobContext, chosen: Chosen, intents: Intents) -> Done:
         async def work(opened: Opened) -> Kept:
             seen = await inspected(opened, job)
-            kept, _ = await snapshot(tools, job, opened)
+            kept, _ = await snapshot(tools, job, opened, intents=intents)
             if seen is not None:
                 observation = Observation(device_id=opened.device.id, source="cli", at=tools.now(), facts=seen)
                 await facts.take(tools.owner, opened.device.tenant_id, [observation])
@@ -78,9 +101,10 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
 
     async def backup(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
         found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        intents = Intents(tools, job.job.tenant_id, [each.id for each in found.values()])
 
         async def each(subject: Subject) -> Done:
-            return await one(job, found[subject.key])
+            return await one(job, found[subject.key], intents)
 
         tally = await job.each([each.subject for each in found.values()], each, at_once=order.at_once)
         exported = None
@@ -90,7 +114,23 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             await job.log(f"the export to git failed: {error}", "error")
         return {"devices": len(found), **tally, **({} if exported is None else {"exported": exported})}
 
+    async def compare(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        intents = Intents(tools, job.job.tenant_id, [each.id for each in found.values()])
+
+        async def each(subject: Subject) -> Done:
+            device = await devices.known(job, found[subject.key])
+            intended = await intents.of(device.id)
+            drift = await configurations.judge(tools.owner, tools.keyring, devices.sessions.platforms, device, intended, tools.now())
+            return Done(said=f"differs from what is {', '.join(drift)}" if drift else "", result={"drift": drift})
+
+        return {"devices": len(found), **await job.each([each.subject for each in found.values()], each, at_once=order.at_once, locked=False)}
+
     return (
+        Kind(
+            name="config.compare", title="Compare what devices ran when they were read last with what is intended now", args=DeviceChoice, run=compare,
+            permission="configurations:write", idempotent=True, timeout_seconds=3600, at_once=2, reach=choice.reach,
+        ),
         Kind(
             name="config.backup", title="Read and keep what devices are configured as", args=DeviceChoice, run=backup, permission="configurations:write",
             idempotent=True, timeout_seconds=4 * 3600, at_once=4, reach=choice.reach,

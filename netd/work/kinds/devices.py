@@ -14,6 +14,7 @@ from netd.domain.choice import Chosen, DeviceChoice
 from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Subject
 from netd.errors import PeerUnreachable
+from netd.model.inventory import Device
 from netd.store import devices as device_store
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import DeviceSessions, Opened
@@ -61,12 +62,17 @@ class Devices:
             if noting:
                 await asyncio.gather(*noting)
 
-    async def failed(self, job: JobContext, chosen: Chosen, error: str) -> None:
-        """Remember that the device's configuration could not be read."""
+    async def known(self, job: JobContext, chosen: Chosen) -> Device:
+        """The device as the inventory has it. Raises PeerUnreachable if it has not got it any more."""
         async with self._tools.owner.transaction() as conn:
             found = await device_store.by_ids(conn, job.job.tenant_id, [chosen.id])
-        if found:
-            await configurations.failed(self._tools.owner, found[0], error, self._tools.now())
+        if not found:
+            raise PeerUnreachable(f"{chosen.hostname} is not known any more", "invalid")
+        return found[0]
+
+    async def failed(self, job: JobContext, chosen: Chosen, error: str) -> None:
+        """Remember that the device's configuration could not be read. Raises PeerUnreachable if it is not known any more."""
+        await configurations.failed(self._tools.owner, await self.known(job, chosen), error, self._tools.now())
 
 
 async def in_batches(job: JobContext, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], order: Batches) -> Mapping[str, int]:

@@ -107,70 +107,82 @@ class Upgrade:
         return {"before": self.version_before, "wanted": self._image.version, "after": after}
 
 
-def kinds(tools: Tools) -> tuple[Kind, ...]:
-    """The kinds of this module."""
-    devices = Devices(tools)
+class Upgrades:
+    """The kind's handler, and what it reaches."""
 
-    async def reach(conn: Connection, actor: Actor, order: UpgradeOrder) -> Reach:
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._devices = Devices(tools)
+
+    async def reach(self, conn: Connection, actor: Actor, order: UpgradeOrder) -> Reach:
+        """The sites of the devices. Raises InvalidInput."""
         try:
             await software.held_image(conn, actor, order.image_id)
         except NotFound as error:
             raise InvalidInput([Fault("/args/image_id", str(error))]) from None
         return await choice.reach(conn, actor, order)
 
-    def file_of(image: SoftwareImage) -> Path:
-        if tools.images is None or not software.path_of(tools.images, image).is_file():
-            raise JobFailed(f"the file of image {image.id} ({image.file_name}) is not on this node")
-        return software.path_of(tools.images, image)
-
-    async def back(job: JobContext, chosen: choice.Chosen, version: str | None, platform: str, done: Done, unverified: bool) -> Done:
-        """Bring a device that came back with neither version to the one that it had, if the library has that."""
-        async with tools.owner.transaction() as conn:
-            old = None if version is None else await store.image_of_version(conn, job.job.tenant_id, platform, version)
-        if old is None:
-            return _with(done, f"{done.said}; the library has no image of {version} to go back to")
-        await job.log(f"going back to {version}", "warning", chosen.subject.key)
-        path = file_of(old)
-        previous = old
-
-        async def work(opened: Opened) -> Done:
-            return await Upgrade(tools, job, opened, previous, unverified=unverified).done()
-
-        try:
-            gone_back: Done = await devices.at(job, chosen, work, image=path, deadline_seconds=DEADLINE_SECONDS)
-        except PeerError as error:
-            return _with(done, f"{done.said}; going back failed: {error}")
-        return _with(done, f"{done.said}; {'went back to' if gone_back.state == 'succeeded' else 'could not go back to'} {version}")
-
-    async def upgrade(job: JobContext, order: UpgradeOrder) -> dict[str, Any]:
-        async with tools.owner.transaction() as conn:
+    async def run(self, job: JobContext, order: UpgradeOrder) -> dict[str, Any]:
+        """Upgrade every device, batch by batch."""
+        async with self._tools.owner.transaction() as conn:
             image = await store.image(conn, job.job.tenant_id, order.image_id)
         if image is None:
             raise JobFailed(f"there is no image {order.image_id} any more")
-        path = file_of(image)
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        path = self._file(image)
+        found = {each.subject.key: each for each in await choice.chosen(self._tools.database, job.actor, order)}
 
         async def one(subject: Subject) -> Done:
-            chosen = found[subject.key]
-            made: list[Upgrade] = []
-
-            async def work(opened: Opened) -> Done:
-                made.append(Upgrade(tools, job, opened, image, unverified=order.unverified))
-                return await made[0].done()
-
-            done = await devices.at(job, chosen, work, image=path, deadline_seconds=DEADLINE_SECONDS)
-            after = (done.result or {}).get("after")
-            if done.state == "failed" and after not in (None, made[0].version_before):
-                return await back(job, chosen, made[0].version_before, image.platform, done, order.unverified)
-            return done
+            return await self._one(job, found[subject.key], image, path, order)
 
         tally = await in_batches(job, [each.subject for each in found.values()], one, order)
         return {"devices": len(found), "version": image.software_version, **tally}
 
+    async def _one(self, job: JobContext, chosen: choice.Chosen, image: SoftwareImage, path: Path, order: UpgradeOrder) -> Done:
+        made: list[Upgrade] = []
+
+        async def work(opened: Opened) -> Done:
+            made.append(Upgrade(self._tools, job, opened, image, unverified=order.unverified))
+            return await made[0].done()
+
+        done = await self._devices.at(job, chosen, work, image=path, deadline_seconds=DEADLINE_SECONDS)
+        before, after = made[0].version_before, (done.result or {}).get("after")
+        if done.state == "failed" and after not in (None, before):
+            return await self._back(job, chosen, before, image.platform, done, order)
+        return done
+
+    async def _back(self, job: JobContext, chosen: choice.Chosen, version: str | None, platform: str, done: Done, order: UpgradeOrder) -> Done:
+        """Bring a device that came back with neither version to the one that it had, if the library has that."""
+        async with self._tools.owner.transaction() as conn:
+            old = None if version is None else await store.image_of_version(conn, job.job.tenant_id, platform, version)
+        if old is None:
+            return _with(done, f"{done.said}; the library has no image of {version} to go back to")
+        await job.log(f"going back to {version}", "warning", chosen.subject.key)
+        previous = old
+
+        async def work(opened: Opened) -> Done:
+            return await Upgrade(self._tools, job, opened, previous, unverified=order.unverified).done()
+
+        try:
+            back = await self._devices.at(job, chosen, work, image=self._file(old), deadline_seconds=DEADLINE_SECONDS)
+        except (PeerError, JobFailed) as error:
+            return _with(done, f"{done.said}; going back failed: {error}")
+        return _with(done, f"{done.said}; {'went back to' if back.state == 'succeeded' else 'could not go back to'} {version}")
+
+    def _file(self, image: SoftwareImage) -> Path:
+        folder = self._tools.images
+        if folder is None or not software.path_of(folder, image).is_file():
+            raise JobFailed(f"the file of image {image.id} ({image.file_name}) is not on this node")
+        return software.path_of(folder, image)
+
+
+def kinds(tools: Tools) -> tuple[Kind, ...]:
+    """The kinds of this module."""
+    does = Upgrades(tools)
     return (
         Kind(
-            name="device.upgrade", title="Bring devices to a software image, and see that they run it", args=UpgradeOrder, run=upgrade,
-            permission="software:install", idempotent=False, timeout_seconds=24 * 3600, max_attempts=1, approval=True, clean_up_seconds=30.0, reach=reach,
+            name="device.upgrade", title="Bring devices to a software image, and see that they run it", args=UpgradeOrder, run=does.run,
+            permission="software:install", idempotent=False, timeout_seconds=24 * 3600, max_attempts=1, approval=True, clean_up_seconds=30.0,
+            reach=does.reach,
         ),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """What kinds are made with; the daemon hands it in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,6 @@ from netd.domain import templates
 from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
 from netd.keyring import Keyring
-from netd.model.inventory import Device
 from netd.store.database import Database
 from netd.work.gitexport import GitExport
 from netd.work.sessions import DeviceSessions
@@ -35,9 +35,9 @@ class Tools:
         """The time."""
         return datetime.now(UTC)
 
-    async def intended(self, device: Device) -> Intended | None:
-        """What the device's template says; None: it has none."""
-        return await templates.intended(self.owner, device)
+    async def intended(self, tenant_id: int, device_ids: Sequence[int]) -> dict[int, Intended]:
+        """What the devices' templates say; a device without one is left out."""
+        return await templates.intended(self.owner, tenant_id, device_ids)
 
     async def exported(self, tenant_id: int, job_id: int) -> str | None:
         """Export what every device of the tenant runs to git, if that is wanted; returns the commit, None if nothing differs. Raises ExportFailed."""
