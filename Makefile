@@ -10,7 +10,7 @@ SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled check format bench bench-radius bench-polling bench-devices bench-ztp fuzz soak compiled wheel wheel-compiled lock venv clean
+.PHONY: help run test test-compiled check format bench bench-radius bench-polling bench-devices bench-ztp bench-boot fuzz soak compiled wheel wheel-compiled lock venv clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,12 +49,15 @@ bench-devices: $(STAMP)  ## measure 500 SSH backups at once, and a walk beside s
 bench-ztp: $(STAMP)  ## measure DHCP exchanges beside Kea with memfile and PostgreSQL, in network namespaces (root; BENCH_ARGS="--rounds 1": a look)
 	$(PY) -m tests.bench.ztp $(BENCH_ARGS)
 
+bench-boot: $(STAMP)  ## measure boot files by TFTP beside tftpd-hpa and by HTTP beside nginx (root; BENCH_ARGS="--small --rounds 1": a look)
+	$(PY) -m tests.bench.boot $(BENCH_ARGS)
+
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)
 
 soak: $(STAMP)  ## the long rounds: 20,000 sessions changed at 20 NAS, faults under load again and again, 10,000 users moved from FreeRADIUS, the API by its description, 200,000 rows as CSV and XLSX, an hour of fuzzing (SOAK_ROUNDS, FAULT_SEED, FUZZ_SECONDS)
 	$(PY) -m tests.bench.fanout --rounds 5
-	KILL_ROUNDS=$(SOAK_ROUNDS) FAULT_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/e2e/test_crash.py tests/e2e/test_faults.py
+	KILL_ROUNDS=$(SOAK_ROUNDS) FAULT_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/e2e/test_crash.py tests/e2e/test_faults.py tests/ztp/test_boots.py
 	FREERADIUS_USERS=10000 $(PY) -m pytest -q -s --timeout=7200 tests/e2e/test_freeradius.py
 	CONTRACT_EXAMPLES=200 CONTRACT_PHASES=examples,coverage,fuzzing CONTRACT_SECONDS=3600 CONTRACT_SEED=$${CONTRACT_SEED:-1} $(PY) -m pytest -q tests/web/test_contract.py
 	$(PY) -m tests.bench.tables

@@ -206,6 +206,45 @@ class DhcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses and prefixes of relays that may ask who has an address (RFC 4388)."""
 
 
+class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[boot]``: the files that expected devices fetch, by HTTP and TFTP (``netd ztp``)."""
+
+    enabled: bool = False
+    """Serve boot files at all."""
+    host: str = ""
+    """Name or address that devices reach this node by: it stands in the URLs that DHCP tells them."""
+    addresses: tuple[str, ...] = ("0.0.0.0", "::")
+    """IP addresses to serve on."""
+    http_port: Port = 8080
+    """TCP port for HTTP."""
+    https_port: Port = 8443
+    """TCP port for HTTPS, where certificate and key are given."""
+    tftp_port: Port = 69
+    """UDP port for TFTP."""
+    certificate: str = ""
+    """File with the certificate and its chain (PEM) for HTTPS."""
+    key: str = ""
+    """File with the certificate's private key (PEM)."""
+    token_seconds: Annotated[int, msgspec.Meta(ge=60, le=86_400)] = 3600
+    """How long the URL that a device was told is good."""
+    retry_seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 600
+    """How long a file that was fetched whole may be fetched again: devices try twice."""
+    window_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
+    """Days within which an expected device must come, where nobody says otherwise."""
+    requests_per_second: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 20.0
+    """Requests a second from one address; ten times as many at once. 0: no limit."""
+    transfers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200
+    """TFTP transfers at a time."""
+    block_octets: Annotated[int, msgspec.Meta(ge=512, le=65_464)] = 1428
+    """The largest TFTP block: larger ones than the path's MTU are sent in fragments."""
+    block_rolls_to: Literal[0, 1] = 0
+    """What a TFTP block number goes on with after 65535; a few old loaders want 1."""
+    login_retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 15
+    """How long a device that restarts with what it fetched is left alone between two attempts to log in; after forty it goes into quarantine."""
+    candidates: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
+    """Unexpected devices that are remembered per tenant; the oldest give way."""
+
+
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[retention]``"""
 
@@ -433,6 +472,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     relay: RelayConfig = RelayConfig()
     addresses: AddressesConfig = AddressesConfig()
     dhcp: DhcpConfig = DhcpConfig()
+    boot: BootConfig = BootConfig()
     retention: RetentionConfig = RetentionConfig()
     poll: PollConfig = PollConfig()
     web: WebConfig = WebConfig()
@@ -717,6 +757,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "radius.wall_url": lambda value: _http_url(value) if value else None,
     "radius.time_zone": _time_zone,
     "coa.source_address": lambda value: _ip_address(value) if value else None,
+    "boot.addresses": _ip_addresses,
     "dhcp.addresses": _ip_addresses,
     "dhcp.relays": _prefixes,
     "dhcp.lease_query_from": _prefixes,
@@ -753,7 +794,22 @@ def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
             raise ConfigError(settings[key].source, key, f"{one} and {other} are both {ports[one]}")
     if config.oidc.issuer and not config.oidc.client_id:
         raise ConfigError(settings["oidc.issuer"].source, "oidc.client_id", "is needed with oidc.issuer")
+    _check_boot(config.boot, settings)
     _check_integrations(config, settings)
+
+
+def _check_boot(boot: BootConfig, settings: Mapping[str, Setting]) -> None:
+    """What stands in URLs must be known before anything listens."""
+    if not boot.enabled:
+        return
+    if not boot.host:
+        raise ConfigError(settings["boot.enabled"].source, "boot.host", "is needed with boot.enabled: devices are told to fetch their files from there")
+    for name in ("http_port", "https_port", "tftp_port"):
+        if not getattr(boot, name):
+            raise ConfigError(settings[f"boot.{name}"].source, f"boot.{name}", "must be a port of its own: it stands in the URLs that devices are told")
+    if bool(boot.certificate) != bool(boot.key):
+        given, missing = ("certificate", "key") if boot.certificate else ("key", "certificate")
+        raise ConfigError(settings[f"boot.{given}"].source, f"boot.{missing}", f"is needed with boot.{given}")
 
 
 def _check_integrations(config: Config, settings: Mapping[str, Setting]) -> None:

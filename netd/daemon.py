@@ -14,9 +14,9 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -33,6 +33,7 @@ from netd.device.ping import Pinger
 from netd.device.queue import DeviceQueues
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
+from netd.domain.bootfiles import BootFiles
 from netd.domain.commands import show_rules
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
@@ -46,6 +47,7 @@ from netd.extensions import Extensions
 from netd.keyring import Keyring
 from netd.logs import setup as setup_logs
 from netd.metrics import Metrics
+from netd.model.dhcp import BootProfile
 from netd.notify import Notifier
 from netd.poll import kinds as poll_kinds
 from netd.poll.discovery import Discovery
@@ -65,6 +67,7 @@ from netd.store.database import TENANT_ROLE, Connection, Database, Target, conne
 from netd.store.embedded import EmbeddedServer
 from netd.store.feed import ChangeFeed
 from netd.store.migrate import migrate
+from netd.web import boot as boot_web
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
@@ -76,9 +79,12 @@ from netd.work.kinds.tools import Tools
 from netd.work.logins import LoginWatch
 from netd.work.sessions import DeviceSessions
 from netd.work.webhooks import WebhookService
-from netd.ztp.binding import Nobody
+from netd.ztp import tftp
+from netd.ztp.binding import Binding, Nobody
+from netd.ztp.expected import Expected
 from netd.ztp.service import DhcpService
 from netd.ztp.sockets import bind4, bind6
+from netd.ztp.tftp import TftpService
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +96,7 @@ ENGINE_CONNECTIONS: Final = 6
 WORK_CONNECTIONS: Final = 6
 JOB_CONNECTIONS: Final = 4
 DHCP_CONNECTIONS: Final = 4
+BOOT_CONNECTIONS: Final = 4
 ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 IMAGES: Final = "images"
@@ -140,6 +147,7 @@ class Running:
     health: Health
     probe: AccessProbe
     metrics: Metrics
+    boot: list[Listening] = field(default_factory=list)
 
 
 def run(config: Config, kinds: Iterable[Kind] = ()) -> int:
@@ -243,6 +251,9 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         for bound in (dhcp_sockets, dhcp6_sockets):
             if bound is not None:
                 stack.callback(bound.close)
+        tftp_sockets = tftp.bind(config.boot.addresses, config.boot.tftp_port) if config.boot.enabled else []
+        for each in tftp_sockets:
+            stack.callback(each.close)
         listener = stack.enter_context(_listen(web.address, web.port))
         keyring = Keyring.load_or_create(config.key_file)
         extensions = Extensions.discover([Path(folder) for folder in config.extensions.folders], disabled=config.extensions.disabled)
@@ -279,7 +290,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
-            rules=show_rules(config.commands), export=exporter(config.configurations, config.data_dir / EXPORT),
+            boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
+            export=exporter(config.configurations, config.data_dir / EXPORT),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
@@ -291,22 +303,31 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         await stack.enter_async_context(polling)
         for part in (client, webhooks, people, jobs, queues, transport, polling):
             part.register(metrics)
-        dhcp = await _dhcp(config, target, extensions, stack, metrics) if config.dhcp.enabled else None
+        profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
+        boot_db = work
+        if config.dhcp.enabled or config.boot.enabled:
+            boot_db = await Database.open(target, BOOT_CONNECTIONS)
+            stack.push_async_callback(boot_db.close)
+        expected = await _expected(config, boot_db, target, keyring, profiles, all_kinds, stack, metrics) if config.dhcp.enabled else None
+        dhcp = await _dhcp(config, target, extensions, Nobody() if expected is None else expected, stack, metrics) if config.dhcp.enabled else None
+        boot_files = BootFiles(boot_db, keyring, profiles, config.boot, config.data_dir / IMAGES, all_kinds, lambda: datetime.now(UTC), time.monotonic)
+        tftp_service = TftpService(boot_files, config.boot)
+        boot_files.register(metrics)
+        tftp_service.register(metrics)
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
+        parts = [each for each in (webhooks, jobs, polling, reachability, dhcp, expected) if each is not None]
         deps = WebDeps(
             stream=stream, client=client, kinds=all_kinds, watch=watch,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics, polling=polling,
-            health=service.health(lambda: [
-                *_embedded_part(embedded), *webhooks.parts(), *jobs.parts(), *polling.parts(), *reachability.parts(), *(dhcp.parts() if dhcp else ()),
-            ]),
+            health=service.health(lambda: [*_embedded_part(embedded), *(part for each in parts for part in each.parts())]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             images=config.data_dir / IMAGES,
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
-            boot_profiles=tuple(profile.shown() for profile in extensions.profiles.values()),
+            boot_profiles=tuple(profiles.values()), boot_files=boot_files,
             catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch(client)) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),
@@ -322,9 +343,14 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                 for name, service in (("webhooks", webhooks), ("integrations", reachability), ("log-ins", people), ("jobs", jobs), ("job logs", watch))
             ]
             service.start(group, auth, acct, coa)
+            working.append(group.create_task(boot_files.run(), name="boot files' audit"))
+            if expected is not None:
+                working.append(group.create_task(expected.run(), name="expected devices"))
             if dhcp is not None:
                 dhcp.start(group, dhcp_sockets, dhcp6_sockets)
             polling.start(group)
+            tftp_service.start(tftp_sockets)
+            boot_http = await stack.enter_async_context(_boot_http(config, boot_files))
             try:
                 async with serve(create_app(deps), listener) as api:
                     (config.data_dir / API_URL).write_text(api.url + "\n")
@@ -348,7 +374,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                             addresses=radius.addresses, data_dir=config.data_dir, database=database, owner=engine, keyring=keyring,
                             vendors=deps.vendors, feed=service.feed, server=service.server, relay=service.relay, upkeep=service.upkeep,
                             replay=service.replay, allocator=service.allocator, lease_upkeep=service.lease_upkeep, health=deps.health, probe=deps.probe,
-                            metrics=metrics,
+                            metrics=metrics, boot=boot_http,
                         )
                     )  # fmt: skip
                     await wanted.wait()
@@ -356,6 +382,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                     service.server.stop()
                     service.relay.stop()
             finally:
+                await tftp_service.stop()
                 if dhcp is not None:
                     await dhcp.stop()
                 await service.stop()
@@ -366,12 +393,40 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
     log.info("stopped")
 
 
-async def _dhcp(config: Config, target: Target, extensions: Extensions, stack: AsyncExitStack, metrics: Metrics) -> DhcpService:
+async def _expected(
+    config: Config, database: Database, target: Target, keyring: Keyring, profiles: Mapping[str, BootProfile], kinds: Kinds, stack: AsyncExitStack,
+    metrics: Metrics,
+) -> Expected:  # fmt: skip
+    """The devices that are expected, loaded."""
+    expected = Expected(database, target, keyring, profiles, config.boot, kinds, lambda: datetime.now(UTC))
+    stack.push_async_callback(expected.close)
+    await expected.open()
+    expected.register(metrics)
+    return expected
+
+
+@asynccontextmanager
+async def _boot_http(config: Config, files: BootFiles) -> AsyncIterator[list[Listening]]:
+    """Boot files by HTTP, and by HTTPS where there is a certificate."""
+    boot = config.boot
+    if not boot.enabled:
+        yield []
+        return
+    context = boot_web.encryption(boot.certificate, boot.key)
+    async with boot_web.serve(files, boot.addresses, boot.http_port) as plain:
+        if context is None:
+            yield plain
+        else:
+            async with boot_web.serve(files, boot.addresses, boot.https_port, context) as encrypted:
+                yield plain + encrypted
+
+
+async def _dhcp(config: Config, target: Target, extensions: Extensions, binding: Binding, stack: AsyncExitStack, metrics: Metrics) -> DhcpService:
     """The DHCP responder, loaded, on connections of its own."""
     database = await Database.open(target, DHCP_CONNECTIONS)
     stack.push_async_callback(database.close)
     name = uuid.uuid5(uuid.NAMESPACE_OID, f"{socket.gethostname()} {config.data_dir}")  # the same after each start, another for each node
-    service = DhcpService(database, target, extensions.profiles, Nobody(), config.dhcp, b"\0\4" + name.bytes)
+    service = DhcpService(database, target, extensions.profiles, binding, config.dhcp, b"\0\4" + name.bytes)
     stack.push_async_callback(service.close)
     await service.open()
     service.register(metrics)

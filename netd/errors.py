@@ -12,6 +12,7 @@
     │   ├── Conflict           the row would break a uniqueness or reference rule
     │   └── OutsideScope       the change would reach beyond what the caller may touch
     ├── Unauthenticated      who calls did not prove who it is; the text does not tell which part was wrong
+    ├── BootRefused          a device gets a file not, for the ``reason``; it is told only that there is none
     ├── TooOften             again later: too many failures, or too much at a time
     ├── InvalidInput         somebody's request or file; lists every fault with its place
     ├── JobFailed            what a job was about did not succeed; the text is its error
@@ -104,6 +105,14 @@ class InvalidInput(NetdError):
 
 class Unauthenticated(NetdError):
     """A log-in, or what proves it, is not good. The text is for the caller, so it tells nothing that helps guessing."""
+
+
+class BootRefused(NetdError):
+    """Who asks for a boot file does not get it. ``reason`` is counted; the device is not told."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no boot file: {reason}")
+        self.reason = reason
 
 
 class TooOften(NetdError):

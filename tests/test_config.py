@@ -139,7 +139,7 @@ def test_which_file(tmp_path):
         (
             "[zzz]\n",
             "zzz",
-            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, dhcp, "
+            "there is no such table; tables are log, database, radius, coa, enforcement, relay, addresses, dhcp, boot, "
             "retention, poll, web, login, oidc, webhooks, jobs, commands, configurations, netbox, awx, genieacs, voltha, vault, secrets, extensions",
         ),
         ("[radius]\nauth_prot = 1\n", "radius.auth_prot", "there is no such key; did you mean radius.auth_port?"),

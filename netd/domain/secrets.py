@@ -8,12 +8,14 @@ import msgspec
 
 from netd.domain import audit, billing, configurations, credentials, jobs, webhooks
 from netd.domain.actor import Actor
+from netd.domain.boottokens import SECRET_CONTEXT as BOOT_CONTEXT
 from netd.domain.coa_clients import SECRET_CONTEXT as CLIENT_CONTEXT
 from netd.domain.nas import LINE_LOGIN_CONTEXT, SECRET_CONTEXT
 from netd.domain.subscribers import PASSWORD_CONTEXT
 from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
 from netd.store import billing as billing_store
+from netd.store import boot as boot_store
 from netd.store import coa_clients, nas, subscribers, users
 from netd.store import configurations as configuration_store
 from netd.store import credentials as credential_store
@@ -45,6 +47,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
     schedules: int
     configurations: int
+    ztp_devices: int
     complete: bool
 
     def counts(self) -> dict[str, int]:
@@ -63,7 +66,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
         await asyncio.to_thread(keyring.rotate)
     counts = {
         "subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0, "webhooks": 0, "billing_hooks": 0, "jobs": 0, "schedules": 0, "credentials": 0,
-        "configurations": 0,
+        "configurations": 0, "ztp_devices": 0,
     }  # fmt: skip
     complete = False
     for _ in range(PASSES):
@@ -80,6 +83,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
             ("credentials", credential_store.sealed, credential_store.reseal, credentials.CONTEXT),
             ("jobs", job_store.sealed, job_store.reseal, jobs.CONTEXT),
             ("schedules", schedule_store.sealed, schedule_store.reseal, jobs.CONTEXT),
+            ("ztp_devices", boot_store.sealed, boot_store.reseal, BOOT_CONTEXT),
             ("configurations", configuration_store.sealed, configuration_store.reseal, configurations.CONTEXT),
             ("configurations", configuration_store.sealed_keys, configuration_store.reseal_keys, configurations.KEY_CONTEXT),
         ):

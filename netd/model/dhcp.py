@@ -10,6 +10,8 @@ import msgspec
 from netd.model.ztp import ReservationKind
 
 Serves = Literal["expected", "classes"]
+FirstFile = Literal["none", "text", "python", "ipxe", "xr", "huawei_ini", "nokia_sros", "sonic"]
+"""What a class of devices fetches first: nothing, a text as it is, one that begins as they want, or a list of further files."""
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,3 +69,4 @@ class BootProfile(msgspec.Struct, frozen=True, kw_only=True):
     variables: tuple[str, ...]
     options: tuple[int, ...]
     options6: tuple[int, ...]
+    first_file: FirstFile = "text"

@@ -45,6 +45,9 @@ OF_ACTION: Final[dict[str, str]] = {
     "organization.update": "organization.updated",
     "organization.delete": "organization.deleted",
     "webhook.disable": "webhook.disabled",
+    "ztp_device.create": "ztp.expected",
+    "ztp_device.delete": "ztp.removed",
+    "ztp_device.retry": "ztp.retried",
     "job.submit": "job.submitted",
     "job.retry": "job.submitted",
     "job.approve": "job.approved",
@@ -81,6 +84,13 @@ OF_THE_NETWORK: Final = (
     "configuration.settled",
     "alarm.raised",
     "alarm.cleared",
+    "ztp.candidate",
+    "ztp.seen",
+    "ztp.offered",
+    "ztp.fetching",
+    "ztp.configured",
+    "ztp.verified",
+    "ztp.failed",
 )
 """What netd finds out by itself."""
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from netd.model.dhcp import BootProfile
+from netd.model.dhcp import BootProfile, FirstFile
 from netd.model.ztp import ClientIdentity
 from netd.wire import dhcp, dhcpv6
 
@@ -78,6 +78,7 @@ class Bootstrap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     file: str = ""
     next_server: str = ""
     least_lease_seconds: int = 0
+    first_file: FirstFile = "text"  # what its devices fetch first: nothing, a text as it is, one that begins as they want, or a list of further files
 
 
 class Profile:
@@ -101,7 +102,7 @@ class Profile:
         return BootProfile(
             name=data.name, title=data.title, vendor=self.vendor, evidence=data.evidence, made_from=data.made_from, note=data.note,
             recognised=bool(data.matches), variables=tuple(sorted(self.variables())), options=tuple(option.code for option in data.options),
-            options6=tuple(option.code for option in data.options6),
+            options6=tuple(option.code for option in data.options6), first_file=data.first_file,
         )  # fmt: skip
 
     def recognise(self, seen: ClientIdentity) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from netd.config import LoginConfig
 from netd.device.http import Client
+from netd.domain.bootfiles import BootFiles
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
@@ -58,6 +59,7 @@ class WebDeps:
     limit: RateLimit
     stream: Stream
     kinds: Kinds
+    boot_files: BootFiles
     watch: JobWatch
     client: Client
     settled: Callable[[], Awaitable[object]]

@@ -10,12 +10,14 @@
 Work with one device waits its turn in the device's queue. Which credential worked is remembered, the first host key pinned, another one refused and told.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from netd.config import Secret
 from netd.device.cli import CliSession, CliTransport
@@ -27,7 +29,7 @@ from netd.errors import PeerError, PeerUnreachable
 from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
 from netd.model.inventory import Device
-from netd.model.target import Target
+from netd.model.target import Credential, Target
 from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import Dialogue
 from netd.store import devices as device_store
@@ -90,12 +92,15 @@ class DeviceSessions:
     async def run(
         self, tenant_id: int, device_id: int, work: Callable[[Opened], Awaitable[T]], *, image: Path | None = None,
         note: Callable[[str], None] | None = None, hide: Callable[..., None] | None = None, deadline_seconds: float | None = None,
+        first: Sequence[Credential] = (),
     ) -> T:  # fmt: skip
-        """Do ``work`` in a session with the device, in its turn. ``hide`` is told every secret that netd may send.
+        """Do ``work`` in a session with the device, in its turn. ``hide`` is told every secret that netd may send. ``first`` are tried before what is stored
+        for it, with ids below 1: nothing is remembered of them.
 
         Raises what the work raises; PeerError for a device that is not to be reached or whose platform nobody knows; PeerUnreachable; StoreError.
         """
         device, target = await self._target(tenant_id, device_id)
+        target = msgspec.structs.replace(target, credentials=(*first, *target.credentials))
         platform = self.platforms.get(device.driver_platform or "")
         if platform is None:
             raise PeerError(f"{device.hostname}: its platform is not known, or has no driver: {device.driver_platform or 'it was not recognised'}")
@@ -127,7 +132,7 @@ class DeviceSessions:
 
     async def _learned(self, device: Device, session: CliSession) -> None:
         """Remember what opened it, and pin the first host key."""
-        if session.credential is not None:
+        if session.credential is not None and session.credential.id > 0:
             await targets.worked(self._database, device.tenant_id, [(device.id, session.protocol, session.credential.id, self._now())])
         if session.host_key and not device.host_keys:
             await devices.pin(self._database, device.tenant_id, device.id, session.host_key)

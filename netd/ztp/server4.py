@@ -156,7 +156,7 @@ class Server4:
         if answer is None and subnet.row.serves == "expected":
             self.binding.unexpected(seen)
             return "unexpected"
-        if profile is None or (subnet.profiles and profile not in subnet.profiles):
+        if profile is None or not subnet.answers(profile, bound=answer is not None):
             return "no_profile"
         return Call(message, arrival, relay, subnet, relay.server or arrival.local, seen, profile, answer)
 

@@ -28,6 +28,10 @@ class Subnet:
         self.patterns: list[tuple[str, re.Pattern[str], int]] = []
         self.cache: dict[tuple[str, bytes], tuple[list[tuple[int, bytes]], bytes, int]] = {}  # options that are the same for everybody
 
+    def answers(self, profile: Profile, *, bound: bool) -> bool:
+        """Whether clients of the profile are answered here; a device that is expected (``bound``) gets an address also once it boots no longer."""
+        return not self.profiles or profile in self.profiles or (bound and profile.everybody)
+
     def holds(self, address: int) -> bool:
         """Whether the address is on this link."""
         return self.row.first <= address <= self.row.last

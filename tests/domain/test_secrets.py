@@ -58,6 +58,7 @@ async def test_rotate(world, database, keyring, actor, sealed):
             "jobs": 0,
             "schedules": 0,
             "configurations": 0,
+            "ztp_devices": 0,
             "complete": True,
         },
     )

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from netd.errors import ConfigError, NetdError, WireError
 from netd.radius import segment
 from netd.radius.record import AccountingSwitch
-from netd.wire import dhcp, dhcpv6, passwords, radius
+from netd.wire import dhcp, dhcpv6, passwords, radius, tftp
 from netd.wire.attributes import decode, encode, from_text, to_text
 from netd.wire.dictionary import Dictionary, parse
 from netd.wire.radius import SharedSecret
@@ -296,6 +296,41 @@ def feed_dhcpv6(data: object) -> None:
             dhcpv6.enterprise_identifier(value)
 
 
+def tftp_datagrams(rng: random.Random) -> object:
+    """A read request with options, and what the client says afterwards; both garbled now and then."""
+    names = ("blksize", "timeout", "tsize", "windowsize", "BLKSIZE", "multicast")
+    options = [
+        text for _ in range(rng.randrange(5)) for text in (rng.choice(names), rng.choice(("0", "1", "8", "512", "1428", "65464", "65535", "-1", "x", "")))
+    ]
+    texts = [rng.choice(("boot.cfg", "a/../b", "")), rng.choice(("octet", "NETASCII", "mail")), *options]
+    request = rng.choice((1, 1, 1, 1, 2, 3)).to_bytes(2, "big") + b"".join(text.encode() + b"\0" for text in texts)
+    answers = []
+    for _ in range(rng.randrange(12)):
+        number = rng.choice((rng.randrange(12), rng.randrange(65536)))
+        answers.append(rng.choice((4, 4, 4, 4, 5, 3, 0)).to_bytes(2, "big") + number.to_bytes(2, "big") + rng.choice((b"", b"", b"x")))
+    return (mutated(rng, request) if rng.random() < 0.3 else request), answers, rng.randrange(20_000)
+
+
+def feed_tftp(case: object) -> None:
+    assert isinstance(case, tuple)
+    request, answers, octets = case
+    found = tftp.parse_request(request)
+    assert tftp.parse_request(tftp.encode_request(found)) == found
+    sending = tftp.Sending(found, octets)
+    step = sending.begin()
+    for answer in answers:
+        if step in (tftp.Step.DONE, tftp.Step.GIVE_UP):
+            break
+        try:
+            step = sending.received(answer)
+        except WireError:
+            step = sending.silent()
+        assert len(sending.blocks()) <= tftp.MOST_WINDOW
+        for block in sending.blocks():
+            low, high = sending.span(block)
+            assert 0 <= low <= high <= octets
+
+
 def targets(dictionary: Dictionary, words: Words) -> list[Target]:
     """Every codec."""
     attributes = list(dictionary)
@@ -339,6 +374,7 @@ def targets(dictionary: Dictionary, words: Words) -> list[Target]:
         Target("telnet", telnet_stream, feed_telnet, (WireError,)),
         Target("dhcp", dhcp_packet, feed_dhcp, (WireError,)),
         Target("dhcpv6", dhcpv6_packet, feed_dhcpv6, (WireError,)),
+        Target("tftp", tftp_datagrams, feed_tftp, (WireError,)),
         Target("journal", journal_segment, feed_segment, (WireError,)),
     ]
 

@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_it_accepts_some_of_everything(run: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main() == 0
     lines = capsys.readouterr().out.splitlines()[1:]
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all(int(line.split()[-2]) > 0 for line in lines)
 
 

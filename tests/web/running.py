@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,12 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from netd.config import BootConfig
 from netd.device.addresses import LOOPBACK
 from netd.device.http import Client
 from netd.domain import tokens
 from netd.domain.actor import system
+from netd.domain.bootfiles import BootFiles
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
@@ -223,6 +226,11 @@ async def running(
     outside = await Client(allowed=LOOPBACK).__aenter__()
     keyring = Keyring.load_or_create(folder / "secret.key")
     watch, tools = JobWatch(database), tools or Tools(database=confined, owner=database, keyring=keyring)
+    all_kinds = Kinds((*bundled(tools), *kinds))
+    boot_files = BootFiles(
+        database, keyring, {each.name: each for each in PROFILES}, BootConfig(host="boot.test"), folder / "images", all_kinds, lambda: datetime.now(UTC),
+        time.monotonic,
+    )  # fmt: skip
     deps = WebDeps(
         database=confined, owner=database, keyring=keyring, control=control,
         enforcement=enforcing, probe=probe, health=health, metrics=Page(), polling=polling,
@@ -231,7 +239,8 @@ async def running(
         ),
         vendors=frozenset({"mikrotik", "generic"}), boot_profiles=PROFILES, rules=Rules(),
         limit=limit or RateLimit(0, 1), own_limit=limit or RateLimit(0, 1), stream=stream,
-        settled=health.settled, client=outside, kinds=Kinds((*bundled(tools), *kinds)), watch=watch, images=folder / "images", now=lambda: datetime.now(UTC),
+        settled=health.settled, client=outside, kinds=all_kinds, boot_files=boot_files, watch=watch, images=folder / "images",
+        now=lambda: datetime.now(UTC),
     )  # fmt: skip
     app = create_app(deps)
     made: dict[str, str] = {}

@@ -85,6 +85,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "NewSubnet": {"name": "stolen", "prefix": "198.18.3.0/24", "profiles": ["plain"]},
     "SubnetPatch": {"description": "stolen"},
     "NewReservation": {"subnet": "access", "kind": "mac", "value": "02:00:00:00:00:01", "address": "100.64.0.8"},
+    "NewExpected": {"hostname": "stolen", "profile": "plain", "serial": "S9"},
+    "ExpectedPatch": {"target_version": "stolen"},
+    "Retry": {"boot": True},
+    "Adoption": {"hostname": "stolen", "profile": "plain"},
+    "Disregard": {"ignored": True},
+    "NewRule": {"name": "stolen", "profiles": ["plain"], "hostname": "stolen-{serial}"},
+    "RulePatch": {"enabled": False},
     "NewFramedRoute": {"prefix": "198.18.2.0/24"},
     "NewDevice": {"hostname": "stolen", "mgmt_address": "198.51.100.3", "vendor": "generic"},
     "DevicePatch": {"note": "stolen"},
@@ -166,6 +173,7 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["jobs"] = await a_job(database, made["sites"])
     nightly = {"name": "north-nightly", "kind": "audit.verify", "cron": "@daily"}
     made["schedules"] = (await api.post("/schedules", nightly)).value["id"]
+    made |= await booting(api, database, made["subnets"])
     made["sessions"] = await open_session(database)
     await api.post(f"/subscribers/{made['subscribers']}/locks", {"reason": "fraud"})
     async with database.acquire() as conn:
@@ -227,6 +235,24 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
     return made
 
 
+async def booting(api: Api, database: Database, subnet: int) -> dict[str, int]:
+    """A device that is expected at the site, with a step and a token, one that came unexpected, and a rule."""
+    device = {"hostname": "north-cpe", "profile": "plain", "serial": "N1", "site": "oslo", "boot_template": "alice"}
+    made = {"ztp-devices": (await api.post("/ztp/devices", device)).value["id"]}
+    rule = {"name": "north-rule", "profiles": ["plain"], "hostname": "north-{serial}", "site": "oslo"}
+    made["ztp-rules"] = (await api.post("/ztp/rules", rule)).value["id"]
+    async with database.acquire() as conn:
+        made["ztp-candidates"] = await conn.fetchval(
+            """insert into ztp_candidates (tenant_id, site_id, subnet_id, identity, serial, said, first_seen_at, last_seen_at)
+               select 1, id, $1, $2, 'north-2', '{"hostname": "north"}', now(), now() from sites where name = 'oslo' returning id""", subnet, bytes(32),
+        )  # fmt: skip
+        await conn.execute(
+            """insert into ztp_tokens (digest, tenant_id, ztp_device_id, generation, purpose, address, expires_at)
+               values ($1, 1, $2, 1, 'boot', '192.0.2.77', now())""", bytes(32), made["ztp-devices"],
+        )  # fmt: skip
+    return made
+
+
 async def measured(conn: Connection, device_id: int, interface_id: int) -> None:
     """Samples of now, and their sums."""
     now = datetime.now(UTC)
@@ -284,6 +310,8 @@ async def a_token(database: Database, tenant: int, **bound: str) -> str:
 def target(route: Route, owned: dict[str, int]) -> str:
     """The route's path at the object of the default tenant."""
     kind = [part for part in route.path.split("/") if part and not part.startswith("{")]
+    if kind[0] == "ztp":
+        kind = [f"ztp-{part}" for part in kind]
     key = next((part for part in reversed(kind) if part in owned and part not in ("routes", "grants")), "")
     path = route.path.replace("{route_id}", str(owned["routes"])).replace("{grant}", str(owned["grants"]))
     path = path.replace("{other}", str(owned["configurations"])).replace("{id}", str(owned.get(key, 1))).replace("{reason}", "fraud")
@@ -433,7 +461,7 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
                  "/top-talkers", "/alarms",
                  "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs",
-                 "/configurations", "/configuration-states", "/templates", "/template-variables"):  # fmt: skip
+                 "/configurations", "/configuration-states", "/templates", "/template-variables", "/ztp/devices", "/ztp/candidates", "/ztp/rules"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     for path in ("/subscribers/export", "/radius/nas/export"):

@@ -18,7 +18,8 @@ from netd.work.sessions import DeviceSessions
 class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
-    ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files.
+    ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files; ``boot_retry_seconds`` is how long a
+    device that boots is left alone.
     """
 
     database: Database
@@ -28,6 +29,7 @@ class Tools:
     images: Path | None = None
     export: GitExport | None = None
     rules: ShowRules = field(default_factory=ShowRules)
+    boot_retry_seconds: float = 15.0
 
     def now(self) -> datetime:
         """The time."""

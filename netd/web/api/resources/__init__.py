@@ -35,6 +35,7 @@ from netd.web.api.resources import (
     tenants,
     users,
     webhooks,
+    ztp,
 )
 from netd.web.api.route import Route
 
@@ -42,6 +43,7 @@ ROUTES: tuple[Route, ...] = (
     *plans.ROUTES, *quotas.ROUTES, *subscribers.ROUTES, *standing.ROUTES, *imports.ROUTES, *reports.ROUTES, *provision.ROUTES, *bulk.ROUTES,
     *nas.ROUTES, *coa_clients.ROUTES, *pools.ROUTES, *dhcp.ROUTES,
     *devices.ROUTES, *telemetry.ROUTES, *alarms.ROUTES, *credentials.ROUTES, *discovery.ROUTES, *configurations.ROUTES, *templates.ROUTES, *software.ROUTES,
+    *ztp.ROUTES,
     *sessions.ROUTES, *enforcement.ROUTES, *access.ROUTES,
     *sites.ROUTES, *events.ROUTES, *webhooks.ROUTES, *jobs.ROUTES, *health.ROUTES,
     *selfservice.ROUTES,

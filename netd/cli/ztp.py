@@ -1,0 +1,246 @@
+"""``netd ztp``"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from netd.cli import client, output
+from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
+from netd.cli.lists import show_list
+
+MEMBERS = (
+    "hostname", "profile", "serial", "mac", "circuit_id", "site", "vendor", "platform", "role", "transport", "address", "credential", "variables",
+    "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at",
+)  # fmt: skip
+RULE = ("name", "profiles", "hostname", "position", "site", "circuit_id", "model", "settings", "enabled")
+STATES = ("expected", "seen", "offered", "fetching", "configured", "verified", "failed")
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    ztp = group(commands, "ztp", "devices that boot through netd: who is expected, how far each is, who came unexpected")
+    add = command(ztp, "expect", "expect a device: it gets its address, files and configuration when it comes", _expect)
+    add.add_argument("hostname", metavar="NAME")
+    option(add, "--profile", "profile", "its boot profile (`netd dhcp profiles`)", required=True, metavar="NAME")
+    _options(add)
+    listing = command(ztp, "list", "list devices that are expected or have booted", _list)
+    listing.add_argument("--state", choices=STATES, help="only those in this state")
+    paging(listing)
+    command(ztp, "show", "show a device", _show).add_argument("device", metavar="NAME")
+    steps = command(ztp, "steps", "list a device's steps, and what shows each", _steps)
+    steps.add_argument("device", metavar="NAME")
+    paging(steps)
+    update = command(ztp, "update", "change an expected device; its next packet and file are as it says", _update)
+    update.add_argument("device", metavar="NAME")
+    option(update, "--name", "hostname", "a new name", metavar="NAME")
+    option(update, "--profile", "profile", "its boot profile", metavar="NAME")
+    _options(update)
+    command(ztp, "remove", "expect a device no longer: its URLs end at once", _remove).add_argument("device", metavar="NAME")
+    command(ztp, "preview", "print what a device would fetch, with tokens that are not its own", _preview).add_argument("device", metavar="NAME")
+    command(ztp, "check", "render the files of all devices that may still boot; exit code 1 if one cannot be", _check)
+    retry = command(ztp, "retry", "let a device go on that is in quarantine", _retry)
+    retry.add_argument("device", metavar="NAME")
+    option(retry, "--days", "days", "open its window for so many days", int, metavar="N")
+    retry.add_argument(
+        "--boot", action="store_true", default=argparse.SUPPRESS, help="from the beginning, also if it has booted: what it was told is good no more"
+    )
+    _register_candidates(ztp)
+    _register_rules(ztp)
+
+
+def _register_candidates(ztp: Commands) -> None:
+    listing = command(ztp, "candidates", "list devices that came unexpected, and got nothing", _candidates)
+    listing.add_argument("--state", choices=("new", "adopted", "ignored"), default="new", help="which (new)")
+    paging(listing)
+    command(ztp, "candidate", "show a candidate with all that it said", _candidate).add_argument("id", type=int, metavar="CANDIDATE")
+    adopt = command(ztp, "adopt", "expect a candidate from now on", _adopt)
+    adopt.add_argument("id", type=int, metavar="CANDIDATE")
+    adopt.add_argument("hostname", metavar="NAME")
+    option(adopt, "--profile", "profile", "another boot profile than it was recognised by", metavar="NAME")
+    adopt.add_argument("--bind-line", dest="bind_line", action="store_true", default=argparse.SUPPRESS, help="only on the line that it came from")
+    option(adopt, "--settings", "settings", "further members of the expected device, a JSON object, or @FILE", _json, metavar="JSON")
+    ignore = command(ztp, "ignore", "ignore a candidate", _ignore)
+    ignore.add_argument("id", type=int, metavar="CANDIDATE")
+    ignore.add_argument("--not", dest="again", action="store_true", help="it is new again")
+
+
+def _register_rules(ztp: Commands) -> None:
+    add = command(ztp, "add-rule", "let candidates be adopted that fit", _add_rule)
+    add.add_argument("name", metavar="NAME")
+    option(add, "--profiles", "profiles", "recognised as one of these, comma separated", listed, required=True, metavar="N,N")
+    option(add, "--hostname", "hostname", "name template: cpe-{serial}, {mac_plain}, {model}, {circuit_id}", required=True, metavar="TEMPLATE")
+    option(add, "--position", "position", "the first that fits counts (100)", int, metavar="N")
+    option(add, "--site", "site", "at this site", nullable(), metavar="NAME")
+    option(add, "--circuit-id", "circuit_id", "regular expression for the line", nullable(), metavar="RE")
+    option(add, "--model", "model", "regular expression for the model", nullable(), metavar="RE")
+    option(add, "--settings", "settings", "members of the expected device, a JSON object, or @FILE", _json, metavar="JSON")
+    paging(command(ztp, "rules", "list rules", _rules))
+    command(ztp, "remove-rule", "remove a rule; who was adopted stays", _remove_rule).add_argument("name", metavar="NAME")
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError("is not a JSON object")
+    return found
+
+
+def _text(text: str) -> str:
+    """A text, or what the file behind @ holds."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"{text[1:]} cannot be read: {error}") from None
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    option(parser, "--serial", "serial", "its serial number, as its profile reads it", nullable(), metavar="S")
+    option(parser, "--mac", "mac", "its MAC address", nullable(), metavar="M")
+    option(parser, "--circuit-id", "circuit_id", "regular expression for the line that its relay names", nullable(), metavar="RE")
+    option(parser, "--site", "site", "the site that it is at", nullable(), metavar="NAME")
+    option(parser, "--vendor", "vendor", "its vendor (the profile's)", metavar="NAME")
+    option(parser, "--platform", "platform", "which driver logs in to it afterwards", nullable(), metavar="NAME")
+    option(parser, "--role", "role", "its role", nullable(), metavar="NAME")
+    option(parser, "--transport", "transport", "how it fetches (http)", choices=("http", "https", "tftp"))
+    option(parser, "--address", "address", "a fixed address", nullable(), metavar="A")
+    option(parser, "--credential", "credential", "what opens it once it is configured", nullable(), metavar="NAME")
+    option(parser, "--variables", "variables", "for templates, a JSON object, or @FILE", _json, metavar="JSON")
+    option(parser, "--boot-template", "boot_template", "template of what it fetches (its role's), or @FILE", nullable(_text), metavar="TEXT")
+    option(parser, "--configuration", "configuration", "template of what it gets by SSH afterwards (its role's), or @FILE", nullable(_text), metavar="TEXT")
+    option(parser, "--target-version", "target_version", "the software that it must run to be verified; it fetches the image of it", nullable(), metavar="V")
+    option(parser, "--closes-at", "closes_at", "until when it must come (RFC 3339)", metavar="TIME")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--nas", dest="make_nas", action="store_true", default=argparse.SUPPRESS, help="make a NAS entry of it, with a secret of its own")
+    either.add_argument("--no-nas", dest="make_nas", action="store_false", default=argparse.SUPPRESS, help="make none")
+
+
+def _path(api: client.Client, name: str) -> str:
+    return f"/ztp/devices/{api.one('/ztp/devices', 'expected device', hostname=name)['id']}"
+
+
+def _row(device: dict[str, Any]) -> tuple[object, ...]:
+    known = device["serial"] or device["mac"] or device["circuit_id"]
+    return device["id"], device["hostname"], known, device["profile"], device["state"], device["state_at"], device["address_now"], device["reason"]
+
+
+def _expect(arguments: argparse.Namespace) -> int:
+    output.show(client.find().post("/ztp/devices", body(arguments, MEMBERS)), arguments.json)
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    columns = ("ID", "NAME", "KNOWN BY", "PROFILE", "STATE", "SINCE", "ADDRESS", "")
+    return show_list(client.find(), "/ztp/devices", arguments, columns, _row, state=arguments.state)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    output.show(api.get(_path(api, arguments.device)), arguments.json)
+    return 0
+
+
+def _steps(arguments: argparse.Namespace) -> int:
+    api = client.find()
+
+    def row(step: dict[str, Any]) -> tuple[object, ...]:
+        return step["at"], step["step"], ", ".join(f"{name}={value}" for name, value in step["evidence"].items() if not isinstance(value, dict | list))
+
+    return show_list(api, f"{_path(api, arguments.device)}/steps", arguments, ("WHEN", "STEP", "EVIDENCE"), row)
+
+
+def _update(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, MEMBERS)
+    api = client.find()
+    output.show(api.patch(_path(api, arguments.device), wanted), arguments.json)
+    return 0
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    return output.done(api.delete(_path(api, arguments.device)), arguments.json, f"{arguments.device} is expected no longer")
+
+
+def _preview(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    reply = api.get(f"{_path(api, arguments.device)}/preview")
+    if arguments.json:
+        output.print_json(reply.raw)
+        return 0
+    found = reply.value
+    if found["fault"]:
+        print(found["fault"], file=sys.stderr)
+        return 1
+    print(found["text"] + found["configuration"], end="")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    reply = client.find().post("/ztp/check", {})
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        print(f"{reply.value['rendered']} can be rendered")
+        for each in reply.value["faults"]:
+            print(f"{each['hostname']}: {each['fault']}")
+    return 1 if reply.value["faults"] else 0
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    output.show(api.post(f"{_path(api, arguments.device)}/retry", body(arguments, ("boot", "days"))), arguments.json)
+    return 0
+
+
+def _candidates(arguments: argparse.Namespace) -> int:
+    def row(each: dict[str, Any]) -> tuple[object, ...]:
+        return (
+            each["id"], each["serial"], each["mac"], each["profile"], each["model"], each["subnet"], each["circuit_id"], each["last_seen_at"], each["packets"],
+            each["state"],
+        )  # fmt: skip
+
+    columns = ("CANDIDATE", "SERIAL", "MAC", "PROFILE", "MODEL", "SUBNET", "LINE", "LAST SEEN", "PACKETS", "STATE")
+    return show_list(client.find(), "/ztp/candidates", arguments, columns, row, state=arguments.state)
+
+
+def _candidate(arguments: argparse.Namespace) -> int:
+    output.show(client.find().get(f"/ztp/candidates/{arguments.id}"), arguments.json)
+    return 0
+
+
+def _adopt(arguments: argparse.Namespace) -> int:
+    wanted = body(arguments, ("hostname", "profile", "bind_line", "settings"))
+    output.show(client.find().post(f"/ztp/candidates/{arguments.id}/adopt", wanted), arguments.json)
+    return 0
+
+
+def _ignore(arguments: argparse.Namespace) -> int:
+    output.show(client.find().patch(f"/ztp/candidates/{arguments.id}", {"ignored": not arguments.again}), arguments.json)
+    return 0
+
+
+def _add_rule(arguments: argparse.Namespace) -> int:
+    output.show(client.find().post("/ztp/rules", body(arguments, RULE)), arguments.json)
+    return 0
+
+
+def _rules(arguments: argparse.Namespace) -> int:
+    def row(each: dict[str, Any]) -> tuple[object, ...]:
+        return (
+            each["position"], each["name"], ",".join(each["profiles"]), each["site"], each["circuit_id"], each["model"], each["hostname"],
+            "" if each["enabled"] else "disabled",
+        )  # fmt: skip
+
+    return show_list(client.find(), "/ztp/rules", arguments, ("POSITION", "NAME", "PROFILES", "SITE", "LINE", "MODEL", "HOSTNAME", ""), row)
+
+
+def _remove_rule(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    found = api.one("/ztp/rules", "rule", name=arguments.name)
+    return output.done(api.delete(f"/ztp/rules/{found['id']}"), arguments.json, f"rule {arguments.name} is removed")

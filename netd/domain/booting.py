@@ -1,0 +1,96 @@
+"""What the parts of booting have in common: where a device's files are, steps with their events, and the job that finishes the work."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Final
+
+from netd.config import BootConfig
+from netd.domain import jobs
+from netd.domain.actor import Actor, system
+from netd.domain.boottokens import token
+from netd.domain.jobs import NewJob
+from netd.domain.kinds import Kinds
+from netd.errors import Conflict
+from netd.keyring import Keyring
+from netd.model.boot import Purpose
+from netd.model.dhcp import BootProfile, FirstFile
+from netd.store import boot as store
+from netd.store import events
+from netd.store.boot import Advance
+from netd.store.database import Connection
+
+FINISH: Final = "ztp.finish"
+BOOT_USER: Final = "netd-boot"
+"""The account that a first file makes, with a password of its own; the configuration that follows takes it away."""
+
+_NAMES: Final[Mapping[FirstFile, str]] = {"huawei_ini": "boot.ini", "python": "boot.py", "ipxe": "boot.ipxe", "sonic": "boot.json"}
+_STANDARD: Final = {"http": 80, "https": 443, "tftp": 69}
+
+
+def netd(tenant_id: int, address: str | None = None) -> Actor:
+    """The boot server, for what it records; ``address`` is the device's."""
+    actor = system(tenant_id, "netd boot")
+    return actor if address is None else Actor(**{name: getattr(actor, name) for name in actor.__struct_fields__} | {"address": address})
+
+
+class Places:
+    """Where files are."""
+
+    def __init__(self, config: BootConfig, profiles: Mapping[str, BootProfile]) -> None:
+        self.config = config
+        self._profiles = profiles
+
+    def kind(self, profile: str) -> FirstFile:
+        """What devices of the profile fetch first."""
+        found = self._profiles.get(profile)
+        return "none" if found is None else found.first_file
+
+    def name(self, profile: str, purpose: Purpose, image: str | None = None) -> str:
+        """A file's name; "" for an image that there is not."""
+        if purpose == "image":
+            return image or ""
+        return "config.cfg" if purpose == "configuration" else _NAMES.get(self.kind(profile), "boot.cfg")
+
+    def server(self, transport: str) -> str:
+        """scheme://host:port."""
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        port = {"http": self.config.http_port, "https": self.config.https_port, "tftp": self.config.tftp_port}[transport]
+        return f"{transport}://{host}" + ("" if port == _STANDARD[transport] else f":{port}")
+
+    def path(self, profile: str, secret: bytes, generation: int, purpose: Purpose, address: IPv4Address | IPv6Address, image: str | None = None) -> str:
+        """A file's path on the server, "" where the device has none of that purpose."""
+        name = self.name(profile, purpose, image)
+        return f"{token(secret, generation, purpose, address)}/{name}" if name else ""
+
+
+async def advance(conn: Connection, steps: Sequence[Advance]) -> set[tuple[int, str]]:
+    """Let devices go forward, with an event for each that did; (device, state) of those."""
+    moved = await store.advance(conn, steps)
+    for each in sorted(steps, key=lambda step: step.ztp_device_id):
+        if each.state is not None and (each.ztp_device_id, each.state) in moved:
+            await _tell(conn, each.tenant_id, each.ztp_device_id, each.state, each.evidence)
+    return moved
+
+
+async def fail(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetime, reason: str) -> None:
+    """Put a device into quarantine."""
+    if await store.fail(conn, ztp_device_id, at, reason):
+        evidence = {"reason": reason}
+        await store.note(conn, Advance(ztp_device_id, tenant_id, None, "failed", at, evidence))
+        await _tell(conn, tenant_id, ztp_device_id, "failed", evidence)
+
+
+async def _tell(conn: Connection, tenant_id: int, ztp_device_id: int, state: str, data: Mapping[str, Any]) -> None:
+    await events.insert(conn, tenant_id, f"ztp.{state}", "ztp_device", str(ztp_device_id), "netd boot", dict(data))
+
+
+async def finish(conn: Connection, kinds: Kinds, keyring: Keyring, tenant_id: int, ztp_device_id: int, now: datetime) -> bool:
+    """Let a job do what is left of a device; False if one is at it already."""
+    actor = netd(tenant_id)
+    kind = kinds.get(FINISH)
+    try:
+        await jobs.submit_in(conn, jobs.confined(actor, kind), keyring, kind, NewJob(kind=FINISH, args={"ztp_device_id": ztp_device_id}), now)
+    except Conflict:  # its key: one is not ended yet
+        return False
+    return True

@@ -1,0 +1,177 @@
+"""Expected devices, candidates and rules for people and the API. What the boot server reads and writes is ``store.boot``."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from netd.model.boot import BootCandidate, BootCandidateState, BootRule, BootState, BootStep, ExpectedDevice
+from netd.store import rows
+from netd.store.database import Connection
+from netd.store.listing import Column, Listing
+
+COLUMNS = (
+    "hostname", "site_id", "serial", "mac", "circuit_id", "profile", "vendor", "platform", "role", "transport", "address", "credential_id", "variables",
+    "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at", "secret", "generation", "state", "state_at", "reason",
+    "configured_at", "rule_id", "device_id",
+)  # fmt: skip
+RULE_COLUMNS = ("name", "position", "site_id", "circuit_id", "model", "profiles", "hostname", "settings", "enabled")
+_SITE = "(select w.name from sites w where w.id = {}.site_id)"
+_READ = {
+    "site": _SITE.format("z"), "credential": "(select k.name from credentials k where k.id = z.credential_id)",
+    "rule": "(select r.name from ztp_rules r where r.id = z.rule_id)",
+    "image": "(select i.file_name from software_images i "
+             "where i.tenant_id = z.tenant_id and i.platform = z.platform and i.software_version = z.target_version)",
+}  # fmt: skip
+_READ_CANDIDATE = {"site": _SITE.format("c"), "subnet": "(select n.name from dhcp_subnets n where n.id = c.subnet_id)"}
+_READ_RULE = {"site": _SITE.format("r")}
+
+
+def _members(kind: type[msgspec.Struct], alias: str, read: Mapping[str, str]) -> str:
+    return ", ".join(f"{read[name]} as {name}" if name in read else f"{alias}.{name}" for name in kind.__struct_fields__)
+
+
+def _by_site(alias: str) -> Column:
+    return Column(sql=f"(select lower(w.name) from sites w where w.id = {alias}.site_id)", param="lower({})")
+
+
+LISTING = Listing(
+    kind="ztp_device", select=f"select {_members(ExpectedDevice, 'z', _READ)} from ztp_devices z", counted="ztp_devices z", tenant="z.tenant_id", id="z.id",
+    search="lower(z.hostname || ' ' || coalesce(z.serial, '') || ' ' || coalesce(z.mac, '')) like {}",
+    columns={
+        "id": Column(sql="z.id", kind=int, cast="bigint"), "hostname": Column(sql="lower(z.hostname)", param="lower({})", sortable=True),
+        "serial": Column(sql="upper(z.serial)", param="upper({})", nullable=True), "mac": Column(sql="z.mac", nullable=True),
+        "state": Column(sql="z.state", kind=BootState, cast="text", sortable=True), "profile": Column(sql="z.profile"), "site": _by_site("z"),
+        "state_at": Column(sql="z.state_at", kind=datetime, sortable=True), "closes_at": Column(sql="z.closes_at", kind=datetime, sortable=True),
+        "device_id": Column(sql="z.device_id", kind=int, cast="bigint", nullable=True),
+    },
+)  # fmt: skip
+CANDIDATES = Listing(
+    kind="ztp_candidate", select=f"select {_members(BootCandidate, 'c', _READ_CANDIDATE)} from ztp_candidates c", counted="ztp_candidates c",
+    tenant="c.tenant_id", id="c.id", search="lower(c.serial || ' ' || c.mac || ' ' || c.model || ' ' || c.circuit_id) like {}",
+    columns={
+        "id": Column(sql="c.id", kind=int, cast="bigint"), "state": Column(sql="c.state", kind=BootCandidateState, cast="text", sortable=True),
+        "serial": Column(sql="upper(c.serial)", param="upper({})"), "mac": Column(sql="c.mac"), "profile": Column(sql="c.profile"), "site": _by_site("c"),
+        "first_seen_at": Column(sql="c.first_seen_at", kind=datetime, sortable=True),
+        "last_seen_at": Column(sql="c.last_seen_at", kind=datetime, sortable=True),
+    },
+)  # fmt: skip
+STEPS = Listing(
+    kind="ztp_step", select="select id, at, step, evidence from ztp_steps", counted="ztp_steps", tenant="tenant_id", id="id",
+    columns={"id": Column(sql="id", kind=int, cast="bigint"), "at": Column(sql="at", kind=datetime, sortable=True), "step": Column(sql="step")},
+    within={"ztp_device_id": Column(sql="ztp_device_id", kind=int, cast="bigint")},
+)  # fmt: skip
+
+RULES = Listing(
+    kind="ztp_rule", select=f"select {_members(BootRule, 'r', _READ_RULE)} from ztp_rules r", counted="ztp_rules r", tenant="r.tenant_id", id="r.id",
+    columns={
+        "id": Column(sql="r.id", kind=int, cast="bigint"), "name": Column(sql="lower(r.name)", param="lower({})", sortable=True),
+        "position": Column(sql="r.position", kind=int, cast="integer", sortable=True), "enabled": Column(sql="r.enabled", kind=bool, cast="boolean"),
+        "site": _by_site("r"),
+    },
+)  # fmt: skip
+
+
+def steps(records: Sequence[Mapping[str, Any]]) -> list[BootStep]:
+    """Steps of the listing's records."""
+    return [BootStep(**record) for record in records]
+
+
+def of(records: Sequence[Mapping[str, Any]]) -> list[ExpectedDevice]:
+    """Expected devices of the listing's records."""
+    return [_expected(record) for record in records]
+
+
+def _expected(record: Mapping[str, Any]) -> ExpectedDevice:
+    return ExpectedDevice(**{**record, "address": rows.address(record["address"]), "address_now": rows.address(record["address_now"])})
+
+
+def candidates_of(records: Sequence[Mapping[str, Any]]) -> list[BootCandidate]:
+    """Candidates of the listing's records."""
+    return [BootCandidate(**{**record, "relay": rows.address(record["relay"])}) for record in records]
+
+
+def rules_of(records: Sequence[Mapping[str, Any]]) -> list[BootRule]:
+    """Rules of the listing's records."""
+    return [BootRule(**{**record, "profiles": tuple(record["profiles"])}) for record in records]
+
+
+async def insert(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:
+    """Add an expected device; returns its id. Raises Conflict through the transaction if its name, serial or MAC address is taken."""
+    statement, args = rows.insertion("ztp_devices", COLUMNS, tenant_id, values)
+    return int(await conn.fetchval(f"{statement} returning id", *args))
+
+
+async def get(conn: Connection, tenant_id: int, row_id: int, *, lock: bool = False) -> ExpectedDevice | None:
+    """The device; with ``lock`` it stays as it is until the transaction ends."""
+    record = await conn.fetchrow(f"{LISTING.select} where z.tenant_id = $1 and z.id = $2{' for no key update of z' if lock else ''}", tenant_id, row_id)
+    return None if record is None else _expected(record)
+
+
+async def waiting(conn: Connection, tenant_id: int, after: int, limit: int) -> list[ExpectedDevice]:
+    """Devices that may still boot, by id: for looking at all that they will be sent."""
+    records = await conn.fetch(
+        f"{LISTING.select} where z.tenant_id = $1 and z.id > $2 and z.state <> 'verified' order by z.id limit $3", tenant_id, after, limit
+    )
+    return of(records)
+
+
+async def update(conn: Connection, tenant_id: int, row_id: int, values: Mapping[str, Any]) -> None:
+    """Set columns and count the version up."""
+    statement, args = rows.update("ztp_devices", COLUMNS, tenant_id, row_id, values)
+    await conn.execute(statement, *args)
+
+
+async def delete(conn: Connection, tenant_id: int, row_id: int) -> bool:
+    """Remove an expected device with its steps and tokens; whether it was there."""
+    return rows.updated(await conn.execute("delete from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)) > 0
+
+
+async def spend(conn: Connection, tenant_id: int, row_id: int) -> None:
+    """Take all its tokens away."""
+    await conn.execute("delete from ztp_tokens where tenant_id = $1 and ztp_device_id = $2", tenant_id, row_id)
+
+
+async def secret(conn: Connection, tenant_id: int, row_id: int) -> tuple[bytes, int]:
+    """What its tokens and first password are made from, sealed, and their generation."""
+    record = await conn.fetchrow("select secret, generation from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return record["secret"], record["generation"]
+
+
+async def candidate(conn: Connection, tenant_id: int, row_id: int, *, lock: bool = False) -> BootCandidate | None:
+    """The candidate."""
+    tail = " for no key update of c" if lock else ""
+    record = await conn.fetchrow(f"{CANDIDATES.select} where c.tenant_id = $1 and c.id = $2{tail}", tenant_id, row_id)
+    return None if record is None else candidates_of([record])[0]
+
+
+async def set_candidate(conn: Connection, tenant_id: int, row_id: int, state: BootCandidateState, expected_id: int | None) -> None:
+    """Say what became of it."""
+    await conn.execute(
+        "update ztp_candidates set state = $3, ztp_device_id = $4, version = version + 1, updated_at = now() where tenant_id = $1 and id = $2",
+        tenant_id, row_id, state, expected_id,
+    )  # fmt: skip
+
+
+async def rule(conn: Connection, tenant_id: int, row_id: int, *, lock: bool = False) -> BootRule | None:
+    """The rule."""
+    record = await conn.fetchrow(f"{RULES.select} where r.tenant_id = $1 and r.id = $2{' for no key update of r' if lock else ''}", tenant_id, row_id)
+    return None if record is None else rules_of([record])[0]
+
+
+async def insert_rule(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:
+    """Add a rule; returns its id."""
+    statement, args = rows.insertion("ztp_rules", RULE_COLUMNS, tenant_id, values)
+    return int(await conn.fetchval(f"{statement} returning id", *args))
+
+
+async def update_rule(conn: Connection, tenant_id: int, row_id: int, values: Mapping[str, Any]) -> None:
+    """Set columns and count the version up."""
+    statement, args = rows.update("ztp_rules", RULE_COLUMNS, tenant_id, row_id, values)
+    await conn.execute(statement, *args)
+
+
+async def delete_rule(conn: Connection, tenant_id: int, row_id: int) -> bool:
+    """Remove a rule; whether it was there. What it let in stays."""
+    return rows.updated(await conn.execute("delete from ztp_rules where tenant_id = $1 and id = $2", tenant_id, row_id)) > 0

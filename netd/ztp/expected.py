@@ -1,0 +1,347 @@
+"""Expected devices in memory: who is answered what, and which URL it is told. The Binding on the database.
+
+What must outlive a crash is written in the transaction of the lease (:meth:`Expected.granted`). What was only seen, and who came unexpected, is written
+a few times a second, each client once however many packets it sends.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Final
+
+from netd.config import BootConfig
+from netd.domain import adoption, booting, boottokens
+from netd.domain.booting import Places
+from netd.domain.boottokens import SECRET_CONTEXT
+from netd.domain.kinds import Kinds
+from netd.domain.ports import Part
+from netd.errors import StoreError
+from netd.keyring import Keyring
+from netd.metrics import Counts, Metrics
+from netd.model.boot import Purpose
+from netd.model.dhcp import BootProfile
+from netd.model.ztp import BootAnswer, ClientIdentity, Granted
+from netd.store import boot as store
+from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
+from netd.store.database import Connection, Database, Target
+from netd.store.feed import Batch, ChangeFeed
+from netd.ztp.subnets import readable
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS: Final = 0.25
+SWEEP_SECONDS: Final = 10.0
+STRANGERS: Final = 200
+"""Unexpected clients that are kept between two writings; a client that invents identities fills no more than that."""
+
+SEEN: Final = 5000
+PURPOSES: Final[tuple[Purpose, ...]] = ("boot", "configuration", "image")
+PLAIN: Final = "plain"
+"""What a device gets that boots no longer: an address, and nothing to boot from."""
+
+Address = IPv4Address | IPv6Address
+
+
+class Known:
+    """An expected device by heart."""
+
+    __slots__ = ("generation", "good", "pattern", "row", "secret")
+
+    def __init__(self, row: ExpectedRow, secret: bytes) -> None:
+        self.row = row
+        self.secret = secret
+        self.pattern = re.compile(row.circuit_id, re.DOTALL) if row.circuit_id else None
+        self.generation = row.generation
+        self.good: dict[tuple[str, str], tuple[int, datetime, datetime | None]] = {}  # (address, purpose) -> generation, until, fetched at
+
+    def fits(self, seen: ClientIdentity) -> bool:
+        """Whether all that is known of it is what this client, and its relay, say."""
+        row = self.row
+        return (
+            row.tenant_id == seen.tenant_id
+            and (row.site_id is None or seen.site_id is None or row.site_id == seen.site_id)
+            and (row.serial is None or row.serial.upper() == seen.serial.upper())
+            and (row.mac is None or row.mac == seen.mac)
+            and (self.pattern is None or bool(seen.circuit_id and self.pattern.fullmatch(readable(seen.circuit_id))))
+        )
+
+    def weight(self) -> int:
+        """How much is known of it: who fits more is meant."""
+        return sum(each is not None for each in (self.row.serial, self.row.mac, self.row.circuit_id))
+
+
+class Expected:
+    """Keeps the devices current by the change feed, and answers the DHCP responder."""
+
+    def __init__(
+        self, database: Database, target: Target, keyring: Keyring, profiles: Mapping[str, BootProfile], config: BootConfig, kinds: Kinds,
+        now: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self.database = database
+        self.places = Places(config, profiles)
+        self.feed = ChangeFeed(target, self._apply, self.load)
+        self.strange: Counts = Counts()
+        self.faults: dict[int, str] = {}
+        self._keyring = keyring
+        self._profiles = profiles
+        self._config = config
+        self._kinds = kinds
+        self._now = now
+        self._by_id: dict[int, Known] = {}
+        self._by_serial: dict[str, set[int]] = {}
+        self._by_mac: dict[str, set[int]] = {}
+        self._by_line: set[int] = set()
+        self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
+        self._strangers: dict[str, Stranger] = {}
+        self._queued = asyncio.Event()
+        self._since = time.time()
+
+    async def open(self) -> None:
+        """Take the feed's position and read all. Raises StoreUnavailable."""
+        await self.feed.start()
+        await self.load()
+
+    def register(self, metrics: Metrics) -> None:
+        """Add the series."""
+        metrics.gauge("netd_ztp_expected", "Devices that are expected or have booted", lambda: len(self._by_id))
+        metrics.counter_of("netd_ztp_unexpected", "DHCP packets of devices that nobody expects", lambda: self.strange, ("outcome",))
+
+    def parts(self) -> list[Part]:
+        """The state of it, from memory."""
+        faults = list(self.faults.values())
+        if not self.feed.up:
+            faults.append(f"changes are not seen: {self.feed.last_error}")
+        return [Part(name="ztp", state="degraded" if faults else "ok", since=self._since, detail="; ".join(faults[:5]))]
+
+    # -- what is known -----------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read all devices anew."""
+        async with self.database.transaction() as conn:
+            rows, good = await store.load(conn), await store.spent(conn)
+        self._by_id, self._by_serial, self._by_mac, self._by_line, self.faults = {}, {}, {}, set(), {}
+        self._put(rows, good)
+
+    async def _apply(self, batch: Batch) -> None:
+        ids = sorted(batch.changed.get("ztp", ()))
+        if not ids:
+            return
+        async with self.database.transaction() as conn:
+            rows, good = await store.load(conn, ids), await store.spent(conn, ids)
+        for each in ids:
+            self._forget(each)
+        self._put(rows, good)
+
+    def _put(self, rows: Sequence[ExpectedRow], good: Mapping[tuple[int, str, str], tuple[int, datetime, datetime | None]]) -> None:
+        for row in rows:
+            try:
+                known = Known(row, self._keyring.open(row.secret, SECRET_CONTEXT))
+            except (StoreError, re.error) as error:
+                self.faults[row.id] = f"{row.hostname}: {error}"
+                log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
+                continue
+            self._by_id[row.id] = known
+            if row.serial:
+                self._by_serial.setdefault(row.serial.upper(), set()).add(row.id)
+            elif row.mac:
+                self._by_mac.setdefault(row.mac, set()).add(row.id)
+            else:
+                self._by_line.add(row.id)
+        for (device, address, purpose), token in good.items():
+            if device in self._by_id:
+                self._by_id[device].good[address, purpose] = token
+
+    def _forget(self, device: int) -> None:
+        self.faults.pop(device, None)
+        known = self._by_id.pop(device, None)
+        if known is None:
+            return
+        for index, key in ((self._by_serial, (known.row.serial or "").upper()), (self._by_mac, known.row.mac or "")):
+            index.get(key, set()).discard(device)
+        self._by_line.discard(device)
+
+    def _find(self, seen: ClientIdentity) -> Known | None:
+        ids = self._by_serial.get(seen.serial.upper(), set()) if seen.serial else set()
+        if seen.mac:
+            ids = ids | self._by_mac.get(seen.mac, set())
+        if seen.circuit_id:
+            ids = ids | self._by_line
+        fitting = [known for each in ids if (known := self._by_id[each]).fits(seen)]
+        return min(fitting, key=lambda known: (-known.weight(), known.row.id), default=None)
+
+    # -- Binding -----------------------------------------------------------------------------------------------------
+
+    def resolve(self, seen: ClientIdentity) -> BootAnswer | None:
+        """As its profile says while it may boot; who has booted, or is in quarantine, gets an address and no file."""
+        known = self._find(seen)
+        if known is None:
+            return None
+        row, now = known.row, self._now()
+        boots = row.state not in ("verified", "failed")
+        if boots and not row.opens_at <= now < row.closes_at:
+            self.strange["outside_window"] += 1
+            return None
+        if row.state == "expected" and len(self._noticed) < SEEN:
+            self._noticed.setdefault(row.id, (now, seen))
+            self._queued.set()
+        variables = {name: str(value) for name, value in row.variables.items() if isinstance(value, str | int | float)}
+        with contextlib.suppress(ValueError):
+            variables.setdefault("tftp_address", str(IPv4Address(self._config.host)))  # a host that is a name has no place in these options
+        profile = row.profile if boots or self.places.kind(row.profile) == "none" else PLAIN  # where no file is fetched, the options are all that it needs
+        return BootAnswer(profile=profile, device_id=row.device_id, variables=variables, address=row.address)
+
+    def boot_url(self, seen: ClientIdentity, answer: BootAnswer, address: Address) -> str:
+        """The first file's, the same until it is used up or its time is nearly over."""
+        known = self._find(seen)
+        if known is None or not self._config.enabled or answer.profile == PLAIN or self.places.kind(known.row.profile) == "none":
+            return ""
+        generation = self._generation(known, address)
+        return f"{self.places.server(known.row.transport)}/{self.places.path(known.row.profile, known.secret, generation, 'boot', address)}"
+
+    def _generation(self, known: Known, address: Address) -> int:
+        """Of the tokens that are told now: another one once what was told is used up or ends soon."""
+        token = known.good.get((str(address), "boot"))
+        if token is None or token[0] < known.generation:
+            return known.generation
+        now = self._now()
+        generation, until, done = token
+        used = done is not None and done + timedelta(seconds=self._config.retry_seconds / 2) <= now
+        if used or until - now < timedelta(seconds=self._config.token_seconds / 4):
+            known.generation = generation + 1
+        return known.generation
+
+    def unexpected(self, seen: ClientIdentity) -> None:
+        """Keep it for the list of candidates, once."""
+        identity = identity_of(seen)
+        known = self._strangers.get(identity)
+        if known is None and len(self._strangers) >= STRANGERS:
+            self.strange["not_kept"] += 1
+            return
+        self.strange["candidate"] += 1
+        self._strangers[identity] = _stranger(seen, identity, (known.packets if known else 0) + 1, self._now())
+        self._queued.set()
+
+    async def granted(self, conn: Connection, grants: Sequence[Granted]) -> None:
+        """Write tokens and steps in the lease's transaction."""
+        tokens: list[NewToken] = []
+        steps: list[Advance] = []
+        now = self._now()
+        for grant in grants:
+            known = self._find(grant.seen)
+            if known is None or grant.answer.profile == PLAIN:
+                continue
+            row = known.row
+            if grant.boot_url:
+                tokens += self._tokens(known, grant.address, now)
+            evidence = {"address": str(grant.address), "step": grant.step, "relay": str(grant.seen.relay or "")}
+            if grant.step == "offered":
+                steps.append(Advance(row.id, row.tenant_id, "offered", "offered", now, evidence, None, said(grant.seen)))
+            elif self.places.kind(row.profile) == "none" and row.platform is not None:  # it fetches nothing: netd logs in as soon as it is there
+                steps.append(Advance(row.id, row.tenant_id, "configured", "leased", now, evidence, str(grant.address), said(grant.seen)))
+            else:
+                steps.append(Advance(row.id, row.tenant_id, "offered", "leased", now, evidence, str(grant.address), said(grant.seen)))
+        if tokens:
+            await store.remember(conn, tokens)
+        if steps:
+            await booting.advance(conn, steps)
+
+    def _tokens(self, known: Known, address: Address, now: datetime) -> list[NewToken]:
+        row = known.row
+        generation = self._generation(known, address)
+        until = min(now + timedelta(seconds=self._config.token_seconds), row.closes_at)
+        made = []
+        for purpose in PURPOSES:
+            if known.good.get((str(address), purpose), (0,))[0] >= generation:
+                continue  # it is in the table
+            digest = boottokens.digest(boottokens.token(known.secret, generation, purpose, address)).hex()
+            made.append(NewToken(digest, row.tenant_id, row.id, generation, purpose, str(address), until))
+        return made
+
+    # -- what is written a little later ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write who was seen, adopt what rules adopt, and see that what is configured is finished, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.feed.run(), name="expected devices' feed")
+            group.create_task(self._flushing(), name="expected devices' notes")
+            group.create_task(self._sweeping(), name="expected devices' sweep")
+
+    async def _flushing(self) -> None:
+        while True:
+            await self._queued.wait()
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                await self.flush()
+            except StoreError as error:
+                log.warning("devices that were seen are not written", extra={"error": str(error)})
+                await asyncio.sleep(1.0)
+                self._queued.set()
+
+    async def flush(self) -> None:
+        """Write what waits. Raises StoreError; then it comes again with the devices' next packets."""
+        self._queued.clear()
+        noticed, self._noticed = self._noticed, {}
+        strangers, self._strangers = self._strangers, {}
+        async with self.database.transaction() as conn:
+            steps = [Advance(each, self._by_id[each].row.tenant_id, "seen", "seen", at, said(seen), None, said(seen))
+                     for each, (at, seen) in noticed.items() if each in self._by_id]  # fmt: skip
+            await booting.advance(conn, steps)
+            for tenant_id, candidate, fresh in await store.strangers(conn, list(strangers.values()), self._config.candidates):
+                if fresh:
+                    await adoption.announced(conn, tenant_id, candidate)
+                await adoption.arrived(conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days)
+
+    async def _sweeping(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except StoreError as error:
+                log.warning("devices that boot are not looked after", extra={"error": str(error)})
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> None:
+        """Begin what a crash, or a job that was lost, left: whoever is configured has a job, or is verified or in quarantine. Raises StoreError."""
+        async with self.database.transaction() as conn:
+            left = await store.unfinished(conn)
+            await store.sweep(conn, self._now() - timedelta(days=1))
+        for tenant_id, device in left:
+            async with self.database.transaction() as conn:
+                await booting.finish(conn, self._kinds, self._keyring, tenant_id, device, self._now())
+
+    async def close(self) -> None:
+        """Let go of the feed's connection."""
+        await self.feed.close()
+
+
+def identity_of(seen: ClientIdentity) -> str:
+    """What a client is told from others by, in hex: its serial number, else its identifier, else its MAC address, on its link."""
+    named = seen.serial.encode() or seen.client_id or seen.mac.encode()
+    return hashlib.sha256(b"%d %d " % (seen.family, seen.subnet_id) + named).hexdigest()
+
+
+def said(seen: ClientIdentity) -> dict[str, Any]:
+    """All that a client and its relay said, for people."""
+    told: dict[str, Any] = {
+        "family": seen.family, "mac": seen.mac, "serial": seen.serial, "model": seen.model, "profile": seen.profile, "client_id": seen.client_id.hex(),
+        "relay": str(seen.relay or ""), "circuit_id": readable(seen.circuit_id), "remote_id": readable(seen.remote_id),
+        "relay_subscriber_id": readable(seen.relay_subscriber_id), "vendor_class": readable(seen.vendor_class), "hostname": readable(seen.hostname),
+        "user_classes": [readable(each) for each in seen.user_classes],
+        "vendor_classes": [{"enterprise": number, "data": readable(data)} for number, data in seen.vendor_classes],
+        "vendor_options": [{"enterprise": number, "data": data.hex()} for number, data in seen.vendor_options],
+        "requested": list(seen.requested),
+    }  # fmt: skip
+    return {name: value for name, value in told.items() if value not in ("", [], None)}
+
+
+def _stranger(seen: ClientIdentity, identity: str, packets: int, at: datetime) -> Stranger:
+    return Stranger(
+        tenant_id=seen.tenant_id, site_id=seen.site_id, subnet_id=seen.subnet_id, identity=identity, mac=seen.mac, serial=seen.serial[:128],
+        model=seen.model[:253], profile=seen.profile, circuit_id=readable(seen.circuit_id)[:512], relay=None if seen.relay is None else str(seen.relay),
+        said=said(seen), packets=packets, at=at,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""/ztp: expected devices, candidates and rules, as an operator sees them."""
+
+from netd.store.database import Database
+from tests.web.running import Api
+
+LEAF = {"hostname": "leaf1", "profile": "plain", "serial": "JPE1", "circuit_id": "olt1 .*", "variables": {"vlan": 7}}
+
+
+async def test_a_device_is_expected_changed_and_removed(api: Api, database: Database) -> None:
+    made = await api.post("/ztp/devices", LEAF)
+    assert made.status == 201
+    assert {name: made.value[name] for name in ("hostname", "state", "vendor", "transport", "variables", "image", "device_id")} == {
+        "hostname": "leaf1", "state": "expected", "vendor": "generic", "transport": "http", "variables": {"vlan": 7}, "image": None, "device_id": None,
+    }  # fmt: skip
+    path = f"/ztp/devices/{made.value['id']}"
+    changed = await api.patch(path, {"transport": "tftp", "mac": "0200.0000.0001"})
+    assert (changed.value["transport"], changed.value["mac"]) == ("tftp", "02:00:00:00:00:01")
+    assert (await api.get("/ztp/devices?serial=jpe1&state=expected")).value["items"] == [changed.value]
+    steps = (await api.get(f"{path}/steps?count=true")).value
+    assert [(step["step"], step["evidence"]) for step in steps["items"]] == [("expected", {"by": "test admin"})] and steps["total"] == 1
+    assert (await api.patch(path, {"serial": None, "mac": None, "circuit_id": None})).status == 422
+    assert "there is none" in (await api.get(f"{path}/preview")).value["fault"]
+    await api.patch(path, {"boot_template": "hostname {{ hostname }}"})
+    assert (await api.get(f"{path}/preview")).value["text"] == "hostname leaf1"
+    assert (await api.post(f"{path}/retry", {"boot": True})).value["state"] == "expected"
+    assert (await api.delete(path)).status == 204
+    assert (await api.get(f"{path}/steps")).status == 404
+    async with database.acquire() as conn:
+        told = await conn.fetch("select action, after::text as after from audit_log where action like 'ztp%' order by id")
+    assert [row["action"] for row in told] == ["ztp_device.create", "ztp_device.update", "ztp_device.update", "ztp_device.retry", "ztp_device.delete"]
+
+
+async def test_every_fault_of_a_device_is_told(api: Api) -> None:
+    wrong = {
+        "hostname": "x", "profile": "no_such", "serial": "S", "mac": "zz:zz:zz:zz:zz:zz", "circuit_id": "(", "site": "nowhere", "platform": "none",
+        "address": "10.0.0.300", "credential": "nobody", "variables": {"A": 1, "boot_password": "geheim"},
+    }  # fmt: skip
+    answer = await api.post("/ztp/devices", wrong)
+    assert answer.status == 422
+    assert {fault["pointer"] for fault in answer.value["errors"]} == {
+        "/profile", "/mac", "/circuit_id", "/site", "/platform", "/address", "/credential", "/variables/A", "/variables/boot_password",
+    }  # fmt: skip
+    assert "geheim" not in str(answer.value)
+    assert (await api.post("/ztp/devices", {"hostname": "x", "profile": "plain"})).status == 422
+    assert (await api.post("/ztp/devices", LEAF)).status == 201
+    assert (await api.post("/ztp/devices", {**LEAF, "hostname": "LEAF1", "serial": "other"})).status == 409
+
+
+async def test_rules(api: Api) -> None:
+    rule = {"name": "cpe", "profiles": ["tr069_cpe"], "hostname": "cpe-{serial}", "settings": {"platform": "mikrotik_routeros"}}
+    made = await api.post("/ztp/rules", rule)
+    assert made.status == 201
+    path = f"/ztp/rules/{made.value['id']}"
+    assert (await api.patch(path, {"model": "RB.*", "enabled": False})).value["model"] == "RB.*"
+    wrong = await api.post("/ztp/rules", {**rule, "name": "bad", "profiles": ["x"], "model": "(", "settings": {"serial": "S", "transport": "pigeon"}})
+    assert {fault["pointer"] for fault in wrong.value["errors"]} == {"/profiles/0", "/model", "/settings/serial", "/settings/transport"}
+    assert (await api.get("/ztp/rules?enabled=false")).value["items"][0]["name"] == "cpe"
+    assert (await api.delete(path)).status == 204
+
+
+async def test_candidates(api: Api, database: Database) -> None:
+    assert (await api.post("/dhcp/subnets", {"name": "access", "prefix": "10.1.0.0/24"})).status == 201
+    async with database.acquire() as conn:
+        found = await conn.fetchval(
+            """insert into ztp_candidates (tenant_id, subnet_id, identity, serial, profile, said, first_seen_at, last_seen_at)
+               select 1, id, $1, 'X9', 'plain', '{"vendor_class": "Acme"}', now(), now() from dhcp_subnets returning id""", bytes(32),
+        )  # fmt: skip
+    path = f"/ztp/candidates/{found}"
+    assert (await api.get(path)).value["said"] == {"vendor_class": "Acme"}
+    assert (await api.patch(path, {"ignored": True})).value["state"] == "ignored"
+    assert (await api.get("/ztp/candidates?state=new")).value["items"] == []
+    adopted = await api.post(f"{path}/adopt", {"hostname": "new1"})
+    assert (adopted.status, adopted.value["serial"]) == (201, "X9")
+    assert (await api.post(f"{path}/adopt", {"hostname": "new2"})).status == 409
+    assert (await api.get("/ztp/candidates/999")).status == 404
+
+
+async def test_check(api: Api) -> None:
+    await api.post("/ztp/devices", LEAF)
+    await api.post("/ztp/devices", {**LEAF, "hostname": "leaf2", "serial": "JPE2", "boot_template": "vlan {{ vlan }}"})
+    answer = (await api.post("/ztp/check", {})).value
+    assert (answer["rendered"], [fault["hostname"] for fault in answer["faults"]]) == (1, ["leaf1"])

@@ -1,0 +1,135 @@
+"""What follows a first file: the job that logs in, configures, and looks whether it is what was expected; against simulated devices over SSH."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from netd.domain import expected, finishing
+from netd.domain.boottokens import SECRET_CONTEXT, password
+from netd.domain.expected import NewExpected, Retry
+from netd.model.boot import ExpectedDevice
+from netd.store import boot as boot_store
+from netd.store import expected as expected_store
+from netd.store.boot import Advance
+from netd.store.database import Database
+from tests.device.simulators import served
+from tests.work.labs import ACTOR, Lab, laboratory
+from tests.ztp.newcomer import Newcomer
+
+CONFIGURATION = """\
+hostname {{ hostname }}
+username {{ username }} privilege 15 secret {{ password }}
+snmp-server community {{ snmp_community }} ro
+{% if nas_secret %}
+ip radius-key {{ nas_secret }}
+{% endif %}
+ntp server {{ ntp }}
+"""
+
+
+@pytest.fixture
+async def lab(database: Database, tmp_path: Path) -> AsyncIterator[Lab]:
+    async with laboratory(database, tmp_path) as made:
+        object.__setattr__(made.tools, "boot_retry_seconds", 0.2)
+        yield made
+
+
+async def booted(lab: Lab, **members: Any) -> tuple[ExpectedDevice, Newcomer]:
+    """An expected device that has fetched its file, and the device as the file left it."""
+    await lab.credential("edge", type="ssh", username="ops", password="hunter2hunter2")
+    await lab.credential("watch", type="snmp_community", community="canarysnmp")
+    profiles = [profile.shown() for profile in lab.extensions.profiles.values()]
+    new = NewExpected(**{
+        "hostname": "edge1", "profile": "arista_eos", "serial": "FTX1", "platform": "cisco_ios", "vendor": "cisco", "credential": "edge",
+        "boot_template": "x", "configuration": CONFIGURATION, "variables": {"ntp": "192.0.2.1"}, **members,
+    })  # fmt: skip
+    device = await expected.create(lab.database, ACTOR, lab.keyring, new, profiles, lab.catalogue, datetime.now(UTC), 30)
+    async with lab.database.transaction() as conn:
+        await boot_store.advance(conn, [Advance(device.id, 1, "configured", "configured", datetime.now(UTC), {}, "127.0.0.1")])
+        sealed, generation = await expected_store.secret(conn, 1, device.id)
+    first = password(lab.keyring.open(sealed, SECRET_CONTEXT), generation)
+    simulated = Newcomer("router", version="15.7(3)M8", username="netd-boot", password=first, facts={"serial": "FTX1", "model": "CISCO2911/K9"})
+    return await expected.get(lab.database, ACTOR, device.id), simulated
+
+
+async def finished(lab: Lab, device: ExpectedDevice, simulated: Newcomer, state: str = "succeeded") -> Any:
+    driver: Any = lab.extensions.platforms["cisco_ios"].driver
+    patient = driver.terminal
+    driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
+    try:
+        async with served(lab.extensions, "cisco_ios", simulated) as server:
+            await lab.device("edge1", "cisco_ios", server.ssh_port)
+            return await lab.done("ztp.finish", state=state, ztp_device_id=device.id)
+    finally:
+        driver.terminal = patient
+
+
+async def test_a_device_is_configured_verified_and_backed_up(lab: Lab) -> None:
+    device, simulated = await booted(lab, make_nas=True)
+    job = await finished(lab, device, simulated)
+    after = await expected.get(lab.database, ACTOR, device.id)
+    assert (after.state, after.reason) == ("verified", None)
+    assert job.result["serial"] == "FTX1" and job.result["by"] == "a log-in with its own credential"
+    typed = "\n".join(simulated.log)
+    assert "hostname edge1" in typed and "username ops privilege 15 secret hunter2hunter2" in typed and "ntp server 192.0.2.1" in typed
+    (nas,) = await lab.rows("select shortname, host(nasname) as address, secret from nas")
+    secret = lab.keyring.open(nas["secret"], b"nas.secret").decode()
+    assert (nas["shortname"], nas["address"]) == ("edge1", "127.0.0.1") and f"ip radius-key {secret}" in typed
+    (record,) = await lab.rows("select id, nas_id, credential_id, host_keys, observed -> 'serial' ->> 'value' as serial from devices")
+    assert record["id"] == after.device_id and record["nas_id"] and record["credential_id"] and record["host_keys"] and record["serial"] == "FTX1"
+    for table in ("jobs", "job_log", "audit_log", "events", "ztp_steps", "ztp_devices", "configurations"):
+        for row in await lab.rows(f"select to_jsonb(t)::text as text from {table} t"):
+            assert not any(word in row["text"] for word in ("hunter2hunter2", "canarysnmp", secret)), table
+    assert [row["kind"] for row in await lab.rows("select kind from jobs order by id")] == ["ztp.finish", "config.backup"]
+    assert [row["type"] for row in await lab.rows("select type from events where type = 'ztp.verified'")] == ["ztp.verified"]
+
+
+async def test_another_device_than_expected_is_quarantined_and_may_be_tried_again(lab: Lab) -> None:
+    device, simulated = await booted(lab, serial="FTX2")
+    job = await finished(lab, device, simulated, "failed")
+    after = await expected.get(lab.database, ACTOR, device.id)
+    assert (after.state, after.reason) == ("failed", "its serial number is FTX1, not FTX2")
+    assert job.error == after.reason
+    async with lab.database.transaction() as conn:
+        await expected_store.update(conn, 1, device.id, {"serial": "FTX1"})
+    again = await expected.retry(lab.database, ACTOR, lab.kinds, lab.keyring, device.id, Retry(), datetime.now(UTC))
+    assert again.state == "configured" and again.reason is None
+    (queued,) = await lab.rows("select state from jobs where id = (select max(id) from jobs)")
+    assert queued["state"] in ("queued", "running")
+
+
+async def test_a_line_that_the_device_does_not_take(lab: Lab) -> None:
+    device, simulated = await booted(lab, configuration="hostname {{ hostname }}\nfrobnicate {{ password }}\n")
+    job = await finished(lab, device, simulated, "failed")
+    after = await expected.get(lab.database, ACTOR, device.id)
+    assert after.state == "failed" and "does not take" in (after.reason or "")
+    assert "hunter2" not in (after.reason or "") and "hunter2" not in (job.error or "")
+
+
+async def test_software_that_is_not_the_wanted_one(lab: Lab) -> None:
+    device, simulated = await booted(lab, target_version="16.1")
+    await finished(lab, device, simulated, "failed")
+    assert (await expected.get(lab.database, ACTOR, device.id)).reason == "it runs 15.7(3)M8, not 16.1"
+
+
+async def test_a_device_that_restarts_is_waited_for(lab: Lab) -> None:
+    device, _ = await booted(lab)
+    await lab.device("edge1", "cisco_ios", 1)  # nobody listens there
+    job = await lab.submit("ztp.finish", ztp_device_id=device.id)
+
+    async def waits() -> bool:
+        return (await lab.job(job)).attempt >= 2
+
+    await lab.eventually(waits)
+    assert (await expected.get(lab.database, ACTOR, device.id)).state == "configured"
+
+
+async def test_what_has_no_configuration_is_logged_in_to(lab: Lab) -> None:
+    device, simulated = await booted(lab, configuration=None)
+    job = await finished(lab, device, simulated)
+    assert job.result["by"] == "a log-in"
+    assert await finishing.verified(lab.database, device, datetime.now(UTC), {}) is False  # once

@@ -1,0 +1,196 @@
+"""Devices boot end to end: through ISC's relay with option 82, by a real client, from a daemon that is killed now and then."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netd.wire import dhcp
+from netd.wire.dhcp import Message
+from tests.e2e.daemon import Daemon, eventually
+from tests.ztp.conftest import Site
+from tests.ztp.test_crash import Inside, Relay
+
+KILLED_AT = ("offered", "leased", "configured", "finishing") if os.environ.get("KILL_ROUNDS") else ("offered", "configured")
+"""All of them in `make soak`: each costs a start."""
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOT = "user {{ boot_user }} {{ boot_password }}\nimage {{ image_url }} {{ image_sha256 }}\nhostname {{ hostname }}\n"
+CONFIGURATION = "hostname {{ hostname }}\nusername {{ username }} privilege 15 secret {{ password }}\n"
+SETTINGS = {
+    "NETD_DHCP__ENABLED": "true", "NETD_DHCP__ADDRESSES": "10.99.0.1", "NETD_BOOT__ENABLED": "true", "NETD_BOOT__HOST": "10.99.0.1",
+    "NETD_BOOT__ADDRESSES": "10.99.0.1", "NETD_BOOT__LOGIN_RETRY_SECONDS": "1",
+}  # fmt: skip
+
+
+class Newcomers:
+    """Devices in the client's namespace, as processes of their own."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.running: subprocess.Popen[bytes] | None = None
+
+    def plug_in(self, serial: str) -> None:
+        """Unpack one. There is one cable: the one before is taken away."""
+        self.unplug()
+        (self.site.folder / "device.log").unlink(missing_ok=True)
+        vendor_class = f"Arista;DCS-7050S-64;01.23;{serial}"
+        self.running = self.site.client.start(
+            "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.ztp.device", str(self.site.folder), vendor_class, serial, log=self.site.folder / "out"
+        )
+
+    def unplug(self) -> None:
+        if self.running is not None:
+            self.running.terminate()
+            self.running.wait()
+
+    def said(self) -> list[dict[str, Any]]:
+        log = self.site.folder / "device.log"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def until(self, name: str) -> dict[str, Any]:
+        """What it said at a step that it must reach."""
+        try:
+            return eventually(lambda: next((each for each in self.said() if each["step"] == name), None), 40)
+        except AssertionError as error:
+            raise AssertionError(f"{self.said()}\n{(self.site.folder / 'out').read_text()[-3000:]}") from error
+
+
+class Client(Relay):
+    """A client behind a relay that asks again, as clients do."""
+
+    def ask(self, kind: int, client: int, **options: bytes) -> Message:
+        self.socket.settimeout(3)
+        for _ in range(9):
+            try:
+                return super().ask(kind, client, **options)
+            except TimeoutError:
+                continue
+        return super().ask(kind, client, **options)
+
+
+def prepared(daemon: Daemon, folder: Path) -> None:
+    daemon.netd("pool", "add", "access", "--kind", "ipv4", "--ranges", "10.1.0.10-10.1.0.20", "--grace", "0")
+    daemon.netd("dhcp", "serve", "street", "--prefix", "10.1.0.0/24", "--pool", "access", "--router", "10.1.0.1", "--profiles", "arista_eos")
+    daemon.command("credential", "add", "ops", "--type", "ssh", "--username", "ops", "--password", "-", typed="hunter2hunter2\n")
+    image = folder / "eos.swi"
+    image.write_bytes(bytes(range(256)) * 4096)
+    daemon.netd("software", "add", str(image), "--platform", "cisco_ios", "--version", "15.7")
+    (folder / "boot.j2").write_text(BOOT)
+    (folder / "configuration.j2").write_text(CONFIGURATION)
+
+
+def expect(daemon: Daemon, folder: Path, name: str, serial: str) -> None:
+    daemon.netd(
+        "ztp", "expect", name, "--profile", "arista_eos", "--serial", serial, "--circuit-id", ".+", "--platform", "cisco_ios", "--credential", "ops",
+        "--target-version", "15.7", "--boot-template", f"@{folder}/boot.j2", "--configuration", f"@{folder}/configuration.j2",
+    )  # fmt: skip
+
+
+def verified(daemon: Daemon, name: str) -> bool:
+    found = daemon.json("ztp", "show", name)
+    assert found["state"] != "failed", found["reason"]
+    return bool(found["state"] == "verified")
+
+
+@pytest.mark.slow
+def test_a_device_boots_and_a_stranger_gets_nothing(site: Site, ready_data_dir: Path, require_peer):
+    relay = require_peer("dhcrelay")
+    for peer in ("udhcpc", "curl"):
+        require_peer(peer)
+    daemon = Inside(site.server, ready_data_dir, **SETTINGS).start()
+    newcomers = Newcomers(site)
+    try:
+        prepared(daemon, site.folder)
+        expect(daemon, site.folder, "leaf1", "JPE1")
+        assert "hostname leaf1" in daemon.netd("ztp", "preview", "leaf1")
+        assert daemon.netd("ztp", "check").startswith("1 can be rendered")
+        site.start_relay(relay)
+        newcomers.plug_in("JPE1")
+        got = newcomers.until("configured")
+        assert got["octets"] == 1 << 20 and "hostname leaf1" in got["first"]
+        eventually(lambda: verified(daemon, "leaf1"), 40)
+        steps = [each["step"] for each in daemon.json("ztp", "steps", "leaf1")["items"]]
+        assert [step for step in steps if step not in ("fetched", "seen")] == ["expected", "offered", "leased", "fetching", "configured", "verified"]
+        device = daemon.json("device", "show", "leaf1")
+        leased = newcomers.until("leased")
+        assert device["mgmt_address"] == leased["address"]
+        newcomers.plug_in("JPE2")  # nobody expects it
+        assert newcomers.until("no lease")["code"] == 1
+        (stranger,) = daemon.json("ztp", "candidates")["items"]
+        assert (stranger["serial"], stranger["state"], stranger["circuit_id"], stranger["model"]) == ("JPE2", "new", "down0", "DCS-7050S-64")
+        assert len(daemon.json("pool", "leases", "access")["items"]) == 1
+        adopted = daemon.netd("ztp", "adopt", str(stranger["id"]), "leaf2", "--settings", json.dumps({"boot_template": BOOT}))
+        assert "JPE2" in adopted
+        assert daemon.stop() == 0
+    finally:
+        newcomers.unplug()
+        daemon.close()
+
+
+@pytest.mark.slow
+def test_killed_at_each_step_it_still_ends_verified(site: Site, ready_data_dir: Path, require_peer):
+    require_peer("curl")
+    daemon = Inside(site.server, ready_data_dir, **SETTINGS).start()
+    addresses = set()
+
+    def killed(step: str) -> None:
+        if step not in KILLED_AT:
+            return
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        daemon.start()
+
+    try:
+        prepared(daemon, site.folder)
+        expect(daemon, site.folder, "leaf1", "JPE1")
+        relay = Client(site.relay)
+        vendor = {"o60": b"Arista;DCS-7050S-64;01.23;JPE1"}
+        offer = relay.ask(dhcp.DISCOVER, 1, **vendor)
+        killed("offered")
+        answer = relay.ask(dhcp.REQUEST, 1, o50=offer.yiaddr.to_bytes(4, "big"), o54=offer.options[54], **vendor)
+        assert answer.options[67] == offer.options[67]
+        killed("leased")
+        url, address = answer.options[67].decode(), str(IPv4Address(answer.yiaddr))
+        site.client.run("ip", "addr", "add", f"{address}/24", "dev", "eth0")
+        site.client.run("ip", "route", "add", "default", "via", "10.1.0.1")
+        first = site.client.run("curl", "-sS", "--fail", url)
+        words = dict(line.split(" ", 1) for line in first.splitlines() if " " in line)
+        killed("configured")  # and nobody has logged in yet
+        assert site.client.run("curl", "-sS", "--fail", url) == first  # the same file once more
+        user, password = words["user"].split()
+        site.client.start(
+            "env", f"PYTHONPATH={ROOT}", sys.executable, "-c",
+            f"import asyncio; from tests.ztp.test_boots import serve; asyncio.run(serve({user!r}, {password!r}))", log=site.folder / "out",
+        )  # fmt: skip
+        eventually(lambda: [each for each in daemon.json("job", "list")["items"] if each["kind"] == "ztp.finish"], 30)
+        killed("finishing")
+        eventually(lambda: verified(daemon, "leaf1"), 60)
+        addresses = {lease["prefix"] for lease in daemon.json("pool", "leases", "access")["items"]}
+        second = relay.ask(dhcp.DISCOVER, 1, **vendor)
+        assert second.yiaddr == answer.yiaddr and 67 not in second.options  # it has booted: an address, and no file
+        assert len(addresses) == len(daemon.json("pool", "leases", "access")["items"]) == 1
+        refused = subprocess.run(["ip", "netns", "exec", site.client.name, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url], capture_output=True)
+        assert refused.stdout == b"404"
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()
+
+
+async def serve(user: str, password: str) -> None:
+    """A device that has fetched its file, until it is killed."""
+    import asyncio
+
+    from netd.device.simulated import SimulatedServer
+    from netd.extensions import Extensions, load_simulator
+    from tests.ztp.newcomer import Newcomer
+
+    device = Newcomer("router", version="15.7", username=user, password=password, facts={"serial": "JPE1"})
+    await SimulatedServer(device, load_simulator(Extensions.discover(packages=()).platforms["cisco_ios"])).start("0.0.0.0", ssh_port=22)
+    await asyncio.Event().wait()
