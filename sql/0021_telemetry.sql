@@ -173,6 +173,7 @@ begin
     -- Samples are written by netd itself only.
     grant insert, update, delete on thresholds to netd_tenant;
     grant update on alarms to netd_tenant;
+    execute 'create policy own on thresholds as restrictive for select to netd_tenant using ((select netd_scope_subscriber()) is null)';
     execute 'create policy whole_i on thresholds as restrictive for insert to netd_tenant with check ((select netd_scope_whole()))';
     execute 'create policy whole_u on thresholds as restrictive for update to netd_tenant using ((select netd_scope_whole()))';
     execute 'create policy whole_d on thresholds as restrictive for delete to netd_tenant using ((select netd_scope_whole()))';

@@ -190,8 +190,7 @@ begin
     execute $f$create policy site on configuration_template_bodies as restrictive to netd_tenant
         using ((select netd_scope_whole()) or exists (select from configuration_templates p where p.id = template_id))$f$;
     foreach t in array array['software_images', 'software_targets'] loop
-        execute format($f$create policy site on %I as restrictive for select to netd_tenant
-            using ((select netd_scope_whole()) or (select netd_scope_subscriber()) is null)$f$, t);
+        execute format('create policy own on %I as restrictive for select to netd_tenant using ((select netd_scope_subscriber()) is null)', t);
         execute format('create policy whole_i on %I as restrictive for insert to netd_tenant with check ((select netd_scope_whole()))', t);
         execute format('create policy whole_u on %I as restrictive for update to netd_tenant using ((select netd_scope_whole()))', t);
         execute format('create policy whole_d on %I as restrictive for delete to netd_tenant using ((select netd_scope_whole()))', t);

@@ -100,11 +100,12 @@ async def candidate(db: Database, actor: Actor, row_id: int) -> BootCandidate:
 
 async def adopt(
     db: Database, actor: Actor, keyring: Keyring, row_id: int, wanted: Adoption, profiles: Sequence[BootProfile], catalogue: Catalogue, now: datetime,
-    days: int,
+    days: int, *, version: int | None = None,
 ) -> ExpectedDevice:  # fmt: skip
     """Expect a candidate from now on. Raises NotFound, InvalidInput; Conflict if it is adopted already, or is known by another name."""
     async with db.transaction(actor.scope) as conn:
         found = await _held(conn, actor, row_id, lock=True)
+        inputs.same_version("candidate", found.version, version)
         if found.state == "adopted" and found.ztp_device_id is not None:
             raise Conflict("it is adopted already", "state")
         new = _expected(found, wanted.hostname, wanted.profile or found.profile, wanted.settings, line=wanted.bind_line)
@@ -114,10 +115,11 @@ async def adopt(
     return device
 
 
-async def disregard(db: Database, actor: Actor, row_id: int, wanted: Disregard) -> BootCandidate:
+async def disregard(db: Database, actor: Actor, row_id: int, wanted: Disregard, *, version: int | None = None) -> BootCandidate:
     """Ignore a candidate, or think again. Raises NotFound; Conflict for one that is adopted."""
     async with db.transaction(actor.scope) as conn:
         before = await _held(conn, actor, row_id, lock=True)
+        inputs.same_version("candidate", before.version, version)
         if before.state == "adopted" and before.ztp_device_id is not None:
             raise Conflict("it is adopted", "state")
         await store.set_candidate(conn, actor.tenant_id, row_id, "ignored" if wanted.ignored else "new", None)

@@ -259,10 +259,13 @@ async def delete(db: Database, actor: Actor, row_id: int, *, version: int | None
         await audit.record(conn, actor, "ztp_device.delete", "ztp_device", row_id, before=audit.values(before))
 
 
-async def retry(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, row_id: int, wanted: Retry, now: datetime) -> ExpectedDevice:
+async def retry(
+    db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, row_id: int, wanted: Retry, now: datetime, *, version: int | None = None
+) -> ExpectedDevice:
     """Let a device go on that is in quarantine, or boot anew: what it was told before is good no longer. Raises NotFound."""
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, row_id, lock=True)
+        inputs.same_version("expected device", before.version, version)
         finishing = not wanted.boot and before.configured_at is not None and before.address_now is not None
         if finishing and before.state == "verified":
             raise Conflict("it is verified: say `boot` if it is to boot anew", "boot")

@@ -129,10 +129,11 @@ async def _received(file: _File, chunks: AsyncIterator[bytes]) -> tuple[str, str
     return await asyncio.to_thread(file.end)
 
 
-async def delete_image(db: Database, owner: Database, actor: Actor, folder: Path, image_id: int) -> None:
-    """Forget an image, and its file if no other has it. Raises NotFound."""
+async def delete_image(db: Database, owner: Database, actor: Actor, folder: Path, image_id: int, *, version: int | None = None) -> None:
+    """Forget an image, and its file if no other has it. Raises NotFound; Conflict on another ``version``."""
     async with db.transaction(actor.scope) as conn:
         before = await held_image(conn, actor, image_id)
+        inputs.same_version("software image", before.version, version)
         if not await store.delete_image(conn, actor.tenant_id, image_id):
             raise NotFound("software image", image_id)
         await audit.record(conn, actor, "software_image.delete", "software_image", image_id, before=audit.values(before))

@@ -252,10 +252,10 @@ async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Template]:
 
 async def bodies(db: Database, actor: Actor, template_id: int, query: ListQuery) -> Page[TemplateBody]:
     """What a template said, newest first. Raises NotFound, InvalidInput."""
-    of_this = msgspec.structs.replace(query, template_id=template_id)
+    wanted = lists.selection(store.BODIES, query, within={"template_id": template_id})
     async with db.transaction(actor.scope) as conn:
         await _held(conn, actor, template_id)
-        return await lists.page(conn, store.BODIES, actor.tenant_id, of_this, store.bodies_of)
+        return await lists.page(conn, store.BODIES, actor.tenant_id, query, store.bodies_of, wanted)
 
 
 async def get(db: Database, actor: Actor, template_id: int) -> Template:

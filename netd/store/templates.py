@@ -28,7 +28,8 @@ LISTING = Listing(
 BODIES = Listing(
     kind="template_body", select=f"select {_BODY} from configuration_template_bodies", counted="configuration_template_bodies", tenant="tenant_id", id="id",
     descending=True,
-    columns={"template_id": Column(sql="template_id", kind=int, cast="bigint"), "number": Column(sql="number", kind=int, cast="integer", sortable=True)},
+    columns={"number": Column(sql="number", kind=int, cast="integer", sortable=True)},
+    within={"template_id": Column(sql="template_id", kind=int, cast="bigint")},
 )  # fmt: skip
 VARIABLES = Listing(
     kind="template_variables", select=f"select {_VARIABLES} from template_variables p", counted="template_variables p", tenant="p.tenant_id", id="p.id",

@@ -28,6 +28,7 @@ SHORT = {
     "/me/sessions": "the own",
     "/reports": "netd's own",
     "/jobs/kinds": "netd's own",
+    "/top-talkers": "as many as were asked for",
     "/dhcp/profiles": "the vendors'",
 }
 """Lists of one page, and why they are never long."""
@@ -51,7 +52,7 @@ REFUSED = {
 
 OTHER = {
     "name": "other", "username": "other", "hostname": "other", "address": "198.51.100.77", "mgmt_address": "198.51.100.77", "ranges": ["198.18.77.0/24"],
-    "prefix": "198.18.78.0/24", "vrf": "blue",
+    "prefix": "198.18.78.0/24", "vrf": "blue", "model": "other",
 }  # fmt: skip
 
 ROUTES = [each for each in resources.ROUTES if not (each.permission or "").startswith("me:")]
@@ -112,13 +113,15 @@ async def every(api: Api, path: str, size: int) -> list[dict[str, Any]]:
 async def estate(api: Api, database: Database, owned: dict[str, int]) -> dict[str, int]:  # noqa: F811
     """Two of nearly everything, and what the walk of tenants does not need."""
     for route in ROUTES:
-        if route.method == "POST" and route.status == 201 and "{" not in route.path:
-            assert (await api.post(route.path, another(route.body.__name__, "vrf"))).status == 201, named(route)
+        if route.method == "POST" and route.status == 201 and "{" not in route.path and route.body not in UPLOADS:
+            assert (await api.post(route.path, another(route.body.__name__, "vrf", "model"))).status == 201, named(route)
     plan = (await api.post("/plans", {"name": "metered", "down_bps": 1000, "up_bps": 1000})).value["id"]
     for name in ("monthly", "daily"):
         owned["quotas"] = (await api.post(f"/plans/{plan}/quotas", {**BODIES["NewQuota"], "name": name})).value["id"]
     bob = (await api.post("/subscribers", {"username": "bob", "plan": "metered"})).value["id"]
-    for _ in range(2):
+    for number in (1, 2):
+        router = {"hostname": f"router{number}", "mgmt_address": f"198.51.100.9{number}", "vendor": "mikrotik", "platform": "mikrotik_routeros"}
+        assert (await api.post("/devices", router)).status == 201
         assert (await api.post(f"/subscribers/{bob}/top-ups", {"amount": 7, "quota": "daily"})).status == 201
     async with database.acquire() as conn:
         await conn.execute(
@@ -284,8 +287,14 @@ def created(route: Route, owned: dict[str, int]) -> object:  # noqa: F811
             listed = route.path.removesuffix("/bulk").rpartition("/")[2]
             return {"items": [{"do": "update", "id": owned[listed], "value": BODIES[changes.body.__name__]}]}
         return {"items": [{"do": "create", "value": another(makes.body.__name__, *OTHER)}]}
+    if route.path == "/software-targets":
+        return another("NewSoftwareTarget", "model")
     if route.path.endswith("/accept"):
         return {**BODIES["Acceptance"], "hostname": "accepted"}
+    if route.path.endswith("/adopt"):
+        return {**BODIES[route.body.__name__], "hostname": "adopted"}
+    if route.path.endswith("/preview"):
+        return {"device": "core9"}
     if route.path == "/users/{id}/grants":
         return {"role": "support_agent"}
     return {**BODIES["NewPoolRule"], "vrf": "red"} if route.path == "/pools/rules" else body_of(route, owned)
@@ -294,7 +303,7 @@ def created(route: Route, owned: dict[str, int]) -> object:  # noqa: F811
 def another(kind: str, *names: str) -> dict[str, Any]:
     """A body with other values in the members of these names, where it has them, or must have them to be no second of the same."""
     body = BODIES[kind]
-    return {**body, **{name: OTHER[name] for name in names if name in body or (kind, name) == ("NewPoolRule", "vrf")}}
+    return {**body, **{name: OTHER[name] for name in names if name in body or (kind, name) in (("NewPoolRule", "vrf"), ("NewSoftwareTarget", "model"))}}
 
 
 async def made(api: Api, name: str, first: Answer, again: Answer) -> None:
@@ -309,9 +318,11 @@ def test_what_can_be_made_changed_and_removed_can_be_so_in_bulk():
     for route in ROUTES:
         methods.setdefault(route.path, set()).add(route.method)
     whole = {path for path in methods if "{" not in path and {"PATCH", "DELETE"} <= methods.get(path + "/{id}", set()) and "POST" in methods[path]}
-    assert {path for path in whole if f"{path}/bulk" not in methods} == {"/roles", "/webhooks", "/billing-hooks", "/schedules", "/device-groups"}, (
-        "few, and made one by one"
-    )
+    few = {
+        "/roles", "/webhooks", "/billing-hooks", "/schedules", "/device-groups", "/thresholds", "/templates", "/template-variables", "/software-targets",
+        "/ztp/rules", "/ztp/devices",
+    }  # fmt: skip
+    assert {path for path in whole if f"{path}/bulk" not in methods} == few, "made one by one"
 
 
 def test_single_objects_that_change_have_versions():

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.domain import tokens
+from netd.domain import configurations, tokens
 from netd.domain.actor import system
 from netd.model.permission import Scope
 from netd.store import telemetry, timeseries
@@ -224,7 +224,7 @@ async def inventory(api: Api, database: Database) -> dict[str, int]:
             made["devices"], made["thresholds"],
         )  # fmt: skip
         await measured(conn, made["devices"], made["interfaces"])
-    made["configurations"] = await a_configuration(database, made["devices"])
+    made["configurations"] = await a_configuration(api, database, made["devices"])
     made["templates"] = (await api.post("/templates", {"name": "north", "body": "hostname north", "role": "north", "site": "oslo"})).value["id"]
     made["template-variables"] = (await api.post("/template-variables", {"variables": {"ntp": "north"}, "site": "oslo"})).value["id"]
     target = {"platform": "mikrotik_routeros", "software_version": "7.17", "reason": "north"}
@@ -279,13 +279,14 @@ async def a_job(database: Database, site: int) -> int:
     return job
 
 
-async def a_configuration(database: Database, device: int) -> int:
-    """A version of a device's configuration; nothing opens it here."""
+async def a_configuration(api: Api, database: Database, device: int) -> int:
+    """A version of a device's configuration."""
+    sealed = configurations.seal(api.deps.keyring, "hostname north")
     async with database.acquire() as conn:
         text = await conn.fetchval(
-            "insert into configuration_texts (tenant_id, digest, octets, sealed) values (1, $1, 9, 'x') returning id", bytes(32)
+            "insert into configuration_texts (tenant_id, digest, octets, sealed) values (1, $1, 9, $2) returning id", bytes(32), sealed
         )  # fmt: skip
-        await conn.execute("insert into configuration_keys (tenant_id, secret) values (1, 'x')")
+        await conn.execute("insert into configuration_keys (tenant_id, secret) values (1, $1)", api.deps.keyring.seal(bytes(32), configurations.KEY_CONTEXT))
         version = int(await conn.fetchval(
             """insert into configurations (tenant_id, device_id, which, number, text_id, normal, platform, lines, octets, source, first_seen_at, last_seen_at)
                values (1, $1, 'running', 1, $2, $3, 'generic_frr', 1, 9, 'backup', now(), now()) returning id""", device, text, bytes(32)))  # fmt: skip
@@ -512,7 +513,10 @@ async def test_a_forgotten_condition_shows_nothing(database: Database, owned: di
         assert await shown(conn, tables) <= CATALOGUE
 
 
-CATALOGUE = {"plans", "device_groups", "roles", "pools", "pool_ranges", "pool_rules", "pool_spans", "plan_quotas", "quota_stages", "sites", "events"}
+CATALOGUE = {
+    "plans", "device_groups", "software_images", "software_targets", "thresholds", "roles", "pools", "pool_ranges", "pool_rules", "pool_spans", "plan_quotas",
+    "quota_stages", "sites", "events",
+}  # fmt: skip
 """What who may at one site only reads, too: the tenant's catalogue, the own site and what happened there."""
 
 UNFILLED: set[str] = set()

@@ -1,7 +1,7 @@
 """The bulk routes"""
 
 from netd.web.api.bulk import bulk
-from netd.web.api.resources import coa_clients, credentials, devices, dhcp, discovery, nas, plans, pools, sites, standing, subscribers, users, ztp
+from netd.web.api.resources import coa_clients, credentials, devices, dhcp, discovery, nas, plans, pools, sites, standing, subscribers, users
 
 ROUTES = (
     bulk("/plans", "plans:write", plans.ROUTES),
@@ -13,7 +13,6 @@ ROUTES = (
     bulk("/pools/leases", "pools:write", [each for each in pools.ROUTES if each.action.startswith("lease.")]),
     bulk("/users", "users:write", [each for each in users.ROUTES if each.action.startswith("user.")]),
     bulk("/dhcp/subnets", "dhcp:write", [each for each in dhcp.ROUTES if each.action.startswith("dhcp_subnet.")]),
-    bulk("/ztp/devices", "ztp:write", [each for each in ztp.ROUTES if each.action.startswith("ztp_device.") and each.path in ("/ztp/devices", "/ztp/devices/{id}")]),
     bulk("/devices", "devices:write", [each for each in devices.ROUTES if each.path.startswith("/devices")]),
     bulk("/interfaces", "devices:write", [each for each in devices.ROUTES if each.path.startswith("/interfaces")]),
     bulk("/discovery/candidates", "devices:discover", discovery.ROUTES[1:]),

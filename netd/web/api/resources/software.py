@@ -28,7 +28,7 @@ async def image_show(call: Call, id: int) -> SoftwareImage:
 
 @route("DELETE", "/software-images/{id}", permission=WRITE, summary="Forget a software image and its file", action="software_image.delete")
 async def image_delete(call: Call, id: int) -> None:
-    await software.delete_image(call.deps.database, call.deps.owner, call.actor, call.deps.images, id)
+    await software.delete_image(call.deps.database, call.deps.owner, call.actor, call.deps.images, id, version=call.if_match)
 
 
 @route("GET", "/software-targets", permission=READ, summary="List which software devices should run", query=software.TargetQuery)

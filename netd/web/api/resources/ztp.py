@@ -51,7 +51,7 @@ async def ztp_device_preview(call: Call, id: int) -> BootPreview:
 
 @route("POST", "/ztp/devices/{id}/retry", permission=WRITE, summary="Let a device go on that is in quarantine, or boot anew", action="ztp_device.retry")
 async def ztp_device_retry(call: Call, id: int, body: Retry) -> ExpectedDevice:
-    return await expected.retry(call.deps.database, call.actor, call.deps.kinds, call.deps.keyring, id, body, call.deps.now())
+    return await expected.retry(call.deps.database, call.actor, call.deps.kinds, call.deps.keyring, id, body, call.deps.now(), version=call.if_match)
 
 
 @route("POST", "/ztp/check", permission=READ, summary="Render the files of all devices that may still boot", action="ztp.check")
@@ -74,12 +74,13 @@ async def ztp_candidate_adopt(call: Call, id: int, body: Adoption) -> ExpectedDe
     deps = call.deps
     return await adoption.adopt(
         deps.database, call.actor, deps.keyring, id, body, deps.boot_profiles, deps.catalogue, deps.now(), deps.boot_files.window_days,
+        version=call.if_match,
     )  # fmt: skip
 
 
 @route("PATCH", "/ztp/candidates/{id}", permission=WRITE, summary="Ignore a candidate, or think again", action="ztp_candidate.update")
 async def ztp_candidate_update(call: Call, id: int, body: Disregard) -> BootCandidate:
-    return await adoption.disregard(call.deps.database, call.actor, id, body)
+    return await adoption.disregard(call.deps.database, call.actor, id, body, version=call.if_match)
 
 
 @route("GET", "/ztp/rules", permission=READ, summary="List rules that adopt candidates", query=adoption.RuleQuery)
