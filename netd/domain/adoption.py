@@ -24,8 +24,7 @@ from netd.store import boot as boot_store
 from netd.store import events
 from netd.store import expected as store
 from netd.store.boot import Advance
-from netd.store.database import Connection, Database
-from netd.store.translate import translating
+from netd.store.database import Connection, Database, savepoint
 
 log = logging.getLogger(__name__)
 
@@ -191,15 +190,14 @@ async def arrived(
     catalogue = Catalogue(frozenset(profile.vendor for profile in profiles.values()), {})
     line = rule.circuit_id is not None
     try:
-        with translating():  # a name that is taken undoes this one only
-            async with conn.transaction():
-                settings = {name: value for name, value in rule.settings.items() if name != "platform"}
-                new = _expected(found, hostname_of(rule.hostname, found), found.profile, settings, line=line)
-                device = await expected.add(conn, actor, keyring, new, list(profiles.values()), catalogue, now, days, rule_id=rule.id)
-                if "platform" in rule.settings:
-                    await store.update(conn, tenant_id, device.id, {"platform": rule.settings["platform"]})
-                await store.set_candidate(conn, tenant_id, found.id, "adopted", device.id)
-                await boot_store.note(conn, Advance(device.id, tenant_id, None, "adopted", now, {"rule": rule.name}))
+        async with savepoint(conn):  # a name that is taken undoes this one only
+            settings = {name: value for name, value in rule.settings.items() if name != "platform"}
+            new = _expected(found, hostname_of(rule.hostname, found), found.profile, settings, line=line)
+            device = await expected.add(conn, actor, keyring, new, list(profiles.values()), catalogue, now, days, rule_id=rule.id)
+            if "platform" in rule.settings:
+                await store.update(conn, tenant_id, device.id, {"platform": rule.settings["platform"]})
+            await store.set_candidate(conn, tenant_id, found.id, "adopted", device.id)
+            await boot_store.note(conn, Advance(device.id, tenant_id, None, "adopted", now, {"rule": rule.name}))
     except (InvalidInput, Conflict) as error:
         log.warning("a rule cannot adopt a candidate", extra={"rule": rule.name, "candidate": found.id, "error": str(error)})
         return None

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
@@ -136,8 +137,8 @@ def frr(sshd: Sshd, require_peer: Callable[[str], str]) -> Iterator[Peer]:
     zebra, vtysh = require_peer("/usr/lib/frr/zebra"), require_peer("vtysh")
     if os.geteuid() != 0:
         pytest.skip("zebra needs root")
-    folder = Path("/tmp") / f"netd-frr-{os.getpid()}"  # short: it becomes the path of a socket
-    folder.mkdir(mode=0o755)
+    folder = Path(tempfile.mkdtemp(prefix="netd-frr-", dir="/tmp"))  # short: it becomes the path of a socket
+    folder.chmod(0o755)
     try:
         (folder / "zebra.conf").write_text("hostname lab\ninterface dummy0\n description uplink\n")
         (folder / "vtysh.conf").write_text("no service integrated-vtysh-config\n")

@@ -29,9 +29,9 @@ def in_bps(before: Look, now: Look, most: float = 150) -> int | None:
 )  # fmt: skip
 def test_what_is_told_is_true_or_nothing(begin: int, grown: int, elapsed: float, bits: int, fast: int | None) -> None:
     """Whatever the width, the speed and the place where it wraps; as long as the interface does not beat its own speed, as none does."""
-    most = None if fast is None else int(fast / 8 * elapsed)
-    grown = grown if most is None else min(grown, most)
     modulus = 1 << bits
+    most = modulus - 1 if fast is None else int(fast / 8 * elapsed)  # nobody can tell a whole turn from none, unless the speed does
+    grown = min(grown, most)
     found = in_bps(look(0, begin % modulus, bits=bits, speed=fast), look(elapsed, (begin + grown) % modulus, bits=bits, speed=fast))
     wrapped = begin % modulus + grown >= modulus
     if found is not None:

@@ -54,7 +54,7 @@ async def ztp_device_retry(call: Call, id: int, body: Retry) -> ExpectedDevice:
     return await expected.retry(call.deps.database, call.actor, call.deps.kinds, call.deps.keyring, id, body, call.deps.now(), version=call.if_match)
 
 
-@route("POST", "/ztp/check", permission=READ, summary="Render the files of all devices that may still boot", action="ztp.check")
+@route("POST", "/ztp/check", permission=WRITE, summary="Render the files of all devices that may still boot", action="ztp.check")
 async def ztp_check(call: Call) -> BootCheck:
     return await expected.check(call.deps.database, call.actor, call.deps.boot_files)
 
