@@ -70,6 +70,18 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         own = next((grant.subscriber_id for grant in found if grant.subscriber_id is not None), None)
         return msgspec.structs.replace(self, sites=_together(found), subscriber_id=own)
 
+    def also(self, permission: str) -> "Actor | None":
+        """The same actor confined to where ``permission`` holds as well as what it is confined to already; None if it holds nowhere."""
+        other = self.allowed(permission)
+        if other is None:
+            return None
+        sites = other.sites if self.sites is None else self.sites if other.sites is None else self.sites & other.sites
+        return msgspec.structs.replace(self, sites=sites)
+
+    def reaches(self, site_id: int | None) -> bool:
+        """Whether the actor is confined to nothing, or to sites of which this is one."""
+        return self.sites is None or (site_id is not None and site_id in self.sites)
+
 
 def _together(grants: Sequence[Grant]) -> frozenset[int] | None:
     sites: frozenset[int] = frozenset()

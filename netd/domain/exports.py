@@ -7,8 +7,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from datetime import datetime
 from typing import IO, Any, Final
 
-import msgspec
-
 from netd.domain import audit, cells, lists
 from netd.domain.actor import Actor
 from netd.domain.cells import Cell
@@ -43,15 +41,11 @@ async def rows(db: Database, actor: Actor, means: Means, table: Table, query: Ex
 async def _revealed(db: Database, actor: Actor, table: Table, query: ExportQuery) -> Actor:
     """The actor where both permissions hold."""
     action = f"{table.action}.export_secrets"
-    revealing = actor.allowed(REVEAL)
+    revealing = actor.also(REVEAL)
     if revealing is None:
         await audit.refused(db, actor, action=action, object_type="export", object_id=table.name)
         raise OutsideScope(f"exporting secrets needs the permission {REVEAL}")
-    if actor.sites is None or revealing.sites is None:
-        sites = revealing.sites if actor.sites is None else actor.sites
-    else:
-        sites = actor.sites & revealing.sites
-    actor = msgspec.structs.replace(actor, sites=sites)
+    actor = revealing
     told = {name: value for name, value in audit.values(query).items() if value is not None and name != "secrets"}
     async with db.transaction(actor.scope) as conn:
         await audit.record(conn, actor, action, "export", table.name, after=told)

@@ -98,8 +98,6 @@ async def _bound(conn: Connection, actor: Actor, new: NewToken) -> dict[str, Any
     wanted = allowed if narrowed is None else allowed & frozenset(narrowed)
     if beyond := not_given(actor, wanted - SELF):
         faults.add("/role", f"you may not give away what you may not do: {', '.join(sorted(beyond))}")
-    if "me:set_password" in wanted and "portal:password" not in actor.permissions:
-        faults.add("/permissions", "you may not give away me:set_password without portal:password")
     if sum(each is not None for each in (new.organization, new.site, new.subscriber)) > 1:
         faults.add("", "a token is bound to an organization, a site or a subscriber, not to several of them")
     if (new.subscriber is None) != (not wanted & SELF):
@@ -110,8 +108,17 @@ async def _bound(conn: Connection, actor: Actor, new: NewToken) -> dict[str, Any
         columns[f"{name}_id"] = found = None if given is None else await find(conn, actor.tenant_id, given)
         if given is not None and found is None:
             faults.add(f"/{name}", f"there is no {name} {given}")
+    if "me:set_password" in wanted and not await _may_set_password(conn, actor, new):
+        faults.add("/permissions", "you may not give away me:set_password where you have not portal:password")
     faults.check()
     return columns
+
+
+async def _may_set_password(conn: Connection, actor: Actor, new: NewToken) -> bool:
+    """Whether the actor's own permission to set passwords holds for the subscriber that the token is bound to."""
+    where = actor.allowed("portal:password")
+    found = None if new.subscriber is None else await subscribers.by_username(conn, actor.tenant_id, new.subscriber)
+    return where is not None and (found is None or where.reaches(found.site_id))
 
 
 async def _subscriber_id(conn: Connection, tenant_id: int, username: str) -> int | None:

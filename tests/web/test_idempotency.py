@@ -56,6 +56,30 @@ async def test_many_at_once_do_it_once(api: Api):
     assert (await api.get("/subscribers?count=true")).value["total"] == 1
 
 
+async def test_a_client_that_repeats_its_request_id_too_is_no_exception(api: Api, database):
+    """As HTTP libraries do when they try again: the first is still at work, held up by another's change of the audit log."""
+    await api.post("/plans", PLAN)
+    headers = {**KEY, "X-Request-ID": "once-more"}
+    async with database.acquire() as conn:
+        held = conn.transaction()
+        await held.start()
+        await conn.execute("select from audit_heads for update")
+        tries = [asyncio.create_task(api.post("/tokens", {"name": "t", "role": "read_only"}, headers=headers)) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        await held.rollback()
+    answers = await asyncio.gather(*tries)
+    assert sum(answer.status == 201 and "idempotent-replayed" not in answer.headers for answer in answers) == 1
+    assert [each["name"] for each in (await api.get("/tokens")).value["items"]].count("t") == 1
+
+
+async def test_what_is_shown_on_the_record_is_not_shown_again_off_it(api: Api):
+    await api.post("/plans", PLAN)
+    alice = (await api.post("/subscribers", {"username": "alice", "password": "wonderland", "plan": "home"})).value["id"]
+    for _ in range(2):
+        assert (await api.post(f"/subscribers/{alice}/reveal", headers=KEY)).value["password"] == "wonderland"
+    assert len((await api.get("/audit?action=subscriber.reveal")).value["items"]) == 2
+
+
 async def test_a_lost_answer_is_told_not_repeated(api: Api, database, monkeypatch):
     """The process dies between the commit and the keeping of the answer: then it is known that the work was done, not what was answered."""
 

@@ -289,3 +289,31 @@ async def test_who_has_no_token_is_limited_too(api: Api, page: Browser):
     answers = [await page.call("GET", "/login") for _ in range(80)]
     assert (answers[0].status, answers[-1].status, answers[-1].headers["retry-after"]) == (200, 429, "1")
     assert (await api.get("/whoami")).status == 200
+
+
+async def test_a_permission_of_one_place_is_no_help_in_another(api: Api, page: Browser):
+    """Who writes subscribers everywhere, but NAS and plans at one site only, and may let passwords be set there only."""
+    await api.post("/sites", {"name": "oslo"})
+    await api.post("/plans", {"name": "home", "down_bps": 1000, "up_bps": 1000})
+    await api.post("/radius/nas", {"name": "bras1", "address": "192.0.2.0/24", "vendor": "generic", "secret": "testing123"})
+    await api.post("/subscribers", {"username": "alice", "password": "wonderland", "plan": "home"})
+    await api.post("/subscribers", {"username": "olga", "password": "wonderland", "plan": "home", "site": "oslo"})
+    wide = {"name": "desk", "title": "Desk", "permissions": ["subscribers:read", "subscribers:write", "portal:issue"]}
+    assert (await api.post("/roles", wide)).status == 201
+    await make(api, "bob", {"role": "desk"}, {"role": "operator", "site": "oslo"})
+    await page.login("bob")
+
+    lines = [
+        b'{"plan": {"name": "home", "down_bps": 9, "up_bps": 9}}',
+        b'{"nas": {"name": "bras1", "address": "192.0.2.0/24", "vendor": "generic", "secret": "stolen12"}}',
+    ]
+    for line in lines:
+        headers = {"Cookie": page.cookie, "X-CSRF-Token": page.csrf, "Content-Type": "application/x-ndjson"}
+        answer = await api.call("POST", "/import", role=None, headers=headers, data=line)
+        assert answer.status in (403, 404, 409, 422), answer.value
+    assert (await api.get("/plans")).value["items"][0]["down_bps"] == 1000
+
+    wanted = {"permissions": ["me:set_password"]}
+    refused = await page.call("POST", "/portal-tokens", {"subscriber": "alice", **wanted})
+    assert (refused.status, refused.value["errors"][0]["pointer"]) == (422, "/permissions")
+    assert (await page.call("POST", "/portal-tokens", {"subscriber": "olga", **wanted})).status == 201

@@ -121,12 +121,12 @@ class Billing:
         self.secret = issued["secret"]
         self.hook = issued["hook"]
 
-    async def tell(self, notice: Any, *, at: float | None = None, secret: str | None = None, header: str | None = None) -> Answer:
+    async def tell(self, notice: Any, *, at: float | None = None, secret: str | None = None, header: str | None = None, host: str = "") -> Answer:
         body = msgspec.json.encode(notice)
         stamp = str(int(time.time() if at is None else at))
         digest = hmac.new((secret or self.secret).encode(), f"{stamp}.".encode() + body, "sha256").hexdigest()
         headers = {"X-Netd-Signature": f"t={stamp},v1={digest}" if header is None else header}
-        return await self.api.post(f"/hooks/{self.hook['public_id']}", notice, role=None, headers=headers)
+        return await self.api.post(f"/hooks/{self.hook['public_id']}", notice, role=None, headers={**headers, **({"Host": host} if host else {})})
 
 
 @pytest.fixture
@@ -136,6 +136,11 @@ async def billing(api: Api) -> Billing:
 
 async def locks(api: Api, subscriber: int) -> list[tuple[str, str]]:
     return [(each["reason"], each["mode"]) for each in (await api.get(f"/subscribers/{subscriber}")).value["locks"]]
+
+
+async def test_a_signature_is_good_under_any_name_of_the_server(api: Api, alice: int, billing: Billing):
+    notice = {"id": "n9", "type": "invoice.overdue", "username": "alice"}
+    assert (await billing.tell(notice, host="netd.example.net")).status == 200
 
 
 async def test_overdue_and_paid(api: Api, alice: int, billing: Billing):

@@ -51,7 +51,7 @@ def stranger(deps: WebDeps, request: web.Request, *, signed: bool) -> Actor:
 
     Raises Problem 403 for a page of another site, 429 for an address that calls too often.
     """
-    if request.method not in browser.SAFE_METHODS:
+    if not signed and request.method not in browser.SAFE_METHODS:  # a signature is no cookie: no page can borrow it
         browser.check_origin(deps, request)
     visit = logins.Visit(anonymous(request[ADDRESS] or None, request[REQUEST_ID]))
     _take(deps, deps.limit if signed else deps.public_limit, visit.network, "this address")

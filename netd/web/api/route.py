@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -156,12 +157,13 @@ class Route:
     stream: Handler | None = None  # answers instead where the client asks for a stream
     media_types: tuple[str, ...] = ()  # of a Download
     errors: tuple[int, ...] = ()  # statuses of problems that do not follow from the rest
+    every_time: bool = False  # done, and recorded, each time it is asked for: an Idempotency-Key would show again what was seen once
     awaited: bool = False  # answers 200 where what it begins was waited for
 
     @property
     def takes_key(self) -> bool:
         """Whether an Idempotency-Key makes it happen once."""
-        return self.method == "POST" and not self.public and self.body not in UPLOADS
+        return self.method == "POST" and not self.public and not self.every_time and self.body not in UPLOADS
 
     @property
     def full_path(self) -> str:
@@ -177,7 +179,7 @@ class Route:
 def route(
     method: str, path: str, *, permission: str | None, summary: str, status: int = 200, action: str = "", query: Any = None,
     public: bool = False, signed: bool = False, stream: Handler | None = None, media_types: tuple[str, ...] = (),
-    errors: tuple[int, ...] = (),
+    errors: tuple[int, ...] = (), every_time: bool = False,
 ) -> Callable[[Handler], Route]:  # fmt: skip
     """Make a Route of a handler; raises TypeError if its signature does not fit the path.
 
@@ -228,6 +230,7 @@ def route(
             stream=stream,
             media_types=media_types,
             errors=errors,
+            every_time=every_time,
             awaited=get_origin(returns) is Answered,
         )
 
@@ -284,7 +287,7 @@ def _aiohttp_handler(each: Route, deps: WebDeps, place: Place) -> Callable[[web.
         if key is None:
             return await _answered(each, deps, request, actor, place)
         body = await _read(request)
-        return await idempotency.once(deps, actor, request, request[REQUEST_ID], body, key, lambda marked: _answered(each, deps, request, marked, place))
+        return await idempotency.once(deps, actor, request, secrets.token_hex(16), body, key, lambda marked: _answered(each, deps, request, marked, place))
 
     return handle
 

@@ -22,7 +22,7 @@ async def configuration_show(call: Call, id: int) -> ConfigurationText:
 
 @route(
     "POST", "/configurations/{id}/reveal", permission="configurations:reveal", action="configuration.reveal",
-    summary="See a version with its secrets; it is recorded who did",
+    summary="See a version with its secrets; it is recorded who did", every_time=True,
 )  # fmt: skip
 async def configuration_reveal(call: Call, id: int) -> ConfigurationText:
     return await configurations.reveal(call.deps.database, call.actor, call.deps.keyring, id)

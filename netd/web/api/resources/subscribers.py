@@ -71,7 +71,10 @@ async def subscriber_set_password(call: Call, id: int, body: NewPassword) -> Non
     await subscribers.set_password(call.deps.database, call.actor, call.deps.keyring, id, body)
 
 
-@route("POST", "/subscribers/{id}/reveal", permission="secrets:reveal", summary="See the password; it is recorded who did", action="subscriber.reveal")
+@route(
+    "POST", "/subscribers/{id}/reveal", permission="secrets:reveal", action="subscriber.reveal", every_time=True,
+    summary="See the password; it is recorded who did",
+)  # fmt: skip
 async def subscriber_reveal(call: Call, id: int) -> RevealedPassword:
     return await subscribers.reveal(call.deps.database, call.actor, call.deps.keyring, id)
 
