@@ -300,7 +300,8 @@ async def test_a_permission_of_one_place_is_no_help_in_another(api: Api, page: B
     await api.post("/subscribers", {"username": "olga", "password": "wonderland", "plan": "home", "site": "oslo"})
     wide = {"name": "desk", "title": "Desk", "permissions": ["subscribers:read", "subscribers:write", "portal:issue"]}
     assert (await api.post("/roles", wide)).status == 201
-    await make(api, "bob", {"role": "desk"}, {"role": "operator", "site": "oslo"})
+    assert (await api.post("/roles", {"name": "setter", "title": "Setter", "permissions": ["portal:password"]})).status == 201
+    await make(api, "bob", {"role": "desk"}, {"role": "operator", "site": "oslo"}, {"role": "setter", "site": "oslo"})
     await page.login("bob")
 
     lines = [
