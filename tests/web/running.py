@@ -111,13 +111,13 @@ class Enforcing:
 
 @dataclass
 class Probe:
-    """Knows one user with one password."""
+    """Knows one user of the default tenant with one password."""
 
     asked: list[tuple[int, str, str | None, int | None]] = field(default_factory=list)
 
     def decide(self, tenant_id: int, username: str, password: str | None, nas_id: int | None = None) -> Verdict:
         self.asked.append((tenant_id, username, password, nas_id))
-        if username.lower() != "alice":
+        if (tenant_id, username.lower()) != (1, "alice"):
             return Verdict(accept=False, reason=Reason.UNKNOWN_USER)
         if password not in (None, "sesame"):
             return Verdict(accept=False, reason=Reason.WRONG_PASSWORD)

@@ -65,6 +65,38 @@ class TestBoundTokens:
         refused = await api.post("/plans", {"name": "mine", "down_bps": 1000, "up_bps": 1000}, role=None, headers=oslo)
         assert (refused.status, refused.value["type"]) == (403, "/problems/forbidden")
 
+    async def test_what_reaches_beyond_the_site_is_on_record_as_refused(self, api: Api):
+        """Whether the role lacks the permission, PostgreSQL keeps the row out, or netd sees that the whole tenant is meant; with a key and without."""
+        tried = (
+            ("operator", "/webhooks", {"name": "mine", "url": "https://mine.example/"}), ("operator", "/organizations", {"name": "mine"}),
+            ("operator", "/plans", {"name": "mine", "down_bps": 1000, "up_bps": 1000}), ("admin", "/users", {"name": "mine"}),
+        )  # fmt: skip
+        for number, (role, path, body) in enumerate(tried):
+            oslo = bearer(await api.post("/tokens", {"name": role, "role": role, "site": "oslo"}))
+            for key in ({}, {"Idempotency-Key": f"key-{number}"}):
+                refused = await api.post(path, body, role=None, headers=oslo | key)
+                assert (refused.status, refused.value["type"]) == (403, "/problems/forbidden"), path
+        rows = (await api.get("/audit?result=refused&sort=id")).value["items"]
+        assert [(row["action"], row["object_type"], row["object_id"]) for row in rows[::2]] == [
+            ("webhook.create", "route", "POST /api/v1/webhooks"), ("organization.create", "route", "POST /api/v1/organizations"),
+            ("plan.create", "route", "POST /api/v1/plans"), ("user.create", "route", "POST /api/v1/users"),
+        ]  # fmt: skip
+        assert [row["action"] for row in rows[::2]] == [row["action"] for row in rows[1::2]]
+
+    async def test_a_login_is_tried_where_the_token_holds(self, api: Api):
+        oslo = bearer(await api.post("/tokens", {"name": "o", "role": "operator", "site": "oslo"}))
+        for name, site in (("here", "oslo"), ("there", "rome")):
+            nas = {"name": name, "address": "192.0.2.1" if name == "here" else "192.0.2.2", "secret": "testing123", "vendor": "generic", "site": site}
+            assert (await api.post("/radius/nas", nas)).status == 201
+        for username in ("rosa", "odysseus", "nobody"):
+            hidden = await api.post("/radius/test/auth", {"username": username, "password": "x"}, role=None, headers=oslo)
+            assert (hidden.status, hidden.value["detail"]) == (404, f"subscriber {username} does not exist")
+        beyond = await api.post("/radius/test/auth", {"username": "ole", "nas": "there"}, role=None, headers=oslo)
+        assert (beyond.status, beyond.value["errors"]) == (422, [{"pointer": "/nas", "detail": "NAS there does not exist"}])
+        assert api.probe.asked == []
+        assert (await api.post("/radius/test/auth", {"username": "OLE", "nas": "here"}, role=None, headers=oslo)).status == 200
+        assert (await api.post("/radius/test/auth", {"username": "nobody"})).value["reason"] == "unknown_user"
+
     async def test_what_has_something_at_it_stays(self, api: Api):
         rome = (await api.get("/sites?name=rome")).value["items"][0]
         refused = await api.delete(f"/sites/{rome['id']}")

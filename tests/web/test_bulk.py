@@ -48,6 +48,16 @@ async def test_each_items_permission_counts(api: Api):
     assert [row["action"] for row in refused] == ["subscriber.delete"]
 
 
+async def test_an_item_that_reaches_beyond_the_site_is_on_record_as_refused(api: Api):
+    await api.post("/sites", {"name": "oslo"})
+    made = await api.post("/tokens", {"name": "x", "role": "operator", "site": "oslo"})
+    headers = {"Authorization": f"Bearer {made.value['text']}"}
+    answer = await api.post("/plans/bulk", {"items": [{"do": "create", "value": {"name": "mine", **RATES}}] * 2}, role=None, headers=headers)
+    assert statuses(answer) == [403, 403]
+    refused = (await api.get("/audit?result=refused")).value["items"]
+    assert [(row["action"], row["object_id"]) for row in refused] == [("plan.create", "POST /plans")] * 2
+
+
 async def test_too_many_or_none(api: Api):
     assert (await api.post("/plans/bulk", {"items": []})).status == 422
     assert (await api.post("/plans/bulk", {"items": [{"do": "delete", "id": 1}] * 1001})).status == 422

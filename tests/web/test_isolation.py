@@ -14,6 +14,7 @@ import pytest
 
 from netd.domain import configurations, tokens
 from netd.domain.actor import system
+from netd.domain.ports import Verdict
 from netd.model.permission import Scope
 from netd.store import telemetry, timeseries
 from netd.store.database import Connection, Database
@@ -23,7 +24,7 @@ from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
 
-EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/radius/test/auth", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
+EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
 SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets", "/thresholds")
@@ -378,6 +379,8 @@ def leaked(route: Route, answer: Answer) -> str:
         return ", ".join(sorted(names(items)))
     if answer.status < 300 and "{id}" in route.path:
         return "answered"
+    if answer.status < 300 and route.returns is Verdict:
+        return "" if answer.value["reason"] == "unknown_user" else "alice"
     if answer.status < 300 and route.method == "GET":
         return ", ".join(sorted(names(answer.value)))
     if answer.status >= 400:  # the caller's own words come back: where it asked, and for whom

@@ -272,6 +272,22 @@ async def test_a_login_can_be_tried(api: Api):
     assert api.probe.asked[1] == (1, "alice", "no", None)
 
 
+async def test_a_login_that_was_tried_is_on_record(api: Api):
+    await api.post("/radius/nas", NAS)
+    await api.post("/plans", {"name": "home", "down_bps": 1000, "up_bps": 1000})
+    alice = (await api.post("/subscribers", {"username": "Alice", "password": "sesame", "plan": "home"})).value["id"]
+    for body in ({"username": "alice", "password": "sesame", "nas": "bras1"}, {"username": "alice", "password": "guess"}, {"username": "a\0b"}):
+        assert (await api.post("/radius/test/auth", body)).status == 200
+    answer = await api.get("/audit?action=radius.test_auth&sort=id")
+    assert [(row["object_type"], row["object_id"], row["result"], row["after"]) for row in answer.value["items"]] == [
+        ("subscriber", str(alice), "ok", {"username": "alice", "nas": "bras1", "reason": "ok"}),
+        ("subscriber", str(alice), "ok", {"username": "alice", "nas": None, "reason": "wrong_password"}),
+        ("subscriber", "unknown", "ok", {"username": "a\ufffdb", "nas": None, "reason": "unknown_user"}),
+    ]
+    assert b"sesame" not in answer.raw
+    assert b"guess" not in answer.raw
+
+
 async def test_usage_by_day(api: Api, database):
     made = await subscriber(api)
     async with database.acquire() as connection:

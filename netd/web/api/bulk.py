@@ -9,7 +9,7 @@ from msgspec import Meta
 from netd.domain import audit
 from netd.domain.conversion import convert, faults
 from netd.domain.inputs import ROW_ID_MAX
-from netd.errors import Fault
+from netd.errors import Fault, OutsideScope
 from netd.web.api import auth
 from netd.web.api.problem import INTERNAL, INVALID, NOT_FOUND, Problem, ProblemDocument, problem_of, problem_of_input
 from netd.web.api.requests import REQUEST_ID
@@ -88,7 +88,7 @@ async def _done(call: Call, each: Route, item: BulkItem) -> BulkResult:
     if each.permission is not None:
         allowed = actor.allowed(each.permission)
         if allowed is None:
-            await audit.refused(call.deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {each.path}")
+            await _refused(call, each)
             raise auth.refusal(actor, each.permission)
         actor = allowed
     arguments: dict[str, Any] = {}
@@ -104,5 +104,13 @@ async def _done(call: Call, each: Route, item: BulkItem) -> BulkResult:
         except msgspec.ValidationError as error:
             found = [Fault("/value" + fault.where, fault.what) for fault in faults(item.value, each.body)]
             raise problem_of_input(error, found) from None
-    value = await each.handler(Call(deps=call.deps, actor=actor, request=call.request, if_match=item.if_match), **arguments)
+    try:
+        value = await each.handler(Call(deps=call.deps, actor=actor, request=call.request, if_match=item.if_match), **arguments)
+    except OutsideScope:
+        await _refused(call, each)
+        raise
     return BulkResult(status=each.status if each.returns is not None else 204, value=value)
+
+
+async def _refused(call: Call, each: Route) -> None:
+    await audit.refused(call.deps.database, call.actor, action=each.action, object_type="route", object_id=f"{each.method} {each.path}")

@@ -26,7 +26,7 @@ from netd.domain.conversion import faults, pointer
 from netd.domain.imports import MAX_OCTETS
 from netd.domain.lists import Filters, ListQuery, chosen
 from netd.domain.software import IMAGE_OCTETS
-from netd.errors import Fault
+from netd.errors import Fault, OutsideScope
 from netd.model.permission import PERMISSIONS
 from netd.sheets.converter import XLSX
 from netd.web import codec
@@ -277,17 +277,24 @@ def _aiohttp_handler(each: Route, deps: WebDeps, place: Place) -> Callable[[web.
         if each.permission is not None:
             allowed = actor.allowed(each.permission)
             if allowed is None:
-                if each.action:
-                    await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
+                await refused(actor, request)
                 raise auth.refusal(actor, each.permission)
             actor = allowed
         elif actor.own_subscriber_id is not None:
             raise auth.own_only(actor)
         key = idempotency.key_of(request) if each.takes_key else None
-        if key is None:
-            return await _answered(each, deps, request, actor, place)
-        body = await _read(request)
-        return await idempotency.once(deps, actor, request, secrets.token_hex(16), body, key, lambda marked: _answered(each, deps, request, marked, place))
+        try:
+            if key is None:
+                return await _answered(each, deps, request, actor, place)
+            body = await _read(request)
+            return await idempotency.once(deps, actor, request, secrets.token_hex(16), body, key, lambda marked: _answered(each, deps, request, marked, place))
+        except OutsideScope:
+            await refused(actor, request)
+            raise
+
+    async def refused(actor: Actor, request: web.Request) -> None:
+        if each.action:
+            await audit.refused(deps.database, actor, action=each.action, object_type="route", object_id=f"{each.method} {request.path}")
 
     return handle
 

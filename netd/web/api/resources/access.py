@@ -5,11 +5,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from netd.domain import attempts, nas
+from netd.domain import attempts
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.ports import Verdict
-from netd.errors import Fault, InvalidInput, NotFound
 from netd.model.attempt import Attempt
 from netd.web.api.route import Call, route
 
@@ -26,16 +25,11 @@ class AuthTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @route(
-    "POST", "/radius/test/auth", permission="radius:test", summary="What would be answered to this log-in now? Nothing is recorded", action="radius.test_auth"
-)
+    "POST", "/radius/test/auth", permission="radius:test", summary="What would be answered to this log-in now? No attempt is counted", errors=(404,),
+    action="radius.test_auth",
+)  # fmt: skip
 async def auth_test(call: Call, body: AuthTest) -> Verdict:
-    nas_id = None
-    if body.nas is not None:
-        try:
-            nas_id = (await nas.by_name(call.deps.database, call.actor, body.nas)).id
-        except NotFound as error:
-            raise InvalidInput([Fault("/nas", str(error))]) from None
-    return call.deps.probe.decide(call.actor.tenant_id, body.username, body.password, nas_id)
+    return await attempts.try_out(call.deps.database, call.actor, call.deps.probe, body.username, body.password, body.nas)
 
 
 @route("GET", "/radius/postauth", permission="subscribers:read", summary="The answers to Access-Requests, newest first", query=attempts.AttemptQuery)
