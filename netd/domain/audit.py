@@ -1,16 +1,18 @@
 """The audit log: one row for every mutation, in its transaction, and for attempts that a role forbids."""
 
+import contextlib
 import csv
 import io
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Any, Final, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from netd.domain import inputs, lists
+from netd.domain import cells, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.lists import Filters, ListQuery
 from netd.domain.paging import Page
@@ -24,6 +26,7 @@ from netd.store.listing import Selection
 
 MASK = "***"
 VERIFIED_ROWS = 20_000  # at a time, so that no statement takes long
+ADDED_ROWS = 1000
 _SECRET = re.compile(r"password|secret|token_hash|sealed|private|(^|[-_])(key|psk|token)([-_]|$)", re.IGNORECASE)
 _UNTOLD = frozenset(("id", "tenant_id", "version", "created_at", "updated_at"))
 
@@ -74,13 +77,49 @@ async def record(
 ) -> None:  # fmt: skip
     """Add a row within the transaction of ``conn``, and the event that the action is. ``before`` and ``after`` are JSON values; secrets in them are
     masked here."""
-    await store.insert(
-        conn, actor.tenant_id, actor=actor.name, token_id=actor.token_id, address=address(actor), request_id=actor.request_id, action=action,
-        object_type=object_type, object_id=str(object_id), before=masked(before), after=masked(after), result=result,
+    row = store.New(
+        actor.name, actor.token_id, address(actor), actor.request_id, action, object_type, str(object_id), masked(before), masked(after), result,
     )  # fmt: skip
+    told = None
     if result == "ok" and action in event.OF_ACTION:
-        told = {name: masked(state) for name, state in (("before", before), ("after", after)) if state is not None}
-        await events.insert(conn, actor.tenant_id, event.OF_ACTION[action], object_type, str(object_id), actor.name, told)
+        states = {name: masked(state) for name, state in (("before", before), ("after", after)) if state is not None}
+        told = events.New(event.OF_ACTION[action], object_type, str(object_id), actor.name, states)
+    holding = _holding.get()
+    if holding is not None and holding[0] is conn:
+        holding[1].append(Entry(row, told))
+    else:
+        await add(conn, actor.tenant_id, [Entry(row, told)])
+
+
+class Entry(NamedTuple):
+    """What is recorded of one action: its row, and the event that it is."""
+
+    row: store.New
+    event: events.New | None
+
+
+_holding: ContextVar[tuple[Connection, list[Entry]] | None] = ContextVar("holding", default=None)
+
+
+@contextlib.contextmanager
+def held(conn: Connection) -> Iterator[list[Entry]]:
+    """What is recorded on ``conn`` meanwhile is not added but gathered, for ``add``: from the first row to its end a transaction keeps everybody else of
+    the tenant who changes anything waiting for the head of the chain."""
+    entries: list[Entry] = []
+    before = _holding.set((conn, entries))
+    try:
+        yield entries
+    finally:
+        _holding.reset(before)
+
+
+async def add(conn: Connection, tenant_id: int, entries: Sequence[Entry]) -> None:
+    """Add what was gathered, in order."""
+    for place in range(0, len(entries), ADDED_ROWS):
+        part = entries[place : place + ADDED_ROWS]
+        await store.insert(conn, tenant_id, [each.row for each in part])
+        if told := [each.event for each in part if each.event is not None]:
+            await events.insert_many(conn, tenant_id, told)
 
 
 async def refused(db: Database, actor: Actor, *, action: str, object_type: str, object_id: str) -> None:
@@ -160,13 +199,13 @@ def export(db: Database, actor: Actor, query: ExportTerms) -> AsyncIterator[byte
 
 
 async def _parts(db: Database, actor: Actor, wanted: Selection, written: Callable[[Sequence[AuditRow]], bytes]) -> AsyncIterator[bytes]:
-    if written is _csv:
-        yield _table([AuditRow.__struct_fields__])
+    head = _table([AuditRow.__struct_fields__]) if written is _csv else b""
     while True:
         async with db.transaction(actor.scope) as conn:
             rows = store.of(await listing.page(conn, store.LISTING, actor.tenant_id, wanted))
-        if rows:
-            yield written(rows)
+        if head or rows:
+            yield head + written(rows)
+        head = b""
         if len(rows) < wanted.limit:
             return
         wanted = lists.following(store.LISTING, wanted, rows[-1])
@@ -192,7 +231,4 @@ def _cell(value: object) -> object:
         value = msgspec.json.encode(value).decode()
     if isinstance(value, datetime):
         value = value.isoformat()
-    return "'" + value if isinstance(value, str) and value[:1] in _FORMULA else value
-
-
-_FORMULA: Final = frozenset("=+-@\t\r")
+    return cells.neutral(value) if isinstance(value, str) else value

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import logging
 import time
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from netd.domain import audit
 from netd.domain.actor import Actor
 from netd.domain.records import Record, opened
 from netd.domain.table import Keeper, Means, Order, Outcome, Reader, Row, Table, header_faults
-from netd.errors import Fault, InvalidInput, StoreError
+from netd.errors import Fault, InvalidInput, StoreError, TooOften
 from netd.store import provision as store
 from netd.store.database import Connection, Database
 
@@ -25,6 +26,9 @@ DRY_RUN_ERRORS = 200_000
 BATCH_ROWS = 250
 MANY_ROWS = 5000
 SLICE_SECONDS = 0.004
+AT_ONCE = 2
+MOST_WAITING = 4
+RETRY_SECONDS = 30
 
 
 class RowError(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +68,29 @@ class Slices:
         if time.perf_counter() - self._began > SLICE_SECONDS:
             await asyncio.sleep(0)
             self._began = time.perf_counter()
+
+
+class Turns:
+    """Hands out the turns of imports, whose files are in memory as a whole: a few are at work, a few wait before they are received, more are refused."""
+
+    def __init__(self) -> None:
+        self.waiting = 0  # those at work included
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    async def __aenter__(self) -> None:
+        """Wait for a turn. Raises TooOften."""
+        if self.waiting >= AT_ONCE + MOST_WAITING:
+            raise TooOften("too many files are being imported", RETRY_SECONDS)
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        except BaseException:
+            self.waiting -= 1
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self.waiting -= 1
+        self._free.release()
 
 
 class _RolledBack(Exception):
@@ -198,12 +225,12 @@ async def received(source: bytes | AsyncIterable[bytes]) -> bytes:
     if isinstance(source, bytes):
         data = source
     else:
-        gathered = bytearray()
+        gathered = io.BytesIO()
         async for chunk in source:
-            gathered += chunk
-            if len(gathered) > MAX_OCTETS:
+            gathered.write(chunk)
+            if gathered.tell() > MAX_OCTETS:
                 break
-        data = bytes(gathered)
+        data = gathered.getvalue()  # its own octets, not a copy
     if len(data) > MAX_OCTETS:
         raise InvalidInput([Fault("", f"the file is larger than {MAX_OCTETS >> 20} MiB; split it")])
     return data

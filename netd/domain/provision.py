@@ -122,11 +122,13 @@ async def bring_in(
     try:
         async with db.transaction(actor.scope) as conn:
             await store.begin(conn)
-            await run.read(conn, data)
+            with audit.held(conn) as recorded:
+                await run.read(conn, data)
             stored = not dry_run and (skip_bad or not run.error_count)
             if not stored:
                 raise _RolledBack
             await store.store(conn, actor.tenant_id)
+            await audit.add(conn, actor.tenant_id, recorded)
             told = {"lines": run.lines, "bad": len(run.bad), "sha256": digest, **{kind: msgspec.to_builtins(run.tallies[kind]) for kind in run.tallies}}
             await audit.record(conn, actor, "import.store", "import", digest[:16], after=told)
     except _RolledBack:

@@ -6,6 +6,7 @@ Each has a savepoint: the database's refusal of one, told like any other fault, 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from netd.domain import audit
 from netd.domain.imports import column_of, faults_of
 from netd.domain.table import Row, Run, missing
 from netd.errors import Conflict, InvalidInput, OutsideScope
@@ -25,6 +26,7 @@ class Rowwise:
         self._create = create
         self._update = update
         self._check = check
+        self._recorded: list[audit.Entry] = []
 
     async def begin(self, names: Sequence[str]) -> list[tuple[str, str]]:
         """Any columns will do: what a new row lacks shows with it."""
@@ -37,8 +39,11 @@ class Rowwise:
                 if not row.good:
                     self._check(self._run, dict(row.members))
                     continue
-                async with savepoint(self._run.conn):
-                    await self._one(row)
+                with audit.held(self._run.conn) as recorded:
+                    async with savepoint(self._run.conn):
+                        await self._one(row)
+                if self._run.wanted:
+                    self._recorded += recorded
             except InvalidInput as error:
                 for column, detail in faults_of(self._run.table, error.faults):
                     self._run.fault(row.line, column, detail)
@@ -68,7 +73,9 @@ class Rowwise:
         run.count("updated" if await self._update(run, found, members) else "unchanged")
 
     async def end(self) -> None:
-        """Nothing is left: what is not wanted is rolled back with the transaction."""
+        """Put on record what was done, now that nothing else is left to do; what is not wanted is rolled back with the transaction."""
+        if self._run.wanted:
+            await audit.add(self._run.conn, self._run.actor.tenant_id, self._recorded)
 
 
 def same(before: object, columns: Mapping[str, Any]) -> bool:

@@ -27,16 +27,30 @@ def of(records: Sequence[Mapping[str, Any]]) -> list[AuditRow]:
     return [AuditRow(**record) for record in records]
 
 
-async def insert(
-    conn: Connection, tenant_id: int, *, actor: str, token_id: int | None, address: str | None, request_id: str | None, action: str,
-    object_type: str, object_id: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, result: str,
-) -> None:  # fmt: skip
-    """Add a row. ``before`` and ``after`` hold JSON values and no secret."""
-    await conn.execute(
-        """insert into audit_log (tenant_id, actor, token_id, address, request_id, action, object_type, object_id, before, after, result)
-           values ($1, $2, $3, $4::text::inet, $5, $6, $7, $8, $9, $10, $11)""",
-        tenant_id, actor, token_id, address, request_id, action, object_type, object_id, before, after, result,
-    )  # fmt: skip
+class New(NamedTuple):
+    """A row to be added. ``before`` and ``after`` hold JSON values and no secret."""
+
+    actor: str
+    token_id: int | None
+    address: str | None
+    request_id: str | None
+    action: str
+    object_type: str
+    object_id: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    result: str
+
+
+_INSERT = """
+    insert into audit_log (tenant_id, actor, token_id, address, request_id, action, object_type, object_id, before, after, result)
+    values ($1, $2, $3, $4::text::inet, $5, $6, $7, $8, $9, $10, $11)
+"""
+
+
+async def insert(conn: Connection, tenant_id: int, rows: Sequence[New]) -> None:
+    """Add rows, in order."""
+    await conn.executemany(_INSERT, [(tenant_id, *row) for row in rows])
 
 
 class Checked(NamedTuple):

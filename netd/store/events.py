@@ -1,6 +1,6 @@
 """The event log: rows are added in the transaction that makes a change, and read in the order of their places."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from netd.model.event import Event, Place
@@ -33,9 +33,24 @@ _COLUMNS = "tenant_id, xid::text::bigint as xid, id, at, type, object_type, obje
 _BEHIND = "(xid, id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 
+class New(NamedTuple):
+    """An event to be added."""
+
+    type: str
+    object_type: str
+    object_id: str
+    actor: str | None
+    data: dict[str, Any]
+
+
 async def insert(conn: Connection, tenant_id: int, type_: str, object_type: str, object_id: str, actor: str | None, data: Mapping[str, Any]) -> None:
     """Add an event; whose it is and where it happened is found by the object."""
     await conn.execute(_INSERT, tenant_id, type_, object_type, object_id, actor, dict(data))
+
+
+async def insert_many(conn: Connection, tenant_id: int, new: Sequence[New]) -> None:
+    """Add events, in order."""
+    await conn.executemany(_INSERT, [(tenant_id, *each) for each in new])
 
 
 def _kept(record: Mapping[str, Any]) -> Kept:

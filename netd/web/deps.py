@@ -13,6 +13,7 @@ from netd.device.http import Client
 from netd.domain.bootfiles import BootFiles
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
+from netd.domain.imports import Turns
 from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
@@ -72,6 +73,7 @@ class WebDeps:
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     converter: Converter = field(default_factory=Converter)
+    imports: Turns = field(default_factory=Turns)
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
     login_attempts: Counts = field(default_factory=Counts)  # by method and result
     listeners: Listeners = field(default_factory=Listeners)

@@ -9,12 +9,14 @@ import msgspec
 import pytest
 from openpyxl import Workbook
 
-from netd.domain import imports, plans, pools, sites, subscribers
+from netd.domain import audit, imports, plans, pools, sites, subscribers
 from netd.domain.actor import system
+from netd.domain.rowwise import Rowwise
 from netd.domain.subscribers import PASSWORD_CONTEXT
 from netd.domain.table import Means, Order
 from netd.domain.tables import TABLES
 from netd.errors import Conflict, InvalidInput, StoreUnavailable
+from netd.model import event
 from netd.sheets.converter import Converter
 from netd.store import provision as store
 from netd.store.database import TENANT_ROLE, Database
@@ -340,6 +342,56 @@ async def test_pools_with_their_rules(bring, world, database, actor):
     report = await bring(bad, "pools", mode="upsert", skip_bad=True)
     assert told(report) == [(2, "kind"), (2, "vrf"), (3, "ranges"), (4, "ranges"), (5, "rules"), (6, "rules")]
     assert [row["name"] for row in await world.fetch("select name from pools order by id")] == ["cgn", "v6"]
+
+
+FILES = {
+    "plans": ("name,down_bps,up_bps", "p{0},5000,1000", "plan"), "nas": ("name,address,vendor,secret", "n{0},10.1.0.{0},mikrotik,testing123", "nas"),
+    "pools": ("name,kind,ranges", "o{0},ipv4,10.{0}.0.0/24", "pool"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("table", FILES)
+async def test_others_of_the_tenant_change_things_meanwhile(bring, world, database, actor, monkeypatch, table, dry_run):
+    """The log's head is locked at the end only: whoever waits for it takes a connection that other tenants lack."""
+    header, line, action = FILES[table]
+    data = "\n".join([header, *(line.format(number) for number in range(200))]).encode()
+    real, reached, go = Rowwise._one, asyncio.Event(), asyncio.Event()
+
+    async def held(self, row):
+        await real(self, row)
+        if row.line == 201:
+            reached.set()
+            await go.wait()
+
+    monkeypatch.setattr(Rowwise, "_one", held)
+    async with asyncio.TaskGroup() as group:
+        importing = group.create_task(bring(data, table, dry_run=dry_run))
+        await reached.wait()
+        try:
+            async with asyncio.timeout(5):
+                await world.plan(actor, "Meanwhile")
+        finally:
+            go.set()
+    report = importing.result()
+    assert (report.good, report.errors, report.imported) == (200, (), 0 if dry_run else 200)
+    rows = await world.audited(actor)
+    wanted = [] if dry_run else [*[f"{action}.create"] * 200, f"{action}.import"]
+    assert [row.action for row in rows] == ["plan.create", *wanted]
+    made = await world.fetch(f"select id from {table} order by id")
+    assert [row.object_id for row in rows[1:201]] == [str(row["id"]) for row in made if table != "plans" or row["id"] != int(rows[0].object_id)]
+    told = [(row["type"], row["object_id"]) for row in await world.fetch("select type, object_id from events order by xid, id")]
+    recorded = [(event.OF_ACTION[row.action], row.object_id) for row in rows if row.action in event.OF_ACTION]
+    assert sorted(told, key=lambda each: each != recorded[0]) == recorded, "in order, but for whose transaction was the first"
+    assert (await audit.verify(database, actor)).whole
+
+
+async def test_what_a_refused_row_did_is_not_on_record(bring, world, actor):
+    data = b"name,kind,ranges,rules\ngood,ipv4,10.1.0.0/24,all\nbad,ipv4,10.2.0.0/24,nas=nosuch\n"
+    assert (await bring(data, "pools", skip_bad=True)).created == 1
+    assert [(row.action, (row.after or {}).get("name")) for row in await world.audited(actor)] == [
+        ("pool.create", "good"), ("pool_rule.create", None), ("pool.import", None),
+    ]  # fmt: skip
 
 
 # -- files that are not good -----------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Bringing plans, NAS and subscribers to a wanted state in one step."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from netd.domain import nas, plans, provision, standing, subscribers
 from netd.domain.provision import ProvisionReport
 from netd.errors import InvalidInput
+from netd.store import provision as store
 
 PLAN = {"plan": {"name": "Home", "down_bps": 50_000_000, "up_bps": 10_000_000, "replies": [{"attribute": "Framed-MTU", "op": ":=", "value": "1492"}]}}
 NAS = {"nas": {"name": "bras1", "address": "10.0.0.1", "secret": "testing123", "vendor": "mikrotik"}}
@@ -55,6 +57,27 @@ async def test_once_makes_twice_changes_nothing(bring, world, database, actor, k
     assert keyring.open(row["password"], b"subscribers.password").startswith(b"{md5}")
     assert "wonderland" not in await world.dump()
     assert [row.action for row in await world.audited(actor)] == ["plan.create", "nas.create", "import.store", "import.store"]
+
+
+async def test_others_of_the_tenant_change_things_meanwhile(bring, world, actor, monkeypatch) -> None:
+    real, reached, go = store.take_out_clashes, asyncio.Event(), asyncio.Event()
+
+    async def held(conn, tenant_id):
+        reached.set()
+        await go.wait()
+        return await real(conn, tenant_id)
+
+    monkeypatch.setattr(store, "take_out_clashes", held)
+    async with asyncio.TaskGroup() as group:
+        importing = group.create_task(bring(PLAN, NAS, ALICE))
+        await reached.wait()
+        try:
+            async with asyncio.timeout(5):
+                await world.plan(actor, "Meanwhile")
+        finally:
+            go.set()
+    assert importing.result().stored
+    assert [row.action for row in await world.audited(actor)] == ["plan.create", "plan.create", "nas.create", "import.store"]
 
 
 async def test_only_what_is_given_changes(bring, world, database, actor, keyring, any_attribute) -> None:

@@ -107,20 +107,8 @@ async def mine(connection):
     await lines.replace_identities(connection, tenant, alice, "mac", ["00:11:22:33:44:55"])
     await subscribers.add_lock(connection, tenant, alice, reason="admin", mode="reject", note=None, until_at=None, created_by="ann")
     token = await tokens.insert(connection, tenant, public_id="a" * 12, token_hash=bytes(32), name="t", role="admin", created_by="ann", expires_at=None)
-    await audit.insert(
-        connection,
-        tenant,
-        actor="ann",
-        token_id=None,
-        address=None,
-        request_id=None,
-        action="a",
-        object_type="o",
-        object_id="1",
-        before=None,
-        after=None,
-        result="ok",
-    )
+    row = audit.New("ann", None, None, None, action="a", object_type="o", object_id="1", before=None, after=None, result="ok")
+    await audit.insert(connection, tenant, [row])
     attempt = postauth.PostAuth(
         tenant_id=tenant, nas_id=box.id, subscriber_id=alice, username="alice", username_key="alice", reply="Access-Reject", reason="locked",
         nasipaddress="10.0.0.1", calledstationid=None, callingstationid=None, class_=None, at=NOW.timestamp(),

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from netd.domain import lists
+from netd.errors import StoreUnavailable
+from netd.store import listing
 from netd.store.database import Database
 from tests.web.running import Api
 
@@ -57,13 +59,28 @@ async def test_who_may(api: Api, database: Database):
     assert len(answer.raw.splitlines()) == 2, "the header, and the making of its own token"
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@sum(a1)"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@sum(a1)", "\uff1d1+1", "'=1+1"])
 async def test_no_cell_is_a_formula(api: Api, database: Database, name: str):
     async with database.acquire() as conn:
         await conn.execute("insert into audit_log (tenant_id, actor, action, object_type, object_id, result) values (1, $1, 'x.y', 'x', '1', 'ok')", name)
     (row,) = csv.DictReader(io.StringIO((await api.get("/audit/export?action=x.y")).raw.decode()))
     assert row["actor"] == "'" + name
     assert (await lines(api, "&action=x.y"))[0]["actor"] == name, "a machine gets it as it is"
+
+
+async def test_a_database_that_is_away_is_a_problem_and_no_file(api: Api, monkeypatch):
+    async def away(*_):
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(listing, "page", away)
+    for form in ("csv", "jsonl"):
+        answer = await api.get(f"/audit/export?format={form}")
+        assert (answer.status, answer.value["type"]) == (503, "/problems/unavailable")
+
+
+async def test_an_empty_table_has_its_header(api: Api):
+    answer = await api.get("/audit/export?action=none.such")
+    assert (answer.status, answer.raw.count(b"\r\n"), answer.raw[:6]) == (200, 1, b"id,at,")
 
 
 async def test_a_file_that_breaks_off_shows(api: Api, monkeypatch, caplog):

@@ -1,14 +1,17 @@
 """Exporting, importing and reporting over HTTP."""
 
+import asyncio
 import io
 
 import pytest
 from openpyxl import Workbook, load_workbook
 
+from netd.domain import imports
 from netd.domain.tables import TABLES
 from netd.errors import StoreUnavailable
 from netd.sheets.converter import PDF, XLSX
 from netd.store import listing
+from netd.web.api import route
 from tests.web.running import Api
 
 PLAN = {"name": "=Fibre", "down_bps": 100_000_000, "up_bps": 20_000_000}
@@ -127,3 +130,88 @@ async def test_reports(api: Api, alice, database):
     other = (await api.post("/tenants", {"name": "other"})).value["token"]
     for name in ("subscribers-by-plan", f"usage-by-plan?{days}"):
         assert (await api.get(f"/reports/{name}", role=None, headers={"Authorization": f"Bearer {other}"})).raw.count(b"\r\n") == 1
+
+
+# -- how files arrive ------------------------------------------------------------------------------------------------------
+
+HEADER = b"name,down_bps,up_bps\n"
+
+
+async def turns(api, number):
+    """Wait until so many files have their turn or wait for it."""
+    async with asyncio.timeout(10):
+        while api.deps.imports.waiting != number:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
+async def test_only_a_few_files_are_taken_at_a_time(api: Api):
+    """Each may be 64 MiB of memory: those that wait have sent nothing yet, and more are asked to come again."""
+    go = asyncio.Event()
+
+    async def file(number):
+        yield HEADER
+        await go.wait()
+        yield b"p%d,5000,1000\n" % number
+
+    async def send(number):
+        path = "/import?dry_run=true" if number == 1 else "/plans/import"
+        kind = {"Content-Type": "application/x-ndjson"} if number == 1 else CSV
+        return await api.call("POST", path, data=file(number), headers=kind)
+
+    most = imports.AT_ONCE + imports.MOST_WAITING
+    sending = [asyncio.create_task(send(number)) for number in range(most)]
+    await turns(api, most)
+    for path, kind in (("/plans/import", CSV), ("/import", {"Content-Type": "application/x-ndjson"})):
+        answer = await api.call("POST", path, data=HEADER, headers=kind)
+        assert (answer.status, answer.headers["retry-after"]) == (429, "30")
+    go.set()
+    assert [answer.status for answer in await asyncio.gather(*sending)] == [200] * most
+    assert (await api.call("POST", "/plans/import", data=HEADER + b"last,5000,1000\n", headers=CSV)).status == 200
+
+
+@pytest.mark.parametrize("bound", ["MOST_SECONDS", "LEAST_RATE"])
+async def test_a_sender_that_takes_for_ever_is_cut_short(api: Api, monkeypatch, bound):
+    if bound == "MOST_SECONDS":
+        monkeypatch.setattr(route.Upload, "most_seconds", 0.5)
+    else:
+        monkeypatch.setattr(route, "BODY_SECONDS", 0.3)
+
+    async def trickle():
+        yield HEADER
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            yield b"x"
+
+    async with asyncio.timeout(5):
+        answer = await api.call("POST", "/plans/import", data=trickle(), headers=CSV)
+    assert (answer.status, answer.value["type"]) == (408, "/problems/request-timeout")
+
+
+async def test_who_reads_slowly_is_not_who_sends_slowly(api: Api, monkeypatch):
+    """Only the time in which the sender is waited for counts."""
+    monkeypatch.setattr(route, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(route.Upload, "most_seconds", 0.2)
+    real = route.Upload.chunks
+
+    async def slowly(self):
+        async for chunk in real(self):
+            await asyncio.sleep(0.1)
+            yield chunk
+
+    monkeypatch.setattr(route.Upload, "chunks", slowly)
+    data = HEADER + b"".join(b"%0250d,5000,1000\n" % number for number in range(4000))
+    assert (await api.call("POST", "/plans/import?dry_run=true&mode=update", data=data, headers=CSV)).status == 200
+
+
+async def test_a_sender_that_goes_away_is_no_defect(api: Api, caplog):
+    host, port = api.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /api/v1/plans/import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens['admin']}\r\nContent-Type: text/csv\r\n"
+    writer.write(head.encode() + b"Content-Length: 1000\r\n\r\n" + HEADER)
+    await writer.drain()
+    await turns(api, 1)
+    await asyncio.sleep(0.1)
+    writer.close()
+    await turns(api, 0)
+    await asyncio.sleep(0.1)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL") or record.exc_info]

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import re
 import secrets
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -41,6 +42,8 @@ PREFIX = "/api/v1"
 CSV = "text/csv"
 BODY_OCTETS = 1 << 20
 BODY_SECONDS = 30.0
+LEAST_RATE = 8 << 10
+"""Octets that a file must bring for each second beyond ``BODY_SECONDS`` in which its sender is waited for."""
 
 _PLACEHOLDER = re.compile(r"{(\w+)}")
 _ETAG = re.compile(r'"(\d{1,18})"')
@@ -60,19 +63,26 @@ class Upload:
     request: web.Request
     media_types: ClassVar[tuple[str, ...]] = (CSV, XLSX)
     most_octets: ClassVar[int | None] = None  # None: MAX_OCTETS
+    most_seconds: ClassVar[float] = 600.0
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The file's octets in pieces. Raises Problem 413 beyond what it may have, 408 if the sender stalls."""
-        received = 0
+        """The file's octets in pieces. Raises Problem 413 beyond what it may have, 408 if the sender stalls, is too slow or goes away."""
+        received, waited = 0, 0.0  # for the sender only, however long is made of what came
         while True:
+            began = time.monotonic()
             try:
-                async with asyncio.timeout(BODY_SECONDS):
+                async with asyncio.timeout(min(BODY_SECONDS, self.most_seconds - waited)):
                     chunk = await self.request.content.readany()
             except TimeoutError:
                 raise Problem(REQUEST_TIMEOUT) from None
+            except ConnectionResetError:
+                raise Problem(REQUEST_TIMEOUT, "the connection ended before the file did") from None
             if not chunk:
                 return
             received += len(chunk)
+            waited += time.monotonic() - began
+            if received < LEAST_RATE * (waited - BODY_SECONDS):
+                raise Problem(REQUEST_TIMEOUT, f"a file must come with {LEAST_RATE >> 10} KiB a second")
             most = MAX_OCTETS if self.most_octets is None else self.most_octets
             if received > most:
                 raise Problem(TOO_LARGE, f"a file may have {most >> 20} MiB")
@@ -92,6 +102,7 @@ class FileUpload(Upload):
     __slots__ = ()
     media_types = ("application/octet-stream",)
     most_octets = IMAGE_OCTETS
+    most_seconds = 4 * 3600.0
 
 
 UPLOADS = (Upload, LinesUpload, FileUpload)

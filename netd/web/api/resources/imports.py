@@ -39,7 +39,9 @@ def _exporting(table: Table) -> Route:
 def _importing(table: Table) -> Route:
     async def handler(call: Call, query: Order, body: Upload) -> ImportReport:
         deps = call.deps
-        report = await imports.bring_in(deps.database, call.actor, _means(deps), table, body.chunks(), query, spreadsheet=body.request.content_type == XLSX)
+        spreadsheet = body.request.content_type == XLSX
+        async with deps.imports:
+            report = await imports.bring_in(deps.database, call.actor, _means(deps), table, body.chunks(), query, spreadsheet=spreadsheet)
         if not query.dry_run and report.error_count and not (query.skip_bad and report.good):
             faults = [
                 Fault(f"line {error.line}" + (f", column {error.column}" if error.column else ""), error.detail) for error in report.errors[:TOLD_FAULTS]

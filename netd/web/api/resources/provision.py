@@ -33,9 +33,10 @@ async def everything_import(call: Call, query: ProvisionQuery, body: LinesUpload
             await audit.refused(deps.database, call.actor, action="import.store", object_type="route", object_id=f"POST {call.request.path}")
             raise refusal(call.actor, permission)
         actor = narrowed
-    report = await provision.bring_in(
-        deps.database, actor, deps.keyring, deps.rules, deps.vendors, body.chunks(), dry_run=query.dry_run, skip_bad=query.skip_bad
-    )
+    async with deps.imports:
+        report = await provision.bring_in(
+            deps.database, actor, deps.keyring, deps.rules, deps.vendors, body.chunks(), dry_run=query.dry_run, skip_bad=query.skip_bad
+        )
     if not query.dry_run and not report.stored:
         faults = [Fault(f"line {error.line}" + error.pointer, error.detail) for error in report.errors[:TOLD_FAULTS]]
         raise Problem(INVALID, f"{report.error_count} faults in {report.lines} lines; nothing was stored", faults=faults, provision_report=report)
