@@ -101,14 +101,13 @@ async def _by_database(arguments: argparse.Namespace, expires_at: "datetime | No
     from netd.config import load
     from netd.domain import tokens
     from netd.domain.actor import system
+    from netd.domain.conversion import convert, validation_fault
 
     config = load(arguments.config, client.environment(arguments.config))
     async with tokens_database(config) as (database, tenant_id):
         try:
-            new = msgspec.convert({**_wanted(arguments), "expires_at": expires_at}, tokens.NewToken)
+            new = convert({**_wanted(arguments), "expires_at": expires_at}, tokens.NewToken)
         except msgspec.ValidationError as error:
-            from netd.domain.conversion import validation_fault
-
             fault = validation_fault(str(error))
             raise CliError(f"{fault.where.lstrip('/')}: {fault.what}", client.USAGE) from None
         issued = await tokens.create(database, system(tenant_id, "netd token create"), new, datetime.now(UTC))

@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from netd.domain import inputs
+
 Cell = str | int | None
 
 _FORMULA: Final = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -59,13 +61,19 @@ def moment(text: str) -> datetime:
     """A day (its begin, UTC) or a time with its offset. Raises ValueError."""
     try:
         if len(text) == 10:
-            return datetime.combine(date.fromisoformat(text), time(), UTC)
-        at = datetime.fromisoformat(text)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except (ValueError, OverflowError):
+            at = datetime.combine(date.fromisoformat(text), time(), UTC)
+        else:
+            at = datetime.fromisoformat(text)
+    except ValueError:
         raise ValueError(f"{text[:40]!r} is neither a day (2027-01-31) nor a time (2027-01-31T12:00:00Z)") from None
-    raise ValueError(f"{text!r} has no time zone; put Z behind it for UTC")
+    return _kept(text, at)
+
+
+def _kept(text: str, at: datetime) -> datetime:
+    try:
+        return inputs.moment(at).astimezone(UTC)
+    except ValueError as error:
+        raise ValueError(f"{text!r} {error}") from None
 
 
 def written_moment(at: datetime) -> str:

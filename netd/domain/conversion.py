@@ -1,17 +1,19 @@
-"""From JSON's own types to values: addresses and prefixes are text, and a bad input is told with all its faults.
+"""From JSON's own types to values: addresses and prefixes are text, times lie within bounds, and a bad input is told with all its faults.
 
 msgspec stops at the first fault, which is right while inputs are good; only a bad one is walked member by member.
 """
 
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UnsetType
 
+from netd.domain import inputs
 from netd.domain.inputs import PATTERN_WORDS
 from netd.errors import Fault, InvalidInput
 
@@ -41,7 +43,55 @@ def from_text(kind: type, value: object) -> object:
 
 def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
     """A validated ``kind`` from JSON's own types; not ``strict``: from texts, as a query string has them. Raises msgspec.ValidationError."""
-    return msgspec.convert(value, kind, strict=strict, dec_hook=from_text)
+    return bounded(msgspec.convert(value, kind, strict=strict, dec_hook=from_text))
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """A validated ``kind`` from a JSON document. Raises msgspec.ValidationError for what does not fit, msgspec.DecodeError for what is not JSON."""
+    return bounded(msgspec.json.decode(data, type=kind, dec_hook=from_text))
+
+
+def bounded(value: T) -> T:
+    """``value`` itself, if all times in it are ones that can be worked with; msgspec has no bounds for them. Raises msgspec.ValidationError."""
+    for path, at in _moments(value):
+        try:
+            inputs.moment(at)
+        except ValueError as error:
+            raise msgspec.ValidationError(f"{error} - at `${path}`" if path else str(error)) from None
+    return value
+
+
+def _moments(value: object, path: str = "") -> Iterator[tuple[str, datetime]]:
+    """The times in a value, each with its path as msgspec writes it."""
+    if isinstance(value, datetime):
+        yield path, value
+    elif isinstance(value, msgspec.Struct):
+        for name, told in _dated(type(value)):
+            yield from _moments(getattr(value, name), f"{path}.{told}")
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _moments(item, f"{path}[{place}]")
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _moments(item, f"{path}[...]")
+
+
+_DATED: dict[type[msgspec.Struct], tuple[tuple[str, str], ...]] = {}
+
+
+def _dated(kind: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
+    """The members that may have times in them, with their names in JSON: what a caller may nest as he likes is not among them."""
+    if kind not in _DATED:
+        fields = msgspec.structs.fields(kind)
+        _DATED[kind] = tuple((each.name, each.encode_name) for each in fields)  # for one that has itself as a member
+        _DATED[kind] = tuple((each.name, each.encode_name) for each in fields if _may_date(each.type))
+    return _DATED[kind]
+
+
+def _may_date(kind: Any) -> bool:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return bool(_dated(kind))
+    return kind is datetime or any(map(_may_date, get_args(kind)))
 
 
 def plain(value: object) -> Any:

@@ -188,7 +188,7 @@ async def add(
         raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
     columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, new=True)
     opens = columns["opens_at"] or now
-    closes = columns["closes_at"] or opens + timedelta(days=days)
+    closes = columns["closes_at"] or min(opens, inputs.MOMENTS[1] - timedelta(days=days)) + timedelta(days=days)
     if closes <= opens:
         raise InvalidInput([Fault("/closes_at", "is before it opens")])
     sealed = keyring.seal(secrets.token_bytes(boottokens.SECRET_OCTETS), boottokens.SECRET_CONTEXT)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, TypeVar
 
@@ -61,6 +62,9 @@ Vlan = Annotated[str, Meta(min_length=1, max_length=32, pattern=NO_OUTER_BLANKS,
 
 ROW_ID_MAX = 2**63 - 1
 
+MOMENTS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+"""Times are taken from the first to before the second: beyond, one is in no year in UTC, overflows by a day added, or is PostgreSQL's infinity."""
+
 
 class Faults:
     """All that is wrong with one input. Parsers return None for what they reported."""
@@ -86,6 +90,15 @@ class Faults:
         except ValueError as error:
             self.add(where, str(error))
             return None
+
+
+def moment(at: datetime) -> datetime:
+    """``at`` itself. Raises ValueError for a time without an offset, and for one at the edge of the calendar."""
+    if at.tzinfo is None:
+        raise ValueError("has no time zone; put Z behind it for UTC")
+    if not MOMENTS[0] <= at < MOMENTS[1]:
+        raise ValueError("is not in the years 1970 to 9998 (UTC)")
+    return at
 
 
 def address(text: str) -> IPv4Address | IPv6Address:

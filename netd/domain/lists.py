@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from netd.domain import conversion
 from netd.domain.inputs import Faults
 from netd.domain.paging import Identified, Page
 from netd.errors import InvalidInput
@@ -126,7 +127,7 @@ def _value(faults: Faults, where: str, column: Column, op: Op, given: Any, parse
         return [faults.attempt(f"/{where}", parse, text) for text in texts]
     try:
         kind = _value_type(column)
-        return [msgspec.convert(text, kind, strict=False) for text in texts]
+        return [conversion.convert(text, kind, strict=False) for text in texts]
     except msgspec.ValidationError as error:
         faults.add(f"/{where}", str(error))
         return []
@@ -172,7 +173,7 @@ def _after(faults: Faults, listing: Listing, sort: Sequence[Sort], text: str) ->
             faults.add("/after", "is of the same list in another order")
             return None
         kinds = [*(_value_type(listing.columns[part.column]) for part in sort if part.column), RowId]
-        return tuple(msgspec.convert(value, each) for value, each in zip(key, kinds, strict=True))
+        return tuple(conversion.convert(value, each) for value, each in zip(key, kinds, strict=True))
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         faults.add("/after", "not a cursor of this list; take it from `next` as it stands")
         return None

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from netd.domain import audit, sites, wanted
+from netd.domain import audit, conversion, sites, wanted
 from netd.domain import nas as nas_domain
 from netd.domain import plans as plan_domain
 from netd.domain import subscribers as subscriber_domain
@@ -230,7 +230,7 @@ class _Run:
             self._fault(number, "", f"is longer than {LINE_OCTETS} octets")
             return None
         try:
-            line = _DECODER.decode(text)
+            line = conversion.bounded(_DECODER.decode(text))
         except msgspec.ValidationError as error:
             what, _, where = str(error).partition(" - at `$.")
             self._fault(number, "/" + where.rstrip("`").replace(".", "/") if where else "", what)

@@ -37,7 +37,10 @@ class Timetable(msgspec.Struct, frozen=True, kw_only=True):
             step = timedelta(seconds=self.interval_seconds)
             return self.begins_at + step * max(0, (moment - self.begins_at) // step + 1)
         assert self.cron is not None  # one of the two, as the table demands
-        found = next(CronSim(self.cron, max(moment, self.begins_at).astimezone(time_zone(self.zone))), None)
+        try:
+            found = next(CronSim(self.cron, max(moment, self.begins_at).astimezone(time_zone(self.zone))), None)
+        except OverflowError:  # the calendar ends before
+            return None
         return None if found is None else found.astimezone(UTC)
 
     def passed(self, due: datetime, moment: datetime) -> tuple[datetime, int]:

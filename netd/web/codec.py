@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import msgspec
 
-from netd.domain.conversion import convert, from_text, to_text
+from netd.domain import conversion
+from netd.domain.conversion import convert, to_text
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ def encode(value: object) -> bytes:
 
 def decode(data: bytes, kind: type[T]) -> T:
     """A validated ``kind``. Raises msgspec.ValidationError for what does not fit, msgspec.DecodeError for what is not JSON."""
-    return msgspec.json.decode(data, type=kind, dec_hook=from_text)
+    return conversion.decode(data, kind)
 
 
 def plain(data: bytes) -> object:

@@ -105,6 +105,9 @@ async def test_what_is_there_already(world, bring, database, keyring, actor, str
     (b"", (1, "")), (b"\xff\xfeu\0", (1, "")), (b"username,password\na,b\n", (1, "plan")), (b"username;password;plan\n", (1, "")),
     (b"username,password,plan,speed\n", (1, "speed")), (b"user\xe9,password,plan\n", (1, "")), (b"username,password,plan\nx,,Home 100\n", (2, "password")),
     (b'username,password,plan\n"x,y,Home 100\n', (2, "")),
+    (b"username,password,plan,expires_at\nx,y,Home 100,0001-01-01\n", (2, "expires_at")),
+    (b"username,password,plan,expires_at\nx,y,Home 100,9999-12-31T23:59:59-14:00\n", (2, "expires_at")),
+    (b"username,password,plan,expires_at\nx,y,Home 100,9999-12-31T23:59:59.999999Z\n", (2, "expires_at")),
 ])  # fmt: skip
 async def test_files_that_are_not_good(world, bring, actor, data, error):
     await world.plan(actor)

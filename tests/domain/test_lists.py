@@ -1,7 +1,9 @@
 """Filters, orders and pages, on the list of subscribers and of plans."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +93,12 @@ class TestSubscribers:
         with pytest.raises(InvalidInput) as caught:
             await names(database, actor, **asked)
         assert pointer in [fault.where for fault in caught.value.faults]
+
+    @pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999Z"])
+    async def test_a_cursor_at_the_edge_of_the_calendar(self, database, actor, at):
+        data = msgspec.json.encode(["subscriber", [("created_at", False)], [at, 1]])
+        with pytest.raises(InvalidInput, match="/after"):
+            await names(database, actor, sort="created_at", after=base64.urlsafe_b64encode(data).decode().rstrip("="))
 
     async def test_a_cursor_is_of_its_order(self, database, actor):
         page = await subscribers.page(database, actor, subscribers.SubscriberQuery(sort="username", limit=1))

@@ -86,5 +86,6 @@ def test_statuses_follow_from_the_route():
     assert by_name["plan_update"] == [400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503]
     assert by_name["plan_list"] == [401, 403, 422, 429, 500, 503]
     assert by_name["plan_show"] == [401, 403, 404, 412, 422, 429, 500, 503]
+    assert by_name["whoami"] == [401, 403, 422, 429, 500, 503]
     assert by_name["login_methods"] == [422, 429, 500, 503]
     assert {502, 504} <= set(by_name["session_disconnect"])

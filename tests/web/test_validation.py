@@ -1,4 +1,5 @@
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from tests.web.running import Api
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1)]
     rate: Annotated[int, Meta(ge=1)] = 1
+    since: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
 
 
 class Outer(msgspec.Struct, forbid_unknown_fields=True):
@@ -22,6 +24,9 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
     perhaps: Inner | UnsetType | None = UNSET
     numbers: list[int] | None = None
     either: str | int = 1
+    at: datetime | None = None
+    named: dict[str, tuple[datetime, ...]] = {}
+    anything: Any = None
 
 
 def told(value, kind=Outer):
@@ -44,6 +49,15 @@ def told(value, kind=Outer):
         ({"one": {"name": "a"}, "many": [{"name": "b"}] * 4}, [("/many", "has more than 3 items")]),
         ({"one": {"name": "a"}, "either": []}, [("/either", "Expected `int | str`, got `array`")]),
         ([], [("", "Expected `object`, got `array`")]),
+        ({"one": {"name": "a", "since": "9999-12-31T23:59:59Z"}, "many": [{"name": "b"}, {"name": "c", "since": "0001-01-01T00:00:00Z"}], "numbers": [None]}, [
+            ("/one/since", "is not in the years 1970 to 9998 (UTC)"), ("/many/1/since", "is not in the years 1970 to 9998 (UTC)"),
+            ("/numbers/0", "Expected `int`, got `null`"),
+        ]),
+        ({"one": {"name": "a"}, "at": "2026-11-01T00:00:00"}, [("/at", "has no time zone; put Z behind it for UTC")]),
+        ({"one": {"name": "a"}, "named": {"x": ["2026-11-01T00:00:00Z", "0001-01-01T00:00:00+14:00"]}}, [
+            ("/named/*/1", "is not in the years 1970 to 9998 (UTC)"),
+        ]),
+        ({"one": {"name": "a"}, "anything": [["0001-01-01T00:00:00Z"]]}, []),
     ],
 )  # fmt: skip
 def test_every_fault_is_told_with_its_place(value, found):

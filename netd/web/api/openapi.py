@@ -105,8 +105,8 @@ def refusals(each: Route, versioned: bool) -> list[int]:
         yield from (422, 429, 500, 503, *each.errors)  # an unknown parameter is invalid everywhere
         changes, reads_body = each.method != "GET", each.body is not None or each.takes_key
         if not each.public:
-            yield 401
-        if changes or each.permission is not None:
+            yield from (401, 403)  # what needs no permission is not for a subscriber's own token all the same
+        if changes:
             yield 403
         if each.placeholders:
             yield 404
