@@ -14,7 +14,6 @@ import msgspec
 from msgspec import UnsetType
 
 from netd.domain import inputs
-from netd.domain.inputs import PATTERN_WORDS
 from netd.errors import Fault, InvalidInput
 
 T = TypeVar("T")
@@ -186,27 +185,4 @@ def validation_fault(text: str) -> Fault:
     names = [step["name"] or ("*" if step["index"] == "..." else step["index"]) for step in _STEP.finditer(match["path"] or "")]
     if member := _MEMBER.match(what):
         names.append(member["name"])
-    return Fault(pointer(*names), _in_words(what))
-
-
-_WORDS = (
-    (re.compile(r"Expected `str` of length >= 1"), "is empty"),
-    (re.compile(r"Expected `str` of length >= (\d+)"), r"has less than \1 characters"),
-    (re.compile(r"Expected `str` of length <= (\d+)"), r"has more than \1 characters"),
-    (re.compile(r"Expected `array` of length <= (\d+)"), r"has more than \1 items"),
-    (re.compile(r"Expected `int` >= (-?\d+)"), r"must be at least \1"),
-    (re.compile(r"Expected `int` <= (-?\d+)"), r"must be at most \1"),
-    (re.compile(r"Object missing required field `.*`", re.DOTALL), "is missing"),
-    (re.compile(r"Object contains unknown field `.*`", re.DOTALL), "is not known here"),
-)
-_UNMATCHED = {f"Expected `str` matching regex {pattern!r}": words for pattern, words in PATTERN_WORDS.items()}
-
-
-def _in_words(what: str) -> str:
-    """msgspec's sentence as an operator would say it behind the member's name; one that is not known here stays as it is."""
-    if words := _UNMATCHED.get(what):
-        return words
-    for form, words in _WORDS:
-        if match := form.fullmatch(what):
-            return match.expand(words)
-    return what
+    return Fault(pointer(*names), inputs.in_words(what))
