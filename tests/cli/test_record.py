@@ -12,7 +12,7 @@ from netd.device.simulated import SimulatedServer
 from netd.domain import credentials, devices
 from netd.domain.actor import system
 from netd.domain.credentials import NewCredential
-from netd.domain.devices import Catalogue, NewDevice
+from netd.domain.devices import Catalogue, NewDevice, Ports
 from netd.extensions import Extensions, load_simulator
 from netd.keyring import Keyring
 from netd.sdk.dialogue import play
@@ -98,7 +98,7 @@ async def test_a_device_of_the_inventory_is_opened_with_its_own_credentials(olt:
     await credentials.create(database, actor, keyring, NewCredential(name="ro", type="snmp_community", community="c0mmunity"))
     extensions = Extensions.discover(packages=())
     catalogue = Catalogue(frozenset(extensions.vendors), extensions.platforms)
-    ports = {"ssh": olt.ssh_port, "snmp": olt.snmp_port}
+    ports = Ports(ssh=olt.ssh_port, snmp=olt.snmp_port)
     await devices.create(
         database, actor, NewDevice(hostname="olt7", mgmt_address="127.0.0.1", vendor="huawei", platform="huawei_smartax", ports=ports), catalogue
     )
