@@ -79,7 +79,7 @@ async def test_nobody_revokes_a_token_that_may_do_more(database, actor):
     admins = await tokens.create(database, actor, NewToken(name="t", role="admin"), NOW)
     readers = await tokens.create(database, actor, NewToken(name="r", role="read_only"), NOW)
     lesser = msgspec.structs.replace(actor, role="keys", grants=(Grant(BUILT_IN["read_only"] | {"tokens:write"}),))
-    with pytest.raises(OutsideScope, match="may do more than you: .*subscribers:write"):
+    with pytest.raises(OutsideScope, match=r"may do more than you: .*subscribers:write"):
         await tokens.revoke(database, lesser, admins.token.id)
     assert await tokens.authenticate(database, admins.text, NOW) is not None
     assert (await tokens.revoke(database, lesser, readers.token.id)).revoked_at is not None
