@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ from netd.sdk.terminal import Refused
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+LARGE: Final = 64 << 10
+"""Characters of a reply, from which on a driver looks at it in a thread, not in the loop."""
+
 FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
 """What a command's text may say without being an error."""
 
@@ -42,7 +45,8 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     busy_attempts: int = 4
     settle_seconds: float = 0.3
     poll_seconds: float = 2.0  # between looks whether a restarting device is back
-    most_output: int = 32 << 20  # characters of one command, octets of a file read
+    most_output: int = 4 << 20  # characters of one command
+    most_large: int = 32 << 20  # of one that says that it expects as much (a configuration); octets of a file read
 
 
 class CliTransport:
@@ -122,8 +126,8 @@ class CliSession:
                 except NetdError as error:
                     step = dialogue.throw(error)
                 else:
-                    step = dialogue.send(reply)
-        except StopIteration as done:
+                    step = await _sent(dialogue, reply)
+        except (StopIteration, _Done) as done:
             result: T = done.value
             return result
         finally:
@@ -167,7 +171,7 @@ class CliSession:
             case Put():
                 await self._put(step)
             case Get():
-                return (await files.get(await self._ssh(), step.path, self._limits.most_output)).decode("latin-1")
+                return (await files.get(await self._ssh(), step.path, self._limits.most_large)).decode("latin-1")
             case Pause():
                 await asyncio.sleep(step.seconds)
             case Reconnect():
@@ -199,7 +203,10 @@ class CliSession:
     async def _typed(self, command: Command) -> str:
         if self._screen is None:
             raise PeerUnreachable(f"{self.target.key}: there is no session", "lost")
-        return await self._screen.command(self._enabling(command))
+        return await self._screen.command(self._enabling(command), most_characters=self._most(command))
+
+    def _most(self, command: Command) -> int:
+        return self._limits.most_large if command.large else self._limits.most_output
 
     def _enabling(self, command: Command) -> Command:
         """The command with the credential's password where an answer wants it."""
@@ -219,6 +226,7 @@ class CliSession:
         channel = await connection.execute(command.text)
         silence = self._terminal.idle_timeout_seconds if command.timeout_seconds is None else command.timeout_seconds
         told = "<secret>" if command.secret else command.text
+        most = self._most(command)
         read = bytearray()
         try:
             while True:
@@ -227,8 +235,8 @@ class CliSession:
                 if not data:
                     break
                 read += data
-                if len(read) > self._limits.most_output:
-                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {self._limits.most_output} octets", "too_large")
+                if len(read) > most:
+                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {most} octets", "too_large")
         except TimeoutError:
             raise PeerUnreachable(f"{self.target.key}: {told}: no word for {silence:g} s", "timeout") from None
         except PeerUnreachable as error:
@@ -317,7 +325,8 @@ class CliSession:
     async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
         login = credential.login
         assert isinstance(login, SshLogin | TelnetLogin)
-        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=self._limits.settle_seconds, most_characters=self._limits.most_output)
+        limits = self._limits
+        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=limits.settle_seconds, most_characters=limits.most_output)
         username = login.username + self._terminal.login.username_suffix
         await self._screen.login(self._terminal.login, username, login.password.reveal() if login.password else "")
 
@@ -385,3 +394,30 @@ class CliSession:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Done(Exception):  # noqa: N818  # StopIteration, in a form that can leave a thread
+    """What a dialogue returned."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
+async def _sent(dialogue: Dialogue[Any], reply: str) -> Step:
+    """The dialogue's next step. Drivers take a long text line by line, so that in a thread they let the loop have its turns. Raises what the dialogue raises."""
+    if len(reply) < LARGE:
+        return _send(dialogue, reply)
+    sending = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        await asyncio.wait((sending,))  # nobody may throw anything into it meanwhile
+        raise
+
+
+def _send(dialogue: Dialogue[Any], reply: str) -> Step:
+    try:
+        return dialogue.send(reply)
+    except StopIteration as done:
+        raise _Done(done.value) from None

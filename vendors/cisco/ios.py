@@ -11,7 +11,7 @@ from netd.sdk.polled import Polled
 from netd.sdk.shell import ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
 
-_CDP = re.compile(r"^-{5,}\s*$", re.MULTILINE)
+_CDP = re.compile(r"^-{5,}[ \t]*$", re.MULTILINE)
 
 
 class Driver(Shell, ConfigurationLines, Polled):
@@ -56,7 +56,7 @@ def _neighbour(item: str) -> Neighbour | None:
     local = said(r"^Interface: ([^,\n]+)")
     if local is None:
         return None
-    address = said(r"^\s*IP(?:v4)? address: (\S+)")
+    address = said(r"^[ \t]*IP(?:v4)? address: (\S+)")
     return Neighbour(
         local_interface=local,
         protocol="cdp",

@@ -89,7 +89,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def activate(self, image: Image) -> Dialogue[None]:
         yield from say(f"startup system-software {image.name}", _YES, timeout_seconds=600)
         text = yield from say("display startup")
-        if not re.search(rf"^\s*Next startup system software\s*: *\S*{re.escape(image.name)}$", text, re.MULTILINE):
+        if not re.search(rf"^[ \t]*Next startup system software[ \t]*: *\S*{re.escape(image.name)}$", text, re.MULTILINE):
             raise Refused(f"the next start does not take {image.name}", Outcome.UNVERIFIED, text.strip()[-400:])
 
     def reboot(self) -> Dialogue[None]:

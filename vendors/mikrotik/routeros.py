@@ -21,7 +21,7 @@ from netd.sdk.shell import SECRET, ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
 
 _YES = Answer(question=r"\[[yY]/[nN]\]:? ?\s*\Z", text="y")
-_ITEM = re.compile(r"^\s*\d+\s", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*\d+\s", re.MULTILINE)
 _BACK_SECONDS = 600.0
 
 
@@ -33,7 +33,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             raise LookupError("RouterOS has no startup configuration: what is set stays")
         version = yield from self._version()
         command = "/export show-sensitive" if version >= (7,) else "/export"
-        text = yield from say(f'{command}; :put "# netd: end of export"', check=False, timeout_seconds=self.family.configuration.timeout_seconds)
+        text = yield from say(f'{command}; :put "# netd: end of export"', check=False, timeout_seconds=self.family.configuration.timeout_seconds, large=True)
         return self.whole(text, command)
 
     def masked(self, text: str) -> str:

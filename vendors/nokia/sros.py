@@ -21,10 +21,10 @@ class Driver(Shell, ConfigurationLines, Polled):
         if which == "startup" or data.running is None:
             raise LookupError("the stored configuration is a file of a name that only its boot options tell")
         command = data.running
-        text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False)
+        text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False, large=True)
         if self.terminal.classify(text[:400])[0] is Outcome.SYNTAX:
             command = _MODEL_DRIVEN
-            text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False)
+            text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False, large=True)
         return self.whole(text, command)
 
     def arps(self) -> Dialogue[Sequence[ArpEntry]]:
