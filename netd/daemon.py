@@ -42,6 +42,7 @@ from netd.domain.kinds import Kind, Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
 from netd.domain.recognition import Recogniser
+from netd.domain.rendering import Renderer
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -288,10 +289,11 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         looking = poll_kinds.kinds(handlers_db, jobs_db, keyring, searches)
         queues, transport = DeviceQueues(), CliTransport()
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
+        renderer = Renderer()
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
             boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
-            export=exporter(config.configurations, config.data_dir / EXPORT),
+            export=exporter(config.configurations, config.data_dir / EXPORT), renderer=renderer,
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
@@ -310,7 +312,9 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             stack.push_async_callback(boot_db.close)
         expected = await _expected(config, boot_db, target, keyring, profiles, all_kinds, stack, metrics) if config.dhcp.enabled else None
         dhcp = await _dhcp(config, target, extensions, Nobody() if expected is None else expected, stack, metrics) if config.dhcp.enabled else None
-        boot_files = BootFiles(boot_db, keyring, profiles, config.boot, config.data_dir / IMAGES, all_kinds, lambda: datetime.now(UTC), time.monotonic)
+        boot_files = BootFiles(
+            boot_db, keyring, profiles, config.boot, config.data_dir / IMAGES, all_kinds, lambda: datetime.now(UTC), time.monotonic, renderer
+        )  # fmt: skip
         tftp_service = TftpService(boot_files, config.boot)
         boot_files.register(metrics)
         tftp_service.register(metrics)
@@ -327,7 +331,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
             images=config.data_dir / IMAGES,
             vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
-            boot_profiles=tuple(profiles.values()), boot_files=boot_files,
+            boot_profiles=tuple(profiles.values()), boot_files=boot_files, renderer=renderer,
             catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms),
             now=lambda: datetime.now(UTC), login=config.login, oidc=Provider(config.oidc, HttpFetch(client)) if config.oidc.issuer else None,
             public_url=web.public_url, trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),

@@ -18,10 +18,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from netd.config import BootConfig
-from netd.domain import audit, bootfile, booting, boottokens, software, templates
+from netd.domain import audit, bootfile, booting, boottokens, rendering, software, templates
 from netd.domain.booting import BOOT_USER, Places
 from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
+from netd.domain.rendering import Renderer
 from netd.domain.templates import Library
 from netd.errors import BootRefused, Fault, InvalidInput, StoreError, WireError
 from netd.keyring import Keyring
@@ -43,7 +44,6 @@ SOURCES: Final = 10_000
 BURST_SECONDS: Final = 10.0
 UNAUDITED: Final = 20_000
 FLUSH_SECONDS: Final = 0.25
-RENDERED_AT_ONCE: Final = 2
 """Each in a process of its own: twenty devices that boot together are not to take the processors from RADIUS."""
 
 
@@ -103,7 +103,7 @@ class BootFiles:
 
     def __init__(
         self, database: Database, keyring: Keyring, profiles: Mapping[str, BootProfile], config: BootConfig, images: Path, kinds: Kinds,
-        now: Callable[[], datetime], clock: Callable[[], float],
+        now: Callable[[], datetime], clock: Callable[[], float], renderer: Renderer | None = None,
     ) -> None:  # fmt: skip
         self.database = database
         self.places = Places(config, profiles)
@@ -116,7 +116,7 @@ class BootFiles:
         self._now = now
         self._clock = clock
         self._sources = Askers(config.requests_per_second)
-        self._rendering = asyncio.Semaphore(RENDERED_AT_ONCE)
+        self._renderer = renderer or Renderer()
         self._unaudited: list[tuple[int | None, str, str, str, dict[str, Any]]] = []  # tenant, source, object, result, what
         self._queued = asyncio.Event()
 
@@ -212,14 +212,14 @@ class BootFiles:
             await booting.advance(conn, [Advance(file.ztp_device_id, file.tenant_id, "fetching", "fetching", now, evidence)])
 
     async def render(
-        self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot"
-    ) -> bytes:
-        """What the device is sent at this address. Raises InvalidInput."""
+        self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot",
+        asked: rendering.Purpose = "boot",
+    ) -> bytes:  # fmt: skip
+        """What the device is sent at this address; ``asked`` says whether it asks itself. Raises InvalidInput, Conflict."""
         kind = self.places.kind(device.profile)
         files = self._files(device, sources.image, secret, generation, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
-        async with self._rendering:
-            text = await bootfile.rendered(sources.library, device, "boot", context)
+        text = await bootfile.rendered(self._renderer, sources.library, device, "boot", context, asked)
         if text is None:
             raise InvalidInput([Fault("/boot_template", "there is none, and its role has none")])
         if purpose == "configuration" or not bootfile.has_list(kind):

@@ -315,9 +315,9 @@ async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -
     address = device.address or device.address_now or SHOWN
     try:
         if kind != "none":
-            made["boot"] = (await files.render(device, made_from, secret, 1, address)).decode()
+            made["boot"] = (await files.render(device, made_from, secret, 1, address, asked="look")).decode()
         if bootfile.has_list(kind):
-            made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration")).decode()
+            made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration", "look")).decode()
     except InvalidInput as error:
         fault = str(error)
     return BootPreview(

@@ -11,6 +11,7 @@ from netd.domain.boottokens import SECRET_CONTEXT
 from netd.domain.devices import Catalogue, NewDevice
 from netd.domain.inputs import Faults
 from netd.domain.nas import NewNas
+from netd.domain.rendering import Renderer
 from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.boot import ExpectedDevice
@@ -88,7 +89,9 @@ async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice, d
     return Credential(id=BOOT_CREDENTIAL, name="the boot account", login=SshLogin(username=BOOT_USER, password=Secret(password)), port=device.ports.get("ssh"))
 
 
-async def lines(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str) -> tuple[list[str], list[str]]:
+async def lines(
+    db: Database, keyring: Keyring, renderer: Renderer, expected: ExpectedDevice, device: Device, radius_secret: str
+) -> tuple[list[str], list[str]]:
     """The configuration that follows the first file, and the secrets that stand in it: its credentials' and its NAS's. Raises InvalidInput."""
     async with db.transaction() as conn:
         library = await templates.library(conn, expected.tenant_id)
@@ -102,7 +105,7 @@ async def lines(db: Database, keyring: Keyring, expected: ExpectedDevice, device
         for name, value in _told(login).items():
             context[name] = value
     hidden += [str(context[name]) for name in _SECRETS if context.get(name)]
-    text = await bootfile.rendered(library, expected, "configuration", context)
+    text = await bootfile.rendered(renderer, library, expected, "configuration", context)
     if text is None:
         return [], []
     return [line.rstrip() for line in text.splitlines() if line.strip()], hidden

@@ -88,7 +88,7 @@ async def _finished(tools: Tools, devices: Devices, job: JobContext, device: Exp
         record = await finishing.forget_host_key(tools.owner, device, record)
     radius = await finishing.nas_secret(tools.owner, tools.keyring, device, record)
     boot = await finishing.boot_login(tools.owner, tools.keyring, device, record)
-    lines, hidden = await finishing.lines(tools.owner, tools.keyring, device, record, radius)
+    lines, hidden = await finishing.lines(tools.owner, tools.keyring, tools.renderer, device, record, radius)
     hide(*hidden)
     if lines:
         await _configure(devices, hide, record, [boot], lines)
