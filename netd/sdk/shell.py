@@ -29,6 +29,14 @@ END_CHARACTERS = 4096
 
 FINE = frozenset({Outcome.OK, Outcome.ALREADY, Outcome.EMPTY})
 SECRET = "<secret>"
+SHOWN = (
+    r"(?i)^[ \t]*[\w /.()-]*(?:passwords?|passwd|secret(?: key)?|passphrase|community(?:[ -]?(?:name|index|securityname))?|shared[ -](?:secret[ -])?key|pre-?shared[ -]key|"
+    r"private[ -]key|loid|security ?name)(?:[ \t]*:[ \t]*|[ \t]+=[ \t]+)(\S.*)$",
+    r"(?i)^[ \t]*user: (\S+)[ \t]+security model: v[12]",
+    r'\btext "([^"\n]+)"',
+)
+"""Secrets in what devices show of themselves, beside their configuration: a name and a value; who gets traps (IOS); a key of a key chain."""
+
 FACTS = ("hostname", "model", "serial", "software_version", "hardware_revision", "uptime")
 
 
@@ -217,7 +225,7 @@ class ConfigurationText:
 
     @cached_property
     def _secrets(self) -> tuple[Pattern, ...]:
-        return tuple(map(compiled, self.family.configuration.secrets))
+        return tuple(map(compiled, (*self.family.configuration.secrets, *SHOWN)))
 
     def normal(self, text: str) -> str:
         text = substituted(self._joined, "", "\n".join(lines_of(text)))

@@ -4,6 +4,7 @@ A change of a device: read and keep what it runs, type the lines, read and keep 
 does not go to its end is taken back, where the driver can.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Annotated, Any, Final
 
@@ -20,6 +21,7 @@ from netd.errors import Fault, InvalidInput, NotFound, PeerError, PeerUnreachabl
 from netd.model.configuration import Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup, Configure, Restore
+from netd.sdk.shell import SECRET
 from netd.store.database import Connection
 from netd.work.kinds.commands import FINE, Line
 from netd.work.kinds.configurations import snapshot
@@ -30,6 +32,9 @@ from netd.work.sessions import Opened
 DEADLINE_SECONDS: Final = 1800.0
 _MOVES: Final = frozenset(("exit", "quit", "end", "return", "commit", "exit all", "!", "#"))
 """Lines that go somewhere and leave nothing in a configuration."""
+
+_STAND_IN: Final = "netdnetd"
+"""What no pattern takes for anything but a word; long enough to be taken for a secret."""
 
 Lines = Annotated[tuple[Line, ...], Meta(min_length=1, max_length=2000)]
 
@@ -80,11 +85,9 @@ class Change:
         await self._job.log(f"{source} the change: version {kept.number}", "info", self._key)
         return texts[running]
 
-    def differs(self, before: str, after: str) -> dict[str, Any]:
-        """How one text became the other, without secrets."""
-        read = self._reads
-        found = difference(configurations.compared(read, before), configurations.compared(read, after), read.masked)
-        return {"added": found.added, "removed": found.removed, "diff": found.text}
+    async def differs(self, before: str, after: str) -> dict[str, Any]:
+        """How one text became the other, without secrets. In a thread: a large one takes its time."""
+        return await asyncio.to_thread(_differs, self._reads, before, after)
 
     async def type(self, order: ChangeOrder, lines: Sequence[str]) -> Done:
         """The whole change. Raises PeerError where nothing was changed, or it is not known."""
@@ -107,13 +110,13 @@ class Change:
             await self._opened.run(driver.save())
         after = await self.snapshot("after")
         outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
-        return Done(outcome=outcome, said=self._reads.masked(wrong), result={"lines": said, **self.differs(before, after)})
+        return Done(outcome=outcome, said=self._reads.masked(wrong), result={"lines": said, **await self.differs(before, after)})
 
     async def restore(self, text: str) -> Done:
         """Let it run another text. Raises PeerError where nothing was changed."""
         driver: Restore = self._opened.able(Restore)
         before = await self.snapshot("before")
-        if configurations.compared(self._reads, before) == configurations.compared(self._reads, text):
+        if await asyncio.to_thread(_same, self._reads, before, text):
             return Done(outcome=Outcome.ALREADY, said="it runs this already")
         try:
             outcome = await self._opened.run(driver.restore(text))
@@ -122,10 +125,10 @@ class Change:
         except PeerError as error:
             return await self.back(before, f"{error}", Outcome.FAILED)
         after = await self.snapshot("after")
-        left = self.differs(text, after)
+        left = await self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
             said = f"what it runs then differs from the version in {left['added'] + left['removed']} lines"
-            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
+            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**await self.differs(before, after), "left": left})
         return Done(outcome=outcome, result=self.differs(before, after))
 
     async def back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
@@ -139,7 +142,7 @@ class Change:
             after = await self.snapshot("after")
         except PeerError as error:
             return Done(outcome=outcome, said=f"{why}; not taken back: {error}", result=result)
-        left = self.differs(before, after)
+        left = await self.differs(before, after)
         result["rolled_back"] = back in FINE and not left["added"] and not left["removed"]
         how = "taken back" if result["rolled_back"] else "taken back, but not all of it"
         return Done(outcome=outcome, said=f"{why}; {how}", result={**result, "left": left})
@@ -172,6 +175,15 @@ def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:
     return ""
 
 
+def _same(reads: Backup, one: str, other: str) -> bool:
+    return configurations.compared(reads, one) == configurations.compared(reads, other)
+
+
+def _differs(reads: Backup, before: str, after: str) -> dict[str, Any]:
+    found = difference(configurations.compared(reads, before), configurations.compared(reads, after), reads.masked)
+    return {"added": found.added, "removed": found.removed, "diff": found.text}
+
+
 class Changes:
     """The kinds' handlers, and what they reach."""
 
@@ -183,7 +195,7 @@ class Changes:
         """The sites of the devices. Raises InvalidInput, also for a secret that stands in a line."""
         told_secrets(order.lines, order.secrets, "lines")
         found = await choice.within(conn, actor, order)
-        _unmasked(self._tools, {each.platform for each in found}, order.lines)
+        await asyncio.to_thread(_unmasked, self._tools, {each.platform for each in found}, order.lines)
         return choice.reach_of(actor, found)
 
     async def restore_reach(self, conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
@@ -241,7 +253,7 @@ class Changes:
                 return await made.restore(text)
             opened.able(Restore)
             reads: Backup = opened.able(Backup)
-            differs = made.differs(await opened.run(reads.configuration("running")), text)
+            differs = await made.differs(await opened.run(reads.configuration("running")), text)
             return Done(said=f"{differs['added']} lines come, {differs['removed']} go", result=differs)
 
         async def one(subject: Subject) -> Done:
@@ -253,7 +265,8 @@ class Changes:
 async def _foreseen(opened: Opened, lines: Sequence[str]) -> Done:
     reads: Backup = opened.able(Backup)
     opened.able(Configure)
-    shown = foreseen(reads.masked(await opened.run(reads.configuration("running"))), lines)
+    running = await opened.run(reads.configuration("running"))
+    shown = await asyncio.to_thread(lambda: foreseen(reads.masked(running), lines))
     return Done(said=f"{shown.added} lines are new, {shown.removed} go", result={"added": shown.added, "removed": shown.removed, "diff": shown.text})
 
 
@@ -272,14 +285,28 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     )  # fmt: skip
 
 
+def secret_lines(reads: Backup, lines: Sequence[str]) -> list[int]:
+    """Which lines have a secret besides those that they ask for with ``${name}``. Pure."""
+    names = sorted(commands.places(lines))
+    typed = commands.filled(lines, dict.fromkeys(names, _STAND_IN))
+    shown = reads.masked("\n".join(typed)).split("\n")
+    if len(shown) != len(lines):  # some were joined
+        shown = [reads.masked(line) for line in typed]
+    asked = commands.filled(lines, dict.fromkeys(names, SECRET))
+    return [place for place, (line, masked) in enumerate(zip(asked, shown, strict=True)) if _bare(masked.replace(_STAND_IN, SECRET)) != _bare(line)]
+
+
+def _bare(line: str) -> str:
+    """Drivers take a secret with its quotation marks."""
+    return line.replace('"', "")
+
+
 def _unmasked(tools: Tools, platforms: Collection[str | None], lines: Sequence[str]) -> None:
     """Refuse a secret that stands in the lines themselves: they are shown with the job. Raises InvalidInput."""
     faults = Faults()
     for platform in tools.sessions.platforms.values() if tools.sessions is not None else ():
         if platform.platform.name not in platforms or not isinstance(platform.driver, Backup):
             continue
-        shown = platform.driver.masked("\n".join(lines)).split("\n")
-        for place, (line, masked) in enumerate(zip(lines, shown, strict=False)):
-            if len(shown) == len(lines) and masked != line and "${" not in line:
-                faults.add(f"/args/lines/{place}", "has a secret in it: write ${name} for it, and name=value in secrets")
+        for place in secret_lines(platform.driver, lines):
+            faults.add(f"/args/lines/{place}", "has a secret in it: write ${name} for it, and name=value in secrets")
     faults.check()
