@@ -126,7 +126,7 @@ class CliSession:
                 except NetdError as error:
                     step = dialogue.throw(error)
                 else:
-                    step = await _sent(dialogue, reply)
+                    step = await self._sent(dialogue, reply)
         except (StopIteration, _Done) as done:
             result: T = done.value
             return result
@@ -155,14 +155,26 @@ class CliSession:
                     except NetdError as fault:
                         step = dialogue.throw(fault)
                     else:
-                        step = dialogue.send(reply)
-        except StopIteration:
+                        step = _send(dialogue, reply)
+        except (StopIteration, _Done):
             return  # it swallowed the cancellation; the caller raises it all the same
         except asyncio.CancelledError as raised:
             if raised is not error:  # cancelled again meanwhile: no more patience
                 raise
         except (NetdError, TimeoutError) as fault:
             log.warning("a cancelled dialogue could not clean up", extra={"device": self.target.key, "error": str(fault) or "timeout"})
+
+    async def _sent(self, dialogue: Dialogue[Any], reply: str) -> Step:
+        """The dialogue's next step; raises what the dialogue raises. Drivers take a long text line by line: in a thread they let the loop have its turns."""
+        if len(reply) < LARGE:
+            return _send(dialogue, reply)
+        sending = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError as error:
+            await asyncio.wait((sending,))  # nobody may throw anything into it meanwhile
+            await self._clean_up(dialogue, error)
+            raise
 
     async def _act(self, step: Step) -> str:
         match step:
@@ -402,18 +414,6 @@ class _Done(Exception):  # noqa: N818  # StopIteration, in a form that can leave
     def __init__(self, value: Any) -> None:
         super().__init__()
         self.value = value
-
-
-async def _sent(dialogue: Dialogue[Any], reply: str) -> Step:
-    """The dialogue's next step. Drivers take a long text line by line, so that in a thread they let the loop have its turns. Raises what the dialogue raises."""
-    if len(reply) < LARGE:
-        return _send(dialogue, reply)
-    sending = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
-    try:
-        return await asyncio.shield(sending)
-    except asyncio.CancelledError:
-        await asyncio.wait((sending,))  # nobody may throw anything into it meanwhile
-        raise
 
 
 def _send(dialogue: Dialogue[Any], reply: str) -> Step:
