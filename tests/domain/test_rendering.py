@@ -22,6 +22,7 @@ HOSTILE = {
     "changes": "{{ things.append(1) }}",
     "divides": "{{ 1 / 0 }}",
     "names": "{% include 'x' * 40000000 %}",
+    "long names": "{% include 'x' * 100000 %}",
 }
 
 
