@@ -1,0 +1,165 @@
+"""``netd demo`` as a process: a simulated provider that an operator can look at and act on, and that goes without a trace."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netd.daemon import DEMO
+from netd.demo import folder
+from netd.demo.scenario import SCENARIO
+from tests.conftest import public_folder
+from tests.e2e.daemon import NETD, Daemon, eventually
+
+ANNA, CARLA = "anna@simulated.example", "carla@simulated.example"
+ROUTER, OTHER, OLT = (machine.name for machine in SCENARIO.machines)
+
+
+def started(place: Path, *more: str) -> Daemon:
+    """A demonstration of which all is there."""
+    made = Daemon(place)
+    made.program = [NETD, "demo", "--data-dir", place, "--change-after", "1", *more]
+    made.launch(managed=False)
+    process = made.process
+    assert process is not None
+    try:
+        eventually(lambda: "provider is online" in made.stdout or process.poll() is not None, 60)
+        assert process.poll() is None, made.stdout + made.stderr
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@pytest.fixture(scope="module")
+def demo(made_cluster: Path) -> Iterator[Daemon]:
+    """A running demonstration, in a folder that has its database already."""
+    with public_folder() as place:
+        folder.keep(place, folder.State())
+        if (made_cluster / "postgres").exists():
+            subprocess.run(["cp", "-a", made_cluster / "postgres", place], check=True)
+        made = started(place)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def get(demo: Daemon, path: str) -> Any:
+    status, answer = demo.api("GET", f"/api/v1{path}")
+    assert status == 200, answer
+    return json.loads(answer)
+
+
+def one(demo: Daemon, path: str) -> Any:
+    (found,) = get(demo, path)["items"]
+    return found
+
+
+def sessions(demo: Daemon, username: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = get(demo, f"/radius/sessions?limit=100{'&username=' * bool(username)}{username}")["items"]
+    return found
+
+
+def everybody(demo: Daemon) -> list[dict[str, Any]]:
+    """The sessions of all subscribers; none while some are missing."""
+    found = sessions(demo)
+    return found if len(found) == len(SCENARIO.subscribers) else []
+
+
+def act(demo: Daemon, username: str, verb: str) -> None:
+    subscriber = one(demo, f"/subscribers?username={username}")
+    status, answer = demo.api("POST", f"/api/v1/subscribers/{subscriber['id']}/{verb}", {})
+    assert status == 200, answer
+
+
+def test_sessions_are_live(demo: Daemon) -> None:
+    found = eventually(lambda: everybody(demo), 20)
+    assert {each["nas"] for each in found} == {ROUTER, OTHER} and {each["enforce_state"] for each in found} == {"applied"}
+    assert all(each["framed_ip_address"].startswith("100.64.83.") for each in found)
+
+
+def test_whoever_is_suspended_is_out_until_restored(demo: Daemon) -> None:
+    before = eventually(lambda: sessions(demo, ANNA))[0]
+    act(demo, ANNA, "suspend")
+    eventually(lambda: not sessions(demo, ANNA), 10)
+    ended = get(demo, f"/radius/sessions/{before['id']}")
+    assert (ended["terminate_cause"], ended["closed_by"]) == ("Admin-Reset", "stop")
+    tried = eventually(lambda: [each for each in get(demo, f"/subscribers/explain?username={ANNA}")["attempts"] if not each["accept"]], 20)
+    assert tried[0]["reason"] == "suspended" and not sessions(demo, ANNA)
+    act(demo, ANNA, "restore")
+    after = eventually(lambda: sessions(demo, ANNA), 20)[0]
+    assert after["acct_session_id"] != before["acct_session_id"]
+
+
+def test_a_new_plan_changes_the_live_rate(demo: Daemon) -> None:
+    session, subscriber = eventually(lambda: sessions(demo, CARLA))[0], one(demo, f"/subscribers?username={CARLA}")
+    acknowledged = demo.metric("netd_coa_requests_total")
+    status, answer = demo.api("PATCH", f"/api/v1/subscribers/{subscriber['id']}", {"plan": "simulated-business-500"})
+    assert status == 200, answer
+    eventually(lambda: demo.metric("netd_coa_requests_total") > acknowledged, 10)
+    eventually(lambda: [each["enforce_state"] for each in sessions(demo, CARLA)] == ["applied"], 10)
+    assert sessions(demo, CARLA)[0]["id"] == session["id"]
+
+
+def test_devices_are_polled_and_have_traffic(demo: Daemon) -> None:
+    devices = {each["hostname"]: each["id"] for each in get(demo, "/devices")["items"]}
+    assert devices.keys() == {ROUTER, OTHER, OLT}
+
+    def rates(name: str) -> list[float]:
+        now = get(demo, f"/devices/{devices[name]}/telemetry")
+        found = [port["rates"] or {} for port in now["interfaces"]]
+        return [rate["in_bps"] for rate in found if rate.get("in_bps")] if now["up"] and now["system"] else []
+
+    for name in devices:
+        assert max(eventually(lambda name=name: rates(name), 20)) > 1_000_000  # type: ignore[misc]
+    optics = eventually(lambda: get(demo, f"/devices/{devices[OLT]}/telemetry")["optics"], 20)
+    assert {each["onu"] for each in optics} >= {"0", "7"}
+    assert eventually(lambda: get(demo, "/top-talkers?since=2026-01-01T00:00:00Z&limit=3")["items"], 20)
+
+
+def test_a_change_behind_netds_back_is_drift(demo: Daemon) -> None:
+    eventually(lambda: "behind netd's back" in demo.stdout, 30)
+    device = one(demo, f"/devices?hostname={OTHER}")
+    drift = get(demo, f"/devices/{device['id']}/drift")
+    assert drift["state"]["drift"] == ["approved", "saved"]
+    assert "+ ip address 198.18.99.1" in drift["approved"]["text"]
+    states = {each["device"]: each for each in get(demo, "/configuration-states")["items"]}
+    assert states[ROUTER]["backed_up_at"] and states[OLT]["backed_up_at"] and not states[ROUTER]["drift"] and not states[OLT]["drift"]
+
+
+def test_it_says_everywhere_that_it_is_simulated(demo: Daemon) -> None:
+    assert "ALL OF IT IS SIMULATED" in demo.stdout and str(demo.data_dir) in demo.stdout and demo.url in demo.stdout
+    parts = {part["name"]: part for part in get(demo, "/health")["parts"]}
+    assert "SIMULATED" in parts["demo"]["detail"]
+    for each in get(demo, "/devices")["items"]:
+        assert each["tags"] == ["simulated"] and each["site"] == "simulated-town" and "simulated" in each["note"]
+        assert "simulated" in each["observed"].get("model", {"value": "simulated"})["value"]
+    for path, member in (("/subscribers", "note"), ("/radius/nas", "description"), ("/credentials", "note"), ("/pools", "description"), ("/sites", "note")):
+        for each in get(demo, path)["items"]:
+            assert "simulated" in each[member], path
+    assert "demo" in demo.netd("health") and "SIMULATED" in demo.netd("health")
+
+
+def test_serve_does_not_take_its_folder(demo: Daemon) -> None:
+    done = demo.command("serve")
+    assert done.returncode == 2 and "simulated" in done.stderr
+
+
+def test_it_ends_clean_and_goes_on_where_it_was(demo: Daemon) -> None:
+    assert demo.stop() == 0, demo.stderr
+    assert not demo.postgres() and "stopped" in demo.stdout
+    assert not [line for line in demo.stderr.splitlines() if "Traceback" in line]
+    demo.program[-1] = "1000000"
+    runs = demo.stdout.count("provider is online")
+    demo.launch(managed=False)
+    eventually(lambda: demo.stdout.count("provider is online") > runs, 60)
+    found = eventually(lambda: everybody(demo), 20)
+    closed = get(demo, "/radius/sessions?state=closed&limit=100")["items"]
+    assert len(closed) >= len(found) and {each["closed_by"] for each in closed} == {"stop"}
+    assert one(demo, f"/subscribers?username={CARLA}")["plan"] == "simulated-business-500"
+    assert len(get(demo, "/devices")["items"]) == 3 and (demo.data_dir / DEMO).exists()
+    assert demo.stop() == 0, demo.stderr
