@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,9 @@ def _say(line: str) -> None:
 
 def _announce(running: "Running") -> None:
     """How to look around."""
-    command, folder = shlex.quote(str(Path(sys.argv[0]).absolute())), shlex.quote(str(running.data_dir))
+    program = Path(sys.argv[0]).absolute()
+    known = shutil.which("netd") == str(program)
+    alias = "" if known else f"\n  alias netd={shlex.quote(str(program))}"
     _say(f"""
 A simulated provider is online: routers sim-bng1 (RouterOS) and sim-bng2 (Huawei VRP), the OLT sim-olt1 (Huawei SmartAX), 16 subscribers.
 
@@ -79,18 +82,18 @@ A simulated provider is online: routers sim-bng1 (RouterOS) and sim-bng2 (Huawei
 
 From another terminal:
 
-  export NETD_DATA_DIR={folder}
-  {command} session list
-  {command} subscriber suspend anna@simulated.example       # her session ends, and she is not let in again
-  {command} subscriber restore anna@simulated.example
-  {command} subscriber update carla@simulated.example --plan simulated-business-500     # her live rate changes
-  {command} subscriber quota ben@simulated.example          # soon used up: his rate is lowered
-  {command} device list
-  {command} device now sim-bng1; {command} device top
-  {command} alarm list                                      # an ONU's light fades now and then
-  {command} device backup --all; {command} config status
-  {command} device drift sim-bng2                           # in a while somebody changes it behind netd's back
-  {command} health
+  export NETD_DATA_DIR={shlex.quote(str(running.data_dir))}{alias}
+  netd session list
+  netd subscriber suspend anna@simulated.example       # her session ends, and she is not let in again
+  netd subscriber restore anna@simulated.example
+  netd subscriber update carla@simulated.example --plan simulated-business-500     # her live rate changes
+  netd subscriber quota ben@simulated.example          # soon used up: his rate is lowered
+  netd device list
+  netd device now sim-bng1; netd device top
+  netd alarm list                                      # an ONU's light fades now and then
+  netd device backup --all; netd config status
+  netd device drift sim-bng2                           # in a while somebody changes it behind netd's back
+  netd health
 
 Ctrl-C ends all of it.
 """)

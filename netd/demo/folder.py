@@ -1,7 +1,9 @@
 """The demonstration's own data folder: marked before anything is in it, so that nobody takes what is there for real; and never a real installation's."""
 
+import contextlib
+import fcntl
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,7 @@ from netd.daemon import DEMO
 from netd.errors import ConfigError
 
 WHERE: Final = "netd demo"
+LOCK: Final = "demo.lock"
 SEED: Final = 1
 
 
@@ -50,6 +53,17 @@ def enter(folder: Path, seed: int | None) -> State:
     if seed is not None and seed != state.seed:
         raise ConfigError(WHERE, "--seed", f"the demonstration in {folder} has the seed {state.seed}; name another folder for another one")
     return state
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only demonstration in the folder. Raises ConfigError if another one runs there."""
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(WHERE, "--data-dir", f"a demonstration runs in {folder} already") from None
+        yield
 
 
 def keep(folder: Path, state: State) -> None:

@@ -134,7 +134,7 @@ def _machines() -> tuple[Machine, ...]:
     return (
         Machine(
             name=first, address="127.83.0.1", vendor="mikrotik", platform="mikrotik_routeros", version="7.16.2", access=True, configuration=BNG1,
-            facts={"model": "CCR2116-12G-4S+", "board": "CCR2116-12G-4S+", "serial": "SIMULATED01"},
+            facts={"model": "CCR2116-12G-4S+ (simulated)", "board": "CCR2116-12G-4S+ (simulated)", "serial": "SIMULATED01"},
             links=(
                 Link(port=Port(index=1, name="ether1", alias="simulated uplink", mac="02:00:5e:83:00:01"), routers=(first,)),
                 Link(port=Port(index=2, name="ether2", alias=f"simulated, to {OLT}", mac="02:00:5e:83:00:02"), side="customers", routers=(first,)),
@@ -143,7 +143,7 @@ def _machines() -> tuple[Machine, ...]:
         ),
         Machine(
             name=second, address="127.83.0.2", vendor="huawei", platform="huawei_vrp", version="V800R011C00SPC200", access=True, configuration=BNG2,
-            facts={"model": "NE40E", "esn": "SIMULATED0000000002"},
+            facts={"model": "NE40E (simulated)", "esn": "SIMULATED0000000002"},
             links=(
                 Link(port=Port(index=6, name="GigabitEthernet0/1/0", alias="simulated uplink", speed_bps=10 * G), routers=(second,)),
                 Link(port=Port(index=7, name="GigabitEthernet0/1/1", alias=f"simulated, to {OLT}", speed_bps=10 * G), side="customers", routers=(second,)),
@@ -152,7 +152,7 @@ def _machines() -> tuple[Machine, ...]:
         ),
         Machine(
             name=OLT, address="127.83.0.3", vendor="huawei", platform="huawei_smartax", version="MA5600V800R018C10", parent=first,
-            configuration=olt(SITE, [(each.pon, each.onu, each.username) for each in SUBSCRIBERS]), facts={"product": "MA5608T", "patch": "SPH227"},
+            configuration=olt(SITE, [(each.pon, each.onu, each.username) for each in SUBSCRIBERS]), facts={"product": "MA5608T(simulated)", "patch": "SPH227"},
             poll_groups=("optics",),
             links=(
                 *(

@@ -71,6 +71,7 @@ async def play(config: Config, options: Options, told: Told, say: Callable[[str]
 async def _play(config: Config, options: Options, wanted: asyncio.Event, told: Told, say: Callable[[str], None]) -> None:
     state = folder.enter(config.data_dir, options.seed)
     async with AsyncExitStack() as stack:
+        stack.enter_context(folder.alone(config.data_dir))
         stage = Stage(config, state, options, say)
         stack.push_async_callback(stage.close)
         await stage.build()
@@ -227,7 +228,7 @@ def configuration(data_dir: Path, port: int, level: str) -> Config:
         {
             "data_dir": str(data_dir),
             "log": {"level": level},
-            "radius": {"addresses": ["127.0.0.1"], "auth_port": 0, "acct_port": 0},
+            "radius": {"addresses": ["127.0.0.1"], "auth_port": 0, "acct_port": 0, "user_failures_per_minute": 30, "source_failures_per_minute": 30},
             "relay": {"port": 0},
             "web": {"address": "127.0.0.1", "port": port},
             "poll": {"reach_seconds": 15, "down_seconds": 30, "optics_seconds": 60, "raw_days": 2, "optics_days": 2},

@@ -72,7 +72,7 @@ class Behaviour:
 
     @classmethod
     def sys_descr(cls, device: Simulated) -> str:
-        """What its agent says that it is: so that the platform is recognised, and nobody takes it for a real one."""
+        """What its agent says that it is, so that the platform is recognised."""
         return f"simulated {device.hostname} {device.version}"
 
     @classmethod

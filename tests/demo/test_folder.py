@@ -23,6 +23,13 @@ def test_a_new_folder_is_marked_before_anything_is_in_it(tmp_path: Path) -> None
         folder.enter(place, 8)
 
 
+def test_a_folder_has_one_demonstration_at_a_time(tmp_path: Path) -> None:
+    with folder.alone(tmp_path), pytest.raises(ConfigError, match="already"), folder.alone(tmp_path):
+        raise AssertionError("there were two")
+    with folder.alone(tmp_path):
+        assert (tmp_path / folder.LOCK).exists()
+
+
 def test_two_demonstrations_have_other_secrets(tmp_path: Path) -> None:
     assert folder.enter(tmp_path / "a", None).nas_secret != folder.enter(tmp_path / "b", None).nas_secret
 

@@ -24,7 +24,7 @@ class Simulator(Behaviour):
 
     @classmethod
     def sys_descr(cls, device: Simulated) -> str:
-        return f"RouterOS {device.facts.get('model', 'RB750Gr3')} (simulated)"
+        return f"RouterOS {device.facts.get('model', 'RB750Gr3')}"
 
     @classmethod
     def managed(cls, device: Simulated, vitals: Vitals) -> Objects:
