@@ -124,6 +124,16 @@ def test_pap_chap_and_accounting(lab: Callable[..., Lab]) -> None:
     assert it.nas.carried["anna"].down == carried and it.kinds()[-1] == 8, "off is off"
 
 
+def test_whoever_would_dial_again_does_not_after_the_end(lab: Callable[..., Lab]) -> None:
+    it = lab(person("anna"))
+    it.nas.start(it.at)
+    it.run(1)
+    assert it.ask(radius.DISCONNECT_REQUEST, ("User-Name", "anna")) == (radius.DISCONNECT_ACK, {})
+    it.nas.stop(it.at)
+    it.run(3 * REDIAL_SECONDS)
+    assert len(it.logins) == 1 and not it.nas.online and it.nas.quiet
+
+
 def test_a_session_that_is_ended_comes_back_unless_it_is_rejected(lab: Callable[..., Lab]) -> None:
     it = lab(person("anna"))
     it.nas.start(it.at)
@@ -168,6 +178,13 @@ def test_what_cannot_be_done_is_refused_with_its_cause(lab: Callable[..., Lab]) 
     assert it.ask(radius.DISCONNECT_REQUEST, right, ("User-Name", "ben")) == (radius.DISCONNECT_NAK, {"Error-Cause": 503})
     assert it.ask(radius.DISCONNECT_REQUEST, ("NAS-Port", 3)) == (radius.DISCONNECT_NAK, {"Error-Cause": 402})
     assert it.ask(radius.DISCONNECT_REQUEST, right, secret=b"another") is None
+    body = encode(it.dictionary, [right])
+    for forger in (b"another", SECRET):
+        unsigned = radius.request(radius.DISCONNECT_REQUEST, 9, body, SharedSecret(forger), sign=False)
+        assert (it.nas.asked(unsigned, it.at) is None) == (forger != SECRET)
+        if forger != SECRET:
+            assert it.nas.online == {"anna": session}
+    it.nas.online["anna"] = session
     assert it.nas.asked(b"nonsense", it.at) is None and it.nas.asked(b"", it.at) is None
     assert it.nas.online == {"anna": session}
 
@@ -186,9 +203,13 @@ def test_what_is_not_answered_is_repeated_and_what_is_forged_is_not_believed(lab
         answer = radius.reply(radius.ACCESS_ACCEPT, auth[1], auth[4:20], b"", SharedSecret(forger), sign=forger != SECRET)
         it.nas.answered("auth", answer, it.at)
         assert not it.nas.online
+    acct = next(data for to, data in sent if to == "acct")
+    it.nas.answered("acct", radius.reply(radius.ACCOUNTING_RESPONSE, acct[1], acct[4:20], b"", SharedSecret(b"another"), sign=False), it.at)
+    it.now += REPEAT_SECONDS
+    assert acct in {data for _, data in it.nas.tick(it.at)}, "it waits still for a right answer"
     it.run(3 * REPEAT_SECONDS + REJECTED_SECONDS)
     it.silent = False
-    it.run(2 * REPEAT_SECONDS)
+    it.run(3 * REPEAT_SECONDS + REJECTED_SECONDS)
     assert it.nas.online and 7 in it.kinds()
 
 

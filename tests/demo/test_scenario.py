@@ -70,8 +70,12 @@ def test_its_agent_says_what_its_driver_reads(name: str, extensions: Extensions,
             assert all("simulated" in (port.alias or "") or port.name.startswith("GPON") for port in reading.interfaces)
             assert {port.counter_bits for port in reading.interfaces} == {64}
         elif name == OLT:
-            onus = {(sample.interface, sample.onu) for sample in reading.optics if sample.onu is not None}
-            assert onus == {(each.port, str(each.onu)) for each in SCENARIO.subscribers}
+            onus = {(sample.interface, sample.onu): sample for sample in reading.optics if sample.onu is not None}
+            assert onus.keys() == {(each.port, str(each.onu)) for each in SCENARIO.subscribers}
+            for each in SCENARIO.subscribers:
+                sample, true = onus[each.port, str(each.onu)], light(each, 10.0)
+                assert (sample.rx_dbm, sample.tx_dbm, sample.olt_rx_dbm) == pytest.approx((true.rx_dbm, true.tx_dbm, true.olt_rx_dbm))
+                assert (sample.distance_metres, sample.temperature_celsius) == (true.distance_metres, true.temperature_celsius)
 
 
 def test_counters_are_the_sum_of_what_subscribers_use(extensions: Extensions, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +82,12 @@ def left(demo: Daemon) -> list[str]:
     return found
 
 
+def kept(demo: Daemon, name: str) -> dict[str, Any]:
+    """What a device had when it was switched off, or on."""
+    found: dict[str, Any] = json.loads((demo.data_dir / "demo" / f"{name}.json").read_text())
+    return found
+
+
 def act(demo: Daemon, username: str, verb: str) -> None:
     subscriber = one(demo, f"/subscribers?username={username}")
     status, answer = demo.api("POST", f"/api/v1/subscribers/{subscriber['id']}/{verb}", {})
@@ -99,11 +106,18 @@ def test_whoever_is_suspended_is_out_until_restored(demo: Daemon) -> None:
     eventually(lambda: not sessions(demo, ANNA), 10)
     ended = get(demo, f"/radius/sessions/{before['id']}")
     assert (ended["terminate_cause"], ended["closed_by"]) == ("Admin-Reset", "stop")
-    tried = eventually(lambda: [each for each in get(demo, f"/subscribers/explain?username={ANNA}")["attempts"] if each["reply"] == "Access-Reject"], 20)
-    assert tried[0]["reason"] == "suspended" and not sessions(demo, ANNA)
+
+    def last() -> tuple[str, str]:
+        """The newest answer to a log-in of hers, and why."""
+        attempt = get(demo, f"/subscribers/explain?username={ANNA}")["attempts"][0]
+        return attempt["reply"], attempt["reason"]
+
+    eventually(lambda: last() == ("Access-Reject", "suspended"), 20)
+    assert [each["id"] for each in get(demo, f"/radius/sessions?state=all&username={ANNA}")["items"]] == [before["id"]]
     act(demo, ANNA, "restore")
     after = eventually(lambda: sessions(demo, ANNA), 20)[0]
     assert after["acct_session_id"] != before["acct_session_id"]
+    eventually(lambda: last()[0] == "Access-Accept", 5)
 
 
 def test_a_new_plan_changes_the_live_rate(demo: Daemon) -> None:
@@ -120,13 +134,19 @@ def test_devices_are_polled_and_have_traffic(demo: Daemon) -> None:
     devices = {each["hostname"]: each["id"] for each in get(demo, "/devices")["items"]}
     assert devices.keys() == {ROUTER, OTHER, OLT}
 
-    def rates(name: str) -> list[float]:
+    def rates(name: str) -> dict[str, dict[str, float]]:
         now = get(demo, f"/devices/{devices[name]}/telemetry")
-        found = [port["rates"] or {} for port in now["interfaces"]]
-        return [rate["in_bps"] for rate in found if rate.get("in_bps")] if now["up"] and now["system"] else []
+        found = {port["counters"]["name"]: port["rates"] for port in now["interfaces"] if (port["rates"] or {}).get("in_bps")}
+        return found if now["up"] and now["system"] else {}
 
-    for name in devices:
-        assert max(eventually(lambda name=name: rates(name), 20)) > 1_000_000  # type: ignore[misc]
+    for machine in SCENARIO.machines:
+        found = eventually(lambda name=machine.name: rates(name), 20)  # type: ignore[misc]
+        for link in machine.links:
+            if link.routers:
+                down, up = ("in_bps", "out_bps") if link.side == "core" else ("out_bps", "in_bps")
+                assert found[link.port.name][down] > found[link.port.name][up] > 1_000_000
+            else:
+                assert link.port.name not in found
     optics = eventually(lambda: get(demo, f"/devices/{devices[OLT]}/telemetry")["optics"], 20)
     assert {each["onu"] for each in optics} >= {"0", "7"}
     assert eventually(lambda: get(demo, "/top-talkers?limit=3")["items"], 20)
@@ -162,12 +182,17 @@ def test_it_ends_clean_and_goes_on_where_it_was(demo: Daemon) -> None:
     assert not demo.postgres() and not left(demo) and "stopped" in demo.stdout
     assert not [line for line in demo.stderr.splitlines() if "Traceback" in line]
     demo.program[-1] = "1000000"
-    runs = demo.stdout.count("provider is online")
-    demo.launch(managed=False)
-    eventually(lambda: demo.stdout.count("provider is online") > runs, 60)
+    runs, before = demo.stdout.count("provider is online"), kept(demo, ROUTER)
+    with socket.create_server((SCENARIO.machines[0].address, before["ssh_port"])):  # another program has taken one of its ports
+        demo.launch(managed=False)
+        eventually(lambda: demo.stdout.count("provider is online") > runs, 60)
     found = eventually(lambda: everybody(demo), 20)
     closed = get(demo, "/radius/sessions?state=closed&limit=100")["items"]
     assert len(closed) >= len(found) and {each["closed_by"] for each in closed} == {"stop"}
     assert one(demo, f"/subscribers?username={CARLA}")["plan"] == "simulated-business-500"
-    assert len(get(demo, "/devices")["items"]) == 3 and (demo.data_dir / DEMO).exists()
+    devices = {each["hostname"]: each for each in get(demo, "/devices")["items"]}
+    assert len(devices) == 3 and (demo.data_dir / DEMO).exists()
+    assert devices[ROUTER]["ports"]["ssh"] == kept(demo, ROUTER)["ssh_port"] != before["ssh_port"]
+    assert devices[OLT]["ports"]["ssh"] == kept(demo, OLT)["ssh_port"]
+    assert get(demo, "/jobs?limit=1")["items"][0]["state"] == "succeeded", "devices are reached where they are now, with the host keys of before"
     assert demo.stop() == 0, demo.stderr
