@@ -72,8 +72,8 @@ def _say(line: str) -> None:
 def _announce(running: "Running") -> None:
     """How to look around."""
     program = Path(sys.argv[0]).absolute()
-    known = shutil.which("netd") == str(program)
-    alias = "" if known else f"\n  alias netd={shlex.quote(str(program))}"
+    command = [sys.executable, "-m", "netd"] if program.suffix == ".py" else [str(program)]
+    alias = "" if shutil.which("netd") == str(program) else f"\n  alias netd={shlex.quote(shlex.join(command))}"
     _say(f"""
 A simulated provider is online: routers sim-bng1 (RouterOS) and sim-bng2 (Huawei VRP), the OLT sim-olt1 (Huawei SmartAX), 16 subscribers.
 

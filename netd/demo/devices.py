@@ -15,7 +15,7 @@ from netd.simulate import Agent, Behaviour, Console, Objects, OnuLight, Simulate
 from netd.simulate.agent import Object, Oid
 from netd.simulate.configuration import Tree
 
-UPTIME_SECONDS: Final = 120
+UPTIME_SECONDS: Final = 120.0
 """A device comes up some time before netd looks at it."""
 
 FADE_SECONDS: Final = 240.0
@@ -48,11 +48,11 @@ class DemoDevice:
         self.device = Simulated(
             kept.hostname, version=kept.version, username=USERNAME, password=PASSWORD, facts=machine.facts, configuration=kept.startup,
         )  # fmt: skip
-        self.device.uptime_seconds = UPTIME_SECONDS
+        self._up_at, self._generation = -UPTIME_SECONDS, self.device.generation
         self._said: Mapping[Oid, Object] = {}
-        self._agent = Agent(self._standing(), COMMUNITY)
+        self._agent = Agent({}, COMMUNITY)
         self.server = SimulatedServer(self.device, behaviour, agent=self._agent, host_key=kept.host_key, down_seconds=5.0)
-        self.live(0.0, 0.0, {})
+        self.live(0.0, {})
 
     async def start(self) -> None:
         """Listen, on the ports of before if they are free. Raises ConfigError if its address cannot be had."""
@@ -96,30 +96,24 @@ class DemoDevice:
 
     # -- what its agent says ---------------------------------------------------------------------------------------------
 
-    def _standing(self) -> Objects:
-        """What changes rarely."""
+    def live(self, now: float, carried: Mapping[str, Octets]) -> None:
+        """Be at the moment ``now`` of the demonstration; ``carried`` is what each subscriber has used by then."""
         device, behaviour = self.device, self._behaviour
-        found = mib.system(
+        if device.generation != self._generation:  # somebody restarted it
+            self._generation, self._up_at = device.generation, now
+        device.uptime_seconds = int(now - self._up_at)
+        said = mib.system(
             descr=behaviour.sys_descr(device), object_id=mib.oid(behaviour.sys_object_id), name=device.hostname, contact=NOTE, location=SITE,
-            uptime_seconds=device.uptime_seconds,
+            uptime_seconds=now - self._up_at,
         )  # fmt: skip
-        for link in self.machine.links:
-            found |= mib.interface(link.port) | mib.counters(link.port.index, 0, 0)
-        return found | behaviour.managed(device, Vitals())
-
-    def live(self, seconds: float, now: float, carried: Mapping[str, Octets]) -> None:
-        """Let ``seconds`` pass, to the moment ``now`` of the demonstration; ``carried`` is what each subscriber has used by then."""
-        self._agent.elapse(seconds)
-        self.device.uptime_seconds = int(UPTIME_SECONDS + now)
-        said: Objects = {}
         used = 0.0
         for link, names in self._flows.values():
             through = sum((carried[name] for name in names if name in carried), Octets())
             used += through.down
-            said |= _counted(link, through)
+            said |= mib.interface(link.port) | _counted(link, through)
         load = min(90, 4 + int(used / max(now, 1.0) * 8 / 40_000_000))
-        said |= self._behaviour.managed(self.device, Vitals(cpu_percent=load, temperature_celsius=38 + load // 8, memory_percent=28 + load // 10))
-        said |= self._behaviour.seen([light(each, now) for each in self._onus])
+        said |= behaviour.managed(device, Vitals(cpu_percent=load, temperature_celsius=38 + load // 8, memory_percent=28 + load // 10))
+        said |= behaviour.seen([light(each, now) for each in self._onus])
         for name, value in said.items():
             if self._said.get(name) != value:
                 self._agent.put(name, value)
@@ -136,8 +130,7 @@ class DemoDevice:
 
 def _counted(link: Link, through: Octets) -> Objects:
     """What a link's counters show: at the side of the core what goes down to subscribers comes in."""
-    idle = link.port.up and link.port.enabled and bool(link.routers)
-    base = BEFORE_OCTETS if idle else 0
+    base = BEFORE_OCTETS if link.routers else 0
     down, up = base + int(through.down), base // 4 + int(through.up)
     return mib.counters(link.port.index, *((down, up) if link.side == "core" else (up, down)))
 

@@ -71,7 +71,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A simulated device. ``access`` is whether subscribers dial there; ``first_address`` then the network of its uplink in the simulation."""
+    """A simulated device. ``access`` is whether subscribers dial there; ``parent`` what it is reached through."""
 
     name: str
     address: str

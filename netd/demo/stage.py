@@ -154,7 +154,6 @@ class Stage:
 
     async def _live(self) -> None:
         """Let time pass for subscribers and devices."""
-        before = self.clock()
         while True:
             at = self.clock()
             carried: dict[str, Octets] = {}
@@ -163,8 +162,7 @@ class Stage:
                     sockets.send(sockets.nas.tick(at))
                 carried |= sockets.nas.carried
             for device in self._devices:
-                device.live(at.now - before.now, at.now, carried)
-            before = at
+                device.live(at.now, carried)
             await asyncio.sleep(TICK_SECONDS)
 
     async def _log_off(self) -> None:

@@ -68,10 +68,10 @@ def oid(dotted: str) -> Oid:
     return tuple(map(int, dotted.split(".")))
 
 
-def system(*, descr: str, object_id: Oid, name: str, contact: str, location: str, uptime_seconds: int) -> Objects:
+def system(*, descr: str, object_id: Oid, name: str, contact: str, location: str, uptime_seconds: float) -> Objects:
     """The system group."""
     return {
-        (*_SYSTEM, 1, 0): text(descr), (*_SYSTEM, 2, 0): Object(OBJECT, object_id), (*_SYSTEM, 3, 0): Object(TICKS, uptime_seconds * 100),
+        (*_SYSTEM, 1, 0): text(descr), (*_SYSTEM, 2, 0): Object(OBJECT, object_id), (*_SYSTEM, 3, 0): Object(TICKS, int(uptime_seconds * 100) % (1 << 32)),
         (*_SYSTEM, 4, 0): text(contact), (*_SYSTEM, 5, 0): text(name), (*_SYSTEM, 6, 0): text(location),
     }  # fmt: skip
 

@@ -53,7 +53,7 @@ def test_everything_says_that_it_is_simulated() -> None:
 @pytest.mark.parametrize("name", list(MACHINES))
 def test_its_agent_says_what_its_driver_reads(name: str, extensions: Extensions, tmp_path: Path) -> None:
     device, machine = made(extensions, name, tmp_path), MACHINES[name]
-    device.live(10.0, 10.0, {each.username: Octets(1e6, 1e5) for each in SCENARIO.subscribers})
+    device.live(10.0, {each.username: Octets(1e6, 1e5) for each in SCENARIO.subscribers})
     table = {oid: item.value for oid, item in device._agent._table.items()}
     driver = extensions.platforms[machine.platform].driver
     descr = table[ifmib.SYS_DESCR]
@@ -82,7 +82,7 @@ def test_counters_are_the_sum_of_what_subscribers_use(extensions: Extensions, tm
     carried = {each.username: Octets(1000.0 * place, 10.0 * place) for place, each in enumerate(SCENARIO.subscribers, 1)}
     for machine in SCENARIO.machines:
         device = made(extensions, machine.name, tmp_path)
-        device.live(0.25, 0.25, carried)
+        device.live(0.25, carried)
         for link in machine.links:
             down = sum(int(carried[each.username].down) for each in SCENARIO.subscribers if link.carries(each))
             up = sum(int(carried[each.username].up) for each in SCENARIO.subscribers if link.carries(each))
@@ -93,8 +93,21 @@ def test_counters_are_the_sum_of_what_subscribers_use(extensions: Extensions, tm
             assert counter(device, ifmib.IF_IN_OCTETS, link.port.index) == into % (1 << 32)
     everybody = sum(int(each.down) for each in carried.values())
     olt = made(extensions, OLT, tmp_path)
-    olt.live(0.25, 0.25, carried)
+    olt.live(0.25, carried)
     assert sum(counter(olt, ifmib.IF_HC_OUT_OCTETS, link.port.index) - BEFORE_OCTETS for link in MACHINES[OLT].links if link.pon is not None) == everybody
+
+
+def test_a_restart_shows_in_its_uptime(extensions: Extensions, tmp_path: Path) -> None:
+    device = made(extensions, "sim-bng1", tmp_path)
+    device.live(50.0, {})
+    assert device.device.uptime_seconds == devices.UPTIME_SECONDS + 50
+    device.device.restart()
+    device.live(50.2, {})
+    device.live(57.2, {})
+    assert device.device.uptime_seconds == 7 and device._agent._table[ifmib.SYS_UPTIME].value == 700
+    device.type(("/system identity set name=elsewhere",))
+    device.live(57.4, {})
+    assert device._agent._table[ifmib.SYS_NAME].value == b"elsewhere"
 
 
 def test_one_light_fades_and_comes_back() -> None:
