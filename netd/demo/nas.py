@@ -29,8 +29,8 @@ INTERIM_SECONDS: Final = 15.0
 """How often it accounts, as if configured on the router; more often than the plan asks for, so that there is something to see."""
 
 DIAL_EVERY_SECONDS: Final = 0.1
-REDIAL_SECONDS: Final = 3.0
-REJECTED_SECONDS: Final = 4.0
+REDIAL_SECONDS: Final = 2.0
+REJECTED_SECONDS: Final = 3.0
 
 LOGIN_ATTEMPTS: Final = 3
 ACCOUNTING_ATTEMPTS: Final = 30
