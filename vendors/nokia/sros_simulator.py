@@ -140,7 +140,7 @@ class Simulator(Behaviour):
         place = self.device.facts.get("rollbacks")
         if self.driven or place is None:  # what a router says that has no place for it is not documented
             return self.other(match[0])
-        self.device.files[f"{place}.rb"] = "\n".join(_flat(self.device.running)).encode()
+        self.device.files[f"{place}.rb"] = self.device.running.render("", "exit").encode()
         return f"Saving rollback configuration to {place}.rb... OK"
 
     @command(r"admin rollback revert latest-rb now")
@@ -148,7 +148,7 @@ class Simulator(Behaviour):
         place = f"{self.device.facts.get('rollbacks')}.rb"
         if self.driven or place not in self.device.files:
             return self.other(match[0])
-        self.device.running = _tree(self.device.files[place].decode())
+        self.device.running = Tree.parse(self.device.files[place].decode())
         return (
             f"Restoring rollback configuration {place}\nProcessing current config... 0.060 s\nProcessing {place}... 0.060 s\n"
             "Resolving dependencies... 0.000 s\nTearing setup down... 0.010 s\nRebuilding setup... 0.020 s\nFinished in 0.160 s"
