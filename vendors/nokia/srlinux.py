@@ -20,7 +20,7 @@ from netd.sdk.polled import Polled
 from netd.sdk.shell import FINE, ConfigurationLines, Shell, routine
 from netd.sdk.terminal import Refused
 
-_STORED: Final = "/tmp/netd-restore.json"  # noqa: S108 - on the router, where its command line reads it
+_STORED: Final = "/tmp/netd-restore.json"  # on the router
 
 Done = Sequence[tuple[str, Outcome, str]]
 

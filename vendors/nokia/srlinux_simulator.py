@@ -6,43 +6,16 @@ from typing import Any, ClassVar
 
 from netd.simulate import Behaviour, Reply, Simulated, Tree, command
 
+_PEER = {"id": "1A:35:01:FF:00:00", "system-name": "srl2", "chassis-id": "1A:35:01:FF:00:00", "port-id": "ethernet-1/1", "port-description": ""}
+_ADDRESS = {"address": "1A:35:01:FF:00:03", "destination-type": "sub-interface", "type": "learnt", "destination": "ethernet-1/3.0"}
+_ARP = {"ipv4-address": "10.0.0.2", "link-layer-address": "1A:35:01:FF:00:01", "origin": "dynamic"}
 _STATE: dict[str, Any] = {
-    "system lldp interface * neighbor *": {
-        "system": {
-            "lldp": {
-                "interface": [
-                    {
-                        "name": "ethernet-1/1",
-                        "neighbor": [
-                            {"id": "1A:35:01:FF:00:00", "system-name": "srl2", "chassis-id": "1A:35:01:FF:00:00", "port-id": "ethernet-1/1", "port-description": ""}
-                        ],
-                    },
-                    {"name": "mgmt0"},
-                ]
-            }
-        }
-    },
+    "system lldp interface * neighbor *": {"system": {"lldp": {"interface": [{"name": "ethernet-1/1", "neighbor": [_PEER]}, {"name": "mgmt0"}]}}},
     "network-instance * bridge-table mac-table mac *": {
-        "network-instance": [
-            {
-                "name": "bridge1",
-                "bridge-table": {
-                    "mac-table": {
-                        "mac": [{"address": "1A:35:01:FF:00:03", "destination-type": "sub-interface", "type": "learnt", "destination": "ethernet-1/3.0"}]
-                    }
-                },
-            }
-        ]
+        "network-instance": [{"name": "bridge1", "bridge-table": {"mac-table": {"mac": [_ADDRESS]}}}]
     },
     "interface * subinterface * ipv4 arp neighbor *": {
-        "interface": [
-            {
-                "name": "ethernet-1/1",
-                "subinterface": [
-                    {"index": 0, "ipv4": {"arp": {"neighbor": [{"ipv4-address": "10.0.0.2", "link-layer-address": "1A:35:01:FF:00:01", "origin": "dynamic"}]}}}
-                ],
-            }
-        ]
+        "interface": [{"name": "ethernet-1/1", "subinterface": [{"index": 0, "ipv4": {"arp": {"neighbor": [_ARP]}}}]}]
     },
     "interface * subinterface * ipv6 neighbor-discovery neighbor *": {},
 }

@@ -123,7 +123,7 @@ class Simulator(Behaviour):
 
     @command(r"show port (\S+) ethernet lldp remote-info")
     def remote(self, match: re.Match[str]) -> Reply | str:
-        return f"Link Layer Discovery Protocol (LLDP) Port Information\nPort {match[1]}\nSystem Name           : aggregation-router-west-1\nSystem Description    : x"
+        return f"Port {match[1]} Bridge nearest-bridge Remote Peer Information\nSystem Name           : aggregation-router-west-1\nSystem Description    : x"
 
     @command(r"show service fdb-mac")
     def fdb(self, match: re.Match[str]) -> Reply | str:
