@@ -63,6 +63,15 @@ def test_what_is_not_documented_is_not_offered(isam: Recorded, sros: Recorded, s
         assert not isam.can(capability)
 
 
+def test_sros_telemetry(sros: Recorded) -> None:
+    """Watts become dBm; no light at all has no figure, and a part without a sensor no temperature."""
+    sample = sros.read("system").device
+    assert sample is not None and (sample.cpu_percent, sample.temperature_celsius) == (7, 37)
+    (optics,) = sros.read("optics").optics
+    assert (optics.interface, optics.onu, optics.rx_dbm, optics.tx_dbm) == ("1/1/1", None, -10.0, -3.0)
+    assert (optics.voltage_volts, optics.bias_milliamperes) == (3.29, 33.0)
+
+
 def test_sros_model_driven(sros: Recorded) -> None:
     def act(step: Step) -> str:
         assert isinstance(step, Command)

@@ -17,8 +17,10 @@ import msgspec
 
 from netd.model.device import ArpEntry, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
+from netd.sdk.device import Oid
 from netd.sdk.dialogue import Dialogue, Get, Note, Put, say
-from netd.sdk.polled import Polled
+from netd.sdk.ifmib import Columns
+from netd.sdk.polled import Optics, Polled
 from netd.sdk.shell import FINE, ConfigurationLines, Saying, Shell
 from netd.sdk.terminal import Refused
 
@@ -139,6 +141,9 @@ class Driver(Shell, ConfigurationLines, Polled):
             if len(tokens) >= 5 and tokens[0].count(".") == 3 and (mac := read.mac(tokens[1])):
                 found.append(ArpEntry(address=ip_address(tokens[0]), mac=mac, interface=tokens[-1]))
         return found
+
+    def place(self, table: Optics, index: Oid, tables: Columns) -> tuple[str, str | None]:
+        return super().place(table, index[1:], tables)  # the chassis, then the ifIndex
 
     def _model_driven(self) -> Dialogue[bool]:
         text = yield from say(self.model.asks, check=False)
