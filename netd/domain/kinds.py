@@ -103,8 +103,9 @@ class JobContext(Protocol):
 
         A subject that another job has locked is waited for (not with ``locked`` False; a job with lock keys of its own should lock nothing more here, else two
         may wait for each other until their time is over). One whose work raises a NetdError has failed, with the error's text
-        and what the peer said; one whose work was cancelled and raises Stopped is as that says. Once more than ``most_failed`` of all (a share) have failed the rest is skipped. Of an attempt after the first, those that
-        succeeded are not done again. A job of which a subject did not succeed has failed, whatever its handler returns.
+        and what the peer said; one whose work was cancelled and raises Stopped is as that says. Once more than ``most_failed`` of all (a share) have failed
+        the rest is skipped. Of an attempt after the first, those that succeeded are not done again. A job of which a subject did not succeed has failed,
+        whatever its handler returns.
         """
         ...
 

@@ -247,6 +247,24 @@ async def test_vrp_upgrade(extensions: Extensions, tmp_path: Path, fails: bool) 
         assert (await it.run(it.driver.facts())).software_version == (CASES["huawei_vrp"].version if fails else "V800R012")
 
 
+@pytest.mark.parametrize("how", ["takes", "does not take", "is damaged", "has no room"])
+async def test_sros_upgrade(extensions: Extensions, tmp_path: Path, how: str) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(b"garbage" if how == "is damaged" else b"TiMOS-B-12.0.R6 " + b"x" * 5000)
+    wanted = Image(name="both.tim", version="B-12.0.R6", octets=path.stat().st_size, sha256="", md5="")
+    device = simulated("nokia_sros", upgrade_fails=how == "does not take")
+    device.facts |= {"flash_octets": "4000"} if how == "has no room" else {"standby": "yes"}
+    async with lab(extensions, "nokia_sros", device, image=path) as it:
+        assert (await it.run(it.driver.free_octets()) > wanted.octets) == (how != "has no room")
+        if how == "has no room":
+            return
+        await it.run(it.driver.transfer(wanted))
+        assert await it.run(it.driver.verify(wanted)) is (Outcome.FAILED if how == "is damaged" else Outcome.UNVERIFIED)
+        await it.run(it.driver.activate(wanted))
+        await it.run(it.driver.reboot())
+        assert (await it.run(it.driver.facts())).software_version == ("B-12.0.R6" if how == "takes" else "B-12.0.R5")
+
+
 async def test_frr_simulated_is_restored(extensions: Extensions) -> None:
     async with lab(extensions, "generic_frr", simulated("generic_frr")) as it:
         before = await it.run(it.driver.configuration("running"))

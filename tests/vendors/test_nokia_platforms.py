@@ -1,7 +1,8 @@
+import msgspec
 import pytest
 
 from netd.extensions import Extensions
-from netd.model.device import Facts, MacEntry, Outcome
+from netd.model.device import Facts, Image, MacEntry, Outcome
 from netd.sdk import device, ifmib
 from netd.sdk.dialogue import Command, Note, Step, play
 from netd.sdk.terminal import Refused
@@ -55,8 +56,9 @@ def test_isam_alarms_stay_in_a_configuration(isam: Recorded) -> None:
 
 
 def test_what_is_not_documented_is_not_offered(isam: Recorded, sros: Recorded, srlinux: Recorded) -> None:
-    for recorded in (isam, sros, srlinux):
+    for recorded in (isam, srlinux):
         assert not recorded.can(device.Firmware)
+    for recorded in (isam, sros, srlinux):
         with pytest.raises(LookupError):
             recorded.run(recorded.driver.configuration("startup"))
     for capability in (device.Restore, device.Neighbours, device.Arps):
@@ -168,9 +170,36 @@ def test_sros_restores(extensions: Extensions, sros: Recorded) -> None:
             return "MINOR: MGMT_CORE #5001: configure service vprn - vprn service x also has id 400"
         return driven.player(step)
 
-    with pytest.raises(Refused, match="#5001.*nothing was changed") as refusal:
+    with pytest.raises(Refused, match=r"#5001.*nothing was changed") as refusal:
         play(driven.driver.restore(text), refused)
     assert refusal.value.outcome is Outcome.FAILED and driven.player.typed[-1] == "quit-config" and driven.player.stored == {"cf3:/netd-restore.cfg": b""}
+
+
+def test_sros_firmware(sros: Recorded, extensions: Extensions) -> None:
+    image = Image(name="both.tim", version="B-12.0.R6", octets=5, sha256="", md5="")
+    driver = sros.driver
+    assert sros.run(driver.free_octets()) == 961531904
+    sros.run(driver.transfer(image))
+    assert sros.player.stored == {"cf3:/netd-B-12.0.R6/both.tim": None}
+    assert sros.run(driver.verify(image)) is Outcome.UNVERIFIED, "sound and of that version, as far as the router says"
+    assert play(driver.verify(image), lambda step: "TiMOS-B-12.0.R60 both/i386") is Outcome.FAILED
+    assert play(driver.verify(image), lambda step: "MINOR: CLI Could not access cf3:") is Outcome.FAILED
+    sros.run(driver.activate(image))
+    sros.run(driver.reboot())
+    assert sros.player.restarts == 1 and sros.player.notes == ["the standby has the same boot options and images"]
+    typed = sros.player.typed
+    assert (
+        typed.index("bof secondary-image cf3:\\TiMOS-B-12.0.R5\\both.tim")
+        < typed.index("bof primary-image cf3:\\netd-B-12.0.R6\\both.tim")
+        < typed.index("bof save")
+    )
+    with pytest.raises(Refused, match="boot options"):
+        play(driver.activate(image), lambda step: "Completed." if step == Command(text="admin save") else "")
+    with pytest.raises(Refused, match="no image of one file"):
+        sros.run(driver.transfer(msgspec.structs.replace(image, name="release.zip")))
+    driven = Recorded(extensions, "nokia/7750_C-23.10.R1")
+    with pytest.raises(Refused, match="classic command line only"):
+        driven.run(driven.driver.free_octets())
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ _ADDRESS = {"address": "1A:35:01:FF:00:03", "destination-type": "sub-interface",
 _ARP = {"ipv4-address": "10.0.0.2", "link-layer-address": "1A:35:01:FF:00:01", "origin": "dynamic"}
 _STATE: dict[str, Any] = {
     "system lldp interface * neighbor *": {"system": {"lldp": {"interface": [{"name": "ethernet-1/1", "neighbor": [_PEER]}, {"name": "mgmt0"}]}}},
-    "network-instance * bridge-table mac-table mac *": {
-        "network-instance": [{"name": "bridge1", "bridge-table": {"mac-table": {"mac": [_ADDRESS]}}}]
-    },
+    "network-instance * bridge-table mac-table mac *": {"network-instance": [{"name": "bridge1", "bridge-table": {"mac-table": {"mac": [_ADDRESS]}}}]},
     "interface * subinterface * ipv4 arp neighbor *": {
         "interface": [{"name": "ethernet-1/1", "subinterface": [{"index": 0, "ipv4": {"arp": {"neighbor": [_ARP]}}}]}]
     },

@@ -4,8 +4,8 @@
   same session does not confirm then, the router takes back by itself. A text is restored by ``load full-replace``.
 - Classic: every line works at once. The way back is a rollback checkpoint of the router's own, if it was told where to keep them. Those are no texts, and
   no text can be loaded in place of what runs, so nothing else is restored there.
-
-Its software is not handled here: a release is several files and a boot loader, and which of them a router needs, release notes say and the router does not.
+- Software: the classic command line only, and releases that are one file (``both.tim``), in a folder of its own on the flash that has the boot options. What
+  ran before is named as the second image, which the router starts with if it cannot load the first. The boot loader stays as it is.
 """
 
 import re
@@ -15,10 +15,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from netd.model.device import ArpEntry, MacEntry, Neighbour, Outcome
+from netd.model.device import ArpEntry, Image, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
 from netd.sdk.device import Oid
-from netd.sdk.dialogue import Dialogue, Get, Note, Put, say
+from netd.sdk.dialogue import Dialogue, Get, Note, Put, Reconnect, say
 from netd.sdk.ifmib import Columns
 from netd.sdk.polled import Optics, Polled
 from netd.sdk.shell import FINE, ConfigurationLines, Saying, Shell
@@ -29,6 +29,7 @@ _ROW = re.compile(r"^(?P<local>\S+)\s+(?:NB|NTPMR|NC)\s+(?P<chassis>\S+)\s+\d+\s
 _NAME = re.compile(r"^\s*System Name\s*: *(\S.*?)\s*$", re.MULTILINE)
 _STORED: Final = "cf3:/netd-restore.cfg"
 _REVERT_SECONDS: Final = 600.0
+_BACK_SECONDS: Final = 1200.0
 
 
 class ModelDriven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,6 +143,49 @@ class Driver(Shell, ConfigurationLines, Polled):
                 found.append(ArpEntry(address=ip_address(tokens[0]), mac=mac, interface=tokens[-1]))
         return found
 
+    def free_octets(self) -> Dialogue[int]:
+        if (yield from self._model_driven()):
+            raise Refused("its software is changed over the classic command line only; nothing was changed", Outcome.SYNTAX)
+        drive = yield from self._drive()
+        text = yield from say(f"file dir {drive}\\")
+        free = re.search(r"(\d+) bytes free", text)
+        if free is None:
+            raise Refused(f"file dir {drive} says nothing of what is free", Outcome.UNVERIFIED, text.strip()[-200:])
+        return int(free[1])
+
+    def transfer(self, image: Image) -> Dialogue[None]:
+        if not image.name.endswith(".tim"):
+            raise Refused(f"{image.name} is no image of one file (.tim)", Outcome.BAD_REFERENCE)
+        drive = yield from self._drive()
+        yield from say(f"file md {drive}\\{_folder(image)}", check=False)  # it may be there; if it cannot be made, nothing can be stored in it
+        yield Put(path=f"{drive}/{_folder(image)}/{image.name}", image=True)
+
+    def verify(self, image: Image) -> Dialogue[Outcome]:
+        """The router looks whether the file is sound, and says what is in it; a digest that could be compared it has not."""
+        path = f"{(yield from self._drive())}\\{_folder(image)}\\{image.name}"
+        text = yield from say(f"file version {path} check", check=False, timeout_seconds=_REVERT_SECONDS)
+        sound = self.terminal.classify(text)[0] in FINE and re.search(rf"\bTiMOS-{re.escape(image.version)}(?!\S)", text)
+        return Outcome.UNVERIFIED if sound else Outcome.FAILED
+
+    def activate(self, image: Image) -> Dialogue[None]:
+        """Name the image for the next start, which takes the saved configuration."""
+        yield from self.save()
+        now = re.search(r"^\s*primary-image\s+(cf\S+)", (yield from say("show bof")), re.MULTILINE)  # of a server's it shows no password
+        path = f"{(yield from self._drive())}\\{_folder(image)}\\{image.name}"
+        if now is not None and now[1] != path:
+            yield from say(f"bof secondary-image {now[1]}")
+        yield from say(f"bof primary-image {path}")
+        text = yield from say("bof save")
+        if not re.search(r"^Completed\.", text, re.MULTILINE):
+            raise Refused("the router did not say that it saved its boot options", Outcome.UNVERIFIED, text.strip()[-200:])
+        text = yield from say("admin redundancy synchronize boot-env", check=False, timeout_seconds=_BACK_SECONDS)
+        outcome, said = self.terminal.classify(text)
+        yield Note(text="the standby has the same boot options and images" if outcome in FINE else f"no standby was synchronised: {said}")
+
+    def reboot(self) -> Dialogue[None]:
+        yield from say("admin reboot now", drops=True)
+        yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=30)
+
     def place(self, table: Optics, index: Oid, tables: Columns) -> tuple[str, str | None]:
         return super().place(table, index[1:], tables)  # the chassis, then the ifIndex
 
@@ -149,12 +193,21 @@ class Driver(Shell, ConfigurationLines, Polled):
         text = yield from say(self.model.asks, check=False)
         return self.terminal.classify(text)[0] is not Outcome.SYNTAX
 
+    def _drive(self) -> Dialogue[str]:
+        """The flash that the router started from: ``cf3:``, ``cf1:``."""
+        source = re.search(r"^BOF Source\s*: *(cf\d:)", (yield from say("show system information")), re.MULTILINE)
+        return source[1] if source else "cf3:"
+
     def _committed(self, lines: Sequence[str]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
         return (yield from self.typed((*lines, *self.model.commit), self.model.enter, self.model.exit))
 
     def _whole_name(self, port: str, begins: str) -> Dialogue[str]:
         text = yield from say(f"show port {port} ethernet lldp remote-info", check=False)
         return next((name for name in _NAME.findall(text) if name.startswith(begins)), "")
+
+
+def _folder(image: Image) -> str:
+    return f"netd-{image.version}"
 
 
 def _port(source: str) -> str:

@@ -1,7 +1,8 @@
 """An SR OS router that is not there: the classic command line or, with the fact ``model_driven``, the other one.
 
 Further facts: ``model``, ``serial``; ``rollbacks`` is where checkpoints are kept, without it there are none; ``refuses`` is what a commit is refused with;
-``cuts`` is a word that cuts the management session off once a line with it works.
+``cuts`` is a word that cuts the management session off once a line with it works; ``flash_octets`` is how large its flash is; ``standby`` says that it has two
+control cards.
 """
 
 import re
@@ -52,6 +53,8 @@ class Simulator(Behaviour):
         self.candidate: Tree | None = None
         self.within = ""
         self.unconfirmed: Tree | None = None  # what ran before a commit that is not confirmed
+        self.images = {"primary": f"cf3:\\TiMOS-{device.version}\\both.tim", "secondary": ""}
+        self.saved_images = dict(self.images)
 
     def other(self, line: str) -> Reply | str:
         return f"MINOR: MGMT_CORE #2201: Unknown element - '{line.split()[0]}'" if self.driven else "Error: Bad command."
@@ -94,7 +97,7 @@ class Simulator(Behaviour):
         return (
             f"{_RULE}\nSystem Information\n{_RULE}\nSystem Name            : {self.device.hostname}\n"
             f"System Type            : {self.device.facts.get('model', '7750 SR-12')}\nSystem Version         : {self.device.version}\n"
-            f"System Up Time         : {days} days, {hours:02}:{minutes:02}:{seconds:02}.00 (hr:min:sec)\n{_RULE}"
+            f"System Up Time         : {days} days, {hours:02}:{minutes:02}:{seconds:02}.00 (hr:min:sec)\nBOF Source             : cf3:\n{_RULE}"
         )
 
     @command(r"show chassis")
@@ -153,6 +156,58 @@ class Simulator(Behaviour):
             f"Restoring rollback configuration {place}\nProcessing current config... 0.060 s\nProcessing {place}... 0.060 s\n"
             "Resolving dependencies... 0.000 s\nTearing setup down... 0.010 s\nRebuilding setup... 0.020 s\nFinished in 0.160 s"
         )
+
+    @command(r"file dir cf3:\\")
+    def directory(self, match: re.Match[str]) -> Reply | str:
+        used = sum(map(len, self.device.files.values()))
+        rows = "".join(f"07/15/2025  04:57p  {len(content):>18} {name}\n" for name, content in self.device.files.items())
+        free = int(self.device.facts.get("flash_octets", 1 << 28)) - used
+        return (
+            f"Volume in drive cf3 on slot A has no label.\n\nDirectory of cf3:\\\n\n{rows}"
+            f"{len(self.device.files):>16} File(s) {used:>24} bytes.\n{0:>16} Dir(s) {free:>25} bytes free."
+        )
+
+    @command(r"file md cf3:\\(\S+)")
+    def folder(self, match: re.Match[str]) -> Reply | str:
+        return self.other(match[0]) if self.driven else ""
+
+    @command(r"file version (\S+) check")
+    def sound(self, match: re.Match[str]) -> Reply | str:
+        version = self.version_of(match[1])
+        if version is None:
+            return f"MINOR: CLI Could not access {match[1]}"
+        return f"TiMOS-{version} both/hops Nokia SAR 7705 Copyright (c) 2000-2024 Nokia."
+
+    def version_of(self, path: str) -> str | None:
+        """What an image is, None if there is none of that name or it is none."""
+        found = re.match(rb"TiMOS-(\S+)", self.device.files.get(path.replace("\\", "/"), b""))
+        return found[1].decode() if found else None
+
+    @command(r"show bof")
+    def bof(self, match: re.Match[str]) -> Reply | str:
+        rows = "".join(f"    {which}-image      {path}\n" for which, path in self.images.items() if path)
+        return f"{_RULE}\nBOF (Memory)\n{_RULE}\n{rows}    primary-config     cf3:\\config.cfg\n{_RULE}"
+
+    @command(r"bof (primary|secondary)-image (\S+)")
+    def image(self, match: re.Match[str]) -> Reply | str:
+        self.images[match[1]] = match[2]
+        return ""
+
+    @command(r"bof save")
+    def save_bof(self, match: re.Match[str]) -> Reply | str:
+        self.saved_images = dict(self.images)
+        return "Writing BOF to cf3:/bof.cfg ... OK\nCompleted."
+
+    @command(r"admin redundancy synchronize boot-env")
+    def synchronize(self, match: re.Match[str]) -> Reply | str:
+        if "standby" not in self.device.facts:
+            return self.other(match[0])
+        return "Syncing Boot environment\n    boot option file : cf3:\\bof.cfg ... OK\n    boot loader      : cf3:\\boot.ldr ... OK"
+
+    @command(r"admin reboot now")
+    def reboot(self, match: re.Match[str]) -> Reply | str:
+        self.device.next_version = self.version_of(self.saved_images["primary"])  # else it starts with the second, which is what ran
+        return Reply(restarts=True)
 
     @command(r"edit-config exclusive")
     def enter(self, match: re.Match[str]) -> Reply | str:
