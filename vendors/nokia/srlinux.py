@@ -117,11 +117,18 @@ class Driver(Shell, ConfigurationLines, Polled):
         return done
 
     def _first_known(self, commands: Sequence[str]) -> Dialogue[tuple[str, Outcome, str]]:
-        for command in commands:
-            outcome, said = self.terminal.classify((yield Command(text=command, check=False, timeout_seconds=self.family.configuration.timeout_seconds)))
+        """Type the first of these that the release knows."""
+        *others, last = commands
+        for command in others:
+            outcome, said = yield from self._tried(command)
             if outcome is not Outcome.SYNTAX:
-                break
-        return command, outcome, self.masked(said)
+                return command, outcome, said
+        return last, *(yield from self._tried(last))
+
+    def _tried(self, command: str) -> Dialogue[tuple[Outcome, str]]:
+        text = yield Command(text=command, check=False, timeout_seconds=self.family.configuration.timeout_seconds)
+        outcome, said = self.terminal.classify(text)
+        return outcome, self.masked(said)
 
     def _state(self, path: str) -> Dialogue[Any]:
         """Of the state; nothing where there is none of it."""
