@@ -7,7 +7,7 @@ from netd.domain.commands import ShowRules, filled, places, secrets_of, show_rul
 from netd.errors import ConfigError
 
 SHOWS = (
-    "show version", "show ip bgp summary", "do show run", "display current-configuration", "show run | include ntp", "show log | begin 10:00 | count",
+    "show version", "show ip bgp summary", "do show run", "display current-configuration", "show run | include ntp", "show log | begin 10:00 | count", "info from state / system lldp | as json",
     "/ip address print detail without-paging", "/interface bridge host print terse", "ping 192.0.2.1", "traceroute 192.0.2.1", "info from state",
     "ip -6 route show", "uname -r", "admin display-config",
 )  # fmt: skip

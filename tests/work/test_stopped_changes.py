@@ -15,7 +15,7 @@ import pytest
 from netd.device.cli import CliSession
 from netd.domain import jobs
 from netd.domain.kinds import Kinds
-from netd.errors import PeerError
+from netd.errors import PeerError, PeerUnreachable
 from netd.model.job import Job, JobTarget
 from netd.sdk.dialogue import Note, Step
 from netd.simulate import Simulated
@@ -155,6 +155,37 @@ async def test_a_cancelled_change_that_cannot_be_taken_back(lab: Lab, held: Held
         f"{STOPPED}; not taken back: it was reset by somebody else; 2 lines more and 0 less than before stay",
         f"{STOPPED}, and taking it back was not done within 1 s: what it runs is not known",
     ]
+
+
+async def test_a_device_that_is_lost_while_a_change_is_taken_back(lab: Lab, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again in another session, also of a job that was cancelled; and if it does not come back, that is told."""
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+    restore, lost = driver.restore, [True, False, True, False, True, True]
+
+    def once(self: Any, text: str) -> Any:
+        if lost.pop(0):
+            raise PeerUnreachable("edge1: the connection was lost", "lost")
+        return (yield from restore(self, text))
+
+    monkeypatch.setattr(driver, "restore", once)
+    monkeypatch.setattr(changing, "PAUSES_SECONDS", ())
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        wrong = [LINES[0], "nonsense"]
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=wrong)
+        (target,) = await lab.targets(job)
+        assert target.outcome == "syntax" and (target.said or "").endswith("; edge1: the connection was lost; taken back"), target.said
+        assert [line["line"] for line in target.result["lines"]] == wrong and "192.0.2" not in device.running.render()
+        with monkeypatch.context() as patched:
+            stalls(lab, "mikrotik_routeros", patched)
+            job = await lab.submit("config.change", devices=["edge1"], lines=LINES)
+            await held.there.wait()
+            target = await cancelled(lab, job)
+        assert target.said == f"{STOPPED}; edge1: the connection was lost; taken back" and "192.0.2" not in device.running.render()
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=wrong)
+        (target,) = await lab.targets(job)
+        assert (target.said or "").endswith("; edge1: the connection was lost; what it runs is not known") and target.result["rolled_back"] is False
+    assert lost == []
 
 
 async def test_a_change_that_is_cancelled_before_anything_was_typed(lab: Lab, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
 from netd.errors import Fault, InvalidInput, NotFound
 from netd.sdk.device import Backup, Configure
 from netd.store.database import Connection
-from netd.work.kinds.changing import TAKE_BACK_SECONDS, Change, ChangeOrder, changed
+from netd.work.kinds.changing import CLEAN_UP_SECONDS, Change, ChangeOrder, Changing
 from netd.work.kinds.devices import Devices, in_batches, known_secrets, told_secrets
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
@@ -59,7 +59,7 @@ class Changes:
         found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            return await changed(self._tools, self._devices, job, found[subject.key], lambda change: change.type(order, lines))
+            return await Changing(self._tools, self._devices, job, found[subject.key]).run(lambda change: change.type(order, lines))
 
         return {"devices": len(found), **await in_batches(job, [each.subject for each in found.values()], one, order)}
 
@@ -94,7 +94,7 @@ class Changes:
             return await change.preview(text) if only_show else await change.restore(text)
 
         async def one(subject: Subject) -> Done:
-            return await changed(tools, self._devices, job, target, work)
+            return await Changing(tools, self._devices, job, target).run(work)
 
         return {"device": target.hostname, "number": version.number, **await job.each([target.subject], one)}
 
@@ -109,7 +109,7 @@ async def _foreseen(opened: Opened, lines: Sequence[str]) -> Done:
 def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
     does = Changes(tools)
-    common: dict[str, Any] = {"permission": "commands:run", "timeout_seconds": 4 * 3600, "max_attempts": 1, "clean_up_seconds": TAKE_BACK_SECONDS + 30}
+    common: dict[str, Any] = {"permission": "commands:run", "timeout_seconds": 4 * 3600, "max_attempts": 1, "clean_up_seconds": CLEAN_UP_SECONDS}
     changes: dict[str, Any] = {**common, "args": ChangeOrder, "reach": does.change_reach, "secrets": ("secrets",)}
     restores: dict[str, Any] = {**common, "args": RestoreOrder, "reach": does.restore_reach}
     risky: dict[str, Any] = {"idempotent": False, "approval": True}

@@ -24,7 +24,12 @@ from netd.work.sessions import Opened
 
 DEADLINE_SECONDS: Final = 1800.0
 TAKE_BACK_SECONDS: Final = 240.0
-"""For taking back what was stopped in the middle: a router that restarts for it needs most of it."""
+"""For taking back what was stopped in the middle: a router that restarts for it needs most of it. Where the session breaks, as long in another one."""
+
+CLEAN_UP_SECONDS: Final = 2 * TAKE_BACK_SECONDS + 60.0
+PAUSES_SECONDS: Final = (15.0, 30.0, 60.0)
+"""Before a device that was lost in the middle is tried again."""
+
 
 _MOVES: Final = frozenset(("exit", "quit", "end", "return", "commit", "exit all", "!", "#"))
 """Lines that go somewhere and leave nothing in a configuration."""
@@ -48,19 +53,26 @@ class ChangeOrder(Batches, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Broken(PeerError):
     """The session broke in the middle of a change: it is taken back in another one. ``before`` is what the device ran, with its secrets; ``marked`` says that
-    the device keeps that itself; so long after (``wait_seconds``) the device may have taken the change back by itself."""
+    the device keeps that itself; so long after (``wait_seconds``) the device may have taken the change back by itself. ``lines`` is what was typed."""
 
-    def __init__(self, before: str, why: str, *, marked: bool, wait_seconds: float) -> None:
+    def __init__(self, before: str, why: str, *, marked: bool, wait_seconds: float, outcome: Outcome, lines: Sequence[dict[str, Any]]) -> None:
         super().__init__(why)
         self.before = before
         self.marked = marked
         self.wait_seconds = wait_seconds
+        self.outcome = outcome
+        self.lines = lines
+
+    def lost(self, why: str) -> Done:
+        """What is known of the device, if it is not reached any more."""
+        said = f"{self}; not taken back: {why}; what it runs is not known"
+        return Done(outcome=self.outcome, said=said, result={"lines": list(self.lines), "rolled_back": False})
 
 
 class Change:
-    """One device that is changed. ``stopped`` gets what became of it where the work is cancelled in the middle."""
+    """One device that is changed, in one session. ``stopped`` is told what became of it where the work is cancelled in the middle."""
 
-    def __init__(self, tools: Tools, job: JobContext, opened: Opened, stopped: list[Done]) -> None:
+    def __init__(self, tools: Tools, job: JobContext, opened: Opened, stopped: Callable[[Done | Broken], None]) -> None:
         self._tools = tools
         self._job = job
         self._opened = opened
@@ -111,7 +123,7 @@ class Change:
     async def resume(self, broken: Broken) -> Done:
         """Take back, in another session, what the broken one left."""
         self._marked = broken.marked
-        return await self._or_back(broken.before, self.back(broken.before, str(broken), Outcome.FAILED))
+        return await self.back(broken.before, str(broken), broken.outcome, broken.lines)
 
     async def _typed(self, before: str, order: ChangeOrder, lines: Sequence[str]) -> Done:
         driver: Configure = self._opened.driver
@@ -120,7 +132,7 @@ class Change:
                 self._marked = await self._opened.run(driver.checkpoint())
             typed = await self._opened.run(driver.configure(lines))
         except PeerUnreachable as error:
-            raise self._broken(before, error) from error
+            raise self._broken(before, str(error)) from error
         except PeerError as error:
             return await self.back(before, f"{error}", Outcome.FAILED)
         said = [{"line": line, "outcome": outcome.value, "said": text} for line, outcome, text in typed]
@@ -142,7 +154,7 @@ class Change:
         try:
             outcome = await self._opened.run(driver.restore(text))
         except PeerUnreachable as error:
-            raise self._broken(before, error) from error
+            raise self._broken(before, str(error)) from error
         except PeerError as error:
             return await self.back(before, f"{error}", Outcome.FAILED)
         after = await self.snapshot("after")
@@ -152,12 +164,13 @@ class Change:
             return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
         return Done(outcome=outcome, result=self.differs(before, after))
 
-    def _broken(self, before: str, error: PeerError) -> Broken:
+    def _broken(self, before: str, why: str, outcome: Outcome = Outcome.FAILED, lines: Sequence[dict[str, Any]] = ()) -> Broken:
         driver = self._opened.driver
-        return Broken(before, str(error), marked=self._marked, wait_seconds=driver.confirm_seconds if isinstance(driver, Confirms) else 0.0)
+        wait = driver.confirm_seconds if isinstance(driver, Confirms) else 0.0
+        return Broken(before, why, marked=self._marked, wait_seconds=wait, outcome=outcome, lines=lines)
 
     async def back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
-        """Take back what was done, and say whether that went well, and what stays if not."""
+        """Take back what was done, and say whether that went well, and what stays if not. Raises Broken."""
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
         result: dict[str, Any] = {"lines": list(said), "rolled_back": False}
         try:
@@ -169,6 +182,8 @@ class Change:
                 return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore, {_stays(left)}", result=result)
             back = await self._back(before)
             result["left"] = left = self.differs(before, await self.snapshot("after"))
+        except PeerUnreachable as error:
+            raise self._broken(before, f"{why}; {error}", outcome, said) from error
         except PeerError as error:
             stays = _stays(result["left"]) if "left" in result else "what it runs is not known"
             return Done(outcome=outcome, said=f"{why}; not taken back: {error}; {stays}", result=result)
@@ -192,14 +207,16 @@ class Change:
         try:
             return await work
         except asyncio.CancelledError:
-            self._stopped.append(await self._stopped_in_the_middle(before))
+            self._stopped(await self._stopped_in_the_middle(before))
             raise
 
-    async def _stopped_in_the_middle(self, before: str) -> Done:
+    async def _stopped_in_the_middle(self, before: str) -> Done | Broken:
         why = "it was stopped in the middle"
         try:
             async with asyncio.timeout(TAKE_BACK_SECONDS):
                 return await self.back(before, why, Outcome.FAILED)
+        except Broken as error:
+            return error
         except TimeoutError:
             how = f"taking it back was not done within {TAKE_BACK_SECONDS:g} s"
         except asyncio.CancelledError:
@@ -209,41 +226,76 @@ class Change:
         return Done(outcome=Outcome.FAILED, said=f"{why}, and {how}: what it runs is not known", result={"lines": [], "rolled_back": False})
 
 
-async def changed(tools: Tools, devices: Devices, job: JobContext, chosen: choice.Chosen, work: Callable[[Change], Awaitable[Done]]) -> Done:
-    """Change a device; where the session breaks in the middle, take it back in another one. Raises PeerError where nothing was changed; Stopped where it was
-    cancelled after something may have been."""
-    stopped: list[Done] = []
-    broken: Broken | None = None
+class Changing:
+    """One device that is changed: in one session, and where that breaks in the middle, what it left is taken back in another one."""
 
-    async def at(what: Callable[[Change], Awaitable[Done]]) -> Done:
-        return await devices.at(job, chosen, lambda opened: what(Change(tools, job, opened, stopped)), deadline_seconds=DEADLINE_SECONDS)
+    def __init__(self, tools: Tools, devices: Devices, job: JobContext, chosen: choice.Chosen) -> None:
+        self._tools = tools
+        self._devices = devices
+        self._job = job
+        self._chosen = chosen
+        self._unsettled: Done | Broken | None = None  # something may have been changed, and it was stopped since
 
-    try:
+    async def run(self, work: Callable[[Change], Awaitable[Done]]) -> Done:
+        """Do the work. Raises PeerError where nothing was changed, Stopped where it was cancelled after something may have been."""
         try:
-            return await at(work)
+            return await self._whole(work)
+        except asyncio.CancelledError:
+            if self._unsettled is None:
+                raise
+            raise Stopped(await self._settled(self._unsettled)) from None
+
+    async def _whole(self, work: Callable[[Change], Awaitable[Done]]) -> Done:
+        try:
+            return await self._at(work)
         except Broken as error:
             broken = error
-        after = f" after {broken.wait_seconds:g} s, when the device has taken back what was not confirmed" if broken.wait_seconds else ""
-        await job.log(f"the session broke in the middle: {broken}; connecting again{after}", "warning", chosen.subject.key)
-        await asyncio.sleep(broken.wait_seconds)
-        resumed = broken
-        return await at(lambda change: change.resume(resumed))
-    except asyncio.CancelledError:
-        if stopped:
-            raise Stopped(stopped[-1]) from None
-        if broken is not None:
-            raise Stopped(_lost(broken, "it was stopped before that")) from None
-        raise
-    except PeerError as error:
-        if stopped:  # the deadline was over
-            return stopped[-1]
-        if broken is not None:
-            return _lost(broken, str(error))
-        raise
+        except PeerError:
+            if self._unsettled is None:
+                raise
+            if isinstance(self._unsettled, Done):  # the device's time was over
+                return self._unsettled
+            broken = self._unsettled
+        return await self._resumed(broken)
 
+    async def _resumed(self, broken: Broken) -> Done:
+        """Take back what a session left; the device may need some time to be there again."""
+        self._unsettled = broken
+        why = ""
+        for pause in (broken.wait_seconds, *PAUSES_SECONDS):
+            known = ", when the device has taken back what was not confirmed" if pause and pause == broken.wait_seconds else ""
+            await self._job.log(f"{why or broken}; connecting again in {pause:g} s{known}", "warning", self._chosen.subject.key)
+            await asyncio.sleep(pause)
+            try:
+                done = await self._at(lambda change: change.resume(broken))
+            except (Broken, PeerUnreachable) as error:
+                why = str(error)
+            except PeerError as error:
+                why = str(error)
+                break
+            else:
+                self._unsettled = None
+                return done
+        return broken.lost(why)
 
-def _lost(broken: Broken, why: str) -> Done:
-    return Done(outcome=Outcome.FAILED, said=f"{broken}; not taken back: {why}", result={"rolled_back": False})
+    async def _settled(self, left: Done | Broken) -> Done:
+        """What became of a device where the work was cancelled."""
+        if isinstance(left, Done):
+            return left
+        try:
+            async with asyncio.timeout(TAKE_BACK_SECONDS):
+                return await self._resumed(left)
+        except TimeoutError:
+            return left.lost(f"that was not done within {TAKE_BACK_SECONDS:g} s")
+        except asyncio.CancelledError:
+            return left.lost("that was stopped, too")
+
+    async def _at(self, what: Callable[[Change], Awaitable[Done]]) -> Done:
+        tools, job = self._tools, self._job
+        return await self._devices.at(job, self._chosen, lambda opened: what(Change(tools, job, opened, self._keep)), deadline_seconds=DEADLINE_SECONDS)
+
+    def _keep(self, left: Done | Broken) -> None:
+        self._unsettled = left
 
 
 def _stays(left: dict[str, Any]) -> str:
