@@ -188,6 +188,30 @@ async def test_a_device_that_is_lost_while_a_change_is_taken_back(lab: Lab, held
     assert lost == []
 
 
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (PeerError("it did not save", "the flash is full"), "it did not save: the flash is full"),
+        (PeerUnreachable("edge1: the connection was lost", "lost"), "edge1: the connection was lost"),
+    ],
+    ids=["refused", "lost"],
+)
+async def test_a_change_that_is_not_saved_is_taken_back(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: PeerError, why: str) -> None:
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+
+    def save(self: Any) -> Any:
+        raise error
+        yield
+
+    monkeypatch.setattr(driver, "save", save)
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=LINES)
+        (target,) = await lab.targets(job)
+        assert target.said == f"{why}; taken back" and [line["line"] for line in target.result["lines"]] == list(LINES)
+        assert target.result["rolled_back"] is True and "192.0.2" not in device.running.render()
+
+
 async def test_a_change_that_is_cancelled_before_anything_was_typed(lab: Lab, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
     whole = driver.configuration

@@ -81,6 +81,7 @@ class Change:
         self._key = f"device:{opened.device.id}"
         self._marked = False  # the device keeps what it ran
         self._saved = False  # the change may be there after a restart
+        self._lines: Sequence[dict[str, Any]] = ()  # what was typed, as far as it is known
 
     async def snapshot(self, source: Any) -> str:
         """What it runs, which is kept."""
@@ -122,26 +123,21 @@ class Change:
 
     async def resume(self, broken: Broken) -> Done:
         """Take back, in another session, what the broken one left."""
-        self._marked = broken.marked
-        return await self.back(broken.before, str(broken), broken.outcome, broken.lines)
+        self._marked, self._lines = broken.marked, broken.lines
+        return await self.back(broken.before, str(broken), broken.outcome)
 
     async def _typed(self, before: str, order: ChangeOrder, lines: Sequence[str]) -> Done:
         driver: Configure = self._opened.driver
-        try:
-            if isinstance(driver, Checkpoint):
-                self._marked = await self._opened.run(driver.checkpoint())
-            typed = await self._opened.run(driver.configure(lines))
-        except PeerUnreachable as error:
-            raise self._broken(before, str(error)) from error
-        except PeerError as error:
-            return await self.back(before, f"{error}", Outcome.FAILED)
-        said = [{"line": line, "outcome": outcome.value, "said": text} for line, outcome, text in typed]
+        if isinstance(driver, Checkpoint):
+            self._marked = await self._opened.run(driver.checkpoint())
+        typed = await self._opened.run(driver.configure(lines))
+        self._lines = said = [{"line": line, "outcome": outcome.value, "said": text} for line, outcome, text in typed]
         refused = next((each for each in typed if each[1] not in FINE), None)
         if refused is not None:
-            return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1], said)
+            return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1])
         wrong = _wrong(await self._opened.run(self._reads.configuration("running")), order, lines)
         if wrong and (order.expected or order.unexpected):
-            return await self.back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED, said)
+            return await self.back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED)
         if order.save:
             self._saved = True
             await self._opened.run(driver.save())
@@ -151,12 +147,7 @@ class Change:
 
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
-        try:
-            outcome = await self._opened.run(driver.restore(text))
-        except PeerUnreachable as error:
-            raise self._broken(before, str(error)) from error
-        except PeerError as error:
-            return await self.back(before, f"{error}", Outcome.FAILED)
+        outcome = await self._opened.run(driver.restore(text))
         after = await self.snapshot("after")
         left = self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
@@ -164,15 +155,15 @@ class Change:
             return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
         return Done(outcome=outcome, result=self.differs(before, after))
 
-    def _broken(self, before: str, why: str, outcome: Outcome = Outcome.FAILED, lines: Sequence[dict[str, Any]] = ()) -> Broken:
+    def _broken(self, before: str, why: str, outcome: Outcome = Outcome.FAILED) -> Broken:
         driver = self._opened.driver
         wait = driver.confirm_seconds if isinstance(driver, Confirms) else 0.0
-        return Broken(before, why, marked=self._marked, wait_seconds=wait, outcome=outcome, lines=lines)
+        return Broken(before, why, marked=self._marked, wait_seconds=wait, outcome=outcome, lines=self._lines)
 
-    async def back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
+    async def back(self, before: str, why: str, outcome: Outcome) -> Done:
         """Take back what was done, and say whether that went well, and what stays if not. Raises Broken."""
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
-        result: dict[str, Any] = {"lines": list(said), "rolled_back": False}
+        result: dict[str, Any] = {"lines": list(self._lines), "rolled_back": False}
         try:
             left = self.differs(before, await self._opened.run(self._reads.configuration("running")))
             if not left["added"] and not left["removed"]:
@@ -183,7 +174,7 @@ class Change:
             back = await self._back(before)
             result["left"] = left = self.differs(before, await self.snapshot("after"))
         except PeerUnreachable as error:
-            raise self._broken(before, f"{why}; {error}", outcome, said) from error
+            raise self._broken(before, f"{why}; {error}", outcome) from error
         except PeerError as error:
             stays = _stays(result["left"]) if "left" in result else "what it runs is not known"
             return Done(outcome=outcome, said=f"{why}; not taken back: {error}; {stays}", result=result)
@@ -203,9 +194,17 @@ class Change:
         return Outcome.OK
 
     async def _or_back(self, before: str, work: Awaitable[Done]) -> Done:
-        """Do the work; where it is cancelled, take back what it did, within bounds, before the cancellation goes on."""
+        """Do the work, and take back what does not go to its end; what is cancelled within bounds, before the cancellation goes on. Raises Broken."""
         try:
-            return await work
+            try:
+                return await work
+            except Broken:
+                raise
+            except PeerUnreachable as error:
+                raise self._broken(before, str(error)) from error
+            except PeerError as error:
+                why = f"{error}: {error.said}" if error.said and error.said not in str(error) else str(error)
+                return await self.back(before, why, Outcome.FAILED)
         except asyncio.CancelledError:
             self._stopped(await self._stopped_in_the_middle(before))
             raise
@@ -223,7 +222,7 @@ class Change:
             how = "so was taking it back"
         except NetdError as error:
             how = f"taking it back failed: {error}"
-        return Done(outcome=Outcome.FAILED, said=f"{why}, and {how}: what it runs is not known", result={"lines": [], "rolled_back": False})
+        return Done(outcome=Outcome.FAILED, said=f"{why}, and {how}: what it runs is not known", result={"lines": list(self._lines), "rolled_back": False})
 
 
 class Changing:
