@@ -160,7 +160,7 @@ async def test_a_cancelled_change_that_cannot_be_taken_back(lab: Lab, held: Held
 async def test_a_device_that_is_lost_while_a_change_is_taken_back(lab: Lab, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried again in another session, also of a job that was cancelled; and if it does not come back, that is told."""
     driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
-    restore, lost = driver.restore, [True, False, True, False, True, True]
+    restore, lost = driver.restore, [True, True, False, True, False, True, True, True]
 
     def once(self: Any, text: str) -> Any:
         if lost.pop(0):
@@ -168,13 +168,13 @@ async def test_a_device_that_is_lost_while_a_change_is_taken_back(lab: Lab, held
         return (yield from restore(self, text))
 
     monkeypatch.setattr(driver, "restore", once)
-    monkeypatch.setattr(changing, "PAUSES_SECONDS", ())
+    monkeypatch.setattr(changing, "PAUSES_SECONDS", (0.0,))
     device = router()
     async with lab.simulated("mikrotik_routeros", device):
         wrong = [LINES[0], "nonsense"]
         job = await lab.done("config.change", state="failed", devices=["edge1"], lines=wrong)
         (target,) = await lab.targets(job)
-        assert target.outcome == "syntax" and (target.said or "").endswith("; edge1: the connection was lost; taken back"), target.said
+        assert target.outcome == "syntax" and (target.said or "").endswith("; edge1: the connection was lost; taken back"), target.said  # the second time
         assert [line["line"] for line in target.result["lines"]] == wrong and "192.0.2" not in device.running.render()
         with monkeypatch.context() as patched:
             stalls(lab, "mikrotik_routeros", patched)
