@@ -10,6 +10,7 @@ Handlers stand in ``netd/work/kinds``, the device's and the network's in modules
     Kind(name="site.survey", title="…", args=Arguments, run=run, permission="sites:read", idempotent=True, timeout_seconds=600)
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
@@ -53,6 +54,14 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 _GOOD: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
 
 
+class Stopped(asyncio.CancelledError):
+    """Work on a subject that was cancelled, and knows what became of the subject: it is kept, and the cancellation goes on."""
+
+    def __init__(self, done: Done) -> None:
+        super().__init__(done.said)
+        self.done = done
+
+
 class JobContext(Protocol):
     """What a handler has of its job. Secrets that are known (the kind's own and those of ``hide``) are taken out of everything that is said here.
 
@@ -94,8 +103,9 @@ class JobContext(Protocol):
 
         A subject that another job has locked is waited for (not with ``locked`` False; a job with lock keys of its own should lock nothing more here, else two
         may wait for each other until their time is over). One whose work raises a NetdError has failed, with the error's text
-        and what the peer said. Once more than ``most_failed`` of all (a share) have failed the rest is skipped. Of an attempt after the first, those that
-        succeeded are not done again. A job of which a subject did not succeed has failed, whatever its handler returns.
+        and what the peer said; one whose work was cancelled and raises Stopped is as that says. Once more than ``most_failed`` of all (a share) have failed
+        the rest is skipped. Of an attempt after the first, those that succeeded are not done again. A job of which a subject did not succeed has failed,
+        whatever its handler returns.
         """
         ...
 

@@ -12,7 +12,7 @@ import msgspec
 
 from netd.domain import conversion, jobs, running
 from netd.domain.actor import Actor
-from netd.domain.kinds import Done, Kind, Subject
+from netd.domain.kinds import Done, Kind, Stopped, Subject
 from netd.domain.redact import Redactor
 from netd.errors import JobFailed, NetdError, PeerError, StoreError, StoreUnavailable, TryAgain
 from netd.keyring import Keyring
@@ -135,15 +135,23 @@ class Run:
                 done = await work(subject)
             except (Lost, StoreError):
                 raise
+            except Stopped as stopped:
+                await self._kept(subject, stopped.done)
+                raise
             except Exception as error:  # barrier: what one subject brings up must not end the work on the others
                 done = Done(outcome=Outcome.FAILED, said=self._told(error))
-            said = cut(self._redactor.text(done.said)) or None
-            result = self._redactor.value(conversion.plain(done.result))
-            _ours(await self._write(lambda conn: store.end_target(conn, claim, subject.key, done.state, done.outcome, said, result)))
+            await self._kept(subject, done)
             return done.state
         finally:
             if locked and not self.lease.lost:
                 await self._write(lambda conn: store.free_target(conn, claim, subject.key))
+
+    async def _kept(self, subject: Subject, done: Done) -> None:
+        """Write what became of a subject. Raises Lost, StoreError."""
+        said = cut(self._redactor.text(done.said)) or None
+        result = self._redactor.value(conversion.plain(done.result))
+        claim = self.lease.claim
+        _ours(await self._write(lambda conn: store.end_target(conn, claim, subject.key, done.state, done.outcome, said, result)))
 
     async def _locked(self, subject: Subject) -> None:
         told = False
