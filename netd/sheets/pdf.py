@@ -16,6 +16,11 @@ _MARGIN = 12.0
 _LINE = 5.5
 _WIDEST_CHARACTERS = 60
 _NARROWEST_CHARACTERS = 6
+_LETTERS = (8.0, 5.0)
+"""The size of letters in points, and the least where there are many columns."""
+
+_MILLIMETRES = 1.5
+"""About how wide a character of 8 points is."""
 
 
 class _Paper(FPDF):
@@ -28,6 +33,7 @@ class _Paper(FPDF):
         self.core_fonts_encoding = "windows-1252"
         self.table_title, self.subtitle, self.columns, self.right = title, subtitle, columns, right
         self.widths: list[float] = []
+        self.letters = _LETTERS[0]
         self.family = "helvetica"
 
     def header(self) -> None:
@@ -37,6 +43,7 @@ class _Paper(FPDF):
         self.set_font(self.family, size=8)
         self.cell(0, 5, self.fitting(self.subtitle), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.ln(2)
+        self.set_font(self.family, size=self.letters)
         self.set_fill_color(230, 230, 230)
         self.row(self.columns, fill=True)
 
@@ -65,7 +72,7 @@ class _Paper(FPDF):
         return text + "..."
 
 
-def write(file: BinaryIO, title: str, subtitle: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]], made_at: datetime) -> None:
+def write(file: BinaryIO, title: str, subtitle: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]], made_at: datetime) -> None:
     """A table on A4. Raises Refused for more rows than anybody reads on paper."""
     texts: list[list[str]] = []
     numbers = [True] * len(columns)
@@ -80,6 +87,7 @@ def write(file: BinaryIO, title: str, subtitle: str, columns: Sequence[str], row
         min(max([len(name), _NARROWEST_CHARACTERS, *(len(row[place]) for row in texts)]), _WIDEST_CHARACTERS) for place, name in enumerate(columns)
     ]  # fmt: skip
     paper.widths = [paper.epw * each / sum(longest) for each in longest]
+    paper.letters = max(_LETTERS[1], _LETTERS[0] * min(1.0, paper.epw / (_MILLIMETRES * sum(longest) + 2 * len(longest))))
     paper.set_creation_date(made_at)
     paper.set_title(title)
     paper.add_page()
