@@ -16,11 +16,13 @@ _MARGIN = 12.0
 _LINE = 5.5
 _WIDEST_CHARACTERS = 60
 _NARROWEST_CHARACTERS = 6
-_LETTERS = (8.0, 5.0)
+_LETTERS = (8.0, 4.0)
 """The size of letters in points, and the least where there are many columns."""
 
-_MILLIMETRES = 1.5
-"""About how wide a character of 8 points is."""
+_MILLIMETRES = 1.6
+"""How wide a digit of 8 points is."""
+
+_PADDING = 2.0
 
 
 class _Paper(FPDF):
@@ -56,7 +58,7 @@ class _Paper(FPDF):
     def row(self, cells: Sequence[str], *, fill: bool = False) -> None:
         """One line of the table; what is too long for its column is cut, and shows it."""
         for text, width, to_right in zip(cells, self.widths, self.right, strict=True):
-            self.cell(width, _LINE, self.cut(self.fitting(text), width - 2), border="B", align="R" if to_right else "L", fill=fill)
+            self.cell(width, _LINE, self.cut(self.fitting(text), width - _PADDING), border="B", align="R" if to_right else "L", fill=fill)
         self.ln(_LINE)
 
     def fitting(self, text: str) -> str:
@@ -86,8 +88,9 @@ def write(file: BinaryIO, title: str, subtitle: str, columns: Sequence[str], row
     longest = [
         min(max([len(name), _NARROWEST_CHARACTERS, *(len(row[place]) for row in texts)]), _WIDEST_CHARACTERS) for place, name in enumerate(columns)
     ]  # fmt: skip
-    paper.widths = [paper.epw * each / sum(longest) for each in longest]
-    paper.letters = max(_LETTERS[1], _LETTERS[0] * min(1.0, paper.epw / (_MILLIMETRES * sum(longest) + 2 * len(longest))))
+    room = (paper.epw - _PADDING * len(longest)) / sum(longest)  # for a character, in millimetres
+    paper.widths = [room * each + _PADDING for each in longest]
+    paper.letters = max(_LETTERS[1], _LETTERS[0] * min(1.0, room / _MILLIMETRES))
     paper.set_creation_date(made_at)
     paper.set_title(title)
     paper.add_page()
