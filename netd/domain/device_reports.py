@@ -21,7 +21,7 @@ AT_A_TIME: Final = 250
 """Devices, or four times as many interfaces, that one statement is about."""
 
 SUMS_AT_A_TIME: Final = 1_000_000
-SUMS_MOST: Final = 20_000_000
+SUMS_MOST: Final = 10_000_000
 """Sums that one statement, and one report of utilisation, reads: of what would need more the sums of longer spans are taken."""
 
 
