@@ -1,6 +1,6 @@
 """Jobs: submitting, approving, cancelling and retrying them, and reading what became of them. The service that does them is ``work.jobs``."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -16,7 +16,7 @@ from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope
 from netd.keyring import Keyring
-from netd.model.job import ENDED, Job, JobEntry, JobTarget
+from netd.model.job import ENDED, Job, JobEntry, JobFile, JobTarget
 from netd.store import jobs as store
 from netd.store import rows
 from netd.store.database import Connection, Database
@@ -231,6 +231,33 @@ async def log(db: Database, actor: Actor, job_id: int, after: int, limit: int) -
         found = await store.entries(conn, actor.tenant_id, job_id, after, limit)
     last = found[-1].seq if found else after
     return Log(items=tuple(found), next=last, ended=job.state in ENDED and last >= job.log_seq)
+
+
+async def file(db: Database, actor: Actor, job_id: int) -> tuple[JobFile, AsyncIterator[bytes]]:
+    """The file that a job made, and its octets: each piece is read by itself, so who reads slowly holds up nobody.
+
+    Raises NotFound; OutsideScope for who may see the job, but not such a thing where the job reached.
+    """
+    async with db.transaction(actor.scope) as conn:
+        job = await held(conn, actor, job_id)
+        found = await store.file(conn, actor.tenant_id, job_id)
+    if found is None:
+        raise NotFound("a file of job", job_id)
+    may = actor.allowed(found.permission)
+    if may is None or (may.sites is not None and (job.sites is None or not set(job.sites) <= may.sites)):
+        raise OutsideScope(f"this file needs the permission {found.permission} where the job reached")
+    return found, _pieces(db, actor, found)
+
+
+async def _pieces(db: Database, actor: Actor, found: JobFile) -> AsyncIterator[bytes]:
+    left, number = found.octets, 0
+    while left:
+        async with db.transaction(actor.scope) as conn:
+            piece = await store.file_part(conn, actor.tenant_id, found, number)
+        if piece is None:  # another attempt made another, or it is past keeping
+            raise NotFound("the rest of the file of job", found.job_id)
+        left, number = left - len(piece), number + 1
+        yield piece
 
 
 async def cancel(db: Database, actor: Actor, kinds: Kinds, job_id: int, now: datetime) -> Job:

@@ -13,7 +13,7 @@ Handlers stand in ``netd/work/kinds``, the device's and the network's in modules
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -23,6 +23,9 @@ from netd.model.device import Outcome
 from netd.model.job import Job, Level, TargetState
 from netd.model.permission import PERMISSIONS
 from netd.store.database import Connection
+
+FILE_OCTETS: Final = 64 << 20
+"""What a file that a job keeps may have."""
 
 
 class NoArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +97,11 @@ class JobContext(Protocol):
 
     def progress(self, share: float | None, text: str = "") -> None:
         """How far it is, from 0 to 1; None: nobody knows. Written a few times a second."""
+        ...
+
+    async def keep_file(self, name: str, media_type: str, permission: str, file: IO[bytes]) -> int:
+        """Keep ``file`` as what the job made, for who may see the job and has ``permission`` where it reaches; returns how many octets it has, FILE_OCTETS
+        at the most. An attempt that keeps another takes the place of those before."""
         ...
 
     async def each(

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import os
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
 from netd.domain import conversion, jobs, running
 from netd.domain.actor import Actor
-from netd.domain.kinds import Done, Kind, Stopped, Subject
+from netd.domain.kinds import FILE_OCTETS, Done, Kind, Stopped, Subject
 from netd.domain.redact import Redactor
 from netd.errors import JobFailed, NetdError, PeerError, StoreError, StoreUnavailable, TryAgain
 from netd.keyring import Keyring
@@ -26,6 +28,7 @@ from netd.work.writer import Lease, Writer, cut
 log = logging.getLogger(__name__)
 
 RESULT_OCTETS: Final = 1 << 20
+PART_OCTETS: Final = 256 << 10
 ERROR_CHARACTERS: Final = 4000
 LOCK_SECONDS: Final = 0.5
 """How often a subject that another job has is asked for again."""
@@ -97,6 +100,19 @@ class Run:
         self.lease.progress = None if share is None else min(1.0, max(0.0, share))
         self.lease.progress_text = self._redactor.text(text)[:500]
         self.lease.moved = True
+
+    async def keep_file(self, name: str, media_type: str, permission: str, file: IO[bytes]) -> int:
+        """Keep a file as what the job made. Raises JobFailed for one that is too large, Lost, StoreError."""
+        octets = await asyncio.to_thread(file.seek, 0, os.SEEK_END)
+        if octets > FILE_OCTETS:
+            raise JobFailed(f"the file has {octets} octets, more than {FILE_OCTETS}")
+        await asyncio.to_thread(file.seek, 0)
+        claim, number = self.lease.claim, 0
+        while data := await asyncio.to_thread(file.read, PART_OCTETS):
+            _ours(await self._write(partial(store.add_file_part, claimed=claim, number=number, data=data)))
+            number += 1
+        _ours(await self._write(lambda conn: store.end_file(conn, claim, number, name, media_type, permission, octets)))
+        return octets
 
     async def each(
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
