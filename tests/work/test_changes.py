@@ -15,6 +15,7 @@ from netd.sdk.device import Backup, Configure
 from netd.simulate import Simulated
 from netd.store.database import Database
 from tests.device.test_simulated_platforms import CASES
+from tests.work.jobs import known
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import ios, leaks, router
 
@@ -165,6 +166,7 @@ async def test_every_platform(lab: Lab) -> None:
 
 async def test_who_needs_a_second_person(lab: Lab) -> None:
     eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("commands:run", "software:install", "jobs:write"))),), sites=None, token_id=9)
+    await known(lab.database, eve)
     async with lab.simulated("cisco_ios", ios("core1")):
         order: dict[str, Any] = {"devices": ["core1"], "lines": ["interface GigabitEthernet0/1", "description x"]}
         assert (await lab.submit("config.change", actor=eve, **order)).state == "awaiting_approval"
