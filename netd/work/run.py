@@ -101,7 +101,7 @@ class Run:
     async def each(
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
     ) -> Mapping[str, int]:  # fmt: skip
-        """Do ``work`` for every subject. Raises Lost, StoreError."""
+        """Do ``work`` for every subject. Raises Lost; StoreError if what became of one cannot be written."""
         fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
         unique = {subject.key: subject for subject in fit}
         known = _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
@@ -133,9 +133,9 @@ class Run:
             _ours(await self._write(lambda conn: store.begin_target(conn, claim, subject.key)))
             try:
                 done = await work(subject)
-            except (Lost, StoreError):
+            except Lost:
                 raise
-            except Exception as error:  # barrier: what one subject brings up must not end the work on the others
+            except Exception as error:  # barrier: what one subject brings up, be it the database's, must not end the work on the others half way
                 done = Done(outcome=Outcome.FAILED, said=self._told(error))
             said = cut(self._redactor.text(done.said)) or None
             result = self._redactor.value(conversion.plain(done.result))
