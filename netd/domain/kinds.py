@@ -119,9 +119,11 @@ class JobContext(Protocol):
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job is about, as found out when it is submitted. ``sites`` None: the whole tenant."""
+    """What a job is about, as found out when it is submitted. ``sites`` None: the whole tenant. ``devices`` are names by id, of kinds that take a choice of
+    them (members ``devices``, ``group`` and ``selector``): what is approved is done with these."""
 
     sites: frozenset[int] | None = None
+    devices: Mapping[int, str] | None = None
     lock_keys: tuple[str, ...] = ()
     unique_key: str | None = None
 

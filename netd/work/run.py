@@ -117,7 +117,7 @@ class Run:
     async def each(
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
     ) -> Mapping[str, int]:  # fmt: skip
-        """Do ``work`` for every subject. Raises Lost, StoreError."""
+        """Do ``work`` for every subject. Raises Lost; StoreError if what became of one cannot be written."""
         fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
         unique = {subject.key: subject for subject in fit}
         known = _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
@@ -149,12 +149,12 @@ class Run:
             _ours(await self._write(lambda conn: store.begin_target(conn, claim, subject.key)))
             try:
                 done = await work(subject)
-            except (Lost, StoreError):
+            except Lost:
                 raise
             except Stopped as stopped:
                 await self._kept(subject, stopped.done)
                 raise
-            except Exception as error:  # barrier: what one subject brings up must not end the work on the others
+            except Exception as error:  # barrier: what one subject brings up, be it the database's, must not end the work on the others half way
                 done = Done(outcome=Outcome.FAILED, said=self._told(error))
             await self._kept(subject, done)
             return done.state
@@ -219,6 +219,11 @@ class Run:
         except NetdError as error:
             return End("failed", error=f"its arguments cannot be used: {error}")
         self.hide(*secrets)
+        try:
+            if refused := await running.refusal(self._database, self.lease.claim, self.kind.permission, datetime.now(UTC)):
+                return End("failed", error=refused)
+        except StoreError as error:
+            return End("failed", error=f"it is not known whether it may be done: {error}", again_seconds=RETRY_SECONDS, counted=False)
         task = asyncio.ensure_future(self.kind.run(self, args))
         changed = asyncio.create_task(self.lease.changed.wait())
         try:
