@@ -42,6 +42,7 @@ from netd.domain.kinds import Kind, Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
 from netd.domain.recognition import Recogniser
+from netd.domain.report_queries import Measured
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -303,7 +304,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
             boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
-            export=exporter(config.configurations, config.data_dir / EXPORT),
+            export=exporter(config.configurations, config.data_dir / EXPORT), measured=Measured(config.poll.kept_days(), config.poll.reach_seconds),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
