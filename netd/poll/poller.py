@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from netd.config import PollConfig
+from netd.device.agent import ErrorStatus
 from netd.device.snmp import Snmp, SnmpTransport
 from netd.domain.facts import Observation
 from netd.domain.ports import Part
@@ -175,7 +176,7 @@ class Poller:
         answered = await self._pinger.ping(watched.target.address)
         took = (self._clock() - begun) * 1000
         ended = self._clock()
-        by_snmp = watched.snmp_at is not None and ended - watched.snmp_at < 2.5 * self._config.system_seconds and not watched.last_error
+        by_snmp = watched.snmp_at is not None and ended - watched.snmp_at < 2.5 * self._config.system_seconds
         was, watched.up = watched.up, answered or by_snmp
         watched.up_at, watched.rtt_ms = self._now(), took if answered else None
         watched.down_since = None if watched.up else watched.down_since if watched.down_since is not None else begun
@@ -188,12 +189,13 @@ class Poller:
         return True
 
     async def look(self, watched: Watched, groups: tuple[str, ...]) -> bool:
-        """Read what is due; whether that went well."""
+        """Read what is due; whether the device answered. What its agent refuses to tell is told as the look's error, and asked for at the next slot anew."""
         begun = self._clock()
         outcome = "ok"
         try:
             async with asyncio.timeout(self._config.deadline_seconds):
-                await self._read(watched, groups)
+                watched.last_error = await self._read(watched, groups)
+                outcome = "incomplete" if watched.last_error else "ok"
         except TimeoutError:
             outcome, watched.last_error = "deadline", f"not read within {self._config.deadline_seconds} s"
         except PeerUnreachable as error:
@@ -202,28 +204,36 @@ class Poller:
             outcome, watched.last_error = "refused", str(error)
         except ExtensionError as error:
             outcome, watched.last_error = "driver", str(error)
-        if outcome == "ok":
-            watched.last_error, watched.snmp_at = "", self._clock()
+        answered = outcome in ("ok", "incomplete")
+        if answered:
+            watched.snmp_at = self._clock()
         else:
+            watched.snmp_at = None
             self._drop(watched)
             self._roster.doubt(watched)
         self.looks[outcome] += 1
         self.seconds += self._clock() - begun
         self.looked(watched)
-        return outcome == "ok"
+        return answered
 
-    async def _read(self, watched: Watched, groups: tuple[str, ...]) -> None:
+    async def _read(self, watched: Watched, groups: tuple[str, ...]) -> str:
+        """Read the groups; what the agent breaks off in one keeps no other from being read, and is what is returned."""
         session = await self._session(watched)
+        broken = ""
         for name in ORDER:
             if name not in groups:
                 continue
-            if name == IDENTITY:
-                await self._identity(watched, session)
-            elif watched.driver is not None and name in watched.groups:
-                await getattr(self, f"_{name}")(watched, session, watched.driver)
+            try:
+                if name == IDENTITY:
+                    await self._identity(watched, session)
+                elif watched.driver is not None and name in watched.groups:
+                    await getattr(self, f"_{name}")(watched, session, watched.driver)
+            except ErrorStatus as error:
+                broken = broken or str(error)
         assert watched.target is not None
         if session.bulk != (watched.target.snmp_bulk or session.bulk):
             self._roster.bulk(watched, session.bulk)
+        return broken
 
     async def _session(self, watched: Watched) -> Snmp:
         """The one that is open, else one with the profile that is answered."""
