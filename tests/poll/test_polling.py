@@ -15,7 +15,7 @@ from netd.config import PollConfig
 from netd.device.addresses import LOOPBACK
 from netd.device.http import Client
 from netd.device.snmp import SnmpLimits
-from netd.domain import credentials, devices
+from netd.domain import credentials, devices, exposition
 from netd.domain.actor import system
 from netd.domain.credentials import NewCredential
 from netd.domain.devices import Catalogue, NewDevice
@@ -357,3 +357,22 @@ async def test_without_room_for_sockets_each_look_has_its_own(service: PollServi
         for device_id in (*ids, *ids):
             assert await round_of(service, device_id)
         assert [service.roster.devices[each].session is not None for each in ids] == [True, False, False]
+
+
+async def test_what_is_not_read_any_more_is_told_as_what_was(service: PollService, add: Add, clock: Clock) -> None:
+    """A scrape has a gap then, and not the last values for ever."""
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        assert await round_of(service, device)
+        fresh = service.poller.current(device)
+        assert fresh is not None and fresh.stale == ()
+        names = {sample[0] for sample in exposition.samples(fresh)}
+        assert {"netd_device_uptime_seconds", "netd_interface_up", "netd_interface_in_octets_total"} <= names
+    clock.seconds += 120
+    still = service.poller.current(device)
+    assert still is not None and still.stale == ()  # a slot or two may be missed
+    clock.seconds += 60
+    old = service.poller.current(device)
+    assert old is not None and set(old.stale) == {"system", "interfaces"} and old.interfaces
+    assert {sample[0] for sample in exposition.samples(old)} == {"netd_device_missed_slots_total"}
