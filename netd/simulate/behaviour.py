@@ -47,6 +47,7 @@ class Behaviour:
     refusal: ClassVar[str] = "% Login invalid"
     quota_text: ClassVar[str] = "% Too many sessions"
     alarm: ClassVar[str] = ""
+    one_channel: ClassVar[bool] = False  # there is no second one in an SSH connection, and no SFTP
     _table: ClassVar[list[tuple[re.Pattern[str], tuple[str, ...], str]]] = []
 
     def __init_subclass__(cls, **more: Any) -> None:

@@ -4,11 +4,12 @@ import re
 from typing import ClassVar
 
 from netd.simulate import Reply, command
+from netd.simulate.configuration import Tree
 from netd.simulate.hierarchical import Hierarchical
 
 
 class Simulator(Hierarchical):
-    """``facts``: ``model``, ``esn``, ``next`` (the image of the next start)."""
+    """``facts``: ``model``, ``esn``, ``next`` (the image of the next start), ``next_configuration`` (its configuration file)."""
 
     pager = "  ---- More ----"
     unknown = "               ^\nError: Unrecognized command found at '^' position."
@@ -64,7 +65,7 @@ class Simulator(Hierarchical):
         days, hours, minutes, _ = self.uptime()
         model = self.device.facts.get("model", "NE40E")
         return (
-            f"Huawei Versatile Routing Platform Software\nVRP (R) software, Version 8.180 ({model} {self.device.version})\n"
+            f"Huawei Versatile Routing Platform Software\nVRP (R) software, Version {'8.180' if 'two_stage' in self.device.facts else '5.170'} ({model} {self.device.version})\n"
             f"HUAWEI {model} uptime is {days} days, {hours} hours, {minutes} minutes"
         )
 
@@ -86,12 +87,15 @@ class Simulator(Hierarchical):
     def startup(self, match: re.Match[str]) -> Reply | str:
         return f"#\n{self.device.startup.render('#')}\n#\nreturn"
 
-    @command(r"save")
+    @command(r"save(?: (\S+))?")
     def save(self, match: re.Match[str]) -> Reply | str:
         def done(said: str) -> Reply:
             if said != "y":
                 return Reply()
-            self.device.saved()
+            if match[1] is None or match[1] == self.next_configuration:
+                self.device.saved()
+            if match[1] is not None:
+                self.device.files[match[1]] = self.device.running.render("#").encode()
             return Reply(text="Now saving the current configuration to the slot 0.\nInfo: Save the configuration successfully.")
 
         return Reply(text="The current configuration will be written to the device.", question="Are you sure to continue?[Y/N]", then=done)
@@ -106,6 +110,58 @@ class Simulator(Hierarchical):
         head = "Directory of flash:/\n\n  Idx  Attr     Size(Byte)  Date        Time       FileName\n"
         return head + "\n".join([*rows, "", "2,994,228 KB total (801,664 KB free)"])
 
+    @property
+    def next_configuration(self) -> str:
+        return self.device.facts.get("next_configuration", "vrpcfg.zip")
+
+    @command(r"startup saved-configuration (\S+)", "exec")
+    def startup_configuration(self, match: re.Match[str]) -> Reply | str:
+        if match[1] not in self.device.files:
+            return "Error: The file does not exist."
+        self.device.startup = self.taken(match[1])
+        self.device.facts["next_configuration"] = match[1]
+        return "Info: Succeeded in setting the configuration for booting system."
+
+    def taken(self, name: str) -> Tree:
+        """What it makes of a file's lines."""
+        lines = self.device.files[name].decode().splitlines()
+        return Tree.parse("\n".join(line for line in lines if line.strip() not in self.device.quirks.refuses))
+
+    @command(r"delete /unreserved /quiet (\S+)", "exec")
+    def delete(self, match: re.Match[str]) -> Reply | str:
+        return "" if self.device.files.pop(match[1], None) is not None else "Error: The file does not exist."
+
+    @command(r"reboot fast", "exec")
+    def reboot_fast(self, match: re.Match[str]) -> Reply | str:
+        return Reply(question="System will reboot! Continue ? [y/n]:", then=lambda said: Reply(restarts=said == "y"))
+
+    @command(r"rollback configuration to file (\S+)", "exec")
+    def rollback(self, match: re.Match[str]) -> Reply | str:
+        def now(said: str) -> Reply:
+            if said != "y":
+                return Reply()
+            self.device.running = self.taken(match[1])
+            for line in self.device.running.find((), "sysname "):
+                self.device.hostname = line.split()[1]
+            steps = "Checking changes...\nLoading rollback changes\nCommitting\nCheck rollback result\n"
+            if self.device.quirks.refuses:
+                return Reply(text=steps)
+            return Reply(text=f"{steps}Configuration rollback succeeded.\nPlease use 'display configuration commit changes last 1' to view the changes.")
+
+        if "two_stage" not in self.device.facts:
+            return self.unknown
+        if self.device.quirks.locked_by:
+            return f"Error: The configuration is locked by {self.device.quirks.locked_by}."
+        if match[1] not in self.device.files:
+            return "Error: The file does not exist."
+        question = f"Warning: This operation will revert configuration changes to the file {match[1]}. Continue? [Y/N]:"
+        return Reply(question=question, then=now)
+
+    @command(r"display configuration rollback result")
+    def rollback_result(self, match: re.Match[str]) -> Reply | str:
+        told = "\n".join(f"+ {line}" for line in self.device.quirks.refuses)
+        return f"!There are still several differences as follow:\n{told}" if told else ""
+
     @command(r"startup system-software (\S+)", "exec")
     def startup_software(self, match: re.Match[str]) -> Reply | str:
         if match[1] not in self.device.files:
@@ -116,7 +172,10 @@ class Simulator(Hierarchical):
     @command(r"display startup")
     def shown_startup(self, match: re.Match[str]) -> Reply | str:
         following = self.device.facts.get("next", "old.cc")
-        return f"MainBoard: \n  Startup system software:                   flash:/old.cc\n  Next startup system software:              flash:/{following}"
+        return (
+            f"MainBoard: \n  Startup system software:                   flash:/old.cc\n  Next startup system software:              flash:/{following}\n"
+            f"  Next startup saved-configuration file:     flash:/{self.next_configuration}"
+        )
 
     @command(r"reboot", "exec")
     def reboot(self, match: re.Match[str]) -> Reply | str:

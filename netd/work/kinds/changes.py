@@ -19,7 +19,7 @@ from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
 from netd.errors import Fault, InvalidInput, NotFound, PeerError, PeerUnreachable
 from netd.model.configuration import Which
 from netd.model.device import Outcome
-from netd.sdk.device import Backup, Configure, Restore
+from netd.sdk.device import Backup, Configure, Restore, TakeBack
 from netd.store.database import Connection
 from netd.work.kinds.commands import FINE, Line
 from netd.work.kinds.configurations import snapshot
@@ -132,10 +132,11 @@ class Change:
         """Take back what was done, and say whether that went well."""
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
         result: dict[str, Any] = {"lines": list(said), "rolled_back": False}
-        if not isinstance(self._opened.driver, Restore):
+        driver = self._opened.driver
+        if not isinstance(driver, Restore | TakeBack):
             return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore", result=result)
         try:
-            back = await self._opened.run(self._opened.driver.restore(before))
+            back = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
             after = await self.snapshot("after")
         except PeerError as error:
             return Done(outcome=outcome, said=f"{why}; not taken back: {error}", result=result)
