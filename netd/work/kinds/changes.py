@@ -128,14 +128,20 @@ class Change:
             return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
         return Done(outcome=outcome, result=self.differs(before, after))
 
+    async def _runs(self, text: str) -> bool:
+        now = await self._opened.run(self._reads.configuration("running"))
+        return configurations.compared(self._reads, now) == configurations.compared(self._reads, text)
+
     async def back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
         """Take back what was done, and say whether that went well."""
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
         result: dict[str, Any] = {"lines": list(said), "rolled_back": False}
         driver = self._opened.driver
-        if not isinstance(driver, Restore | TakeBack):
-            return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore", result=result)
         try:
+            if await self._runs(before):  # a restore may cost a restart
+                return Done(outcome=outcome, said=f"{why}; nothing was changed", result={**result, "rolled_back": True})
+            if not isinstance(driver, Restore | TakeBack):
+                return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore", result=result)
             back = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
             after = await self.snapshot("after")
         except PeerError as error:
