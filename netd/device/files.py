@@ -17,7 +17,7 @@ TELL_OCTETS: Final = 4 << 20
 
 
 async def get(connection: SshConnection, path: str, most_octets: int, *, sftp: bool = True) -> bytes:
-    """A file's content; ``sftp`` False: by SCP at once. Raises PeerError if there is no such file or it is too large, PeerUnreachable if the connection broke."""
+    """A file's content, without ``sftp`` by SCP at once. Raises PeerError if there is none or it is too large, PeerUnreachable if the connection broke."""
     client = await _sftp(connection, path) if sftp else None
     if client is None:
         return await _scp_get(connection, path, most_octets)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import asyncssh
 
@@ -69,7 +69,7 @@ class SimulatedServer:
     def channel(self, *, sftp: bool) -> asyncssh.SSHServerProcess[bytes]:
         """A shell, a command or files: what the client then asks for."""
         kind = asyncssh.SSHServerProcess[bytes] if sftp else _WithoutSftp
-        return kind(self._ssh_session, lambda channel: _Files(channel, self.device), 3, True)
+        return kind(self._ssh_session, lambda channel: _Files(cast("asyncssh.SSHServerChannel[bytes]", channel), self.device), 3, True)
 
     @property
     def host_key(self) -> str:

@@ -92,11 +92,12 @@ class Behaviour:
         if self.device.busy > 0 and not self.quits(line):
             self.device.busy -= 1
             return Reply(text=self.busy_text)
-        if line not in self.device.quirks.lacks:
-            for pattern, modes, name in self._table:
-                match = pattern.fullmatch(line)
-                if match is not None and (not modes or self.mode in modes):
-                    return reply_of(getattr(self, name)(match))
+        if line in self.device.quirks.lacks:
+            return reply_of(self.unknown)
+        for pattern, modes, name in self._table:
+            match = pattern.fullmatch(line)
+            if match is not None and (not modes or self.mode in modes):
+                return reply_of(getattr(self, name)(match))
         return reply_of(self.other(line))
 
     def quits(self, line: str) -> bool:

@@ -142,6 +142,33 @@ async def test_upgrade(extensions: Extensions, tmp_path: Path, packages: bool, f
         assert "uncommitted" not in device.facts and "install commit" in device.log
 
 
+async def test_a_catalyst_that_keeps_its_boot_line_beside_its_configuration(extensions: Extensions, tmp_path: Path) -> None:
+    device = router(PLAIN, facts={"path_list": "flash:old.bin", "image": "old.bin"})
+    async with lab(extensions, "cisco_ios", device, image=tmp_path / "image") as it:
+        assert await upgraded(it, image(tmp_path / "image")) == NEW
+    assert device.facts["path_list"] == "flash:new.bin"
+
+
+async def test_a_stack_that_starts_images(extensions: Extensions, tmp_path: Path) -> None:
+    """Each of its switches would need the image."""
+    device = router(PLAIN, facts={"members": "2"})
+    async with lab(extensions, "cisco_ios", device, image=tmp_path / "image") as it:
+        with pytest.raises(Refused, match="a stack of 2 switches"):
+            await it.run(it.driver.transfer(image(tmp_path / "image")))
+    assert "flash:new.bin" not in device.files
+
+
+async def test_a_boot_line_that_is_not_taken(extensions: Extensions, tmp_path: Path) -> None:
+    """What stood there before stands there again."""
+    device = router(PLAIN + "boot system flash:old.bin\n", facts={"image": "old.bin"}, lacks=("boot system flash:new.bin",))
+    async with lab(extensions, "cisco_ios", device, image=tmp_path / "image") as it:
+        wanted = image(tmp_path / "image")
+        await it.run(it.driver.transfer(wanted))
+        with pytest.raises(Refused, match="the next start does not take"):
+            await it.run(it.driver.activate(wanted))
+    assert device.running.find((), "boot system ") == ["boot system flash:old.bin"] == device.startup.find((), "boot system ")
+
+
 async def test_what_others_left_unsaved_is_not_saved_by_a_restart(extensions: Extensions) -> None:
     device = router(PLAIN)
     async with lab(extensions, "cisco_ios", device) as it:

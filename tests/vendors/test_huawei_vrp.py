@@ -3,7 +3,7 @@ import pytest
 from netd.extensions import Extensions
 from netd.model.device import Facts, Image, MacEntry, Outcome
 from netd.sdk import device
-from netd.sdk.dialogue import play
+from netd.sdk.dialogue import Step, play
 from netd.sdk.terminal import Refused
 from tests.vendors.recorded import Recorded
 
@@ -83,6 +83,59 @@ def test_an_image_that_the_next_start_does_not_take(router: Recorded) -> None:
             lambda step: router.player(step) if "startup system" not in getattr(step, "text", "") else "Info: Succeeded",
         )
     assert refusal.value.outcome is Outcome.UNVERIFIED
+
+
+def test_a_restored_configuration(router: Recorded) -> None:
+    text = router.run(router.driver.configuration("running"))
+    assert router.run(router.driver.restore(text)) is Outcome.OK
+    assert router.player.stored == {"netd-restore.cfg": text.encode()} and router.player.restarts == 0
+    assert router.player.typed[-1] == "save" and "delete /unreserved /quiet netd-restore.cfg" in router.player.typed
+
+
+def test_a_rollback_that_does_not_say_that_it_succeeded(router: Recorded) -> None:
+    text = router.run(router.driver.configuration("running"))
+
+    def act(step: Step) -> str:
+        left = {
+            "rollback configuration to file netd-restore.cfg": "Checking changes...\nCommitting\nCheck rollback result",
+            "display configuration rollback result": "There are still several differences as follow:\n+ snmp-agent community read cipher canarysnmp",
+        }
+        return left.get(getattr(step, "text", "")) or router.player(step)
+
+    assert play(router.driver.restore(text), act) is Outcome.OK  # what counts is what it runs
+    (note,) = router.player.notes
+    assert "snmp-agent community read cipher <secret>" in note
+
+
+@pytest.mark.parametrize("said", ["Error: The file does not exist.", "Error: Unrecognized command found at '^' position."])
+def test_a_rollback_that_is_refused(said: str, router: Recorded) -> None:
+    text = router.run(router.driver.configuration("running"))
+
+    def act(step: Step) -> str:
+        if getattr(step, "text", "").startswith("rollback"):
+            raise Refused(said, router.driver.terminal.classify(said)[0], said)
+        return router.player(step)
+
+    with pytest.raises(Refused):
+        play(router.driver.restore(text), act)
+    assert "delete /unreserved /quiet netd-restore.cfg" in router.player.typed and "save" not in router.player.typed
+
+
+def test_vrp_5_starts_with_it(extensions: Extensions) -> None:
+    switch = Recorded(extensions, "huawei/S5720_V200R019C10")
+    text = switch.run(switch.driver.configuration("running"))
+    assert switch.run(switch.driver.restore(text)) is Outcome.OK
+    assert switch.player.restarts == 1
+    assert switch.player.typed[-3:] == ["save vrpcfg.zip", "startup saved-configuration vrpcfg.zip", "delete /unreserved /quiet netd-restore.cfg"]
+
+
+def test_a_start_that_does_not_take_it(extensions: Extensions) -> None:
+    switch = Recorded(extensions, "huawei/S5720_V200R019C10")
+    text = switch.run(switch.driver.configuration("running"))
+    same = "  Next startup saved-configuration file:     flash:/vrpcfg.zip"
+    with pytest.raises(Refused, match="nothing was restarted"):
+        play(switch.driver.restore(text), lambda step: same if getattr(step, "text", "") == "display startup" else switch.player(step))
+    assert switch.player.restarts == 0
 
 
 def test_changes_and_save(router: Recorded) -> None:

@@ -22,6 +22,8 @@ from netd.sdk.terminal import Refused
 _CDP = re.compile(r"^-{5,}\s*$", re.MULTILINE)
 _DIRECTORY = re.compile(r"^Directory of ([\w-]+:)", re.MULTILINE)
 _FREE = re.compile(r"\((\d+) bytes free\)")
+_PATH_LIST = re.compile(r"^BOOT path-list *: *(\S+)", re.MULTILINE)
+_MEMBER = re.compile(r"^[* ] +\d+ +\d+ +\S+ +\d\S+ +\S+ *\S*$", re.MULTILINE)
 _IMAGE_FILE = re.compile(r'^System image file is "([^"]+)"', re.MULTILINE)
 _PACKAGE = re.compile(r"^IMG +([IUCD]) +(\S+)", re.MULTILINE)
 _NOT_REPLACED = re.compile(r"^.*(?:Failed to apply command (?P<line>.*)|Rollback aborted.*|Rollback failed.*|not a valid config file.*)$", re.MULTILINE)
@@ -132,6 +134,9 @@ class Driver(Shell, ConfigurationLines, Polled):
         return free
 
     def transfer(self, image: Image) -> Dialogue[None]:
+        running, members = yield from self._image_file()
+        if members > 1 and not running.endswith("packages.conf"):
+            raise Refused(f"a stack of {members} switches that starts images: each would need this one; nothing was sent", Outcome.FAILED)
         flash, _ = yield from self._flash()
         yield Put(path=f"{flash}{image.name}", image=True)
 
@@ -148,24 +153,28 @@ class Driver(Shell, ConfigurationLines, Polled):
 
     def activate(self, image: Image) -> Dialogue[None]:
         flash, _ = yield from self._flash()
-        path, running = f"{flash}{image.name}", (yield from self._image_file())
+        path = f"{flash}{image.name}"
+        running, _ = yield from self._image_file()
         if running.endswith("packages.conf"):
             yield from self._add(path, image)
             return
         before = yield from self._boot_lines()
         first, second = f"boot system {path}", f"boot system {running}"
-        for lines in ([first, second], [first]):  # a Catalyst keeps one line, the last
-            done = yield from self.configure(["no boot system", *lines])
-            shown = yield from self._boot_lines()
-            if all(outcome in FINE for _, outcome, _ in done) and shown and shown[0].endswith(image.name):
-                yield from self.save()
-                return
-        yield from self.configure(["no boot system", *before])
-        raise Refused(f"the next start does not take {path}: {done[-1][2] or 'boot system'}", Outcome.UNVERIFIED)
+        if not (yield from self._starts(image, [first, second])) and not (yield from self._starts(image, [first])):  # a Catalyst keeps the last one only
+            yield from self.configure(["no boot system", *before])
+            raise Refused(f"the next start does not take {path}", Outcome.UNVERIFIED)
+        yield from self.save()
+
+    def _starts(self, image: Image, lines: Sequence[str]) -> Dialogue[bool]:
+        """Type these lines instead of what was there; whether the next start then tries the image first."""
+        done = yield from self.configure(["no boot system", *lines])
+        shown = yield from self._boot_lines()
+        return all(outcome in FINE for _, outcome, _ in done) and bool(shown) and shown[0].partition(";")[0].endswith(image.name)
 
     def reboot(self) -> Dialogue[None]:
         """Into what was activated; packages are committed once the router lets somebody in again."""
-        if not (yield from self._image_file()).endswith("packages.conf") or not (yield from self._packages("I")):
+        running, _ = yield from self._image_file()
+        if not running.endswith("packages.conf") or not (yield from self._packages("I")):
             yield from say("reload", *_UNSAVED, _CONFIRM, drops=True, timeout_seconds=120)
             yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=_SETTLE_SECONDS)
             return
@@ -193,15 +202,21 @@ class Driver(Shell, ConfigurationLines, Polled):
             raise Refused("dir does not say which file system it shows", Outcome.UNVERIFIED, text.strip()[-200:])
         return place[1], int(free[1]) if free else None
 
-    def _image_file(self) -> Dialogue[str]:
-        found = _IMAGE_FILE.search((yield from say("show version")))
+    def _image_file(self) -> Dialogue[tuple[str, int]]:
+        """What it started, and how many switches of a stack did."""
+        text = yield from say("show version")
+        found = _IMAGE_FILE.search(text)
         if found is None:
             raise Refused("show version does not say which image runs", Outcome.UNVERIFIED)
-        return found[1]
+        return found[1], len(_MEMBER.findall(text))
 
     def _boot_lines(self) -> Dialogue[list[str]]:
+        """What says which images the next start tries; an older Catalyst keeps that beside its configuration."""
         text = yield from say("show running-config | include ^boot system")
-        return [line.strip() for line in text.splitlines() if line.startswith("boot system")]
+        lines = [line.strip() for line in text.splitlines() if line.startswith("boot system")]
+        if not lines and (kept := _PATH_LIST.search((yield from say("show boot", check=False)))):
+            lines = [f"boot system {kept[1]}"]
+        return lines
 
     def _packages(self, state: str) -> Dialogue[list[str]]:
         """Versions of packages in this state: I was added, U activated, C committed."""

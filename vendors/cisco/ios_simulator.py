@@ -11,8 +11,11 @@ _DENIES = "access-class NOBODY in"
 
 
 class Simulator(Hierarchical):
-    """``facts``: ``model``, ``serial``, ``enable`` (the password of the privileged mode; without it a session begins there), ``packages`` (it starts packages
-    instead of an image), ``flash_octets``. A software image is a file whose first line is its version. A line ``access-class NOBODY in`` lets nobody new in."""
+    """``facts``: ``model``, ``serial``, ``enable`` (the password of the privileged mode; without it a session begins there), ``flash_octets``, ``image``.
+
+    ``packages``: it starts packages instead of an image. ``path_list``: it keeps what it starts beside its configuration, and one image only. ``members``: so
+    many switches are a stack. A software image is a file whose first line is its version. A line ``access-class NOBODY in`` lets nobody new in.
+    """
 
     first_mode = "user"
     pager = " --More-- "
@@ -22,7 +25,22 @@ class Simulator(Hierarchical):
     alarm = "*Jul 19 10:11:12.123: %LINK-3-UPDOWN: Interface GigabitEthernet0/1, changed state to down"
     sections: ClassVar[dict[str, str]] = {r"interface \S+": "if", r"router .+": "router", r"line .+": "line", r"vlan \d+": "vlan", r"archive": "archive"}
     words: ClassVar[tuple[str, ...]] = (
-        *("hostname", "description", "ip", "name", "shutdown", "snmp-server", "username", "password", "version", "ntp", "enable", "boot", "path", "access-class"),
+        *(
+            "hostname",
+            "description",
+            "ip",
+            "name",
+            "shutdown",
+            "snmp-server",
+            "username",
+            "password",
+            "version",
+            "ntp",
+            "enable",
+            "boot",
+            "path",
+            "access-class",
+        ),
     )
     single: ClassVar[tuple[str, ...]] = ("hostname", "description", "version")
     not_there = ""
@@ -55,8 +73,15 @@ class Simulator(Hierarchical):
             f"{self.device.hostname} uptime is {days} days, {hours} hours, {minutes} minutes\n"
             f'System image file is "flash:{"packages.conf" if "packages" in facts else facts.get("image", "c2900-old.bin")}"\n\n'
             f"Cisco {facts.get('model', 'CISCO2911/K9')} (revision 1.0) with 2539456K/81920K bytes of memory.\n"
-            f"Processor board ID {facts.get('serial', 'FTXSIMULATED')}"
+            f"Processor board ID {facts.get('serial', 'FTXSIMULATED')}{self.stack()}"
         )
+
+    def stack(self) -> str:
+        rows = [f"\n{' *'[number == 1]}    {number} 28    WS-C3750G-24TS-1U   {self.device.version}   C3750-X" for number in self.members()]
+        return "\n\nSwitch Ports Model   SW Version   SW Image\n------ ----- -----   ----------   --------" + "".join(rows) if rows else ""
+
+    def members(self) -> range:
+        return range(1, int(self.device.facts.get("members", "0")) + 1)
 
     @command(r"show running-config", "exec")
     def running(self, match: re.Match[str]) -> Reply | str:
@@ -115,6 +140,30 @@ class Simulator(Hierarchical):
     def boot_lines(self, match: re.Match[str]) -> Reply | str:
         return "\n".join(self.device.running.find((), "boot system "))
 
+    @command(r"show boot", "exec")
+    def boot(self, match: re.Match[str]) -> Reply | str:
+        if "path_list" not in self.device.facts:
+            return self.unknown
+        return f"BOOT path-list      : {self.device.facts['path_list']}\nConfig file         : flash:/config.text\nManual Boot         : no"
+
+    def added(self, words: str) -> Reply | str:
+        if "path_list" in self.device.facts and words.startswith("boot system "):
+            self.device.facts["path_list"] = words.split()[-1]
+            return ""
+        return super().added(words)
+
+    def dropped(self, words: str) -> Reply | str:
+        if "path_list" in self.device.facts and words.startswith("boot system"):
+            self.device.facts["path_list"] = ""
+            return ""
+        return super().dropped(words)
+
+    def starts(self) -> str | None:
+        """The image of the next start."""
+        if "path_list" in self.device.facts:
+            return self.device.facts["path_list"]
+        return next((line.split()[-1] for line in self.device.startup.find((), "boot system ")), None)
+
     @command(r"show archive config rollback timer", "exec")
     def timer(self, match: re.Match[str]) -> Reply | str:
         if "revert" not in self.device.facts:
@@ -134,26 +183,34 @@ class Simulator(Hierarchical):
         if not text.rstrip().endswith("end"):
             return "The input file is not a valid config file."
         refused = [line for line in self.device.quirks.refuses if line in text]
-        original = self.device.running.copy()
-        head = ""
-        if timed:
-            kept = f"flash:{self.device.hostname}-Jul-19-10-11-12.123-UTC-0"
-            self.device.files[kept] = self.device.running.render().encode()
-            head = f"Rollback Confirmed Change: Backing up current running config to {kept}\n\n"
-            if refused:
-                return (
-                    f"{head}Failed to apply command {refused[0]}\nAborting Rollback.\n\nRollback failed.Reverting back to the original configuration: {kept} ...\n\n"
-                    "Total number of passes: 1\nRollback Done\n\nThe original configuration has been successfully restored."
-                )
-            self.device.facts["revert"] = kept
-        self.run_now(Tree.parse("\n".join(line for line in text.splitlines() if line.strip() not in refused)))
+        tree = Tree.parse("\n".join(line for line in text.splitlines() if line.strip() not in refused))
+        return self.replaced_or_not(tree, refused) if timed else self.replaced(tree, refused)
+
+    def replaced_or_not(self, tree: Tree, refused: list[str]) -> str:
+        """With a timer and an archive: wholly or not at all."""
+        kept = f"flash:{self.device.hostname}-Jul-19-10-11-12.123-UTC-0"
+        self.device.files[kept] = self.device.running.render().encode()
+        head = f"Rollback Confirmed Change: Backing up current running config to {kept}\n\n"
         if refused:
-            told = "\n".join(refused)
             return (
-                f"The rollback configlet from the last pass is listed below:\n********\n!List of Rollback Commands:\n{told}\nend\n********\n\n\n"
-                f"Rollback aborted after 5 passes\nThe following commands are failed to apply to the IOS image.\n********\n{told}\n********\n"
+                f"{head}Failed to apply command {refused[0]}\nAborting Rollback.\n\n"
+                f"Rollback failed.Reverting back to the original configuration: {kept} ...\n\n"
+                "Total number of passes: 1\nRollback Done\n\nThe original configuration has been successfully restored."
             )
-        return f"{head}\nTotal number of passes: {int(original.render() != self.device.running.render())}\nRollback Done\n"
+        self.device.facts["revert"] = kept
+        return f"{head}{self.replaced(tree, refused)}"
+
+    def replaced(self, tree: Tree, refused: list[str]) -> str:
+        """All but what it refuses."""
+        passes = int(tree.render() != self.device.running.render())
+        self.run_now(tree)
+        if not refused:
+            return f"\nTotal number of passes: {passes}\nRollback Done\n"
+        told = "\n".join(refused)
+        return (
+            f"The rollback configlet from the last pass is listed below:\n********\n!List of Rollback Commands:\n{told}\nend\n********\n\n\n"
+            f"Rollback aborted after 5 passes\nThe following commands are failed to apply to the IOS image.\n********\n{told}\n********\n"
+        )
 
     def run_now(self, tree: Tree) -> None:
         """Let it run a whole configuration."""
@@ -175,7 +232,7 @@ class Simulator(Hierarchical):
     @command(r"reload", "exec")
     def reload(self, match: re.Match[str]) -> Reply | str:
         def now(said: str) -> Reply:
-            starts = next((line.split()[-1] for line in self.device.startup.find((), "boot system ")), None)
+            starts = self.starts()
             if starts is not None and starts in self.device.files and "packages" not in self.device.facts:
                 self.device.next_version = self.version_of(starts)
             return Reply(restarts=True)

@@ -63,9 +63,9 @@ class Simulator(Hierarchical):
     @command(r"display version")
     def version(self, match: re.Match[str]) -> Reply | str:
         days, hours, minutes, _ = self.uptime()
-        model = self.device.facts.get("model", "NE40E")
+        model, platform = self.device.facts.get("model", "NE40E"), "8.180" if "two_stage" in self.device.facts else "5.170"
         return (
-            f"Huawei Versatile Routing Platform Software\nVRP (R) software, Version {'8.180' if 'two_stage' in self.device.facts else '5.170'} ({model} {self.device.version})\n"
+            f"Huawei Versatile Routing Platform Software\nVRP (R) software, Version {platform} ({model} {self.device.version})\n"
             f"HUAWEI {model} uptime is {days} days, {hours} hours, {minutes} minutes"
         )
 
