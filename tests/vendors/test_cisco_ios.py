@@ -86,7 +86,14 @@ def test_other_layouts(router: Recorded) -> None:
 def test_changes_and_save(router: Recorded) -> None:
     done = router.run(router.driver.configure(["! why", "interface GigabitEthernet0/0", "nonsense"]))
     assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]
+    assert "configure confirm" not in router.player.typed  # it has no archive
     router.run(router.driver.save())
+
+
+def test_a_change_is_confirmed_where_there_is_an_archive(switch: Recorded) -> None:
+    assert [outcome for _, outcome, _ in switch.run(switch.driver.configure(["interface GigabitEthernet1/0/1"]))] == [Outcome.OK]
+    typed = switch.player.typed
+    assert typed[-1] == "configure confirm" and typed[1:3] == ["configure terminal revert timer 10", "end"]
 
 
 def test_a_restored_configuration(router: Recorded) -> None:

@@ -164,7 +164,7 @@ async def test_every_platform(lab: Lab) -> None:
 
 
 async def test_a_change_of_a_router_that_is_taken_back(lab: Lab) -> None:
-    """IOS is given back what it ran; where nothing was changed nothing is given back."""
+    """IOS is given back what it ran, or goes back itself; where nothing was changed nothing is given back."""
     device = ios("core1")
     before = device.running.render()
     async with lab.simulated("cisco_ios", device):
@@ -173,9 +173,18 @@ async def test_a_change_of_a_router_that_is_taken_back(lab: Lab) -> None:
         assert (target.outcome, target.result["rolled_back"]) == ("syntax", True) and (target.said or "").endswith("taken back")
         assert device.running.render() == before and any("configure replace" in line for line in device.log)
         device.log.clear()
+        lines = ["archive", "path flash:kept", "exit", "line vty 0 4", "access-class NOBODY in"]
+        job = await lab.done("config.change", devices=["core1"], lines=lines[:2])
+        before = device.running.render()
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=lines)
+        (target,) = await lab.targets(job)
+        assert "nobody can log in" in (target.said or "") and (target.said or "").endswith("; it runs what it ran before")
+        assert device.running.render() == before
+        device.log.clear()
         job = await lab.done("config.change", state="failed", devices=["core1"], lines=["nonsense"])
         (target,) = await lab.targets(job)
-        assert (target.said or "").endswith("; nothing was changed") and not any("configure replace" in line for line in device.log)
+        assert (target.said or "").endswith("; it runs what it ran before") and not any("configure replace" in line for line in device.log)
+        await lab.done("config.backup", devices=["core1"])
         first = (await lab.state("core1")).running_id
         await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description x"])
         await lab.done("config.restore", device="core1", configuration_id=first)

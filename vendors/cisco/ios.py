@@ -1,8 +1,9 @@
 """Cisco IOS and IOS XE by their command line and SNMP.
 
 - Files go by SCP (``ip scp server enable``, a user of privilege 15), each over a connection of its own: IOS has one channel in a connection and no SFTP.
-- ``configure replace`` makes a stored text the running configuration. Where the router has an archive (``archive``, ``path``), it does so wholly or not at
-  all, and takes it back by itself unless it is confirmed within ten minutes: after somebody has logged in anew. Without, what it refuses stays undone.
+- Where the router has an archive (``archive``, ``path``), it takes every change back by itself unless that is confirmed within ten minutes: after somebody
+  has logged in anew.
+- ``configure replace`` makes a stored text the running configuration: with an archive wholly or not at all; without, what it refuses stays undone.
 - A router that starts an image gets it as the first of its ``boot system`` lines, the one that runs stays the second. One that starts packages
   (``packages.conf``) unpacks it, activates it with the restart, and goes back by itself some hours later unless it is committed.
 """
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
-from netd.errors import PeerUnreachable
+from netd.errors import PeerError, PeerUnreachable
 from netd.model.device import ArpEntry, Image, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
 from netd.sdk.dialogue import Answer, Dialogue, Get, LogIn, Note, Put, Reconnect, say
@@ -69,11 +70,55 @@ class Driver(Shell, ConfigurationLines, Polled):
                 found.append(ArpEntry(address=ip_address(tokens[1]), mac=mac, interface=tokens[-1]))
         return found
 
+    def configure(self, lines: Sequence[str]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
+        """Where the router has an archive, with a timer that ends only when somebody could log in anew."""
+        timed = yield from self._timed()
+        try:
+            done = yield from super().configure(lines)
+        except PeerUnreachable:
+            raise
+        except PeerError:
+            if timed:
+                yield from self._revert()
+            raise
+        if timed:
+            yield from self._confirm()
+        return done
+
+    def _timed(self) -> Dialogue[bool]:
+        """Start the timer, if there can be one; Refused where somebody else configures."""
+        yield from self._nothing_pending()
+        command = f"configure terminal revert timer {_REVERT_MINUTES}"
+        said = yield from say(command, check=False)
+        if _NO_ARCHIVE.search(said):
+            return False
+        outcome, line = self.terminal.classify(said)
+        if outcome not in FINE:
+            raise Refused(f"{command}: {line}", outcome, line)
+        yield from say("end")
+        return "Rollback Confirmed Change" in said
+
+    def take_back(self, before: str) -> Dialogue[Outcome]:
+        """What the timer kept, if one runs; else by this text."""
+        if (yield from self._pending()):
+            yield from self._revert()
+            if self.normal((yield from self.configuration("running"))) == self.normal(before):
+                return Outcome.OK
+        return (yield from self.restore(before))
+
+    def _pending(self) -> Dialogue[bool]:
+        return "Timer value:" in (yield from say("show archive config rollback timer", check=False))
+
+    def _nothing_pending(self) -> Dialogue[None]:
+        if (yield from self._pending()):
+            raise Refused("a change waits to be confirmed: the router takes that back by itself, and all that is done until then", Outcome.BUSY)
+
+    def _revert(self) -> Dialogue[None]:
+        yield from say("configure revert now", check=False, timeout_seconds=_SLOW_SECONDS)
+
     def restore(self, text: str) -> Dialogue[Outcome]:
         """Replace the configuration by this text, read back from the router before and compared afterwards; saved only if it is the same."""
-        pending = yield from say("show archive config rollback timer", check=False)
-        if "Timer value:" in pending:
-            raise Refused("a change with a timer waits to be confirmed: the router takes it back by itself", Outcome.BUSY)
+        yield from self._nothing_pending()
         flash, _ = yield from self._flash()
         path = f"{flash}netd-restore.cfg"
         yield Put(path=path, content=text.encode())
@@ -105,7 +150,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield Note(text=f"not all of it was taken: {why}")
         elif failed is not None:
             if "successfully restored" not in said:
-                yield from say("configure revert now", check=False, timeout_seconds=_SLOW_SECONDS)
+                yield from self._revert()
             raise Refused(f"not taken: {why}; the router went back to what it had", Outcome.FAILED)
         if timed:
             yield from self._confirm()
@@ -116,11 +161,11 @@ class Driver(Shell, ConfigurationLines, Polled):
         return "; ".join(self._each_masked(lines)) if lines else failed.group().strip()
 
     def _confirm(self) -> Dialogue[None]:
-        """Keep what was replaced, if it still lets somebody in."""
+        """Keep what was changed, if it still lets somebody in."""
         try:
             yield LogIn()
-        except PeerUnreachable as error:
-            yield from say("configure revert now", check=False, timeout_seconds=_SLOW_SECONDS)
+        except PeerError as error:
+            yield from self._revert()
             raise Refused(f"with the new configuration nobody can log in ({error}); the router went back to what it had", Outcome.FAILED) from error
         said = yield from say("configure confirm", check=False)
         outcome, line = self.terminal.classify(said)
@@ -161,13 +206,13 @@ class Driver(Shell, ConfigurationLines, Polled):
         before = yield from self._boot_lines()
         first, second = f"boot system {path}", f"boot system {running}"
         if not (yield from self._starts(image, [first, second])) and not (yield from self._starts(image, [first])):  # a Catalyst keeps the last one only
-            yield from self.configure(["no boot system", *before])
+            yield from super().configure(["no boot system", *before])
             raise Refused(f"the next start does not take {path}", Outcome.UNVERIFIED)
         yield from self.save()
 
     def _starts(self, image: Image, lines: Sequence[str]) -> Dialogue[bool]:
         """Type these lines instead of what was there; whether the next start then tries the image first."""
-        done = yield from self.configure(["no boot system", *lines])
+        done = yield from super().configure(["no boot system", *lines])
         shown = yield from self._boot_lines()
         return all(outcome in FINE for _, outcome, _ in done) and bool(shown) and shown[0].partition(";")[0].endswith(image.name)
 

@@ -8,6 +8,7 @@ from netd.simulate.configuration import Tree
 from netd.simulate.hierarchical import Hierarchical
 
 _DENIES = "access-class NOBODY in"
+_NO_ARCHIVE = "%Turn config archive on before using Rollback Confirmed Change"
 
 
 class Simulator(Hierarchical):
@@ -150,6 +151,7 @@ class Simulator(Hierarchical):
         if "path_list" in self.device.facts and words.startswith("boot system "):
             self.device.facts["path_list"] = words.split()[-1]
             return ""
+        self.device.shut |= words == _DENIES
         return super().added(words)
 
     def dropped(self, words: str) -> Reply | str:
@@ -170,11 +172,30 @@ class Simulator(Hierarchical):
             return "%No Rollback Confirmed Change pending"
         return "Time configured(UTC): 10:11:12 UTC Fri Jul 19 2024\nTimer type: absolute timer\nTimer value: 10 min\nUser: netd"
 
+    def archives(self) -> bool:
+        return "archive" in self.device.running.lines and bool(self.device.running.find(("archive",), "path "))
+
+    def keep(self) -> str:
+        """Where what it runs is kept, for the timer."""
+        path = f"flash:{self.device.hostname}-Jul-19-10-11-12.123-UTC-0"
+        self.device.files[path] = self.device.running.render().encode()
+        self.device.facts["revert"] = path
+        return path
+
+    @command(r"configure terminal revert timer \d+", "exec")
+    def configure_timed(self, match: re.Match[str]) -> Reply | str:
+        if not self.archives():
+            return _NO_ARCHIVE
+        if self.device.quirks.locked_by:
+            return self.configure(match)
+        self.configure(match)
+        return f"Rollback Confirmed Change: Backing up current running config to {self.keep()}\n\nEnter configuration commands, one per line.  End with CNTL/Z."
+
     @command(r"configure replace (\S+) force( revert trigger error timer \d+)?", "exec")
     def replace(self, match: re.Match[str]) -> Reply | str:
         path, timed = match[1], match[2] is not None
-        if timed and not self.device.running.find(("archive",) if "archive" in self.device.running.lines else (), "path "):
-            return "%Turn config archive on before using Rollback Confirmed Change"
+        if timed and not self.archives():
+            return _NO_ARCHIVE
         if self.device.quirks.locked_by:
             return f"% Configuration mode is locked by process '1' user '{self.device.quirks.locked_by}' from terminal '0'. Please try later."
         if path not in self.device.files:
@@ -188,16 +209,15 @@ class Simulator(Hierarchical):
 
     def replaced_or_not(self, tree: Tree, refused: list[str]) -> str:
         """With a timer and an archive: wholly or not at all."""
-        kept = f"flash:{self.device.hostname}-Jul-19-10-11-12.123-UTC-0"
-        self.device.files[kept] = self.device.running.render().encode()
+        kept = self.keep()
         head = f"Rollback Confirmed Change: Backing up current running config to {kept}\n\n"
         if refused:
+            del self.device.facts["revert"]
             return (
                 f"{head}Failed to apply command {refused[0]}\nAborting Rollback.\n\n"
                 f"Rollback failed.Reverting back to the original configuration: {kept} ...\n\n"
                 "Total number of passes: 1\nRollback Done\n\nThe original configuration has been successfully restored."
             )
-        self.device.facts["revert"] = kept
         return f"{head}{self.replaced(tree, refused)}"
 
     def replaced(self, tree: Tree, refused: list[str]) -> str:
