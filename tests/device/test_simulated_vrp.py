@@ -74,6 +74,46 @@ async def test_a_start_that_leaves_something(extensions: Extensions) -> None:
         assert device.files["vrpcfg.zip"] == PLAIN.encode()
 
 
+SHUT = ("user-interface vty 0 4", "acl NOBODY inbound")
+
+
+async def test_a_change_that_lets_nobody_in(extensions: Extensions) -> None:
+    """A trial is aborted; the open session would not have noticed."""
+    device = router(STAGED)
+    async with lab(extensions, "huawei_vrp", device) as it:
+        before = await it.run(it.driver.configuration("running"))
+        with pytest.raises(Refused, match="nobody can log in") as refusal:
+            await it.run(it.driver.configure(SHUT))
+        assert refusal.value.outcome is Outcome.FAILED and await runs(it, before)
+    assert not device.shut and "abort trial" in device.log and "commit" not in device.log
+
+
+async def test_a_version_that_lets_nobody_in(extensions: Extensions) -> None:
+    device = router(STAGED)
+    async with lab(extensions, "huawei_vrp", device) as it:
+        before = await it.run(it.driver.configuration("running"))
+        with pytest.raises(Refused, match="nobody can log in"):
+            await it.run(it.driver.restore(before.replace("\nreturn", "\nuser-interface vty 0 4\n acl NOBODY inbound\nreturn")))
+        assert await runs(it, before)
+    assert not device.shut and "save" not in device.log
+
+
+async def test_a_candidate_with_a_refused_line_is_thrown_away(extensions: Extensions) -> None:
+    device = router(STAGED)
+    async with lab(extensions, "huawei_vrp", device) as it:
+        before = await it.run(it.driver.configuration("running"))
+        done = await it.run(it.driver.configure([*EXTRA, "nonsense"]))
+        assert done[-1][1] is Outcome.SYNTAX and await runs(it, before)
+    assert not any(line.startswith("commit") for line in device.log)
+
+
+async def test_a_release_without_a_trial(extensions: Extensions) -> None:
+    """It is committed on the way out."""
+    async with lab(extensions, "huawei_vrp", router(STAGED, lacks=("commit trial 600",))) as it:
+        _, after = await changed(it)
+        assert "description other" in after
+
+
 async def test_a_failed_change_does_not_restart_anything(extensions: Extensions) -> None:
     device = router({})
     async with lab(extensions, "huawei_vrp", device) as it:

@@ -47,10 +47,20 @@ def test_configurations(router: Recorded) -> None:
 
 
 def test_neighbours_and_tables(router: Recorded) -> None:
-    (found,) = router.run(router.driver.neighbours())
+    found, mikrotik, phone = router.run(router.driver.neighbours())  # whom CDP has named LLDP does not name again
     assert (found.local_interface, found.remote_name, found.remote_interface) == ("GigabitEthernet0/1", "sw1.example.net", "GigabitEthernet1/0/1")
+    assert (mikrotik.local_interface, mikrotik.protocol, mikrotik.remote_name, mikrotik.remote_interface) == ("Gi0/2", "lldp", "mt1", "ether1")
+    assert (str(mikrotik.remote_address), mikrotik.remote_mac, mikrotik.remote_description) == (
+        "192.0.2.21",
+        "74:4d:28:aa:00:02",
+        "MikroTik RouterOS 7.16.2 RB4011iGS+",
+    )
+    assert (phone.remote_name, phone.remote_address, phone.remote_mac, phone.remote_description) == (None, None, None, None)
     assert (str(found.remote_address), found.remote_description) == ("192.0.2.20", "cisco WS-C2960S-48LPS-L")
     assert play(router.driver.neighbours(), lambda step: "% CDP is not enabled") == []
+    assert play(router.driver.neighbours(), lambda step: "% LLDP is not enabled") == []
+    unknown = "% Invalid input detected at '^' marker."
+    assert len(play(router.driver.neighbours(), lambda step: unknown if "lldp" in getattr(step, "text", "") else router.player(step))) == 1
     with pytest.raises(Refused):
         play(router.driver.neighbours(), lambda step: "% Invalid input detected at '^' marker.")
     assert router.run(router.driver.macs()) == [MacEntry(mac="52:54:00:aa:bb:cc", interface="Gi0/1", vlan=30)]

@@ -141,7 +141,25 @@ def test_a_start_that_does_not_take_it(extensions: Extensions) -> None:
 def test_changes_and_save(router: Recorded) -> None:
     done = router.run(router.driver.configure(["vlan 10", "nonsense"]))
     assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]
+    assert router.player.typed[-2:] == ["clear configuration candidate", "return"]
+    router.player.typed.clear()
+    router.run(router.driver.configure(["vlan 10"]))
+    assert router.player.typed == ["system-view", "vlan 10", "display version", "commit trial 600", "commit", "return"]
     router.run(router.driver.save())
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("Error: The system is in trial configuration mode.", Outcome.FAILED),
+        ("Error: The configuration is locked by other users.", Outcome.BUSY),
+    ],
+)
+def test_a_trial_that_is_refused(said: str, outcome: Outcome, router: Recorded) -> None:
+    """What was typed is thrown away, or leaving would commit it."""
+    with pytest.raises(Refused) as refusal:
+        play(router.driver.configure(["vlan 10"]), lambda step: said if getattr(step, "text", "").startswith("commit trial") else router.player(step))
+    assert refusal.value.outcome is outcome and router.player.typed[-2:] == ["clear configuration candidate", "return"]
 
 
 def test_telemetry(router: Recorded) -> None:

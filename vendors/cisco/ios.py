@@ -21,6 +21,7 @@ from netd.sdk.shell import FINE, ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
 
 _CDP = re.compile(r"^-{5,}\s*$", re.MULTILINE)
+_LLDP = re.compile(r"^(?=Local Intf: )", re.MULTILINE)
 _DIRECTORY = re.compile(r"^Directory of ([\w-]+:)", re.MULTILINE)
 _FREE = re.compile(r"\((\d+) bytes free\)")
 _PATH_LIST = re.compile(r"^BOOT path-list *: *(\S+)", re.MULTILINE)
@@ -41,14 +42,22 @@ class Driver(Shell, ConfigurationLines, Polled):
     """Routers and switches."""
 
     def neighbours(self) -> Dialogue[Sequence[Neighbour]]:
-        """By CDP; who has switched that off hears nobody."""
-        text = yield from say("show cdp neighbors detail", check=False)
-        if "CDP is not enabled" in text:
-            return []
+        """By CDP, and by LLDP those of whom CDP says nothing; who has switched one of them off hears nobody by it."""
+        heard = yield from self._heard("show cdp neighbors detail")
+        found = [each for item in _CDP.split(heard) if (each := _by_cdp(item)) is not None]
+        known = {(_short(each.local_interface), each.remote_name) for each in found}
+        heard = yield from self._heard("show lldp neighbors detail", Outcome.SYNTAX)
+        by_lldp = [each for item in _LLDP.split(heard) if (each := _by_lldp(item)) is not None]
+        return [*found, *(each for each in by_lldp if (_short(each.local_interface), each.remote_name) not in known)]
+
+    def _heard(self, command: str, *lacking: Outcome) -> Dialogue[str]:
+        text = yield from say(command, check=False)
         outcome, said = self.terminal.classify(text)
+        if re.search(r"(?:CDP|LLDP) is not enabled", text) or outcome in lacking:
+            return ""
         if outcome is not Outcome.OK:
-            raise Refused(f"show cdp neighbors detail: {said}", outcome, said)
-        return [found for item in _CDP.split(text) if (found := _neighbour(item)) is not None]
+            raise Refused(f"{command}: {said}", outcome, said)
+        return text
 
     def macs(self) -> Dialogue[Sequence[MacEntry]]:
         text = yield from say("show mac address-table")
@@ -295,20 +304,42 @@ def _parts(version: str) -> Iterator[str]:
         yield part.lstrip("0") or "0"
 
 
-def _neighbour(item: str) -> Neighbour | None:
-    def said(pattern: str) -> str | None:
-        match = re.search(pattern, item, re.MULTILINE)
-        return match.group(1).strip() if match else None
+def _short(interface: str) -> str:
+    """``Gi0/1`` of ``GigabitEthernet0/1``."""
+    return re.sub(r"^([A-Za-z]{2})[A-Za-z-]*(?=\d)", r"\1", interface)
 
-    local = said(r"^Interface: ([^,\n]+)")
+
+def _said(item: str, pattern: str) -> str | None:
+    match = re.search(pattern, item, re.MULTILINE)
+    return match.group(1).strip() if match else None
+
+
+def _by_cdp(item: str) -> Neighbour | None:
+    local = _said(item, r"^Interface: ([^,\n]+)")
     if local is None:
         return None
-    address = said(r"^\s*IP(?:v4)? address: (\S+)")
+    address = _said(item, r"^\s*IP(?:v4)? address: (\S+)")
     return Neighbour(
         local_interface=local,
         protocol="cdp",
-        remote_name=said(r"^Device ID: *(\S+)"),
-        remote_interface=said(r"Port ID \(outgoing port\): *(\S.*)$"),
+        remote_name=_said(item, r"^Device ID: *(\S+)"),
+        remote_interface=_said(item, r"Port ID \(outgoing port\): *(\S.*)$"),
         remote_address=ip_address(address) if address else None,
-        remote_description=said(r"^Platform: *([^,\n]+)"),
+        remote_description=_said(item, r"^Platform: *([^,\n]+)"),
+    )
+
+
+def _by_lldp(item: str) -> Neighbour | None:
+    local = _said(item, r"^Local Intf: *(\S+)")
+    if local is None:
+        return None
+    address = _said(item, r"^\s*IP: *([\d.]+)$")
+    return Neighbour(
+        local_interface=local,
+        protocol="lldp",
+        remote_name=_said(item, r"^System Name: *(\S.*)$"),
+        remote_interface=_said(item, r"^Port id: *(\S.*)$"),
+        remote_address=ip_address(address) if address else None,
+        remote_mac=read.mac(_said(item, r"^Chassis id: *(\S+)") or ""),
+        remote_description=_said(item, r"^System Description: *\n(\S.*)$"),
     )

@@ -117,6 +117,10 @@ class Simulator(Hierarchical):
             "Interface: GigabitEthernet0/1,  Port ID (outgoing port): GigabitEthernet1/0/1\nHoldtime : 155 sec"
         )
 
+    @command(r"show lldp neighbors detail", "exec")
+    def lldp(self, match: re.Match[str]) -> Reply | str:
+        return "% LLDP is not enabled"
+
     @command(r"dir", "exec")
     def dir(self, match: re.Match[str]) -> Reply | str:
         files = {name: len(content) for name, content in self.device.files.items() if name.startswith("flash:")}

@@ -1,8 +1,10 @@
 """Huawei routers and switches with VRP 5 and 8 by their command line and SNMP.
 
-- VRP 8 types into a candidate; it asks on the way out whether to commit, which is answered with yes: a line that was refused never got into it.
-- A whole configuration: VRP 8 rolls back to a stored file (``rollback configuration to file``), wholly or telling what is left. VRP 5 takes one only when it
-  starts (``startup saved-configuration``, ``reboot fast``, which saves nothing): an operator may ask for that, a failed change is not taken back so.
+- VRP 8 types into a candidate, which is thrown away if a line is refused. Else it is committed on trial (``commit trial``), and for good once somebody has
+  logged in anew: the device takes it back by itself after ten minutes, or when the session ends. Releases without a trial ask on the way out whether to commit.
+- A whole configuration: VRP 8 rolls back to a stored file (``rollback configuration to file``), wholly or telling what is left, and back again if then nobody
+  can log in. VRP 5 takes one only when it starts (``startup saved-configuration``, ``reboot fast``, which saves nothing): an operator may ask for that, a
+  failed change is not taken back so.
 - Of a stored image the device shows the length, and checks its signature when it is chosen for the next start: netd cannot call it verified.
 """
 
@@ -13,9 +15,9 @@ from ipaddress import ip_address
 from netd.errors import PeerError
 from netd.model.device import ArpEntry, Image, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
-from netd.sdk.dialogue import Answer, Dialogue, Get, Note, Put, Reconnect, say
+from netd.sdk.dialogue import Answer, Dialogue, Get, LogIn, Note, Put, Reconnect, say
 from netd.sdk.polled import Polled
-from netd.sdk.shell import ConfigurationLines, Shell
+from netd.sdk.shell import FINE, ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
 
 _YES = Answer(question=r"(?:\[[Yy]/[Nn]\]|\([Yy]/[Nn]\)(?:\[[YyNn]\])?):? ?\s*\Z", text="y")
@@ -23,6 +25,7 @@ _INTERFACE = re.compile(r"\d*[A-Za-z]{2}[\w-]*\d(?:/\d+)+(?:\.\d+)?|(?:Vlanif|Vb
 _FREE = re.compile(r"\(([\d,]+) ([KMG]?)B free\)")
 _NEXT_CONFIGURATION = re.compile(r"^\s*Next startup saved-configuration file\s*: *(\S+)$", re.MULTILINE)
 _RESTORE = "netd-restore.cfg"
+_TRIAL_SECONDS = 600
 _SLOW_SECONDS, _BACK_SECONDS = 1800.0, 1200.0
 
 
@@ -74,6 +77,30 @@ class Driver(Shell, ConfigurationLines, Polled):
                 found.append(ArpEntry(address=ip_address(tokens[0]), mac=mac, interface=interface))
         return found
 
+    def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
+        if not (yield from self._rolls_back()):
+            return
+        if any(outcome not in FINE for outcome in outcomes):
+            yield from say("clear configuration candidate", check=False)
+            return
+        command = f"commit trial {_TRIAL_SECONDS}"
+        said = yield from say(command, check=False, timeout_seconds=_SLOW_SECONDS)
+        outcome, line = self.terminal.classify(said)
+        if outcome not in FINE and outcome is not Outcome.SYNTAX:
+            yield from say("clear configuration candidate", check=False)
+            raise Refused(f"{command}: {self.masked(line)}", outcome, self.masked(line))
+        if "enters the trial configuration mode" in said:
+            yield from self._log_in("abort trial")
+            yield from say("commit", timeout_seconds=_SLOW_SECONDS)
+
+    def _log_in(self, back: str) -> Dialogue[None]:
+        """See that somebody is still let in, or go back."""
+        try:
+            yield LogIn()
+        except PeerError as error:
+            yield from say(back, _YES, check=False, timeout_seconds=_SLOW_SECONDS)
+            raise Refused(f"with the new configuration nobody can log in ({error}); the device went back to what it had", Outcome.FAILED) from error
+
     def restore(self, text: str) -> Dialogue[Outcome]:
         """By a rollback to this text with VRP 8, by a restart with it with VRP 5; saved only if what runs then is the same."""
         if (yield from self._rolls_back()):
@@ -95,6 +122,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             if "rollback succeeded" not in said:
                 left = yield from say("display configuration rollback result", check=False)
                 yield Note(text=f"the device does not say that the rollback succeeded: {self.masked(left.strip())[-400:] or 'nothing'}")
+            yield from self._log_in("rollback configuration last 1")
         finally:
             yield from self._delete()
         return (yield from self._kept(text))

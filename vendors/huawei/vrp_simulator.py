@@ -7,9 +7,12 @@ from netd.simulate import Reply, command
 from netd.simulate.configuration import Tree
 from netd.simulate.hierarchical import Hierarchical
 
+_DENIES = "acl NOBODY inbound"
+
 
 class Simulator(Hierarchical):
-    """``facts``: ``model``, ``esn``, ``next`` (the image of the next start), ``next_configuration`` (its configuration file)."""
+    """``facts``: ``model``, ``esn``, ``next`` (the image of the next start), ``next_configuration`` (its configuration file). A line ``acl NOBODY inbound``
+    lets nobody new in."""
 
     pager = "  ---- More ----"
     unknown = "               ^\nError: Unrecognized command found at '^' position."
@@ -19,10 +22,11 @@ class Simulator(Hierarchical):
     quota_text = "All user interfaces are used, please try later!"
     alarm = "Jul 19 2024 10:11:12 NE1 %%01IFNET/4/IF_STATE(l)[12]:Interface GigabitEthernet0/1/1 has turned into DOWN state."
     negation = "undo"
-    sections: ClassVar[dict[str, str]] = {r"interface \S+": "if", r"vlan \d+": "vlan", r"aaa": "aaa"}
-    words: ClassVar[tuple[str, ...]] = ("sysname", "description", "ip", "snmp-agent", "local-user", "shutdown", "port")
+    sections: ClassVar[dict[str, str]] = {r"interface \S+": "if", r"vlan \d+": "vlan", r"aaa": "aaa", r"user-interface .+": "ui"}
+    words: ClassVar[tuple[str, ...]] = ("sysname", "description", "ip", "snmp-agent", "local-user", "shutdown", "port", "acl")
     single: ClassVar[tuple[str, ...]] = ("sysname", "description")
     changed = False
+    before: Tree
 
     def prompt(self) -> str:
         name = self.device.hostname
@@ -41,8 +45,50 @@ class Simulator(Hierarchical):
     def configure(self, match: re.Match[str]) -> Reply | str:
         if self.device.quirks.locked_by:
             return f"Error: The configuration is locked by {self.device.quirks.locked_by}."
-        self.mode, self.path = "config", []
+        self.mode, self.path, self.before = "config", [], self.device.running.copy()
         return "Enter system view, return user view with Ctrl+Z."
+
+    @command(r"commit trial \d+", "config")
+    def commit_trial(self, match: re.Match[str]) -> Reply | str:
+        if "two_stage" not in self.device.facts:
+            return self.unknown
+        if not self.changed:
+            return ""
+        self.changed = False
+        self.run_now(self.device.running)
+        return (
+            "Info: The system enters the trial configuration mode.\n"
+            f"The system will revert to previous configuration if the trial configuration is not confirmed in {match[0].split()[-1]} seconds."
+        )
+
+    @command(r"commit", "config")
+    def commit(self, match: re.Match[str]) -> Reply | str:
+        self.changed, self.before = False, self.device.running.copy()
+        return "" if "two_stage" in self.device.facts else self.unknown
+
+    @command(r"abort trial", "config")
+    def abort_trial(self, match: re.Match[str]) -> Reply | str:
+        def now(said: str) -> Reply:
+            if said == "y":
+                self.run_now(self.before)
+            return Reply(text="Info: The trial configuration rollback succeeded.")
+
+        return Reply(question="Warning: The trial configuration will be rolled back. Continue? [Y/N]:", then=now)
+
+    @command(r"clear configuration candidate", "config")
+    def clear_candidate(self, match: re.Match[str]) -> Reply | str:
+        if "two_stage" not in self.device.facts:
+            return self.unknown
+        self.run_now(self.before)
+        self.changed = False
+        return ""
+
+    def run_now(self, tree: Tree) -> None:
+        """Let it run a whole configuration."""
+        self.device.running = tree.copy()
+        self.device.shut = _DENIES in tree.render()
+        for line in tree.find((), "sysname "):
+            self.device.hostname = line.split()[1]
 
     @command(r"return", "config")
     def end(self, match: re.Match[str]) -> Reply | str:
@@ -140,9 +186,8 @@ class Simulator(Hierarchical):
         def now(said: str) -> Reply:
             if said != "y":
                 return Reply()
-            self.device.running = self.taken(match[1])
-            for line in self.device.running.find((), "sysname "):
-                self.device.hostname = line.split()[1]
+            self.before = self.device.running.copy()
+            self.run_now(self.taken(match[1]))
             steps = "Checking changes...\nLoading rollback changes\nCommitting\nCheck rollback result\n"
             if self.device.quirks.refuses:
                 return Reply(text=steps)
@@ -155,6 +200,16 @@ class Simulator(Hierarchical):
         if match[1] not in self.device.files:
             return "Error: The file does not exist."
         question = f"Warning: This operation will revert configuration changes to the file {match[1]}. Continue? [Y/N]:"
+        return Reply(question=question, then=now)
+
+    @command(r"rollback configuration last 1", "exec")
+    def rollback_last(self, match: re.Match[str]) -> Reply | str:
+        def now(said: str) -> Reply:
+            if said == "y":
+                self.run_now(self.before)
+            return Reply(text="Loading rollback changes\nCommitting\nCheck rollback result\nConfiguration rollback succeeded.")
+
+        question = "Warning: This operation will revert configuration changes to the previous status. Continue? [Y/N]:"
         return Reply(question=question, then=now)
 
     @command(r"display configuration rollback result")
