@@ -109,7 +109,7 @@ async def test_a_candidate_with_a_refused_line_is_thrown_away(extensions: Extens
 
 async def test_a_release_without_a_trial(extensions: Extensions) -> None:
     """It is committed on the way out."""
-    async with lab(extensions, "huawei_vrp", router(STAGED, lacks=("commit trial 600",))) as it:
+    async with lab(extensions, "huawei_vrp", router(STAGED, lacks=("commit trial 120",))) as it:
         _, after = await changed(it)
         assert "description other" in after
 

@@ -3,7 +3,7 @@ import pytest
 from netd.extensions import Extensions
 from netd.model.device import Facts, Image, MacEntry, Outcome
 from netd.sdk import device
-from netd.sdk.dialogue import Step, play
+from netd.sdk.dialogue import Pause, Step, play
 from netd.sdk.terminal import Refused
 from tests.vendors.recorded import Recorded
 
@@ -144,7 +144,7 @@ def test_changes_and_save(router: Recorded) -> None:
     assert router.player.typed[-2:] == ["clear configuration candidate", "return"]
     router.player.typed.clear()
     router.run(router.driver.configure(["vlan 10"]))
-    assert router.player.typed == ["system-view", "vlan 10", "display version", "commit trial 600", "commit", "return"]
+    assert router.player.typed == ["system-view", "vlan 10", "display version", "commit trial 120", "commit", "return"]
     router.run(router.driver.save())
 
 
@@ -160,6 +160,23 @@ def test_a_trial_that_is_refused(said: str, outcome: Outcome, router: Recorded) 
     with pytest.raises(Refused) as refusal:
         play(router.driver.configure(["vlan 10"]), lambda step: said if getattr(step, "text", "").startswith("commit trial") else router.player(step))
     assert refusal.value.outcome is outcome and router.player.typed[-2:] == ["clear configuration candidate", "return"]
+
+
+def test_a_trial_of_a_session_that_is_gone(router: Recorded) -> None:
+    """Nobody else can end it: it is waited for."""
+    text = router.run(router.driver.configuration("running"))
+    waited: list[float] = []
+
+    def act(step: Step) -> str:
+        if isinstance(step, Pause):
+            waited.append(step.seconds)
+        if getattr(step, "text", "").startswith("rollback"):
+            said = "Error: The system is in trial configuration mode."
+            raise Refused(said, Outcome.FAILED, said)
+        return router.player(step)
+
+    assert play(router.driver.take_back(text), act) is Outcome.OK and waited == [120]
+    assert play(router.driver.take_back(text + "#\n"), act) is Outcome.UNVERIFIED
 
 
 def test_telemetry(router: Recorded) -> None:

@@ -178,12 +178,12 @@ async def test_a_change_of_a_router_that_is_taken_back(lab: Lab) -> None:
         before = device.running.render()
         job = await lab.done("config.change", state="failed", devices=["core1"], lines=lines)
         (target,) = await lab.targets(job)
-        assert "nobody can log in" in (target.said or "") and (target.said or "").endswith("; it runs what it ran before")
+        assert "nobody can log in" in (target.said or "") and (target.said or "").endswith("; nothing of it stayed")
         assert device.running.render() == before
         device.log.clear()
         job = await lab.done("config.change", state="failed", devices=["core1"], lines=["nonsense"])
         (target,) = await lab.targets(job)
-        assert (target.said or "").endswith("; it runs what it ran before") and not any("configure replace" in line for line in device.log)
+        assert (target.said or "").endswith("; nothing of it stayed") and not any("configure replace" in line for line in device.log)
         await lab.done("config.backup", devices=["core1"])
         first = (await lab.state("core1")).running_id
         await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description x"])

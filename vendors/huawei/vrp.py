@@ -1,7 +1,7 @@
 """Huawei routers and switches with VRP 5 and 8 by their command line and SNMP.
 
 - VRP 8 types into a candidate, which is thrown away if a line is refused. Else it is committed on trial (``commit trial``), and for good once somebody has
-  logged in anew: the device takes it back by itself after ten minutes, or when the session ends. Releases without a trial ask on the way out whether to commit.
+  logged in anew: the device takes it back by itself after two minutes, or when the session ends. Releases without a trial ask on the way out whether to commit.
 - A whole configuration: VRP 8 rolls back to a stored file (``rollback configuration to file``), wholly or telling what is left, and back again if then nobody
   can log in. VRP 5 takes one only when it starts (``startup saved-configuration``, ``reboot fast``, which saves nothing): an operator may ask for that, a
   failed change is not taken back so.
@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from netd.errors import PeerError
 from netd.model.device import ArpEntry, Image, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
-from netd.sdk.dialogue import Answer, Dialogue, Get, LogIn, Note, Put, Reconnect, say
+from netd.sdk.dialogue import Answer, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, say
 from netd.sdk.polled import Polled
 from netd.sdk.shell import FINE, ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
@@ -25,7 +25,7 @@ _INTERFACE = re.compile(r"\d*[A-Za-z]{2}[\w-]*\d(?:/\d+)+(?:\.\d+)?|(?:Vlanif|Vb
 _FREE = re.compile(r"\(([\d,]+) ([KMG]?)B free\)")
 _NEXT_CONFIGURATION = re.compile(r"^\s*Next startup saved-configuration file\s*: *(\S+)$", re.MULTILINE)
 _RESTORE = "netd-restore.cfg"
-_TRIAL_SECONDS = 600
+_TRIAL_SECONDS = 120
 _SLOW_SECONDS, _BACK_SECONDS = 1800.0, 1200.0
 
 
@@ -110,7 +110,14 @@ class Driver(Shell, ConfigurationLines, Polled):
     def take_back(self, before: str) -> Dialogue[Outcome]:
         if not (yield from self._rolls_back()):
             raise PeerError("VRP 5 takes a whole configuration only with a restart, which is left to you: `netd device restore`")
-        return (yield from self._rolled_back(before))
+        try:
+            return (yield from self._rolled_back(before))
+        except Refused as refused:
+            if "trial" not in f"{refused} {refused.said}":
+                raise
+        yield Note(text="what was changed is still on trial, in a session that is gone: the device takes it back by itself")
+        yield Pause(seconds=_TRIAL_SECONDS)
+        return Outcome.OK if self.normal((yield from self.configuration("running"))) == self.normal(before) else Outcome.UNVERIFIED
 
     def _rolls_back(self) -> Dialogue[bool]:
         return re.search(r"^VRP \(R\) software, Version 8\.", (yield from say("display version")), re.MULTILINE) is not None

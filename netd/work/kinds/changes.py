@@ -139,7 +139,7 @@ class Change:
         driver = self._opened.driver
         try:
             if await self._runs(before):  # a restore may cost a restart
-                return Done(outcome=outcome, said=f"{why}; it runs what it ran before", result={**result, "rolled_back": True})
+                return Done(outcome=outcome, said=f"{why}; nothing of it stayed", result={**result, "rolled_back": True})
             if not isinstance(driver, Restore | TakeBack):
                 return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore", result=result)
             back = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
