@@ -19,7 +19,7 @@ from netd.domain.actor import Actor, Grant, system
 from netd.domain.inputs import Faults, Label
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
-from netd.errors import Fault, InvalidInput, NotFound, StoreUnavailable
+from netd.errors import Fault, InvalidInput, NotFound, OutsideScope, StoreUnavailable
 from netd.model.permission import PERMISSIONS, PLATFORM, SELF, SELF_USUAL
 from netd.model.token import Token
 from netd.store import roles, sites, subscribers
@@ -204,9 +204,12 @@ async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Token]:
 
 
 async def revoke(db: Database, actor: Actor, token_id: int) -> Token:
-    """Revoke a token for ever, from its next use on; one that is revoked stays as it is. Raises NotFound."""
+    """Revoke a token for ever, from its next use on; one that is revoked stays as it is. Raises NotFound; OutsideScope if it may do more than the actor."""
     async with db.transaction(actor.scope) as conn:
         before = await _held(conn, actor, token_id)
+        stored = await store.by_public_id(conn, before.public_id)
+        if stored is not None and token_id != actor.token_id and (beyond := not_given(actor, stored.allows - SELF)):
+            raise OutsideScope(f"the token may do more than you: {', '.join(sorted(beyond))}")
         changed = await store.revoke(conn, actor.tenant_id, token_id)
         after = await _held(conn, actor, token_id)
         old, new = audit.changes(before, after)
