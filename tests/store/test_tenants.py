@@ -16,6 +16,7 @@ from netd.store import (
     coa_clients,
     configurations,
     credentials,
+    device_reports,
     devices,
     expected,
     inventory,
@@ -49,7 +50,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    alarms, audit, candidates, coa_clients, configurations, credentials, devices, expected, inventory, jobs, lines, nas, observed, plans, pools, postauth,
+    alarms, audit, candidates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas, observed, plans,
+    pools, postauth,
     provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
 )  # fmt: skip
 

@@ -57,6 +57,7 @@ CAPABILITIES = (
     "Configure",
     "Restore",
     "TakeBack",
+    "Checkpoint",
     "Firmware",
     "Telemetry",
     "SnmpFacts",
