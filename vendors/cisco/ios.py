@@ -20,7 +20,7 @@ from netd.sdk.polled import Polled
 from netd.sdk.shell import FINE, ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
 
-_CDP = re.compile(r"^-{5,}\s*$", re.MULTILINE)
+_CDP = re.compile(r"^-{5,}[ \t]*$", re.MULTILINE)
 _LLDP = re.compile(r"^(?=Local Intf: )", re.MULTILINE)
 _DIRECTORY = re.compile(r"^Directory of ([\w-]+:)", re.MULTILINE)
 _FREE = re.compile(r"\((\d+) bytes free\)")
@@ -289,7 +289,7 @@ def _succeeded(command: str, said: str, *, must_say: bool = True) -> None:
 
 def _refused_lines(said: str) -> list[str]:
     """They stand between two rows of asterisks at the end."""
-    parts = re.split(r"^\*{4,}\s*$", said.partition("failed to apply")[2], flags=re.MULTILINE)
+    parts = re.split(r"^\*{4,}[ \t]*$", said.partition("failed to apply")[2], flags=re.MULTILINE)
     return [line.strip() for line in parts[1].splitlines() if line.strip()] if len(parts) > 1 else []
 
 
@@ -318,7 +318,7 @@ def _by_cdp(item: str) -> Neighbour | None:
     local = _said(item, r"^Interface: ([^,\n]+)")
     if local is None:
         return None
-    address = _said(item, r"^\s*IP(?:v4)? address: (\S+)")
+    address = _said(item, r"^[ \t]*IP(?:v4)? address: (\S+)")
     return Neighbour(
         local_interface=local,
         protocol="cdp",
@@ -333,7 +333,7 @@ def _by_lldp(item: str) -> Neighbour | None:
     local = _said(item, r"^Local Intf: *(\S+)")
     if local is None:
         return None
-    address = _said(item, r"^\s*IP: *([\d.]+)$")
+    address = _said(item, r"^[ \t]*IP: *([\d.]+)$")
     return Neighbour(
         local_interface=local,
         protocol="lldp",

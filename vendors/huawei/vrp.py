@@ -23,7 +23,7 @@ from netd.sdk.terminal import Refused
 _YES = Answer(question=r"(?:\[[Yy]/[Nn]\]|\([Yy]/[Nn]\)(?:\[[YyNn]\])?):? ?\s*\Z", text="y")
 _INTERFACE = re.compile(r"\d*[A-Za-z]{2}[\w-]*\d(?:/\d+)+(?:\.\d+)?|(?:Vlanif|Vbdif|Eth-Trunk|Virtual-[A-Za-z]+|Tunnel|Bridge-if|LoopBack)[\d./:]+")
 _FREE = re.compile(r"\(([\d,]+) ([KMG]?)B free\)")
-_NEXT_CONFIGURATION = re.compile(r"^\s*Next startup saved-configuration file\s*: *(\S+)$", re.MULTILINE)
+_NEXT_CONFIGURATION = re.compile(r"^[ \t]*Next startup saved-configuration file\s*: *(\S+)$", re.MULTILINE)
 _RESTORE = "netd-restore.cfg"
 _TRIAL_SECONDS = 120
 _SLOW_SECONDS, _BACK_SECONDS = 1800.0, 1200.0
