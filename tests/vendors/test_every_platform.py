@@ -56,6 +56,7 @@ CAPABILITIES = (
     "Backup",
     "Configure",
     "Restore",
+    "TakeBack",
     "Checkpoint",
     "Firmware",
     "Telemetry",
