@@ -18,7 +18,7 @@ from netd.sdk.ifmib import Columns
 from netd.sdk.shell import Family
 
 SHORTEST_SECONDS = 10
-"""No agent of a bundled platform is known not to bear that; how often it is really asked is configured (``[poll]``, a minute by default)."""
+"""The shortest period that can be configured. How often a device is really asked ``[poll]`` says: once a minute unless an operator wants it otherwise."""
 
 _FIGURE = re.compile(r"[-+]?\d+(?:\.\d+)?")
 

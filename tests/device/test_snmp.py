@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netd.config import Secret
-from netd.device.agent import ErrorStatus
+from netd.device.agent import ErrorStatus, _error_status
 from netd.device.snmp import SYS_OBJECT_ID, SYS_UP_TIME, Snmp, SnmpLimits, SnmpTransport, fitting
 from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import SnmpCommunity, SnmpUser
 from netd.sdk.device import Oid, SnmpGroup
-from tests.device.agent import GEN_ERR, GET, GETBULK, NO_SUCH_NAME, NULL, TOO_BIG, Agent, Request, Response, integer, octets, table, tlv
+from tests.device.agent import GEN_ERR, GET, GETBULK, NO_SUCH_NAME, NULL, RESPONSE, TOO_BIG, Agent, Request, Response, integer, octets, table, tlv
 from tests.device.conftest import free_port, running, target
 
 SYSTEM: Oid = (1, 3, 6, 1, 2, 1, 1)
@@ -50,8 +52,10 @@ def snmpd(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPathF
 
 
 @contextlib.contextmanager
-def _snmpd(program: str, folder: Path, port: int) -> Iterator[None]:
-    (folder / "snmpd.conf").write_text(f"""
+def _snmpd(program: str, folder: Path, port: int, *lines: str) -> Iterator[None]:
+    (folder / "snmpd.conf").write_text(
+        "\n".join(lines)
+        + f"""
 agentaddress udp:127.0.0.1:{port}
 rocommunity c0mmunity 127.0.0.1
 sysName lab
@@ -67,7 +71,8 @@ rouser sha256aes priv
 rouser sha512aes256 priv
 rouser shaonly auth
 rouser noauth noauth
-""")
+"""
+    )
     environment = {"SNMP_PERSISTENT_DIR": str(folder / "kept"), "MIBS": "", "PATH": "/usr/bin:/bin"}
     with running((program, "-f", "-Ln", "-C", "-c", folder / "snmpd.conf", "-I", "-smux", "-p", folder / "pid"), env=environment):
         until = time.monotonic() + 20
@@ -184,10 +189,12 @@ def _wide(request: Request) -> Response:
     return table([(oid, octets(b"x" * 400)) for oid, _ in _rows(60)])(request)
 
 
-@pytest.mark.parametrize("answer", [_silent_above(7), _too_big_above(7), _wide], ids=["silent", "tooBig", "too long"])
-async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Response | None]) -> None:
+@pytest.mark.parametrize(
+    ("answer", "limits"), [(_silent_above(7), QUICK), (_too_big_above(7), SnmpLimits()), (_wide, SnmpLimits())], ids=["silent", "tooBig", "too long"]
+)  # fmt: skip
+async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Response | None], limits: SnmpLimits) -> None:
     async with Agent(answer) as agent:
-        session = _session(agent.port)
+        session = _session(agent.port, limits)
         assert len(await session.walk(ROWS)) == 60 and session.bulk == 6
         before = len(agent.requests)
         assert len(await session.walk(ROWS)) == 60 and {request.most for request in agent.requests[before:] if request.kind == GETBULK} == {6}
@@ -345,6 +352,32 @@ async def test_a_table_that_is_broken_off_does_not_look_complete(login: SnmpComm
         assert transport.requests["error_status"] == 1 and session.bulk == 25, "what went wrong says nothing of what it bears"
         if session._has_bulk:
             assert len(agent.requests) < 25, "it goes on where it was, with fewer rows at a time"
+
+
+@pytest.mark.parametrize("login", [COMMUNITY, USERS["shaaes"]], ids=["v2c", "encrypted"])
+async def test_a_real_agent_that_breaks_off(require_peer: Callable[[str], str], tmp_path: Path, login: SnmpCommunity | SnmpUser) -> None:
+    """net-snmp's, which asks another agent for a part of its view and passes on what that says."""
+    port = free_port(socket.SOCK_DGRAM)
+    async with Agent(_breaks_off(40, GEN_ERR)) as agent:
+        proxy = f"proxy -v 2c -c c0mmunity 127.0.0.1:{agent.port} .{'.'.join(map(str, ROWS[:-1]))}"
+        with _snmpd(require_peer("/usr/sbin/snmpd"), tmp_path, port, proxy):
+            session = await SnmpTransport().connect(_device(port, login))
+            with pytest.raises(ErrorStatus, match=f"answered {'genErr' if login is COMMUNITY else 'an error-status'} to what follows"):
+                await session.walk(ROWS)
+            assert len(await session.walk(ORS)) > 1, "the rest of its view is as it was"
+
+
+@given(st.binary(max_size=64))
+def test_octets_that_are_no_message_have_no_error_status(data: bytes) -> None:
+    found = _error_status(data)
+    assert found is None or 0 <= found < 2**32
+
+
+def test_the_error_status_of_a_message() -> None:
+    for community in (b"", b"c0mmunity", b"x" * 200):
+        pdu = tlv(RESPONSE, integer(77) + integer(GEN_ERR) + integer(1) + tlv(0x30, b""))
+        message = tlv(0x30, integer(1) + octets(community) + pdu)
+        assert _error_status(message) == GEN_ERR and [_error_status(message[:length]) for length in range(len(message) - 9)] == [None] * (len(message) - 9)
 
 
 @EVERY_VERSION

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncssh
@@ -62,6 +63,7 @@ class Box:
         config.write_text(f"configure system hostname {self.name}\n")
         started = self.space.start(program, "-d", "-u", self.lldp_socket, "-O", str(config), log=log)
         eventually(lambda: "resume operations" in log.read_text() or started.poll() is not None, 20)
+        assert started.poll() is None, log.read_text()
 
     @property
     def lldp_socket(self) -> str:
@@ -89,6 +91,7 @@ class Router(Box):
             log=folder / "zebra.log",
         )  # fmt: skip
         eventually(lambda: (folder / "zebra.vty").exists() or started.poll() is not None, 20)
+        assert started.poll() is None, (folder / "zebra.log").read_text()
 
     @property
     def shell(self) -> str:
@@ -114,6 +117,16 @@ class Street:
         """What net-snmp's own tool prints, by OID."""
         printed = self.netd.run(program, *login, "-OnQUt", "-m", "", address, oid)
         return dict(line.strip().split(" = ", 1) for line in printed.splitlines() if " = " in line)
+
+    def stands(self) -> bool:
+        """Whether every agent and SSH server answers."""
+        for address, login in ((ROUTER, V3), (HOST, V2C)):
+            try:
+                self.snmpget(address, (*login, "-t0.3", "-r0"), SYS_UP_TIME)
+                within(self.netd, partial(socket.create_connection, (address, 22), 1)).close()
+            except (AssertionError, OSError):
+                return False
+        return True
 
     def send(self, datagrams: int, octets: int) -> None:
         """Known traffic into the router's eth1."""
@@ -161,7 +174,9 @@ def street(require_peer: Callable[[str], str]) -> Iterator[Street]:
         for box in (router, host):
             box.start_lldpd(lldpd)
         try:
-            yield Street(netd, router, host, folder, folder / "key")
+            made = Street(netd, router, host, folder, folder / "key")
+            eventually(made.stands, 30)
+            yield made
         finally:
             for box in (router, host):  # lldpd's other half ends with the first only if that is told to end
                 for process in box.space.processes:

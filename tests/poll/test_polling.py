@@ -257,6 +257,10 @@ def _cannot_tell(data: bytes) -> bytes:
     return data[:at] + b"\xa2" + data[at + 1 : end] + b"\x02\x01\x05" + data[end + 3 :]
 
 
+async def _no_answer(address: object) -> bool:
+    return False
+
+
 async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(service: PollService, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent has no answer below hrProcessorTable: that is told, what is left of the system is not kept as if it were all, interfaces are read."""
     async with Served(agent()) as served:
@@ -268,6 +272,13 @@ async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(s
         current = service.current(device)
         assert current is not None and "answered genErr to what follows 1.3.6.1.2.1.25.3" in current.last_error
         assert current.system is None and len(current.interfaces) == 3 and service.poller.looks == {"incomplete": 1}
+        monkeypatch.setattr(service.pinger, "ping", _no_answer)
+        await service.poller.ping(watched := service.roster.devices[device], ("ping",))
+        assert watched.up, "who hides from pings and answers SNMP is there"
+        monkeypatch.setattr(served.simulated, "answer", lambda data: None)
+        assert not await round_of(service, device)
+        await service.poller.ping(watched, ("ping",))
+        assert watched.up is False
         monkeypatch.undo()
         assert await round_of(service, device)
         current = service.current(device)

@@ -23,7 +23,7 @@ from netd.device.simulated import SimulatedServer
 from netd.domain import credentials
 from netd.domain.actor import system
 from netd.domain.credentials import NewCredential
-from netd.errors import NetdError, PeerUnreachable
+from netd.errors import NetdError, PeerUnreachable, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
 from netd.poll.service import PollService
@@ -37,6 +37,7 @@ from tests.device.agent import Agent
 from tests.device.conftest import free_port
 from tests.device.fake import Line, SshDevice
 from tests.device.simulators import LIMITS, served
+from tests.device.test_bad_devices import silent_port
 from tests.poll.test_polling import bad
 
 WELL, WELL_BY_CLI, OF_A_KIND = 1000, 20, 6
@@ -48,8 +49,9 @@ LATE: Final = 30 / SPEED
 LITTLE: Final = frozenset((ifmib.IF_DESCR, ifmib.IF_NAME, ifmib.IF_TYPE, ifmib.IF_OPER, ifmib.IF_HC_IN_OCTETS, ifmib.IF_HC_OUT_OCTETS))
 """What is read of each, so that the schedule is what is tested and not how many columns a machine can read. `make bench-polling` reads all."""
 
-KINDS: Final = {  # of what is wrong with the agent, and with the command line
-    "silent": "silent", "garbage": "hang", "flooding": "flood", "backwards": "late", "late": "hang", "refused": "reset",
+KINDS: Final = {  # of what is wrong with the agent: what is wrong with the command line, and how a log-in there ends
+    "silent": ("silent", "timeout"), "garbage": ("hang", "timeout"), "flooding": ("flood", "too_large"), "backwards": ("late", "timeout"),
+    "late": ("hang", "timeout"), "refused": ("reset", "lost"),
 }  # fmt: skip
 
 
@@ -63,17 +65,6 @@ def agents() -> Iterator[int]:
             yield int(process.stdout.readline())
         finally:
             end(process)
-
-
-@contextlib.asynccontextmanager
-async def silent() -> AsyncIterator[int]:
-    """Takes TCP connections and says nothing."""
-    held: list[asyncio.StreamWriter] = []
-    server = await asyncio.start_server(lambda reader, writer: held.append(writer), "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-        for writer in held:
-            writer.transport.abort()
 
 
 def wrong(kind: str) -> Callable[[Line], Awaitable[None]]:
@@ -123,9 +114,9 @@ class Lab:
             server = await stack.enter_async_context(served(self.extensions, "mikrotik_routeros", router))
             port = stack.enter_context(agents())
             await self.add("well", WELL, port, server.ssh_port)
-            for agent, line in KINDS.items():
+            for agent, (line, _) in KINDS.items():
                 snmp = free_port() if agent == "refused" else (await stack.enter_async_context(Agent(bad(agent, LATE)))).port
-                ssh = await stack.enter_async_context(silent()) if line == "silent" else (await stack.enter_async_context(SshDevice(wrong(line)))).port
+                ssh = await stack.enter_async_context(silent_port()) if line == "silent" else (await stack.enter_async_context(SshDevice(wrong(line)))).port
                 await self.add(agent, OF_A_KIND, snmp, ssh)
             yield server
 
@@ -150,11 +141,12 @@ async def lab(database: Database, tmp_path: Path) -> Lab:
 class Logins:
     """Configurations are read, again and again, of well and of bad devices; ``ended`` is how, by kind."""
 
-    def __init__(self, lab: Lab, keyring: Keyring) -> None:
+    def __init__(self, lab: Lab, database: Database, keyring: Keyring) -> None:
         limits = msgspec.structs.replace(LIMITS, most_output=1 << 19, cleanup_seconds=0.5)
-        queues = DeviceQueues(QueueLimits(open_after=1000, deadline_seconds=8))  # so that they are worked with again and again
-        self.sessions = DeviceSessions(lab.database, keyring, lab.extensions.platforms, CliTransport(limits), queues, now=lambda: datetime.now(UTC))
+        queues = DeviceQueues(QueueLimits(open_after=1000))  # so that they are worked with again and again
+        self.sessions = DeviceSessions(database, keyring, lab.extensions.platforms, CliTransport(limits), queues, now=lambda: datetime.now(UTC))
         self.ended: dict[str, Counter[str]] = defaultdict(Counter)
+        self.read: set[int] = set()  # whose configuration was read
         self._lab = lab
 
     async def run(self) -> None:
@@ -163,6 +155,10 @@ class Logins:
                 for device_id in ids[:WELL_BY_CLI]:
                     group.create_task(self._again_and_again(kind, device_id))
 
+    def told(self) -> bool:
+        """Whether all well ones were read, and each bad kind has ended as it should, once at least."""
+        return len(self.read) == WELL_BY_CLI and all(self.ended[kind][how] for kind, (_, how) in KINDS.items())
+
     async def _again_and_again(self, kind: str, device_id: int) -> None:
         async def read(opened: Opened) -> str:
             text: str = await opened.run(opened.driver.configuration("running"))
@@ -170,8 +166,11 @@ class Logins:
 
         while True:
             try:
-                text = await self.sessions.run(1, device_id, read)
+                text = await self.sessions.run(1, device_id, read, deadline_seconds=8 if kind in KINDS else 60)
                 self.ended[kind]["ok" if "add name=lan" in text else "something else"] += 1
+                self.read.add(device_id)
+            except StoreUnavailable as error:  # of a machine that has no time for PostgreSQL: nobody's at the other end
+                self.ended["database"][str(error)] += 1
             except NetdError as error:
                 self.ended[kind][error.reason if isinstance(error, PeerUnreachable) else str(error)] += 1
             await asyncio.sleep(2)
@@ -190,9 +189,11 @@ async def test_a_thousand_keep_their_schedule(lab: Lab, database: Database, tmp_
     keyring = Keyring.load_or_create(tmp_path / "secret.key")
     looks: Counter[int] = Counter()
     kept: Counter[int] = Counter()
-    logins = Logins(lab, keyring)
     done = asyncio.Event()
-    async with lab.standing(), Client(allowed=LOOPBACK) as client:
+    async with lab.standing(), Client(allowed=LOOPBACK) as client, contextlib.AsyncExitStack() as stack:
+        own = await Database.open(database.target, 4)  # as the daemon's jobs have
+        stack.push_async_callback(own.close)
+        logins = Logins(lab, own, keyring)
         config = PollConfig(system_seconds=int(PERIOD), interfaces_seconds=int(PERIOD), in_flight=64, deadline_seconds=40)
         service = PollService(config, database, keyring, lab.extensions.platforms, lab.extensions.guard, client, node="here", now=now, clock=clock)
         service.transport.limits = msgspec.structs.replace(service.transport.limits, most_rows=2000)  # where a flood is ended: it costs its agents more
@@ -204,7 +205,7 @@ async def test_a_thousand_keep_their_schedule(lab: Lab, database: Database, tmp_
             ok = await shown(watched, groups)
             looks[watched.device.id] += ok
             kept[watched.device.id] += ok and named
-            if all(looks[each] >= 2 and kept[each] for each in well) and all(logins.ended[kind] for kind in ("well", *KINDS)):
+            if all(looks[each] >= 2 and kept[each] for each in well) and logins.told():
                 done.set()
             return ok
 
@@ -212,7 +213,7 @@ async def test_a_thousand_keep_their_schedule(lab: Lab, database: Database, tmp_
         async with service, asyncio.TaskGroup() as group:
             working = group.create_task(logins.run())
             service.start(group)
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(90):
                 await done.wait()
             missed = {each: service.poller.snmp.missed_by.get(each, 0) for each in well}
             errors = {each: found.last_error for each in well if (found := service.current(each)) is not None and found.last_error}
@@ -223,11 +224,8 @@ async def test_a_thousand_keep_their_schedule(lab: Lab, database: Database, tmp_
     gaps = await spacing(database, well)
     assert len(gaps) == WELL and all(0.5 * PERIOD < gap < 1.5 * PERIOD for pair in gaps.values() for gap in pair), Counter(map(len, gaps.values()))
     assert not any(looks[each] for kind in KINDS for each in lab.ids[kind]) and all(failed.values()), failed
-    ended = {kind: set(how) for kind, how in logins.ended.items()}
-    assert ended == {
-        "well": {"ok"}, "silent": {"timeout"}, "garbage": {"timeout"}, "flooding": {"too_large"}, "backwards": {"timeout"}, "late": {"timeout"},
-        "refused": {"lost"},
-    }, logins.ended  # fmt: skip
+    assert logins.ended["well"].keys() == {"ok"}
+    assert all(logins.ended[kind].keys() <= {how, "timeout"} for kind, (_, how) in KINDS.items()), logins.ended
 
 
 async def spacing(database: Database, ids: list[int]) -> dict[int, list[float]]:
