@@ -55,6 +55,18 @@ async def test_a_backup_asks_as_well(lab: Lab) -> None:
         assert found["links"] and found["macs"] and found["arps"] and found["versions"] == ["15.2(4)"]
 
 
+async def test_a_host_among_routers_fails_no_backup(lab: Lab) -> None:
+    """It has no configuration that is read: asked for by name that is an error, as one of a group it is what it is."""
+    async with lab.simulated("generic_linux", Simulated("host1", version="6.1"), executes=True):
+        job = await lab.done("config.backup", selector={})
+        (target,) = await lab.targets(job)
+        assert (target.state, target.outcome, target.said) == ("succeeded", "empty", "its platform has no configuration that is read")
+        assert (await kept(lab))["heard"]
+        job = await lab.done("config.backup", state="failed", devices=["host1"])
+        (target,) = await lab.targets(job)
+        assert "cannot do this (Backup)" in (target.said or "")
+
+
 def _refuses(error: PeerError, driver: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> Any:
         raise error

@@ -11,6 +11,7 @@ from netd.domain.configurations import Intended, Kept
 from netd.domain.kinds import Done, JobContext, Kind, Subject
 from netd.errors import NetdError, PeerError
 from netd.model.configuration import Source, Which
+from netd.model.device import Outcome
 from netd.sdk.device import Backup
 from netd.work.kinds.devices import Devices
 from netd.work.kinds.inspection import inspected, take
@@ -72,10 +73,12 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
     devices = Devices(tools)
 
-    async def one(job: JobContext, chosen: Chosen, intents: Intents) -> Done:
-        async def work(opened: Opened) -> Kept:
+    async def one(job: JobContext, chosen: Chosen, intents: Intents, *, named: bool) -> Done:
+        async def work(opened: Opened) -> Kept | None:
             seen, _ = await inspected(opened, job, "facts")
-            kept, _ = await snapshot(tools, job, opened, intents=intents)
+            kept = None
+            if named or isinstance(opened.driver, Backup):  # a host among routers, as a group may have it, fails no night's backup
+                kept, _ = await snapshot(tools, job, opened, intents=intents)
             more, _ = await inspected(opened, job, "neighbours", "macs", "arps")
             if seen or more:
                 await take(tools, opened, {**seen, **more})
@@ -86,14 +89,17 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         except PeerError as error:
             await devices.failed(job, chosen, str(error))
             raise
+        if kept is None:
+            return Done(outcome=Outcome.EMPTY, said="its platform has no configuration that is read")
         return Done(said=said(kept), result=kept)
 
     async def backup(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
         found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
         intents = Intents(tools, job.job.tenant_id, [each.id for each in found.values()])
+        named = {name.lower() for name in order.devices}
 
         async def each(subject: Subject) -> Done:
-            return await one(job, found[subject.key], intents)
+            return await one(job, found[subject.key], intents, named=subject.name.lower() in named)
 
         tally = await job.each([each.subject for each in found.values()], each, at_once=order.at_once)
         exported = None
