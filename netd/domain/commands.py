@@ -47,7 +47,7 @@ IN_FULL: Final = frozenset((
 ))  # fmt: skip
 """Menus that hold secrets: by name and value, which is masked, they are shown; as tables, whose columns shift, they are not."""
 
-_PIPE = re.compile(r"\s*(?:include|exclude|begin|section|count|match|no-more|in|i|e|b)\b[^|]*", re.IGNORECASE)
+_PIPE = re.compile(r"\s*(?:include|exclude|begin|section|count|match|no-more|as|in|i|e|b)\b[^|]*", re.IGNORECASE)
 _PLACE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
 _PRINT = re.compile(r"/(.*?)[ /]print\b(.*)", re.IGNORECASE)
 _SECRET_WORD = re.compile(r"(?i)pass|secret|community|key|loid|token")

@@ -9,7 +9,8 @@ from netd.errors import ConfigError
 SHOWS = (
     "show version", "show ip bgp summary", "do show run", "display current-configuration", "show run | include ntp", "show log | begin 10:00 | count",
     "/ip address print detail without-paging", "/interface bridge host print terse", "traceroute 192.0.2.1", "info from state",
-    "ip -6 route show", "uname -r", "admin display-config", "free -m", "df -h /var", "/ip/address/print", "/ppp secret print detail where name=u1",
+    "ip -6 route show", "uname -r", "admin display-config", "info from state / system lldp | as json",
+    "free -m", "df -h /var", "/ip/address/print", "/ppp secret print detail where name=u1",
     "/radius print terse", "/system resource print", "ping 192.0.2.1 count=5 size=1400", "ping 192.0.2.1 repeat 20 size 1500 df-bit", "ping -c 5 192.0.2.1",
     "ping -c 3 -i 2 -I eth0 192.0.2.1", "ping -a 192.0.2.7 -c 5 192.0.2.1", "ping vrf red 192.0.2.1 repeat 5", "ping router 4 192.0.2.1 count 5",
 )  # fmt: skip

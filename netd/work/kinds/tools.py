@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from netd.config import PollConfig
 from netd.domain import templates
 from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
 from netd.domain.rendering import Renderer
+from netd.domain.report_queries import Measured
 from netd.keyring import Keyring
+from netd.sheets.converter import Converter
 from netd.store.database import Database
 from netd.work.gitexport import GitExport
 from netd.work.sessions import DeviceSessions
@@ -20,7 +23,7 @@ class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
     ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files; ``boot_retry_seconds`` is how long a
-    device that boots is left alone.
+    device that boots is left alone; ``measured`` is what reports must know of polling, ``converter`` writes them as spreadsheets and on paper.
     """
 
     database: Database
@@ -32,6 +35,8 @@ class Tools:
     rules: ShowRules = field(default_factory=ShowRules)
     renderer: Renderer = field(default_factory=Renderer)
     boot_retry_seconds: float = 15.0
+    measured: Measured = field(default_factory=lambda: Measured(PollConfig().kept_days(), PollConfig().reach_seconds))
+    converter: Converter = field(default_factory=Converter)
 
     def now(self) -> datetime:
         """The time."""
