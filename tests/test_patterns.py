@@ -11,12 +11,12 @@ from netd.sdk.patterns import Pattern, compiled, edges, fault, fold, substituted
 from tests.vendors.examples import example
 
 REFUSED = (
-    r"^\s*snmp", r"a\s+b", r"^[ \t\n]*a", r"x[\s\S]*?y", r'"[^"]*"', r'"(?:[^"\\]|\\.)*"', r"\W+x", r"\D*x", r"(?s)a.*b", r"(?s:a.*b)", "\n*x", r"(?:a|\s)*b", r"\n{2,}x",
-    r"(?=\s*x)", r"x(?:y[^z]+)?",
+    r"^\s*snmp", r"a\s+b", r"^[ \t\n]*a", r"x[\s\S]*?y", r'"[^"]*"', r'"(?:[^"\\]|\\.)*"', r"\W+x", r"\D*x", r"(?s)a.*b", r"(?s:a.*b)", "\n*x",
+    r"(?:a|\s)*b", r"\n{2,}x", r"(?=\s*x)", r"x(?:y[^z]+)?",
 )  # fmt: skip
 ALLOWED = (
-    r"^[ \t]*snmp", r"\A\s*model", r"a\sb", r"[^\n]*x", r"[^\s]+", r'"[^"\n]*"', r"\S+ \w* \d+ .*", r"\n", r"(?:\n[^\n]+){0,40}?\n", r"[\s\S]{0,20}x", r"(?i)a+", r"\\s*",
-    r"(?:(?<=[^\n]{70})\n(?:\w{8,}))*", r"(?P<s>x)", r"\{ ?<cr>[^{}\n]*\}",
+    r"^[ \t]*snmp", r"\A\s*model", r"a\sb", r"[^\n]*x", r"[^\s]+", r'"[^"\n]*"', r"\S+ \w* \d+ .*", r"\n", r"(?:\n[^\n]+){0,40}?\n", r"[\s\S]{0,20}x",
+    r"(?i)a+", r"\\s*", r"(?:(?<=[^\n]{70})\n(?:\w{8,}))*", r"(?P<s>x)", r"\{ ?<cr>[^{}\n]*\}",
 )  # fmt: skip
 
 

@@ -441,7 +441,7 @@ class CliSession:
             self._connection = None
 
 
-class _Done(Exception):  # noqa: N818  # StopIteration, in a form that can leave a thread
+class _Done(Exception):  # StopIteration, in a form that can leave a thread
     """What a dialogue returned."""
 
     def __init__(self, value: Any) -> None:

@@ -28,22 +28,27 @@ NEVER: Final = (
 MOST_PINGS: Final = 100
 LARGEST_PING: Final = 10_000
 
-MENU_WORDS: Final = frozenset("""
-aaa access-list active active-peers address address-list advertisements area arp binding board bonding bridge bgp bfd cache caps-man certificate clock
-connection cookie cpu dhcp-client dhcp-relay dhcp-server disk dns dot1x eoip ethernet filter firewall forwarding-table gre group health history host hotspot
-identity igmp-proxy input installed-sa instance interface interface-template ip ip-binding ipip ipsec ipv6 irq l2tp-client l2tp-server lacp layer7-protocol ldp
-lease license list log logging lsa lte mac-server macsec mangle mdb member mlag mode-config mpls msti nat nd neighbor netwatch network note ntp option
-option-sets ospf ovpn-client ovpn-server package pci peer peers policy pool port ppp pppoe-client pppoe-server pptp-client pptp-server prefix profile proposal
-proxy queue radius raw registration-table resource rip route routerboard routing rule secret security security-profiles server servers service service-port
-session sessions settings simple sms snmp sstp-client sstp-server static statistics status switch system table template tool tree type upnp ups usb used user
-user-manager veth vlan vrf vrrp vpls vteps vxlan walled-garden watchdog wifi wireguard wireless
-""".split())  # fmt: skip
+MENU_WORDS: Final = frozenset((
+    "aaa", "access-list", "active", "active-peers", "address", "address-list", "advertisements", "area", "arp", "binding", "board", "bonding",
+    "bridge", "bgp", "bfd", "cache", "caps-man", "certificate", "clock", "connection", "cookie", "cpu", "dhcp-client", "dhcp-relay", "dhcp-server",
+    "disk", "dns", "dot1x", "eoip", "ethernet", "filter", "firewall", "forwarding-table", "gre", "group", "health", "history", "host", "hotspot",
+    "identity", "igmp-proxy", "input", "installed-sa", "instance", "interface", "interface-template", "ip", "ip-binding", "ipip", "ipsec", "ipv6",
+    "irq", "l2tp-client", "l2tp-server", "lacp", "layer7-protocol", "ldp", "lease", "license", "list", "log", "logging", "lsa", "lte", "mac-server",
+    "macsec", "mangle", "mdb", "member", "mlag", "mode-config", "mpls", "msti", "nat", "nd", "neighbor", "netwatch", "network", "note", "ntp",
+    "option", "option-sets", "ospf", "ovpn-client", "ovpn-server", "package", "pci", "peer", "peers", "policy", "pool", "port", "ppp", "pppoe-client",
+    "pppoe-server", "pptp-client", "pptp-server", "prefix", "profile", "proposal", "proxy", "queue", "radius", "raw", "registration-table",
+    "resource", "rip", "route", "routerboard", "routing", "rule", "secret", "security", "security-profiles", "server", "servers", "service",
+    "service-port", "session", "sessions", "settings", "simple", "sms", "snmp", "sstp-client", "sstp-server", "static", "statistics", "status",
+    "switch", "system", "table", "template", "tool", "tree", "type", "upnp", "ups", "usb", "used", "user", "user-manager", "veth", "vlan", "vrf",
+    "vrrp", "vpls", "vteps", "vxlan", "walled-garden", "watchdog", "wifi", "wireguard", "wireless",
+))  # fmt: skip
 """What RouterOS' menus are called; none of these is a verb. In /snmp community the names are the secrets; scripts and files have any."""
 
 IN_FULL: Final = frozenset((
-    "ppp secret", "radius", "user-manager user", "user-manager", "tool sms", "interface wireless security-profiles", "interface wifi security", "caps-man security",
-    "interface wireguard", "interface wireguard peers", "interface dot1x", "ip ipsec identity", "ip ipsec peer", "ip ipsec installed-sa", "ip hotspot user",
-    "interface pppoe-client", "interface l2tp-client", "interface pptp-client", "interface sstp-client", "interface ovpn-client",
+    "ppp secret", "radius", "user-manager user", "user-manager", "tool sms", "interface wireless security-profiles", "interface wifi security",
+    "caps-man security", "interface wireguard", "interface wireguard peers", "interface dot1x", "ip ipsec identity", "ip ipsec peer",
+    "ip ipsec installed-sa", "ip hotspot user", "interface pppoe-client", "interface l2tp-client", "interface pptp-client", "interface sstp-client",
+    "interface ovpn-client",
 ))  # fmt: skip
 """Menus that hold secrets: by name and value, which is masked, they are shown; as tables, whose columns shift, they are not."""
 

@@ -11,9 +11,7 @@ from functools import lru_cache
 EDGE_CHARACTERS = 8192
 LINE_CHARACTERS = 500
 
-_ITEM = re.compile(
-    r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[aiLmsux]+\)|\(\?(?:[aiLmsux-]*:|[=!>]|<[=!]|P<\w+>)|.", re.DOTALL
-)
+_ITEM = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[aiLmsux]+\)|\(\?(?:[aiLmsux-]*:|[=!>]|<[=!]|P<\w+>)|.", re.DOTALL)
 _REPEAT = re.compile(r"(?:(?P<sign>[*+?])|\{(?P<least>\d*)(?:,(?P<most>\d*))?\})[?+]?")
 _UNBOUNDED = 1 << 32
 _LINE_ENDS = ("\\s", "\\W", "\\D", "\\n", "\n")

@@ -30,8 +30,8 @@ END_CHARACTERS = 4096
 FINE = frozenset({Outcome.OK, Outcome.ALREADY, Outcome.EMPTY})
 SECRET = "<secret>"
 SHOWN = (
-    r"(?i)^[ \t]*[\w /.()-]*(?:passwords?|passwd|secret(?: key)?|passphrase|community(?:[ -]?(?:name|index|securityname))?|shared[ -](?:secret[ -])?key|pre-?shared[ -]key|"
-    r"private[ -]key|loid|security ?name)(?:[ \t]*:[ \t]*|[ \t]+=[ \t]+)(\S.*)$",
+    r"(?i)^[ \t]*[\w /.()-]*(?:passwords?|passwd|secret(?: key)?|passphrase|community(?:[ -]?(?:name|index|securityname))?|shared[ -](?:secret[ -])?key|"
+    r"pre-?shared[ -]key|private[ -]key|loid|security ?name)(?:[ \t]*:[ \t]*|[ \t]+=[ \t]+)(\S.*)$",
     r"(?i)^[ \t]*user: (\S+)[ \t]+security model: v[12]",
     r'\btext "([^"\n]+)"',
 )

@@ -73,8 +73,7 @@ async def test_who_is_cancelled_while_a_driver_looks() -> None:
 
     async with session(long, limits=QUICK) as made:
         running: asyncio.Task[Any] = asyncio.create_task(made.run(looks()))
-        while not began.is_set():
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(began.wait, 20)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

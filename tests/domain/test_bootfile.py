@@ -12,9 +12,9 @@ from netd.domain import bootfile, boottokens
 from netd.domain.bootfile import Files, first, huawei_whole
 from netd.domain.rendering import Renderer
 from netd.domain.templates import Library
+from netd.errors import InvalidInput, WireError
 from netd.model.boot import ExpectedDevice
 from netd.model.configuration import Template
-from netd.errors import InvalidInput, WireError
 
 FILES = Files(
     server="http://192.0.2.5:8080", configuration_url="http://192.0.2.5:8080/abc/config.cfg", configuration_path="abc/config.cfg",
@@ -102,7 +102,16 @@ def test_has_list():
 
 async def test_a_boot_file_has_nothing_of_other_sites() -> None:
     now = datetime(2024, 1, 1, tzinfo=UTC)
-    common: dict[str, Any] = {"tenant_id": 1, "purpose": "boot", "compare": "off", "number": 1, "note": None, "version": 1, "created_at": now, "updated_at": now}
+    common: dict[str, Any] = {
+        "tenant_id": 1,
+        "purpose": "boot",
+        "compare": "off",
+        "number": 1,
+        "note": None,
+        "version": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
     there = {"south": ("leaf", 2, "south", "canary"), "own": ("leaf", 1, "north", "{% include 'south' %}"), "all": (None, None, None, "common")}
     library = Library(
         templates=tuple(

@@ -8,24 +8,23 @@ from netd.errors import ConfigError
 
 SHOWS = (
     "show version", "show ip bgp summary", "do show run", "display current-configuration", "show run | include ntp", "show log | begin 10:00 | count",
-    "/ip address print detail without-paging", "/interface bridge host print terse", "traceroute 192.0.2.1", "info from state",
-    "ip -6 route show", "uname -r", "admin display-config", "info from state / system lldp | as json",
-    "free -m", "df -h /var", "/ip/address/print", "/ppp secret print detail where name=u1",
-    "/radius print terse", "/system resource print", "ping 192.0.2.1 count=5 size=1400", "ping 192.0.2.1 repeat 20 size 1500 df-bit", "ping -c 5 192.0.2.1",
-    "ping -c 3 -i 2 -I eth0 192.0.2.1", "ping -a 192.0.2.7 -c 5 192.0.2.1", "ping vrf red 192.0.2.1 repeat 5", "ping router 4 192.0.2.1 count 5",
+    "/ip address print detail without-paging", "/interface bridge host print terse", "traceroute 192.0.2.1", "info from state", "ip -6 route show",
+    "uname -r", "admin display-config", "info from state / system lldp | as json", "free -m", "df -h /var", "/ip/address/print",
+    "/ppp secret print detail where name=u1", "/radius print terse", "/system resource print", "ping 192.0.2.1 count=5 size=1400",
+    "ping 192.0.2.1 repeat 20 size 1500 df-bit", "ping -c 5 192.0.2.1", "ping -c 3 -i 2 -I eth0 192.0.2.1", "ping -a 192.0.2.7 -c 5 192.0.2.1",
+    "ping vrf red 192.0.2.1 repeat 5", "ping router 4 192.0.2.1 count 5",
 )  # fmt: skip
 DOES_MORE = (
     "configure terminal", "reload", "showdown", "write memory", "no shutdown", "/system reboot", "/ip address add address=192.0.2.1/24",
     "show run | redirect tftp://192.0.2.1/x", "show run | append flash:x", "show run | tee flash:x", "display this > flash:/x", "show version; reload",
     "show version\nreload", "show version & reload", "ping `reboot`", "ping $(reboot)", "/ip address print file=x", "/log print follow",
-    "/ip address print [/system reboot]", ":do { /system reboot }", "ip route del default", "info configure", "hostname other",
-    "show tech-support", "uptime | sh", "free -s 1", "free -h -s1", "show history", "show archive log config all", "traceroute -q 1000 192.0.2.1",
-    "/system script run print", "/user remove print", "/import print", "/user rem print", "/tool ip print", "/tool fetch print", "/system backup save print", "/ping print",
-    "/ppp secret print", "/ppp/secret/print", "/ppp  secret print", "/PPP secret print", "/ppp sec print", "/snmp community print detail", "/system script print",
-    "/radius print where disabled=no", "/file print detail",
-    "ping 192.0.2.1", "ping -f 192.0.2.1", "ping -i 0.002 -c 5 192.0.2.1", "ping -i .2 -c 5 192.0.2.1", "ping -c 1000 192.0.2.1", "ping -c 0 192.0.2.1",
-    "ping -c5 -f 192.0.2.1", "ping -l 100 -c 5 192.0.2.1", "ping -s 65000 -c 5 192.0.2.1", "ping 192.0.2.1 repeat 1000000", "ping 192.0.2.1 count", "ping -c",
-    "ping 192.0.2.1 rapid count 5",
+    "/ip address print [/system reboot]", ":do { /system reboot }", "ip route del default", "info configure", "hostname other", "show tech-support",
+    "uptime | sh", "free -s 1", "free -h -s1", "show history", "show archive log config all", "traceroute -q 1000 192.0.2.1", "/system script run print",
+    "/user remove print", "/import print", "/user rem print", "/tool ip print", "/tool fetch print", "/system backup save print", "/ping print",
+    "/ppp secret print", "/ppp/secret/print", "/ppp  secret print", "/PPP secret print", "/ppp sec print", "/snmp community print detail",
+    "/system script print", "/radius print where disabled=no", "/file print detail", "ping 192.0.2.1", "ping -f 192.0.2.1", "ping -i 0.002 -c 5 192.0.2.1",
+    "ping -i .2 -c 5 192.0.2.1", "ping -c 1000 192.0.2.1", "ping -c 0 192.0.2.1", "ping -c5 -f 192.0.2.1", "ping -l 100 -c 5 192.0.2.1",
+    "ping -s 65000 -c 5 192.0.2.1", "ping 192.0.2.1 repeat 1000000", "ping 192.0.2.1 count", "ping -c", "ping 192.0.2.1 rapid count 5",
     "display diagnostic-information", "", " ",
 )  # fmt: skip
 
@@ -60,10 +59,12 @@ def test_secrets_in_lines() -> None:
 
 
 VERBS = (
-    "add append bandwidth-test beep clear comment convert disable do downgrade edit enable execute export fetch find flood-ping flush force generate get global "
-    "import install ip-scan kill load mac-scan make move make-static monitor-traffic password ping print quit reboot recover release remove renew reset "
-    "reset-configuration reset-counters run save scan send set setup shutdown sign sniff speed-test ssh telnet test torch traceroute unset update upgrade wol"
-).split()
+    "add", "append", "bandwidth-test", "beep", "clear", "comment", "convert", "disable", "do", "downgrade", "edit", "enable", "execute", "export",
+    "fetch", "find", "flood-ping", "flush", "force", "generate", "get", "global", "import", "install", "ip-scan", "kill", "load", "mac-scan", "make",
+    "move", "make-static", "monitor-traffic", "password", "ping", "print", "quit", "reboot", "recover", "release", "remove", "renew", "reset",
+    "reset-configuration", "reset-counters", "run", "save", "scan", "send", "set", "setup", "shutdown", "sign", "sniff", "speed-test", "ssh",
+    "telnet", "test", "torch", "traceroute", "unset", "update", "upgrade", "wol",
+)  # fmt: skip
 
 
 def test_no_menu_has_a_verbs_name() -> None:

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-_parser: Any = re._parser  # type: ignore[attr-defined]  # what re compiles with
-_CHARACTERS = {
+_parser: Any = re._parser  # what re compiles with
+_CHARACTERS: dict[str, str] = {
     "CATEGORY_DIGIT": "1", "CATEGORY_SPACE": " ", "CATEGORY_WORD": "a", "CATEGORY_NOT_SPACE": "a", "CATEGORY_NOT_WORD": " ", "CATEGORY_NOT_DIGIT": "a",
 }  # fmt: skip
 
@@ -29,7 +29,7 @@ def _some(item: Any, choice: int) -> str:
         return "".join(_some(each, choice) for each in (value[3] if kind == "SUBPATTERN" else value))
     if kind in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
         least, most, body = value
-        return "".join(_some(each, choice) for each in body) * max(least, min(int(most), choice % 2))
+        return "".join(_some(each, choice) for each in body) * max(int(least), min(int(most), choice % 2))
     return ""  # AT, ASSERT, ASSERT_NOT: they take nothing
 
 

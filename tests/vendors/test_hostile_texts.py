@@ -14,7 +14,6 @@ from netd.errors import NetdError
 from netd.extensions import Extensions
 from netd.model.device import Image
 from netd.sdk.dialogue import Command, Dialogue, Get, Step, play
-
 from netd.wire.terminal import Dialect, Reader, ending
 from tests.vendors.examples import example
 
@@ -72,12 +71,13 @@ def cheap(look: Callable[[], object], what: str) -> None:
 
 def ways(driver: Any) -> Iterator[tuple[str, Callable[[], Dialogue[Any]]]]:
     """All that a driver may ask a device, with what it is asked for."""
-    for name in ("prepare", "leave", "facts", "neighbours", "macs", "arps", "save", "free_octets", "reboot"):
+    for name in ("prepare", "leave", "facts", "neighbours", "macs", "arps", "save", "free_octets", "reboot", "checkpoint", "revert"):
         yield name, lambda name=name: getattr(driver, name)()  # type: ignore[misc]
     yield "running", lambda: driver.configuration("running")
     yield "startup", lambda: driver.configuration("startup")
     yield "configure", lambda: driver.configure(["hostname x", "ntp server 192.0.2.1"])
     yield "restore", lambda: driver.restore("hostname x\nend\n")
+    yield "take_back", lambda: driver.take_back("hostname x\nend\n")
     yield "verify", lambda: driver.verify(IMAGE)
     yield "activate", lambda: driver.activate(IMAGE)
     yield "onu_optics", lambda: driver.onu_optics("0/1/0")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from netd.config import ConfigurationsConfig
+from netd.domain import configurations
 from netd.extensions import Extensions
 from netd.simulate import Simulated
 from netd.store.database import Database
@@ -66,7 +67,7 @@ async def test_the_export_reads_only_what_is_new(lab: Lab, tmp_path: Path, monke
     git = exporter(ConfigurationsConfig(export="masked"), tmp_path / "export")
     assert git is not None
     read: list[int] = []
-    real = gitexport.configurations.read
+    real = configurations.read
 
     async def counted(*arguments: Any) -> Any:
         read.append(arguments[-1])
@@ -75,7 +76,7 @@ async def test_the_export_reads_only_what_is_new(lab: Lab, tmp_path: Path, monke
     async with lab.simulated("cisco_ios", *devices):
         here, _ = spied(lab.extensions.platforms["cisco_ios"].driver, monkeypatch)
         await lab.done("config.backup", selector={})
-        monkeypatch.setattr(gitexport.configurations, "read", counted)
+        monkeypatch.setattr(configurations, "read", counted)
 
         async def export() -> int:
             read.clear()
@@ -99,7 +100,8 @@ async def test_the_export_reads_only_what_is_new(lab: Lab, tmp_path: Path, monke
 
 @pytest.mark.parametrize(("platform", "line", "secret"), [
     ("cisco_ios", "username ${u} secret hunter2x", True), ("cisco_ios", "username ${u} secret ${p}", False), ("cisco_ios", "username u secret hunter2x", True),
-    ("cisco_ios", "snmp-server community ${ro} RO", False), ("cisco_ios", "description ${x}", False), ("cisco_ios", "description to ${x} secret hunter2x", True),
+    ("cisco_ios", "snmp-server community ${ro} RO", False), ("cisco_ios", "description ${x}", False),
+    ("cisco_ios", "description to ${x} secret hunter2x", True),
     ("cisco_ios", "enable secret pre${x}", True), ("cisco_ios", "no shutdown", False),
     ("mikrotik_routeros", '/ppp secret add name=u password="${p}"', False), ("mikrotik_routeros", '/ppp secret add name=${u} password="hunter 2x"', True),
     ("mikrotik_routeros", "/snmp community add name=${c}", False), ("mikrotik_routeros", "/snmp community add name=hunter2x comment=${c}", True),
