@@ -1,13 +1,18 @@
 """Patterns over devices' texts: what is refused, what a pattern must have in it, and that a text is looked through as if it were done plainly."""
 
+import ast
 import random
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netd.extensions import Extensions
+from netd.sdk import patterns
 from netd.sdk.patterns import Pattern, compiled, edges, fault, fold, substituted
+from netd.share import share
 from tests.vendors.examples import example
 
 REFUSED = (
@@ -64,15 +69,41 @@ def test_a_text_is_looked_through_as_if_plainly(families: list[Any]) -> None:
     """Lines that match, that almost match and that do not, of every platform, in any order."""
     chance = random.Random(5)
     for family in families:
-        patterns = [*family.configuration.secrets, *family.configuration.volatile]
-        lines = ["", "  ", "interface İstanbul", "description PASSWORD", *(example(pattern, choice) for pattern in patterns for choice in (0, 1))]
+        wanted = [*family.configuration.secrets, *family.configuration.volatile]
+        lines = ["", "  ", "interface İstanbul", "description PASSWORD", *(example(pattern, choice) for pattern in wanted for choice in (0, 1))]
         lines += [f" {line.upper()} x" for line in lines]
         for _ in range(10):
             text = "\n".join(chance.choices(lines, k=30))
             plain = text
-            for pattern in patterns:
+            for pattern in wanted:
                 plain = re.sub(pattern, "<gone>", plain, flags=re.MULTILINE)
-            assert substituted([compiled(pattern) for pattern in patterns], "<gone>", text) == plain
+            assert substituted([compiled(pattern) for pattern in wanted], "<gone>", text) == plain
+
+
+def in_code(path: Path) -> Iterator[str]:
+    """Patterns that stand in a module: arguments of the functions of ``re``; of an f-string what is plain."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id == "re"
+            and node.args
+        ):
+            match node.args[0]:
+                case ast.Constant(value=str(pattern)):
+                    yield pattern
+                case ast.JoinedStr(values=parts):
+                    yield "x".join(part.value for part in parts if isinstance(part, ast.Constant))
+
+
+def test_patterns_in_code_are_no_others() -> None:
+    """What is looked for at the end of a prompt only may take line ends; so may a quoted value, which the next quotation mark ends."""
+    files = [path for path in (*share("vendors").glob("*/*.py"), *Path(patterns.__file__).parent.glob("*.py")) if not path.name.endswith("_simulator.py")]
+    files.remove(Path(patterns.__file__))  # reads patterns, not what devices say
+    found = [(path.name, pattern) for path in files for pattern in in_code(path)]
+    assert len(found) > 30
+    assert [name for name, pattern in found if fault(pattern.removesuffix(r"\s*\Z"))] == ["text.py"]
 
 
 def test_edges() -> None:

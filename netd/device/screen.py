@@ -8,11 +8,15 @@ from typing import Final, Protocol
 
 from netd.errors import ExtensionError, PeerError, PeerUnreachable, WireError
 from netd.sdk.dialogue import Answer, Command
+from netd.sdk.patterns import edges
 from netd.sdk.terminal import Login, Terminal
 from netd.wire.terminal import TIME, Dialect, Reader, Wants, Wish, ending
 
 MOST_CHARACTERS: Final = 4 << 20
+MOST_OF_LOGIN: Final = 256 << 10
 LARGE: Final = 64 << 10
+"""Characters, from which on a text is put together in a thread."""
+
 SETTLE_SECONDS: Final = 0.3
 """So long nothing may follow what looks like a prompt or question that was not seen before."""
 
@@ -66,7 +70,7 @@ class Screen:
     async def login(self, login: Login, username: str, password: str) -> None:
         """Read until there is a prompt; answer what is asked before. Raises Busy, LoginRefused."""
         questions = [*login.questions, Answer(login.username, username), Answer(login.password, password, secret=True)]
-        self._reader.begin(patterns=[_ending(each.question) for each in questions])
+        self._reader.begin(patterns=[_ending(each.question) for each in questions], most_characters=MOST_OF_LOGIN)
         passwords = 0
         while True:
             try:
@@ -92,7 +96,7 @@ class Screen:
 
     def _turned_away(self, login: Login) -> None:
         """Raise what the device's words say; not asked where there is a prompt, because banners tell of other people's failures."""
-        text = self._reader.text()
+        text = edges(self._reader.text())
         if any(_plain(pattern).search(text) for pattern in login.busy):
             raise Busy(f"{self._name} has no session free", login.busy_seconds)
         if any(_plain(pattern).search(text) for pattern in login.refused):
