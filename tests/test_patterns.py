@@ -94,7 +94,7 @@ def in_code(path: Path) -> Iterator[str]:
                 case ast.Constant(value=str(pattern)):
                     yield pattern
                 case ast.JoinedStr(values=parts):
-                    yield "x".join(part.value for part in parts if isinstance(part, ast.Constant))
+                    yield "x".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
 
 
 def test_patterns_in_code_are_no_others() -> None:
