@@ -241,7 +241,7 @@ class CliSession:
     async def _put(self, step: Put) -> None:
         connection = await self._ssh()
         if not step.image:
-            await files.put(connection, step.path, step.content)
+            await files.put(connection, step.path, step.content, private=step.private)
         elif self._image is None:
             raise PeerError(f"{self.target.key}: there is no image in hand")
         else:

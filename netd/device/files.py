@@ -12,6 +12,7 @@ from netd.device.ssh import SshConnection
 from netd.errors import PeerError, PeerUnreachable
 
 BLOCK_OCTETS: Final = 256 << 10
+PRIVATE: Final = asyncssh.SFTPAttrs(permissions=0o600)
 TELL_OCTETS: Final = 4 << 20
 """Progress is told once in so many octets."""
 
@@ -35,16 +36,17 @@ async def get(connection: SshConnection, path: str, most_octets: int) -> bytes:
     return content
 
 
-async def put(connection: SshConnection, path: str, content: bytes) -> None:
+async def put(connection: SshConnection, path: str, content: bytes, *, private: bool = False) -> None:
     """Store content as a file. Raises PeerError, PeerUnreachable."""
     with tempfile.NamedTemporaryFile(prefix="netd-") as file:
         file.write(content)
         file.flush()
-        await put_file(connection, path, Path(file.name), lambda text: None)
+        await put_file(connection, path, Path(file.name), lambda text: None, private=private)
 
 
-async def put_file(connection: SshConnection, path: str, source: Path, note: Callable[[str], None]) -> None:
-    """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does.
+async def put_file(connection: SshConnection, path: str, source: Path, note: Callable[[str], None], *, private: bool = False) -> None:
+    """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does. ``private``: nobody but its owner
+    reads it, whoever could read what was there before.
 
     Raises PeerError if the device says no or has another number of octets at the end, PeerUnreachable if the connection broke.
     """
@@ -55,10 +57,12 @@ async def put_file(connection: SshConnection, path: str, source: Path, note: Cal
         return
     try:
         async with sftp:
-            begin = await _there(sftp, path, source, size)
+            begin = 0 if private else await _there(sftp, path, source, size)
             if begin:
                 note(f"{path}: going on at {begin} of {size} octets")
-            async with sftp.open(path, "r+b" if begin else "wb") as file:
+            async with sftp.open(path, "r+b" if begin else "wb", PRIVATE if private else asyncssh.SFTPAttrs()) as file:
+                if private:
+                    await file.setstat(PRIVATE)  # it may have been there
                 await _copy(source, file, begin, size, path, note)
             stored = (await sftp.stat(path)).size
     except (asyncssh.Error, OSError) as error:
