@@ -1,6 +1,7 @@
 """Files to and from a device over its SSH connection: SFTP, and SCP where there is no SFTP. Sizes are compared; SFTP goes on where it was cut."""
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,11 +59,12 @@ async def put_file(connection: SshConnection, path: str, source: Path, note: Cal
     try:
         async with sftp:
             begin = 0 if private else await _there(sftp, path, source, size)
+            if private:
+                with contextlib.suppress(asyncssh.SFTPNoSuchFile):  # what is there may be anybody's to read
+                    await sftp.remove(path)
             if begin:
                 note(f"{path}: going on at {begin} of {size} octets")
             async with sftp.open(path, "r+b" if begin else "wb", PRIVATE if private else asyncssh.SFTPAttrs()) as file:
-                if private:
-                    await file.setstat(PRIVATE)  # it may have been there
                 await _copy(source, file, begin, size, path, note)
             stored = (await sftp.stat(path)).size
     except (asyncssh.Error, OSError) as error:

@@ -53,7 +53,7 @@ async def authority(conn: Connection, tenant_id: int, row_id: int | None = None)
 
 async def lock(conn: Connection, tenant_id: int) -> None:
     """Let nobody else make an authority of the tenant, or a certificate, until the transaction ends."""
-    await conn.execute("select pg_advisory_xact_lock(hashtextextended('certificates ' || $1::text, 0))", tenant_id)
+    await conn.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"certificates {tenant_id}")
 
 
 async def insert_authority(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:

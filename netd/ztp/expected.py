@@ -348,16 +348,18 @@ class Expected:
         again: set[int] = set()
         try:
             while self._to_follow:
-                device = min(self._to_follow)
+                device = self._to_follow.pop()  # before it is looked at: what changes meanwhile brings it back
+                again.add(device)
                 try:
                     async with self.database.transaction() as conn:
-                        if not await arming.follow(conn, self._kinds, self._keyring, self.places, device, self._now()):
-                            again.add(device)
+                        done = await arming.follow(conn, self._kinds, self._keyring, self.places, device, self._now())
                 except StoreUnavailable:
                     raise
                 except StoreError as error:  # a password that does not open: the others go on
                     log.error("a device does not follow its subscriber", extra={"ztp_device": device, "error": str(error)})
-                self._to_follow.discard(device)
+                    done = True
+                if done:
+                    again.discard(device)
         finally:
             self._follow(again)
         return not again

@@ -93,6 +93,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "Disregard": {"ignored": True},
     "NewRule": {"name": "stolen", "profiles": ["plain"], "hostname": "stolen-{serial}"},
     "RulePatch": {"enabled": False},
+    "NewAuthority": {},
     "NewFramedRoute": {"prefix": "198.18.2.0/24"},
     "NewDevice": {"hostname": "stolen", "mgmt_address": "198.51.100.3", "vendor": "generic"},
     "DevicePatch": {"note": "stolen"},
@@ -250,6 +251,14 @@ async def booting(api: Api, database: Database, subnet: int) -> dict[str, int]:
         await conn.execute(
             """insert into ztp_tokens (digest, tenant_id, ztp_device_id, generation, purpose, address, expires_at)
                values ($1, 1, $2, 1, 'boot', '192.0.2.77', now())""", bytes(32), made["ztp-devices"],
+        )  # fmt: skip
+    made["ztp-authorities"] = (await api.post("/ztp/authorities", {})).value["id"]
+    async with database.acquire() as conn:
+        made["ztp-certificates"] = await conn.fetchval(
+            """insert into certificates (tenant_id, ztp_device_id, authority_id, subject, names, algorithm, certificate, key, serial, fingerprint, not_before,
+                                         not_after)
+               values (1, $1, $2, 'CN=north', '{north}', 'ec', 'north', 'x', '1', 'f', now(), now()) returning id""", made["ztp-devices"],
+            made["ztp-authorities"],
         )  # fmt: skip
     return made
 
@@ -465,7 +474,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
                  "/top-talkers", "/alarms",
                  "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs",
-                 "/configurations", "/configuration-states", "/templates", "/template-variables", "/ztp/devices", "/ztp/candidates", "/ztp/rules"):  # fmt: skip
+                 "/configurations", "/configuration-states", "/templates", "/template-variables", "/ztp/devices", "/ztp/candidates", "/ztp/rules",
+                 "/ztp/certificates", "/ztp/authorities"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     for path in ("/subscribers/export", "/radius/nas/export"):
