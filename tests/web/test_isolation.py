@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.domain import configurations, tokens
+from netd.domain import certificates, configurations, tokens
 from netd.domain.actor import system
 from netd.domain.ports import Verdict
 from netd.model.permission import Scope
@@ -27,7 +27,7 @@ from tests.web.test_resources import open_session
 EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets", "/thresholds")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets", "/thresholds", "/ztp/authorities")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -257,8 +257,8 @@ async def booting(api: Api, database: Database, subnet: int) -> dict[str, int]:
         made["ztp-certificates"] = await conn.fetchval(
             """insert into certificates (tenant_id, ztp_device_id, authority_id, subject, names, algorithm, certificate, key, serial, fingerprint, not_before,
                                          not_after)
-               values (1, $1, $2, 'CN=north', '{north}', 'ec', 'north', 'x', '1', 'f', now(), now()) returning id""", made["ztp-devices"],
-            made["ztp-authorities"],
+               values (1, $1, $2, 'CN=north', '{north}', 'ec', 'north', $3, '1', 'f', now(), now()) returning id""", made["ztp-devices"],
+            made["ztp-authorities"], api.deps.keyring.seal(b"north", certificates.CONTEXT),
         )  # fmt: skip
     return made
 
@@ -527,8 +527,8 @@ async def test_a_forgotten_condition_shows_nothing(database: Database, owned: di
 
 
 CATALOGUE = {
-    "plans", "device_groups", "software_images", "software_targets", "thresholds", "roles", "pools", "pool_ranges", "pool_rules", "pool_spans", "plan_quotas",
-    "quota_stages", "sites", "events",
+    "plans", "device_groups", "software_images", "software_targets", "thresholds", "certificate_authorities", "roles", "pools", "pool_ranges", "pool_rules",
+    "pool_spans", "plan_quotas", "quota_stages", "sites", "events",
 }  # fmt: skip
 """What who may at one site only reads, too: the tenant's catalogue, the own site and what happened there."""
 
