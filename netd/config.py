@@ -814,6 +814,9 @@ def _check_boot(boot: BootConfig, settings: Mapping[str, Setting]) -> None:
     if bool(boot.certificate) != bool(boot.key):
         given, missing = ("certificate", "key") if boot.certificate else ("key", "certificate")
         raise ConfigError(settings[f"boot.{given}"].source, f"boot.{missing}", f"is needed with boot.{given}")
+    if boot.certificate_renew_days >= boot.certificate_days:
+        said = f"must be less than boot.certificate_days ({boot.certificate_days}): else each certificate would be due at once"
+        raise ConfigError(settings["boot.enabled"].source, "boot.certificate_renew_days", said)
 
 
 def _check_integrations(config: Config, settings: Mapping[str, Setting]) -> None:

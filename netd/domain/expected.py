@@ -298,7 +298,7 @@ async def retry(
         inputs.same_version("expected device", before.version, version)
         finishing = not wanted.boot and before.configured_at is not None and before.address_now is not None
         anew = finishing and before.state == "verified"
-        if not await store.serves(conn, actor.tenant_id, row_id):
+        if not before.armed:
             raise Conflict(f"its subscriber {before.subscriber or ''} has no service", "subscriber")
         columns: dict[str, Any] = {"reason": None} if anew else {"state": "configured" if finishing else "expected", "state_at": now, "reason": None}
         if wanted.days is not None or before.closes_at <= now:

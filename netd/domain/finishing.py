@@ -107,8 +107,8 @@ async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice, d
 async def lines(
     db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
 ) -> tuple[list[str], list[str]]:
-    """The configuration that follows the first file, and the secrets that stand in it: its credentials', its NAS's, its subscriber's and its certificate's.
-    From now on it is configured with what its subscriber is told now. Raises InvalidInput."""
+    """The configuration that follows the first file, and the secrets that stand in it: its credentials', its NAS's and its subscriber's. From now on it is
+    configured with what its subscriber is told now. Raises InvalidInput."""
     async with db.transaction() as conn:
         library = await templates.library(conn, expected.tenant_id)
         logins = [each.login for each in (await targets.within(conn, keyring, expected.tenant_id, [device.id]))[device.id].credentials]
@@ -153,9 +153,7 @@ def _certified(expected: ExpectedDevice, certificate: Held | None) -> dict[str, 
     return found | (paths(expected.certificate_folder) if expected.certificate_folder else {})
 
 
-_SECRETS: Final = (
-    "password", "enable", "snmp_community", "snmp_auth_key", "snmp_priv_key", "nas_secret", "subscriber_password", "certificate_key_pem",
-)  # fmt: skip
+_SECRETS: Final = ("password", "enable", "snmp_community", "snmp_auth_key", "snmp_priv_key", "nas_secret", "subscriber_password")
 
 
 def _told(login: SshLogin | TelnetLogin | SnmpCommunity | SnmpUser | HttpLogin) -> dict[str, str]:

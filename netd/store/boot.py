@@ -13,7 +13,8 @@ from netd.store.database import Connection
 
 _EXPECTED = """
     select id, tenant_id, site_id, serial, mac, circuit_id, profile, transport, address, device_id, variables, opens_at, closes_at, secret, generation,
-           state, address_now, hostname, platform, subscriber_id, netd_ztp_serves(tenant_id, subscriber_id) as serves
+           state, address_now, hostname, platform, subscriber_id, armed,
+           netd_ztp_serves(tenant_id, subscriber_id) as serves
     from ztp_devices"""
 
 
@@ -40,6 +41,7 @@ class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str
     platform: str | None
     subscriber_id: int | None
+    armed: bool
     serves: bool  # its subscriber has service, or it has none
 
 

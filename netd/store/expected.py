@@ -132,6 +132,12 @@ async def delete(conn: Connection, tenant_id: int, row_id: int) -> bool:
     return rows.updated(await conn.execute("delete from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)) > 0
 
 
+async def hostnames_of(conn: Connection, tenant_id: int, subscriber_id: int) -> list[str]:
+    """The names of the devices that are expected for a subscriber."""
+    records = await conn.fetch("select hostname from ztp_devices where tenant_id = $1 and subscriber_id = $2 order by id", tenant_id, subscriber_id)
+    return [each["hostname"] for each in records]
+
+
 async def spend(conn: Connection, tenant_id: int, row_id: int) -> None:
     """Take all its tokens away."""
     await conn.execute("delete from ztp_tokens where tenant_id = $1 and ztp_device_id = $2", tenant_id, row_id)

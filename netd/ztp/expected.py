@@ -145,7 +145,7 @@ class Expected:
         for each in ids:
             self._forget(each)
         self._put(rows, good)
-        self._follow(ids)
+        self._follow(row.id for row in rows if row.subscriber_id is not None or row.state == "expected" or row.armed != row.serves)
 
     def _has_followers(self) -> bool:
         return any(known.row.subscriber_id is not None for known in self._by_id.values())

@@ -101,6 +101,8 @@ async def test_a_customers_device(api: Api) -> None:
     assert (await api.post("/devices", switch)).value["subscriber"] == "alice"
     assert (await api.delete(f"/subscribers/{alice}")).status == 204
     assert (await api.get(path)).status == 404
+    (row,) = (await api.get("/audit?action=subscriber.delete")).value["items"]
+    assert row["before"]["ztp_devices"] == ["leaf1"]
     assert [each["subscriber"] for each in (await api.get("/devices")).value["items"]] == [None]
 
 

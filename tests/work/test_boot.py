@@ -148,6 +148,12 @@ async def test_what_has_no_configuration_is_logged_in_to(lab: Lab) -> None:
     assert await finishing.verified(lab.database, device, datetime.now(UTC), {}) is False  # once
 
 
+async def customer(lab: Lab) -> None:
+    await plans.create(lab.database, ACTOR, plans.NewPlan(name="home", down_bps=50_000_000, up_bps=10_000_000, vlan="7"))
+    alice = subscribers.NewSubscriber(username="alice", password="wonderland", plan="home")
+    await subscribers.create(lab.database, ACTOR, lab.keyring, alice, AnyAttribute())
+
+
 async def arrived(simulated: Newcomer, folder: Path) -> dict[str, Path]:
     """What certificate, key and authority came to the device, as files."""
     found = {}
@@ -159,7 +165,6 @@ async def arrived(simulated: Newcomer, folder: Path) -> dict[str, Path]:
 
 LOGIN = "hostname {{ hostname }}\nusername {{ username }} privilege 15 secret {{ password }}\n"
 CERTIFIED = LOGIN + "ip http certificate {{ certificate_file }} {{ certificate_key_file }} {{ ca_file }}\n"
-REFUSED = LOGIN + "frobnicate {{ certificate_key_pem.split()[3] }}\n"
 
 
 async def test_a_certificate_is_installed_listed_and_renewed(lab: Lab, tmp_path: Path, require_peer: Callable[[str], str]) -> None:
@@ -201,8 +206,11 @@ async def test_a_certificate_is_installed_listed_and_renewed(lab: Lab, tmp_path:
         assert not any(line in text for line in secrets), table
 
 
-async def test_a_key_in_a_line_that_is_refused_is_not_told(lab: Lab) -> None:
-    device, simulated = await booted(lab, certificate="ec", configuration=REFUSED)
+@pytest.mark.parametrize("secret", ["certificate_key_pem.split()[3]", "subscriber_password", "nas_secret"])
+async def test_a_secret_in_a_line_that_is_refused_is_not_told(lab: Lab, secret: str) -> None:
+    await customer(lab)
+    refused = f"{LOGIN}frobnicate {{{{ {secret} }}}}\n"
+    device, simulated = await booted(lab, certificate="ec", subscriber="alice", make_nas=True, configuration=refused)
     job = await finished(lab, device, simulated, "failed")
     after = await expected.get(lab.database, ACTOR, device.id)
     assert after.state == "failed" and after.reason == job.error and "frobnicate ***" in (after.reason or "")
@@ -230,9 +238,7 @@ async def test_a_certificate_that_is_not_on_its_device_yet_is_the_one_of_the_nex
 
 
 async def test_the_subscribers_password_goes_by_ssh_only(lab: Lab) -> None:
-    await plans.create(lab.database, ACTOR, plans.NewPlan(name="home", down_bps=50_000_000, up_bps=10_000_000, vlan="7"))
-    alice = subscribers.NewSubscriber(username="alice", password="wonderland", plan="home")
-    await subscribers.create(lab.database, ACTOR, lab.keyring, alice, AnyAttribute())
+    await customer(lab)
     text = CONFIGURATION + "ip pppoe {{ subscriber.username }} {{ subscriber_password }} {{ subscriber.down_bps }} {{ subscriber.vlan }}\n"
     device, simulated = await booted(lab, subscriber="alice", configuration=text)
     await finished(lab, device, simulated)

@@ -254,7 +254,7 @@ def test_what_is_proved() -> None:
 
 
 def test_the_part_that_is_the_device_itself() -> None:
-    serials = {(1,): "S1", (2,): "S2", (3,): "n/a", (4,): "S4"}
+    serials: dict[tuple[int, ...], str] = {(1,): "S1", (2,): "S2", (3,): "n/a", (4,): "S4"}
     assert identity.whole({(1,): 9, (2,): 11, (3,): 3, (4,): 3}, serials) == (4,)
     assert identity.whole({(1,): 9, (2,): 11}, serials) == (2,)
     assert identity.whole({(1,): 9, (3,): 3}, serials) is None

@@ -50,7 +50,7 @@ class Home(Booting):
     async def is_verified(self, device: ExpectedDevice) -> None:
         async with self.database.transaction() as conn:
             for state in ("configured", "verified"):
-                await boot_store.advance(conn, [Advance(device.id, 1, state, state, self.now(), {}, "10.1.0.9")])  # type: ignore[arg-type]
+                await boot_store.advance(conn, [Advance(device.id, 1, state, state, self.now(), {}, "10.1.0.9")])
 
     async def rows(self, statement: str) -> list[dict[str, Any]]:
         async with self.database.acquire() as conn:
@@ -191,9 +191,14 @@ async def test_the_feed_tells_at_once(home):
 
     running = asyncio.create_task(home.expected.run())
     try:
+        assert await home.expected.feed.settle(20)
         await standing.activate(home.database, ACTOR, home.subscriber)
         await home.last_step(device, "armed")
         await home.is_verified(device)
+        await home.last_step(device, "service_changed")
+        await home.end_jobs()
+        async with home.database.acquire() as conn:
+            await conn.execute("delete from ztp_steps where step = 'service_changed'")
         await home.plan("gold")
         await home.last_step(device, "service_changed")
     finally:
@@ -247,7 +252,7 @@ async def test_a_subscriber_is_named_and_may_be_another(home):
         patch = ExpectedPatch(subscriber=name)
         await expected.update(home.database, ACTOR, device.id, patch, list(home.profiles.values()), home.catalogue)
         await home.followed()
-        return (await home.state(device)).armed
+        return bool((await home.state(device)).armed)
 
     assert [await now("ALICE"), await now(None)] == [False, True]
     assert await home.steps(device) == ["expected", "disarmed", "armed"]
