@@ -81,4 +81,4 @@ begin
 end $$;
 
 -- Whether a device that is expected from now on is there already.
-create index devices_serial on devices (tenant_id, upper(coalesce(observed -> 'serial' ->> 'value', serial)));
+create index devices_serial on devices (tenant_id, upper(observed -> 'serial' ->> 'value'));

@@ -156,7 +156,11 @@ def _path(api: client.Client, name: str) -> str:
 
 def _row(device: dict[str, Any]) -> tuple[object, ...]:
     known = device["serial"] or device["mac"] or device["circuit_id"]
-    return device["id"], device["hostname"], known, device["profile"], device["state"], device["state_at"], device["address_now"], device["reason"]
+    return device["id"], device["hostname"], known, device["profile"], device["state"], device["state_at"], device["address_now"], _why(device)
+
+
+def _why(device: dict[str, Any]) -> object:
+    return device["reason"] or (None if device["armed"] else f"{device['subscriber']} has no service")
 
 
 def _expect(arguments: argparse.Namespace) -> int:
@@ -308,5 +312,9 @@ def _authority(arguments: argparse.Namespace) -> int:
 
 
 def _new_authority(arguments: argparse.Namespace) -> int:
-    output.show(client.find().post("/ztp/authorities", body(arguments, ("certificate", "key"))), arguments.json)
+    reply = client.find().post("/ztp/authorities", body(arguments, ("certificate", "key")))
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        output.print_fields({name: value for name, value in reply.value.items() if name != "certificate"})
     return 0

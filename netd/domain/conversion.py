@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 INTERNET_TYPES = (IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface)
 
-_NUMBER = re.compile(r"\s*[-+]?[0-9]*\.?[0-9]+\.?(?:[eE][-+]?[0-9]+)?\s*")
+_NUMBER = re.compile(r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*")
 MOST = 100
 """Faults told of one input; a body of a megabyte of nonsense needs no longer answer."""
 

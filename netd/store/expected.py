@@ -185,11 +185,12 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def whereabouts(conn: Connection, tenant_id: int, serial: str | None, mac: str | None) -> Whereabouts | None:
-    """Where a device is: in the inventory by its serial number, else where its MAC address has a lease in force."""
+    """Where a device is: in the inventory, if one said within a day that this is its serial number (what somebody wrote may be of one that is yet to come);
+    else where its MAC address has a lease in force."""
     if serial is not None:
         record = await conn.fetchrow(
             """select id, mgmt_address from devices where tenant_id = $1 and state in ('active', 'maintenance')
-                   and upper(coalesce(observed -> 'serial' ->> 'value', serial)) = upper($2) order by id limit 1""", tenant_id, serial,
+                   and upper(observed -> 'serial' ->> 'value') = upper($2) and facts_at > now() - interval '1 day' order by id limit 1""", tenant_id, serial,
         )  # fmt: skip
         if record is not None:
             return Whereabouts(address=rows.address(record["mgmt_address"]), by="device", device_id=record["id"])

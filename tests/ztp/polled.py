@@ -26,10 +26,10 @@ def main(folder: Path, vendor_class: str, serial: str) -> None:
         def say(**what: Any) -> None:
             log.write(json.dumps(what) + "\n")
 
-        while True:
+        told: dict[str, str] = {}
+        while not told:
             try:
                 told = boot(folder, vendor_class)
-                break
             except subprocess.CalledProcessError as error:
                 say(step="no lease", code=error.returncode)
         url = told.get("bootfile", "") or told.get("boot_file", "")

@@ -185,7 +185,8 @@ def test_killed_at_each_step_it_still_ends_verified(site: Site, ready_data_dir: 
 
 @pytest.mark.slow
 def test_a_customers_device_boots_when_its_service_is_activated(site: Site, ready_data_dir: Path, require_peer):
-    """Nobody says more than that: it is told the customer's rate, polled by SNMP, and gets nothing any more once the customer is gone."""
+    """Nobody says more than that, and the daemon is killed just then: it is told the customer's rate, polled by SNMP, and gets nothing any more once the
+    customer is gone."""
     relay = require_peer("dhcrelay")
     for peer in ("udhcpc", "curl", "/usr/sbin/snmpd"):
         require_peer(peer)
@@ -213,6 +214,9 @@ def test_a_customers_device_boots_when_its_service_is_activated(site: Site, read
         assert not shown()["armed"] and daemon.json("ztp", "candidates")["items"] == []
         assert not [each for each in newcomers.said() if each["step"] == "leased"]
         daemon.netd("subscriber", "activate", "alice")
+        daemon.signal(signal.SIGKILL)  # whatever it was at
+        daemon.wait()
+        daemon.start()
         assert "pppoe alice 50000000" in newcomers.until("configured")["first"]
         eventually(lambda: shown()["state"] == "verified", 60)
         (step,) = [each for each in daemon.json("ztp", "steps", "cpe1")["items"] if each["step"] == "verified"]

@@ -217,9 +217,15 @@ async def test_what_is_there_already_is_begun_with(home):
                 f"10.1.0.{number}", f"02:00:00:00:00:0{number}", subnet, float(seconds),
             )  # fmt: skip
         found = await conn.fetchval(
-            """insert into devices (tenant_id, hostname, mgmt_address, vendor, serial, observed)
-               values (1, 'old', '10.9.0.1', 'mikrotik', 'written', '{"serial": {"value": "mt9", "source": "cli", "at": "2026-01-01T00:00:00Z"}}')
+            """insert into devices (tenant_id, hostname, mgmt_address, vendor, serial, facts_at, observed)
+               values (1, 'old', '10.9.0.1', 'mikrotik', 'written', now(), '{"serial": {"value": "mt9", "source": "cli", "at": "2026-01-01T00:00:00Z"}}')
                returning id"""
+        )
+        await conn.execute(
+            """insert into devices (tenant_id, hostname, mgmt_address, vendor, serial, facts_at, observed)
+               values (1, 'to come', '10.9.0.2', 'mikrotik', 'MT10', null, '{}'),
+                      (1, 'long gone', '10.9.0.3', 'mikrotik', null, now() - interval '2 days',
+                       '{"serial": {"value": "MT11", "source": "cli", "at": "2026-01-01T00:00:00Z"}}')"""
         )
         await conn.execute(
             """insert into ztp_candidates (tenant_id, subnet_id, identity, serial, profile, said, first_seen_at, last_seen_at)
@@ -230,11 +236,20 @@ async def test_what_is_there_already_is_begun_with(home):
     gone = await home.device("b", **router, mac="02:00:00:00:00:02")
     fetches = await home.device("c", serial=None, mac="02:00:00:00:00:03")
     known = await home.device("d", serial="MT9")
+    to_come, long_gone = await home.device("f", serial="MT10"), await home.device("g", serial="MT11")
     candidate = await home.device("e", profile="arista_eos", serial="c7")
     for _ in range(2):
         await home.followed()
-    states = {each.hostname: await home.state(each) for each in (there, gone, fetches, known, candidate)}
-    assert {name: each.state for name, each in states.items()} == {"a": "configured", "b": "expected", "c": "seen", "d": "configured", "e": "seen"}
+    states = {each.hostname: await home.state(each) for each in (there, gone, fetches, known, candidate, to_come, long_gone)}
+    assert {name: each.state for name, each in states.items()} == {
+        "a": "configured",
+        "b": "expected",
+        "c": "seen",
+        "d": "configured",
+        "e": "seen",
+        "f": "expected",
+        "g": "expected",
+    }
     assert (str(states["a"].address_now), str(states["d"].address_now), states["d"].device_id) == ("10.1.0.1", "10.9.0.1", found)
     assert states["e"].seen["model"] == "7050"
     assert {each["ztp_device_id"] for each in await home.jobs()} == {there.id, known.id}
