@@ -10,7 +10,7 @@ SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled check format bench bench-radius bench-polling bench-devices bench-ztp bench-boot fuzz soak compiled wheel wheel-compiled lock venv clean
+.PHONY: help run test test-compiled check format bench bench-radius bench-polling bench-devices bench-reports bench-ztp bench-boot fuzz soak compiled wheel wheel-compiled lock venv clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-polling: $(STAMP)  ## devices polled at their pace into PostgreSQL
 
 bench-devices: $(STAMP)  ## measure 500 SSH backups at once, and a walk beside snmpbulkwalk (needs snmp and snmpd)
 	$(PY) -m tests.bench.devices $(BENCH_ARGS)
+
+bench-reports: $(STAMP)  ## reports of 5,000 devices with 50 interfaces over a month: time, memory, how long the loop is kept
+	$(PY) -m tests.bench.reports $(BENCH_ARGS)
 
 bench-ztp: $(STAMP)  ## measure DHCP exchanges beside Kea with memfile and PostgreSQL, in network namespaces (root; BENCH_ARGS="--rounds 1": a look)
 	$(PY) -m tests.bench.ztp $(BENCH_ARGS)

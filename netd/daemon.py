@@ -44,6 +44,7 @@ from netd.domain.kinds import Kind, Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
 from netd.domain.recognition import Recogniser
+from netd.domain.report_queries import Measured
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -297,7 +298,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
             boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
-            export=exporter(config.configurations, config.data_dir / EXPORT), looks=looks, managed=Places(config.boot, profiles).managed,
+            export=exporter(config.configurations, config.data_dir / EXPORT), measured=Measured(config.poll.kept_days(), config.poll.reach_seconds),
+            looks=looks, managed=Places(config.boot, profiles).managed,
             terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))

@@ -162,8 +162,7 @@ class PollService:
 
     def kept_days(self) -> Mapping[str, int]:
         """For how many days samples and their sums are kept, by :func:`netd.store.timeseries.level_of`."""
-        kept = self.config
-        return {"raw": kept.raw_days, "optics": kept.optics_days, "5m": kept.five_minute_days, "1h": kept.hourly_days, "1d": kept.daily_days}
+        return self.config.kept_days()
 
     def reach_seconds(self) -> int:
         """How often it is asked whether a device is there."""

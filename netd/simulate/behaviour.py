@@ -75,6 +75,9 @@ class Behaviour:
         """After the log-in."""
         return Reply()
 
+    def closed(self) -> None:
+        """The session is over, however that came."""
+
     def prompt(self) -> str:
         return f"{self.device.hostname}#"
 

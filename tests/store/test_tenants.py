@@ -17,6 +17,7 @@ from netd.store import (
     coa_clients,
     configurations,
     credentials,
+    device_reports,
     devices,
     expected,
     inventory,
@@ -50,8 +51,9 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    alarms, audit, candidates, certificates, coa_clients, configurations, credentials, devices, expected, inventory, jobs, lines, nas, observed, plans, pools,
-    postauth, provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
+    alarms, audit, candidates, certificates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas,
+    observed, plans, pools, postauth,
+    provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
