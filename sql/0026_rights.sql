@@ -14,3 +14,6 @@ create or replace function netd_person(tenant bigint, caller bigint) returns tex
          where t.tenant_id = tenant and t.id = caller), 'token:' || caller) end
 $$;
 alter function netd_person(bigint, bigint) set search_path from current;
+
+-- Who set the device's address may do so at its site only: what is sent there is chosen with care (netd.domain.targets.reaches).
+alter table devices add column site_addressed boolean not null default false;

@@ -21,6 +21,7 @@ EPILOG = (
 
 
 MODULES = {
+    "demo": "demo",
     "serve": "installation", "check": "installation", "migrate": "installation", "secret": "installation", "token": "tokens", "nas": "nas",
     "plan": "plans", "subscriber": "subscribers", "import": "tables", "export": "tables", "report": "reports", "session": "sessions", "audit": "audit",
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools", "user": "users",

@@ -146,6 +146,7 @@ async def update(
         if members.keys() & {"cron", "interval_seconds", "time_zone"}:
             members |= _times({name: members.get(name, getattr(before, name)) for name in ("cron", "interval_seconds", "time_zone")})
         hidden = await store.hidden(conn, actor.tenant_id, schedule_id)
+        assert hidden is not None  # it was locked in this transaction
         other = hidden.person != await job_store.person(conn, actor.tenant_id, actor.caller)
         if "args" in members or (members.get("enabled") and not before.enabled) or (other and members.keys() & _WHEN):
             args = members.pop("args", None)

@@ -17,7 +17,7 @@ _SETTABLE = frozenset((
     "hostname", "mgmt_address", "vendor", "platform", "kind", "state", "model", "serial", "software_version", "target_version", "site_id",
     "parent_id", "nas_id", "credential_id", "subscriber_id", "role",
     "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
-    "poll_groups", "note",
+    "poll_groups", "note", "site_addressed",
 ))  # fmt: skip
 _READ = {
     "site": "(select w.name from sites w where w.id = d.site_id)", "parent": "(select p.hostname from devices p where p.id = d.parent_id)",

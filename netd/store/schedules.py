@@ -66,10 +66,10 @@ async def get(conn: Connection, tenant_id: int, schedule_id: int, *, lock: bool 
     return None if record is None else schedule(record)
 
 
-async def hidden(conn: Connection, tenant_id: int, schedule_id: int) -> Hidden:
-    """The same of a schedule that is there."""
+async def hidden(conn: Connection, tenant_id: int, schedule_id: int) -> Hidden | None:
+    """What of the schedule is not shown."""
     record = await conn.fetchrow("select sealed, person from job_schedules where tenant_id = $1 and id = $2", tenant_id, schedule_id)
-    return Hidden(record["sealed"], record["person"])
+    return None if record is None else Hidden(record["sealed"], record["person"])
 
 
 async def update(conn: Connection, tenant_id: int, schedule_id: int, values: Mapping[str, Any]) -> Schedule | None:
