@@ -233,9 +233,14 @@ class ConfigurationLines(ConfigurationText):
                 done.append((shown, outcome, self.masked(said)))
                 if outcome not in FINE:
                     break
+            yield from self.settled([outcome for _, outcome, _ in done])
         finally:
             yield from routine(leave)
         return done
+
+    def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
+        """What makes the lines count, while one still configures: for most devices each does at once."""
+        yield from ()
 
     def _each_masked(self, lines: Sequence[str]) -> Sequence[str]:
         """Masked together, for what a line says may depend on those before it."""

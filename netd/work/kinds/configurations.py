@@ -5,16 +5,15 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
-from netd.domain import choice, configurations, facts
+from netd.domain import choice, configurations
 from netd.domain.choice import Chosen, DeviceChoice
 from netd.domain.configurations import Intended, Kept
-from netd.domain.facts import Observation
 from netd.domain.kinds import Done, JobContext, Kind, Subject
 from netd.errors import NetdError, PeerError
 from netd.model.configuration import Source, Which
-from netd.model.device import Facts
-from netd.sdk.device import Backup, Inspect
+from netd.sdk.device import Backup
 from netd.work.kinds.devices import Devices
+from netd.work.kinds.inspection import inspected, take
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
 from netd.work.sessions import Opened
@@ -31,17 +30,6 @@ async def read(opened: Opened) -> dict[Which, str]:
     except LookupError:
         return texts  # what is set stays
     return texts
-
-
-async def inspected(opened: Opened, job: JobContext) -> Facts | None:
-    """What the device says of itself, where its driver asks; that it cannot be read does not keep its configuration from being kept."""
-    if not isinstance(opened.driver, Inspect):
-        return None
-    try:
-        return await opened.run(opened.driver.facts())
-    except PeerError as error:
-        await job.log(f"it does not say what it is: {error}", "warning", f"device:{opened.device.id}")
-        return None
 
 
 class Intents:
@@ -86,11 +74,11 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
 
     async def one(job: JobContext, chosen: Chosen, intents: Intents) -> Done:
         async def work(opened: Opened) -> Kept:
-            seen = await inspected(opened, job)
+            seen, _ = await inspected(opened, job, "facts")
             kept, _ = await snapshot(tools, job, opened, intents=intents)
-            if seen is not None:
-                observation = Observation(device_id=opened.device.id, source="cli", at=tools.now(), facts=seen)
-                await patiently(lambda: facts.take(tools.owner, opened.device.tenant_id, [observation]))
+            more, _ = await inspected(opened, job, "neighbours", "macs", "arps")
+            if seen or more:
+                await take(tools, opened, {**seen, **more})
             return kept
 
         try:
