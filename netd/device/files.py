@@ -49,7 +49,7 @@ async def put_file(
     connection: SshConnection, path: str, source: Path, note: Callable[[str], None], *, private: bool = False, sftp: bool = True
 ) -> None:  # fmt: skip
     """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does. ``private``: nobody but its owner
-    reads it, whoever could read what was there before.
+    reads it, whoever could read what was there before (by SCP a file that is there keeps its mode).
 
     Raises PeerError if the device says no or has another number of octets at the end, PeerUnreachable if the connection broke.
     """
