@@ -265,7 +265,7 @@ class CliSession:
             raise PeerError(f"{self.target.key}: there is no image in hand")
         async with self._files() as connection:
             if self._image is None or not step.image:
-                await files.put(connection, step.path, step.content, sftp=self._sftp)
+                await files.put(connection, step.path, step.content, private=step.private, sftp=self._sftp)
             else:
                 await files.put_file(connection, step.path, self._image, self._note, sftp=self._sftp)
 

@@ -1,6 +1,7 @@
 """Files to and from a device over its SSH connection: SFTP, and SCP where there is no SFTP. Sizes are compared; SFTP goes on where it was cut."""
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from netd.device.ssh import SshConnection
 from netd.errors import PeerError, PeerUnreachable
 
 BLOCK_OCTETS: Final = 256 << 10
+PRIVATE: Final = asyncssh.SFTPAttrs(permissions=0o600)
 TELL_OCTETS: Final = 4 << 20
 """Progress is told once in so many octets."""
 
@@ -35,16 +37,19 @@ async def get(connection: SshConnection, path: str, most_octets: int, *, sftp: b
     return content
 
 
-async def put(connection: SshConnection, path: str, content: bytes, *, sftp: bool = True) -> None:
+async def put(connection: SshConnection, path: str, content: bytes, *, private: bool = False, sftp: bool = True) -> None:
     """Store content as a file. Raises PeerError, PeerUnreachable."""
     with tempfile.NamedTemporaryFile(prefix="netd-") as file:
         file.write(content)
         file.flush()
-        await put_file(connection, path, Path(file.name), lambda text: None, sftp=sftp)
+        await put_file(connection, path, Path(file.name), lambda text: None, private=private, sftp=sftp)
 
 
-async def put_file(connection: SshConnection, path: str, source: Path, note: Callable[[str], None], *, sftp: bool = True) -> None:
-    """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does.
+async def put_file(
+    connection: SshConnection, path: str, source: Path, note: Callable[[str], None], *, private: bool = False, sftp: bool = True
+) -> None:  # fmt: skip
+    """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does. ``private``: nobody but its owner
+    reads it, whoever could read what was there before (by SCP a file that is there keeps its mode).
 
     Raises PeerError if the device says no or has another number of octets at the end, PeerUnreachable if the connection broke.
     """
@@ -55,10 +60,13 @@ async def put_file(connection: SshConnection, path: str, source: Path, note: Cal
         return
     try:
         async with client:
-            begin = await _there(client, path, source, size)
+            begin = 0 if private else await _there(client, path, source, size)
+            if private:
+                with contextlib.suppress(asyncssh.SFTPNoSuchFile):  # what is there may be anybody's to read
+                    await client.remove(path)
             if begin:
                 note(f"{path}: going on at {begin} of {size} octets")
-            async with client.open(path, "r+b" if begin else "wb") as file:
+            async with client.open(path, "r+b" if begin else "wb", PRIVATE if private else asyncssh.SFTPAttrs()) as file:
                 await _copy(source, file, begin, size, path, note)
             stored = (await client.stat(path)).size
     except (asyncssh.Error, OSError) as error:

@@ -48,11 +48,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):
-    """Store ``content`` as ``path`` on the device; ``image`` True: send the image in hand instead of ``content``. The reply is empty."""
+    """Store ``content`` as ``path`` on the device; ``image`` True: send the image in hand instead of ``content``. ``private``: for its owner's eyes only,
+    where files have owners. The reply is empty."""
 
     path: str
     content: bytes = b""
     image: bool = False
+    private: bool = False
 
 
 class Get(msgspec.Struct, frozen=True, kw_only=True):

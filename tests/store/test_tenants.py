@@ -13,6 +13,7 @@ from netd.store import (
     alarms,
     audit,
     candidates,
+    certificates,
     coa_clients,
     configurations,
     credentials,
@@ -50,8 +51,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    alarms, audit, candidates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas, observed, plans,
-    pools, postauth,
+    alarms, audit, candidates, certificates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas,
+    observed, plans, pools, postauth,
     provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
 )  # fmt: skip
 
@@ -75,6 +76,7 @@ ACROSS = {
     "configurations.retire": "what no version has is nobody's",
     "configurations.sealed": "keys are everybody's", "configurations.reseal": "keys are everybody's",
     "configurations.sealed_keys": "keys are everybody's", "configurations.reseal_keys": "keys are everybody's",
+    "certificates.sealed": "keys are everybody's", "certificates.reseal": "keys are everybody's",
     "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
     "alarms.retire": "what is old is old for everybody",
     "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",
