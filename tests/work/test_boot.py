@@ -12,6 +12,7 @@ import pytest
 from netd.domain import bootfile, certificates, expected, finishing, plans, subscribers, templates
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import NewExpected, Retry
+from netd.domain.rendering import Renderer
 from netd.errors import InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
@@ -250,7 +251,7 @@ async def test_the_subscribers_password_goes_by_ssh_only(lab: Lab) -> None:
         assert "wonderland" not in str(await lab.rows(f"select to_jsonb(t)::text as text from {table} t")), table
     with pytest.raises(InvalidInput, match="subscriber_password"):
         library = await _library(lab)
-        await bootfile.rendered(library, msgspec.structs.replace(device, boot_template="{{ subscriber_password }}"), "boot", {})
+        await bootfile.rendered(Renderer(), library, msgspec.structs.replace(device, boot_template="{{ subscriber_password }}"), "boot", {})
 
 
 async def _library(lab: Lab) -> templates.Library:
