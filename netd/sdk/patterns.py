@@ -100,7 +100,7 @@ def edges(text: str, characters: int = EDGE_CHARACTERS) -> str:
 
 def fault(pattern: str) -> str:
     """Why a pattern must not be asked about a text of many lines, "" if it may. Raises re.error."""
-    re.compile(pattern)
+    re.compile(pattern, re.MULTILINE)
     read = _Reading(pattern)
     read.all()
     return read.fault
