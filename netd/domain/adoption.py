@@ -18,6 +18,7 @@ from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
+from netd.model import patterns
 from netd.model.boot import BootCandidate, BootRule, ExpectedDevice
 from netd.model.dhcp import BootProfile
 from netd.store import boot as boot_store
@@ -167,8 +168,8 @@ def fits(rule: BootRule, found: BootCandidate) -> bool:
     return (
         found.profile in rule.profiles
         and (rule.site is None or rule.site == found.site)
-        and (rule.circuit_id is None or re.fullmatch(rule.circuit_id, found.circuit_id, re.DOTALL) is not None)
-        and (rule.model is None or re.fullmatch(rule.model, found.model, re.DOTALL) is not None)
+        and (rule.circuit_id is None or patterns.fits_whole(patterns.compile_whole(rule.circuit_id), found.circuit_id))
+        and (rule.model is None or patterns.fits_whole(patterns.compile_whole(rule.model), found.model))
         and bool(hostname_of(rule.hostname, found))
     )
 

@@ -14,6 +14,7 @@ from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import NotFound
+from netd.model import patterns
 from netd.model.dhcp import BootProfile, Reservation, Serves, Subnet
 from netd.model.ranges import span_of
 from netd.model.ztp import ReservationKind
@@ -238,10 +239,7 @@ def _value(faults: Faults, new: NewReservation) -> str:
         if not re.fullmatch(r"([0-9a-f]{2}){1,255}", text):
             faults.add("/value", "a client identifier is given in hex")
     elif new.kind in ("circuit_id", "remote_id"):
-        try:
-            re.compile(text, re.DOTALL)
-        except re.error as error:
-            faults.add("/value", f"is no regular expression: {error}")
+        faults.attempt("/value", patterns.compile_whole, text)
     elif not text.isprintable():
         faults.add("/value", "has a control character in it")
     return text

@@ -1,7 +1,6 @@
 """Expected devices: what an operator says of who may boot, and what can be asked of them."""
 
 import asyncio
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
+from netd.model import patterns
 from netd.model.boot import BootStep, ExpectedDevice, Transport
 from netd.model.dhcp import BootProfile
 from netd.model.line import mac as parsed_mac
@@ -154,11 +154,8 @@ async def _columns(
 
 
 def check_pattern(faults: Faults, where: str, text: str) -> None:
-    """Report a text that is no regular expression."""
-    try:
-        re.compile(text, re.DOTALL)
-    except re.error as error:
-        faults.add(where, f"is no regular expression: {error}")
+    """Report a text that is no regular expression, or one that could hold the daemon up: it runs for every packet."""
+    faults.attempt(where, patterns.compile_whole, text)
 
 
 def _check_variables(faults: Faults, variables: Mapping[str, Any]) -> None:

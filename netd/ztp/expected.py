@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from netd.domain.ports import Part
 from netd.errors import StoreError
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
+from netd.model import patterns
 from netd.model.boot import Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
@@ -56,7 +56,7 @@ class Known:
     def __init__(self, row: ExpectedRow, secret: bytes) -> None:
         self.row = row
         self.secret = secret
-        self.pattern = re.compile(row.circuit_id, re.DOTALL) if row.circuit_id else None
+        self.pattern = patterns.compile_whole(row.circuit_id) if row.circuit_id else None
         self.generation = row.generation
         self.good: dict[tuple[str, str], tuple[int, datetime, datetime | None]] = {}  # (address, purpose) -> generation, until, fetched at
 
@@ -68,7 +68,7 @@ class Known:
             and (row.site_id is None or seen.site_id is None or row.site_id == seen.site_id)
             and (row.serial is None or row.serial.upper() == seen.serial.upper())
             and (row.mac is None or row.mac == seen.mac)
-            and (self.pattern is None or bool(seen.circuit_id and self.pattern.fullmatch(readable(seen.circuit_id))))
+            and (self.pattern is None or bool(seen.circuit_id and patterns.fits_whole(self.pattern, readable(seen.circuit_id))))
         )
 
     def weight(self) -> int:
@@ -142,7 +142,7 @@ class Expected:
         for row in rows:
             try:
                 known = Known(row, self._keyring.open(row.secret, SECRET_CONTEXT))
-            except (StoreError, re.error) as error:
+            except (StoreError, ValueError) as error:
                 self.faults[row.id] = f"{row.hostname}: {error}"
                 log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
                 continue

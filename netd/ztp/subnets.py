@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from netd.domain.stock import PoolRecord
+from netd.model import patterns
 from netd.model.ztp import ClientIdentity
 from netd.sdk.bootstrap import Profile
 from netd.store.dhcp import ReservationRow, SubnetRow
@@ -45,7 +46,7 @@ class Subnet:
                 return self.by_key[key]
         for kind, pattern, address in self.patterns:
             raw = seen.circuit_id if kind == "circuit_id" else seen.remote_id
-            if raw and pattern.fullmatch(readable(raw)):
+            if raw and patterns.fits_whole(pattern, readable(raw)):
                 return address
         return 0
 
@@ -84,8 +85,8 @@ class Subnets:
             subnet.reserved[each.address] = each
             if each.kind in PATTERN_KINDS:
                 try:
-                    subnet.patterns.append((each.kind, re.compile(each.value, re.DOTALL), each.address))
-                except re.error as error:
+                    subnet.patterns.append((each.kind, patterns.compile_whole(each.value), each.address))
+                except ValueError as error:
                     self.faults[subnet.row.name] = f"reservation {each.value!r}: {error}"
             else:
                 subnet.by_key[each.kind, each.value] = each.address
