@@ -37,6 +37,12 @@ class Subnet:
         """Whether the address is on this link."""
         return self.row.first <= address <= self.row.last
 
+    def fits(self, address: int) -> bool:
+        """Whether a client may have it as far as the link goes: it is on it, and neither the router's nor, with IPv4, the network's or everybody's."""
+        row = self.row
+        ends = (row.first, row.last) if row.version == 4 and row.prefix_length < 31 else ()
+        return self.holds(address) and address != row.router and address not in ends
+
     def reservation(self, seen: ClientIdentity) -> int:
         """The address set aside for this client, 0: none."""
         if not self.reserved:
@@ -50,11 +56,15 @@ class Subnet:
                 return address
         return 0
 
+    def fixed(self, seen: ClientIdentity, address: int) -> bool:
+        """Whether a device whose record says this address may have it here: as if it were reserved for it, and for nobody else."""
+        return self.fits(address) and (address not in self.reserved or self.reservation(seen) == address)
+
     def may_have(self, address: int, reserved: int) -> bool:
         """Whether a client whose reservation is ``reserved`` (0: none) may have this address."""
         if reserved:
             return address == reserved
-        return address not in self.reserved and self.pool is not None and self.pool.layout.holds(address) and self.holds(address)
+        return address not in self.reserved and self.pool is not None and self.pool.layout.holds(address) and self.fits(address)
 
 
 class Subnets:
