@@ -90,19 +90,18 @@ async def end(conn: Connection, asks: Sequence[Ask], limits: Limits, config: Dhc
             outcomes[ask] = _decline(ask, line, limits, config)
             if not outcomes[ask]:
                 declined[holder.id] = ask, holder.client_id
-    for ended, write in ((released, store.release), (declined, None)):
-        named = [(number, client) for number, (_, client) in sorted(ended.items())]
-        if not named:
-            continue
-        if write is not None:
-            done = await write(conn, named)
-        else:
-            done = await store.decline(conn, named, config.decline_seconds, FOUND_IN_USE)
-        given["released" if write is not None else "declined"] += len(done)
-        for number, (ask, client) in ended.items():
-            ask.client, ask.line = client, off_line(client)[1]
-            outcomes[ask] = "" if number in done else "not_its_address"
-    return {ask: outcomes.get(ask, "") for ask in asks}
+    done = await store.release(conn, _names(released)) if released else set()
+    given["released"] += len(done)
+    aside = await store.decline(conn, _names(declined), config.decline_seconds, FOUND_IN_USE) if declined else set()
+    given["declined"] += len(aside)
+    for number, (ask, name) in (released | declined).items():
+        ask.line = off_line(name)[1]
+        outcomes[ask] = "" if number in done | aside else "not_its_address"
+    return {ask: outcomes.get(ask, "") for ask in asks}  # of two that say the same, one is written
+
+
+def _names(ended: Mapping[int, tuple[Ask, str]]) -> list[tuple[int, str]]:
+    return [(number, name) for number, (_, name) in sorted(ended.items())]
 
 
 def _decline(ask: Ask, line: str, limits: Limits, config: DhcpConfig) -> str:

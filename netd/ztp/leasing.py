@@ -46,6 +46,9 @@ OFFERED_PART: Final = 4
 SHORT_SECONDS: Final = 60.0
 """For so long after a client got nothing its pool is said to be exhausted."""
 
+ROUNDS: Final = 3
+"""How often a pool is asked again for what turned out to be the router's own."""
+
 LOOK_SECONDS: Final = 1.0
 """How often an exhausted pool is asked what of it was declined."""
 
@@ -351,8 +354,13 @@ class Leasing:
                 units[place] = Unit(address, 0)
         own = {unit.address for unit in units if unit is not None}
         link = Span(subnet.row.first, subnet.row.last)
-        found = await self.stock.take(conn, pool, units.count(None), [], link) if None in units else []
-        found = [unit for unit in found if subnet.fits(unit.address) and unit.address not in own]
+        found: list[Unit] = []
+        for _ in range(ROUNDS):
+            missing = units.count(None) - len(found)
+            more = await self.stock.take(conn, pool, missing, [], link) if missing else []
+            found += [unit for unit in more if subnet.fits(unit.address) and unit.address not in own]
+            if len(more) < missing or not missing:
+                break
         missing = units.count(None) - len(found)
         if missing > 0:
             found += await self._declined(conn, subnet, pool, missing)

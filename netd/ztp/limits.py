@@ -131,8 +131,12 @@ class Limits:
 
     def declined(self, pool_id: int, total: int, now: float) -> tuple[int, bool]:
         """How many of the pool's addresses are set aside, and whether no more may be."""
-        aside = len(self._aside(pool_id, now))
+        aside = len(self._aside(pool_id, now)) if pool_id in self._declined else 0
         return aside, aside >= max(LEAST_DECLINES, total // POOL_DECLINES)
+
+    def all_declined(self) -> int:
+        """How many addresses are set aside."""
+        return sum(map(len, self._declined.values()))
 
     def _aside(self, pool_id: int, now: float) -> "OrderedDict[int, float]":
         aside = self._declined.setdefault(pool_id, OrderedDict())
