@@ -247,6 +247,8 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a TFTP block number goes on with after 65535; a few old loaders want 1."""
     login_retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 15
     """How long a device that restarts with what it fetched is left alone between two attempts to log in; after forty it goes into quarantine."""
+    rule_line_devices: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8
+    """Devices that a rule adopts on one line (subnet and circuit id). 0: any number, for relays whose circuit id names a whole network."""
     candidates: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
     """Unexpected devices that are remembered per tenant; the oldest give way."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, lists, pools
+from netd.domain import audit, fixed, inputs, lists, pools
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
@@ -255,8 +255,8 @@ async def reserve(db: Database, actor: Actor, new: NewReservation) -> Reservatio
         found = await store.by_name(conn, actor.tenant_id, new.subnet)
         if found is None:
             faults.add("/subnet", f"there is no subnet {new.subnet}")
-        elif address is not None and (address.version != found.prefix.version or address not in found.prefix):
-            faults.add("/address", f"is not in {found.prefix}")
+        elif address is not None and (fault := fixed.unusable(found, address)):
+            faults.add("/address", fault)
         faults.check()
         if address is None or found is None:
             raise NotFound("address", new.address)  # the faults told of it already

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, bootfile, bootfiles, booting, boottokens, dhcp, inputs, lists, sites, templates
+from netd.domain import audit, bootfile, bootfiles, booting, boottokens, dhcp, fixed, inputs, lists, sites, templates
 from netd.domain.actor import Actor
 from netd.domain.bootfiles import BootFiles, Sources
 from netd.domain.devices import Catalogue, Hostname, Text
@@ -119,7 +119,7 @@ class BootCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _columns(
-    conn: Connection, actor: Actor, members: Mapping[str, Any], profiles: Sequence[BootProfile], catalogue: Catalogue, *, new: bool
+    conn: Connection, actor: Actor, members: Mapping[str, Any], profiles: Sequence[BootProfile], catalogue: Catalogue, before: ExpectedDevice | None
 ) -> dict[str, Any]:
     """Columns of what is given. Raises InvalidInput with all that is wrong."""
     faults = Faults()
@@ -127,7 +127,7 @@ async def _columns(
     profile = next((each for each in profiles if each.name == columns.get("profile")), None)
     if "profile" in columns and profile is None:
         faults.add("/profile", "there is no such boot profile")
-    if new and columns.get("vendor") is None:
+    if before is None and columns.get("vendor") is None:
         columns["vendor"] = profile.vendor if profile is not None else "generic"
     elif "vendor" in columns and columns["vendor"] not in catalogue.vendors:
         faults.add("/vendor", f"no such vendor; there are {', '.join(sorted(catalogue.vendors))}")
@@ -137,6 +137,11 @@ async def _columns(
         columns["mac"] = faults.attempt("/mac", parsed_mac, columns["mac"])
     if columns.get("address") is not None:
         columns["address"] = faults.attempt("/address", inputs.address, columns["address"])
+    if columns.get("address") is not None:
+        mac, serial = (columns.get(name, getattr(before, name, None)) for name in ("mac", "serial"))
+        await fixed.check(
+            conn, faults, actor.tenant_id, columns["address"], mac=mac, serial=serial, device=None if before is None else before.id
+        )  # fmt: skip
     if columns.get("circuit_id") is not None:
         check_pattern(faults, "/circuit_id", columns["circuit_id"])
     _check_variables(faults, columns.get("variables", {}))
@@ -148,7 +153,7 @@ async def _columns(
         columns["credential_id"] = None if name is None else await credential_store.id_by_name(conn, actor.tenant_id, name)
         if name is not None and columns["credential_id"] is None:
             faults.add("/credential", f"there is no credential {name}")
-    await sites.place(conn, actor, faults, columns, new=new)
+    await sites.place(conn, actor, faults, columns, new=before is None)
     faults.check()
     return columns
 
@@ -183,7 +188,7 @@ async def add(
     """The same within a transaction."""
     if new.serial is None and new.mac is None and new.circuit_id is None:
         raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
-    columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, new=True)
+    columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, None)
     opens = columns["opens_at"] or now
     closes = columns["closes_at"] or min(opens, inputs.MOMENTS[1] - timedelta(days=days)) + timedelta(days=days)
     if closes <= opens:
@@ -231,7 +236,7 @@ async def update(
         before = await held(conn, actor, row_id, lock=True, version=version)
         if not members:
             return before
-        columns = await _columns(conn, actor, members, profiles, catalogue, new=False)
+        columns = await _columns(conn, actor, members, profiles, catalogue, before)
         after = {name: columns.get(name, getattr(before, name)) for name in ("serial", "mac", "circuit_id", "opens_at", "closes_at")}
         if after["serial"] is None and after["mac"] is None and after["circuit_id"] is None:
             raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import msgspec
@@ -175,3 +176,11 @@ async def update_rule(conn: Connection, tenant_id: int, row_id: int, values: Map
 async def delete_rule(conn: Connection, tenant_id: int, row_id: int) -> bool:
     """Remove a rule; whether it was there. What it let in stays."""
     return rows.updated(await conn.execute("delete from ztp_rules where tenant_id = $1 and id = $2", tenant_id, row_id)) > 0
+
+
+async def with_address(conn: Connection, tenant_id: int, address: IPv4Address | IPv6Address, but: int | None) -> bool:
+    """Whether an expected device (``but`` this one) has the address fixed."""
+    found: bool = await conn.fetchval(
+        "select exists (select 1 from ztp_devices where tenant_id = $1 and address = $2 and id is distinct from $3)", tenant_id, address, but
+    )
+    return found

@@ -31,6 +31,7 @@ from netd.store import boot as store
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
 from netd.store.database import Connection, Database, Target
 from netd.store.feed import Batch, ChangeFeed
+from netd.ztp.newcomers import Newcomers
 from netd.ztp.subnets import readable
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Expected:
         self._by_line: set[int] = set()
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
+        self._newcomers = Newcomers()
         self._queued = asyncio.Event()
         self._since = time.time()
 
@@ -220,6 +222,9 @@ class Expected:
         """Keep it for the list of candidates, once."""
         identity = identity_of(seen)
         known = self._strangers.get(identity)
+        if known is None and not self._newcomers.may(seen, identity, self._now().timestamp()):
+            self.strange["line_too_many"] += 1
+            return
         if known is None and len(self._strangers) >= STRANGERS:
             self.strange["not_kept"] += 1
             return
@@ -293,9 +298,16 @@ class Expected:
                      for each, (at, seen) in noticed.items() if each in self._by_id]  # fmt: skip
             await booting.advance(conn, steps)
             for tenant_id, candidate, fresh in await store.strangers(conn, list(strangers.values()), self._config.candidates):
-                if fresh:
+                if fresh and self._newcomers.own_event(tenant_id, self._now().timestamp()):
                     await adoption.announced(conn, tenant_id, candidate)
-                await adoption.arrived(conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days)
+                await adoption.arrived(
+                    conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days, self._config.rule_line_devices
+                )  # fmt: skip
+            await self._sum_up(conn)
+
+    async def _sum_up(self, conn: Connection) -> None:
+        for tenant_id, count in self._newcomers.due(self._now().timestamp()).items():
+            await adoption.announced_together(conn, tenant_id, count)
 
     async def _sweeping(self) -> None:
         while True:
@@ -310,6 +322,7 @@ class Expected:
         async with self.database.transaction() as conn:
             left = await store.unfinished(conn)
             await store.sweep(conn, self._now() - timedelta(days=1))
+            await self._sum_up(conn)
         for tenant_id, device in left:
             async with self.database.transaction() as conn:
                 await booting.finish(conn, self._kinds, self._keyring, tenant_id, device, self._now())
