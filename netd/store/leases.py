@@ -95,6 +95,7 @@ REUSABLE: Final = f"""
     select l.id, host(l.prefix) from leases l
     where l.pool_id = $1 and l.until_at < now() and l.until_at < 'infinity' and l.id <> all($3::bigint[]) and not {_IN_USE}
       and not exists (select 1 from dhcp_reservations r where r.tenant_id = l.tenant_id and r.address = l.prefix)
+      and l.prefix not in (select address from ztp_devices where address is not null and tenant_id = (select tenant_id from pools where id = $1))
     order by l.until_at limit $2 for update of l skip locked"""
 
 
@@ -170,10 +171,11 @@ async def replace_spans(conn: Connection, tenant_id: int, pool_id: int, gone: Se
 
 
 async def taken(conn: Connection, tenant_id: int, scope: int, prefixes: Sequence[str]) -> set[str]:
-    """Those that overlap something leased in this scope, or fixed with a subscriber of the tenant."""
+    """Those that overlap something leased in this scope, or fixed with a subscriber or an expected device of the tenant."""
     records = await conn.fetch(
         """select u.t from unnest($3::text[]) as u (t) cross join lateral (select u.t::inet as p) x
-           where exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and netd_span(l.prefix) && netd_span(x.p))
+           where x.p in (select address from ztp_devices where tenant_id = $1 and address is not null)
+              or exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and netd_span(l.prefix) && netd_span(x.p))
               or exists (select 1 from dhcp_reservations r where r.tenant_id = $1 and netd_span(r.address) && netd_span(x.p)
                          and family(r.address) = family(x.p))
               or exists (select 1 from framed_routes r where r.tenant_id = $1 and netd_span(r.prefix::inet) && netd_span(x.p))

@@ -1,5 +1,6 @@
 """/dhcp: subnets and reservations, as an operator sees them."""
 
+from netd.store import leases
 from netd.store.database import Database
 from tests.web.running import Api
 
@@ -100,7 +101,7 @@ async def test_what_a_subscriber_has_is_not_set_aside(api: Api) -> None:
     assert (await api.post("/subscribers", {"username": "b", "password": "secretsecret", "plan": "home", "ipv4": "10.1.0.21"})).status == 409
 
 
-async def test_an_address_of_an_expected_device_is_checked_where_it_is_written(api: Api) -> None:
+async def test_an_address_of_an_expected_device_is_checked_where_it_is_written(api: Api, database: Database) -> None:
     await pool(api)
     await api.post("/dhcp/subnets", ACCESS)
     await api.post("/plans", {"name": "home", "down_bps": 1000, "up_bps": 1000})
@@ -121,6 +122,13 @@ async def test_an_address_of_an_expected_device_is_checked_where_it_is_written(a
         assert what in refused.value["errors"][0]["detail"]
     refused = await api.post("/ztp/devices", {"hostname": "c", "serial": "C", "profile": "plain", "address": "10.1.0.30"})
     assert (refused.status, refused.value["errors"][0]["detail"]) == (422, "is another expected device's")
+    async with database.transaction() as conn:  # nobody else is given them, until they are given up
+        assert await leases.taken(conn, 1, 0, ["10.1.0.29", "10.1.0.30"]) == {"10.1.0.30"}
+        await conn.execute("delete from pool_spans")
+    assert (await api.patch(path, {"address": "10.1.0.31"})).status == 200
+    assert (await api.delete(path)).status == 204
+    async with database.transaction() as conn:
+        assert [span.first & 255 for _, span in await leases.spans(conn, await conn.fetchval("select id from pools"))] == [30, 31]
     for address in ("10.1.0.1", "10.1.0.0"):
         refused = await api.post("/dhcp/reservations", {"subnet": "access", "kind": "serial", "value": "x", "address": address})
         assert [fault["pointer"] for fault in refused.value["errors"]] == ["/address"]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -148,7 +149,7 @@ async def test_a_client_that_invents_itself_fills_no_table(booting):
 
 
 async def test_one_line_fills_neither_the_list_nor_the_events(booting):
-    line = {"circuit_id": b"olt1 eth 1/1", "serial": ""}
+    line: dict[str, Any] = {"circuit_id": b"olt1 eth 1/1", "serial": ""}
     for number in range(100):
         booting.expected.unexpected(client(mac=f"02:00:00:00:00:{number:02x}", **line))
     booting.expected.unexpected(client(mac="02:00:00:00:01:00", **{**line, "circuit_id": b"olt1 eth 1/2"}))  # the neighbour
