@@ -43,9 +43,6 @@ LEAST_OFFERS: Final = 16
 OFFERED_PART: Final = 4
 """Of a pool at the most one part in so many (but LEAST_OFFERS) waits to be taken by clients of no known line."""
 
-SHORT_SECONDS: Final = 60.0
-"""For so long after a client got nothing its pool is said to be exhausted."""
-
 ROUNDS: Final = 3
 """How often a pool is asked again for what turned out to be the router's own."""
 
@@ -90,7 +87,7 @@ class Leasing:
         self._probing: set[asyncio.Task[None]] = set()
         self._probed_now: dict[int, list[tuple[Ask, tuple[int, str]]]] = {}  # addresses that are being probed, and who waits for each
         self._silent: OrderedDict[int, float] = OrderedDict()  # addresses that were probed in vain, until when that is believed
-        self._short: dict[int, float] = {}  # pools that were found exhausted, and when
+        self.short: dict[int, float] = {}  # pools that were found exhausted, and when
         self._looked: dict[int, float] = {}  # pools asked for what was declined, and when
 
     def __len__(self) -> int:
@@ -156,11 +153,6 @@ class Leasing:
         if self._config.probe_milliseconds:
             pairs = self._to_probe(pairs, fresh)
         self._answer(pairs)
-
-    def exhausted(self) -> list[str]:
-        """The names of pools that had nothing for a client lately."""
-        since = time.monotonic() - SHORT_SECONDS
-        return [pool.name for pool_id, at in self._short.items() if at > since and (pool := self.subnets.pools.get(pool_id)) is not None]
 
     def _to_probe(self, pairs: Sequence[tuple[Ask, tuple[int, str]]], fresh: set[int]) -> list[tuple[Ask, tuple[int, str]]]:
         """Begin to probe what is ``fresh``; who is offered what is being probed, now or since a packet before, waits for that. The others."""
@@ -335,7 +327,7 @@ class Leasing:
             for ask, unit in zip(asks, units, strict=True):
                 if unit is None:
                     outcomes[subnet_id, ask.client] = (0, "exhausted")
-                    self._short[pool.id] = now
+                    self.short[pool.id] = now
                     continue
                 outcomes[subnet_id, ask.client] = (unit.address, "")
                 given.add(unit.address)

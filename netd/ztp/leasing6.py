@@ -97,6 +97,7 @@ class Leasing6:
         self._arrived = asyncio.Event()
         self._finishing = False
         self.in_work = 0
+        self.short: dict[int, float] = {}  # pools that were found exhausted, and when
 
     def ask(self, ask: Ask6) -> None:
         """Take it in; ``done`` may be called at once."""
@@ -262,8 +263,11 @@ class Leasing6:
                 held = await store.of_clients(conn, [key])
                 if held:
                     await store.let_go(conn, [held[0].id])
-                units = await self.stock.take(conn, pool, 1, []) if self._new(ask) else []
+                if not self._new(ask):
+                    continue
+                units = await self.stock.take(conn, pool, 1, [])
                 if not units:
+                    self.short[pool.id] = self._monotonic()
                     continue
                 address, lease_id, fresh = units[0].address, units[0].lease_id, True
             text = self._prefix(ask, address)

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 FINISH_SECONDS: Final = 5.0
 """How long leases in work may take to be committed when the service stops."""
 
+SHORT_SECONDS: Final = 60.0
+"""For so long after a client got nothing its pool is said to be exhausted."""
+
 SWEEP_SECONDS: Final = 3600.0
 SWEEP_DAYS: Final = 7
 
@@ -165,9 +168,10 @@ class DhcpService:
     def parts(self) -> list[Part]:
         """The state of the responder, from memory."""
         faults = [f"{name}: {fault}" for name, fault in self.subnets.faults.items()]
-        faults += [f"pool {name} is exhausted" for name in self.leasing.exhausted()]
         now = time.monotonic()
         for pool in self.subnets.pools.values():
+            if max(short.get(pool.id, now - SHORT_SECONDS) for short in (self.leasing.short, self.leasing6.short)) > now - SHORT_SECONDS:
+                faults.append(f"pool {pool.name} is exhausted")
             aside, full = self.limits.declined(pool.id, pool.total, now)
             if full:
                 faults.append(f"pool {pool.name}: clients say of {aside} addresses that they are in use, and no more is believed")

@@ -149,6 +149,7 @@ async def test_a_pool_that_is_empty_is_told(net: Net, responder):
     assert prefix(await talk.ask(dhcpv6.REQUEST, 1, pd(), server=True)).prefixlen == 56
     assert status(await talk.ask(dhcpv6.REQUEST, 2, pd(), server=True), dhcpv6.IA_PD) == dhcpv6.NO_PREFIXES
     assert status(await talk.ask(dhcpv6.SOLICIT, 2, pd()), dhcpv6.IA_PD) == dhcpv6.NO_PREFIXES
+    assert (talk.service.parts()[0].state, "pool homes is exhausted" in talk.service.parts()[0].detail) == ("degraded", True)
     await talk.end()
 
 
