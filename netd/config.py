@@ -247,6 +247,10 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a TFTP block number goes on with after 65535; a few old loaders want 1."""
     login_retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 15
     """How long a device that restarts with what it fetched is left alone between two attempts to log in; after forty it goes into quarantine."""
+    certificate_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 365
+    """How long certificates of devices are good."""
+    certificate_renew_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 30
+    """How long before their end they are renewed."""
     rule_line_devices: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8
     """Devices that a rule adopts on one line (subnet and circuit id). 0: any number, for relays whose circuit id names a whole network."""
     candidates: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
@@ -311,6 +315,10 @@ class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where devices' values are sent in Prometheus' text format, too (https://vm.example.net/api/v1/import/prometheus); empty: nowhere."""
     export_token: Secret = Secret()
     """Bearer token for that."""
+
+    def kept_days(self) -> dict[str, int]:
+        """For how many days samples (raw, optics) and sums (5m, 1h, 1d) are kept."""
+        return {"raw": self.raw_days, "optics": self.optics_days, "5m": self.five_minute_days, "1h": self.hourly_days, "1d": self.daily_days}
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -823,6 +831,9 @@ def _check_boot(boot: BootConfig, settings: Mapping[str, Setting]) -> None:
     if bool(boot.certificate) != bool(boot.key):
         given, missing = ("certificate", "key") if boot.certificate else ("key", "certificate")
         raise ConfigError(settings[f"boot.{given}"].source, f"boot.{missing}", f"is needed with boot.{given}")
+    if boot.certificate_renew_days >= boot.certificate_days:
+        said = f"must be less than boot.certificate_days ({boot.certificate_days}): else each certificate would be due at once"
+        raise ConfigError(settings["boot.enabled"].source, "boot.certificate_renew_days", said)
 
 
 def _check_integrations(config: Config, settings: Mapping[str, Setting]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import asyncssh
 
@@ -17,10 +17,14 @@ _OPENING: Final = bytes((IAC, WILL, ECHO, IAC, WILL, SGA, IAC, DO, NAWS))
 class SimulatedServer:
     """Listens until closed. ``down_seconds`` is how long a restart takes: meanwhile every connection is broken at once.
 
-    ``executes``: the device is a host whose commands run on SSH channels of their own, without a console.
+    ``executes``: the device is a host whose commands run on SSH channels of their own, without a console. ``host_key`` is a private key as
+    :func:`made_host_key` makes one, for a device that must be known again; else it has a new one.
     """
 
-    def __init__(self, device: Simulated, behaviour: type[Behaviour], *, agent: Agent | None = None, executes: bool = False, down_seconds: float = 0.2) -> None:
+    def __init__(
+        self, device: Simulated, behaviour: type[Behaviour], *, agent: Agent | None = None, executes: bool = False, down_seconds: float = 0.2,
+        host_key: str | None = None,
+    ) -> None:  # fmt: skip
         self.device = device
         self.behaviour = behaviour
         self.agent = agent
@@ -35,7 +39,7 @@ class SimulatedServer:
         self._ssh: asyncssh.SSHAcceptor | None = None
         self._telnet: asyncio.Server | None = None
         self._snmp: asyncio.DatagramTransport | None = None
-        self._key = asyncssh.generate_private_key("ssh-ed25519")
+        self._key = asyncssh.import_private_key(host_key or made_host_key())
 
     async def start(self, host: str = "127.0.0.1", *, ssh_port: int = 0, telnet_port: int = 0, snmp_port: int = 0) -> None:
         """Listen; port 0 takes a free one, which is then in ``ssh_port``, ``telnet_port`` and ``snmp_port``."""
@@ -44,9 +48,6 @@ class SimulatedServer:
             ssh_port,
             server_factory=lambda: _Server(self),
             server_host_keys=[self._key],
-            process_factory=self._ssh_session,
-            sftp_factory=lambda channel: _Files(channel, self.device),
-            allow_scp=True,
             encoding=None,
             line_editor=False,
         )
@@ -68,6 +69,11 @@ class SimulatedServer:
         if self._ssh is not None:
             await self._ssh.wait_closed()
         await asyncio.gather(*self._sessions, return_exceptions=True)
+
+    def channel(self, *, sftp: bool) -> asyncssh.SSHServerProcess[bytes]:
+        """A shell, a command or files: what the client then asks for."""
+        kind = asyncssh.SSHServerProcess[bytes] if sftp else _WithoutSftp
+        return kind(self._ssh_session, lambda channel: _Files(cast("asyncssh.SSHServerChannel[bytes]", channel), self.device), 3, True)
 
     @property
     def host_key(self) -> str:
@@ -161,6 +167,11 @@ class SimulatedServer:
         return not (painted.closes or painted.restarts or painted.resets)
 
 
+def made_host_key() -> str:
+    """A new private key for SSH, in OpenSSH's form."""
+    return asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+
+
 class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, server: SimulatedServer) -> None:
         self._server = server
@@ -180,6 +191,12 @@ class _Server(asyncssh.SSHServer):
     def __init__(self, server: SimulatedServer) -> None:
         self._server = server
         self._abort: Callable[[], None] = lambda: None
+        self._channels = 0
+
+    def session_requested(self) -> asyncssh.SSHServerProcess[bytes] | bool:
+        self._channels += 1
+        few = self._server.behaviour.one_channel
+        return False if few and self._channels > 1 else self._server.channel(sftp=not few)
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._abort = conn.abort
@@ -195,7 +212,12 @@ class _Server(asyncssh.SSHServer):
 
     def validate_password(self, username: str, password: str) -> bool:
         device = self._server.device
-        return (self._server.behaviour(device).account(username), password) == (device.username, device.password)
+        return not device.shut and (self._server.behaviour(device).account(username), password) == (device.username, device.password)
+
+
+class _WithoutSftp(asyncssh.SSHServerProcess[bytes]):
+    def subsystem_requested(self, subsystem: str) -> bool:
+        return False
 
 
 class _Files(asyncssh.SFTPServer):
@@ -227,6 +249,8 @@ class _Files(asyncssh.SFTPServer):
         return self._device.files[str(file_obj)][offset : offset + size]
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        if self._device.quirks.damages_files and not offset:
+            data = bytes((data[0] ^ 1,)) + data[1:]
         content = self._device.files[str(file_obj)]
         self._device.files[str(file_obj)] = content[:offset].ljust(offset, b"\0") + data + content[offset + len(data) :]
         return len(data)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -18,10 +18,12 @@ from netd.model.inventory import Device, DeviceGroup, DeviceKind, DeviceState, S
 from netd.store import credentials as credential_store
 from netd.store import devices as store
 from netd.store import nas as nas_store
+from netd.store import subscribers as subscriber_store
 from netd.store.database import Connection, Database
 
 Hostname = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_OUTER_BLANKS)]
 Address = Annotated[str, Meta(min_length=2, max_length=64)]
+Username = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_OUTER_BLANKS)]
 Text = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_CONTROL)]
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=64)]
@@ -48,7 +50,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A device to be known. ``site``, ``parent`` (what it is reached through), ``nas`` and ``credential`` are names; without ``platform`` it is recognised."""
+    """A device to be known. ``site``, ``parent`` (what it is reached through), ``nas``, ``credential`` and ``subscriber`` (whose it is) are names; without
+    ``platform`` it is recognised."""
 
     hostname: Hostname
     mgmt_address: Address
@@ -64,6 +67,7 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     parent: Hostname | None = None
     nas: Label | None = None
     credential: Label | None = None
+    subscriber: Username | None = None
     role: Label | None = None
     variables: Variables = msgspec.field(default_factory=dict)
     tags: Tags = ()
@@ -94,6 +98,7 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     parent: Hostname | UnsetType | None = UNSET
     nas: Label | UnsetType | None = UNSET
     credential: Label | UnsetType | None = UNSET
+    subscriber: Username | UnsetType | None = UNSET
     role: Label | UnsetType | None = UNSET
     variables: Variables | UnsetType = UNSET
     tags: Tags | UnsetType = UNSET
@@ -105,6 +110,10 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     polling: bool | UnsetType = UNSET
     poll_groups: PollGroups | UnsetType = UNSET
     note: Note | UnsetType | None = UNSET
+
+
+_WHERE: Final = frozenset(("mgmt_address", "ports", "host_keys", "site_id"))
+"""What says who is spoken to."""
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -156,6 +165,19 @@ async def _refer(conn: Connection, actor: Actor, faults: Faults, columns: dict[s
         columns["credential_id"] = None if name is None else await credential_store.id_by_name(conn, actor.tenant_id, name)
         if name is not None and columns["credential_id"] is None:
             faults.add("/credential", f"there is no credential {name}")
+    if "subscriber" in columns:
+        columns["subscriber_id"] = await subscriber_id(conn, actor, faults, columns.pop("subscriber"))
+
+
+async def subscriber_id(conn: Connection, actor: Actor, faults: Faults, name: str | None) -> int | None:
+    """The id of a subscriber that is named; an unknown one is reported."""
+    if name is None:
+        return None
+    found = await subscriber_store.by_username(conn, actor.tenant_id, name)
+    if found is None:
+        faults.add("/subscriber", f"there is no subscriber {name}")
+        return None
+    return found.id
 
 
 def _kind(columns: dict[str, Any], catalogue: Catalogue) -> None:
@@ -177,7 +199,7 @@ async def add(conn: Connection, actor: Actor, new: NewDevice, catalogue: Catalog
     columns = parsed(msgspec.structs.asdict(new), catalogue, faults)
     _kind(columns, catalogue)
     await referred(conn, actor, faults, columns, None)
-    device = await held(conn, actor, await store.insert(conn, actor.tenant_id, columns))
+    device = await held(conn, actor, await store.insert(conn, actor.tenant_id, {**columns, "site_addressed": actor.sites is not None}))
     await audit.record(conn, actor, "device.create", "device", device.id, after=audit.values(device))
     return device
 
@@ -223,6 +245,8 @@ async def referred(conn: Connection, actor: Actor, faults: Faults, columns: dict
 
 async def change(conn: Connection, actor: Actor, before: Device, columns: Mapping[str, Any]) -> Device:
     """Write columns of ``referred`` within a transaction, in which the device is locked."""
+    if columns.keys() & _WHERE:
+        columns = {**columns, "site_addressed": actor.sites is not None}
     await store.update(conn, actor.tenant_id, before.id, columns)
     if columns.keys() & {"mgmt_address", "site_id", "ports", "credential_id"}:
         await store.forget_working(conn, actor.tenant_id, before.id)

@@ -9,7 +9,7 @@ Each class here adds one capability of :mod:`netd.sdk.device`; a driver takes th
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -102,6 +102,15 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[Source, ...] = ()
     snmp_facts: tuple[Source, ...] = ()
     configuration: Configuration = msgspec.field(default_factory=Configuration)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the data file that is the driver's own: what it derives from this, it reads with :meth:`of`."""
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], name: str) -> Self:
+        """The table ``[name]``. Raises KeyError, msgspec.ValidationError: the platform is not loaded then."""
+        return msgspec.convert(data[name], cls)
 
 
 class Shell:
@@ -218,9 +227,14 @@ class ConfigurationLines(ConfigurationText):
     """Takes changes, too. No secret of a line is in what it returns."""
 
     def configure(self, lines: Sequence[str]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
-        data, done = self.family.configuration, list[tuple[str, Outcome, str]]()
-        typed = [line for line in lines if line.strip() and not line.lstrip().startswith(data.comment)]
-        yield from routine(data.enter)
+        data = self.family.configuration
+        return (yield from self.typed(lines, data.enter, data.exit))
+
+    def typed(self, lines: Sequence[str], enter: Sequence[Saying], leave: Sequence[Saying]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
+        """Type lines up to the first that fails, between how the mode is entered and left."""
+        comment, done = self.family.configuration.comment, list[tuple[str, Outcome, str]]()
+        typed = [line for line in lines if line.strip() and not line.lstrip().startswith(comment)]
+        yield from routine(enter)
         try:
             for line, shown in zip(typed, self._each_masked(typed), strict=True):
                 text = yield Command(text=line, check=False, secret=shown != line)
@@ -228,9 +242,14 @@ class ConfigurationLines(ConfigurationText):
                 done.append((shown, outcome, self.masked(said)))
                 if outcome not in FINE:
                     break
+            yield from self.settled([outcome for _, outcome, _ in done])
         finally:
-            yield from routine(data.exit)
+            yield from routine(leave)
         return done
+
+    def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
+        """What makes the lines count, while one still configures: for most devices each does at once."""
+        yield from ()
 
     def _each_masked(self, lines: Sequence[str]) -> Sequence[str]:
         """Masked together, for what a line says may depend on those before it."""

@@ -34,6 +34,7 @@ from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import Dialogue
 from netd.store import devices as device_store
 from netd.store.database import Database
+from netd.work.patience import patiently
 
 T = TypeVar("T")
 
@@ -99,9 +100,9 @@ class DeviceSessions:
 
         Raises what the work raises; PeerError for a device that is not to be reached or whose platform nobody knows; PeerUnreachable; StoreError.
         """
-        device, target = await self._target(tenant_id, device_id)
+        device, target = await patiently(lambda: self._target(tenant_id, device_id))
         target = msgspec.structs.replace(target, credentials=(*first, *target.credentials))
-        platform = self.platforms.get(device.driver_platform or "")
+        platform = self.platforms.get(device.driver_platform or "") or self._only(device.vendor)
         if platform is None:
             raise PeerError(f"{device.hostname}: its platform is not known, or has no driver: {device.driver_platform or 'it was not recognised'}")
         if device.state not in REACHED:
@@ -119,6 +120,11 @@ class DeviceSessions:
 
         return await self._queues.run(target.key, begun, sessions=target.sessions, deadline_seconds=deadline_seconds)
 
+    def _only(self, vendor: str) -> DevicePlatform | None:
+        """The platform of a vendor that has one: what says nothing of itself by SNMP may be spoken to all the same."""
+        found = [each for each in self.platforms.values() if each.vendor == vendor]
+        return found[0] if len(found) == 1 else None
+
     async def _target(self, tenant_id: int, device_id: int) -> tuple[Device, Target]:
         async with self._database.transaction() as conn:
             found = await device_store.by_ids(conn, tenant_id, [device_id])
@@ -133,9 +139,10 @@ class DeviceSessions:
     async def _learned(self, device: Device, session: CliSession) -> None:
         """Remember what opened it, and pin the first host key."""
         if session.credential is not None and session.credential.id > 0:
-            await targets.worked(self._database, device.tenant_id, [(device.id, session.protocol, session.credential.id, self._now())])
-        if session.host_key and not device.host_keys:
-            await devices.pin(self._database, device.tenant_id, device.id, session.host_key)
+            opened = [(device.id, session.protocol, session.credential.id, self._now())]
+            await patiently(lambda: targets.worked(self._database, device.tenant_id, opened))
+        if (shown := session.host_key) and not device.host_keys:
+            await patiently(lambda: devices.pin(self._database, device.tenant_id, device.id, shown))
 
 
 class _HostKeyWatch:

@@ -29,7 +29,8 @@ async def bind(conn: Connection, asks: Sequence[Ask]) -> dict[Ask, str]:
     if not missing:
         return outcomes
     there = await _at(conn, missing)
-    again, renamed = [], {}
+    again: list[Ask] = []
+    takers: dict[int, list[Ask]] = {}  # of a lease from before its line was told
     for ask in missing:
         holder = there.get(ask.address)
         if holder is None or holder.subnet_id != ask.subnet.row.id or holder.state == "declined":
@@ -40,13 +41,13 @@ async def bind(conn: Connection, asks: Sequence[Ask]) -> dict[Ask, str]:
         if ask.unicast:
             ask.client, ask.line = holder.client_id, line
             again.append(ask)
-        elif not line:
-            renamed[holder.id] = ask
+        elif not line and (first := takers.setdefault(holder.id, [ask])[0]).client == ask.client:
+            takers[holder.id] += [ask] if first is not ask else []
         elif holder.left > 0:
             outcomes[ask] = "other_line"
-    if renamed:
-        done = await store.rename(conn, [(number, ask.base, ask.client) for number, ask in renamed.items()])
-        again += [ask for number, ask in renamed.items() if number in done]
+    if takers:
+        done = await store.rename(conn, [(number, ask.base, ask.client) for number, (ask, *_) in takers.items()])
+        again += [ask for number, asks_of in takers.items() if number in done for ask in asks_of]
     await _bind(conn, [ask for ask in again if ask.subnet.may_have(ask.address, ask.reserved)], outcomes)
     return outcomes
 

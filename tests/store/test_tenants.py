@@ -13,9 +13,11 @@ from netd.store import (
     alarms,
     audit,
     candidates,
+    certificates,
     coa_clients,
     configurations,
     credentials,
+    device_reports,
     devices,
     expected,
     inventory,
@@ -49,7 +51,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    alarms, audit, candidates, coa_clients, configurations, credentials, devices, expected, inventory, jobs, lines, nas, observed, plans, pools, postauth,
+    alarms, audit, candidates, certificates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas,
+    observed, plans, pools, postauth,
     provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
 )  # fmt: skip
 
@@ -68,11 +71,12 @@ ACROSS = {
     "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
-    "devices.polled": "each carries its tenant", "software.lock_file": "a lock, no rows",
+    "devices.polled": "each carries its tenant", "devices.parents": "numbers only, of what is polled", "software.lock_file": "a lock, no rows",
     "software.images_with": "files are everybody's, and it is a number only",
     "configurations.retire": "what no version has is nobody's",
     "configurations.sealed": "keys are everybody's", "configurations.reseal": "keys are everybody's",
     "configurations.sealed_keys": "keys are everybody's", "configurations.reseal_keys": "keys are everybody's",
+    "certificates.sealed": "keys are everybody's", "certificates.reseal": "keys are everybody's",
     "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
     "alarms.retire": "what is old is old for everybody",
     "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",
@@ -203,7 +207,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await reports.subscribers_by_plan(connection, other), await reports.usage_by_plan(connection, other, date(2026, 1, 1), date(2027, 1, 1)),
         await jobs.get(connection, other, mine["job"]), await jobs.by_key(connection, other, "k", "i"), await jobs.unfinished(connection, other, "u"),
         await jobs.entries(connection, other, mine["job"], 0, 9), await schedules.get(connection, other, mine["schedule"]),
-        await schedules.secrets(connection, other, mine["schedule"]),
+        await schedules.hidden(connection, other, mine["schedule"]),
     ]  # fmt: skip
     for each in (
         plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS, coa_clients.LISTING, pools.LISTING,

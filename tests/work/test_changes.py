@@ -10,11 +10,12 @@ import pytest
 from netd.domain import configurations
 from netd.domain.actor import Actor, Grant
 from netd.domain.configurations import Approval
-from netd.errors import InvalidInput, OutsideScope, PeerUnreachable
+from netd.errors import Conflict, InvalidInput, OutsideScope, PeerUnreachable, StoreError, StoreUnavailable
 from netd.sdk.device import Backup, Configure
 from netd.simulate import Simulated
 from netd.store.database import Database
 from tests.device.test_simulated_platforms import CASES
+from tests.work.jobs import known
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import ios, leaks, router
 
@@ -96,6 +97,29 @@ async def test_a_change_stops_where_too_many_fail(lab: Lab) -> None:
         assert "is not there; taken back" in (target.said or "") and "192.0.2.2" not in devices[0].running.render()
 
 
+@pytest.mark.parametrize("fault", [StoreUnavailable("gone"), Conflict("no")])
+async def test_the_databases_faults_are_one_devices(lab: Lab, monkeypatch: pytest.MonkeyPatch, fault: StoreError) -> None:
+    """An outage is waited for; what it refuses is that device's fault. The others are changed to the end either way."""
+    kept, calls = configurations.keep, []
+
+    async def once(*arguments: Any, **members: Any) -> Any:
+        calls.append(members["source"])
+        if members["source"] == "after" and calls.count("after") == 1:
+            raise fault
+        return await kept(*arguments, **members)
+
+    monkeypatch.setattr(configurations, "keep", once)
+    devices = [router(f"edge{number}") for number in range(3)]
+    line = "add address=192.0.2.1/24 interface=ether1"
+    refused = not isinstance(fault, StoreUnavailable)
+    async with lab.simulated("mikrotik_routeros", *devices):
+        job = await lab.done(
+            "config.change", state="failed" if refused else "succeeded", selector={}, lines=["/ip address", line], first=0, most_failed=1.0
+        )  # fmt: skip
+    assert job.targets == ({"succeeded": 2, "failed": 1} if refused else {"succeeded": 3})
+    assert all("192.0.2.1" in device.running.render() for device in devices)
+
+
 async def test_a_version_is_restored(lab: Lab) -> None:
     device = router()
     async with lab.simulated("mikrotik_routeros", device):
@@ -163,8 +187,51 @@ async def test_every_platform(lab: Lab) -> None:
         assert "canary" not in str(row["text"])
 
 
+async def test_a_change_of_a_router_that_is_taken_back(lab: Lab) -> None:
+    """IOS is given back what it ran, or goes back itself; where nothing was changed nothing is given back."""
+    device = ios("core1")
+    before = device.running.render()
+    async with lab.simulated("cisco_ios", device):
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=["interface GigabitEthernet0/1", "description x", "nonsense"])
+        (target,) = await lab.targets(job)
+        assert (target.outcome, target.result["rolled_back"]) == ("syntax", True) and (target.said or "").endswith("taken back")
+        assert device.running.render() == before and any("configure replace" in line for line in device.log)
+        device.log.clear()
+        lines = ["archive", "path flash:kept", "exit", "line vty 0 4", "access-class NOBODY in"]
+        job = await lab.done("config.change", devices=["core1"], lines=lines[:2])
+        before = device.running.render()
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=lines)
+        (target,) = await lab.targets(job)
+        assert "nobody can log in" in (target.said or "") and (target.said or "").endswith("; nothing of it stayed")
+        assert device.running.render() == before
+        device.log.clear()
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=["nonsense"])
+        (target,) = await lab.targets(job)
+        assert (target.said or "").endswith("; nothing of it stayed") and not any("configure replace" in line for line in device.log)
+        await lab.done("config.backup", devices=["core1"])
+        first = (await lab.state("core1")).running_id
+        await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description x"])
+        await lab.done("config.restore", device="core1", configuration_id=first)
+        assert device.running.render() == before == device.startup.render()
+    assert await leaks(lab) == []
+
+
+async def test_a_change_that_only_a_restart_would_take_back(lab: Lab) -> None:
+    device = Simulated("s1", version="V200R019C00", configuration="sysname s1\nvlan 9\n description x\n")
+    lines = ["vlan 10", "description new", "nonsense"]
+    async with lab.simulated("huawei_vrp", device):
+        await lab.done("config.backup", devices=["s1"])
+        first = (await lab.state("s1")).running_id
+        job = await lab.done("config.change", state="failed", devices=["s1"], lines=lines)
+        (target,) = await lab.targets(job)
+        assert "not taken back: VRP 5" in (target.said or "") and device.generation == 0
+        await lab.done("config.restore", device="s1", configuration_id=first)
+        assert device.generation == 1 and "vlan 10" not in device.running.render()
+
+
 async def test_who_needs_a_second_person(lab: Lab) -> None:
     eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("commands:run", "software:install", "jobs:write"))),), sites=None, token_id=9)
+    await known(lab.database, eve)
     async with lab.simulated("cisco_ios", ios("core1")):
         order: dict[str, Any] = {"devices": ["core1"], "lines": ["interface GigabitEthernet0/1", "description x"]}
         assert (await lab.submit("config.change", actor=eve, **order)).state == "awaiting_approval"

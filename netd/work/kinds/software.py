@@ -9,7 +9,7 @@ from netd.domain import choice, facts, software
 from netd.domain.actor import Actor
 from netd.domain.facts import Observation
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
-from netd.errors import Fault, InvalidInput, JobFailed, NotFound, PeerError
+from netd.errors import Fault, InvalidInput, JobFailed, NotFound, PeerError, PeerUnreachable
 from netd.model.configuration import SoftwareImage
 from netd.model.device import Facts, Image, Outcome
 from netd.sdk.device import Backup, Firmware, Inspect
@@ -18,6 +18,7 @@ from netd.store.database import Connection
 from netd.work.kinds.configurations import snapshot
 from netd.work.kinds.devices import Batches, Devices, in_batches
 from netd.work.kinds.tools import Tools
+from netd.work.patience import patiently
 from netd.work.sessions import Opened
 
 DEADLINE_SECONDS: Final = 2 * 3600.0
@@ -73,6 +74,9 @@ class Upgrade:
         """Bring the image onto the device; None if it is there and whole, else why nothing was activated."""
         free = await self._opened.run(self._drives.free_octets())
         needed = int(self._image.octets * (1 + SPARE_SHARE))
+        if free < needed and await self._there():
+            await self.say("the image is there already, as it is here")
+            return None
         if free < needed:
             return Done(outcome=Outcome.CAPACITY, said=f"{free} octets are free, {needed} are needed; nothing was changed", result=self._told(None))
         await self.say(f"{self._image.octets} octets are sent, {free} are free")
@@ -86,11 +90,20 @@ class Upgrade:
             return Done(outcome=checked, said="the device cannot say whether the image arrived whole; it was not activated", result=self._told(None))
         return None
 
+    async def _there(self) -> bool:
+        """Whether an earlier try brought it, and takes the room that it needs."""
+        try:
+            return bool(await self._opened.run(self._drives.verify(self._image)) is Outcome.OK)
+        except PeerUnreachable:
+            raise
+        except PeerError:
+            return False
+
     async def _judged(self) -> Done:
         """What it runs now is what counts, whatever the steps before said."""
         after = await self._facts()
         observation = Observation(device_id=self._opened.device.id, source="cli", at=self._tools.now(), facts=after)
-        await facts.take(self._tools.owner, self._opened.device.tenant_id, [observation])
+        await patiently(lambda: facts.take(self._tools.owner, self._opened.device.tenant_id, [observation]))
         result = self._told(after.software_version)
         if after.software_version != self._image.version:
             said = f"it came back with {after.software_version or 'a version that it does not say'}, not with {self._image.version}"
