@@ -86,12 +86,12 @@ async def _found(conn: Connection, kinds: Kinds, keyring: Keyring, places: Place
     or came unexpected before, is seen, and begins with its next packet."""
     tenant_id = device.tenant_id
     await store.configured_for(conn, tenant_id, device.id, None)
-    candidate = await store.candidate_like(conn, tenant_id, device.serial, device.mac)
+    candidate = await store.candidate_like(conn, tenant_id, device.id)
     if candidate is not None:
         await store.set_candidate(conn, tenant_id, candidate.id, "adopted", device.id)
         seen = {"candidate": candidate.id, "last_seen_at": candidate.last_seen_at.isoformat()}
         await booting.advance(conn, [Advance(device.id, tenant_id, "seen", "seen", now, seen, None, candidate.said)])
-    where = await store.whereabouts(conn, tenant_id, device.serial, device.mac)
+    where = await store.whereabouts(conn, tenant_id, device.id)
     if where is None or not device.opens_at <= now < device.closes_at:
         return
     evidence = {"by": where.by, "address": str(where.address)}

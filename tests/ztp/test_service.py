@@ -256,6 +256,39 @@ async def test_what_is_there_already_is_begun_with(home):
     assert [row["state"] for row in await home.rows("select state from ztp_candidates")] == ["adopted"]
 
 
+async def test_who_says_a_serial_number_elsewhere_is_not_taken_for_it(home):
+    async with home.database.acquire() as conn:
+        here, there = [await conn.fetchval("insert into sites (tenant_id, name) values (1, $1) returning id", name) for name in ("here", "there")]
+        for number, (serial, site, addressed) in enumerate(
+            (("A", there, False), ("B", here, True), ("C", None, False), ("D", here, True), ("E", here, False), ("F", here, False)), 1
+        ):
+            await conn.execute(
+                """insert into devices (tenant_id, hostname, mgmt_address, vendor, site_id, site_addressed, facts_at, observed)
+                   values (1, $1, $2::inet, 'mikrotik', $3, $4, now(), jsonb_build_object('serial', jsonb_build_object('value', $1::text)))""",
+                serial, f"10.9.0.{number}", site, addressed,
+            )  # fmt: skip
+        subnet = await conn.fetchval("update dhcp_subnets set site_id = $1 returning id", there)
+        await conn.execute("insert into pools (tenant_id, name, kind, prefix_length, grace_seconds) values (1, 'p', 'ipv4', 32, 0)")
+        await conn.execute(
+            """insert into leases (tenant_id, pool_id, kind, scope, prefix, client_id, until_at, dhcp_subnet_id, dhcp_state, expires_at, mac)
+               select 1, id, kind, scope, '10.1.0.1', 'x', now() + interval '1 day', $1, 'bound', now() + interval '1 day', '02:00:00:00:00:01' from pools""",
+            subnet,
+        )  # fmt: skip
+        await conn.execute(
+            """insert into ztp_candidates (tenant_id, site_id, subnet_id, identity, serial, profile, said, first_seen_at, last_seen_at)
+               values (1, $1, $2, $3, 'H', 'generic_boot', '{}', now(), now())""", there, subnet, bytes(32),
+        )  # fmt: skip
+    members: dict[str, dict[str, Any]] = {
+        "a": {"site": "here"}, "b": {"site": "here"}, "c": {"site": "here"}, "d": {}, "e": {}, "f": {"site": "here", "circuit_id": "line 1"},
+        "g": {"site": "here", "serial": None, "mac": "02:00:00:00:00:01"}, "h": {"site": "here"},
+    }  # fmt: skip
+    for name, more in members.items():
+        await home.device(name, **more)
+    await home.followed()
+    found = {row["hostname"]: row["state"] for row in await home.rows("select hostname, state from ztp_devices order by id")}
+    assert found == {**dict.fromkeys("adfgh", "expected"), **dict.fromkeys("bce", "configured")}
+
+
 async def test_a_subscriber_is_named_and_may_be_another(home):
     await home.customer()
     with pytest.raises(InvalidInput, match="there is no subscriber bob"):
