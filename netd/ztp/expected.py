@@ -43,6 +43,9 @@ FOLLOW_SECONDS: Final = 2.0
 STRANGERS: Final = 200
 """Unexpected clients that are kept between two writings; a client that invents identities fills no more than that."""
 
+APPLIED_ROWS: Final = 500
+"""Devices that are read at a time when they change: a plan may have all of them, and packets wait meanwhile."""
+
 SEEN: Final = 5000
 PURPOSES: Final[tuple[Purpose, ...]] = ("boot", "configuration", "image")
 PLAIN: Final = "plain"
@@ -142,7 +145,13 @@ class Expected:
             return
         async with self.database.transaction() as conn:
             ids |= set(await store.followers(conn, list(subscribers), list(plans)))
-            rows, good = await store.load(conn, sorted(ids)), await store.spent(conn, sorted(ids))
+        changed = sorted(ids)
+        for start in range(0, len(changed), APPLIED_ROWS):
+            await self._read_anew(changed[start : start + APPLIED_ROWS])
+
+    async def _read_anew(self, ids: Sequence[int]) -> None:
+        async with self.database.transaction() as conn:
+            rows, good = await store.load(conn, ids), await store.spent(conn, ids)
         for each in ids:
             self._forget(each)
         self._put(rows, good)

@@ -16,6 +16,7 @@ from netd.errors import BootRefused, Conflict, InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
 from netd.store.boot import Advance
+from netd.store.feed import Batch
 from tests.domain.conftest import AnyAttribute
 from tests.ztp.booting import ACTOR, Booting, client
 
@@ -204,6 +205,26 @@ async def test_the_feed_tells_at_once(home):
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_plan_of_many_is_read_a_part_at_a_time(home, monkeypatch):
+    await home.customer("active")
+    devices = [await home.device(f"cpe{number}", subscriber="alice") for number in range(7)]
+    await home.followed()
+    monkeypatch.setattr("netd.ztp.expected.APPLIED_ROWS", 3)
+    read: list[list[int]] = []
+    load = boot_store.load
+
+    async def loads(conn: Any, ids: Any = None) -> Any:
+        read.append(list(ids))
+        return await load(conn, ids)
+
+    monkeypatch.setattr(boot_store, "load", loads)
+    plan = (await home.rows("select plan_id from subscribers"))[0]["plan_id"]
+    await home.expected._apply(Batch(frozenset({1}), {"plan": frozenset({plan})}))
+    ids = [each.id for each in devices]
+    assert read == [ids[:3], ids[3:6], ids[6:]] and home.expected._to_follow == set(ids)
+    assert all(home.expected.resolve(client(f"CPE{number}")) is not None for number in range(7))
 
 
 async def test_what_is_there_already_is_begun_with(home):
