@@ -60,8 +60,10 @@ async def overdue(conn: Connection, kinds: Kinds, keyring: Keyring, tenant_id: i
 
 async def _armed(conn: Connection, device: ExpectedDevice, service: Service | None, now: datetime) -> None:
     """It may boot from now on, as long as it could have from its making on: the time that it waited does not count."""
-    until = max(device.closes_at, now + (device.closes_at - device.opens_at))
-    await _switched(conn, device, service, {"armed": True, "closes_at": until}, now)
+    columns: dict[str, Any] = {"armed": True}
+    if device.opens_at < now:  # moved whole, so that it is no longer the next time
+        columns |= {"opens_at": now, "closes_at": now + (device.closes_at - device.opens_at)}
+    await _switched(conn, device, service, columns, now)
 
 
 async def _disarmed(conn: Connection, device: ExpectedDevice, service: Service | None, now: datetime) -> None:

@@ -115,8 +115,10 @@ async def test_it_boots_while_its_subscriber_has_service(home):
     assert (await home.steps(device))[-1] == "disarmed"
     with pytest.raises(Conflict, match="Alice has no service"):
         await expected.retry(home.database, ACTOR, home.kinds, home.keyring, device.id, Retry(boot=True), home.now())
+    home.ahead = timedelta(days=200)
     await standing.reactivate(home.database, ACTOR, home.subscriber)
     await home.followed()
+    assert home_window(home, await home.state(device))  # no longer than before
     assert (await fetched(home, await home.told(client("CPE")))).body
     told = [row["type"] for row in await home.rows("select type from events where type like 'ztp.%armed' order by id")]
     assert told == ["ztp.armed", "ztp.disarmed", "ztp.armed"]
