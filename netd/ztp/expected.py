@@ -28,6 +28,7 @@ from netd.model.boot import Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
 from netd.store import boot as store
+from netd.store import certificates
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
 from netd.store.database import Connection, Database, Target
 from netd.store.feed import Batch, ChangeFeed
@@ -94,6 +95,7 @@ class Expected:
         self.feed = ChangeFeed(target, self._apply, self.load)
         self.strange: Counts = Counts()
         self.faults: dict[int, str] = {}
+        self._ending: list[str] = []
         self._keyring = keyring
         self._profiles = profiles
         self._config = config
@@ -123,7 +125,7 @@ class Expected:
 
     def parts(self) -> list[Part]:
         """The state of it, from memory."""
-        faults = list(self.faults.values())
+        faults = [*self.faults.values(), *self._ending]
         if not self.feed.up:
             faults.append(f"changes are not seen: {self.feed.last_error}")
         return [Part(name="ztp", state="degraded" if faults else "ok", since=self._since, detail="; ".join(faults[:5]))]
@@ -382,6 +384,8 @@ class Expected:
             left = await store.unfinished(conn)
             due = await store.overdue(conn, now - timedelta(days=1), now + timedelta(days=self._config.certificate_renew_days))
             await store.sweep(conn, now - timedelta(days=1))
+            ending = await certificates.ending(conn, now + timedelta(days=self._config.certificate_renew_days))
+        self._ending = [f"the certification authority {subject} ends at {end:%Y-%m-%d}, and all that it signed: another is needed" for subject, end in ending]
         for tenant_id, device in due:
             async with self.database.transaction() as conn:
                 await arming.overdue(conn, self._kinds, self._keyring, tenant_id, device, now)

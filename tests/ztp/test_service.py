@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from netd.config import BootConfig
-from netd.domain import certificates, expected, plans, standing, subscribers
+from netd.domain import certificates, expected, pki, plans, standing, subscribers
 from netd.domain.bootfiles import BootFile
 from netd.domain.expected import ExpectedPatch, Retry
 from netd.errors import BootRefused, Conflict, InvalidInput
@@ -349,3 +349,23 @@ async def test_what_is_left_undone_or_ends_soon_is_tried_once_a_day(home):
         if days == 0:
             await home.end_jobs()
     assert {each["ztp_device_id"] for each in await home.jobs()} == {undone.id, ends.id, fine.id}
+
+
+async def test_an_operators_authority_that_ends_soon_is_told_of(home):
+    async def state(days: float = 0.0) -> tuple[str, str]:
+        home.ahead = timedelta(days=days)
+        await home.expected.sweep()
+        (part,) = home.expected.parts()
+        return part.state, part.detail
+
+    home.expected.feed.up = True
+    own = pki.authority("Ours", home.now())
+    await certificates.create_authority(home.database, ACTOR, home.keyring, certificates.NewAuthority(), home.now())
+    assert await state(pki.AUTHORITY_DAYS - 1) == ("ok", "")  # netd's own is followed by itself
+    new = certificates.NewAuthority(certificate=own.certificate, key=own.key)
+    await certificates.create_authority(home.database, ACTOR, home.keyring, new, home.now() - home.ahead)
+    assert await state(pki.AUTHORITY_DAYS - 31) == ("ok", "")
+    found, detail = await state(pki.AUTHORITY_DAYS - 29)
+    assert found == "degraded" and detail.startswith("the certification authority CN=Ours ends at 20")
+    await certificates.create_authority(home.database, ACTOR, home.keyring, certificates.NewAuthority(), home.now())
+    assert await state(pki.AUTHORITY_DAYS - 29) == ("ok", "")
