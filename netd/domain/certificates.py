@@ -159,7 +159,7 @@ async def _issued(
 ) -> Certificate:
     assert device.certificate is not None
     key = keyring.open(await store.key(conn, device.tenant_id, "certificate_authorities", signs.id), AUTHORITY_CONTEXT).decode()
-    serial = device.serial or str(device.seen.get("serial", ""))
+    serial = device.serial or ""  # what it claims by DHCP is not for an authority to confirm
     try:
         pair = await asyncio.to_thread(pki.issue, Pair(signs.certificate, key), names, serial, device.certificate, now, terms.days)
     except (ValueError, UnicodeError) as error:

@@ -237,6 +237,15 @@ async def test_a_certificate_that_is_not_on_its_device_yet_is_the_one_of_the_nex
         await certificates.create_authority(lab.database, ACTOR, lab.keyring, new, now)
 
 
+async def test_a_certificate_says_no_serial_number_that_a_device_only_claims(lab: Lab) -> None:
+    device, _ = await booted(lab, certificate="ec")
+    claims = msgspec.structs.replace(device, serial=None, seen={"serial": "ANOTHERS"})
+    found = await certificates.held(lab.database, lab.keyring, claims, ["edge1"], datetime.now(UTC), certificates.Terms())
+    assert found.certificate.subject == "CN=edge1"
+    known = await certificates.held(lab.database, lab.keyring, device, ["edge2"], datetime.now(UTC), certificates.Terms())
+    assert known.certificate.subject in (f"CN=edge2,2.5.4.5={device.serial}", f"2.5.4.5={device.serial},CN=edge2")
+
+
 async def test_an_authority_is_followed_before_what_it_signed_ends_with_it(lab: Lab) -> None:
     device, _ = await booted(lab, certificate="ec")
     now, terms, names = datetime.now(UTC), certificates.Terms(), ("edge1", "127.0.0.1")
