@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 
 FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
 """What a command's text may say without being an error."""
+
+LARGE_CHARACTERS: Final = 64 << 10
+CLOSINGS: Final = 16
+"""How often a dialogue is told to end; more than one nests ``finally``."""
 
 
 class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,19 +119,24 @@ class CliSession:
             step = next(dialogue)
             while True:
                 try:
-                    reply = await self._act(step)
+                    try:
+                        reply = await self._act(step)
+                    except NetdError as error:
+                        step = dialogue.throw(error)
+                        continue
+                    found = await _sent(dialogue, reply)
                 except asyncio.CancelledError as error:
                     await self._clean_up(dialogue, error)
                     raise
-                except NetdError as error:
-                    step = dialogue.throw(error)
-                else:
-                    step = dialogue.send(reply)
+                if isinstance(found, _End):
+                    result: T = found.result
+                    return result
+                step = found
         except StopIteration as done:
-            result: T = done.value
+            result = done.value
             return result
         finally:
-            dialogue.close()
+            _close(dialogue)
 
     async def close(self) -> None:
         """Leave, so that the device frees the session at once, and hang up."""
@@ -418,3 +427,44 @@ class CliSession:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _End(NamedTuple):
+    """A dialogue has come to its end."""
+
+    result: Any
+
+
+async def _sent(dialogue: Dialogue[Any], reply: str) -> Step | _End:
+    """The next step, or the end. A large text is read in a thread: what a driver makes of tens of thousands of rows would hold the loop."""
+    if len(reply) < LARGE_CHARACTERS:
+        return _send(dialogue, reply)
+    reading = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
+    put_off = 0
+    while not reading.done():
+        try:
+            await asyncio.wait((reading,))
+        except asyncio.CancelledError:  # a dialogue that runs in a thread can be told nothing until it wants something done
+            put_off += 1
+    if put_off and (task := asyncio.current_task()) is not None:
+        for again in (task.uncancel, task.cancel):
+            for _ in range(put_off):
+                again()
+    return reading.result()
+
+
+def _send(dialogue: Dialogue[Any], reply: str) -> Step | _End:
+    try:
+        return dialogue.send(reply)
+    except StopIteration as done:
+        return _End(done.value)
+
+
+def _close(dialogue: Dialogue[Any]) -> None:
+    """End a dialogue whatever it still wants done: each ``finally`` with steps of its own takes another telling."""
+    for _ in range(CLOSINGS):
+        try:
+            return dialogue.close()
+        except RuntimeError:
+            continue
+    log.error("a driver's dialogue does not end")

@@ -289,8 +289,7 @@ class Run:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, NetdError):
-            said = error.said if isinstance(error, PeerError) else ""
-            return self._redactor.text(f"{error}: {said}" if said else str(error))[:ERROR_CHARACTERS]
+            return self._redactor.text(error.whole if isinstance(error, PeerError) else str(error))[:ERROR_CHARACTERS]
         told = self._redactor.text("".join(traceback.format_exception(error)))
         log.error("a job's handler failed\n%s", told, extra={"job": self.job.id, "kind": self.kind.name})
         return f"a defect of netd, see its log: {type(error).__name__}"
