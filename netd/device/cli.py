@@ -22,17 +22,14 @@ from netd.device.pump import Pump
 from netd.device.screen import Busy, LoginRefused, Screen
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
-from netd.model.device import Outcome
 from netd.model.target import Credential, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, Step
+from netd.sdk.shell import FINE
 from netd.sdk.terminal import Refused
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
-"""What a command's text may say without being an error."""
 
 LARGE_CHARACTERS: Final = 64 << 10
 CLOSINGS: Final = 16

@@ -20,6 +20,8 @@ from netd.sdk.dialogue import Answer, Command, Dialogue, say
 from netd.sdk.terminal import Refused, Terminal
 
 FINE = frozenset({Outcome.OK, Outcome.ALREADY, Outcome.EMPTY})
+"""What a text may say without being an error."""
+
 SECRET = "<secret>"
 
 

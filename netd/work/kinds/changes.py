@@ -1,5 +1,6 @@
 """``config.change`` and ``config.restore``, each with a ``.preview`` that only shows what would differ. How one device is changed: ``changing``."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
@@ -108,7 +109,8 @@ class Changes:
 async def _foreseen(opened: Opened, lines: Sequence[str]) -> Done:
     reads: Backup = opened.able(Backup)
     opened.able(Configure)
-    shown = foreseen(reads.masked(await opened.run(reads.configuration("running"))), lines)
+    running = await opened.run(reads.configuration("running"))
+    shown = await asyncio.to_thread(lambda: foreseen(reads.masked(running), lines))
     return Done(said=f"{shown.added} lines are new, {shown.removed} go", result={"added": shown.added, "removed": shown.removed, "diff": shown.text})
 
 

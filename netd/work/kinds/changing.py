@@ -16,8 +16,9 @@ from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.model.configuration import Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup, Checkpoint, Configure, Confirms, Restore, TakeBack
+from netd.sdk.shell import FINE
 from netd.sdk.terminal import Refused
-from netd.work.kinds.commands import FINE, Line
+from netd.work.kinds.commands import Line
 from netd.work.kinds.configurations import snapshot
 from netd.work.kinds.devices import Batches, Devices
 from netd.work.kinds.tools import Tools
