@@ -150,3 +150,23 @@ async def test_what_an_upgrade_leaves_that_is_stopped_before_the_restart(lab: La
         assert (ended.state, target.state) == ("failed" if lost else "cancelled", "failed")
         assert target.said == f"{why}; routeros-7.17.npk was activated: what it runs is not known, and the next start may be with 7.17"
         assert target.result == {"before": "7.16.2", "wanted": "7.17", "after": None}
+
+
+async def test_an_upgrade_whose_configuration_is_not_read_afterwards(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it runs is known, and it is not brought back."""
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+    whole, lost = driver.configuration, [False, True]
+
+    def configuration(self: Any, which: Any) -> Any:
+        if which == "running" and lost.pop(0):
+            raise PeerUnreachable("device-1: the connection was lost", "lost")
+        return (yield from whole(self, which))
+
+    monkeypatch.setattr(driver, "configuration", configuration)
+    made, device = await image(lab), router("edge1")
+    await image(lab, "7.16.2")
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.done("device.upgrade", state="failed", devices=["edge1"], image_id=made.id)
+        (target,) = await lab.targets(job)
+        assert target.said == "device-1: the connection was lost; it runs 7.17" and device.version == "7.17"
+        assert target.result == {"before": "7.16.2", "wanted": "7.17", "after": "7.17"}

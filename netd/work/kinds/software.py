@@ -50,6 +50,7 @@ class Upgrade:
         self._inspects: Inspect = opened.able(Inspect)
         self._key = f"device:{opened.device.id}"
         self.version_before: str | None = None
+        self.version_after: str | None = None
         self.activated = False  # whoever restarts it now gets the image
 
     async def say(self, text: str) -> None:
@@ -80,8 +81,10 @@ class Upgrade:
 
     def left(self, why: str) -> Done:
         """What became of a device that was told to start the image, and was not seen to run it."""
-        said = f"{why}; {self._image.name} was activated: what it runs is not known, and the next start may be with {self._image.version}"
-        return Done(outcome=Outcome.FAILED, said=said, result=self._told(None))
+        stands = f"{self._image.name} was activated: what it runs is not known, and the next start may be with {self._image.version}"
+        if self.version_after is not None:
+            stands = f"it runs {self.version_after}"
+        return Done(outcome=Outcome.FAILED, said=f"{why}; {stands}", result=self._told(self.version_after))
 
     async def _arrived(self) -> Done | None:
         """Bring the image onto the device; None if it is there and whole, else why nothing was activated."""
@@ -115,6 +118,7 @@ class Upgrade:
     async def _judged(self) -> Done:
         """What it runs now is what counts, whatever the steps before said."""
         after = await self._facts()
+        self.version_after = after.software_version
         observation = Observation(device_id=self._opened.device.id, source="cli", at=self._tools.now(), facts=after)
         await patiently(lambda: facts.take(self._tools.owner, self._opened.device.tenant_id, [observation]))
         result = self._told(after.software_version)
