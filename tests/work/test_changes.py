@@ -12,8 +12,10 @@ from netd.domain import configurations, jobs
 from netd.domain.actor import Actor, Grant
 from netd.domain.configurations import Approval
 from netd.domain.jobs import Decision
-from netd.errors import Conflict, InvalidInput, OutsideScope, PeerUnreachable, StoreError, StoreUnavailable
+from netd.errors import Conflict, InvalidInput, OutsideScope, PeerError, PeerUnreachable, StoreError, StoreUnavailable
+from netd.model.device import Outcome
 from netd.sdk.device import Backup, Configure
+from netd.sdk.terminal import Refused
 from netd.simulate import Simulated
 from netd.store.database import Database
 from tests.device.test_simulated_platforms import CASES
@@ -305,3 +307,27 @@ async def test_a_version_of_a_device_that_has_another_name_by_now(lab: Lab) -> N
         (ended,) = await lab.until([job])
         assert (ended.state, ended.error) == ("failed", f"configuration {first} is a version of core3, not of core1")
         assert devices[1].running.render() == before and not any("replace" in line for line in devices[1].log)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Refused("not you", Outcome.DENIED), Outcome.DENIED),
+        (Refused("it did not say that it saved", Outcome.UNVERIFIED), Outcome.FAILED),
+        (Refused("nothing there", Outcome.EMPTY), Outcome.FAILED),
+        (PeerError("no"), Outcome.FAILED),
+    ],
+)
+async def test_a_change_that_is_taken_back_has_failed(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: PeerError, outcome: Outcome) -> None:
+    """For the reason that the device gave; it is not unverified, nor well."""
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+
+    def save(self: Any) -> Any:
+        raise error
+        yield
+
+    monkeypatch.setattr(driver, "save", save)
+    async with lab.simulated("mikrotik_routeros", router()):
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=["/ip address add address=192.0.2.1/24 interface=ether1"])
+        (target,) = await lab.targets(job)
+        assert (target.state, target.outcome, target.said) == ("failed", outcome, f"{error}; taken back")
