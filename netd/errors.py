@@ -50,6 +50,11 @@ class PeerError(NetdError):
         super().__init__(detail)
         self.said = said
 
+    @property
+    def whole(self) -> str:
+        """The detail, and what the peer said where that is not in it."""
+        return f"{self}: {self.said}" if self.said and self.said not in str(self) else str(self)
+
 
 class PeerUnreachable(PeerError):
     """There was no answer. ``reason`` is a slug from a closed set: timeout, connect, dns, tls, lost, protocol, too_large, invalid, not_allowed,

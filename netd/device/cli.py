@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,20 +22,18 @@ from netd.device.pump import Pump
 from netd.device.screen import Busy, LoginRefused, Screen
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
-from netd.model.device import Outcome
 from netd.model.target import Credential, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, Step
+from netd.sdk.shell import FINE
 from netd.sdk.terminal import Refused
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-LARGE: Final = 64 << 10
-"""Characters of a reply, from which on a driver looks at it in a thread, not in the loop."""
-
-FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
-"""What a command's text may say without being an error."""
+LARGE_CHARACTERS: Final = 64 << 10
+CLOSINGS: Final = 16
+"""How often a dialogue is told to end; more than one nests ``finally``."""
 
 
 class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,19 +117,24 @@ class CliSession:
             step = next(dialogue)
             while True:
                 try:
-                    reply = await self._act(step)
+                    try:
+                        reply = await self._act(step)
+                    except NetdError as error:
+                        step = dialogue.throw(error)
+                        continue
+                    found = await _sent(dialogue, reply)
                 except asyncio.CancelledError as error:
                     await self._clean_up(dialogue, error)
                     raise
-                except NetdError as error:
-                    step = dialogue.throw(error)
-                else:
-                    step = await self._sent(dialogue, reply)
-        except (StopIteration, _Done) as done:
-            result: T = done.value
+                if isinstance(found, _End):
+                    result: T = found.result
+                    return result
+                step = found
+        except StopIteration as done:
+            result = done.value
             return result
         finally:
-            dialogue.close()
+            _close(dialogue)
 
     async def close(self) -> None:
         """Leave, so that the device frees the session at once, and hang up."""
@@ -155,26 +158,14 @@ class CliSession:
                     except NetdError as fault:
                         step = dialogue.throw(fault)
                     else:
-                        step = _send(dialogue, reply)
-        except (StopIteration, _Done):
+                        step = dialogue.send(reply)
+        except StopIteration:
             return  # it swallowed the cancellation; the caller raises it all the same
         except asyncio.CancelledError as raised:
             if raised is not error:  # cancelled again meanwhile: no more patience
                 raise
         except (NetdError, TimeoutError) as fault:
             log.warning("a cancelled dialogue could not clean up", extra={"device": self.target.key, "error": str(fault) or "timeout"})
-
-    async def _sent(self, dialogue: Dialogue[Any], reply: str) -> Step:
-        """The dialogue's next step; raises what the dialogue raises. Drivers take a long text line by line: in a thread they let the loop have its turns."""
-        if len(reply) < LARGE:
-            return _send(dialogue, reply)
-        sending = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
-        try:
-            return await asyncio.shield(sending)
-        except asyncio.CancelledError as error:
-            await asyncio.wait((sending,))  # nobody may throw anything into it meanwhile
-            await self._clean_up(dialogue, error)
-            raise
 
     async def _act(self, step: Step) -> str:
         match step:
@@ -441,16 +432,42 @@ class CliSession:
             self._connection = None
 
 
-class _Done(Exception):  # StopIteration, in a form that can leave a thread
-    """What a dialogue returned."""
+class _End(NamedTuple):
+    """A dialogue has come to its end."""
 
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        self.value = value
+    result: Any
 
 
-def _send(dialogue: Dialogue[Any], reply: str) -> Step:
+async def _sent(dialogue: Dialogue[Any], reply: str) -> Step | _End:
+    """The next step, or the end. A large text is read in a thread: what a driver makes of tens of thousands of rows would hold the loop."""
+    if len(reply) < LARGE_CHARACTERS:
+        return _send(dialogue, reply)
+    reading = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
+    put_off = 0
+    while not reading.done():
+        try:
+            await asyncio.wait((reading,))
+        except asyncio.CancelledError:  # a dialogue that runs in a thread can be told nothing until it wants something done
+            put_off += 1
+    if put_off and (task := asyncio.current_task()) is not None:
+        for again in (task.uncancel, task.cancel):
+            for _ in range(put_off):
+                again()
+    return reading.result()
+
+
+def _send(dialogue: Dialogue[Any], reply: str) -> Step | _End:
     try:
         return dialogue.send(reply)
     except StopIteration as done:
-        raise _Done(done.value) from None
+        return _End(done.value)
+
+
+def _close(dialogue: Dialogue[Any]) -> None:
+    """End a dialogue whatever it still wants done: each ``finally`` with steps of its own takes another telling."""
+    for _ in range(CLOSINGS):
+        try:
+            return dialogue.close()
+        except RuntimeError:
+            continue
+    log.error("a driver's dialogue does not end")

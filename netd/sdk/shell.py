@@ -28,6 +28,8 @@ END_CHARACTERS = 4096
 """So much of the end of a text is looked through for a configuration's end marker."""
 
 FINE = frozenset({Outcome.OK, Outcome.ALREADY, Outcome.EMPTY})
+"""What a text may say without being an error."""
+
 SECRET = "<secret>"
 SHOWN = (
     r"(?i)^[ \t]*[\w /.()-]*(?:passwords?|passwd|secret(?: key)?|passphrase|community(?:[ -]?(?:name|index|securityname))?|shared[ -](?:secret[ -])?key|"
@@ -267,6 +269,7 @@ class ConfigurationLines(ConfigurationText):
         comment, done = self.family.configuration.comment, list[tuple[str, Outcome, str]]()
         typed = [line for line in lines if line.strip() and not line.lstrip().startswith(comment)]
         yield from routine(enter)
+        settled = False
         try:
             for line, shown in zip(typed, self._each_masked(typed), strict=True):
                 text = yield Command(text=line, check=False, secret=shown != line)
@@ -275,12 +278,21 @@ class ConfigurationLines(ConfigurationText):
                 if outcome not in FINE:
                     break
             yield from self.settled([outcome for _, outcome, _ in done])
+            settled = True
         finally:
-            yield from routine(leave)
+            try:
+                if not settled:
+                    yield from self.dropped()
+            finally:
+                yield from routine(leave)
         return done
 
     def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
         """What makes the lines count, while one still configures: for most devices each does at once."""
+        yield from ()
+
+    def dropped(self) -> Dialogue[None]:
+        """What makes the lines not count that were typed before it was broken off; for most devices nothing can."""
         yield from ()
 
     def _each_masked(self, lines: Sequence[str]) -> Sequence[str]:

@@ -48,7 +48,7 @@ async def test_a_driver_looks_at_a_long_text_in_a_thread() -> None:
     def looks() -> Dialogue[str]:
         yield from say("100")
         where.append(threading.current_thread())
-        text = yield from say(str(cli.LARGE + 10_000))
+        text = yield from say(str(cli.LARGE_CHARACTERS + 10_000))
         where.append(threading.current_thread())
         return text[-11:]
 
@@ -63,7 +63,7 @@ async def test_who_is_cancelled_while_a_driver_looks() -> None:
 
     def looks() -> Dialogue[None]:
         try:
-            yield from say(str(cli.LARGE + 10_000))
+            yield from say(str(cli.LARGE_CHARACTERS + 10_000))
             began.set()
             time.sleep(0.2)
             yield from say("never")

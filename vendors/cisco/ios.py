@@ -90,8 +90,10 @@ class Driver(Shell, ConfigurationLines, Polled):
             if timed:
                 yield from self._revert()
             raise
-        if timed:
+        if timed and all(outcome in FINE for _, outcome, _ in done):
             yield from self._confirm()
+        elif timed:
+            yield from self._revert()
         return done
 
     def _timed(self) -> Dialogue[bool]:

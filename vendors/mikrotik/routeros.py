@@ -62,15 +62,22 @@ class Driver(Shell, ConfigurationLines, Polled):
         folder = "flash/" if (yield from say(':put [:len [/file find name="flash"]]')).strip() == "1" else ""
         path = f"{folder}netd-restore.rsc"
         yield Put(path=path, content=text.encode())
-        if (yield Get(path=path)).encode("latin-1") != text.encode():
-            raise Refused(f"{path} was not stored as it was sent; nothing was reset", Outcome.UNVERIFIED)
-        yield Note(text="resetting the configuration; the router restarts and runs the stored text")
-        reset = f"/system reset-configuration keep-users=yes no-defaults=yes skip-backup=yes run-after-reset={path}"
-        yield from say(reset, _YES, drops=True)
+        try:
+            if (yield Get(path=path)).encode("latin-1") != text.encode():
+                raise Refused(f"{path} was not stored as it was sent; nothing was reset", Outcome.UNVERIFIED)
+            yield Note(text="resetting the configuration; the router restarts and runs the stored text")
+            reset = f"/system reset-configuration keep-users=yes no-defaults=yes skip-backup=yes run-after-reset={path}"
+            yield from say(reset, _YES, drops=True)
+        except Refused:  # nothing else: a router that was told to reset must find the file when it starts
+            yield from self._remove(path)
+            raise
         yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=15)
-        yield from say(f"/file remove {path}", check=False)  # it has secrets
+        yield from self._remove(path)
         shown = yield from self.configuration("running")
         return Outcome.OK if self.normal(shown) == self.normal(text) else Outcome.UNVERIFIED
+
+    def _remove(self, path: str) -> Dialogue[None]:
+        yield from say(f"/file remove {path}", check=False)  # it has secrets
 
     def neighbours(self) -> Dialogue[Sequence[Neighbour]]:
         text = yield from say("/ip neighbor print detail without-paging")

@@ -59,7 +59,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def restore(self, text: str) -> Dialogue[Outcome]:
         """Load the text into an empty candidate; only if that is then the text, it is committed."""
         data, wanted = self.family.configuration, _object(text, "the text")
-        yield Put(path=_STORED, content=text.encode())
+        yield Put(path=_STORED, content=text.encode(), private=True)  # others may read what lies there
         try:
             yield from routine(data.enter)
             try:
@@ -75,7 +75,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             finally:
                 yield from routine(data.exit)
         finally:
-            yield Put(path=_STORED)  # it had secrets
+            yield Put(path=_STORED, private=True)  # it had secrets
         if _object((yield from self.configuration("running")), "the configuration") != wanted:
             return Outcome.UNVERIFIED
         yield from self.save()

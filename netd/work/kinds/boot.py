@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from netd.device.cli import FINE
 from netd.domain import booting, certificates, expected, facts, finishing, jobs
 from netd.domain.actor import Actor
 from netd.domain.certificates import Held
@@ -24,6 +23,7 @@ from netd.model.inventory import Device
 from netd.model.target import Credential
 from netd.sdk.device import Configure
 from netd.sdk.dialogue import Dialogue, Put
+from netd.sdk.shell import FINE
 from netd.store.database import Connection
 from netd.work.kinds import configurations
 from netd.work.kinds.devices import Devices

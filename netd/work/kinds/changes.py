@@ -13,7 +13,7 @@ from netd.domain.devices import Hostname
 from netd.domain.differences import foreseen
 from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
-from netd.errors import Fault, InvalidInput, NotFound
+from netd.errors import Fault, InvalidInput, JobFailed, NotFound
 from netd.sdk.device import Backup, Configure
 from netd.sdk.shell import SECRET
 from netd.store.database import Connection
@@ -42,9 +42,11 @@ class Changes:
 
     async def change_reach(self, conn: Connection, actor: Actor, order: ChangeOrder) -> Reach:
         """The sites of the devices. Raises InvalidInput, also for a secret that stands in a line."""
-        told_secrets(order.lines, order.secrets, "lines")
         found = await choice.within(conn, actor, order)
-        await asyncio.to_thread(_unmasked, self._tools, {each.platform for each in found}, order.lines)
+        platforms = {each.platform for each in found}
+        for member in ("lines", "expected", "unexpected"):
+            told_secrets(getattr(order, member), order.secrets, member)
+            await asyncio.to_thread(_unmasked, self._tools, platforms, getattr(order, member), member)
         return choice.reach_of(actor, found)
 
     async def restore_reach(self, conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
@@ -60,11 +62,14 @@ class Changes:
 
     async def change(self, job: JobContext, order: ChangeOrder) -> dict[str, Any]:
         """Type the lines at every device, batch by batch."""
-        lines = commands.filled(order.lines, known_secrets(job, order.secrets))
+        secrets = known_secrets(job, order.secrets)
+        lines = commands.filled(order.lines, secrets)
+        looked_for = {member: tuple(commands.filled(getattr(order, member), secrets)) for member in ("expected", "unexpected")}
+        filled = msgspec.structs.replace(order, **looked_for)
         found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            return await Changing(self._tools, self._devices, job, found[subject.key]).run(lambda change: change.type(order, lines))
+            return await Changing(self._tools, self._devices, job, found[subject.key]).run(lambda change: change.type(filled, lines))
 
         return {"devices": len(found), **await in_batches(job, [each.subject for each in found.values()], one, order)}
 
@@ -93,6 +98,8 @@ class Changes:
         (target,) = await choice.chosen(tools.database, job.actor, choice.DeviceChoice(devices=(order.device,)))
         async with tools.database.transaction(job.actor.scope) as conn:
             version, text = await configurations.read(conn, job.actor, tools.keyring, order.configuration_id)
+        if version.device_id != target.id:  # names may have changed since somebody looked
+            raise JobFailed(f"configuration {version.id} is a version of {version.device}, not of {target.hostname}")
 
         async def work(change: Change) -> Done:
             change.of_platform(version.platform)
@@ -143,12 +150,12 @@ def _bare(line: str) -> str:
     return line.replace('"', "")
 
 
-def _unmasked(tools: Tools, platforms: Collection[str | None], lines: Sequence[str]) -> None:
+def _unmasked(tools: Tools, platforms: Collection[str | None], lines: Sequence[str], member: str) -> None:
     """Refuse a secret that stands in the lines themselves: they are shown with the job. Raises InvalidInput."""
     faults = Faults()
     for platform in tools.sessions.platforms.values() if tools.sessions is not None else ():
         if platform.platform.name not in platforms or not isinstance(platform.driver, Backup):
             continue
         for place in secret_lines(platform.driver, lines):
-            faults.add(f"/args/lines/{place}", "has a secret in it: write ${name} for it, and name=value in secrets")
+            faults.add(f"/args/{member}/{place}", "has a secret in it: write ${name} for it, and name=value in secrets")
     faults.check()

@@ -15,12 +15,12 @@ from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
 from netd.model.device import Outcome
 from netd.sdk.device import Backup
 from netd.sdk.dialogue import Command, Dialogue
+from netd.sdk.shell import FINE
 from netd.store.database import Connection
 from netd.work.kinds.devices import Devices, known_secrets, told_secrets
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
 
-FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
 OUTPUT_MOST: Final = 200_000
 """Characters that are kept of what one device says."""
 
