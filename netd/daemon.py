@@ -296,7 +296,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
-            boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
+            boot_retry_seconds=config.boot.login_retry_seconds, boot_patience_seconds=config.boot.login_patience_seconds,
+            upgrade_patience_seconds=config.boot.upgrade_patience_seconds, rules=show_rules(config.commands),
             export=exporter(config.configurations, config.data_dir / EXPORT), looks=looks, managed=Places(config.boot, profiles).managed,
             terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days),
         )  # fmt: skip
@@ -419,11 +420,11 @@ async def _boot_http(config: Config, files: BootFiles) -> AsyncIterator[list[Lis
         yield []
         return
     context = boot_web.encryption(boot.certificate, boot.key)
-    async with boot_web.serve(files, boot.addresses, boot.http_port) as plain:
+    async with boot_web.serve(files, boot, boot.http_port) as plain:
         if context is None:
             yield plain
         else:
-            async with boot_web.serve(files, boot.addresses, boot.https_port, context) as encrypted:
+            async with boot_web.serve(files, boot, boot.https_port, context) as encrypted:
                 yield plain + encrypted
 
 

@@ -63,21 +63,22 @@ class BootFile:
 
 
 class Askers:
-    """How much each address may ask. A bucket per address, bounded in number."""
+    """How much each source may ask. A bucket per address, or /64 of IPv6, bounded in number."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address -> (requests left, when)
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # source -> (requests left, when)
 
     def may(self, source: str, now: float) -> bool:
         """Count a request; ``now`` is monotonic."""
         if not self._per_second:
             return True
         most = self._per_second * BURST_SECONDS
-        left, at = self._left.get(source, (most, now))
+        key = bucket(source)
+        left, at = self._left.get(key, (most, now))
         left = min(most, left + (now - at) * self._per_second)
-        self._left[source] = (max(left - 1.0, 0.0), now)
-        self._left.move_to_end(source)
+        self._left[key] = (max(left - 1.0, 0.0), now)
+        self._left.move_to_end(key)
         if len(self._left) > SOURCES:
             self._left.popitem(last=False)
         return left >= 1.0
@@ -111,6 +112,7 @@ class BootFiles:
         self.images = images
         self.answers: Counts = Counts()  # (via, outcome)
         self.sent_octets: Counts = Counts()  # via
+        self.connections: Counts = Counts()  # reason: HTTP connections that were not let in, or said nothing
         self._keyring = keyring
         self._config = config
         self._kinds = kinds
@@ -129,10 +131,11 @@ class BootFiles:
     def register(self, metrics: Metrics) -> None:
         """Add the series."""
         metrics.counter_of("netd_boot_answers", "Requests for boot files by way and outcome", lambda: self.answers, ("via", "outcome"))
+        metrics.counter_of("netd_boot_connections_refused", "HTTP connections for boot files closed by reason", lambda: self.connections, ("reason",))
         metrics.counter_of("netd_boot_octets", "Octets of boot files sent", lambda: self.sent_octets, ("via",))
 
-    async def ask(self, path: str, source: str, via: Transport) -> BootFile:
-        """The file. Raises BootRefused, StoreUnavailable."""
+    async def ask(self, path: str, source: str, via: Transport, *, begins: bool = True) -> BootFile:
+        """The file; ``begins``: it is about to be sent, and its end will be told. Raises BootRefused, StoreUnavailable."""
         known: TokenRow | None = None
         try:
             if not self._sources.may(source, self._clock()):
@@ -140,10 +143,11 @@ class BootFiles:
             wanted = _parsed(path)
             async with self.database.transaction() as conn:
                 known = await store.token(conn, boottokens.digest(wanted.token))
-                asked = await self._judged(conn, known, wanted, source)
+                asked = await self._judged(conn, known, wanted, source, via)
             found = await self._made(asked, source)
-            async with self.database.transaction() as conn:
-                await self._begun(conn, asked.known, found)
+            if begins:
+                async with self.database.transaction() as conn:
+                    await self._begun(conn, asked, found)
         except BootRefused as error:
             self._refused(known, source, via, error.reason)
             raise
@@ -157,25 +161,34 @@ class BootFiles:
         self._note(found.tenant_id, source, str(found.ztp_device_id), "ok", {"file": found.name, "purpose": found.purpose, "via": via, "octets": found.octets})
         return found
 
+    async def ended(self, file: BootFile, octets: int, via: Transport, *, sent: bool) -> None:
+        """An answer ended and nobody said that it arrived; ``sent``: though all of it had been on the way. Raises StoreUnavailable."""
+        self.sent_octets[via] += octets
+        async with self.database.transaction() as conn:
+            await store.ended(conn, file.digest, self._now(), sent=sent)
+
     async def delivered(self, file: BootFile, octets: int, via: Transport, *, whole: bool) -> None:
         """So much of it was sent; ``whole``: up to its end. Then the device goes on, and a job takes over. Raises StoreUnavailable."""
-        self.sent_octets[via] += octets
         if not whole:
-            return
+            return await self.ended(file, octets, via, sent=False)
+        self.sent_octets[via] += octets
         now = self._now()
         async with self.database.transaction() as conn:
-            if not await store.delivered(conn, file.digest, now):
-                return
+            fresh = await store.delivered(conn, file.digest, now)
             device = await expected.get(conn, file.tenant_id, file.ztp_device_id)
             if device is None:
                 return
+            configures = file.purpose == self.places.configures(device.profile)
+            if configures or file.purpose == "image":
+                await store.goes_on(conn, device.id, now)
+            if not fresh:
+                return
             evidence = {"file": file.name, "octets": file.octets, "to": file.source, "via": via}
-            configures = file.purpose == ("configuration" if bootfile.has_list(self.places.kind(device.profile)) else "boot")
             step = Advance(device.id, device.tenant_id, "configured" if configures else None, "configured" if configures else "fetched", now, evidence)
             if await booting.advance(conn, [step]):
                 await booting.finish(conn, self._kinds, self._keyring, device.tenant_id, device.id, now)
 
-    async def _judged(self, conn: Connection, known: TokenRow | None, wanted: Wanted, source: str) -> "_Asked":
+    async def _judged(self, conn: Connection, known: TokenRow | None, wanted: Wanted, source: str, via: Transport) -> "_Asked":
         """Who may have it, with all that it is made from: what takes time follows outside of the transaction."""
         now = self._now()
         if known is None:
@@ -191,6 +204,8 @@ class BootFiles:
         device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
         if device is None or wanted.name != self.places.name(device.profile, known.purpose, device.image):
             raise BootRefused("wrong_name")
+        if device.transport == "https" and via != "https":  # nobody on the way is to read what was meant to be encrypted
+            raise BootRefused("not_encrypted")
         sealed, generation = await expected.secret(conn, known.tenant_id, device.id)
         return _Asked(known, device, await sources(conn, device), self._keyring.open(sealed, SECRET_CONTEXT), generation)
 
@@ -198,7 +213,7 @@ class BootFiles:
         known, device, image = asked.known, asked.device, asked.sources.image
         body, path = None, None
         if known.purpose != "image":
-            body = await self.render(device, asked.sources, asked.secret, asked.generation, known.address, known.purpose)
+            body = await self.render(device, asked.sources, asked.secret, asked.generation, known.address, known.purpose, told=known.generation)
             octets = len(body)
         elif image is None:
             raise BootRefused("no_image")
@@ -207,19 +222,24 @@ class BootFiles:
         name = self.places.name(device.profile, known.purpose, device.image)
         return BootFile(device.tenant_id, device.id, known.purpose, name, octets, body, path, known.digest, source)
 
-    async def _begun(self, conn: Connection, known: TokenRow, file: BootFile) -> None:
-        now = self._now()
-        await store.fetched(conn, known.digest, now)
+    async def _begun(self, conn: Connection, asked: "_Asked", file: BootFile) -> None:
+        """Written before the first octet goes out: what a crash leaves is seen by that."""
+        now, known = self._now(), asked.known
+        configures = file.purpose == self.places.configures(asked.device.profile)
+        await store.fetched(conn, known.digest, now, configures=configures)
+        if configures:
+            await store.sends(conn, file.ztp_device_id, asked.generation)
         if not known.fetches:
             evidence = {"file": file.name, "octets": file.octets, "from": file.source}
             await booting.advance(conn, [Advance(file.ztp_device_id, file.tenant_id, "fetching", "fetching", now, evidence)])
 
     async def render(
-        self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot"
-    ) -> bytes:
-        """What the device is sent at this address. Raises InvalidInput."""
+        self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot",
+        *, told: int | None = None,
+    ) -> bytes:  # fmt: skip
+        """What the device is sent at this address, with its first password; ``told`` is the generation of its tokens there. Raises InvalidInput."""
         kind = self.places.kind(device.profile)
-        files = self._files(device, sources.image, secret, generation, address)
+        files = self._files(device, sources.image, secret, generation if told is None else told, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
         context["subscriber"] = sources.subscriber
         async with self._rendering:
@@ -310,6 +330,14 @@ def _parsed(path: str) -> Wanted:
         return boottokens.parse(path)
     except WireError as error:
         raise BootRefused(error.reason) from None
+
+
+def bucket(source: str) -> str:
+    """What is counted together: an address of IPv4, a /64 of IPv6, for who has one has all its addresses."""
+    found = ip_address(source.partition("%")[0])
+    if isinstance(found, IPv4Address):
+        return source
+    return source_of(source) if found.ipv4_mapped else f"{IPv6Address(int(found) >> 64 << 64)}/64"
 
 
 def source_of(address: str) -> str:

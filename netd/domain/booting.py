@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 from netd.config import BootConfig
-from netd.domain import jobs
+from netd.domain import bootfile, jobs
 from netd.domain.actor import Actor, system
 from netd.domain.boottokens import token
 from netd.domain.jobs import NewJob
@@ -46,6 +46,10 @@ class Places:
         found = self._profiles.get(profile)
         return "none" if found is None else found.first_file
 
+    def configures(self, profile: str) -> Purpose:
+        """The file that makes netd's first account on devices of the profile."""
+        return "configuration" if bootfile.has_list(self.kind(profile)) else "boot"
+
     def name(self, profile: str, purpose: Purpose, image: str | None = None) -> str:
         """A file's name; "" for an image that there is not."""
         if purpose == "image":
@@ -84,6 +88,13 @@ async def fail(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetim
         evidence = {"reason": reason}
         await store.note(conn, Advance(ztp_device_id, tenant_id, None, "failed", at, evidence))
         await tell(conn, tenant_id, ztp_device_id, "failed", evidence)
+
+
+async def presume(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetime) -> None:
+    """Take it that a device has the file that was sent to it and that nobody acknowledged: a log-in will show it."""
+    await store.presume(conn, ztp_device_id, at)
+    evidence = {"why": "its file was on the way, its receipt was not confirmed, and it did not ask again"}
+    await store.note(conn, Advance(ztp_device_id, tenant_id, None, "presumed", at, evidence))
 
 
 async def waits(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetime, reason: str, step: str = "waiting") -> None:

@@ -296,15 +296,19 @@ async def retry(
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, row_id, lock=True)
         inputs.same_version("expected device", before.version, version)
-        finishing = not wanted.boot and before.configured_at is not None and before.address_now is not None
+        if not wanted.boot and await boot_store.perhaps_delivered(conn, now, row_id):
+            await booting.presume(conn, actor.tenant_id, row_id, now)
+        presumed = before.configured_at is None and (await store.delivery(conn, actor.tenant_id, row_id)).presumed_at is not None
+        finishing = not wanted.boot and (before.configured_at is not None or presumed) and before.address_now is not None
         anew = finishing and before.state == "verified"
         if not before.armed:
             raise Conflict(f"its subscriber {before.subscriber or ''} has no service", "subscriber")
-        columns: dict[str, Any] = {"reason": None} if anew else {"state": "configured" if finishing else "expected", "state_at": now, "reason": None}
+        state = "expected" if not finishing else "fetching" if presumed else "configured"
+        columns: dict[str, Any] = {"reason": None} if anew else {"state": state, "state_at": now, "reason": None}
         if wanted.days is not None or before.closes_at <= now:
             columns |= {"opens_at": min(before.opens_at, now), "closes_at": now + timedelta(days=wanted.days or 1)}
         if not finishing:
-            columns |= {"generation": (await store.secret(conn, actor.tenant_id, row_id))[1] + 1, "configured_at": None}
+            columns |= {"configured_at": None, "presumed_at": None}
             await store.spend(conn, actor.tenant_id, row_id)
         await store.update(conn, actor.tenant_id, row_id, columns)
         await boot_store.note(conn, Advance(row_id, actor.tenant_id, None, "retried", now, {"by": actor.name, "boot": not finishing}))

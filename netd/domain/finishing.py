@@ -24,6 +24,7 @@ from netd.store import expected as store
 from netd.store import nas as nas_store
 from netd.store.boot import Advance
 from netd.store.database import Connection, Database
+from netd.store.expected import Delivery
 
 BOOT_CREDENTIAL: Final = 0
 """The id of the login that the first file makes: none of the store's."""
@@ -100,7 +101,8 @@ async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice, d
     """What the first file lets netd in with. Raises StoreError."""
     async with db.transaction() as conn:
         sealed, generation = await store.secret(conn, expected.tenant_id, expected.id)
-    password = boottokens.password(keyring.open(sealed, SECRET_CONTEXT), generation)
+        sent = (await store.delivery(conn, expected.tenant_id, expected.id)).sent_generation
+    password = boottokens.password(keyring.open(sealed, SECRET_CONTEXT), generation if sent is None else sent)
     return Credential(id=BOOT_CREDENTIAL, name="the boot account", login=SshLogin(username=BOOT_USER, password=Secret(password)), port=device.ports.get("ssh"))
 
 
@@ -177,6 +179,9 @@ def _told(login: SshLogin | TelnetLogin | SnmpCommunity | SnmpUser | HttpLogin) 
 async def verified(db: Database, expected: ExpectedDevice, now: datetime, evidence: dict[str, Any]) -> bool:
     """It is what was expected: its URLs and boot account are good for nothing from now on."""
     async with db.transaction() as conn:
+        if expected.state == "fetching":
+            shown = {"by": "a log-in, for nobody said that its file had arrived"}
+            await booting.advance(conn, [Advance(expected.id, expected.tenant_id, "configured", "configured", now, shown)])
         moved = await booting.advance(conn, [Advance(expected.id, expected.tenant_id, "verified", "verified", now, evidence)])
         if moved:
             await store.spend(conn, expected.tenant_id, expected.id)
@@ -200,6 +205,18 @@ async def waits(db: Database, expected: ExpectedDevice, now: datetime, reason: s
         step = "not_configured_anew" if expected.state == "verified" else "waiting"
         await booting.waits(conn, expected.tenant_id, expected.id, now, reason, step)
         await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.wait", "ztp_device", expected.id, after={"reason": reason})
+
+
+async def delivery(db: Database, expected: ExpectedDevice) -> Delivery:
+    """What it has of its files."""
+    async with db.transaction() as conn:
+        return await store.delivery(conn, expected.tenant_id, expected.id)
+
+
+async def typed(db: Database, expected: ExpectedDevice, now: datetime) -> None:
+    """It got its configuration by its command line."""
+    async with db.transaction() as conn:
+        await store.typed(conn, expected.tenant_id, expected.id, now)
 
 
 async def serves(db: Database, expected: ExpectedDevice) -> bool:

@@ -153,6 +153,11 @@ class Sending:
         self._sent_to = min(self.window, self.last)
         return Step.SEND
 
+    @property
+    def all_sent(self) -> bool:
+        """Whether the last block has been on the way, whether or not its acknowledgement came back."""
+        return self._sent_to == self.last
+
     def acknowledgement(self) -> bytes:
         """OACK."""
         pairs = (text for pair in self.agreed.items() for text in pair)

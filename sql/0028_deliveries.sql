@@ -1,0 +1,12 @@
+-- What is known of a file's delivery, so that a lost acknowledgement or a crash leaves no device between two steps. A first password belongs to the device's
+-- generation, which only an operator, or an end of service, raises; a token's own generation is its address', and another one voids none.
+alter table ztp_devices
+    add column sent_generation integer,                                            -- of the password in the file that it was last sent
+    add column delivered_at    timestamptz,                                        -- when it last had a file whole that it goes on from
+    add column presumed_at     timestamptz,                                        -- since when it is taken to have its file, though nobody said so
+    add column typed_at        timestamptz;                                        -- when it last got its configuration by its command line
+alter table ztp_tokens
+    add column configures      boolean not null default false,                     -- its file makes the first account
+    add column asked_at        timestamptz,                                        -- when it was last asked for
+    add column sending         integer not null default 0,                         -- answers that began and of whose end nothing is known
+    add column sent_at         timestamptz;                                        -- since when all octets have been on the way once
