@@ -10,13 +10,16 @@ SOAK_ROUNDS   ?= 50
 UV_VERSION    := 0.13.8
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-compiled check format bench bench-radius bench-polling bench-devices bench-ztp bench-boot fuzz soak compiled wheel wheel-compiled lock venv clean
+.PHONY: help run demo test test-compiled check format bench bench-radius bench-polling bench-devices bench-reports bench-ztp bench-boot fuzz soak compiled wheel wheel-compiled lock venv clean
 
 help:  ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(STAMP)  ## start netd on its embedded database, data in ./.netd (or NETD_DATA_DIR)
 	@NETD_DATA_DIR="$(NETD_DATA_DIR)" exec .venv/bin/netd serve
+
+demo: $(STAMP)  ## start netd with a simulated provider, data in ./.netd-demo (DEMO_ARGS="--port 8080")
+	@exec .venv/bin/netd demo --data-dir "$(CURDIR)/.netd-demo" $(DEMO_ARGS)
 
 test: $(STAMP)  ## run the tests, by file in TEST_PROCESSES processes (PYTEST_ARGS="-k radius -x" narrows)
 	$(PY) -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --session-timeout=1800 $(PYTEST_ARGS)
@@ -45,6 +48,9 @@ bench-polling: $(STAMP)  ## devices polled at their pace into PostgreSQL
 
 bench-devices: $(STAMP)  ## measure 500 SSH backups at once, and a walk beside snmpbulkwalk (needs snmp and snmpd)
 	$(PY) -m tests.bench.devices $(BENCH_ARGS)
+
+bench-reports: $(STAMP)  ## reports of 5,000 devices with 50 interfaces over a month: time, memory, how long the loop is kept
+	$(PY) -m tests.bench.reports $(BENCH_ARGS)
 
 bench-ztp: $(STAMP)  ## measure DHCP exchanges beside Kea with memfile and PostgreSQL, in network namespaces (root; BENCH_ARGS="--rounds 1": a look)
 	$(PY) -m tests.bench.ztp $(BENCH_ARGS)
@@ -80,7 +86,7 @@ lock: $(STAMP)  ## resolve pyproject.toml into requirements.lock anew
 
 venv: $(STAMP)  ## only make the environment
 
-clean:  ## remove everything that make has made, but not .netd
+clean:  ## remove everything that make has made, but not .netd and .netd-demo
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

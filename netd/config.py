@@ -316,6 +316,10 @@ class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
     export_token: Secret = Secret()
     """Bearer token for that."""
 
+    def kept_days(self) -> dict[str, int]:
+        """For how many days samples (raw, optics) and sums (5m, 1h, 1d) are kept."""
+        return {"raw": self.raw_days, "optics": self.optics_days, "5m": self.five_minute_days, "1h": self.hourly_days, "1d": self.daily_days}
+
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """``[web]``: the control API."""

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from typing import Any, Final
 import uvloop
 
 from netd import __version__, compiled
-from netd.config import Config
+from netd.config import Config, LogConfig
 from netd.device.cli import CliTransport
 from netd.device.fetch import HttpFetch
 from netd.device.http import Client
@@ -44,6 +44,7 @@ from netd.domain.kinds import Kind, Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, Health, Part
 from netd.domain.recognition import Recogniser
+from netd.domain.report_queries import Measured
 from netd.errors import ConfigError, NetdError, StoreUnavailable
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -105,6 +106,8 @@ ADMIN_TOKEN: Final = "admin.token"
 API_URL: Final = "api.url"
 IMAGES: Final = "images"
 EXPORT: Final = "configurations.git"
+DEMO: Final = "demo.json"
+"""Stands in the data folder of a demonstration (netd.demo), whoever runs on it."""
 
 
 class Stop:
@@ -151,14 +154,23 @@ class Running:
     health: Health
     probe: AccessProbe
     metrics: Metrics
+    polling: PollService
     boot: list[Listening] = field(default_factory=list)
 
 
 def run(config: Config, kinds: Iterable[Kind] = ()) -> int:
-    """Run the daemon until it is told to stop, with further ``kinds`` of jobs; returns the exit code. Raises ConfigError for what only shows at run time."""
-    with setup_logs(config.log, sys.stderr):
+    """Run the daemon until it is told to stop, with further ``kinds`` of jobs; returns the exit code. Raises ConfigError for what only shows at run time,
+    and for a folder whose subscribers and devices are simulated: nobody shall take them for real ones."""
+    if (config.data_dir / DEMO).exists():
+        raise ConfigError("configuration", "data_dir", f"{config.data_dir} is of `netd demo`: what is in it is simulated, and only that command runs it")
+    return guarded(config.log, _until_told(config, kinds))
+
+
+def guarded(logs: LogConfig, work: Coroutine[Any, Any, None]) -> int:
+    """Run a daemon's ``work`` to its end; returns the exit code. Raises ConfigError."""
+    with setup_logs(logs, sys.stderr):
         try:
-            uvloop.run(_until_told(config, kinds))
+            uvloop.run(work)
         except ConfigError:
             raise
         except NetdError as error:
@@ -167,13 +179,14 @@ def run(config: Config, kinds: Iterable[Kind] = ()) -> int:
         except BaseExceptionGroup as group:
             refused = group.subgroup(ConfigError)
             if refused is not None:
-                raise _first(refused) from None
+                raise first(refused) from None
             log.critical("a service failed, so netd ends", exc_info=group)
             return 1
     return 0
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+def first(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The first error within a group of groups."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -298,7 +311,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
             boot_retry_seconds=config.boot.login_retry_seconds, boot_patience_seconds=config.boot.login_patience_seconds,
             upgrade_patience_seconds=config.boot.upgrade_patience_seconds, rules=show_rules(config.commands),
-            export=exporter(config.configurations, config.data_dir / EXPORT), looks=looks, managed=Places(config.boot, profiles).managed,
+            export=exporter(config.configurations, config.data_dir / EXPORT), measured=Measured(config.poll.kept_days(), config.poll.reach_seconds),
+            looks=looks, managed=Places(config.boot, profiles).managed,
             terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))
@@ -324,11 +338,12 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         if unused := unconfigured(config):
             log.info("integrations that are not configured: %s", ", ".join(unused))
         parts = [each for each in (webhooks, jobs, polling, reachability, dhcp, expected) if each is not None]
+        simulated = _demo_part(config.data_dir)
         deps = WebDeps(
             stream=stream, client=client, kinds=all_kinds, watch=watch,
             database=database, owner=engine, keyring=keyring, control=service.control, enforcement=service.control,
             probe=service.enforcer, metrics=metrics, polling=polling,
-            health=service.health(lambda: [*_embedded_part(embedded), *(part for each in parts for part in each.parts())]),
+            health=service.health(lambda: [*simulated, *_embedded_part(embedded), *(part for each in parts for part in each.parts())]),
             rules=service.directory, limit=RateLimit(web.requests_per_second, web.requests_burst),
             own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
             settled=lambda: service.feed.settle(SETTLE_SECONDS),
@@ -381,7 +396,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
                             addresses=radius.addresses, data_dir=config.data_dir, database=database, owner=engine, keyring=keyring,
                             vendors=deps.vendors, feed=service.feed, server=service.server, relay=service.relay, upkeep=service.upkeep,
                             replay=service.replay, allocator=service.allocator, lease_upkeep=service.lease_upkeep, health=deps.health, probe=deps.probe,
-                            metrics=metrics, boot=boot_http,
+                            metrics=metrics, polling=polling, boot=boot_http,
                         )
                     )  # fmt: skip
                     await wanted.wait()
@@ -481,6 +496,13 @@ async def _server(config: Config, stack: AsyncExitStack) -> tuple[EmbeddedServer
     embedded = EmbeddedServer(config.data_dir, bin_dir=config.database.bin_dir, start_timeout_seconds=config.database.start_timeout_seconds)
     await stack.enter_async_context(embedded)
     return embedded, embedded.connect_kwargs()
+
+
+def _demo_part(data_dir: Path) -> list[Part]:
+    """Says of a demonstration that it is one."""
+    if not (data_dir / DEMO).exists():
+        return []
+    return [Part(name="demo", state="ok", since=time.time(), detail="SIMULATED: no device, subscriber or octet here is real")]
 
 
 def _embedded_part(embedded: EmbeddedServer | None) -> list[Part]:

@@ -21,8 +21,9 @@ EPILOG = (
 
 
 MODULES = {
+    "demo": "demo",
     "serve": "installation", "check": "installation", "migrate": "installation", "secret": "installation", "token": "tokens", "nas": "nas",
-    "plan": "plans", "subscriber": "subscribers", "import": "tables", "export": "tables", "report": "tables", "session": "sessions", "audit": "audit",
+    "plan": "plans", "subscriber": "subscribers", "import": "tables", "export": "tables", "report": "reports", "session": "sessions", "audit": "audit",
     "tenant": "tenants", "organization": "sites", "site": "sites", "role": "roles", "whoami": "roles", "pool": "pools", "route": "pools", "user": "users",
     "dhcp": "dhcp", "ztp": "ztp",
     "enforcement": "enforcement", "coa-client": "coa_clients",

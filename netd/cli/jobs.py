@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from netd.cli import client, output
+from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
 from netd.cli.client import USAGE, Client, CliError, Reply
 from netd.cli.lists import show_list
@@ -30,6 +30,8 @@ def register(commands: Commands) -> None:
     listing.add_argument("--target", metavar="KEY", help="only about this, as device:17")
     paging(listing)
     _of_one(job, "show", "show a job", _show)
+    kept = _of_one(job, "file", "write the file that a job made", _file)
+    kept.add_argument("file", metavar="FILE", help="where to; - for standard output")
     targets = _of_one(job, "targets", "what a job did to each of its targets", _targets)
     targets.add_argument("--failed", action="store_true", help="only those that did not succeed")
     paging(targets)
@@ -119,6 +121,14 @@ def _show(arguments: argparse.Namespace) -> int:
             job[name] = json.dumps(job[name], ensure_ascii=False) if job[name] else None
         output.print_fields(job)
     return 0
+
+
+def _file(arguments: argparse.Namespace) -> int:
+    path = f"/jobs/{arguments.job}/file"
+    if arguments.file == "-":
+        client.find().download(path, {}, sys.stdout.buffer)
+        return 0
+    return files.save(Path(arguments.file), path, {})
 
 
 def _targets(arguments: argparse.Namespace) -> int:

@@ -1,15 +1,12 @@
-"""``netd import``, ``netd export`` and ``netd report``: tables as files"""
+"""``netd import`` and ``netd export``: tables as files"""
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from netd.cli import client, freeradius, output
+from netd.cli import client, files, freeradius, output
 from netd.cli.arguments import Commands, command, group
-from netd.cli.values import day
 
 MEDIA_TYPES = {".csv": "text/csv", ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
@@ -29,7 +26,6 @@ TABLES = {
     "pools": Table("/pools", "pools", "name,kind,ranges,rules"),
     "devices": Table("/devices", "devices", "hostname,mgmt_address,vendor,site"),
 }
-REPORTS = {"subscribers-by-plan": "subscribers by state and plan", "usage-by-plan": "usage by plan and day"}
 
 
 def register(commands: Commands) -> None:
@@ -40,14 +36,6 @@ def register(commands: Commands) -> None:
     for name, table in TABLES.items():
         _register_import(imports, name, table)
         _register_export(exports, name, table)
-    reports = group(commands, "report", "write a report to a file")
-    for name, text in REPORTS.items():
-        parser = command(reports, name, text, _report)
-        parser.set_defaults(report=name)
-        _file(parser, ".csv, .xlsx or .pdf")
-        if name.startswith("usage"):
-            parser.add_argument("--first", type=day, metavar="DAY", help="from this day on (UTC; default: 31 days)")
-            parser.add_argument("--last", type=day, metavar="DAY", help="up to this day (default: today)")
 
 
 def _register_import(imports: Commands, name: str, table: Table) -> None:
@@ -66,15 +54,11 @@ def _register_import(imports: Commands, name: str, table: Table) -> None:
 def _register_export(exports: Commands, name: str, table: Table) -> None:
     parser = command(exports, name, f"write {table.rows} to a CSV or XLSX file", _export)
     parser.set_defaults(table=name)
-    _file(parser, ".csv or .xlsx")
+    files.argument(parser, ".csv or .xlsx")
     parser.add_argument("--filter", action="append", default=[], metavar="NAME=VALUE", help="only these, as the API's list filters: state=active; repeatable")
     parser.add_argument("--sort", metavar="NAMES", help="names separated by commas, with - before one for descending")
     if name in ("subscribers", "nas"):
         parser.add_argument("--secrets", action="store_true", help="with passwords and shared secrets, for who may see them; it is recorded")
-
-
-def _file(parser: argparse.ArgumentParser, endings: str) -> None:
-    parser.add_argument("file", metavar="FILE", help=f"the file, whose name says of what kind it is ({endings}); - for CSV on standard output")
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -137,29 +121,4 @@ def _export(arguments: argparse.Namespace) -> int:
         query[name] = value
     if getattr(arguments, "secrets", False):
         query["secrets"] = True
-    return _download(arguments, f"{TABLES[arguments.table].path}/export", query, ("csv", "xlsx"))
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    query = {name: getattr(arguments, name, None) for name in ("first", "last")}
-    return _download(arguments, f"/reports/{arguments.report}", query, ("csv", "xlsx", "pdf"))
-
-
-def _download(arguments: argparse.Namespace, path: str, query: dict[str, object], forms: tuple[str, ...]) -> int:
-    """Write the file: all of it, or none. Only its owner may read it, for customers stand in it."""
-    if arguments.file == "-":
-        client.find().download(path, {**query, "format": "csv"}, sys.stdout.buffer)
-        return 0
-    target = Path(arguments.file)
-    form = target.suffix.lower().lstrip(".")
-    if form not in forms:
-        raise client.CliError(f"{target}: its name must end in {' or '.join('.' + each for each in forms)}", client.USAGE)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            client.find().download(path, {**query, "format": form}, file)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
-    return 0
+    return files.download(arguments.file, f"{TABLES[arguments.table].path}/export", query, ("csv", "xlsx"))

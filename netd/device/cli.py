@@ -280,7 +280,8 @@ class CliSession:
         raise failure
 
     async def _login(self) -> None:
-        """SSH first, then Telnet, where there are credentials for them. A changed host key ends it: Telnet would hand the password to whoever that is."""
+        """SSH first, then Telnet, where there are credentials for them. A changed host key ends it, and so does any failure where one is pinned: Telnet would
+        hand the password to whoever keeps SSH from answering there."""
         failure = PeerUnreachable(f"{self.target.key} has no login for SSH or Telnet", "invalid")
         if any(isinstance(credential.login, SshLogin) for credential in self.target.credentials):
             try:
@@ -288,6 +289,8 @@ class CliSession:
             except ssh.HostKeyChanged:
                 raise
             except PeerUnreachable as error:
+                if self.target.host_keys:
+                    raise
                 failure = error
             else:
                 self.protocol = "ssh"

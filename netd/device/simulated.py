@@ -17,10 +17,14 @@ _OPENING: Final = bytes((IAC, WILL, ECHO, IAC, WILL, SGA, IAC, DO, NAWS))
 class SimulatedServer:
     """Listens until closed. ``down_seconds`` is how long a restart takes: meanwhile every connection is broken at once.
 
-    ``executes``: the device is a host whose commands run on SSH channels of their own, without a console.
+    ``executes``: the device is a host whose commands run on SSH channels of their own, without a console. ``host_key`` is a private key as
+    :func:`made_host_key` makes one, for a device that must be known again; else it has a new one.
     """
 
-    def __init__(self, device: Simulated, behaviour: type[Behaviour], *, agent: Agent | None = None, executes: bool = False, down_seconds: float = 0.2) -> None:
+    def __init__(
+        self, device: Simulated, behaviour: type[Behaviour], *, agent: Agent | None = None, executes: bool = False, down_seconds: float = 0.2,
+        host_key: str | None = None,
+    ) -> None:  # fmt: skip
         self.device = device
         self.behaviour = behaviour
         self.agent = agent
@@ -35,7 +39,7 @@ class SimulatedServer:
         self._ssh: asyncssh.SSHAcceptor | None = None
         self._telnet: asyncio.Server | None = None
         self._snmp: asyncio.DatagramTransport | None = None
-        self._key = asyncssh.generate_private_key("ssh-ed25519")
+        self._key = asyncssh.import_private_key(host_key or made_host_key())
 
     async def start(self, host: str = "127.0.0.1", *, ssh_port: int = 0, telnet_port: int = 0, snmp_port: int = 0) -> None:
         """Listen; port 0 takes a free one, which is then in ``ssh_port``, ``telnet_port`` and ``snmp_port``."""
@@ -159,6 +163,11 @@ class SimulatedServer:
         elif painted.resets:
             abort()
         return not (painted.closes or painted.restarts or painted.resets)
+
+
+def made_host_key() -> str:
+    """A new private key for SSH, in OpenSSH's form."""
+    return asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
 
 
 class _Datagrams(asyncio.DatagramProtocol):

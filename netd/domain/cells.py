@@ -14,9 +14,24 @@ import msgspec
 
 from netd.domain import inputs
 
-Cell = str | int | None
+Cell = str | int | float | None
 
 _FORMULA: Final = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def told(value: Any) -> Cell:
+    """A value of a report, which is never read again: times to the second, a list's items with commas between."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case None | int() | float() | str():
+            return value
+        case datetime():
+            return written_moment(value.replace(microsecond=0))
+        case list() | tuple():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)
 
 
 def neutral(text: str) -> str:

@@ -81,7 +81,8 @@ async def reach(conn: Connection, actor: Actor, choice: DeviceChoice) -> Reach:
 
 def reach_of(actor: Actor, found: Sequence[Chosen]) -> Reach:
     """The same of devices that are known already."""
+    devices = {each.id: each.hostname for each in found}
     if not found:
-        return Reach(sites=actor.sites)
+        return Reach(sites=actor.sites, devices=devices)
     sites = {each.site_id for each in found}
-    return Reach(sites=None if None in sites else frozenset(each for each in sites if each is not None))
+    return Reach(sites=None if None in sites else frozenset(each for each in sites if each is not None), devices=devices)

@@ -23,7 +23,7 @@ NEVER: Final = (
 )  # fmt: skip
 """What a command that only shows something has not in it."""
 
-_PIPE = re.compile(r"\s*(?:include|exclude|begin|section|count|match|no-more|in|i|e|b)\b[^|]*", re.IGNORECASE)
+_PIPE = re.compile(r"\s*(?:include|exclude|begin|section|count|match|no-more|as|in|i|e|b)\b[^|]*", re.IGNORECASE)
 _PLACE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
 
 

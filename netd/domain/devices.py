@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -112,6 +112,10 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     note: Note | UnsetType | None = UNSET
 
 
+_WHERE: Final = frozenset(("mgmt_address", "ports", "host_keys", "site_id"))
+"""What says who is spoken to."""
+
+
 class Catalogue(msgspec.Struct, frozen=True):
     """What devices may be of: names of vendors, and the platforms that have a driver."""
 
@@ -195,7 +199,7 @@ async def add(conn: Connection, actor: Actor, new: NewDevice, catalogue: Catalog
     columns = parsed(msgspec.structs.asdict(new), catalogue, faults)
     _kind(columns, catalogue)
     await referred(conn, actor, faults, columns, None)
-    device = await held(conn, actor, await store.insert(conn, actor.tenant_id, columns))
+    device = await held(conn, actor, await store.insert(conn, actor.tenant_id, {**columns, "site_addressed": actor.sites is not None}))
     await audit.record(conn, actor, "device.create", "device", device.id, after=audit.values(device))
     return device
 
@@ -241,6 +245,8 @@ async def referred(conn: Connection, actor: Actor, faults: Faults, columns: dict
 
 async def change(conn: Connection, actor: Actor, before: Device, columns: Mapping[str, Any]) -> Device:
     """Write columns of ``referred`` within a transaction, in which the device is locked."""
+    if columns.keys() & _WHERE:
+        columns = {**columns, "site_addressed": actor.sites is not None}
     await store.update(conn, actor.tenant_id, before.id, columns)
     if columns.keys() & {"mgmt_address", "site_id", "ports", "credential_id"}:
         await store.forget_working(conn, actor.tenant_id, before.id)

@@ -191,7 +191,7 @@ async def prepare(db: Database, owner: Database, keyring: Keyring, actor: Actor,
     usable = [
         each.credential for each in sealed
         if PROTOCOLS[each.credential.type] == "snmp" and each.credential.enabled and (each.credential.name.lower() in names or not names)
-        and each.credential.site_id in (None, site_id)
+        and each.credential.site_id in (None, site_id) and (actor.sites is None or each.credential.site_id is not None or each.credential.networks)
     ]  # fmt: skip
     usable = sorted(usable, key=lambda each: each.site_id is None)[:PROFILES_MOST]
     number = sum(last - first + 1 for _, first, last in spans(wanted, excluded))

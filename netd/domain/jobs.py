@@ -1,6 +1,6 @@
 """Jobs: submitting, approving, cancelling and retrying them, and reading what became of them. The service that does them is ``work.jobs``."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Set
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
@@ -16,7 +16,7 @@ from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope
 from netd.keyring import Keyring
-from netd.model.job import ENDED, Job, JobEntry, JobTarget
+from netd.model.job import ENDED, Job, JobEntry, JobFile, JobTarget
 from netd.store import jobs as store
 from netd.store import rows
 from netd.store.database import Connection, Database
@@ -153,6 +153,8 @@ async def submit_in(
     """The same within the transaction of ``conn``, for who makes the job together with something else. ``actor`` is :func:`confined`."""
     if idempotency_key is not None and (known := await store.by_key(conn, actor.tenant_id, kind.name, idempotency_key)):
         return known
+    if new.unique_key is not None and ":" in new.unique_key:
+        raise InvalidInput([Fault("/unique_key", "keys with a colon are netd's own")])
     values = {
         "unique_key": new.unique_key, "idempotency_key": idempotency_key, "priority": new.priority, "run_at": new.run_at or now,
         "person": await store.person(conn, actor.tenant_id, actor.caller),
@@ -162,25 +164,37 @@ async def submit_in(
 
 async def make(
     conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, args: Mapping[str, Any], values: Mapping[str, Any], now: datetime, *,
-    approved: bool | None = None, action: str = "job.submit",
+    approved: bool | None = None, agreed: Set[int] | None = None, action: str = "job.submit",
 ) -> Job:  # fmt: skip
     """Add a job with ``args`` and further columns ``values``, in the actor's scope. ``approved`` None: as the kind and the actor's permissions say; False: it
-    waits whatever these are; True: it needs no approval. Raises as :func:`submit`."""
+    waits whatever these are; True: it needs no approval, but for devices that are not ``agreed``. Raises as :func:`submit`."""
     prepared = await prepare(conn, actor, keyring, kind, args)
+    devices = prepared.reach.devices or {}
     unique_key = prepared.reach.unique_key or values.get("unique_key")  # nobody else's key takes the kind's own away
     if unique_key and (other := await store.unfinished(conn, actor.tenant_id, unique_key)) is not None:
         raise Conflict(f"job {other} with the key {unique_key} is not ended yet", "unique_key")
-    waits = kind.approval and not trusted(actor, prepared.reach.sites) if approved is None else not approved
+    others = agreed is not None and not devices.keys() <= agreed
+    waits = kind.approval and not trusted(actor, prepared.reach.sites) if approved is None else not approved or others
     state = "awaiting_approval" if waits else "queued"
     columns = {
-        **values, "kind": kind.name, "state": state, "args": prepared.args, "sealed": prepared.sealed, "sites": _columns(prepared.reach.sites),
-        "lock_keys": list(prepared.reach.lock_keys), "unique_key": unique_key, "idempotent": kind.idempotent, "max_attempts": kind.max_attempts,
-        "timeout_seconds": kind.timeout_seconds, "created_by": actor.name, "token_id": actor.token_id, "address": audit.address(actor),
-        "request_id": actor.request_id, "approval_until": now + APPROVAL if waits else None,
+        **values, "kind": kind.name, "state": state, "args": _fixed(prepared) if waits else prepared.args, "sealed": prepared.sealed,
+        "sites": _columns(prepared.reach.sites), "lock_keys": list(prepared.reach.lock_keys), "unique_key": unique_key, "idempotent": kind.idempotent,
+        "max_attempts": kind.max_attempts, "timeout_seconds": kind.timeout_seconds, "created_by": actor.name, "token_id": actor.token_id,
+        "address": audit.address(actor), "request_id": actor.request_id, "approval_until": now + APPROVAL if waits else None,
     }  # fmt: skip
-    job = await store.insert(conn, actor.tenant_id, columns, f"{state}: by {actor.name}")
+    job = await store.insert(
+        conn, actor.tenant_id, columns, f"{state}: by {actor.name}" + ("; it has other devices than its maker agreed to" if others else "")
+    )
     await audit.record(conn, actor, action, "job", job.id, after=told(job))
     return job
+
+
+def _fixed(prepared: Prepared) -> dict[str, Any]:
+    """The arguments with the devices that a group or selector means now: that is what somebody agrees to."""
+    args, devices = prepared.args, prepared.reach.devices
+    if devices is None or (args.get("group") is None and args.get("selector") is None):
+        return args
+    return {**args, "devices": sorted(devices.values()), "group": None, "selector": None}
 
 
 def told(job: Job) -> dict[str, Any]:
@@ -231,6 +245,33 @@ async def log(db: Database, actor: Actor, job_id: int, after: int, limit: int) -
         found = await store.entries(conn, actor.tenant_id, job_id, after, limit)
     last = found[-1].seq if found else after
     return Log(items=tuple(found), next=last, ended=job.state in ENDED and last >= job.log_seq)
+
+
+async def file(db: Database, actor: Actor, job_id: int) -> tuple[JobFile, AsyncIterator[bytes]]:
+    """The file that a job made, and its octets: each piece is read by itself, so who reads slowly holds up nobody.
+
+    Raises NotFound; OutsideScope for who may see the job, but not such a thing where the job reached.
+    """
+    async with db.transaction(actor.scope) as conn:
+        job = await held(conn, actor, job_id)
+        found = await store.file(conn, actor.tenant_id, job_id)
+    if found is None:
+        raise NotFound("a file of job", job_id)
+    may = actor.allowed(found.permission)
+    if may is None or (may.sites is not None and (job.sites is None or not set(job.sites) <= may.sites)):
+        raise OutsideScope(f"this file needs the permission {found.permission} where the job reached")
+    return found, _pieces(db, actor, found)
+
+
+async def _pieces(db: Database, actor: Actor, found: JobFile) -> AsyncIterator[bytes]:
+    left, number = found.octets, 0
+    while left:
+        async with db.transaction(actor.scope) as conn:
+            piece = await store.file_part(conn, actor.tenant_id, found, number)
+        if piece is None:  # another attempt made another, or it is past keeping
+            raise NotFound("the rest of the file of job", found.job_id)
+        left, number = left - len(piece), number + 1
+        yield piece
 
 
 async def cancel(db: Database, actor: Actor, kinds: Kinds, job_id: int, now: datetime) -> Job:

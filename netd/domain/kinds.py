@@ -10,9 +10,10 @@ Handlers stand in ``netd/work/kinds``, the device's and the network's in modules
     Kind(name="site.survey", title="…", args=Arguments, run=run, permission="sites:read", idempotent=True, timeout_seconds=600)
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -22,6 +23,9 @@ from netd.model.device import Outcome
 from netd.model.job import Job, Level, TargetState
 from netd.model.permission import PERMISSIONS
 from netd.store.database import Connection
+
+FILE_OCTETS: Final = 64 << 20
+"""What a file that a job keeps may have."""
 
 
 class NoArguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +55,14 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _GOOD: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
+
+
+class Stopped(asyncio.CancelledError):
+    """Work on a subject that was cancelled, and knows what became of the subject: it is kept, and the cancellation goes on."""
+
+    def __init__(self, done: Done) -> None:
+        super().__init__(done.said)
+        self.done = done
 
 
 class JobContext(Protocol):
@@ -87,6 +99,11 @@ class JobContext(Protocol):
         """How far it is, from 0 to 1; None: nobody knows. Written a few times a second."""
         ...
 
+    async def keep_file(self, name: str, media_type: str, permission: str, file: IO[bytes]) -> int:
+        """Keep ``file`` as what the job made, for who may see the job and has ``permission`` where it reaches; returns how many octets it has, FILE_OCTETS
+        at the most. An attempt that keeps another takes the place of those before."""
+        ...
+
     async def each(
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
     ) -> Mapping[str, int]:  # fmt: skip
@@ -94,16 +111,19 @@ class JobContext(Protocol):
 
         A subject that another job has locked is waited for (not with ``locked`` False; a job with lock keys of its own should lock nothing more here, else two
         may wait for each other until their time is over). One whose work raises a NetdError has failed, with the error's text
-        and what the peer said. Once more than ``most_failed`` of all (a share) have failed the rest is skipped. Of an attempt after the first, those that
-        succeeded are not done again. A job of which a subject did not succeed has failed, whatever its handler returns.
+        and what the peer said; one whose work was cancelled and raises Stopped is as that says. Once more than ``most_failed`` of all (a share) have failed
+        the rest is skipped. Of an attempt after the first, those that succeeded are not done again. A job of which a subject did not succeed has failed,
+        whatever its handler returns.
         """
         ...
 
 
 class Reach(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job is about, as found out when it is submitted. ``sites`` None: the whole tenant."""
+    """What a job is about, as found out when it is submitted. ``sites`` None: the whole tenant. ``devices`` are names by id, of kinds that take a choice of
+    them (members ``devices``, ``group`` and ``selector``): what is approved is done with these."""
 
     sites: frozenset[int] | None = None
+    devices: Mapping[int, str] | None = None
     lock_keys: tuple[str, ...] = ()
     unique_key: str | None = None
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from netd.domain import audit, jobs
+from netd.domain import audit, jobs, makers
 from netd.domain.actor import Actor, Grant
 from netd.model.job import EndState
 from netd.store import events
@@ -27,6 +27,14 @@ def actor_of(claim: Claim, permission: str) -> Actor:
         tenant_id=job.tenant_id, name=job.created_by, role="", grants=(Grant(frozenset((permission,)), sites),), sites=sites, token_id=claim.token_id,
         address=claim.address, request_id=claim.request_id,
     )  # fmt: skip
+
+
+async def refusal(db: Database, claim: Claim, permission: str, now: datetime) -> str | None:
+    """Why the job is not done, though it was wanted: whoever wanted it may not any more. Raises StoreError."""
+    async with db.transaction() as conn:
+        person = (await job_store.sealed_of(conn, claim.job.tenant_id, claim.job.id)).person
+        maker = await makers.present(conn, claim.job.tenant_id, person, claim.token_id, now)
+    return makers.refusal(maker, permission, None if claim.job.sites is None else frozenset(claim.job.sites))
 
 
 async def take(db: Database, worker: str, kinds: Sequence[str], lease_seconds: float) -> Claim | None:

@@ -1,12 +1,13 @@
 """Schedules: jobs that are made by themselves. Any number of nodes look for what is due; a run is made once, for (schedule, due_at) is unique."""
 
+import logging
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, jobs, lists, timetable
+from netd.domain import audit, inputs, jobs, lists, makers, timetable
 from netd.domain.actor import Actor, Grant
 from netd.domain.inputs import Faults, Label, Note, Zone, given
 from netd.domain.jobs import Priority
@@ -14,13 +15,17 @@ from netd.domain.kinds import Kind, Kinds
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.timetable import Timetable
-from netd.errors import Conflict, Fault, InvalidInput, NotFound, OutsideScope, StoreError
+from netd.errors import Conflict, Fault, InvalidInput, NetdError, NotFound, OutsideScope, StoreUnavailable
 from netd.keyring import Keyring
 from netd.model.job import Schedule
 from netd.store import events
 from netd.store import jobs as job_store
 from netd.store import schedules as store
-from netd.store.database import Connection, Database, confine
+from netd.store.database import Connection, Database, confine, savepoint
+
+log = logging.getLogger(__name__)
+
+_WHEN: Final = frozenset(("cron", "interval_seconds", "time_zone", "jitter_seconds", "missed", "priority"))
 
 LATE: Final = timedelta(seconds=60)
 """A run that could not be made for longer than this was missed."""
@@ -49,7 +54,8 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SchedulePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to change. Arguments are replaced as a whole; whoever changes them, or enables the schedule, is who its jobs are made for from then on."""
+    """What to change. Arguments are replaced as a whole; whoever changes them or when they are done, or enables the schedule, is who its jobs are made for
+    from then on."""
 
     name: Label | UnsetType = UNSET
     args: dict[str, Any] | UnsetType = UNSET
@@ -87,7 +93,8 @@ async def _work(conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, ar
     prepared = await jobs.prepare(conn, actor, keyring, kind, args)
     return {
         "args": prepared.args, "sealed": prepared.sealed, "sites": None if actor.sites is None else sorted(actor.sites), "created_by": actor.name,
-        "person": await job_store.person(conn, actor.tenant_id, actor.caller), "trusted": jobs.trusted(actor, actor.sites),
+        "person": await job_store.person(conn, actor.tenant_id, actor.caller), "token_id": actor.token_id, "trusted": jobs.trusted(actor, actor.sites),
+        "devices": sorted(prepared.reach.devices) if kind.approval and prepared.reach.devices is not None else None,
     }  # fmt: skip
 
 
@@ -138,9 +145,12 @@ async def update(
         own = jobs.confined(actor, kinds.get(before.kind))
         if members.keys() & {"cron", "interval_seconds", "time_zone"}:
             members |= _times({name: members.get(name, getattr(before, name)) for name in ("cron", "interval_seconds", "time_zone")})
-        if "args" in members or (members.get("enabled") and not before.enabled):
+        hidden = await store.hidden(conn, actor.tenant_id, schedule_id)
+        assert hidden is not None  # it was locked in this transaction
+        other = hidden.person != await job_store.person(conn, actor.tenant_id, actor.caller)
+        if "args" in members or (members.get("enabled") and not before.enabled) or (other and members.keys() & _WHEN):
             args = members.pop("args", None)
-            if args is None and (await store.secrets(conn, actor.tenant_id, schedule_id)) is not None:
+            if args is None and hidden.sealed is not None:
                 raise InvalidInput([Fault("/args", "give them again: some are secret, and it is you whom its jobs are made for from now on")])
             members |= await _work(conn, own, keyring, kinds.get(before.kind), before.args if args is None else args)
         if not members:
@@ -172,8 +182,11 @@ async def fire(db: Database, kinds: Kinds, keyring: Keyring, now: datetime) -> b
             return False
         schedule, times = found.schedule, _timetable(found.schedule)
         assert schedule.due_at is not None and schedule.fires_at is not None  # it is what it was found by
+        maker = await makers.present(conn, schedule.tenant_id, found.person, found.token_id, now)
         sites = None if schedule.sites is None else frozenset(schedule.sites)
-        actor = Actor(tenant_id=schedule.tenant_id, name=schedule.created_by, role="", sites=sites, request_id=f"schedule {schedule.name}")
+        actor = Actor(
+            tenant_id=schedule.tenant_id, name=schedule.created_by, role="", sites=sites, token_id=found.token_id, request_id=f"schedule {schedule.name}"
+        )  # fmt: skip
         await confine(conn, actor.scope)
         last, before = times.passed(schedule.due_at, now - timetable.jitter(schedule.id, schedule.due_at, schedule.jitter_seconds))
         late = now - schedule.fires_at > LATE
@@ -181,7 +194,7 @@ async def fire(db: Database, kinds: Kinds, keyring: Keyring, now: datetime) -> b
         if late:
             missed, why = before + (schedule.missed == "skip"), "no netd ran then"
         if not late or schedule.missed == "run_once":
-            job_id, refused = await _make(conn, actor, kinds, keyring, found, last, now)
+            job_id, refused = await _make(conn, actor, maker, kinds, keyring, found, last, now)
             missed, why = (missed + 1, refused) if refused else (missed, why)
         due = times.after(last)
         await store.fired(
@@ -195,27 +208,42 @@ async def fire(db: Database, kinds: Kinds, keyring: Keyring, now: datetime) -> b
 
 
 async def _make(
-    conn: Connection, actor: Actor, kinds: Kinds, keyring: Keyring, found: store.Due, due: datetime, now: datetime
+    conn: Connection, actor: Actor, maker: Actor | str, kinds: Kinds, keyring: Keyring, found: store.Due, due: datetime, now: datetime
 ) -> tuple[int | None, str | None]:
-    """Make a run's job; its id, or why there is none. What its arguments mean is found out now: a group may have changed since."""
+    """Make a run's job; its id, or why there is none. What its arguments mean is found out now: a group may have changed since.
+
+    Whatever one schedule brings up must not keep the others from being looked at; only where the database is away nothing is known. Raises StoreUnavailable.
+    """
+    try:
+        async with savepoint(conn):
+            return await _made(conn, actor, maker, kinds, keyring, found, due, now), None
+    except StoreUnavailable:
+        raise
+    except Conflict as error:
+        return None, f"the run before is not over: {error}"
+    except NetdError as error:
+        return None, f"it cannot be done any more: {error}"
+    except Exception:  # barrier: a kind's own look at its arguments
+        log.exception("a run of a schedule could not be made", extra={"schedule": found.schedule.id, "kind": found.schedule.kind})
+        return None, "a defect of netd, see its log"
+
+
+async def _made(conn: Connection, actor: Actor, maker: Actor | str, kinds: Kinds, keyring: Keyring, found: store.Due, due: datetime, now: datetime) -> int:
     schedule = found.schedule
     values = {
         "priority": schedule.priority, "unique_key": f"schedule:{schedule.id}", "run_at": now, "person": found.person, "schedule_id": schedule.id,
         "due_at": due,
     }  # fmt: skip
-    try:
-        args = {**schedule.args, **jobs.secrets_of(keyring, found.sealed)}
-    except StoreError as error:  # not the database's: they do not open
-        return None, str(error)
-    try:
-        kind = kinds.get(schedule.kind)
-        own = msgspec.structs.replace(actor, grants=(Grant(frozenset((kind.permission,)), actor.sites),))
-        job = await jobs.make(conn, own, keyring, kind, args, values, now, approved=found.trusted or not kind.approval)
-    except Conflict as error:
-        return None, f"the run before is not over: {error}"
-    except (InvalidInput, OutsideScope) as error:
-        return None, f"it cannot be done any more: {error}"
-    return job.id, None
+    args = {**schedule.args, **jobs.secrets_of(keyring, found.sealed)}
+    kind = kinds.get(schedule.kind)
+    if refused := makers.refusal(maker, kind.permission, actor.sites):
+        raise OutsideScope(refused)
+    assert isinstance(maker, Actor)  # else it was refused
+    own = msgspec.structs.replace(actor, grants=(Grant(frozenset((kind.permission,)), actor.sites),))
+    direct = found.trusted and jobs.trusted(maker, actor.sites)
+    agreed = None if found.devices is None else frozenset(found.devices)
+    job = await jobs.make(conn, own, keyring, kind, args, values, now, approved=direct or not kind.approval, agreed=agreed)
+    return job.id
 
 
 async def _held(conn: Connection, actor: Actor, schedule_id: int, *, lock: bool = False) -> Schedule:

@@ -14,9 +14,15 @@ from netd.store.credentials import Sealed
 from netd.store.database import Connection, Database
 
 
-def reaches(credential: StoredCredential, address: IPv4Address | IPv6Address, site_id: int | None) -> bool:
-    """Whether a credential may be sent to an address at a site: of another site never, and to its networks only."""
+def reaches(credential: StoredCredential, address: IPv4Address | IPv6Address, site_id: int | None, *, site_addressed: bool = False) -> bool:
+    """Whether a credential may be sent to an address at a site: of another site never, and to its networks only.
+
+    ``site_addressed``: who chose the address sees that site only. The whole tenant's passwords would be for her to collect, with a server of her own
+    there, so they are sent only where the networks that they name say so.
+    """
     if credential.site_id is not None and credential.site_id != site_id:
+        return False
+    if site_addressed and credential.site_id is None and not credential.networks:
         return False
     return not credential.networks or any(address.version == each.version and address in each for each in credential.networks)
 
@@ -25,7 +31,7 @@ def order(device: Device, credentials: Iterable[StoredCredential], working: Mapp
     """Those to be tried, in order: the one that worked last, the site's, the tenant's. One that an operator chose for the device is the only one of its
     protocol: what does not fit must show, and guessing locks accounts. ``credentials`` come by position; ``working`` is protocol -> id."""
     known = tuple(credentials)
-    able = [each for each in known if each.enabled and reaches(each, device.mgmt_address, device.site_id)]
+    able = [each for each in known if each.enabled and reaches(each, device.mgmt_address, device.site_id, site_addressed=device.site_addressed)]
     chosen = next((each for each in known if each.id == device.credential_id), None)
     if chosen is not None:
         able = [each for each in able if each is chosen or PROTOCOLS[each.type] != PROTOCOLS[chosen.type]]

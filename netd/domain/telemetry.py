@@ -151,10 +151,14 @@ async def optics_series(db: Database, actor: Actor, device_id: int, query: Optic
 def _source(since: datetime, until: datetime, now: datetime, polling: Polling) -> str:
     """What a single figure over a span is made of: raw samples of an hour, else sums of five minutes while there are some."""
     kept = polling.kept_days()
-    age = now - since
-    if until - since <= timedelta(hours=1) and age <= timedelta(days=kept["raw"]):
+    if until - since <= timedelta(hours=1) and now - since <= timedelta(days=kept["raw"]):
         return "samples"
-    return next((level for level in ("5m", "1h") if age <= timedelta(days=kept[level])), "1d")
+    return sums(since, now, kept)
+
+
+def sums(since: datetime, now: datetime, kept_days: Mapping[str, int]) -> str:
+    """The finest level of sums that is kept for so long."""
+    return next((level for level in ("5m", "1h") if now - since <= timedelta(days=kept_days[level])), "1d")
 
 
 async def utilisation(db: Database, actor: Actor, polling: Polling, interface_id: int, query: SpanQuery, now: datetime) -> Utilisation:
@@ -166,7 +170,7 @@ async def utilisation(db: Database, actor: Actor, polling: Polling, interface_id
     seconds, speed = found.pop("seconds"), found["speed_bps"]
     peaks = [found[name] for name in ("in_bps_p95", "out_bps_p95") if found[name] is not None]
     return Utilisation(
-        since=since, until=until, known_percent=_percent(seconds, (until - since).total_seconds()),
+        since=since, until=until, known_percent=percent(seconds, (until - since).total_seconds()),
         p95_percent=round(100 * max(peaks) / speed, 2) if peaks and speed else None, **found,
     )  # fmt: skip
 
@@ -178,13 +182,19 @@ async def availability(db: Database, actor: Actor, polling: Polling, device_id: 
         await devices.held(conn, actor, device_id)
         looks, failed, mean, most = await store.looks(conn, actor.tenant_id, device_id, _source(since, until, now, polling), since, until)
     return Availability(
-        percent=round(100 * (looks - failed) / looks, 4) if looks else None, looks=looks, failed=failed, rtt_ms_avg=mean, rtt_ms_max=most,
-        known_percent=_percent(looks * polling.reach_seconds(), (until - since).total_seconds()),
+        percent=up_percent(looks, failed), looks=looks, failed=failed, rtt_ms_avg=mean, rtt_ms_max=most,
+        known_percent=percent(looks * polling.reach_seconds(), (until - since).total_seconds()),
     )  # fmt: skip
 
 
-def _percent(part: float, whole: float) -> float:
-    return round(min(100 * part / whole, 100.0), 2)
+def up_percent(looks: int, failed: int) -> float | None:
+    """Of all looks at a device those that found it; None where nobody looked."""
+    return round(100 * (looks - failed) / looks, 4) if looks else None
+
+
+def percent(part: float, whole: float) -> float:
+    """How much of a span is known; nothing of one that has no length."""
+    return round(min(100 * part / whole, 100.0), 2) if whole else 0.0
 
 
 async def top(db: Database, actor: Actor, polling: Polling, query: TopQuery, now: datetime) -> Talkers:

@@ -19,10 +19,10 @@ from netd.domain.actor import Actor, Grant, system
 from netd.domain.inputs import Faults, Label
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
-from netd.errors import Fault, InvalidInput, NotFound, StoreUnavailable
+from netd.errors import Fault, InvalidInput, NotFound, OutsideScope, StoreUnavailable
 from netd.model.permission import PERMISSIONS, PLATFORM, SELF, SELF_USUAL
 from netd.model.token import Token
-from netd.store import roles, sites, subscribers
+from netd.store import jobs, roles, sites, subscribers
 from netd.store import tokens as store
 from netd.store.database import Connection, Database
 
@@ -73,10 +73,17 @@ async def issue(conn: Connection, actor: Actor, new: NewToken, now: datetime) ->
     text = f"netd_{public_id}_{secrets.token_urlsafe(32)}"
     token = await store.insert(
         conn, actor.tenant_id, public_id=public_id, token_hash=_digest(text), name=new.name, role=new.role, created_by=actor.name, expires_at=new.expires_at,
-        **bound,
+        person=await _person(conn, actor), **bound,
     )  # fmt: skip
     await audit.record(conn, actor, "token.create", "token", token.id, after=audit.values(token))
     return IssuedToken(token=token, text=text)
+
+
+async def _person(conn: Connection, actor: Actor) -> str | None:
+    """Who stands behind a token of this maker; None: the token is somebody of its own, for its maker could gain no approval by it."""
+    if actor.user_id is None and (actor.token_id is None or "jobs:direct" in actor.permissions_everywhere):
+        return None
+    return await jobs.person(conn, actor.tenant_id, actor.caller)
 
 
 def not_given(actor: Actor, wanted: frozenset[str]) -> frozenset[str]:
@@ -145,11 +152,11 @@ async def authenticate(db: Database, text: str, now: datetime, *, address: str |
     if not hmac.compare_digest(_digest(text), stored.token_hash if stored is not None else _NO_HASH) or stored is None:
         return None
     token = stored.token
-    if not _is_good(token, now):
+    if not is_good(token, now):
         return None
     if token.last_used_at is None or now - token.last_used_at >= _USE_NOTED_EVERY:
         await _note_use(db, token, now)
-    return _actor(stored, address, request_id)
+    return actor_of(stored, address, request_id)
 
 
 async def still_allows(db: Database, actor: Actor, permission: str, now: datetime) -> bool:
@@ -158,17 +165,19 @@ async def still_allows(db: Database, actor: Actor, permission: str, now: datetim
         return False
     async with db.acquire() as conn:
         stored = await store.by_public_id(conn, actor.token_public_id)
-    if stored is None or not _is_good(stored.token, now):
+    if stored is None or not is_good(stored.token, now):
         return False
-    allowed = _actor(stored, actor.address, actor.request_id).allowed(permission)
+    allowed = actor_of(stored, actor.address, actor.request_id).allowed(permission)
     return allowed is not None and allowed.scope == actor.scope
 
 
-def _is_good(token: Token, now: datetime) -> bool:
+def is_good(token: Token, now: datetime) -> bool:
+    """Whether it is neither revoked nor expired."""
     return token.revoked_at is None and (token.expires_at is None or token.expires_at > now)
 
 
-def _actor(stored: store.Stored, address: str | None, request_id: str | None) -> Actor:
+def actor_of(stored: store.Stored, address: str | None, request_id: str | None) -> Actor:
+    """Whom a token speaks for."""
     token = stored.token
     bound = stored.sites is not None or token.subscriber_id is not None
     permissions = stored.allows - PLATFORM if bound or token.tenant_id != DEFAULT_TENANT else stored.allows
@@ -204,9 +213,12 @@ async def page(db: Database, actor: Actor, query: ListQuery) -> Page[Token]:
 
 
 async def revoke(db: Database, actor: Actor, token_id: int) -> Token:
-    """Revoke a token for ever, from its next use on; one that is revoked stays as it is. Raises NotFound."""
+    """Revoke a token for ever, from its next use on; one that is revoked stays as it is. Raises NotFound; OutsideScope if it may do more than the actor."""
     async with db.transaction(actor.scope) as conn:
         before = await _held(conn, actor, token_id)
+        stored = await store.by_public_id(conn, before.public_id)
+        if stored is not None and token_id != actor.token_id and (beyond := not_given(actor, stored.allows - SELF)):
+            raise OutsideScope(f"the token may do more than you: {', '.join(sorted(beyond))}")
         changed = await store.revoke(conn, actor.tenant_id, token_id)
         after = await _held(conn, actor, token_id)
         old, new = audit.changes(before, after)

@@ -49,6 +49,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     ``platform`` None is the recognised one; ``parent`` is what it is reached through; ``credential`` is the only one of its protocol that is tried.
     ``subscriber`` is whose it is, where it is a customer's. ``poll_groups`` are the costly groups of telemetry that are read all the same, ``variables``
     what its configuration's template (``role``) is filled with.
+    ``site_addressed``: who set its address may do so at its site only, so credentials of the whole tenant are sent there only if they name networks.
     """
 
     id: int
@@ -78,6 +79,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     ports: dict[str, int]
     host_keys: tuple[str, ...]
+    site_addressed: bool
     legacy_algorithms: bool
     sessions: int
     timeout_seconds: float

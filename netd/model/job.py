@@ -87,6 +87,18 @@ class JobTarget(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None
 
 
+class JobFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that a job made. ``permission`` is what seeing it needs, where the job reached; ``fence`` tells its pieces from those of other attempts."""
+
+    job_id: int
+    fence: int
+    name: str
+    media_type: str
+    permission: str
+    octets: int
+    made_at: datetime
+
+
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """When jobs are made by themselves: by ``cron`` in ``time_zone``, or every ``interval_seconds`` since ``begins_at``.
 

@@ -50,7 +50,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "users:write": "make, change, disable and remove users, lift their lock-outs, reset passwords and second factors, give and take roles",
     "roles:read": "see roles",
     "roles:write": "make, change and remove roles",
-    "reports:read": "see reports: subscribers and usage by plan",
+    "reports:read": "see reports of subscribers, and usage by plan",
     "events:read": "follow what happens",
     "jobs:read": "see jobs, their logs and schedules",
     "jobs:write": "start, cancel and retry jobs, of kinds that the caller may do otherwise",

@@ -105,6 +105,14 @@ class Poller:
         self.reach.remove(watched.device.id)
         self._drop(watched)
 
+    def hurry(self) -> None:
+        """Look at every device now, whenever it is due."""
+        now = self._clock()
+        for schedule in (self.snmp, self.reach):
+            for key in sorted(schedule.keys()):
+                schedule.at_once(key, now)
+        self._wake.set()
+
     def current(self, device_id: int) -> CurrentDevice | None:
         """What is known of a device now; None: this node does not poll it."""
         watched = self._roster.devices.get(device_id)

@@ -156,14 +156,18 @@ class PollService:
             await timeseries.retire(conn, self._now(), self.kept_days())
             await alarm_store.retire(conn, self._now() - timedelta(days=self.config.alarm_days))
 
+    def hurry(self) -> None:
+        """Look at all devices now, and see whether there are new ones: for demonstrations, where somebody waits for it."""
+        self.roster.wake.set()
+        self.poller.hurry()
+
     def current(self, device_id: int) -> CurrentDevice | None:
         """What is known of a device now; None: this node does not poll it."""
         return self.poller.current(device_id)
 
     def kept_days(self) -> Mapping[str, int]:
         """For how many days samples and their sums are kept, by :func:`netd.store.timeseries.level_of`."""
-        kept = self.config
-        return {"raw": kept.raw_days, "optics": kept.optics_days, "5m": kept.five_minute_days, "1h": kept.hourly_days, "1d": kept.daily_days}
+        return self.config.kept_days()
 
     def reach_seconds(self) -> int:
         """How often it is asked whether a device is there."""

@@ -147,6 +147,26 @@ class Restore(Protocol):
 
 
 @runtime_checkable
+class Checkpoint(Protocol):
+    """Keeps what it runs in a place of its own, and can be told to run that again."""
+
+    def checkpoint(self) -> Dialogue[bool]:
+        """Keep it; False where the device has no place for it."""
+        ...
+
+    def revert(self) -> Dialogue[None]:
+        """Run again what was kept last. What it runs then has to be read."""
+        ...
+
+
+@runtime_checkable
+class Confirms(Protocol):
+    """Takes a change back by itself that is not confirmed in the session that made it: one that cuts netd off from the device does not stay."""
+
+    confirm_seconds: float  # so long after the change at the latest
+
+
+@runtime_checkable
 class Firmware(Protocol):
     """Changes its software. netd calls these in this order, and compares the version afterwards; the way back is the same with the old image."""
 

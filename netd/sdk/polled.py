@@ -3,6 +3,7 @@
 A figure that the vendor calls unknown is None, never 0; so is what the agent does not have.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -36,6 +37,7 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unknown: tuple[int, ...] = ()
     above: int | None = None  # raw values greater than this say that there is none
     signed16: bool = False  # raw values above 32767 are negative ones
+    milliwatts: bool = False  # that is what the figure is in, and it is told in dBm; no power at all has none
     of: str | None = None
     values: tuple[int | str, ...] = ()
 
@@ -45,13 +47,16 @@ class Gauge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def value(self, raw: Varbind) -> float | None:
         if isinstance(raw, bytes):
-            figure = _FIGURE.match(ifmib.text(raw))
-            return float(figure.group()) * self.scale + self.offset if figure else None
+            found = _FIGURE.match(ifmib.text(raw))
+            return float(found.group()) * self.scale + self.offset if found else None
         if not isinstance(raw, int) or raw in self.unknown or (self.above is not None and raw > self.above):
             return None
         if self.signed16 and raw > 32767:
             raw -= 65536
-        return round(raw * self.scale + self.offset, 6)
+        figure = raw * self.scale + self.offset
+        if self.milliwatts:
+            return round(10 * math.log10(figure), 2) if figure > 0 else None
+        return round(figure, 6)
 
     def all(self, scalars: Mapping[Oid, Varbind], tables: Columns) -> list[float]:
         """Every figure that there is."""

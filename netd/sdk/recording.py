@@ -163,6 +163,20 @@ def varbinds(text: str) -> dict[Oid, Varbind]:
     return found
 
 
+def snmprec(found: Mapping[Oid, Varbind]) -> str:
+    """The text that :func:`varbinds` reads, by OID. Which kind of number one was is not known any more: the smallest that holds it is said."""
+    return "".join(f"{'.'.join(map(str, name))}|{_said(value)}\n" for name, value in sorted(found.items()) if value is not None)
+
+
+def _said(value: int | bytes | Oid) -> str:
+    if isinstance(value, int):
+        kind = 2 if -(1 << 31) <= value < 1 << 31 else 66 if value < 1 << 32 else 70
+        return f"{kind}|{value}"
+    if isinstance(value, bytes):
+        return f"4|{value.decode()}" if value.isascii() and value.decode().isprintable() else f"4x|{value.hex()}"
+    return f"6|{'.'.join(map(str, value))}"
+
+
 def _value(kind: str, value: str) -> Varbind:
     if kind in {"2", "65", "66", "67", "70"}:
         return int(value)

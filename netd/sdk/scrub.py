@@ -1,7 +1,8 @@
 """Takes out of a recording what tells whose device it is, and keeps what makes it useful: the same address becomes the same other one, in the same notation.
 
-What is replaced: secrets (by the driver's own ``masked``), IP addresses (subnets stay together), MAC addresses, serial numbers of ONUs, and every word that
-the caller names (host names, users, customers, serial numbers). What no pattern knows stays: a recording is to be read before it is given away.
+What is replaced: secrets (by the driver's own ``masked``), IP addresses (subnets stay together), MAC addresses, serial numbers of ONUs, descriptions of
+interfaces that come by SNMP, and every word that the caller names (host names, users, customers, serial numbers). What no pattern knows stays: a recording is
+to be read before it is given away.
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import msgspec
 
+from netd.sdk.device import Oid, Varbind
+from netd.sdk.ifmib import IF_ALIAS
 from netd.sdk.recording import Recording
 
 _IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")
@@ -41,6 +44,23 @@ class Scrubber:
         text = _IPV6.sub(self._ipv6, text)
         text = _IPV4.sub(self._ipv4, text)
         return _ONU.sub(lambda match: match[1] + self._digest("onu", match[2], 4).hex().upper(), text)
+
+    def varbinds(self, found: Mapping[Oid, Varbind]) -> dict[Oid, Varbind]:
+        """An agent's objects. What operators wrote at interfaces (ifAlias) goes altogether; addresses and serial numbers that are octets as those in texts."""
+        return {name: self._octets(name, value) if isinstance(value, bytes) else value for name, value in found.items()}
+
+    def _octets(self, name: Oid, value: bytes) -> bytes:
+        if name[: len(IF_ALIAS)] == IF_ALIAS:
+            return b"alias " + ".".join(map(str, name[len(IF_ALIAS) :])).encode() if value else value
+        if all(octet in b"\t\r\n" or 32 <= octet < 127 for octet in value):
+            return self.text(value.decode()).encode()
+        if len(value) == 4:
+            return IPv4Address(self.text(str(IPv4Address(value)))).packed
+        if len(value) == 6:
+            return bytes.fromhex(self.text(value.hex(":")).replace(":", ""))
+        if len(value) == 8 and value[:4].isalpha() and value[:4].isupper():
+            return value[:4] + self._digest("onu", value[4:].hex().upper(), 4)
+        return value
 
     def recording(self, recording: Recording) -> Recording:
         """Every command, text, file name and content."""

@@ -218,9 +218,14 @@ class ConfigurationLines(ConfigurationText):
     """Takes changes, too. No secret of a line is in what it returns."""
 
     def configure(self, lines: Sequence[str]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
-        data, done = self.family.configuration, list[tuple[str, Outcome, str]]()
-        typed = [line for line in lines if line.strip() and not line.lstrip().startswith(data.comment)]
-        yield from routine(data.enter)
+        data = self.family.configuration
+        return (yield from self.typed(lines, data.enter, data.exit))
+
+    def typed(self, lines: Sequence[str], enter: Sequence[Saying], leave: Sequence[Saying]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
+        """Type lines up to the first that fails, between how the mode is entered and left."""
+        comment, done = self.family.configuration.comment, list[tuple[str, Outcome, str]]()
+        typed = [line for line in lines if line.strip() and not line.lstrip().startswith(comment)]
+        yield from routine(enter)
         try:
             for line, shown in zip(typed, self._each_masked(typed), strict=True):
                 text = yield Command(text=line, check=False, secret=shown != line)
@@ -229,7 +234,7 @@ class ConfigurationLines(ConfigurationText):
                 if outcome not in FINE:
                     break
         finally:
-            yield from routine(data.exit)
+            yield from routine(leave)
         return done
 
     def _each_masked(self, lines: Sequence[str]) -> Sequence[str]:

@@ -64,7 +64,7 @@ def _write(what: str, source: BinaryIO, to: BinaryIO) -> None:
     to.flush()
 
 
-def _rows(source: BinaryIO) -> Iterator[list[str | int | None]]:
+def _rows(source: BinaryIO) -> Iterator[list[str | int | float | None]]:
     """Up to the end mark: if it is missing, who sends them failed, and nothing is to be made of a part."""
     for line in source:
         row = json.loads(line)

@@ -18,7 +18,7 @@ from netd.errors import ConversionFailed, Fault, InvalidInput, TooOften
 log = logging.getLogger(__name__)
 
 Form = Literal["xlsx", "pdf"]
-Cell = str | int | None
+Cell = str | int | float | None
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PDF = "application/pdf"

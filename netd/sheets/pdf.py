@@ -16,6 +16,13 @@ _MARGIN = 12.0
 _LINE = 5.5
 _WIDEST_CHARACTERS = 60
 _NARROWEST_CHARACTERS = 6
+_LETTERS = (8.0, 4.0)
+"""The size of letters in points, and the least where there are many columns."""
+
+_MILLIMETRES = 1.6
+"""How wide a digit of 8 points is."""
+
+_PADDING = 2.0
 
 
 class _Paper(FPDF):
@@ -28,6 +35,7 @@ class _Paper(FPDF):
         self.core_fonts_encoding = "windows-1252"
         self.table_title, self.subtitle, self.columns, self.right = title, subtitle, columns, right
         self.widths: list[float] = []
+        self.letters = _LETTERS[0]
         self.family = "helvetica"
 
     def header(self) -> None:
@@ -37,6 +45,7 @@ class _Paper(FPDF):
         self.set_font(self.family, size=8)
         self.cell(0, 5, self.fitting(self.subtitle), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self.ln(2)
+        self.set_font(self.family, size=self.letters)
         self.set_fill_color(230, 230, 230)
         self.row(self.columns, fill=True)
 
@@ -49,7 +58,7 @@ class _Paper(FPDF):
     def row(self, cells: Sequence[str], *, fill: bool = False) -> None:
         """One line of the table; what is too long for its column is cut, and shows it."""
         for text, width, to_right in zip(cells, self.widths, self.right, strict=True):
-            self.cell(width, _LINE, self.cut(self.fitting(text), width - 2), border="B", align="R" if to_right else "L", fill=fill)
+            self.cell(width, _LINE, self.cut(self.fitting(text), width - _PADDING), border="B", align="R" if to_right else "L", fill=fill)
         self.ln(_LINE)
 
     def fitting(self, text: str) -> str:
@@ -65,7 +74,7 @@ class _Paper(FPDF):
         return text + "..."
 
 
-def write(file: BinaryIO, title: str, subtitle: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]], made_at: datetime) -> None:
+def write(file: BinaryIO, title: str, subtitle: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]], made_at: datetime) -> None:
     """A table on A4. Raises Refused for more rows than anybody reads on paper."""
     texts: list[list[str]] = []
     numbers = [True] * len(columns)
@@ -79,7 +88,9 @@ def write(file: BinaryIO, title: str, subtitle: str, columns: Sequence[str], row
     longest = [
         min(max([len(name), _NARROWEST_CHARACTERS, *(len(row[place]) for row in texts)]), _WIDEST_CHARACTERS) for place, name in enumerate(columns)
     ]  # fmt: skip
-    paper.widths = [paper.epw * each / sum(longest) for each in longest]
+    room = (paper.epw - _PADDING * len(longest)) / sum(longest)  # for a character, in millimetres
+    paper.widths = [room * each + _PADDING for each in longest]
+    paper.letters = max(_LETTERS[1], _LETTERS[0] * min(1.0, room / _MILLIMETRES))
     paper.set_creation_date(made_at)
     paper.set_title(title)
     paper.add_page()

@@ -107,7 +107,7 @@ def _unescaped(match: re.Match[str]) -> str:
     return match[0] if 0xD800 <= code < 0xE000 else chr(code)  # half of a pair is no character
 
 
-def write(file: BinaryIO, title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | None]]) -> None:
+def write(file: BinaryIO, title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:
     """A workbook of one worksheet; the header is bold and stays in sight. Raises Refused for what no cell holds."""
     book = Workbook(write_only=True)
     sheet = book.create_sheet(title[:31])
@@ -127,9 +127,11 @@ def write(file: BinaryIO, title: str, columns: Sequence[str], rows: Iterable[Seq
     book.save(file)
 
 
-def _cell(sheet: Any, value: str | int | None, number: int, place: int, columns: Sequence[str]) -> Any:
+def _cell(sheet: Any, value: str | int | float | None, number: int, place: int, columns: Sequence[str]) -> Any:
     if value is None or value == "":
         return None
+    if isinstance(value, float):
+        return value
     if isinstance(value, int):
         return value if abs(value) < 1 << 53 else str(value)  # beyond, a spreadsheet rounds
     escaped = _UNWRITABLE.sub(lambda match: f"_x{ord(match[0]):04X}_", value)

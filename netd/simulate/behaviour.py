@@ -1,12 +1,14 @@
-"""What a simulated device's command line answers: a class with a method for each command, chosen by a regular expression."""
+"""What a simulated device answers: a class with a method for each command, chosen by a regular expression; and what its agent and its NAS know besides."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 
+from netd.simulate.access import Attributes, Rates, pair
 from netd.simulate.device import Simulated
+from netd.simulate.mib import Objects, OnuLight, Vitals
 
 
 class Reply(msgspec.Struct, kw_only=True):
@@ -47,6 +49,7 @@ class Behaviour:
     refusal: ClassVar[str] = "% Login invalid"
     quota_text: ClassVar[str] = "% Too many sessions"
     alarm: ClassVar[str] = ""
+    sys_object_id: ClassVar[str] = "1.3.6.1.4.1.8072.3.2.10"
     _table: ClassVar[list[tuple[re.Pattern[str], tuple[str, ...], str]]] = []
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -67,6 +70,26 @@ class Behaviour:
         self.alarms = device.quirks.alarms
         self.asks = device.quirks.asks
 
+    @classmethod
+    def sys_descr(cls, device: Simulated) -> str:
+        """What its agent says that it is, so that the platform is recognised."""
+        return f"simulated {device.hostname} {device.version}"
+
+    @classmethod
+    def managed(cls, device: Simulated, vitals: Vitals) -> Objects:
+        """What its agent says beside :mod:`netd.simulate.mib`."""
+        return {}
+
+    @classmethod
+    def seen(cls, lights: Sequence[OnuLight]) -> Objects:
+        """What its agent says of the ONUs that it sees."""
+        return {}
+
+    @classmethod
+    def granted(cls, attributes: Attributes) -> Rates | None:
+        """The rates that an Access-Accept or a CoA-Request sets; None: it sets none."""
+        return pair(attributes, "WISPr-Bandwidth-Max-Down", "WISPr-Bandwidth-Max-Up")
+
     def account(self, name: str) -> str:
         """Whose a log-in's name is."""
         return name
@@ -74,6 +97,9 @@ class Behaviour:
     def greet(self) -> Reply:
         """After the log-in."""
         return Reply()
+
+    def closed(self) -> None:
+        """The session is over, however that came."""
 
     def prompt(self) -> str:
         return f"{self.device.hostname}#"

@@ -47,6 +47,7 @@ class Console:
     def close(self) -> None:
         if self._counted and self._generation == self.device.generation:
             self.device.sessions -= 1
+            self._behaviour.closed()
         self._counted = False
 
     def feed(self, typed: str) -> Painted:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ _SETTABLE = frozenset((
     "hostname", "mgmt_address", "vendor", "platform", "kind", "state", "model", "serial", "software_version", "target_version", "site_id",
     "parent_id", "nas_id", "credential_id", "subscriber_id", "role",
     "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
-    "poll_groups", "note",
+    "poll_groups", "note", "site_addressed",
 ))  # fmt: skip
 _READ = {
     "site": "(select w.name from sites w where w.id = d.site_id)", "parent": "(select p.hostname from devices p where p.id = d.parent_id)",
@@ -27,23 +28,23 @@ _MEMBERS = ", ".join(f"{_READ[name]} as {name}" if name in _READ else f"d.{name}
 _SELECT = f"select {_MEMBERS} from devices d"
 
 
-def _now(fact: str) -> str:
+def now(fact: str) -> str:
     """What is taken to be so: as ``Device.now``."""
     return f"coalesce(d.observed -> '{fact}' ->> 'value', d.{fact})"
 
 
-_PLATFORM = "coalesce(d.platform, d.observed -> 'platform' ->> 'value')"
+PLATFORM = "coalesce(d.platform, d.observed -> 'platform' ->> 'value')"
 
 LISTING = Listing(
     kind="device", select=_SELECT, counted="devices d", tenant="d.tenant_id", id="d.id", search="lower(d.hostname) like {}",
     columns={
         "id": Column(sql="d.id", kind=int, cast="bigint"), "hostname": Column(sql="lower(d.hostname)", param="lower({})", sortable=True),
         "mgmt_address": Column(sql="d.mgmt_address", cast="inet", sortable=True),
-        "vendor": Column(sql="d.vendor", sortable=True), "platform": Column(sql=_PLATFORM, nullable=True),
+        "vendor": Column(sql="d.vendor", sortable=True), "platform": Column(sql=PLATFORM, nullable=True),
         "kind": Column(sql="d.kind", kind=DeviceKind, cast="text", sortable=True),
         "state": Column(sql="d.state", kind=DeviceState, cast="text", sortable=True),
-        "model": Column(sql=_now("model"), nullable=True), "serial": Column(sql=_now("serial"), nullable=True),
-        "software_version": Column(sql=_now("software_version"), nullable=True), "target_version": Column(sql="d.target_version", nullable=True),
+        "model": Column(sql=now("model"), nullable=True), "serial": Column(sql=now("serial"), nullable=True),
+        "software_version": Column(sql=now("software_version"), nullable=True), "target_version": Column(sql="d.target_version", nullable=True),
         "site": Column(sql="(select lower(w.name) from sites w where w.id = d.site_id)", param="lower({})"),
         "site_id": Column(sql="d.site_id", kind=int, cast="bigint", nullable=True),
         "parent_id": Column(sql="d.parent_id", kind=int, cast="bigint", nullable=True),
@@ -164,7 +165,7 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
 async def polled(conn: Connection) -> list[Polled]:
     """Every tenant's active devices that are polled, by id."""
     records = await conn.fetch(
-        f"""select d.id, d.tenant_id, d.hostname, {_PLATFORM} as platform, d.poll_groups, d.parent_id, d.site_id, d.version
+        f"""select d.id, d.tenant_id, d.hostname, {PLATFORM} as platform, d.poll_groups, d.parent_id, d.site_id, d.version
             from devices d where d.state = 'active' and d.polling order by d.id"""
     )
     return [Polled(**{**record, "poll_groups": tuple(record["poll_groups"])}) for record in records]
@@ -175,14 +176,15 @@ async def polled(conn: Connection) -> list[Polled]:
 _SELECTED = {
     "ids": "d.id = any({}::bigint[])", "hostnames": "lower(d.hostname) in (select lower(x) from unnest({}::text[]) as x)", "tags": "d.tags @> {}::text[]",
     "sites": "(select lower(w.name) from sites w where w.id = d.site_id) in (select lower(x) from unnest({}::text[]) as x)",
-    "vendors": "d.vendor = any({}::text[])", "platforms": f"{_PLATFORM} = any({{}}::text[])", "kinds": "d.kind = any({}::text[])",
-    "roles": "d.role = any({}::text[])", "models": f"{_now('model')} = any({{}}::text[])", "states": "d.state = any({}::text[])",
+    "vendors": "d.vendor = any({}::text[])", "platforms": f"{PLATFORM} = any({{}}::text[])", "kinds": "d.kind = any({}::text[])",
+    "roles": "d.role = any({}::text[])", "models": f"{now('model')} = any({{}}::text[])", "states": "d.state = any({}::text[])",
 }  # fmt: skip
 
 
-def _selected(tenant_id: int, selector: Selector) -> rows.Where:
+def where_selected(tenant_id: int, *selectors: Selector) -> rows.Where:
+    """The conditions for devices ``d`` that every one of the selectors means."""
     where = rows.Where(tenant_id, "d.tenant_id")
-    for name, template in _SELECTED.items():
+    for selector, (name, template) in product(selectors, _SELECTED.items()):
         wanted = getattr(selector, name)
         if wanted:
             where.add(template, [rows.storable(each) if isinstance(each, str) else each for each in wanted])
@@ -191,13 +193,13 @@ def _selected(tenant_id: int, selector: Selector) -> rows.Where:
 
 async def selected(conn: Connection, tenant_id: int, selector: Selector) -> list[tuple[int, str]]:
     """(id, hostname) of the devices that a selector means, by id."""
-    where = _selected(tenant_id, selector)
+    where = where_selected(tenant_id, selector)
     return [tuple(record) for record in await conn.fetch(f"select d.id, d.hostname from devices d where {where} order by d.id", *where.args)]
 
 
 async def count_selected(conn: Connection, tenant_id: int, selector: Selector) -> int:
     """How many devices a selector means."""
-    where = _selected(tenant_id, selector)
+    where = where_selected(tenant_id, selector)
     return int(await conn.fetchval(f"select count(*) from devices d where {where}", *where.args))
 
 

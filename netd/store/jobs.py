@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, get_args
 
-from netd.model.job import Job, JobEntry, JobState, JobTarget, Level
+from netd.model.job import Job, JobEntry, JobFile, JobState, JobTarget, Level
 from netd.store import rows
 from netd.store.database import Connection
 from netd.store.listing import Column, Listing
@@ -164,6 +164,21 @@ async def entries(conn: Connection, tenant_id: int, job_id: int, after: int, lim
         f"select {_ENTRY} from job_log where tenant_id = $1 and job_id = $2 and seq > $3 order by seq limit $4", tenant_id, job_id, after, limit
     )
     return [JobEntry(**record) for record in records]
+
+
+async def file(conn: Connection, tenant_id: int, job_id: int) -> JobFile | None:
+    """The file that the job made, without what is in it."""
+    names = ", ".join(JobFile.__struct_fields__)
+    record = await conn.fetchrow(f"select {names} from job_files where tenant_id = $1 and job_id = $2", tenant_id, job_id)
+    return None if record is None else JobFile(**record)
+
+
+async def file_part(conn: Connection, tenant_id: int, found: JobFile, number: int) -> bytes | None:
+    """A piece of the file; None behind the last."""
+    part: bytes | None = await conn.fetchval(
+        "select data from job_file_parts where tenant_id = $1 and job_id = $2 and fence = $3 and number = $4", tenant_id, found.job_id, found.fence, number
+    )
+    return part
 
 
 class Standing(NamedTuple):

@@ -79,6 +79,20 @@ async def by_hash(conn: Connection, token_hash: bytes) -> Found | None:
     return Found(**{**record, "grants": grants})
 
 
+async def grants(conn: Connection, tenant_id: int, user_id: int) -> list[RoleGrant]:
+    """What a user who is not disabled may, and where; empty if there is none."""
+    records = await conn.fetch(
+        """select r.name, r.built_in, r.permissions,
+               case when g.site_id is not null then array[g.site_id] when g.organization_id is not null then netd_sites_of(g.organization_id) end as sites
+           from users u join user_grants g on g.user_id = u.id join roles r on r.tenant_id = g.tenant_id and r.name = g.role
+           where u.tenant_id = $1 and u.id = $2 and u.disabled_at is null""", tenant_id, user_id,
+    )  # fmt: skip
+    return [
+        RoleGrant(each["name"], within(each["name"], each["built_in"], each["permissions"], None), None if each["sites"] is None else frozenset(each["sites"]))
+        for each in records
+    ]
+
+
 async def used(conn: Connection, session_id: int, at: datetime) -> None:
     """Note that the session was used at ``at``."""
     await conn.execute("select netd_user_session_used($1, $2)", session_id, at)

@@ -32,6 +32,8 @@ _OLD = {
     "billing_notices": "delete from billing_notices where ctid = any(array(select ctid from billing_notices where at < $1 limit $2))",
     "api_tokens": "delete from api_tokens where id = any(array(select id from api_tokens where subscriber_id is not null and expires_at < $1 limit $2))",
     "job_log": "delete from job_log where ctid = any(array(select l.ctid from job_log l join jobs j on j.id = l.job_id where j.finished_at < $1 limit $2))",
+    "job_file_parts": "delete from job_file_parts where ctid = any(array(select p.ctid from job_file_parts p join jobs j on j.id = p.job_id"
+    " where j.finished_at < $1 limit $2))",
     "jobs": "delete from jobs where id = any(array(select id from jobs where finished_at < $1 order by finished_at limit $2))",
     "usage_daily": "delete from usage_daily where ctid = any(array(select ctid from usage_daily where day < ($1 at time zone 'UTC')::date limit $2))",
 }
@@ -104,6 +106,7 @@ async def prune(
         "events": now - timedelta(days=events_days),
         "webhook_deliveries": now - timedelta(days=events_days),
         "job_log": now - timedelta(days=jobs_days),  # before the jobs, whose deletion would take all their entries at once
+        "job_file_parts": now - timedelta(days=jobs_days),
         "jobs": now - timedelta(days=jobs_days),
         "billing_notices": now - billing.NOTICES_KEPT,
         "idempotency_keys": now - idempotency.KEPT,

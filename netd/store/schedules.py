@@ -11,7 +11,7 @@ from netd.store.listing import Column, Listing
 
 COLUMNS = (
     "name", "kind", "args", "sealed", "cron", "interval_seconds", "time_zone", "jitter_seconds", "missed", "enabled", "priority", "sites", "begins_at",
-    "due_at", "fires_at", "note", "created_by", "person", "trusted",
+    "due_at", "fires_at", "note", "created_by", "person", "token_id", "trusted", "devices",
 )  # fmt: skip
 MEMBERS = ", ".join(Schedule.__struct_fields__)
 _SELECT = f"select {MEMBERS} from job_schedules"
@@ -31,7 +31,16 @@ class Due(NamedTuple):
     schedule: Schedule
     sealed: bytes | None
     person: str
+    token_id: int | None
     trusted: bool
+    devices: list[int] | None
+
+
+class Hidden(NamedTuple):
+    """What of a schedule is not shown."""
+
+    sealed: bytes | None
+    person: str
 
 
 def schedule(record: Mapping[str, Any]) -> Schedule:
@@ -57,10 +66,10 @@ async def get(conn: Connection, tenant_id: int, schedule_id: int, *, lock: bool 
     return None if record is None else schedule(record)
 
 
-async def secrets(conn: Connection, tenant_id: int, schedule_id: int) -> bytes | None:
-    """The sealed arguments of a schedule that is there."""
-    found: bytes | None = await conn.fetchval("select sealed from job_schedules where tenant_id = $1 and id = $2", tenant_id, schedule_id)
-    return found
+async def hidden(conn: Connection, tenant_id: int, schedule_id: int) -> Hidden | None:
+    """What of the schedule is not shown."""
+    record = await conn.fetchrow("select sealed, person from job_schedules where tenant_id = $1 and id = $2", tenant_id, schedule_id)
+    return None if record is None else Hidden(record["sealed"], record["person"])
 
 
 async def update(conn: Connection, tenant_id: int, schedule_id: int, values: Mapping[str, Any]) -> Schedule | None:
@@ -78,10 +87,10 @@ async def delete(conn: Connection, tenant_id: int, schedule_id: int) -> bool:
 async def due(conn: Connection, now: datetime) -> Due | None:
     """A schedule of any tenant that is to fire, locked; None if there is none."""
     record = await conn.fetchrow(
-        f"""select {MEMBERS}, sealed, person, trusted from job_schedules where enabled and fires_at <= $1 order by fires_at limit 1
+        f"""select {MEMBERS}, sealed, person, token_id, trusted, devices from job_schedules where enabled and fires_at <= $1 order by fires_at limit 1
             for update skip locked""", now,
     )  # fmt: skip
-    return None if record is None else Due(schedule(record), record["sealed"], record["person"], record["trusted"])
+    return None if record is None else Due(schedule(record), *(record[name] for name in Due._fields[1:]))
 
 
 async def fired(

@@ -30,26 +30,26 @@ TARGETS = Listing(
     },
 )  # fmt: skip
 
-_PLATFORM = "coalesce(d.platform, d.observed -> 'platform' ->> 'value')"
-_MODEL = "coalesce(d.observed -> 'model' ->> 'value', d.model)"
-_RUNS = "coalesce(d.observed -> 'software_version' ->> 'value', d.software_version)"
-_WANTED = "coalesce(d.target_version, t.software_version)"
+PLATFORM = "coalesce(d.platform, d.observed -> 'platform' ->> 'value')"
+MODEL = "coalesce(d.observed -> 'model' ->> 'value', d.model)"
+RUNS = "coalesce(d.observed -> 'software_version' ->> 'value', d.software_version)"
+WANTED = "coalesce(d.target_version, t.software_version)"
 # A device's own target goes before its model's, and that before its platform's.
-_FROM = f"""devices d left join lateral (
+FROM = f"""devices d left join lateral (
         select t.software_version, t.reason from software_targets t
-        where t.tenant_id = d.tenant_id and t.platform = {_PLATFORM} and (t.model is null or lower(t.model) = lower({_MODEL}))
+        where t.tenant_id = d.tenant_id and t.platform = {PLATFORM} and (t.model is null or lower(t.model) = lower({MODEL}))
         order by t.model is null limit 1
     ) t on true"""
-_REASON = "case when d.target_version is not null then 'the device''s own target version' else t.reason end"
-_COMPLIANT = f"({_RUNS} is not distinct from {_WANTED})"
+REASON = "case when d.target_version is not null then 'the device''s own target version' else t.reason end"
+COMPLIANT = f"({RUNS} is not distinct from {WANTED})"
 _IMAGE_ID = f"""(select i.id from software_images i
-    where i.tenant_id = d.tenant_id and i.platform = {_PLATFORM} and i.software_version = {_WANTED} limit 1)"""
+    where i.tenant_id = d.tenant_id and i.platform = {PLATFORM} and i.software_version = {WANTED} limit 1)"""
 _COMPLIANCE = {
-    "id": "d.id", "tenant_id": "d.tenant_id", "device": "d.hostname", "site": "(select w.name from sites w where w.id = d.site_id)", "platform": _PLATFORM,
-    "model": _MODEL, "software_version": _RUNS, "wanted_version": _WANTED, "reason": _REASON, "compliant": _COMPLIANT, "image_id": _IMAGE_ID,
+    "id": "d.id", "tenant_id": "d.tenant_id", "device": "d.hostname", "site": "(select w.name from sites w where w.id = d.site_id)", "platform": PLATFORM,
+    "model": MODEL, "software_version": RUNS, "wanted_version": WANTED, "reason": REASON, "compliant": COMPLIANT, "image_id": _IMAGE_ID,
 }  # fmt: skip
 _JUDGED = f"""select {", ".join(f"{sql} as {name}" for name, sql in _COMPLIANCE.items())}
-    from {_FROM} where d.state in ('active', 'maintenance') and {_WANTED} is not null"""
+    from {FROM} where d.state in ('active', 'maintenance') and {WANTED} is not null"""
 COMPLIANCE = Listing(
     kind="compliance", select=f"select * from ({_JUDGED}) c", counted=f"({_JUDGED}) c", tenant="c.tenant_id", id="c.id", search="lower(c.device) like {}",
     columns={

@@ -145,6 +145,47 @@ _STATEMENTS = {
 }  # fmt: skip
 MOST_AT_A_TIME: Final = timedelta(hours=6)
 
+# -- restarts ------------------------------------------------------------------------------------------------------------
+
+RUNNING_SINCE: Final = "running_since"
+"""The fact under which the history has restarts: since when a device ran before and runs now."""
+
+UPTIME_MOST_SECONDS: Final = 4_000_000_000
+"""What says that it runs for longer says nothing: dates end."""
+
+_TICKS_WRAP_SECONDS = 2**32 / 100
+
+
+def _began(at: str, seconds: str) -> str:
+    """Since when it ran, as a text."""
+    return f"""to_char(({at} - make_interval(secs => {seconds})) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+
+
+_FORGET_RESTARTS = f"delete from device_facts where at >= $1 and at < $2 and subject = '' and fact = '{RUNNING_SINCE}'"
+# The last word of before is looked up for each device that said something. What is a restart: as netd.poll.counters.restarted has it.
+_RESTARTS = f"""
+    with said as (
+        select device_id, at, uptime_seconds as seconds from device_samples
+        where at >= $1 and at < $2 and uptime_seconds between 0 and {UPTIME_MOST_SECONDS}
+    ), all_said as (
+        select * from said union all
+        select b.* from (select distinct device_id from said) n cross join lateral (
+            select device_id, at, uptime_seconds from device_samples
+            where device_id = n.device_id and at < $1 and uptime_seconds between 0 and {UPTIME_MOST_SECONDS} order by at desc limit 1
+        ) b
+    ), pairs as (
+        select device_id, at, seconds, lag(at) over of_one as was_at, lag(seconds) over of_one as was_seconds from all_said
+        window of_one as (partition by device_id order by at)
+    ), looked as (
+        select *, was_seconds + extract(epoch from at - was_at) as due, greatest(10, extract(epoch from at - was_at) / 10) as slack from pairs
+    )
+    insert into device_facts (tenant_id, device_id, at, fact, before, after, source)
+    select d.tenant_id, d.id, l.at, '{RUNNING_SINCE}', {_began("l.was_at", "l.was_seconds")}, {_began("l.at", "l.seconds")}, 'snmp'
+    from looked l join devices d on d.id = l.device_id
+    where l.at >= $1 and l.seconds < l.due - l.slack and not (
+        l.due + l.slack >= {_TICKS_WRAP_SECONDS} and abs(l.seconds + {_TICKS_WRAP_SECONDS} - l.due) <= l.slack) order by l.at, d.id
+"""
+
 
 async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | None:
     """Sum up the next closed spans of a level, up to ``until`` and six hours of them (a day at least); returns up to when it is done now.
@@ -174,6 +215,9 @@ async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | N
             return None
         for statement in _STATEMENTS[level]:
             await conn.execute(statement, float(LEVELS[level]), begin, until)
+        if level == "5m":
+            await conn.execute(_FORGET_RESTARTS, begin, until)  # done again it gives what is there by then
+            await conn.execute(_RESTARTS, begin, until)
         await conn.execute("update rollups set done_until = $2 where level = $1", level, until)
     return until
 

@@ -45,12 +45,13 @@ def of(records: Sequence[Mapping[str, Any]]) -> list[Token]:
 async def insert(
     conn: Connection, tenant_id: int, *, public_id: str, token_hash: bytes, name: str, role: str, created_by: str, expires_at: datetime | None,
     organization_id: int | None = None, site_id: int | None = None, subscriber_id: int | None = None, permissions: Sequence[str] | None = None,
+    person: str | None = None,
 ) -> Token:  # fmt: skip
     """Add a token."""
     return _token(await conn.fetchrow(
-        f"""insert into api_tokens (tenant_id, public_id, token_hash, name, role, created_by, expires_at, organization_id, site_id, subscriber_id, permissions)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning {_COLUMNS}""",
-        tenant_id, public_id, token_hash, name, role, created_by, expires_at, organization_id, site_id, subscriber_id, permissions,
+        f"""insert into api_tokens (tenant_id, public_id, token_hash, name, role, created_by, expires_at, organization_id, site_id, subscriber_id, permissions,
+                person) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning {_COLUMNS}""",
+        tenant_id, public_id, token_hash, name, role, created_by, expires_at, organization_id, site_id, subscriber_id, permissions, person,
     ))  # fmt: skip
 
 
@@ -66,6 +67,12 @@ async def by_public_id(conn: Connection, public_id: str) -> Stored | None:
         return None
     allows = within(record["role"], record["built_in"], record["role_permissions"], record["permissions"])
     return Stored(_token(record), record["token_hash"], allows, record["sites"])
+
+
+async def public_id(conn: Connection, tenant_id: int, token_id: int) -> str | None:
+    """The public part of a token."""
+    found: str | None = await conn.fetchval("select public_id from api_tokens where tenant_id = $1 and id = $2", tenant_id, token_id)
+    return found
 
 
 async def used(conn: Connection, token_id: int, at: datetime) -> None:

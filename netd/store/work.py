@@ -275,6 +275,33 @@ async def end_target(conn: Connection, claimed: Claim, key: str, state: TargetSt
     )) > 0  # fmt: skip
 
 
+# A file: piece by piece, so that no transaction is long, under the fence; the row that makes it one comes last.
+
+
+async def add_file_part(conn: Connection, claimed: Claim, number: int, data: bytes) -> bool | None:
+    """Keep a piece; None if the job is no longer this worker's."""
+    kept = updated(await conn.execute(
+        f"""insert into job_file_parts (tenant_id, job_id, fence, number, data) select $3, $1, $2, $4, $5 where {_OURS}
+            on conflict (job_id, fence, number) do update set data = excluded.data""",
+        claimed.job.id, claimed.fence, claimed.job.tenant_id, number, data,
+    ))  # fmt: skip
+    return True if kept else None
+
+
+async def end_file(conn: Connection, claimed: Claim, parts: int, name: str, media_type: str, permission: str, octets: int) -> bool | None:
+    """The file has so many pieces, and is the job's from now on, in place of what it had; None if the job is no longer this worker's."""
+    kept = updated(await conn.execute(
+        f"""insert into job_files (job_id, tenant_id, fence, name, media_type, permission, octets) select $1, $3, $2, $4, $5, $6, $7 where {_OURS}
+            on conflict (job_id) do update set fence = excluded.fence, name = excluded.name, media_type = excluded.media_type,
+                permission = excluded.permission, octets = excluded.octets, made_at = now()""",
+        claimed.job.id, claimed.fence, claimed.job.tenant_id, name, media_type, permission, octets,
+    ))  # fmt: skip
+    if not kept:
+        return None
+    await conn.execute("delete from job_file_parts where job_id = $1 and (fence <> $2 or number >= $3)", claimed.job.id, claimed.fence, parts)
+    return True
+
+
 class Waiting(NamedTuple):
     """How the queue stands: jobs by state that are not ended, and how long the first one that is due has waited."""
 

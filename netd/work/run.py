@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import os
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
 from netd.domain import conversion, jobs, running
 from netd.domain.actor import Actor
-from netd.domain.kinds import Done, Kind, Subject
+from netd.domain.kinds import FILE_OCTETS, Done, Kind, Stopped, Subject
 from netd.domain.redact import Redactor
 from netd.errors import JobFailed, NetdError, PeerError, StoreError, StoreUnavailable, TryAgain
 from netd.keyring import Keyring
@@ -26,6 +28,7 @@ from netd.work.writer import Lease, Writer, cut
 log = logging.getLogger(__name__)
 
 RESULT_OCTETS: Final = 1 << 20
+PART_OCTETS: Final = 256 << 10
 ERROR_CHARACTERS: Final = 4000
 LOCK_SECONDS: Final = 0.5
 """How often a subject that another job has is asked for again."""
@@ -98,10 +101,23 @@ class Run:
         self.lease.progress_text = self._redactor.text(text)[:500]
         self.lease.moved = True
 
+    async def keep_file(self, name: str, media_type: str, permission: str, file: IO[bytes]) -> int:
+        """Keep a file as what the job made. Raises JobFailed for one that is too large, Lost, StoreError."""
+        octets = await asyncio.to_thread(file.seek, 0, os.SEEK_END)
+        if octets > FILE_OCTETS:
+            raise JobFailed(f"the file has {octets} octets, more than {FILE_OCTETS}")
+        await asyncio.to_thread(file.seek, 0)
+        claim, number = self.lease.claim, 0
+        while data := await asyncio.to_thread(file.read, PART_OCTETS):
+            _ours(await self._write(partial(store.add_file_part, claimed=claim, number=number, data=data)))
+            number += 1
+        _ours(await self._write(lambda conn: store.end_file(conn, claim, number, name, media_type, permission, octets)))
+        return octets
+
     async def each(
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
     ) -> Mapping[str, int]:  # fmt: skip
-        """Do ``work`` for every subject. Raises Lost, StoreError."""
+        """Do ``work`` for every subject. Raises Lost; StoreError if what became of one cannot be written."""
         fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
         unique = {subject.key: subject for subject in fit}
         known = _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
@@ -133,17 +149,25 @@ class Run:
             _ours(await self._write(lambda conn: store.begin_target(conn, claim, subject.key)))
             try:
                 done = await work(subject)
-            except (Lost, StoreError):
+            except Lost:
                 raise
-            except Exception as error:  # barrier: what one subject brings up must not end the work on the others
+            except Stopped as stopped:
+                await self._kept(subject, stopped.done)
+                raise
+            except Exception as error:  # barrier: what one subject brings up, be it the database's, must not end the work on the others half way
                 done = Done(outcome=Outcome.FAILED, said=self._told(error))
-            said = cut(self._redactor.text(done.said)) or None
-            result = self._redactor.value(conversion.plain(done.result))
-            _ours(await self._write(lambda conn: store.end_target(conn, claim, subject.key, done.state, done.outcome, said, result)))
+            await self._kept(subject, done)
             return done.state
         finally:
             if locked and not self.lease.lost:
                 await self._write(lambda conn: store.free_target(conn, claim, subject.key))
+
+    async def _kept(self, subject: Subject, done: Done) -> None:
+        """Write what became of a subject. Raises Lost, StoreError."""
+        said = cut(self._redactor.text(done.said)) or None
+        result = self._redactor.value(conversion.plain(done.result))
+        claim = self.lease.claim
+        _ours(await self._write(lambda conn: store.end_target(conn, claim, subject.key, done.state, done.outcome, said, result)))
 
     async def _locked(self, subject: Subject) -> None:
         told = False
@@ -195,6 +219,11 @@ class Run:
         except NetdError as error:
             return End("failed", error=f"its arguments cannot be used: {error}")
         self.hide(*secrets)
+        try:
+            if refused := await running.refusal(self._database, self.lease.claim, self.kind.permission, datetime.now(UTC)):
+                return End("failed", error=refused)
+        except StoreError as error:
+            return End("failed", error=f"it is not known whether it may be done: {error}", again_seconds=RETRY_SECONDS, counted=False)
         task = asyncio.ensure_future(self.kind.run(self, args))
         changed = asyncio.create_task(self.lease.changed.wait())
         try:

@@ -34,6 +34,7 @@ from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import Dialogue
 from netd.store import devices as device_store
 from netd.store.database import Database
+from netd.work.patience import patiently
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ class DeviceSessions:
 
         Raises what the work raises; PeerError for a device that is not to be reached or whose platform nobody knows; PeerUnreachable; StoreError.
         """
-        device, target = await self._target(tenant_id, device_id)
+        device, target = await patiently(lambda: self._target(tenant_id, device_id))
         target = msgspec.structs.replace(target, credentials=(*first, *target.credentials))
         platform = self.platforms.get(device.driver_platform or "")
         if platform is None:
@@ -133,9 +134,10 @@ class DeviceSessions:
     async def _learned(self, device: Device, session: CliSession, *, pin: bool) -> None:
         """Remember what opened it, and pin the first host key."""
         if session.credential is not None and session.credential.id > 0:
-            await targets.worked(self._database, device.tenant_id, [(device.id, session.protocol, session.credential.id, self._now())])
-        if pin and session.host_key and not device.host_keys:
-            await devices.pin(self._database, device.tenant_id, device.id, session.host_key)
+            opened = [(device.id, session.protocol, session.credential.id, self._now())]
+            await patiently(lambda: targets.worked(self._database, device.tenant_id, opened))
+        if pin and (shown := session.host_key) and not device.host_keys:
+            await patiently(lambda: devices.pin(self._database, device.tenant_id, device.id, shown))
 
 
 class _HostKeyWatch:

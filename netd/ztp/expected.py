@@ -102,6 +102,7 @@ class Expected:
         self._by_serial: dict[str, set[int]] = {}
         self._by_mac: dict[str, set[int]] = {}
         self._by_line: set[int] = set()
+        self._linked: set[int] = set()  # those that are subscribers'
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
         self._queued = asyncio.Event()
@@ -133,13 +134,13 @@ class Expected:
         async with self.database.transaction() as conn:
             rows, good = await store.load(conn), await store.spent(conn)
             self._follow(await store.behind(conn))
-        self._by_id, self._by_serial, self._by_mac, self._by_line, self.faults = {}, {}, {}, set(), {}
+        self._by_id, self._by_serial, self._by_mac, self._by_line, self._linked, self.faults = {}, {}, {}, set(), set(), {}
         self._put(rows, good)
 
     async def _apply(self, batch: Batch) -> None:
         ids = set(batch.changed.get("ztp", ()))
         subscribers, plans = batch.changed.get("subscriber", frozenset()), batch.changed.get("plan", frozenset())
-        if not ids and not ((subscribers or plans) and self._has_followers()):
+        if not ids and not ((subscribers or plans) and self._linked):
             return
         async with self.database.transaction() as conn:
             ids |= set(await store.followers(conn, list(subscribers), list(plans)))
@@ -148,9 +149,6 @@ class Expected:
             self._forget(each)
         self._put(rows, good)
         self._follow(row.id for row in rows if row.subscriber_id is not None or row.state == "expected" or row.armed != row.serves)
-
-    def _has_followers(self) -> bool:
-        return any(known.row.subscriber_id is not None for known in self._by_id.values())
 
     def _follow(self, ids: Iterable[int]) -> None:
         """Have them looked at: whether each may boot, and is configured as its subscriber wants it."""
@@ -167,6 +165,8 @@ class Expected:
                 log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
                 continue
             self._by_id[row.id] = known
+            if row.subscriber_id is not None:
+                self._linked.add(row.id)
             if row.serial:
                 self._by_serial.setdefault(row.serial.upper(), set()).add(row.id)
             elif row.mac:
@@ -185,6 +185,7 @@ class Expected:
         for index, key in ((self._by_serial, (known.row.serial or "").upper()), (self._by_mac, known.row.mac or "")):
             index.get(key, set()).discard(device)
         self._by_line.discard(device)
+        self._linked.discard(device)
 
     def _find(self, seen: ClientIdentity) -> Known | None:
         ids = self._by_serial.get(seen.serial.upper(), set()) if seen.serial else set()

@@ -1,13 +1,18 @@
 """Tables as files from the command line."""
 
-from netd.cli.tables import REPORTS, TABLES
+import msgspec
+
+from netd.cli.reports import REPORTS
+from netd.cli.tables import TABLES
 from netd.domain import reports, tables
 from tests.cli.conftest import Netd
 
 
 def test_the_command_knows_what_there_is() -> None:
     assert {name: table.path for name, table in TABLES.items()} == {name: table.path for name, table in tables.TABLES.items()}
-    assert list(REPORTS) == [report.name for report in reports.REPORTS]
+    assert {name: {*report.options, "format"} for name, report in REPORTS.items()} == {
+        report.name: {each.name for each in msgspec.structs.fields(report.query)} for report in reports.REPORTS
+    }
     for name, table in TABLES.items():
         assert set(table.header.split(",")) <= {column.name for column in tables.TABLES[name].columns}
 

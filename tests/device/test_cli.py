@@ -462,6 +462,15 @@ async def test_a_session_that_ends_after_the_password_was_refused() -> None:
             assert made.credential is not None and made.credential.name == "c2"
 
 
+async def test_telnet_is_not_tried_where_a_host_key_is_pinned() -> None:
+    """Who keeps SSH from answering is not to be told the password in the clear."""
+    async with telnet_device(olt) as port:
+        logins = target((password(), free_port()), (telnet_password(), port), host_keys=("ssh-ed25519 AAAA",))
+        with pytest.raises(PeerUnreachable):
+            async with CliTransport(QUICK).session(logins, Shell(OLT)):
+                raise AssertionError
+
+
 async def test_telnet_is_tried_where_ssh_does_not_answer() -> None:
     async with telnet_device(olt) as port:
         logins = target((password(), free_port()), (telnet_password(), port))

@@ -159,12 +159,78 @@ async def test_zxan_leaves_though_something_is_not_saved(extensions: Extensions)
     assert device.sessions == 0 and device.log[-1] == "exit"
 
 
+def restorable(platform: str, **quirks: Any) -> Simulated:
+    """A device with the command line over which its platform restores a text."""
+    device = simulated(platform, **quirks)
+    if platform == "nokia_sros":
+        device.facts["model_driven"] = "yes"
+    return device
+
+
 async def test_sros_model_driven(extensions: Extensions) -> None:
-    device = simulated("nokia_sros")
-    device.facts["model_driven"] = "yes"
-    async with lab(extensions, "nokia_sros", device) as it:
+    async with lab(extensions, "nokia_sros", restorable("nokia_sros")) as it:
         assert (await it.run(it.driver.facts())).hostname == "edge1"
         await _backed_up(it)
+        done = await it.run(it.driver.configure(['/configure system name "pe2"', "/configure nonsense"]))
+        assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]
+        assert "pe2" not in await it.run(it.driver.configuration("running")), "a candidate with a fault in it is discarded"
+        done = await it.run(it.driver.configure(['/configure system name "pe2"']))
+        assert {outcome for _, outcome, _ in done} == {Outcome.OK}
+        assert "pe2" in await it.run(it.driver.configuration("running"))
+        await it.run(it.driver.save())
+
+
+@pytest.mark.parametrize("platform", ["nokia_sros", "nokia_srlinux"])
+async def test_a_candidate_that_is_locked_or_not_committed(extensions: Extensions, platform: str) -> None:
+    device = restorable(platform, locked_by="noc")
+    before = device.running.render()
+    async with lab(extensions, platform, device) as it:
+        with pytest.raises(Refused) as refusal:
+            await it.run(it.driver.configure(CASES[platform].good))
+        assert refusal.value.outcome is Outcome.BUSY
+        device.quirks.locked_by = None
+        device.facts["refuses"] = "MINOR: MGMT_CORE #5001: x also has id 400" if platform == "nokia_sros" else "Error: Commit validation failed"
+        done = await it.run(it.driver.configure(CASES[platform].good))
+        assert done[-1][0].startswith("commit") and done[-1][1] is Outcome.FAILED
+        text = await it.run(it.driver.configuration("running"))
+        with pytest.raises(Refused):
+            await it.run(it.driver.restore(text))
+        assert device.running.render() == before and not any(device.files.values())
+
+
+@pytest.mark.parametrize("platform", ["nokia_sros", "nokia_srlinux"])
+async def test_a_change_that_cuts_the_session_off_does_not_stay(extensions: Extensions, platform: str) -> None:
+    device = restorable(platform)
+    device.facts["cuts"] = CASES[platform].good[0].split()[-1]
+    before = device.running.render()
+    async with lab(extensions, platform, device) as it:
+        with pytest.raises(PeerUnreachable):
+            await it.run(it.driver.configure(CASES[platform].good))
+    assert device.running.render() == before
+
+
+@pytest.mark.parametrize("platform", ["nokia_sros", "nokia_srlinux"])
+async def test_a_configuration_is_restored(extensions: Extensions, platform: str) -> None:
+    device = restorable(platform, page_lines=5)
+    async with lab(extensions, platform, device) as it:
+        before = await it.run(it.driver.configuration("running"))
+        await it.run(it.driver.configure(CASES[platform].good))
+        assert it.driver.normal(await it.run(it.driver.configuration("running"))) != it.driver.normal(before)
+        assert await it.run(it.driver.restore(before)) is Outcome.OK
+        assert it.driver.normal(await it.run(it.driver.configuration("running"))) == it.driver.normal(before)
+    assert list(device.files.values()) == [b""] and device.startup.render() == device.running.render() and device.generation == 0
+
+
+async def test_sros_goes_back_to_a_checkpoint(extensions: Extensions) -> None:
+    device = simulated("nokia_sros")
+    async with lab(extensions, "nokia_sros", device) as it:
+        assert await it.run(it.driver.checkpoint()) is False and "keeps no rollback checkpoint" in it.notes[-1]
+        device.facts["rollbacks"] = "cf3:/rollbacks/config"
+        before = await it.run(it.driver.configuration("running"))
+        assert await it.run(it.driver.checkpoint()) is True
+        await it.run(it.driver.configure(CASES["nokia_sros"].good))
+        await it.run(it.driver.revert())
+        assert it.driver.normal(await it.run(it.driver.configuration("running"))) == it.driver.normal(before)
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["takes", "does not take"])
@@ -179,6 +245,24 @@ async def test_vrp_upgrade(extensions: Extensions, tmp_path: Path, fails: bool) 
         await it.run(it.driver.activate(wanted))
         await it.run(it.driver.reboot())
         assert (await it.run(it.driver.facts())).software_version == (CASES["huawei_vrp"].version if fails else "V800R012")
+
+
+@pytest.mark.parametrize("how", ["takes", "does not take", "is damaged", "has no room"])
+async def test_sros_upgrade(extensions: Extensions, tmp_path: Path, how: str) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(b"garbage" if how == "is damaged" else b"TiMOS-B-12.0.R6 " + b"x" * 5000)
+    wanted = Image(name="both.tim", version="B-12.0.R6", octets=path.stat().st_size, sha256="", md5="")
+    device = simulated("nokia_sros", upgrade_fails=how == "does not take")
+    device.facts |= {"flash_octets": "4000"} if how == "has no room" else {"standby": "yes"}
+    async with lab(extensions, "nokia_sros", device, image=path) as it:
+        assert (await it.run(it.driver.free_octets()) > wanted.octets) == (how != "has no room")
+        if how == "has no room":
+            return
+        await it.run(it.driver.transfer(wanted))
+        assert await it.run(it.driver.verify(wanted)) is (Outcome.FAILED if how == "is damaged" else Outcome.UNVERIFIED)
+        await it.run(it.driver.activate(wanted))
+        await it.run(it.driver.reboot())
+        assert (await it.run(it.driver.facts())).software_version == ("B-12.0.R6" if how == "takes" else "B-12.0.R5")
 
 
 async def test_frr_simulated_is_restored(extensions: Extensions) -> None:

@@ -9,7 +9,7 @@ from netd.errors import ConfigError
 SHOWS = (
     "show version", "show ip bgp summary", "do show run", "display current-configuration", "show run | include ntp", "show log | begin 10:00 | count",
     "/ip address print detail without-paging", "/interface bridge host print terse", "ping 192.0.2.1", "traceroute 192.0.2.1", "info from state",
-    "ip -6 route show", "uname -r", "admin display-config",
+    "ip -6 route show", "uname -r", "admin display-config", "info from state / system lldp | as json",
 )  # fmt: skip
 DOES_MORE = (
     "configure terminal", "reload", "showdown", "write memory", "no shutdown", "/system reboot", "/ip address add address=192.0.2.1/24",

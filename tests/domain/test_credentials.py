@@ -89,6 +89,7 @@ def test_where_a_credential_may_go():
     assert targets.reaches(anywhere, outside, None)
     assert [targets.reaches(at_site, outside, site) for site in (7, 8, None)] == [True, False, False]
     assert [targets.reaches(fenced, each, 7) for each in (inside, outside, six)] == [True, False, False]
+    assert [targets.reaches(each, inside, 7, site_addressed=True) for each in (anywhere, at_site, fenced)] == [False, True, True]
 
 
 async def test_targets_in_order(world, database, keyring, actor):
@@ -122,6 +123,31 @@ async def test_targets_in_order(world, database, keyring, actor):
     assert (target.key, target.snmp_bulk, "s3cr3t" in repr(target)) == (f"device-{device.id}", None, False)
     login = next(each.login for each in target.credentials if each.name == "other-shell")
     assert isinstance(login, SshLogin) and login.password == Secret("s3cr3t-pw")
+
+
+async def test_who_sees_a_site_only_collects_no_passwords_of_the_tenant(database, keyring, actor):
+    """Whoever adds a device may have a server of her own at its address."""
+    async with database.acquire() as conn:
+        oslo = await conn.fetchval("insert into sites (tenant_id, name) values ($1, 'oslo') returning id", actor.tenant_id)
+    for each in (new("everywhere"), new("ours", networks=["10.0.0.0/8"]), new("at-oslo", site="oslo")):
+        await credentials.create(database, actor, keyring, each)
+    local = msgspec.structs.replace(actor, sites=frozenset((oslo,)))
+    wanted = msgspec.convert({"mgmt_address": "192.0.2.66", "vendor": "mikrotik", "hostname": "trap", "site": "oslo"}, devices.NewDevice)
+    device = await devices.create(database, local, wanted, CATALOGUE)
+
+    async def sent() -> list[str]:
+        found = await targets.targets(database, keyring, actor.tenant_id, [device.id])
+        return sorted(each.name for each in found[device.id].credentials)
+
+    assert await sent() == ["at-oslo"]
+    await devices.update(database, local, device.id, devices.DevicePatch(note="x", mgmt_address="10.0.0.66"), CATALOGUE)
+    assert await sent() == ["at-oslo", "ours"]
+    await devices.update(database, actor, device.id, devices.DevicePatch(note="y"), CATALOGUE)
+    assert await sent() == ["at-oslo", "ours"]
+    await devices.update(database, actor, device.id, devices.DevicePatch(mgmt_address="10.0.0.66"), CATALOGUE)  # somebody of the whole tenant says so
+    assert await sent() == ["at-oslo", "everywhere", "ours"]
+    await devices.update(database, local, device.id, devices.DevicePatch(ports=devices.Ports(ssh=2222)), CATALOGUE)
+    assert await sent() == ["at-oslo", "ours"]
 
 
 async def test_another_tenants_and_keys(world, database, keyring, actor, stranger):

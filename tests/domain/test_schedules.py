@@ -1,6 +1,7 @@
 """Schedules on a real database: each run made once, whatever the number of nodes, and what was missed is told."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ import pytest
 
 from netd.domain import jobs, schedules
 from netd.domain.actor import Actor, Grant
+from netd.domain.choice import DeviceChoice
+from netd.domain.kinds import Kinds, Reach
 from netd.domain.schedules import NewSchedule, SchedulePatch
 from netd.errors import Conflict, InvalidInput, NotFound, OutsideScope
 from netd.keyring import Keyring
 from netd.model.job import Schedule
 from netd.model.permission import BUILT_IN
 from netd.store.database import Database
-from tests.work.jobs import ACTOR, Stage, World, kinds
+from tests.work.jobs import ACTOR, Stage, World, kinds, known
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
 
@@ -155,6 +158,7 @@ async def test_secret_arguments(world: World):
 
 async def test_jobs_of_who_needs_approval_await_it(world: World):
     nora = Actor(tenant_id=1, name="nora", role="noc_engineer", grants=(Grant(BUILT_IN["noc_engineer"]),), sites=None, token_id=5)
+    await known(world.database, nora)
     await make(world, kind="risky", actor=nora)
     await make(world, name="other", kind="risky")
     await fire(world, at(13))
@@ -173,3 +177,102 @@ async def test_what_its_maker_may_not_do_any_more_is_not_done(world: World):
         await conn.execute("update job_schedules set kind = 'nap'")
     await fire(world, at(14))
     assert "there is no kind nap" in ((await schedules.get(world.database, ACTOR, schedule.id)).missed_why or "")
+
+
+async def test_one_that_cannot_be_made_does_not_hold_up_the_others(world: World):
+    """Whatever a kind raises when it looks at its arguments, and whatever the database refuses, is that schedule's own."""
+
+    async def gone(conn: Any, actor: Actor, arguments: Any) -> Reach:
+        raise NotFound("expected device", 7)
+
+    async def defect(conn: Any, actor: Actor, arguments: Any) -> Reach:
+        raise ZeroDivisionError
+
+    async def refused(conn: Any, actor: Actor, arguments: Any) -> Reach:
+        await conn.execute("insert into job_schedules (tenant_id, name) values (1, null)")
+        raise AssertionError
+
+    looks = {"gone": gone, "defect": defect, "refused": refused}
+    all_kinds = Kinds([*world.kinds, *(replace(world.kinds.get("quick"), name=name, reach=None) for name in looks)])
+    for name in (*looks, "quick"):
+        new = NewSchedule(name=name, kind=name, cron="0 * * * *", missed="run_once")
+        await schedules.create(world.database, ACTOR, all_kinds, world.keyring, new, NOW)
+    broken = Kinds([*world.kinds, *(replace(world.kinds.get("quick"), name=name, reach=look) for name, look in looks.items())])
+    for _ in range(4):
+        assert await schedules.fire(world.database, broken, world.keyring, at(13))
+    assert not await schedules.fire(world.database, broken, world.keyring, at(13))
+    assert [kind for _, _, _, kind in await made(world)] == ["quick"]
+    found = {row["name"]: row["missed_why"] for row in await world.rows("select name, missed_why from job_schedules")}
+    assert found["gone"] == "it cannot be done any more: expected device 7 does not exist"
+    assert found["defect"] == "a defect of netd, see its log" and "it cannot be done" in found["refused"]
+
+
+async def test_nobody_takes_a_schedules_key(world: World):
+    with pytest.raises(InvalidInput, match="netd's own"):
+        await world.submit("quick", job={"unique_key": "schedule:1"})
+
+
+async def test_who_changes_when_it_is_done_is_who_it_is_done_for(world: World):
+    nora = Actor(tenant_id=1, name="nora", role="noc_engineer", grants=(Grant(BUILT_IN["noc_engineer"]),), sites=None, token_id=5)
+    await known(world.database, nora)
+    schedule = await make(world, kind="risky", cron="0 3 1 1 *")
+    await schedules.update(world.database, nora, world.kinds, world.keyring, schedule.id, SchedulePatch(note="soon"), NOW)
+    assert (await schedules.get(world.database, ACTOR, schedule.id)).created_by == "ann"
+    await schedules.update(world.database, nora, world.kinds, world.keyring, schedule.id, SchedulePatch(cron="0 * * * *"), NOW)
+    await fire(world, at(13))
+    (job,) = await world.rows("select state, created_by from jobs")
+    assert (job["state"], job["created_by"]) == ("awaiting_approval", "nora")
+
+
+@pytest.mark.parametrize("how", ["revoked", "expired", "narrower"])
+async def test_a_schedule_ends_with_its_makers_rights(world: World, how: str):
+    bob = Actor(tenant_id=1, name="bob", role="operator", grants=(Grant(BUILT_IN["operator"]),), sites=None, token_id=7)
+    await known(world.database, bob)
+    schedule = await make(world, actor=bob)
+    await fire(world, at(13))
+    change = {"revoked": "revoked_at = now()", "expired": "expires_at = '2026-06-01T13:30Z'", "narrower": "permissions = '{jobs:read}'"}[how]
+    async with world.database.acquire() as conn:
+        await conn.execute(f"update api_tokens set {change}")
+        await conn.execute("update jobs set state = 'cancelled', finished_at = now()")
+    await fire(world, at(14))
+    assert len(await made(world)) == 1
+    said = (await schedules.get(world.database, ACTOR, schedule.id)).missed_why or ""
+    assert ("has not the permission" if how == "narrower" else "no longer good") in said
+
+
+async def test_a_schedule_ends_with_its_user(world: World):
+    async with world.database.acquire() as conn:
+        ann = await conn.fetchval("insert into users (tenant_id, name, created_by) values (1, 'ann', 't') returning id")
+        await conn.execute("insert into user_grants (tenant_id, user_id, role, created_by) values (1, $1, 'operator', 't')", ann)
+    user = Actor(tenant_id=1, name="ann", role="operator", grants=(Grant(BUILT_IN["operator"]),), sites=None, user_id=ann)
+    schedule = await make(world, actor=user)
+    await fire(world, at(13))
+    async with world.database.acquire() as conn:
+        await conn.execute("update jobs set state = 'cancelled', finished_at = now()")
+        await conn.execute("update users set disabled_at = now()")
+    await fire(world, at(14))
+    assert len(await made(world)) == 1
+    assert "no longer a user" in ((await schedules.get(world.database, ACTOR, schedule.id)).missed_why or "")
+
+
+async def test_devices_that_came_since_need_an_approval(world: World):
+    """Whoever may change a group, or what stands in a selector, must not have others' changes done to more devices."""
+    devices = {1: "core1"}
+
+    async def look(conn: Any, actor: Actor, arguments: Any) -> Reach:
+        return Reach(sites=actor.sites, devices=dict(devices))
+
+    some = Kinds([replace(world.kinds.get("risky"), name="change", args=DeviceChoice, secrets=(), reach=look)])
+    new = NewSchedule(name="change", kind="change", args={"group": "edge"}, cron="0 * * * *")
+    await schedules.create(world.database, ACTOR, some, world.keyring, new, NOW)
+    assert await schedules.fire(world.database, some, world.keyring, at(13))
+    async with world.database.acquire() as conn:
+        assert await conn.fetchval("select state from jobs") == "queued"
+        await conn.execute("update jobs set state = 'cancelled', finished_at = now()")
+    devices[2] = "core2"
+    assert await schedules.fire(world.database, some, world.keyring, at(14))
+    (job,) = await world.rows("select id, state, args from jobs where state <> 'cancelled'")
+    assert job["state"] == "awaiting_approval"
+    assert (job["args"]["devices"], job["args"]["group"]) == (["core1", "core2"], None)  # what is approved is done with these
+    (said,) = await world.rows("select text from job_log where job_id = $1", job["id"])
+    assert said["text"].endswith("it has other devices than its maker agreed to")

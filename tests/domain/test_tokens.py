@@ -6,11 +6,14 @@ import re
 import stat
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from netd.domain import tokens
+from netd.domain.actor import Grant
 from netd.domain.tokens import NewToken
-from netd.errors import InvalidInput, NotFound
+from netd.errors import InvalidInput, NotFound, OutsideScope
+from netd.model.permission import BUILT_IN
 
 NOW = datetime.now(UTC)
 
@@ -70,6 +73,18 @@ async def test_revoke(world, database, actor, stranger):
     assert await tokens.authenticate(database, issued.text, NOW) is None
     assert (await tokens.revoke(database, actor, issued.token.id)).revoked_at == revoked.revoked_at
     assert [row.result for row in await world.audited(actor)] == ["ok", "ok", "unchanged"]
+
+
+async def test_nobody_revokes_a_token_that_may_do_more(database, actor):
+    admins = await tokens.create(database, actor, NewToken(name="t", role="admin"), NOW)
+    readers = await tokens.create(database, actor, NewToken(name="r", role="read_only"), NOW)
+    lesser = msgspec.structs.replace(actor, role="keys", grants=(Grant(BUILT_IN["read_only"] | {"tokens:write"}),))
+    with pytest.raises(OutsideScope, match=r"may do more than you: .*subscribers:write"):
+        await tokens.revoke(database, lesser, admins.token.id)
+    assert await tokens.authenticate(database, admins.text, NOW) is not None
+    assert (await tokens.revoke(database, lesser, readers.token.id)).revoked_at is not None
+    own = msgspec.structs.replace(lesser, token_id=admins.token.id)
+    assert (await tokens.revoke(database, own, admins.token.id)).revoked_at is not None  # one's own may always be ended
 
 
 async def test_use_is_noted_once_a_minute(world, database, actor):

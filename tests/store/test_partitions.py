@@ -167,6 +167,7 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
             """insert into jobs (tenant_id, kind, state, idempotent, max_attempts, timeout_seconds, created_by, person, created_at)
                values (1, 'k', 'queued', true, 1, 1, 't', 'p', '2020-01-01')"""
         )
+        await connection.execute("insert into job_file_parts (tenant_id, job_id, fence, number, data) select 1, id, 1, 0, '' from jobs")
         await connection.execute("insert into job_log (tenant_id, job_id, seq, type, level, attempt, text) select 1, id, 1, 'line', 'info', 1, '' from jobs")
         token = await connection.fetchval(
             "insert into api_tokens (tenant_id, public_id, name, role, token_hash, created_by) values (1, 'tttttttttttt', 't', 'admin', '', 't') returning id"
@@ -181,6 +182,7 @@ async def test_prune_deletes_the_old_only_and_in_batches(database: Database) -> 
             "billing_notices": 4,
             "api_tokens": 3,
             "job_log": 6,
+            "job_file_parts": 6,
             "jobs": 6,
         }  # fmt: skip
         assert await prune(connection, now, radpostauth_days=90, usage_days=4, events_days=3, jobs_days=3, batch_rows=3) == deleted

@@ -17,6 +17,7 @@ from netd.store import (
     coa_clients,
     configurations,
     credentials,
+    device_reports,
     devices,
     expected,
     inventory,
@@ -50,8 +51,9 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    alarms, audit, candidates, certificates, coa_clients, configurations, credentials, devices, expected, inventory, jobs, lines, nas, observed, plans, pools,
-    postauth, provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
+    alarms, audit, candidates, certificates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas,
+    observed, plans, pools, postauth,
+    provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
 )  # fmt: skip
 
 # What is not confined to a tenant, and why that is right.
@@ -205,7 +207,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await reports.subscribers_by_plan(connection, other), await reports.usage_by_plan(connection, other, date(2026, 1, 1), date(2027, 1, 1)),
         await jobs.get(connection, other, mine["job"]), await jobs.by_key(connection, other, "k", "i"), await jobs.unfinished(connection, other, "u"),
         await jobs.entries(connection, other, mine["job"], 0, 9), await schedules.get(connection, other, mine["schedule"]),
-        await schedules.secrets(connection, other, mine["schedule"]),
+        await schedules.hidden(connection, other, mine["schedule"]),
     ]  # fmt: skip
     for each in (
         plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS, coa_clients.LISTING, pools.LISTING,

@@ -47,7 +47,21 @@ def test_capabilities_are_whole(recorded: Recorded) -> None:
     assert {name for name in methods if hasattr(recorded.driver, name)} <= whole
 
 
-CAPABILITIES = ("CommandLine", "Inspect", "Neighbours", "Macs", "Arps", "Backup", "Configure", "Restore", "Firmware", "Telemetry", "SnmpFacts", "OnuOptics")
+CAPABILITIES = (
+    "CommandLine",
+    "Inspect",
+    "Neighbours",
+    "Macs",
+    "Arps",
+    "Backup",
+    "Configure",
+    "Restore",
+    "Checkpoint",
+    "Firmware",
+    "Telemetry",
+    "SnmpFacts",
+    "OnuOptics",
+)
 
 
 def test_it_says_what_it_is(recorded: Recorded) -> None:

@@ -31,6 +31,11 @@ def test_two_configurations(router: Recorded) -> None:
     assert "GigabitEthernet0/1/0" in running and "GigabitEthernet0/1/0" not in startup
 
 
+def test_a_description_is_no_secret(router: Recorded) -> None:
+    text = " description customers-of-oslo\n snmp-agent usm-user v3 noc authentication-mode des56 canarycanary\n"
+    assert router.driver.masked(text) == text.replace("canarycanary", "<secret>")
+
+
 def test_neighbours_and_tables(router: Recorded) -> None:
     assert router.can(device.Tables)
     first, second, third = router.run(router.driver.neighbours())

@@ -156,6 +156,23 @@ async def test_a_body_sent_in_chunks_is_limited_too(api: Api):
     assert (await api.call("POST", "/plans", data=chunks(), headers={"Content-Type": "application/json"})).status == 413
 
 
+async def test_a_caller_that_goes_away_in_its_body_is_no_defect(api: Api, caplog):
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = (
+        f"POST /api/v1/plans HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens['admin']}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    )
+    writer.write(head.encode() + b"Content-Length: 1000\r\n\r\n")
+    assert b"100 Continue" in await reader.readline()  # the handler waits for the body
+    writer.write(b'{"name"')
+    await writer.drain()
+    await asyncio.sleep(0.05)
+    writer.close()
+    await asyncio.sleep(0.2)
+    assert (await api.call("GET", "/plans")).status == 200
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL") or record.exc_info]
+
+
 async def test_the_request_id_comes_back(api: Api):
     assert (await api.get("/plans", headers={"X-Request-ID": "ticket-17.a"})).headers["x-request-id"] == "ticket-17.a"
     for bad in ("a b", "x" * 65, "ü", ""):

@@ -15,6 +15,7 @@ import pytest
 from netd.domain import certificates, configurations, tokens
 from netd.domain.actor import system
 from netd.domain.ports import Verdict
+from netd.domain.reports import REPORTS
 from netd.model.permission import Scope
 from netd.store import telemetry, timeseries
 from netd.store.database import Connection, Database
@@ -24,7 +25,7 @@ from tests.web.running import Answer, Api
 from tests.web.test_pools import lease
 from tests.web.test_resources import open_session
 
-EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
+EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/reports", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
 SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets", "/thresholds", "/ztp/authorities")
@@ -286,6 +287,11 @@ async def a_job(database: Database, site: int) -> int:
                        1) returning id""", site))  # fmt: skip
         await conn.execute("insert into job_log (tenant_id, job_id, seq, type, level, attempt, text) values (1, $1, 1, 'line', 'info', 1, 'bras1')", job)
         await conn.execute("insert into job_targets (tenant_id, job_id, key, name, said) values (1, $1, 'nas:1', 'bras1', 'bras1')", job)
+        await conn.execute("insert into job_file_parts (tenant_id, job_id, fence, number, data) values (1, $1, 0, 0, 'bras1')", job)
+        await conn.execute(
+            """insert into job_files (tenant_id, job_id, fence, name, media_type, permission, octets)
+               values (1, $1, 0, 'north.csv', 'text/csv', 'devices:read', 5)""", job,
+        )  # fmt: skip
     return job
 
 
@@ -478,8 +484,9 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
                  "/ztp/certificates", "/ztp/authorities"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
-    for path in ("/subscribers/export", "/radius/nas/export"):
+    for path in ("/subscribers/export", "/radius/nas/export", *(f"/reports/{report.name}" for report in REPORTS if report.permission != "reports:read")):
         assert (await api.get(path, role=None, headers=headers)).raw.count(b"\r\n") == 2, path
+    assert (await api.get(f"/jobs/{owned['jobs']}/file", role=None, headers=headers)).raw == b"bras1"
     assert await walk(api, database, owned, token) != []
 
 

@@ -24,6 +24,20 @@ from netd.work.jobs import JobService
 ACTOR = system(1, "ann")
 
 
+async def known(database: Database, *actors: Actor) -> None:
+    """Tokens that these actors have: what they want is done as long as the tokens are good."""
+    async with database.acquire() as conn:
+        for actor in actors:
+            (grant,) = actor.grants
+            assert actor.token_id is not None
+            await conn.execute(
+                """insert into api_tokens (id, tenant_id, public_id, name, role, token_hash, created_by, permissions, site_id) overriding system value
+                   values ($1, 1, $2, $3, 'admin', $4, 't', $5, $6) on conflict do nothing""",
+                actor.token_id, f"{'a' * 10}{chr(97 + actor.token_id // 26)}{chr(97 + actor.token_id % 26)}", actor.name, bytes([actor.token_id]),
+                sorted(grant.permissions), None if grant.sites is None else min(grant.sites),
+            )  # fmt: skip
+
+
 class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the test's handler does."""
 

@@ -10,11 +10,12 @@ import pytest
 from netd.domain import configurations
 from netd.domain.actor import Actor, Grant
 from netd.domain.configurations import Approval
-from netd.errors import InvalidInput, OutsideScope, PeerUnreachable
+from netd.errors import Conflict, InvalidInput, OutsideScope, PeerUnreachable, StoreError, StoreUnavailable
 from netd.sdk.device import Backup, Configure
 from netd.simulate import Simulated
 from netd.store.database import Database
 from tests.device.test_simulated_platforms import CASES
+from tests.work.jobs import known
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import ios, leaks, router
 
@@ -96,6 +97,29 @@ async def test_a_change_stops_where_too_many_fail(lab: Lab) -> None:
         assert "is not there; taken back" in (target.said or "") and "192.0.2.2" not in devices[0].running.render()
 
 
+@pytest.mark.parametrize("fault", [StoreUnavailable("gone"), Conflict("no")])
+async def test_the_databases_faults_are_one_devices(lab: Lab, monkeypatch: pytest.MonkeyPatch, fault: StoreError) -> None:
+    """An outage is waited for; what it refuses is that device's fault. The others are changed to the end either way."""
+    kept, calls = configurations.keep, []
+
+    async def once(*arguments: Any, **members: Any) -> Any:
+        calls.append(members["source"])
+        if members["source"] == "after" and calls.count("after") == 1:
+            raise fault
+        return await kept(*arguments, **members)
+
+    monkeypatch.setattr(configurations, "keep", once)
+    devices = [router(f"edge{number}") for number in range(3)]
+    line = "add address=192.0.2.1/24 interface=ether1"
+    refused = not isinstance(fault, StoreUnavailable)
+    async with lab.simulated("mikrotik_routeros", *devices):
+        job = await lab.done(
+            "config.change", state="failed" if refused else "succeeded", selector={}, lines=["/ip address", line], first=0, most_failed=1.0
+        )  # fmt: skip
+    assert job.targets == ({"succeeded": 2, "failed": 1} if refused else {"succeeded": 3})
+    assert all("192.0.2.1" in device.running.render() for device in devices)
+
+
 async def test_a_version_is_restored(lab: Lab) -> None:
     device = router()
     async with lab.simulated("mikrotik_routeros", device):
@@ -165,6 +189,7 @@ async def test_every_platform(lab: Lab) -> None:
 
 async def test_who_needs_a_second_person(lab: Lab) -> None:
     eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("commands:run", "software:install", "jobs:write"))),), sites=None, token_id=9)
+    await known(lab.database, eve)
     async with lab.simulated("cisco_ios", ios("core1")):
         order: dict[str, Any] = {"devices": ["core1"], "lines": ["interface GigabitEthernet0/1", "description x"]}
         assert (await lab.submit("config.change", actor=eve, **order)).state == "awaiting_approval"

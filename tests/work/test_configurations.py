@@ -26,6 +26,7 @@ from netd.store.database import Database
 from netd.work.gitexport import ExportFailed, exporter
 from netd.work.sessions import Opened
 from tests.device.conftest import USER, Peer, frr, sshd  # noqa: F401 - fixtures
+from tests.work.jobs import known
 from tests.work.labs import ACTOR, Lab, laboratory
 
 ROUTER = """\
@@ -248,6 +249,7 @@ async def test_a_job_reaches_the_sites_of_who_wants_it(lab: Lab) -> None:
     eve = Actor(
         tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("configurations:write",)), frozenset((oslo,))),), sites=frozenset((oslo,)), token_id=9
     )
+    await known(lab.database, eve)
     async with lab.simulated("mikrotik_routeros", router("edge1"), site="oslo"), lab.simulated("mikrotik_routeros", router("edge2"), site="rome"):
         confined = lab.tools.database
         with pytest.raises(InvalidInput, match="there is no device edge2"):

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from netd.domain import jobs, running
+from netd.domain import jobs, running, tokens
 from netd.domain.actor import Actor, Grant, system
 from netd.domain.jobs import Decision, NewJob
+from netd.domain.tokens import NewToken
 from netd.errors import Conflict, InvalidInput, NotFound, OutsideScope
 from netd.keyring import Keyring
 from netd.model.job import Job
@@ -19,7 +21,7 @@ from netd.store import work as store
 from netd.store.database import TENANT_ROLE, Database
 from netd.work import jobs as work
 from netd.work import run, writer
-from tests.work.jobs import ACTOR, Stage, World, kinds, serving
+from tests.work.jobs import ACTOR, Stage, World, kinds, known, serving
 
 NOW = datetime.now(UTC)
 
@@ -236,6 +238,7 @@ async def test_a_retry_is_a_job_of_its_own(world: World):
     first = await world.submit(what="refused", device="7", password="wonderland")
     async with serving(world.service()):
         await world.until([first])
+        await known(world.database, operator("bob", 7))
         again = await jobs.retry(world.database, operator("bob", 7), world.kinds, world.keyring, first.id, datetime.now(UTC))
         (done,) = await world.until([again])
     assert (done.retry_of, done.created_by, done.lock_keys, done.error) == (first.id, "bob", ("device:7",), "the device refused: bad password ***")
@@ -244,7 +247,8 @@ async def test_a_retry_is_a_job_of_its_own(world: World):
 
 async def test_a_second_person_approves(world: World):
     db, bob = world.database, operator("bob", 7)
-    asked = await world.submit("risky", actor=operator("nora", 5, "noc_engineer"))
+    await known(db, bob, operator("nora", 4, "noc_engineer"))
+    asked = await world.submit("risky", actor=operator("nora", 4, "noc_engineer"))
     assert asked.state == "awaiting_approval" and asked.approval_until is not None
     direct = await world.submit("risky", actor=bob)
     assert direct.state == "queued"  # whose role demands no approval
@@ -276,6 +280,37 @@ async def user_with_tokens(world: World, name: str, *tokens: int) -> None:
                 """insert into api_tokens (id, tenant_id, public_id, name, role, token_hash, created_by) overriding system value
                    values ($1, 1, $2, 't', 'admin', $3, $4)""", token, "a" * 11 + chr(97 + token), bytes([token]), name,
             )  # fmt: skip
+
+
+async def test_nobody_approves_with_a_token_of_her_own_making(world: World):
+    """A token made by one that needs approvals is the same person; one made by who needs none is another."""
+    db = world.database
+    rights = frozenset(("tokens:read", "tokens:write", "jobs:read", "jobs:write", "jobs:approve", "audit:read"))
+    eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(rights),), sites=None, token_id=5)
+    await known(db, eve, operator("boss", 6, "admin"))
+    async with db.acquire() as conn:
+        await conn.execute("insert into roles (tenant_id, name, title, permissions) values (1, 'agrees', 'x', $1)", ["jobs:read", "jobs:approve"])
+    other = await tokens.create(db, eve, NewToken(name="eve two", role="agrees"), NOW)
+    third = await tokens.create(db, operator("boss", 6, "admin"), NewToken(name="ann", role="agrees"), NOW)
+    asked = await world.submit("risky", actor=msgspec.structs.replace(eve, grants=(Grant(rights | {world.kinds.get("risky").permission}),)))
+    assert asked.state == "awaiting_approval"
+    agrees = Grant(frozenset(("jobs:read", "jobs:approve")))
+    second = Actor(tenant_id=1, name="eve two", role="agrees", grants=(agrees,), sites=None, token_id=other.token.id)
+    with pytest.raises(OutsideScope, match="somebody else"):
+        await jobs.approve(db, second, asked.id, Decision(), datetime.now(UTC))
+    ann = Actor(tenant_id=1, name="ann", role="agrees", grants=(agrees,), sites=None, token_id=third.token.id)
+    assert (await jobs.approve(db, ann, asked.id, Decision(), datetime.now(UTC))).state == "queued"
+
+
+async def test_a_job_that_waits_is_not_done_for_who_may_not_any_more(world: World):
+    await known(world.database, operator("bob", 7))
+    job = await world.submit("work", actor=operator("bob", 7))
+    async with world.database.acquire() as conn:
+        await conn.execute("update api_tokens set revoked_at = now()")
+    async with serving(world.service()):
+        (done,) = await world.until([job])
+    assert (done.state, done.error) == ("failed", "the token that it was made with is no longer good")
+    assert world.stage.begun == []
 
 
 async def test_trust_holds_where_it_was_given():

@@ -1,10 +1,15 @@
 """A SmartAX OLT that is not there: MA5608T with one GPON board."""
 
 import re
+from collections.abc import Sequence
 from typing import ClassVar
 
-from netd.simulate import Reply, command
+from netd.simulate import Objects, OnuLight, Reply, Simulated, Vitals, command, mib
 from netd.simulate.hierarchical import Hierarchical
+
+_FRAME = (1, 3, 6, 1, 4, 1, 2011, 2, 6, 7, 1, 1, 2, 1)
+_SENSOR = (1, 3, 6, 1, 4, 1, 2011, 6, 3, 3, 2, 1, 13)
+_GPON = (1, 3, 6, 1, 4, 1, 2011, 6, 128, 1, 1, 2)
 
 _RULE = "  " + "-" * 77
 
@@ -30,6 +35,32 @@ class Simulator(Hierarchical):
     sections: ClassVar[dict[str, str]] = {r"interface gpon \d+/\d+": "gpon", r"ont-lineprofile gpon .+": "lineprofile"}
     words: ClassVar[tuple[str, ...]] = ("vlan", "sysname", "port", "ont", "service-port", "snmp-agent", "traffic")
     single: ClassVar[tuple[str, ...]] = ("sysname",)
+    sys_object_id = "1.3.6.1.4.1.2011.2.248"
+
+    @classmethod
+    def sys_descr(cls, device: Simulated) -> str:
+        return "Huawei Integrated Access Software (simulated)"
+
+    @classmethod
+    def managed(cls, device: Simulated, vitals: Vitals) -> Objects:
+        return {
+            (*_FRAME, 5, 0, 2): mib.number(vitals.cpu_percent), (*_FRAME, 10, 0, 2): mib.number((1 << 31) - 1),
+            (*_SENSOR, 0, 1): mib.number(vitals.temperature_celsius), (*_SENSOR, 0, 2): mib.number(vitals.temperature_celsius - 4),
+        }  # fmt: skip
+
+    @classmethod
+    def seen(cls, lights: Sequence[OnuLight]) -> Objects:
+        found: Objects = {}
+        for light in lights:
+            at = (light.if_index, light.onu)
+            of_onu = (
+                light.temperature_celsius, 6, round(light.tx_dbm * 100), round(light.rx_dbm * 100), 3200, round(light.olt_rx_dbm * 100) + 10_000,
+            )  # fmt: skip
+            found |= {(*_GPON, 51, 1, column, *at): mib.number(value) for column, value in enumerate(of_onu, 1)}
+            found[*_GPON, 46, 1, 20, *at] = mib.number(light.distance_metres)
+            of_port = (45, 330, 18, 312)
+            found |= {(*_GPON, 23, 1, column, light.if_index): mib.number(value) for column, value in enumerate(of_port, 1)}
+        return found
 
     def greet(self) -> Reply:
         product = self.device.facts.get("product", "MA5608T")

@@ -3,8 +3,11 @@
 import re
 from typing import ClassVar
 
-from netd.simulate import Reply, command
+from netd.simulate import Attributes, Objects, Rates, Reply, Simulated, Vitals, command, mib
+from netd.simulate.access import pair
 from netd.simulate.hierarchical import Hierarchical
+
+_BOARD = (1, 3, 6, 1, 4, 1, 2011, 5, 25, 31, 1, 1, 1, 1)
 
 
 class Simulator(Hierarchical):
@@ -21,7 +24,24 @@ class Simulator(Hierarchical):
     sections: ClassVar[dict[str, str]] = {r"interface \S+": "if", r"vlan \d+": "vlan", r"aaa": "aaa"}
     words: ClassVar[tuple[str, ...]] = ("sysname", "description", "ip", "snmp-agent", "local-user", "shutdown", "port")
     single: ClassVar[tuple[str, ...]] = ("sysname", "description")
+    sys_object_id = "1.3.6.1.4.1.2011.2.88.2"
     changed = False
+
+    @classmethod
+    def sys_descr(cls, device: Simulated) -> str:
+        model = device.facts.get("model", "NE40E")
+        return f"Huawei Versatile Routing Platform Software VRP (R) software, Version 8.180 ({model} {device.version}) simulated"
+
+    @classmethod
+    def managed(cls, device: Simulated, vitals: Vitals) -> Objects:
+        return {
+            (*_BOARD, 5, 17367040): mib.number(max(vitals.cpu_percent, 1)), (*_BOARD, 11, 17367040): mib.number(vitals.temperature_celsius),
+        }  # fmt: skip
+
+    @classmethod
+    def granted(cls, attributes: Attributes) -> Rates | None:
+        """The peak rates; input is what comes from the subscriber."""
+        return pair(attributes, "Huawei-Output-Peak-Rate", "Huawei-Input-Peak-Rate") or super().granted(attributes)
 
     def prompt(self) -> str:
         name = self.device.hostname

@@ -3,9 +3,12 @@
 import re
 from typing import ClassVar
 
-from netd.simulate import Behaviour, Reply, command
+from netd.simulate import Attributes, Behaviour, Objects, Rates, Reply, Simulated, Vitals, command, mib
 from netd.simulate.configuration import Tree
 
+_MIKROTIK = (1, 3, 6, 1, 4, 1, 14988, 1, 1)
+_HEALTH = (*_MIKROTIK, 3, 100, 1)
+_UNITS = {"": 1, "k": 1000, "M": 1_000_000, "G": 1_000_000_000}
 _LICENSE = "Do you want to see the software license? [Y/n]: "
 
 
@@ -17,6 +20,29 @@ class Simulator(Behaviour):
     refusal: ClassVar[str] = "Login failed, incorrect username or password"
     pager: ClassVar[str] = "-- [Q quit|D dump|down]"
     alarm: ClassVar[str] = "17:20:06 echo: system,error,critical login failure for user root from 192.0.2.66 via ssh"
+    sys_object_id: ClassVar[str] = "1.3.6.1.4.1.14988.1"
+
+    @classmethod
+    def sys_descr(cls, device: Simulated) -> str:
+        return f"RouterOS {device.facts.get('model', 'RB750Gr3')}"
+
+    @classmethod
+    def managed(cls, device: Simulated, vitals: Vitals) -> Objects:
+        sensors = (("temperature", vitals.temperature_celsius, 1), ("voltage", 242, 3))
+        found = mib.host(vitals) | {
+            (*_MIKROTIK, 4, 4, 0): mib.text(device.version), (*_MIKROTIK, 7, 3, 0): mib.text(device.facts.get("serial", "SIMULATED01")),
+        }  # fmt: skip
+        for index, (name, value, unit) in enumerate(sensors, 13):
+            found |= {(*_HEALTH, 2, index): mib.text(name), (*_HEALTH, 3, index): mib.number(value), (*_HEALTH, 4, index): mib.number(unit)}
+        return found
+
+    @classmethod
+    def granted(cls, attributes: Attributes) -> Rates | None:
+        """The first field of Mikrotik-Rate-Limit: rx/tx, the router's view."""
+        said = re.match(r"(\d+)([kMG]?)/(\d+)([kMG]?)(?: |$)", str(attributes.get("Mikrotik-Rate-Limit", "")))
+        if said is None:
+            return super().granted(attributes)
+        return Rates(down_bps=int(said[3]) * _UNITS[said[4]], up_bps=int(said[1]) * _UNITS[said[2]])
 
     def greet(self) -> Reply:
         banner = f"\n  MikroTik RouterOS {self.device.version} (c) 1999-2024       https://www.mikrotik.com/\n"

@@ -2,13 +2,13 @@
 
 - Keep-alives lose output here, and a show over the whole chassis may take ten minutes.
 - A configuration has no mark at its end that is known: what was read is whole as far as the prompt came back after it.
-- It loads software and databases from TFTP servers only: neither is offered here.
+- It fetches software and databases from a server that it is told, by itself: neither is offered here.
 """
 
 import re
 from collections.abc import Sequence
 
-from netd.model.device import OpticsSample
+from netd.model.device import MacEntry, OpticsSample
 from netd.sdk import text as read
 from netd.sdk.device import Oid
 from netd.sdk.dialogue import Dialogue, say
@@ -40,6 +40,16 @@ class Driver(Shell, ConfigurationLines, Polled):
                     distance_metres=None if kilometres is None else round(kilometres * 1000),
                 )
             )
+        return found
+
+    def macs(self) -> Dialogue[Sequence[MacEntry]]:
+        """What was learned behind bridge ports (``1/1/1/1/5/14/1``): port, VLAN and address lead each row, the state is in it."""
+        text = yield from say("show vlan bridge-port-fdb", timeout_seconds=600)
+        found = []
+        for tokens in read.rows(text):
+            mac = read.mac(tokens[2]) if len(tokens) >= 4 and "/" in tokens[0] and "learned" in tokens else None
+            if mac is not None:
+                found.append(MacEntry(mac=mac, interface=tokens[0], vlan=int(tokens[1]) if tokens[1].isdigit() else None))
         return found
 
     def place(self, table: Optics, index: Oid, tables: Columns) -> tuple[str, str | None]:

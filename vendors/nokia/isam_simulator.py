@@ -61,6 +61,11 @@ class Simulator(Behaviour):
             if ont is not None
         )
 
+    @command(r"show vlan bridge-port-fdb")
+    def addresses(self, match: re.Match[str]) -> Reply | str:
+        rows = "1/1/1/1/5/14/1      301   96:db:56:32:48:64   learned\n1/1/1/1/6/14/1      301   00:02:03:34:42:9a   mgmt"
+        return f"{_TURNING}{'=' * 40}\nbridge-port-fdb table\n{'=' * 40}\n{rows}\nbridge-port-fdb count : 2"
+
     @command(r"admin save")
     def save(self, match: re.Match[str]) -> Reply | str:
         self.device.saved()

@@ -396,7 +396,7 @@ async def _read(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()
-    except TimeoutError:
+    except (TimeoutError, ConnectionResetError):  # the sender stalls, or went away before all was sent
         raise Problem(REQUEST_TIMEOUT) from None
     except web.HTTPRequestEntityTooLarge:
         raise Problem(TOO_LARGE, f"a body may have {BODY_OCTETS >> 20} MiB") from None

@@ -1,11 +1,7 @@
-"""``config.change`` and ``config.restore``, each with a ``.preview`` that only shows what would differ.
+"""``config.change`` and ``config.restore``, each with a ``.preview`` that only shows what would differ. How one device is changed: ``changing``."""
 
-A change of a device: read and keep what it runs, type the lines, read and keep what it runs then, see that it is what was wanted, let the device save it. What
-does not go to its end is taken back, where the driver can.
-"""
-
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -13,39 +9,16 @@ from msgspec import Meta
 from netd.domain import choice, commands, configurations
 from netd.domain.actor import Actor
 from netd.domain.devices import Hostname
-from netd.domain.differences import difference, foreseen
+from netd.domain.differences import foreseen
 from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
-from netd.errors import Fault, InvalidInput, NotFound, PeerError, PeerUnreachable
-from netd.model.configuration import Which
-from netd.model.device import Outcome
-from netd.sdk.device import Backup, Configure, Restore
+from netd.errors import Fault, InvalidInput, NotFound
+from netd.sdk.device import Backup, Configure
 from netd.store.database import Connection
-from netd.work.kinds.commands import FINE, Line
-from netd.work.kinds.configurations import snapshot
-from netd.work.kinds.devices import Batches, Devices, in_batches, known_secrets, told_secrets
+from netd.work.kinds.changing import CLEAN_UP_SECONDS, Change, ChangeOrder, Changing
+from netd.work.kinds.devices import Devices, in_batches, known_secrets, told_secrets
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
-
-DEADLINE_SECONDS: Final = 1800.0
-_MOVES: Final = frozenset(("exit", "quit", "end", "return", "commit", "exit all", "!", "#"))
-"""Lines that go somewhere and leave nothing in a configuration."""
-
-Lines = Annotated[tuple[Line, ...], Meta(min_length=1, max_length=2000)]
-
-
-class ChangeOrder(Batches, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``lines`` as they are typed in configuration mode; a secret in one is ``${name}``, with ``secrets`` having lines ``name=value``.
-
-    ``expected`` must stand in the configuration afterwards, ``unexpected`` must not, else the change is taken back. Without ``expected`` every line should
-    be found there; where it is not (devices write some in another way), the change stays and is *unverified*.
-    """
-
-    lines: Lines
-    expected: Annotated[tuple[Line, ...], Meta(max_length=2000)] = ()
-    unexpected: Annotated[tuple[Line, ...], Meta(max_length=2000)] = ()
-    save: bool = True
-    secrets: Annotated[str, Meta(max_length=20_000)] = ""
 
 
 class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,123 +26,6 @@ class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     device: Hostname
     configuration_id: Annotated[int, Meta(ge=1)]
-
-
-class Broken(PeerError):
-    """The session broke in the middle of a change: it is taken back in another one. ``before`` is what the device ran, with its secrets."""
-
-    def __init__(self, before: str, why: str) -> None:
-        super().__init__(why)
-        self.before = before
-
-
-class Change:
-    """One device that is changed."""
-
-    def __init__(self, tools: Tools, job: JobContext, opened: Opened) -> None:
-        self._tools = tools
-        self._job = job
-        self._opened = opened
-        self._reads: Backup = opened.able(Backup)
-        self._key = f"device:{opened.device.id}"
-
-    async def snapshot(self, source: Any) -> str:
-        """What it runs, which is kept."""
-        kept, texts = await snapshot(self._tools, self._job, self._opened, source)
-        running: Which = "running"
-        await self._job.log(f"{source} the change: version {kept.number}", "info", self._key)
-        return texts[running]
-
-    def differs(self, before: str, after: str) -> dict[str, Any]:
-        """How one text became the other, without secrets."""
-        read = self._reads
-        found = difference(configurations.compared(read, before), configurations.compared(read, after), read.masked)
-        return {"added": found.added, "removed": found.removed, "diff": found.text}
-
-    async def type(self, order: ChangeOrder, lines: Sequence[str]) -> Done:
-        """The whole change. Raises PeerError where nothing was changed, or it is not known."""
-        driver: Configure = self._opened.able(Configure)
-        before = await self.snapshot("before")
-        try:
-            typed = await self._opened.run(driver.configure(lines))
-        except PeerUnreachable as error:
-            raise Broken(before, str(error)) from error
-        except PeerError as error:
-            return await self.back(before, f"{error}", Outcome.FAILED)
-        said = [{"line": line, "outcome": outcome.value, "said": text} for line, outcome, text in typed]
-        refused = next((each for each in typed if each[1] not in FINE), None)
-        if refused is not None:
-            return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1], said)
-        wrong = _wrong(await self._opened.run(self._reads.configuration("running")), order, lines)
-        if wrong and (order.expected or order.unexpected):
-            return await self.back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED, said)
-        if order.save:
-            await self._opened.run(driver.save())
-        after = await self.snapshot("after")
-        outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
-        return Done(outcome=outcome, said=self._reads.masked(wrong), result={"lines": said, **self.differs(before, after)})
-
-    async def restore(self, text: str) -> Done:
-        """Let it run another text. Raises PeerError where nothing was changed."""
-        driver: Restore = self._opened.able(Restore)
-        before = await self.snapshot("before")
-        if configurations.compared(self._reads, before) == configurations.compared(self._reads, text):
-            return Done(outcome=Outcome.ALREADY, said="it runs this already")
-        try:
-            outcome = await self._opened.run(driver.restore(text))
-        except PeerUnreachable as error:
-            raise Broken(before, str(error)) from error
-        except PeerError as error:
-            return await self.back(before, f"{error}", Outcome.FAILED)
-        after = await self.snapshot("after")
-        left = self.differs(text, after)
-        if outcome not in FINE or left["added"] or left["removed"]:
-            said = f"what it runs then differs from the version in {left['added'] + left['removed']} lines"
-            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
-        return Done(outcome=outcome, result=self.differs(before, after))
-
-    async def back(self, before: str, why: str, outcome: Outcome, said: Sequence[dict[str, Any]] = ()) -> Done:
-        """Take back what was done, and say whether that went well."""
-        await self._job.log(f"{why}; taking the change back", "warning", self._key)
-        result: dict[str, Any] = {"lines": list(said), "rolled_back": False}
-        if not isinstance(self._opened.driver, Restore):
-            return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore", result=result)
-        try:
-            back = await self._opened.run(self._opened.driver.restore(before))
-            after = await self.snapshot("after")
-        except PeerError as error:
-            return Done(outcome=outcome, said=f"{why}; not taken back: {error}", result=result)
-        left = self.differs(before, after)
-        result["rolled_back"] = back in FINE and not left["added"] and not left["removed"]
-        how = "taken back" if result["rolled_back"] else "taken back, but not all of it"
-        return Done(outcome=outcome, said=f"{why}; {how}", result={**result, "left": left})
-
-
-async def changed(tools: Tools, devices: Devices, job: JobContext, chosen: choice.Chosen, work: Callable[[Opened], Awaitable[Done]]) -> Done:
-    """Change a device; where the session breaks in the middle, take it back in another one. Raises PeerError where nothing was changed."""
-    try:
-        return await devices.at(job, chosen, work, deadline_seconds=DEADLINE_SECONDS)
-    except Broken as error:
-        broken = error
-    await job.log(f"the session broke in the middle: {broken}; connecting again", "warning", chosen.subject.key)
-    try:
-        return await devices.at(
-            job, chosen, lambda opened: Change(tools, job, opened).back(broken.before, str(broken), Outcome.FAILED), deadline_seconds=DEADLINE_SECONDS
-        )  # fmt: skip
-    except PeerError as error:
-        return Done(outcome=Outcome.FAILED, said=f"{broken}; not taken back: {error}", result={"rolled_back": False})
-
-
-def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:
-    """What of the wanted is not so, "" if all is."""
-    had = {line.strip() for line in running.splitlines()}
-    for line in order.unexpected:
-        if line.strip() in had:
-            return f"{line.strip()!r} is still there"
-    for line in order.expected or [each for each in lines if not each.strip().startswith(("no ", "undo ")) and each.strip() not in _MOVES]:
-        if line.strip() not in had:
-            return f"{line.strip()!r} is not there"
-    return ""
 
 
 class Changes:
@@ -203,7 +59,7 @@ class Changes:
         found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            return await changed(self._tools, self._devices, job, found[subject.key], lambda opened: Change(self._tools, job, opened).type(order, lines))
+            return await Changing(self._tools, self._devices, job, found[subject.key]).run(lambda change: change.type(order, lines))
 
         return {"devices": len(found), **await in_batches(job, [each.subject for each in found.values()], one, order)}
 
@@ -233,19 +89,12 @@ class Changes:
         async with tools.database.transaction(job.actor.scope) as conn:
             version, text = await configurations.read(conn, job.actor, tools.keyring, order.configuration_id)
 
-        async def work(opened: Opened) -> Done:
-            if version.platform != opened.platform.platform.name:
-                raise PeerError(f"the version is of {version.platform}, the device is {opened.platform.platform.name} now")
-            made = Change(tools, job, opened)
-            if not only_show:
-                return await made.restore(text)
-            opened.able(Restore)
-            reads: Backup = opened.able(Backup)
-            differs = made.differs(await opened.run(reads.configuration("running")), text)
-            return Done(said=f"{differs['added']} lines come, {differs['removed']} go", result=differs)
+        async def work(change: Change) -> Done:
+            change.of_platform(version.platform)
+            return await change.preview(text) if only_show else await change.restore(text)
 
         async def one(subject: Subject) -> Done:
-            return await changed(tools, self._devices, job, target, work)
+            return await Changing(tools, self._devices, job, target).run(work)
 
         return {"device": target.hostname, "number": version.number, **await job.each([target.subject], one)}
 
@@ -260,7 +109,7 @@ async def _foreseen(opened: Opened, lines: Sequence[str]) -> Done:
 def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
     does = Changes(tools)
-    common: dict[str, Any] = {"permission": "commands:run", "timeout_seconds": 4 * 3600, "max_attempts": 1, "clean_up_seconds": 30.0}
+    common: dict[str, Any] = {"permission": "commands:run", "timeout_seconds": 4 * 3600, "max_attempts": 1, "clean_up_seconds": CLEAN_UP_SECONDS}
     changes: dict[str, Any] = {**common, "args": ChangeOrder, "reach": does.change_reach, "secrets": ("secrets",)}
     restores: dict[str, Any] = {**common, "args": RestoreOrder, "reach": does.restore_reach}
     risky: dict[str, Any] = {"idempotent": False, "approval": True}

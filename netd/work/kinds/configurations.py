@@ -16,6 +16,7 @@ from netd.model.device import Facts
 from netd.sdk.device import Backup, Inspect
 from netd.work.kinds.devices import Devices
 from netd.work.kinds.tools import Tools
+from netd.work.patience import patiently
 from netd.work.sessions import Opened
 
 RENDERED_AT_ONCE: Final = 100
@@ -66,10 +67,10 @@ async def snapshot(tools: Tools, job: JobContext, opened: Opened, source: Source
     """Read the device in a session that is open, and keep it. Raises PeerError, StoreError."""
     texts = await read(opened)
     intended = await (intents or Intents(tools, opened.device.tenant_id, [opened.device.id])).of(opened.device.id)
-    kept = await configurations.keep(
+    kept = await patiently(lambda: configurations.keep(
         tools.owner, tools.keyring, opened.platform, opened.device, texts, now=tools.now(), fresh_key=secrets.token_bytes(32), source=source,
         job_id=job.job.id, intended=intended,
-    )  # fmt: skip
+    ))  # fmt: skip
     return kept, texts
 
 
@@ -89,7 +90,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             kept, _ = await snapshot(tools, job, opened, intents=intents)
             if seen is not None:
                 observation = Observation(device_id=opened.device.id, source="cli", at=tools.now(), facts=seen)
-                await facts.take(tools.owner, opened.device.tenant_id, [observation])
+                await patiently(lambda: facts.take(tools.owner, opened.device.tenant_id, [observation]))
             return kept
 
         try:

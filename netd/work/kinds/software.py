@@ -18,6 +18,7 @@ from netd.store.database import Connection
 from netd.work.kinds.configurations import snapshot
 from netd.work.kinds.devices import Batches, Devices, in_batches
 from netd.work.kinds.tools import Tools
+from netd.work.patience import patiently
 from netd.work.sessions import Opened
 
 DEADLINE_SECONDS: Final = 2 * 3600.0
@@ -90,7 +91,7 @@ class Upgrade:
         """What it runs now is what counts, whatever the steps before said."""
         after = await self._facts()
         observation = Observation(device_id=self._opened.device.id, source="cli", at=self._tools.now(), facts=after)
-        await facts.take(self._tools.owner, self._opened.device.tenant_id, [observation])
+        await patiently(lambda: facts.take(self._tools.owner, self._opened.device.tenant_id, [observation]))
         result = self._told(after.software_version)
         if after.software_version != self._image.version:
             said = f"it came back with {after.software_version or 'a version that it does not say'}, not with {self._image.version}"

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from netd.config import PollConfig
 from netd.domain import templates
 from netd.domain.certificates import Terms
 from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
+from netd.domain.report_queries import Measured
 from netd.keyring import Keyring
+from netd.sheets.converter import Converter
 from netd.store.database import Database
 from netd.work.gitexport import GitExport
 from netd.work.looks import Looks
@@ -23,7 +26,7 @@ class Tools:
     ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files; ``boot_retry_seconds`` is how long a
     device that boots is left alone, ``boot_patience_seconds`` how long it may take in all, ``upgrade_patience_seconds`` where it was told an image;
     ``looks`` are ways to see what it is without logging in, ``managed`` says whether devices of a boot profile have an ACS,
-    ``terms`` are those of certificates.
+    ``terms`` are those of certificates. ``measured`` is what reports must know of polling, ``converter`` writes them as spreadsheets and on paper.
     """
 
     database: Database
@@ -39,6 +42,8 @@ class Tools:
     looks: Looks | None = None
     managed: Callable[[str], bool] = field(default=lambda profile: False)
     terms: Terms = field(default_factory=Terms)
+    measured: Measured = field(default_factory=lambda: Measured(PollConfig().kept_days(), PollConfig().reach_seconds))
+    converter: Converter = field(default_factory=Converter)
 
     def now(self) -> datetime:
         """The time."""

@@ -14,12 +14,13 @@ from netd.domain.actor import Actor
 from netd.domain.jobs import Decision, KindList, Log, NewJob
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
+from netd.domain.reports import MEDIA_TYPES
 from netd.domain.schedules import NewSchedule, SchedulePatch
 from netd.errors import Fault
 from netd.model.job import ENDED, Job, JobEntry, JobTarget, Schedule
 from netd.web.api import auth, streaming
 from netd.web.api.problem import INVALID, TOO_MANY, Problem
-from netd.web.api.route import PREFIX, Answered, Call, is_upgrade, route
+from netd.web.api.route import PREFIX, Answered, Call, Download, is_upgrade, route
 
 READ, WRITE, APPROVE, PLAN = jobs.READ, jobs.WRITE, jobs.APPROVE, "jobs:schedule"
 
@@ -66,6 +67,15 @@ async def job_show(call: Call, id: int) -> Job:
 @route("GET", "/jobs/{id}/targets", permission=READ, summary="What a job did to each of its targets", query=jobs.TargetQuery)
 async def job_targets(call: Call, id: int, query: ListQuery) -> Page[JobTarget]:
     return await jobs.targets(call.deps.database, call.actor, id, query)
+
+
+@route(
+    "GET", "/jobs/{id}/file", permission=READ, media_types=tuple(MEDIA_TYPES.values()),
+    summary="The file that a job made; needs the permission for what is in it, too",
+)  # fmt: skip
+async def job_file(call: Call, id: int) -> Download:
+    found, pieces = await jobs.file(call.deps.database, call.actor, id)
+    return Download(found.name, found.media_type, pieces)
 
 
 @route("POST", "/jobs/{id}/cancel", permission=WRITE, status=202, summary="Let a job not be done, or stop", action="job.cancel")
@@ -170,6 +180,6 @@ async def schedule_delete(call: Call, id: int) -> None:
 
 
 ROUTES = (
-    job_list, job_kinds, job_submit, job_show, job_targets, job_cancel, job_retry, job_approve, job_decline, job_log,
+    job_list, job_kinds, job_submit, job_show, job_targets, job_file, job_cancel, job_retry, job_approve, job_decline, job_log,
     schedule_list, schedule_create, schedule_show, schedule_update, schedule_delete,
 )  # fmt: skip

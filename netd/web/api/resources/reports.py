@@ -2,33 +2,27 @@
 
 from typing import Any
 
-from netd.domain import exports, reports
-from netd.domain.reports import Report, ReportList
-from netd.sheets.converter import PDF
-from netd.web.api.resources.imports import MEDIA_TYPES
+from netd.domain import reports
+from netd.domain.report_queries import Measured
+from netd.domain.reports import MEDIA_TYPES, Report, ReportList
 from netd.web.api.route import Call, Download, Route, route
 
-REPORT_TYPES = {**MEDIA_TYPES, "pdf": PDF}
 
-
-@route("GET", "/reports", permission="reports:read", summary="Which reports are there?")
+@route("GET", "/reports", permission=None, summary="Which reports are there, and what does each need?")
 async def report_list(call: Call) -> ReportList:
-    return reports.listed()
+    return reports.listed(call.actor)
 
 
 def _reporting(report: Report) -> Route:
     async def handler(call: Call, query: Any) -> Download:
         deps = call.deps
-        made = await reports.make(deps.database, call.actor, report, query, deps.now())
-        if query.format == "csv":
-            chunks = exports.as_csv(report.columns, made.rows)
-        else:
-            chunks = await exports.as_file(deps.converter, query.format, report.columns, made.rows, title=report.title, subtitle=made.about, made_at=deps.now())
-        return Download(f"{report.name}.{query.format}", REPORT_TYPES[query.format], chunks)
+        measured = Measured(deps.polling.kept_days(), deps.polling.reach_seconds())
+        made = await reports.make(deps.database, call.actor, report, query, deps.now(), measured)
+        return Download(f"{report.name}.{query.format}", MEDIA_TYPES[query.format], await made.file(deps.converter, deps.now()))
 
     handler.__name__ = f"report_{report.name.replace('-', '_')}"
     handler.__annotations__["query"] = report.query
-    return route("GET", f"/reports/{report.name}", permission="reports:read", summary=report.title, media_types=tuple(REPORT_TYPES.values()))(handler)
+    return route("GET", f"/reports/{report.name}", permission=report.permission, summary=report.title, media_types=tuple(MEDIA_TYPES.values()))(handler)
 
 
 ROUTES = (report_list, *map(_reporting, reports.REPORTS))
