@@ -1,3 +1,8 @@
+-- Who said of a device that it may boot, or made the rule that lets it in, does not manage devices of the whole tenant: what is sent to it is chosen with
+-- care, as with devices.site_addressed.
+alter table ztp_devices add column site_addressed boolean not null default false;
+alter table ztp_rules add column site_addressed boolean not null default false;
+
 -- What is known of a file's delivery, so that a lost acknowledgement or a crash leaves no device between two steps. A first password belongs to the device's
 -- generation, which only an operator, or an end of service, raises; a token's own generation is its address', and another one voids none.
 alter table ztp_devices

@@ -4,6 +4,7 @@ Devices are told nothing of why they get none. HTTP and TFTP ask here and send w
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import stat
@@ -43,6 +44,10 @@ SOURCES: Final = 10_000
 BURST_SECONDS: Final = 10.0
 UNAUDITED: Final = 20_000
 FLUSH_SECONDS: Final = 0.25
+SUMMED_SECONDS: Final = 60.0
+SUMMARIES: Final = 500
+"""Sources and reasons that are summed up at a time: who invents addresses fills no more rows than that in a minute."""
+
 RENDERED_AT_ONCE: Final = 2
 """Each in a process of its own: twenty devices that boot together are not to take the processors from RADIUS."""
 
@@ -84,6 +89,17 @@ class Askers:
         return left >= 1.0
 
 
+@dataclass(slots=True)
+class _Summary:
+    """What a source was refused for one reason; ``until`` when it is written (monotonic)."""
+
+    source: str
+    first_at: datetime
+    last_at: datetime
+    until: float
+    count: int = 1
+
+
 class Sources(NamedTuple):
     """What a device's files are made from, as one transaction saw it."""
 
@@ -121,6 +137,7 @@ class BootFiles:
         self._sources = Askers(config.requests_per_second)
         self._rendering = asyncio.Semaphore(RENDERED_AT_ONCE)
         self._unaudited: list[tuple[int | None, str, str, str, dict[str, Any]]] = []  # tenant, source, object, result, what
+        self._refusals: dict[tuple[int | None, str, str, Transport, str], _Summary] = {}  # tenant, object, source, way, reason
         self._queued = asyncio.Event()
 
     @property
@@ -274,9 +291,20 @@ class BootFiles:
     # -- audit -------------------------------------------------------------------------------------------------------
 
     def _refused(self, known: TokenRow | None, source: str, via: Transport, reason: str) -> None:
+        """Count it; what one source is refused for one reason within a minute is one row."""
         self.answers[via, reason] += 1
         tenant_id, subject = (known.tenant_id, str(known.ztp_device_id)) if known is not None else (None, "")
-        self._note(tenant_id, source, subject, "refused", {"reason": reason, "via": via})
+        key = (tenant_id, subject, bucket(source), via, reason)
+        summary = self._refusals.get(key)
+        now = self._now()
+        if summary is not None:
+            summary.count += 1
+            summary.last_at = now
+        elif len(self._refusals) < SUMMARIES:
+            self._refusals[key] = _Summary(source, now, now, self._clock() + SUMMED_SECONDS)
+        else:
+            self.answers["audit", "lost"] += 1
+        self._queued.set()
 
     def _note(self, tenant_id: int | None, source: str, subject: str, result: str, what: dict[str, Any]) -> None:
         if len(self._unaudited) < UNAUDITED:
@@ -285,19 +313,37 @@ class BootFiles:
             self.answers["audit", "lost"] += 1
         self._queued.set()
 
-    async def run(self) -> None:
-        """Write the audit rows, some at a time, until cancelled."""
-        while True:
-            await self._queued.wait()
-            await asyncio.sleep(FLUSH_SECONDS)
-            try:
-                await self.flush()
-            except StoreError as error:
-                log.warning("audit rows of boot files wait", extra={"rows": len(self._unaudited), "error": str(error)})
-                await asyncio.sleep(1.0)
+    def _sum_up(self, *, all_of_them: bool) -> None:
+        """Make rows of the summaries whose minute is over."""
+        now = self._clock()
+        for key in [key for key, each in self._refusals.items() if all_of_them or each.until <= now]:
+            tenant_id, subject, source, via, reason = key
+            found = self._refusals.pop(key)
+            told = {"reason": reason, "via": via, "count": found.count, "first_at": found.first_at.isoformat(), "last_at": found.last_at.isoformat()}
+            self._note(tenant_id, found.source, subject, "refused", told if source == found.source else {**told, "source": source})
 
-    async def flush(self) -> None:
-        """Write what waits. Raises StoreError; then it waits on."""
+    async def run(self) -> None:
+        """Write the audit rows, some at a time, until cancelled; then what is left."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SUMMED_SECONDS / 10 if self._refusals else None):
+                        await self._queued.wait()
+                await asyncio.sleep(FLUSH_SECONDS)
+                try:
+                    await self.flush()
+                except StoreError as error:
+                    log.warning("audit rows of boot files wait", extra={"rows": len(self._unaudited), "error": str(error)})
+                    await asyncio.sleep(1.0)
+        finally:
+            try:
+                await self.flush(all_of_them=True)
+            except StoreError as error:
+                log.error("audit rows of boot files are lost", extra={"rows": len(self._unaudited), "error": str(error)})
+
+    async def flush(self, *, all_of_them: bool = False) -> None:
+        """Write what waits, and summaries of minutes that are over, or ``all_of_them``. Raises StoreError; then it waits on."""
+        self._sum_up(all_of_them=all_of_them)
         self._queued.clear()
         batch = self._unaudited[:1000]
         if not batch:

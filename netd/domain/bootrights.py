@@ -13,6 +13,9 @@ GIVEN: Final = ("credential", "configuration", "role")
 """Members that let a device have a credential, or a configuration in which some stand: its own, or its role's."""
 
 HARMLESS: Final = frozenset(("opens_at", "closes_at"))
+"""What may be changed of a device without what was said of it being looked at anew."""
+
+KNOWN_BY: Final = frozenset(("serial", "mac", "circuit_id"))
 
 
 def check(actor: Actor, members: Mapping[str, Any], site_id: int | None) -> None:
@@ -22,6 +25,12 @@ def check(actor: Actor, members: Mapping[str, Any], site_id: int | None) -> None
         _need(actor, DEVICES, site_id, given[0])
     if members.get("make_nas"):
         _need(actor, NAS, site_id, "make_nas")
+
+
+def narrow(actor: Actor) -> bool:
+    """Whether the actor manages devices in a part of the tenant only, or not at all: the whole tenant's credentials are not for it to have sent about."""
+    found = actor.also(DEVICES)
+    return found is None or found.sites is not None
 
 
 def check_named(actor: Actor, hostname: str, site_id: int | None) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, bootfile, bootfiles, booting, boottokens, devices, dhcp, inputs, lists, sites, templates
+from netd.domain import audit, bootfile, bootfiles, booting, bootrights, boottokens, devices, dhcp, inputs, lists, sites, templates
 from netd.domain.actor import Actor
 from netd.domain.bootfiles import BootFiles, Sources
 from netd.domain.devices import Catalogue, Hostname, Text, Username
@@ -22,12 +22,13 @@ from netd.domain.paging import Page
 from netd.domain.service import SERVED
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
-from netd.model.boot import BootStep, ExpectedDevice, Transport, Verify
+from netd.model.boot import BootRule, BootStep, ExpectedDevice, Transport, Verify
 from netd.model.certificate import KeyAlgorithm
 from netd.model.dhcp import BootProfile
 from netd.model.line import mac as parsed_mac
 from netd.store import boot as boot_store
 from netd.store import credentials as credential_store
+from netd.store import devices as device_store
 from netd.store import expected as store
 from netd.store import subscribers as subscriber_store
 from netd.store.boot import Advance
@@ -208,19 +209,24 @@ async def create(
 
 async def add(
     conn: Connection, actor: Actor, keyring: Keyring, new: NewExpected, profiles: Sequence[BootProfile], catalogue: Catalogue, now: datetime, days: int, *,
-    rule_id: int | None = None,
+    rule: BootRule | None = None,
 ) -> ExpectedDevice:  # fmt: skip
-    """The same within a transaction."""
+    """The same within a transaction; ``rule`` lets it in. Raises OutsideScope, too."""
     if new.serial is None and new.mac is None and new.circuit_id is None:
         raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
     columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, new=True)
     _check_folder(new.certificate, new.certificate_folder)
+    place = columns.get("site_id")
+    bootrights.check(actor, msgspec.structs.asdict(new), place)
+    if await device_store.id_by_hostname(conn, actor.tenant_id, new.hostname) is not None:
+        bootrights.check_named(actor, new.hostname, place)
     opens = columns["opens_at"] or now
     closes = columns["closes_at"] or min(opens, inputs.MOMENTS[1] - timedelta(days=days)) + timedelta(days=days)
     if closes <= opens:
         raise InvalidInput([Fault("/closes_at", "is before it opens")])
     sealed = keyring.seal(secrets.token_bytes(boottokens.SECRET_OCTETS), boottokens.SECRET_CONTEXT)
-    columns |= {"opens_at": opens, "closes_at": closes, "secret": sealed, "rule_id": rule_id}
+    columns |= {"opens_at": opens, "closes_at": closes, "secret": sealed}
+    columns |= {"rule_id": None if rule is None else rule.id, "site_addressed": bootrights.narrow(actor) if rule is None else rule.site_addressed}
     device = await held(conn, actor, await store.insert(conn, actor.tenant_id, columns))
     await boot_store.note(conn, Advance(device.id, device.tenant_id, None, "expected", now, {"by": actor.name}))
     await audit.record(conn, actor, "ztp_device.create", "ztp_device", device.id, after=audit.values(device))
@@ -269,8 +275,24 @@ async def update(
         if after["closes_at"] <= after["opens_at"]:
             raise InvalidInput([Fault("/closes_at", "is before it opens")])
         _check_folder(columns.get("certificate", before.certificate), columns.get("certificate_folder", before.certificate_folder))
+        await _may(conn, actor, before, members, columns)
         await store.update(conn, actor.tenant_id, row_id, columns)
         return await _changed(conn, actor, before, "ztp_device.update")
+
+
+async def _may(conn: Connection, actor: Actor, before: ExpectedDevice, members: Mapping[str, Any], columns: dict[str, Any]) -> None:
+    """Whether the actor may change that: what a device would be given goes to whatever it is said to be. Raises OutsideScope."""
+    if not members.keys() - bootrights.HARMLESS:
+        return
+    site_id = await store.site_of(conn, actor.tenant_id, before.id)
+    for place in {site_id, columns.get("site_id", site_id)}:
+        bootrights.check(actor, {**msgspec.structs.asdict(before), **members}, place)
+        if "hostname" in members and await device_store.id_by_hostname(conn, actor.tenant_id, members["hostname"]) is not None:
+            bootrights.check_named(actor, members["hostname"], place)
+    if bootrights.narrow(actor):
+        columns["site_addressed"] = True
+    elif members.keys() & bootrights.KNOWN_BY:
+        columns["site_addressed"] = False
 
 
 async def _changed(conn: Connection, actor: Actor, before: ExpectedDevice, action: str) -> ExpectedDevice:

@@ -13,7 +13,7 @@ from netd.domain.certificates import Held
 from netd.domain.devices import Catalogue, NewDevice
 from netd.domain.inputs import Faults
 from netd.domain.nas import NewNas
-from netd.errors import NotFound
+from netd.errors import Conflict, NotFound
 from netd.keyring import Keyring
 from netd.model.boot import ExpectedDevice
 from netd.model.inventory import Device
@@ -31,7 +31,7 @@ BOOT_CREDENTIAL: Final = 0
 
 
 async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -> Device:
-    """The device's record at the address where it is now; made if there is none. Raises InvalidInput."""
+    """The device's record at the address where it is now; made if there is none. Raises InvalidInput, Conflict."""
     actor = booting.netd(expected.tenant_id)
     address = str(expected.address_now or expected.address or "")
     async with db.transaction() as conn:
@@ -47,6 +47,8 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
             device = await devices.add(conn, actor, new, catalogue)
         else:
             device = await devices.held(conn, actor, found, lock=True)
+            if expected.site_addressed and device.site != expected.site:
+                raise Conflict(f"a device at another place is called {device.hostname}", "hostname")
             wanted: dict[str, Any] = {"mgmt_address": address, "state": "active"}
             for name in ("platform", "serial", "role", "target_version", "credential", "subscriber"):
                 if getattr(expected, name) is not None:
@@ -54,6 +56,9 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
             faults = Faults()
             columns = await devices.referred(conn, actor, faults, devices.parsed(wanted, catalogue, faults), device)
             device = await devices.change(conn, actor, device, columns)
+        if expected.site_addressed:
+            await device_store.update(conn, expected.tenant_id, device.id, {"site_addressed": True})
+            device = await devices.held(conn, actor, device.id)
         if expected.device_id != device.id:
             await store.update(conn, expected.tenant_id, expected.id, {"device_id": device.id})
     return device

@@ -17,8 +17,9 @@ COLUMNS = (
     "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at", "secret", "generation", "state", "state_at", "reason",
     "configured_at", "rule_id", "device_id", "subscriber_id", "armed", "service", "service_at", "verify", "certificate", "certificate_folder", "seen",
     "address_now", "sent_generation", "delivered_at", "presumed_at", "typed_at",
+    "site_addressed",
 )  # fmt: skip
-RULE_COLUMNS = ("name", "position", "site_id", "circuit_id", "model", "profiles", "hostname", "settings", "enabled")
+RULE_COLUMNS = ("name", "position", "site_id", "circuit_id", "model", "profiles", "hostname", "settings", "enabled", "site_addressed")
 _SITE = "(select w.name from sites w where w.id = {}.site_id)"
 _READ = {
     "site": _SITE.format("z"), "credential": "(select k.name from credentials k where k.id = z.credential_id)",
@@ -111,6 +112,12 @@ async def get(conn: Connection, tenant_id: int, row_id: int, *, lock: bool = Fal
     """The device; with ``lock`` it stays as it is until the transaction ends."""
     record = await conn.fetchrow(f"{LISTING.select} where z.tenant_id = $1 and z.id = $2{' for no key update of z' if lock else ''}", tenant_id, row_id)
     return None if record is None else _expected(record)
+
+
+async def site_of(conn: Connection, tenant_id: int, row_id: int) -> int | None:
+    """The id of the site where it is expected."""
+    found: int | None = await conn.fetchval("select site_id from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return found
 
 
 async def waiting(conn: Connection, tenant_id: int, after: int, limit: int) -> list[ExpectedDevice]:
@@ -266,6 +273,12 @@ async def insert_rule(conn: Connection, tenant_id: int, values: Mapping[str, Any
     """Add a rule; returns its id."""
     statement, args = rows.insertion("ztp_rules", RULE_COLUMNS, tenant_id, values)
     return int(await conn.fetchval(f"{statement} returning id", *args))
+
+
+async def rule_site(conn: Connection, tenant_id: int, row_id: int) -> int | None:
+    """The id of the site where a rule holds."""
+    found: int | None = await conn.fetchval("select site_id from ztp_rules where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return found
 
 
 async def update_rule(conn: Connection, tenant_id: int, row_id: int, values: Mapping[str, Any]) -> None:

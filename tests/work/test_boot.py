@@ -185,6 +185,17 @@ async def test_the_first_password_is_that_of_the_file_which_it_was_sent(lab: Lab
     assert (await expected.get(lab.database, ACTOR, device.id)).state == "verified"
 
 
+async def test_what_somebody_of_a_site_expects_does_not_get_the_tenants_credentials(lab: Lab) -> None:
+    object.__setattr__(lab.tools, "boot_patience_seconds", 0.0)
+    device, simulated = await booted(lab, credential=None, configuration="hostname {{ hostname }}\nip radius-key {{ password | default('none') }}\n")
+    async with lab.database.acquire() as conn:
+        await conn.execute("update ztp_devices set site_addressed = true")
+    await finished(lab, device, simulated, "failed")  # for there is nothing left to log in with
+    assert "ip radius-key none" in simulated.log
+    (record,) = await lab.rows("select site_addressed from devices")
+    assert record["site_addressed"]
+
+
 async def test_a_device_that_may_have_its_file_is_proved_by_the_log_in(lab: Lab) -> None:
     device, simulated = await booted(lab)
     async with lab.database.transaction() as conn:

@@ -125,7 +125,7 @@ class Booting:
         return f"{self.files.places.server('http')}/{path}"
 
     async def audited(self) -> list[tuple[str, dict[str, Any]]]:
-        await self.files.flush()
+        await self.files.flush(all_of_them=True)
         async with self.database.acquire() as conn:
             rows = await conn.fetch("select result, after from audit_log where action = 'ztp.fetch' order by id")
         return [(row["result"], row["after"]) for row in rows]

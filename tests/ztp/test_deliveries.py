@@ -6,13 +6,14 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from netd.domain import expected as operations
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import Retry
-from netd.errors import StoreUnavailable
+from netd.errors import BootRefused, StoreUnavailable
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
 from netd.store import expected as expected_store
@@ -169,6 +170,35 @@ async def test_what_is_to_be_encrypted_does_not_go_in_the_clear(database, dsn, t
             await conn.execute("update ztp_devices set transport = 'https'")
         assert (await curl(booting, await booting.told(client())))[0] == 404
         assert booting.files.answers["http", "not_encrypted"] == 1
+
+
+async def test_a_flood_of_refusals_is_a_row_a_minute(booting: Booting, monkeypatch) -> None:
+    async with booting.database.acquire() as conn:
+        await conn.execute("insert into dhcp_subnets (tenant_id, name, prefix) values (1, 'lo', '127.0.0.0/24')")
+    monkeypatch.setattr("netd.domain.bootfiles.SUMMARIES", 3)
+
+    async def asks(path: str, source: str = "127.0.0.1") -> None:
+        with pytest.raises(BootRefused):
+            await booting.files.ask(path, source, "tftp")
+
+    for number in range(50):
+        await asks(f"x{number}")
+    await asks("a" * 32 + "/boot.cfg")
+    await booting.files.flush()
+    assert await rows(booting) == []
+    await booting.files.flush(all_of_them=True)
+    ((bad, first), (unknown, _)) = await rows(booting)
+    assert (bad["reason"], bad["count"], unknown["reason"], unknown["count"]) == ("bad_name", 50, "unknown_token", 1)
+    assert first == "127.0.0.1" and bad["first_at"] <= bad["last_at"]
+    for number in range(10):
+        await asks("x", f"127.0.0.{number}")
+    assert len(booting.files._refusals) == 3 and booting.files.answers["audit", "lost"] == 7
+
+
+async def rows(booting: Booting) -> list[tuple[dict[str, Any], str]]:
+    async with booting.database.acquire() as conn:
+        found = await conn.fetch("select after, host(address) as address from audit_log where action = 'ztp.fetch' order by id")
+    return [(row["after"], row["address"]) for row in found]
 
 
 def test_ipv6_is_counted_by_its_64() -> None:

@@ -1,0 +1,43 @@
+"""Who may expect devices, and not more, does not come by NAS entries and credentials that way."""
+
+from tests.web.running import Api
+from tests.web.test_access_control import bearer
+
+MINE = {"hostname": "mine", "profile": "plain", "serial": "X"}
+
+
+async def test_what_expecting_a_device_needs_besides(api: Api) -> None:
+    await api.post("/credentials", {"name": "core", "type": "ssh", "username": "root", "password": "hunter2hunter2"})
+    await api.post("/sites", {"name": "oslo"})
+    await api.post("/devices", {"hostname": "core1", "mgmt_address": "192.0.2.1", "vendor": "generic"})
+    await api.post("/roles", {"name": "booter", "title": "B", "permissions": ["ztp:read", "ztp:write"]})
+    await api.post("/roles", {"name": "namer", "title": "N", "permissions": ["ztp:read", "ztp:write", "nas:write"]})
+    await api.post("/roles", {"name": "keeper", "title": "K", "permissions": ["ztp:read", "ztp:write", "devices:write"]})
+    booter, namer, keeper = [bearer(await api.post("/tokens", {"name": name, "role": name})) for name in ("booter", "namer", "keeper")]
+    site = bearer(await api.post("/tokens", {"name": "site", "role": "keeper", "site": "oslo"}))
+
+    async def asked(headers: dict[str, str], more: dict[str, object], path: str = "/ztp/devices") -> int:
+        return (await api.post(path, {**MINE, **more}, role=None, headers=headers)).status
+
+    for more in ({"make_nas": True}, {"credential": "core"}, {"configuration": "x {{ password }}"}, {"role": "edge"}, {"hostname": "core1"}):
+        assert await asked(booter, more) == 403, more
+    assert await asked(namer, {"make_nas": True}) == 201
+    assert await asked(keeper, {"make_nas": True, "serial": "Y"}) == 403
+    made = await api.post("/ztp/devices", {**MINE, "hostname": "kept", "serial": "Z", "credential": "core"}, role=None, headers=keeper)
+    assert made.status == 201 and not made.value["site_addressed"]
+    path = f"/ztp/devices/{made.value['id']}"
+    assert (await api.patch(path, {"serial": "mine"}, role=None, headers=booter)).status == 403  # it would get what the other one is given
+    assert (await api.patch(path, {"closes_at": "2099-01-01T00:00:00Z"}, role=None, headers=booter)).status == 200
+    assert (await api.patch(path, {"hostname": "core1"}, role=None, headers=booter)).status == 403
+    assert await asked(site, {"hostname": "there", "serial": "S", "site": "oslo", "credential": "core"}) == 422  # not hers to give
+    there = await api.post("/ztp/devices", {**MINE, "hostname": "there", "serial": "S", "site": "oslo", "configuration": "x"}, role=None, headers=site)
+    assert there.status == 201 and there.value["site_addressed"]
+    plain = await api.post("/ztp/devices", {**MINE, "hostname": "plain", "serial": "P"}, role=None, headers=booter)
+    assert plain.status == 201 and plain.value["site_addressed"]
+    rule = {"name": "cpe", "profiles": ["tr069_cpe"], "hostname": "cpe-{serial}"}
+    for settings in ({"make_nas": True}, {"credential": "core"}, {"configuration": "x"}):
+        assert (await api.post("/ztp/rules", {**rule, "settings": settings}, role=None, headers=booter)).status == 403
+    ruled = await api.post("/ztp/rules", {**rule, "settings": {"configuration": "x"}}, role=None, headers=keeper)
+    assert ruled.status == 201 and not ruled.value["site_addressed"]
+    assert (await api.patch(f"/ztp/rules/{ruled.value['id']}", {"profiles": ["plain"]}, role=None, headers=booter)).status == 403
+    assert (await api.post("/ztp/rules", {**rule, "name": "other"}, role=None, headers=booter)).value["site_addressed"]
