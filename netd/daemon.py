@@ -34,7 +34,7 @@ from netd.device.queue import DeviceQueues
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
-from netd.domain.booting import Places
+from netd.domain.booting import Places, offered
 from netd.domain.certificates import Terms
 from netd.domain.commands import show_rules
 from netd.domain.devices import Catalogue
@@ -303,7 +303,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         handlers_db = await Database.open(target, JOB_CONNECTIONS, role=TENANT_ROLE)
         stack.push_async_callback(handlers_db.close)
         searches, looks = await _searches(stack, extensions, jobs_db, GenieAcs(client, config.genieacs) if config.genieacs.url else None)
-        profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
+        profiles = {name: offered(profile.shown(), config.boot) for name, profile in extensions.profiles.items()}
         looking = poll_kinds.kinds(handlers_db, jobs_db, keyring, searches)
         queues, transport = DeviceQueues(), CliTransport()
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))

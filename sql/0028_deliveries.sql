@@ -3,6 +3,17 @@
 alter table ztp_devices add column site_addressed boolean not null default false;
 alter table ztp_rules add column site_addressed boolean not null default false;
 
+-- An image that comes into the library, or leaves it, is told to the devices that should run it: nodes know those by heart.
+create function netd_ztp_image() returns trigger language plpgsql security definer as $$
+begin
+    update ztp_devices z set updated_at = now() from changed c
+        where z.tenant_id = c.tenant_id and z.platform = c.platform and z.target_version = c.software_version and z.state <> 'verified';
+    return null;
+end $$;
+alter function netd_ztp_image() set search_path from current;
+create trigger ztp_i after insert on software_images referencing new table as changed for each statement execute function netd_ztp_image();
+create trigger ztp_d after delete on software_images referencing old table as changed for each statement execute function netd_ztp_image();
+
 -- What is known of a file's delivery, so that a lost acknowledgement or a crash leaves no device between two steps. A first password belongs to the device's
 -- generation, which only an operator, or an end of service, raises; a token's own generation is its address', and another one voids none.
 alter table ztp_devices

@@ -191,6 +191,7 @@ class BootFiles:
         self.sent_octets[via] += octets
         now = self._now()
         async with self.database.transaction() as conn:
+            await store.whose(conn, file.ztp_device_id)  # locked before its tokens, as by who takes these away
             fresh = await store.delivered(conn, file.digest, now)
             device = await expected.get(conn, file.tenant_id, file.ztp_device_id)
             if device is None:
@@ -216,15 +217,32 @@ class BootFiles:
             raise BootRefused("expired")
         if not known.serves:
             raise BootRefused("no_service")
-        if known.state in ("verified", "failed") or (known.done_at and known.done_at + timedelta(seconds=self._config.retry_seconds) <= now):
+        if known.state in ("verified", "failed"):
             raise BootRefused("used")
         device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
-        if device is None or wanted.name != self.places.name(device.profile, known.purpose, device.image):
-            raise BootRefused("wrong_name")
+        if device is None:
+            raise BootRefused("unknown_token")
+        sealed, generation = await expected.secret(conn, known.tenant_id, device.id)
+        secret = self._keyring.open(sealed, SECRET_CONTEXT)
+        known = await self._named(conn, known, device, secret, wanted.name)
+        if known.done_at and known.done_at + timedelta(seconds=self._config.retry_seconds) <= now:
+            raise BootRefused("used")
         if device.transport == "https" and via != "https":  # nobody on the way is to read what was meant to be encrypted
             raise BootRefused("not_encrypted")
-        sealed, generation = await expected.secret(conn, known.tenant_id, device.id)
-        return _Asked(known, device, await sources(conn, device), self._keyring.open(sealed, SECRET_CONTEXT), generation)
+        return _Asked(known, device, await sources(conn, device), secret, generation)
+
+    async def _named(self, conn: Connection, known: TokenRow, device: ExpectedDevice, secret: bytes, name: str) -> TokenRow:
+        """The token of the file that is meant. Devices that take names in one folder find all of their files beside the first. Raises BootRefused."""
+        if name == self.places.name(device.profile, known.purpose, device.image):
+            return known
+        if known.purpose == "boot":
+            for purpose in self.places.beside(device.profile):
+                if name == self.places.name(device.profile, purpose, device.image):
+                    text = boottokens.token(secret, known.generation, purpose, known.address)
+                    found = await store.token(conn, boottokens.digest(text))
+                    if found is not None:
+                        return found
+        raise BootRefused("wrong_name")
 
     async def _made(self, asked: "_Asked", source: str) -> BootFile:
         known, device, image = asked.known, asked.device, asked.sources.image
@@ -242,6 +260,7 @@ class BootFiles:
     async def _begun(self, conn: Connection, asked: "_Asked", file: BootFile) -> None:
         """Written before the first octet goes out: what a crash leaves is seen by that."""
         now, known = self._now(), asked.known
+        await store.whose(conn, file.ztp_device_id)  # locked before its tokens, as by who takes these away
         configures = file.purpose == self.places.configures(asked.device.profile)
         await store.fetched(conn, known.digest, now, configures=configures)
         if configures:
@@ -273,7 +292,9 @@ class BootFiles:
         configuration = self.places.path(device.profile, secret, generation, "configuration", address)
         found = "" if image is None else self.places.path(device.profile, secret, generation, "image", address, image.file_name)
         return bootfile.Files(
-            server=server, configuration_url=f"{server}/{configuration}", configuration_path=configuration, image_url=f"{server}/{found}" if found else "",
+            server=server, directory_url=f"{server}/{self.places.path(device.profile, secret, generation, 'boot', address).rpartition('/')[0]}",
+            configuration_url=f"{server}/{configuration}", configuration_path=configuration,
+            image_url=f"{server}/{found}" if found else "",
             image_path=found, image_name=image.file_name if image else "", image_sha256=image.sha256 if image else "", image_md5=image.md5 if image else "",
         )  # fmt: skip
 

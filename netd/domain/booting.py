@@ -5,6 +5,8 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
+import msgspec
+
 from netd.config import BootConfig
 from netd.domain import bootfile, jobs
 from netd.domain.actor import Actor, system
@@ -34,6 +36,12 @@ def netd(tenant_id: int, address: str | None = None) -> Actor:
     return actor if address is None else Actor(**{name: getattr(actor, name) for name in actor.__struct_fields__} | {"address": address})
 
 
+def offered(profile: BootProfile, config: BootConfig) -> BootProfile:
+    """The profile with those ways to fetch files that this netd has: HTTPS only with a certificate."""
+    ways = tuple(each for each in profile.transports if each != "https" or config.certificate)
+    return msgspec.structs.replace(profile, transports=ways or profile.transports)
+
+
 class Places:
     """Where files are."""
 
@@ -49,6 +57,10 @@ class Places:
     def configures(self, profile: str) -> Purpose:
         """The file that makes netd's first account on devices of the profile."""
         return "configuration" if bootfile.has_list(self.kind(profile)) else "boot"
+
+    def beside(self, profile: str) -> tuple[Purpose, ...]:
+        """What devices of the profile fetch after their first file."""
+        return ("configuration", "image") if bootfile.has_list(self.kind(profile)) else ("image",)
 
     def name(self, profile: str, purpose: Purpose, image: str | None = None) -> str:
         """A file's name; "" for an image that there is not."""

@@ -53,6 +53,8 @@ class NewExpected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A device that may boot. Of ``serial``, ``mac`` and ``circuit_id`` one at least; all that is given must fit. ``profile`` is a boot profile,
     ``credential`` opens it once it is configured, ``boot_template`` is what it fetches and ``configuration`` what it gets by SSH afterwards (Jinja2).
 
+    ``transport`` is how it fetches: none, the first way that its profile's devices know.
+
     With a ``subscriber`` it boots only while that has service, and follows its plan. ``verify``: by what it is, or where that cannot be read by ``reach``
     alone. ``certificate``: it gets a key of that kind and a certificate for it, for its templates, and as files in ``certificate_folder``."""
 
@@ -65,7 +67,7 @@ class NewExpected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     vendor: Label | None = None
     platform: Label | None = None
     role: Label | None = None
-    transport: Transport = "http"
+    transport: Transport | None = None
     address: AddressText | None = None
     credential: Label | None = None
     variables: BootVariables = msgspec.field(default_factory=dict)
@@ -145,6 +147,10 @@ async def _columns(
     profile = next((each for each in profiles if each.name == columns.get("profile")), None)
     if "profile" in columns and profile is None:
         faults.add("/profile", "there is no such boot profile")
+    if new and columns.get("transport") is None:
+        columns["transport"] = "http" if profile is None else profile.transports[0]
+    if profile is not None and "transport" in columns:
+        check_transport(faults, profile, columns["transport"])
     if new and columns.get("vendor") is None:
         columns["vendor"] = profile.vendor if profile is not None else "generic"
     elif "vendor" in columns and columns["vendor"] not in catalogue.vendors:
@@ -182,6 +188,12 @@ def check_pattern(faults: Faults, where: str, text: str) -> None:
         re.compile(text, re.DOTALL)
     except re.error as error:
         faults.add(where, f"is no regular expression: {error}")
+
+
+def check_transport(faults: Faults, profile: BootProfile, transport: Transport) -> None:
+    """Report a way to fetch files that devices of the profile do not know, or this netd does not offer."""
+    if transport not in profile.transports:
+        faults.add("/transport", f"files for {profile.name} are fetched by {' or '.join(profile.transports)}{' here' if transport == 'https' else ''}")
 
 
 def _check_variables(faults: Faults, variables: Mapping[str, Any]) -> None:
@@ -272,12 +284,27 @@ async def update(
         after = {name: columns.get(name, getattr(before, name)) for name in ("serial", "mac", "circuit_id", "opens_at", "closes_at")}
         if after["serial"] is None and after["mac"] is None and after["circuit_id"] is None:
             raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
+        _settle_transport(profiles, before, columns)
         if after["closes_at"] <= after["opens_at"]:
             raise InvalidInput([Fault("/closes_at", "is before it opens")])
         _check_folder(columns.get("certificate", before.certificate), columns.get("certificate_folder", before.certificate_folder))
         await _may(conn, actor, before, members, columns)
         await store.update(conn, actor.tenant_id, row_id, columns)
         return await _changed(conn, actor, before, "ztp_device.update")
+
+
+def _settle_transport(profiles: Sequence[BootProfile], before: ExpectedDevice, columns: dict[str, Any]) -> None:
+    """With another profile, and nothing said of it, the way to fetch files is one that its devices know. Raises InvalidInput."""
+    if not columns.keys() & {"profile", "transport"}:
+        return
+    profile = next((each for each in profiles if each.name == columns.get("profile", before.profile)), None)
+    if profile is None:  # it was taken away since
+        return
+    if "transport" not in columns and before.transport not in profile.transports:
+        columns["transport"] = profile.transports[0]
+    faults = Faults()
+    check_transport(faults, profile, columns.get("transport", before.transport))
+    faults.check()
 
 
 async def _may(conn: Connection, actor: Actor, before: ExpectedDevice, members: Mapping[str, Any], columns: dict[str, Any]) -> None:

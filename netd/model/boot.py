@@ -11,6 +11,7 @@ from netd.model.certificate import KeyAlgorithm
 
 BootState = Literal["expected", "seen", "offered", "fetching", "configured", "verified", "failed"]
 Transport = Literal["http", "https", "tftp"]
+TRANSPORTS: Final[tuple[Transport, ...]] = ("http", "https", "tftp")
 Purpose = Literal["boot", "configuration", "image"]
 Verify = Literal["facts", "reach"]
 """What a device is verified by: that what it is was read and compared; or, where that cannot be read, that it answers."""

@@ -14,7 +14,9 @@ from netd.store.database import Connection
 _EXPECTED = """
     select id, tenant_id, site_id, serial, mac, circuit_id, profile, transport, address, device_id, variables, opens_at, closes_at, secret, generation,
            state, address_now, hostname, platform, subscriber_id, armed,
-           netd_ztp_serves(tenant_id, subscriber_id) as serves
+           netd_ztp_serves(tenant_id, subscriber_id) as serves, target_version,
+           (select i.file_name from software_images i
+            where i.tenant_id = ztp_devices.tenant_id and i.platform = ztp_devices.platform and i.software_version = target_version) as image
     from ztp_devices"""
 
 
@@ -43,6 +45,8 @@ class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True):
     subscriber_id: int | None
     armed: bool
     serves: bool  # its subscriber has service, or it has none
+    target_version: str | None
+    image: str | None  # the library's file of that version
 
 
 class TokenRow(msgspec.Struct, frozen=True, kw_only=True):

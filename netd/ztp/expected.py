@@ -43,7 +43,7 @@ FOLLOW_SECONDS: Final = 2.0
 STRANGERS: Final = 200
 """Unexpected clients that are kept between two writings; a client that invents identities fills no more than that."""
 
-LEAST_RETRY_SECONDS: Final = 60
+LEAST_RETRY_SECONDS: Final = 10
 """A file that nobody acknowledged may be asked for again so long, whatever ``boot.retry_seconds`` says."""
 
 SEEN: Final = 5000
@@ -215,6 +215,9 @@ class Expected:
             self.strange["no_service"] += 1
             return None
         variables = {name: str(value) for name, value in row.variables.items() if isinstance(value, str | int | float)}
+        for name, told in (("image", row.image), ("target_version", row.target_version)):
+            if told:
+                variables.setdefault(name, told)
         with contextlib.suppress(ValueError):
             variables.setdefault("tftp_address", str(IPv4Address(self._config.host)))  # a host that is a name has no place in these options
         profile = (

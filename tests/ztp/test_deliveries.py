@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from netd.domain import bootfile
+from netd.domain import booting as booting_domain
 from netd.domain import expected as operations
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import Retry
-from netd.errors import BootRefused, StoreUnavailable
+from netd.errors import BootRefused, InvalidInput, StoreUnavailable
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
 from netd.store import expected as expected_store
@@ -21,6 +23,7 @@ from netd.wire import tftp
 from tests.ztp.booting import ACTOR, Booting, client, serving
 from tests.ztp.conftest import until
 from tests.ztp.test_bootfiles import curl
+from tests.ztp.test_bootfiles import tftp as by_tftp
 
 AFTER = timedelta(seconds=601)
 
@@ -71,6 +74,7 @@ async def test_what_a_crash_leaves_between_the_last_octet_and_its_record(booting
     require_peer("curl")
     device = await booting.device()
     path = await booting.told(client())
+
     async def away(*_: object) -> bool:
         raise StoreUnavailable("killed here")
 
@@ -199,6 +203,65 @@ async def rows(booting: Booting) -> list[tuple[dict[str, Any], str]]:
     async with booting.database.acquire() as conn:
         found = await conn.fetch("select after, host(address) as address from audit_log where action = 'ztp.fetch' order by id")
     return [(row["after"], row["address"]) for row in found]
+
+
+NE = "2102353XXX10P3000012"
+
+
+async def test_huawei_ne_finds_its_files_beside_its_list(booting: Booting, require_peer) -> None:
+    require_peer("tftp")
+    image = os.urandom(5000)
+    await booting.image(image, name="V800R021+1.cc")
+    with pytest.raises(InvalidInput, match="fetched by tftp"):
+        await booting.device("ne", profile="huawei_ne", serial=NE, transport="http", boot_template="sysname ne1\n")
+    device = await booting.device(
+        "ne", profile="huawei_ne", serial=NE, boot_template="sysname ne1\n", platform="generic_linux", target_version="9.1"
+    )  # fmt: skip
+    path = await booting.told(client(NE, profile="huawei_ne"))
+    text, said = await by_tftp(booting, path)
+    assert bootfile.huawei_whole(text.decode()), said
+    lines = text.decode().splitlines()[1:]
+    folder = f"FILESERVER=tftp://127.0.0.1/{path.partition('/')[0]}"
+    assert lines == [
+        ";BEGIN ROUTER", "[GLOBAL CONFIG]", folder, "", "[DEVICE0 DESCRIPTION]", f"ESN={NE}", "MAC=0200-0000-0001", "SYSTEM-SOFTWARE=V800R021+1.cc",
+        "SYSTEM-CONFIG=config.cfg", ";END ROUTER",
+    ]  # fmt: skip
+    booting.ahead = timedelta(seconds=booting.config.retry_seconds + 1)  # it takes its time with its image
+    assert (await by_tftp(booting, f"{path.partition('/')[0]}/V800R021+1.cc"))[0] == image
+    assert (await by_tftp(booting, f"{path.partition('/')[0]}/config.cfg"))[0] == b"sysname ne1\n"
+    await booting.reached(device, "configured")
+    assert (await by_tftp(booting, f"{path.partition('/')[0]}/other.cfg"))[0] == b""
+    changed = await operations.update(
+        booting.database, ACTOR, device.id, operations.ExpectedPatch(profile="nokia_sros"), list(booting.profiles.values()), booting.catalogue
+    )
+    assert changed.transport == "http"
+
+
+async def test_https_is_offered_with_a_certificate_only(booting: Booting) -> None:
+    offered = [booting_domain.offered(each, booting.config) for each in booting.profiles.values()]
+    assert not any("https" in each.transports for each in offered) and all(each.transports for each in offered)
+    new = operations.NewExpected(hostname="r1", profile="generic_boot", serial="R1", transport="https")
+    with pytest.raises(InvalidInput, match="fetched by http or tftp"):
+        await operations.create(booting.database, ACTOR, booting.keyring, new, offered, booting.catalogue, booting.now(), 30)
+
+
+async def test_an_image_that_comes_later_is_told(booting: Booting) -> None:
+    await booting.device("r1", profile="juniper_junos", platform="generic_linux", target_version="9.1")
+    await booting.expected.open()
+    try:
+        feed = asyncio.create_task(booting.expected.feed.run())
+
+        def told() -> str:
+            answer = booting.expected.resolve(client())
+            return "" if answer is None else answer.variables.get("image", "")
+
+        assert told() == ""
+        await booting.image(b"image")
+        await until(lambda: told() == "new.cc", 30)
+        feed.cancel()
+        await asyncio.gather(feed, return_exceptions=True)
+    finally:
+        await booting.expected.close()
 
 
 def test_ipv6_is_counted_by_its_64() -> None:
