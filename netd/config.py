@@ -235,8 +235,8 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Requests a second from one address, or one IPv6 /64; ten times as many at once. 0: no limit."""
     connections: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
     """HTTP connections at a time on each port; one without a request is closed after ten seconds."""
-    connections_of_source: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 32
-    """HTTP connections of one address, or one IPv6 /64, at a time."""
+    connections_of_source: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    """HTTP connections of one address, or one IPv6 /64 with all its devices, at a time."""
     transfers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200
     """TFTP transfers at a time."""
     block_octets: Annotated[int, msgspec.Meta(ge=512, le=65_464)] = 1428

@@ -231,6 +231,8 @@ async def add(
     place = columns.get("site_id")
     bootrights.check(actor, msgspec.structs.asdict(new), place)
     if await device_store.id_by_hostname(conn, actor.tenant_id, new.hostname) is not None:
+        if rule is not None and rule.site_addressed:
+            raise Conflict("a device of the inventory has this name", "hostname")
         bootrights.check_named(actor, new.hostname, place)
     opens = columns["opens_at"] or now
     closes = columns["closes_at"] or min(opens, inputs.MOMENTS[1] - timedelta(days=days)) + timedelta(days=days)

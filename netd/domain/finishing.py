@@ -38,6 +38,7 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
         if expected.state == "verified" and expected.device_id is not None:  # what it is by now is an operator's to say
             return await devices.held(conn, actor, expected.device_id)
         found = expected.device_id or await device_store.id_by_hostname(conn, expected.tenant_id, expected.hostname)
+        chosen = True
         if found is None:
             new = NewDevice(
                 hostname=expected.hostname, mgmt_address=address, vendor=expected.vendor, platform=expected.platform, serial=expected.serial,
@@ -47,8 +48,9 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
             device = await devices.add(conn, actor, new, catalogue)
         else:
             device = await devices.held(conn, actor, found, lock=True)
-            if expected.site_addressed and device.site != expected.site:
-                raise Conflict(f"a device at another place is called {device.hostname}", "hostname")
+            if expected.site_addressed and not device.site_addressed and (expected.site is None or device.site != expected.site):
+                raise Conflict(f"the device {device.hostname} is not for who expects this one to change", "hostname")
+            chosen = device.site_addressed or str(device.mgmt_address) != address
             wanted: dict[str, Any] = {"mgmt_address": address, "state": "active"}
             for name in ("platform", "serial", "role", "target_version", "credential", "subscriber"):
                 if getattr(expected, name) is not None:
@@ -56,7 +58,7 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
             faults = Faults()
             columns = await devices.referred(conn, actor, faults, devices.parsed(wanted, catalogue, faults), device)
             device = await devices.change(conn, actor, device, columns)
-        if expected.site_addressed:
+        if expected.site_addressed and chosen:  # whoever expects it chose where it is
             await device_store.update(conn, expected.tenant_id, device.id, {"site_addressed": True})
             device = await devices.held(conn, actor, device.id)
         if expected.device_id != device.id:

@@ -1,5 +1,8 @@
 """Who may expect devices, and not more, does not come by NAS entries and credentials that way."""
 
+from netd.domain import adoption
+from netd.store import expected
+from netd.store.database import Database
 from tests.web.running import Api
 from tests.web.test_access_control import bearer
 
@@ -41,3 +44,23 @@ async def test_what_expecting_a_device_needs_besides(api: Api) -> None:
     assert ruled.status == 201 and not ruled.value["site_addressed"]
     assert (await api.patch(f"/ztp/rules/{ruled.value['id']}", {"profiles": ["plain"]}, role=None, headers=booter)).status == 403
     assert (await api.post("/ztp/rules", {**rule, "name": "other"}, role=None, headers=booter)).value["site_addressed"]
+
+
+async def test_a_rule_does_not_take_the_name_of_a_device(api: Api, database: Database) -> None:
+    await api.post("/devices", {"hostname": "core1", "mgmt_address": "192.0.2.1", "vendor": "generic"})
+    await api.post("/roles", {"name": "booter", "title": "B", "permissions": ["ztp:read", "ztp:write"]})
+    headers = bearer(await api.post("/tokens", {"name": "booter", "role": "booter"}))
+    made = await api.post("/ztp/rules", {"name": "cpe", "profiles": ["plain"], "hostname": "core1"}, role=None, headers=headers)
+    assert made.status == 201
+    deps = api.deps
+    async with database.transaction() as conn:
+        subnet = await conn.fetchval("insert into dhcp_subnets (tenant_id, name, prefix) values (1, 'a', '10.1.0.0/24') returning id")
+        found = await conn.fetchval(
+            """insert into ztp_candidates (tenant_id, subnet_id, identity, serial, profile, said, first_seen_at, last_seen_at)
+               values (1, $1, $2, 'S', 'plain', '{}', now(), now()) returning id""", subnet, bytes(32),
+        )  # fmt: skip
+        candidate = await expected.candidate(conn, 1, found)
+        assert candidate is not None
+        profiles = {each.name: each for each in deps.boot_profiles}
+        assert await adoption.arrived(conn, 1, candidate, deps.keyring, profiles, deps.now(), 30) is None
+    assert (await api.get("/ztp/devices")).value["items"] == []

@@ -1,7 +1,8 @@
 """What follows a first file: the job that logs in, configures, and looks whether it is what was expected; against simulated devices over SSH."""
 
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,23 @@ async def booted(lab: Lab, **members: Any) -> tuple[ExpectedDevice, Newcomer]:
     return await expected.get(lab.database, ACTOR, device.id), simulated
 
 
-async def finished(lab: Lab, device: ExpectedDevice, simulated: Newcomer, state: str = "succeeded", *, submitted: bool = False) -> Any:
+@contextmanager
+def hurried(lab: Lab) -> Iterator[None]:
+    """The driver without the patience that a real device needs."""
     driver: Any = lab.extensions.platforms["cisco_ios"].driver
     patient = driver.terminal
     driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
     try:
+        yield
+    finally:
+        driver.terminal = patient
+
+
+async def finished(
+    lab: Lab, device: ExpectedDevice, simulated: Newcomer, state: str = "succeeded", *, submitted: bool = False, known: str = "site_addressed"
+) -> Any:
+    """The job of a device that answers; ``known``: an SQL expression for who chose the address of the inventory's device of its name."""
+    with hurried(lab):
         async with served(lab.extensions, "cisco_ios", simulated) as server:
             if submitted:
                 async with lab.database.acquire() as conn:
@@ -76,9 +89,9 @@ async def finished(lab: Lab, device: ExpectedDevice, simulated: Newcomer, state:
                 await lab.eventually(ended)
                 return None
             await lab.device("edge1", "cisco_ios", server.ssh_port)
+            async with lab.database.acquire() as conn:
+                await conn.execute(f"update devices set site_addressed = {known}")
             return await lab.done("ztp.finish", state=state, ztp_device_id=device.id)
-    finally:
-        driver.terminal = patient
 
 
 async def test_a_device_is_configured_verified_and_backed_up(lab: Lab) -> None:
@@ -151,10 +164,7 @@ async def test_a_device_that_loads_its_image_yet_is_waited_for_and_may_show_anot
 
         await lab.eventually(reached)
 
-    driver: Any = lab.extensions.platforms["cisco_ios"].driver
-    patient = driver.terminal
-    driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
-    try:
+    with hurried(lab):
         async with served(lab.extensions, "cisco_ios", simulated) as server:
             await lab.device("edge1", "cisco_ios", server.ssh_port)
             job = await lab.submit("ztp.finish", ztp_device_id=device.id)
@@ -169,8 +179,6 @@ async def test_a_device_that_loads_its_image_yet_is_waited_for_and_may_show_anot
                 return (await lab.job(job)).state == "succeeded"
 
             await lab.eventually(ended)
-    finally:
-        driver.terminal = patient
     assert (await expected.get(lab.database, ACTOR, device.id)).state == "verified"
 
 
@@ -190,10 +198,12 @@ async def test_what_somebody_of_a_site_expects_does_not_get_the_tenants_credenti
     device, simulated = await booted(lab, credential=None, configuration="hostname {{ hostname }}\nip radius-key {{ password | default('none') }}\n")
     async with lab.database.acquire() as conn:
         await conn.execute("update ztp_devices set site_addressed = true")
-    await finished(lab, device, simulated, "failed")  # for there is nothing left to log in with
+    await finished(lab, device, simulated, "failed")
+    assert "is not for who expects this one to change" in str((await expected.get(lab.database, ACTOR, device.id)).reason) and not simulated.log
+    async with lab.database.acquire() as conn:
+        await conn.execute("update devices set hostname = 'core1'; update ztp_devices set state = 'configured'")
+    await finished(lab, device, simulated, "failed", known="hostname = 'edge1'")  # for there is nothing left to log in with
     assert "ip radius-key none" in simulated.log
-    (record,) = await lab.rows("select site_addressed from devices")
-    assert record["site_addressed"]
 
 
 async def test_a_device_that_may_have_its_file_is_proved_by_the_log_in(lab: Lab) -> None:
