@@ -168,7 +168,7 @@ async def test_a_device_that_loads_its_image_yet_is_waited_for_and_may_show_anot
         async with served(lab.extensions, "cisco_ios", simulated) as server:
             await lab.device("edge1", "cisco_ios", server.ssh_port)
             job = await lab.submit("ztp.finish", ztp_device_id=device.id)
-            await waits(3)
+            await waits(2)
         assert (await expected.get(lab.database, ACTOR, device.id)).state == "configured"
         simulated.version = new
         async with served(lab.extensions, "cisco_ios", simulated) as server:  # with a key of its own
