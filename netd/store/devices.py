@@ -97,6 +97,11 @@ async def id_by_hostname(conn: Connection, tenant_id: int, hostname: str) -> int
     return found
 
 
+async def parents(conn: Connection) -> dict[int, int]:
+    """What each device of any tenant is reached through, by id."""
+    return {record["id"]: record["parent_id"] for record in await conn.fetch("select id, parent_id from devices where parent_id is not null")}
+
+
 async def above(conn: Connection, tenant_id: int, device_id: int) -> set[int]:
     """The device and all that it is reached through, by id."""
     records = await conn.fetch(

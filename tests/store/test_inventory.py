@@ -72,7 +72,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await devices.count_selected(connection, other, Selector()), await devices.group(connection, other, mine["group"]),
         await devices.group_selector(connection, other, "g"), await inventory.interface(connection, other, mine["interface"]),
         await candidates.get(connection, other, mine["candidate"]), await observed.known(connection, other, [mine["device"]]),
-        (await observed.ports(connection, other, [mine["device"]]))[mine["device"]],
+        (await observed.ports(connection, other, {mine["device"]: {"e1"}}))[mine["device"]],
     ]  # fmt: skip
     for each in LISTINGS:
         seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]

@@ -71,7 +71,7 @@ ACROSS = {
     "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
-    "devices.polled": "each carries its tenant", "software.lock_file": "a lock, no rows",
+    "devices.polled": "each carries its tenant", "devices.parents": "numbers only, of what is polled", "software.lock_file": "a lock, no rows",
     "software.images_with": "files are everybody's, and it is a number only",
     "configurations.retire": "what no version has is nobody's",
     "configurations.sealed": "keys are everybody's", "configurations.reseal": "keys are everybody's",

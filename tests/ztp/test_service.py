@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from netd.config import BootConfig
-from netd.domain import expected, plans, standing, subscribers
+from netd.domain import certificates, expected, plans, standing, subscribers
 from netd.domain.bootfiles import BootFile
 from netd.domain.expected import ExpectedPatch, Retry
 from netd.errors import BootRefused, Conflict, InvalidInput
@@ -271,3 +271,25 @@ async def test_a_subscriber_is_named_and_may_be_another(home):
 
     assert [await now("ALICE"), await now(None)] == [False, True]
     assert await home.steps(device) == ["expected", "disarmed", "armed"]
+
+
+async def test_what_is_left_undone_or_ends_soon_is_tried_once_a_day(home):
+    undone, ends, fine = [await home.device(name, certificate="ec" if name != "undone" else None) for name in ("undone", "ends", "fine")]
+    made = await certificates.create_authority(home.database, ACTOR, home.keyring, certificates.NewAuthority(), home.now())
+    for device in (undone, ends, fine):
+        await home.is_verified(device)
+    async with home.database.acquire() as conn:
+        await conn.execute("update ztp_devices set reason = 'it was off' where id = $1", undone.id)
+        for device, days in ((ends, 29), (fine, 32)):
+            await conn.execute(
+                """insert into certificates (tenant_id, ztp_device_id, authority_id, subject, names, algorithm, certificate, serial, fingerprint, not_before,
+                                             not_after, installed_at)
+                   values (1, $1, $2, 'CN=x', '{x}', 'ec', 'x', '1', 'f', now(), now() + $3::int * interval '1 day', now())""", device.id, made.id, days,
+            )  # fmt: skip
+    for days, begun in ((0, 2), (0, 2), (1, 4), (2, 5)):  # on the third day those of the second are not done yet, and the last certificate is due
+        home.ahead = timedelta(days=days, minutes=days)
+        await home.expected.sweep()
+        assert len(await home.rows("select 1 from jobs where kind = 'ztp.finish'")) == begun, days
+        if days == 0:
+            await home.end_jobs()
+    assert {each["ztp_device_id"] for each in await home.jobs()} == {undone.id, ends.id, fine.id}
