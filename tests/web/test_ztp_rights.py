@@ -1,5 +1,7 @@
 """Who may expect devices, and not more, does not come by NAS entries and credentials that way."""
 
+from collections.abc import Mapping
+
 from netd.domain import adoption
 from netd.store import expected
 from netd.store.database import Database
@@ -19,7 +21,7 @@ async def test_what_expecting_a_device_needs_besides(api: Api) -> None:
     booter, namer, keeper = [bearer(await api.post("/tokens", {"name": name, "role": name})) for name in ("booter", "namer", "keeper")]
     site = bearer(await api.post("/tokens", {"name": "site", "role": "keeper", "site": "oslo"}))
 
-    async def asked(headers: dict[str, str], more: dict[str, object], path: str = "/ztp/devices") -> int:
+    async def asked(headers: dict[str, str], more: Mapping[str, object], path: str = "/ztp/devices") -> int:
         return (await api.post(path, {**MINE, **more}, role=None, headers=headers)).status
 
     for more in ({"make_nas": True}, {"credential": "core"}, {"configuration": "x {{ password }}"}, {"role": "edge"}, {"hostname": "core1"}):
