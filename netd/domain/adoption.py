@@ -36,6 +36,9 @@ _OWN = ("hostname", "serial", "mac", "profile", "site")
 """What of an expected device comes from the candidate and not from a rule's settings."""
 
 
+_WHEN = frozenset(("name", "position", "enabled"))
+
+
 class Adoption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a candidate is adopted: by its serial number, else its MAC address, and its line if ``bind_line``. ``profile`` where another than the
     recognised one is meant, ``settings`` are further members of the expected device."""
@@ -240,7 +243,8 @@ async def update_rule(db: Database, actor: Actor, row_id: int, patch: RulePatch,
         site_id = await store.rule_site(conn, actor.tenant_id, row_id)
         for place in {site_id, columns.get("site_id", site_id)}:
             bootrights.check(actor, columns.get("settings", before.settings), place)
-        columns["site_addressed"] = bootrights.narrow(actor)
+        if members.keys() - _WHEN:  # who says which devices come in, and as what, answers for it
+            columns["site_addressed"] = bootrights.narrow(actor)
         await store.update_rule(conn, actor.tenant_id, row_id, columns)
         after = await _held_rule(conn, actor, row_id)
         old, new = audit.changes(before, after)

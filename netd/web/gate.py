@@ -52,7 +52,7 @@ class _Watched(asyncio.Protocol):
 
 
 class Gate:
-    """Listens on ``sock`` and serves with what ``factory`` makes. ``refused`` counts by reason (too_many, too_many_of_source, silent)."""
+    """Listens on ``sock`` and serves with what ``factory`` makes. ``refused`` counts by reason (too_many, too_many_of_source, silent, no_tls)."""
 
     def __init__(
         self, sock: socket.socket, factory: Callable[[], asyncio.Protocol], key: Callable[[str], str], refused: Counts, *, most: int, most_of_source: int,
@@ -146,6 +146,7 @@ class Gate:
             )  # fmt: skip
         except (OSError, ssl.SSLError, asyncio.CancelledError) as error:  # its TLS came to nothing
             if not made:
+                self._refused["no_tls"] += not isinstance(error, asyncio.CancelledError)
                 sock.close()
                 self._over(key)
             if isinstance(error, asyncio.CancelledError):

@@ -45,7 +45,10 @@ async def test_what_expecting_a_device_needs_besides(api: Api) -> None:
     ruled = await api.post("/ztp/rules", {**rule, "settings": {"configuration": "x"}}, role=None, headers=keeper)
     assert ruled.status == 201 and not ruled.value["site_addressed"]
     assert (await api.patch(f"/ztp/rules/{ruled.value['id']}", {"profiles": ["plain"]}, role=None, headers=booter)).status == 403
-    assert (await api.post("/ztp/rules", {**rule, "name": "other"}, role=None, headers=booter)).value["site_addressed"]
+    other = await api.post("/ztp/rules", {**rule, "name": "other"}, role=None, headers=booter)
+    path = f"/ztp/rules/{other.value['id']}"
+    assert other.value["site_addressed"] and (await api.patch(path, {"position": 7})).value["site_addressed"]  # an administrator's order is no word for it
+    assert not (await api.patch(path, {"model": "X"})).value["site_addressed"]
 
 
 async def test_a_rule_does_not_take_the_name_of_a_device(api: Api, database: Database) -> None:
