@@ -67,5 +67,5 @@ async def test_a_rule_does_not_take_the_name_of_a_device(api: Api, database: Dat
         candidate = await expected.candidate(conn, 1, found)
         assert candidate is not None
         profiles = {each.name: each for each in deps.boot_profiles}
-        assert await adoption.arrived(conn, 1, candidate, deps.keyring, profiles, deps.now(), 30) is None
+        assert await adoption.arrived(conn, 1, candidate, deps.keyring, profiles, deps.now(), 30, 0) is None
     assert (await api.get("/ztp/devices")).value["items"] == []
