@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ from netd.sdk.terminal import Refused
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+LARGE: Final = 64 << 10
+"""Characters of a reply, from which on a driver looks at it in a thread, not in the loop."""
+
 FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
 """What a command's text may say without being an error."""
 
@@ -42,7 +45,8 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     busy_attempts: int = 4
     settle_seconds: float = 0.3
     poll_seconds: float = 2.0  # between looks whether a restarting device is back
-    most_output: int = 32 << 20  # characters of one command, octets of a file read
+    most_output: int = 4 << 20  # characters of one command
+    most_large: int = 32 << 20  # of one that says that it expects as much (a configuration); octets of a file read
 
 
 class CliTransport:
@@ -122,8 +126,8 @@ class CliSession:
                 except NetdError as error:
                     step = dialogue.throw(error)
                 else:
-                    step = dialogue.send(reply)
-        except StopIteration as done:
+                    step = await self._sent(dialogue, reply)
+        except (StopIteration, _Done) as done:
             result: T = done.value
             return result
         finally:
@@ -151,14 +155,26 @@ class CliSession:
                     except NetdError as fault:
                         step = dialogue.throw(fault)
                     else:
-                        step = dialogue.send(reply)
-        except StopIteration:
+                        step = _send(dialogue, reply)
+        except (StopIteration, _Done):
             return  # it swallowed the cancellation; the caller raises it all the same
         except asyncio.CancelledError as raised:
             if raised is not error:  # cancelled again meanwhile: no more patience
                 raise
         except (NetdError, TimeoutError) as fault:
             log.warning("a cancelled dialogue could not clean up", extra={"device": self.target.key, "error": str(fault) or "timeout"})
+
+    async def _sent(self, dialogue: Dialogue[Any], reply: str) -> Step:
+        """The dialogue's next step; raises what the dialogue raises. Drivers take a long text line by line: in a thread they let the loop have its turns."""
+        if len(reply) < LARGE:
+            return _send(dialogue, reply)
+        sending = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError as error:
+            await asyncio.wait((sending,))  # nobody may throw anything into it meanwhile
+            await self._clean_up(dialogue, error)
+            raise
 
     async def _act(self, step: Step) -> str:
         match step:
@@ -201,7 +217,10 @@ class CliSession:
     async def _typed(self, command: Command) -> str:
         if self._screen is None:
             raise PeerUnreachable(f"{self.target.key}: there is no session", "lost")
-        return await self._screen.command(self._enabling(command))
+        return await self._screen.command(self._enabling(command), most_characters=self._most(command))
+
+    def _most(self, command: Command) -> int:
+        return self._limits.most_large if command.large else self._limits.most_output
 
     def _enabling(self, command: Command) -> Command:
         """The command with the credential's password where an answer wants it."""
@@ -221,6 +240,7 @@ class CliSession:
         channel = await connection.execute(command.text)
         silence = self._terminal.idle_timeout_seconds if command.timeout_seconds is None else command.timeout_seconds
         told = "<secret>" if command.secret else command.text
+        most = self._most(command)
         read = bytearray()
         try:
             while True:
@@ -229,8 +249,8 @@ class CliSession:
                 if not data:
                     break
                 read += data
-                if len(read) > self._limits.most_output:
-                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {self._limits.most_output} octets", "too_large")
+                if len(read) > most:
+                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {most} octets", "too_large")
         except TimeoutError:
             raise PeerUnreachable(f"{self.target.key}: {told}: no word for {silence:g} s", "timeout") from None
         except PeerUnreachable as error:
@@ -251,7 +271,7 @@ class CliSession:
 
     async def _get(self, step: Get) -> str:
         async with self._files() as connection:
-            return (await files.get(connection, step.path, self._limits.most_output, sftp=self._sftp)).decode("latin-1")
+            return (await files.get(connection, step.path, self._limits.most_large, sftp=self._sftp)).decode("latin-1")
 
     @property
     def _sftp(self) -> bool:
@@ -350,7 +370,8 @@ class CliSession:
     async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
         login = credential.login
         assert isinstance(login, SshLogin | TelnetLogin)
-        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=self._limits.settle_seconds, most_characters=self._limits.most_output)
+        limits = self._limits
+        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=limits.settle_seconds, most_characters=limits.most_output)
         username = login.username + self._terminal.login.username_suffix
         await self._screen.login(self._terminal.login, username, login.password.reveal() if login.password else "")
 
@@ -418,3 +439,18 @@ class CliSession:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Done(Exception):  # StopIteration, in a form that can leave a thread
+    """What a dialogue returned."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
+def _send(dialogue: Dialogue[Any], reply: str) -> Step:
+    try:
+        return dialogue.send(reply)
+    except StopIteration as done:
+        raise _Done(done.value) from None

@@ -19,10 +19,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from netd.config import BootConfig
-from netd.domain import audit, bootfile, booting, boottokens, service, software, templates
+from netd.domain import audit, bootfile, booting, boottokens, rendering, service, software, templates
 from netd.domain.booting import BOOT_USER, Places
 from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
+from netd.domain.rendering import Renderer
 from netd.domain.templates import Library
 from netd.errors import BootRefused, Fault, InvalidInput, StoreError, WireError
 from netd.keyring import Keyring
@@ -47,9 +48,6 @@ FLUSH_SECONDS: Final = 0.25
 SUMMED_SECONDS: Final = 60.0
 SUMMARIES: Final = 500
 """Sources and reasons that are summed up at a time: who invents addresses fills no more rows than that in a minute."""
-
-RENDERED_AT_ONCE: Final = 2
-"""Each in a process of its own: twenty devices that boot together are not to take the processors from RADIUS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ class BootFiles:
 
     def __init__(
         self, database: Database, keyring: Keyring, profiles: Mapping[str, BootProfile], config: BootConfig, images: Path, kinds: Kinds,
-        now: Callable[[], datetime], clock: Callable[[], float],
+        now: Callable[[], datetime], clock: Callable[[], float], renderer: Renderer | None = None,
     ) -> None:  # fmt: skip
         self.database = database
         self.places = Places(config, profiles)
@@ -135,7 +133,7 @@ class BootFiles:
         self._now = now
         self._clock = clock
         self._sources = Askers(config.requests_per_second)
-        self._rendering = asyncio.Semaphore(RENDERED_AT_ONCE)
+        self._renderer = renderer or Renderer()
         self._unaudited: list[tuple[int | None, str, str, str, dict[str, Any]]] = []  # tenant, source, object, result, what
         self._refusals: dict[tuple[int | None, str, str, Transport, str], _Summary] = {}  # tenant, object, source, way, reason
         self._queued = asyncio.Event()
@@ -271,15 +269,15 @@ class BootFiles:
 
     async def render(
         self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot",
-        *, told: int | None = None,
+        asked: rendering.Purpose = "boot", *, told: int | None = None,
     ) -> bytes:  # fmt: skip
-        """What the device is sent at this address, with its first password; ``told`` is the generation of its tokens there. Raises InvalidInput."""
+        """What the device is sent at this address, with its first password; ``told`` is the generation of its tokens there, ``asked`` says whether it asks
+        itself. Raises InvalidInput, Conflict."""
         kind = self.places.kind(device.profile)
         files = self._files(device, sources.image, secret, generation if told is None else told, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
         context["subscriber"] = sources.subscriber
-        async with self._rendering:
-            text = await bootfile.rendered(sources.library, device, "boot", context)
+        text = await bootfile.rendered(self._renderer, sources.library, device, "boot", context, asked)
         if text is None:
             raise InvalidInput([Fault("/boot_template", "there is none, and its role has none")])
         if purpose == "configuration" or not bootfile.has_list(kind):

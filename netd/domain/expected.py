@@ -1,6 +1,5 @@
 """Expected devices: what an operator says of who may boot, and what can be asked of them."""
 
-import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -373,7 +372,7 @@ async def retry(
 
 
 async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> BootPreview:
-    """What it would fetch. Raises NotFound."""
+    """What it would fetch. Raises NotFound, Conflict."""
     async with db.transaction(actor.scope) as conn:
         device = await held(conn, actor, row_id)
         made_from = await bootfiles.sources(conn, device)
@@ -381,7 +380,7 @@ async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> 
 
 
 async def check(db: Database, actor: Actor, files: BootFiles) -> BootCheck:
-    """Render all that may still boot."""
+    """Render all that may still boot. Raises Conflict."""
     rendered, after = 0, 0
     faults: list[BootPreview] = []
     while True:
@@ -389,7 +388,8 @@ async def check(db: Database, actor: Actor, files: BootFiles) -> BootCheck:
             found = [(each, await bootfiles.sources(conn, each)) for each in await store.waiting(conn, actor.tenant_id, after, CHECKED_AT_ONCE)]
         if not found:
             return BootCheck(rendered=rendered, faults=tuple(faults[:100]))
-        for shown in await asyncio.gather(*(_shown(files, device, made_from) for device, made_from in found)):
+        for device, made_from in found:
+            shown = await _shown(files, device, made_from)
             rendered += shown.fault is None
             if shown.fault is not None:
                 faults.append(shown)
@@ -404,9 +404,9 @@ async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -
     address = device.address or device.address_now or SHOWN
     try:
         if kind != "none":
-            made["boot"] = (await files.render(device, made_from, secret, 1, address)).decode()
+            made["boot"] = (await files.render(device, made_from, secret, 1, address, asked="look")).decode()
         if bootfile.has_list(kind):
-            made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration")).decode()
+            made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration", "look")).decode()
     except InvalidInput as error:
         fault = str(error)
     return BootPreview(

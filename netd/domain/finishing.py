@@ -13,6 +13,7 @@ from netd.domain.certificates import Held
 from netd.domain.devices import Catalogue, NewDevice
 from netd.domain.inputs import Faults
 from netd.domain.nas import NewNas
+from netd.domain.rendering import Renderer
 from netd.errors import Conflict, NotFound
 from netd.keyring import Keyring
 from netd.model.boot import ExpectedDevice
@@ -114,7 +115,7 @@ async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice, d
 
 
 async def lines(
-    db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
+    db: Database, keyring: Keyring, renderer: Renderer, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
 ) -> tuple[list[str], list[str]]:
     """The configuration that follows the first file, and the secrets that stand in it: its credentials', its NAS's and its subscriber's. From now on it is
     configured with what its subscriber is told now. Raises InvalidInput."""
@@ -135,7 +136,7 @@ async def lines(
         for name, value in _told(login).items():
             context[name] = value
     hidden = [str(context[name]) for name in _SECRETS if context.get(name)]
-    text = await bootfile.rendered(library, expected, "configuration", context)
+    text = await bootfile.rendered(renderer, library, expected, "configuration", context)
     if text is None:
         return [], hidden
     return [line.rstrip() for line in text.splitlines() if line.strip()], hidden

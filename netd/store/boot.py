@@ -305,7 +305,8 @@ async def overdue(conn: Connection, before: datetime, ends_before: datetime) -> 
            where d.state = 'verified' and coalesce(d.service_at, '-infinity') < $1 and netd_ztp_serves(d.tenant_id, d.subscriber_id)
                and (d.reason is not null or (d.certificate is not null and exists (
                    select from certificates c where c.ztp_device_id = d.id and c.replaced_at is null and c.installed_at is not null and c.not_after < $2
-                       and c.not_after < (select a.not_after from certificate_authorities a where a.tenant_id = d.tenant_id order by a.id desc limit 1))))
+                       and (select c.not_after < a.not_after or not a.supplied from certificate_authorities a where a.tenant_id = d.tenant_id
+                            order by a.id desc limit 1))))
            order by d.id limit 1000""", before, ends_before,
     )  # fmt: skip
     return [(each["tenant_id"], each["id"]) for each in records]

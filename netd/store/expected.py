@@ -229,32 +229,34 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     device_id: int | None = None
 
 
-async def whereabouts(conn: Connection, tenant_id: int, serial: str | None, mac: str | None) -> Whereabouts | None:
-    """Where a device is: in the inventory, if one said within a day that this is its serial number (what somebody wrote may be of one that is yet to come);
-    else where its MAC address has a lease in force."""
-    if serial is not None:
-        record = await conn.fetchrow(
-            """select id, mgmt_address from devices where tenant_id = $1 and state in ('active', 'maintenance')
-                   and upper(observed -> 'serial' ->> 'value') = upper($2) and facts_at > now() - interval '1 day' order by id limit 1""", tenant_id, serial,
-        )  # fmt: skip
-        if record is not None:
-            return Whereabouts(address=rows.address(record["mgmt_address"]), by="device", device_id=record["id"])
-    if mac is not None:
-        record = await conn.fetchrow(
-            """select prefix from leases where tenant_id = $1 and mac = $2 and dhcp_state = 'bound' and expires_at > now() and kind = 'ipv4'
-               order by id desc limit 1""", tenant_id, mac,
-        )  # fmt: skip
-        if record is not None:
-            return Whereabouts(address=rows.address(record["prefix"]), by="lease")
-    return None
-
-
-async def candidate_like(conn: Connection, tenant_id: int, serial: str | None, mac: str | None) -> BootCandidate | None:
-    """The candidate that nobody adopted, of this serial number, else MAC address."""
+async def whereabouts(conn: Connection, tenant_id: int, row_id: int) -> Whereabouts | None:
+    """Where an expected device is: in the inventory, if one said within a day that it has this serial number (what somebody wrote may be of one that is yet
+    to come); else where its MAC address has a lease in force. Anything can say so: it counts only of the site where the device is expected, of one whose
+    address a site's operator set at that site only, and not for who is known by its line, for which relays speak."""
     record = await conn.fetchrow(
-        f"""{CANDIDATES.select} where c.tenant_id = $1 and c.state <> 'adopted'
-                and ((upper(c.serial) = upper($2) and c.serial <> '') or ($2::text is null and c.mac = $3 and c.mac <> ''))
-            order by c.last_seen_at desc limit 1 for no key update of c""", tenant_id, serial, mac,
+        """select d.id, d.mgmt_address from ztp_devices z join devices d on d.tenant_id = z.tenant_id and d.state in ('active', 'maintenance')
+               and upper(d.observed -> 'serial' ->> 'value') = upper(z.serial) and d.facts_at > now() - interval '1 day'
+               and (d.site_id = z.site_id or ((d.site_id is null or z.site_id is null) and not d.site_addressed))
+           where z.tenant_id = $1 and z.id = $2 and z.circuit_id is null order by d.id limit 1""", tenant_id, row_id,
+    )  # fmt: skip
+    if record is not None:
+        return Whereabouts(address=rows.address(record["mgmt_address"]), by="device", device_id=record["id"])
+    record = await conn.fetchrow(
+        """select l.prefix from ztp_devices z join leases l on l.tenant_id = z.tenant_id and l.mac = z.mac and l.dhcp_state = 'bound' and l.expires_at > now()
+               and l.kind = 'ipv4' join dhcp_subnets n on n.tenant_id = l.tenant_id and n.id = l.dhcp_subnet_id
+               and (n.site_id is null or z.site_id is null or n.site_id = z.site_id)
+           where z.tenant_id = $1 and z.id = $2 and z.circuit_id is null order by l.id desc limit 1""", tenant_id, row_id,
+    )  # fmt: skip
+    return None if record is None else Whereabouts(address=rows.address(record["prefix"]), by="lease")
+
+
+async def candidate_like(conn: Connection, tenant_id: int, row_id: int) -> BootCandidate | None:
+    """The candidate that nobody adopted, of an expected device's serial number, else MAC address, where it is expected."""
+    record = await conn.fetchrow(
+        f"""{CANDIDATES.select} where c.tenant_id = $1 and c.state <> 'adopted' and exists (
+                select from ztp_devices z where z.tenant_id = $1 and z.id = $2 and (z.site_id is null or c.site_id is null or c.site_id = z.site_id)
+                    and ((upper(c.serial) = upper(z.serial) and c.serial <> '') or (z.serial is null and c.mac = z.mac and c.mac <> '')))
+            order by c.last_seen_at desc limit 1 for no key update of c""", tenant_id, row_id,
     )  # fmt: skip
     return None if record is None else candidates_of([record])[0]
 

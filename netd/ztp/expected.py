@@ -28,6 +28,7 @@ from netd.model.boot import Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
 from netd.store import boot as store
+from netd.store import certificates
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
 from netd.store.database import Connection, Database, Target
 from netd.store.feed import Batch, ChangeFeed
@@ -46,6 +47,9 @@ STRANGERS: Final = 200
 
 LEAST_RETRY_SECONDS: Final = 10
 """A file that nobody acknowledged may be asked for again so long, whatever ``boot.retry_seconds`` says."""
+
+APPLIED_ROWS: Final = 500
+"""Devices that are read at a time when they change: a plan may have all of them, and packets wait meanwhile."""
 
 SEEN: Final = 5000
 PURPOSES: Final[tuple[Purpose, ...]] = ("boot", "configuration", "image")
@@ -94,6 +98,7 @@ class Expected:
         self.feed = ChangeFeed(target, self._apply, self.load)
         self.strange: Counts = Counts()
         self.faults: dict[int, str] = {}
+        self._ending: list[str] = []
         self._keyring = keyring
         self._profiles = profiles
         self._config = config
@@ -124,7 +129,7 @@ class Expected:
 
     def parts(self) -> list[Part]:
         """The state of it, from memory."""
-        faults = list(self.faults.values())
+        faults = [*self.faults.values(), *self._ending]
         if not self.feed.up:
             faults.append(f"changes are not seen: {self.feed.last_error}")
         return [Part(name="ztp", state="degraded" if faults else "ok", since=self._since, detail="; ".join(faults[:5]))]
@@ -146,7 +151,13 @@ class Expected:
             return
         async with self.database.transaction() as conn:
             ids |= set(await store.followers(conn, list(subscribers), list(plans)))
-            rows, good = await store.load(conn, sorted(ids)), await store.spent(conn, sorted(ids))
+        changed = sorted(ids)
+        for start in range(0, len(changed), APPLIED_ROWS):
+            await self._read_anew(changed[start : start + APPLIED_ROWS])
+
+    async def _read_anew(self, ids: Sequence[int]) -> None:
+        async with self.database.transaction() as conn:
+            rows, good = await store.load(conn, ids), await store.spent(conn, ids)
         for each in ids:
             self._forget(each)
         self._put(rows, good)
@@ -392,6 +403,8 @@ class Expected:
             due = await store.overdue(conn, now - timedelta(days=1), now + timedelta(days=self._config.certificate_renew_days))
             await store.sweep(conn, now - timedelta(days=1))
             await self._sum_up(conn)
+            ending = await certificates.ending(conn, now + timedelta(days=self._config.certificate_renew_days))
+        self._ending = [f"the certification authority {subject} ends at {end:%Y-%m-%d}, and all that it signed: another is needed" for subject, end in ending]
         for tenant_id, device in due:
             async with self.database.transaction() as conn:
                 await arming.overdue(conn, self._kinds, self._keyring, tenant_id, device, now)

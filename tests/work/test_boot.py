@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.domain import bootfile, certificates, expected, finishing, plans, subscribers, templates
+from netd.domain import bootfile, certificates, expected, finishing, pki, plans, subscribers, templates
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import NewExpected, Retry
+from netd.domain.rendering import Renderer
 from netd.errors import InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
+from netd.store import certificates as certificate_store
 from netd.store import expected as expected_store
 from netd.store.boot import Advance
 from netd.store.database import Database
@@ -323,6 +325,46 @@ async def test_a_certificate_that_is_not_on_its_device_yet_is_the_one_of_the_nex
         await certificates.create_authority(lab.database, ACTOR, lab.keyring, new, now)
 
 
+async def test_a_certificate_says_no_serial_number_that_a_device_only_claims(lab: Lab) -> None:
+    device, _ = await booted(lab, certificate="ec")
+    claims = msgspec.structs.replace(device, serial=None, seen={"serial": "ANOTHERS"})
+    found = await certificates.held(lab.database, lab.keyring, claims, ["edge1"], datetime.now(UTC), certificates.Terms())
+    assert found.certificate.subject == "CN=edge1"
+    known = await certificates.held(lab.database, lab.keyring, device, ["edge2"], datetime.now(UTC), certificates.Terms())
+    assert known.certificate.subject in (f"CN=edge2,2.5.4.5={device.serial}", f"2.5.4.5={device.serial},CN=edge2")
+
+
+async def test_an_authority_is_followed_before_what_it_signed_ends_with_it(lab: Lab) -> None:
+    device, _ = await booted(lab, certificate="ec")
+    now, terms, names = datetime.now(UTC), certificates.Terms(), ("edge1", "127.0.0.1")
+    late = now + timedelta(days=pki.AUTHORITY_DAYS - 40)
+    first = await certificates.held(lab.database, lab.keyring, device, names, now, terms)
+    last = await certificates.held(lab.database, lab.keyring, device, names, late, terms)
+    assert last.authority == first.authority and last.certificate.not_after == pki.shown(first.authority).not_after
+    await certificates.installed(lab.database, last, late)
+    async with lab.database.transaction() as conn:
+        for state in ("configured", "verified"):
+            await boot_store.advance(conn, [Advance(device.id, 1, state, state, now, {})])
+
+        async def due(days: int) -> list[tuple[int, int]]:
+            at = late + timedelta(days=days)
+            return await boot_store.overdue(conn, at - timedelta(days=1), at + timedelta(days=terms.renew_days))
+
+        assert (await due(9), await due(11)) == ([], [(1, device.id)])
+    another = await certificates.held(lab.database, lab.keyring, device, names, late + timedelta(days=11), terms)
+    assert another.authority != first.authority and another.certificate.not_after > last.certificate.not_after
+    assert pki.signed_by(another.certificate.certificate, another.authority)
+    own = certificates.NewAuthority(certificate=first.authority, key=await authority_key(lab))
+    await certificates.create_authority(lab.database, ACTOR, lab.keyring, own, now)  # an operator's word is not netd's to replace
+    kept = await certificates.held(lab.database, lab.keyring, device, ("edge2",), late + timedelta(days=11), terms)
+    assert kept.authority == first.authority
+
+
+async def authority_key(lab: Lab) -> str:
+    async with lab.database.transaction() as conn:
+        return lab.keyring.open(await certificate_store.key(conn, 1, "certificate_authorities", 1), certificates.AUTHORITY_CONTEXT).decode()
+
+
 async def test_the_subscribers_password_goes_by_ssh_only(lab: Lab) -> None:
     await customer(lab)
     text = CONFIGURATION + "ip pppoe {{ subscriber.username }} {{ subscriber_password }} {{ subscriber.down_bps }} {{ subscriber.vlan }}\n"
@@ -337,7 +379,7 @@ async def test_the_subscribers_password_goes_by_ssh_only(lab: Lab) -> None:
         assert "wonderland" not in str(await lab.rows(f"select to_jsonb(t)::text as text from {table} t")), table
     with pytest.raises(InvalidInput, match="subscriber_password"):
         library = await _library(lab)
-        await bootfile.rendered(library, msgspec.structs.replace(device, boot_template="{{ subscriber_password }}"), "boot", {})
+        await bootfile.rendered(Renderer(), library, msgspec.structs.replace(device, boot_template="{{ subscriber_password }}"), "boot", {})
 
 
 async def _library(lab: Lab) -> templates.Library:

@@ -23,7 +23,7 @@ from netd.sdk.terminal import Refused
 _YES = Answer(question=r"(?:\[[Yy]/[Nn]\]|\([Yy]/[Nn]\)(?:\[[YyNn]\])?):? ?\s*\Z", text="y")
 _INTERFACE = re.compile(r"\d*[A-Za-z]{2}[\w-]*\d(?:/\d+)+(?:\.\d+)?|(?:Vlanif|Vbdif|Eth-Trunk|Virtual-[A-Za-z]+|Tunnel|Bridge-if|LoopBack)[\d./:]+")
 _FREE = re.compile(r"\(([\d,]+) ([KMG]?)B free\)")
-_NEXT_CONFIGURATION = re.compile(r"^[ \t]*Next startup saved-configuration file\s*: *(\S+)$", re.MULTILINE)
+_NEXT_CONFIGURATION = re.compile(r"^[ \t]*Next startup saved-configuration file[ \t]*: *(\S+)$", re.MULTILINE)
 _RESTORE = "netd-restore.cfg"
 _TRIAL_SECONDS = 120
 _SLOW_SECONDS, _BACK_SECONDS = 1800.0, 1200.0
@@ -193,7 +193,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def activate(self, image: Image) -> Dialogue[None]:
         yield from say(f"startup system-software {image.name}", _YES, timeout_seconds=600)
         text = yield from say("display startup")
-        if not re.search(rf"^\s*Next startup system software\s*: *\S*{re.escape(image.name)}$", text, re.MULTILINE):
+        if not re.search(rf"^[ \t]*Next startup system software[ \t]*: *\S*{re.escape(image.name)}$", text, re.MULTILINE):
             raise Refused(f"the next start does not take {image.name}", Outcome.UNVERIFIED, text.strip()[-400:])
 
     def reboot(self) -> Dialogue[None]:

@@ -164,7 +164,7 @@ class _Work:
     async def _lines(self, record: Device, certificate: Held | None) -> list[str]:
         tools = self._tools
         radius = await finishing.nas_secret(tools.owner, tools.keyring, self._device, record)
-        lines, hidden = await finishing.lines(tools.owner, tools.keyring, self._device, record, radius, certificate)
+        lines, hidden = await finishing.lines(tools.owner, tools.keyring, tools.renderer, self._device, record, radius, certificate)
         self.hide(*hidden)
         return lines
 

@@ -90,11 +90,9 @@ class Change:
         await self._job.log(f"{source} the change: version {kept.number}", "info", self._key)
         return texts[running]
 
-    def differs(self, before: str, after: str) -> dict[str, Any]:
-        """How one text became the other, without secrets."""
-        read = self._reads
-        found = difference(configurations.compared(read, before), configurations.compared(read, after), read.masked)
-        return {"added": found.added, "removed": found.removed, "diff": found.text}
+    async def differs(self, before: str, after: str) -> dict[str, Any]:
+        """How one text became the other, without secrets. In a thread: a large one takes its time."""
+        return await asyncio.to_thread(_differs, self._reads, before, after)
 
     def of_platform(self, platform: str) -> None:
         """Raises PeerError for a device of another one."""
@@ -104,7 +102,7 @@ class Change:
     async def preview(self, text: str) -> Done:
         """How what it runs differs from a text that it could be given. Raises PeerError."""
         self._opened.able(Restore)
-        differs = self.differs(await self._opened.run(self._reads.configuration("running")), text)
+        differs = await self.differs(await self._opened.run(self._reads.configuration("running")), text)
         return Done(said=f"{differs['added']} lines come, {differs['removed']} go", result=differs)
 
     async def type(self, order: ChangeOrder, lines: Sequence[str]) -> Done:
@@ -117,7 +115,7 @@ class Change:
         """Let it run another text. Raises PeerError where nothing was changed."""
         self._opened.able(Restore)
         before = await self.snapshot("before")
-        if configurations.compared(self._reads, before) == configurations.compared(self._reads, text):
+        if await asyncio.to_thread(_same, self._reads, before, text):
             return Done(outcome=Outcome.ALREADY, said="it runs this already")
         return await self._or_back(before, self._restored(before, text))
 
@@ -143,17 +141,17 @@ class Change:
             await self._opened.run(driver.save())
         after = await self.snapshot("after")
         outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
-        return Done(outcome=outcome, said=self._reads.masked(wrong), result={"lines": said, **self.differs(before, after)})
+        return Done(outcome=outcome, said=self._reads.masked(wrong), result={"lines": said, **await self.differs(before, after)})
 
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
         outcome = await self._opened.run(driver.restore(text))
         after = await self.snapshot("after")
-        left = self.differs(text, after)
+        left = await self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
             said = f"what it runs then differs from the version in {left['added'] + left['removed']} lines"
-            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
-        return Done(outcome=outcome, result=self.differs(before, after))
+            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**await self.differs(before, after), "left": left})
+        return Done(outcome=outcome, result=await self.differs(before, after))
 
     def _broken(self, before: str, why: str, outcome: Outcome = Outcome.FAILED) -> Broken:
         driver = self._opened.driver
@@ -165,14 +163,14 @@ class Change:
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
         result: dict[str, Any] = {"lines": list(self._lines), "rolled_back": False}
         try:
-            left = self.differs(before, await self._opened.run(self._reads.configuration("running")))
+            left = await self.differs(before, await self._opened.run(self._reads.configuration("running")))
             if not left["added"] and not left["removed"]:
                 return Done(outcome=outcome, said=f"{why}; nothing of it stayed", result={**result, "rolled_back": True, "left": left})
             result["left"] = left
             if not self._marked and not isinstance(self._opened.driver, Restore | TakeBack):
                 return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore, {_stays(left)}", result=result)
             back = await self._back(before)
-            result["left"] = left = self.differs(before, await self.snapshot("after"))
+            result["left"] = left = await self.differs(before, await self.snapshot("after"))
         except PeerUnreachable as error:
             raise self._broken(before, f"{why}; {error}", outcome) from error
         except PeerError as error:
@@ -300,6 +298,15 @@ class Changing:
 def _stays(left: dict[str, Any]) -> str:
     """What a change that was not taken back leaves behind."""
     return f"{left['added']} lines more and {left['removed']} less than before stay"
+
+
+def _same(reads: Backup, one: str, other: str) -> bool:
+    return configurations.compared(reads, one) == configurations.compared(reads, other)
+
+
+def _differs(reads: Backup, before: str, after: str) -> dict[str, Any]:
+    found = difference(configurations.compared(reads, before), configurations.compared(reads, after), reads.masked)
+    return {"added": found.added, "removed": found.removed, "diff": found.text}
 
 
 def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """``device.show`` and ``device.run``: type commands at devices, and keep what they say, without secrets."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
@@ -74,7 +75,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         async def one(subject: Subject) -> Done:
             async def work(opened: Opened) -> Done:
                 said = await opened.run(typed(lines, order.commands, order.timeout_seconds))
-                return _judged(opened, said)
+                return await asyncio.to_thread(_judged, opened, said)
 
             return await devices.at(job, found[subject.key], work)
 
@@ -97,7 +98,7 @@ def _judged(opened: Opened, said: Sequence[tuple[str, str]]) -> Done:
         found, reason = opened.driver.terminal.classify(text)
         if found not in FINE and outcome is Outcome.OK:
             outcome, why = found, f"{name}: {masked(reason)}"
-        shown = masked(text)
+        shown = commands.without_tables(masked(text))
         outputs.append({"command": name, "outcome": found.value, "output": shown[:room], "cut": len(shown) > room})
         room -= min(room, len(shown))
     return Done(outcome=outcome, said=why, result={"outputs": outputs})

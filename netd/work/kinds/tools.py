@@ -10,6 +10,7 @@ from netd.domain import templates
 from netd.domain.certificates import Terms
 from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
+from netd.domain.rendering import Renderer
 from netd.domain.report_queries import Measured
 from netd.keyring import Keyring
 from netd.sheets.converter import Converter
@@ -36,6 +37,7 @@ class Tools:
     images: Path | None = None
     export: GitExport | None = None
     rules: ShowRules = field(default_factory=ShowRules)
+    renderer: Renderer = field(default_factory=Renderer)
     boot_retry_seconds: float = 15.0
     boot_patience_seconds: float = 600.0
     upgrade_patience_seconds: float = 3600.0
@@ -51,7 +53,7 @@ class Tools:
 
     async def intended(self, tenant_id: int, device_ids: Sequence[int]) -> dict[int, Intended]:
         """What the devices' templates say; a device without one is left out."""
-        return await templates.intended(self.owner, tenant_id, device_ids)
+        return await templates.intended(self.owner, self.renderer, tenant_id, device_ids)
 
     async def exported(self, tenant_id: int, job_id: int) -> str | None:
         """Export what every device of the tenant runs to git, if that is wanted; returns the commit, None if nothing differs. Raises ExportFailed."""
