@@ -24,7 +24,7 @@ from netd.device.queue import DeviceQueues
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
-from netd.domain.booting import Places
+from netd.domain.booting import Places, offered
 from netd.domain.certificates import Terms
 from netd.domain.commands import show_rules
 from netd.domain.events import Stream
@@ -130,7 +130,7 @@ async def compose(
     radius = await _radius(config, target, databases, keyring, extensions, stack)
     client = await stack.enter_async_context(Client(allowed=[ip_network(each) for each in config.webhooks.allowed_networks]))
     webhooks, people = WebhookService(databases.work, client, keyring), LoginWatch(databases.work, config.login)
-    profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
+    profiles = {name: offered(profile.shown(), config.boot) for name, profile in extensions.profiles.items()}
     queues, transport, renderer = DeviceQueues(), CliTransport(), Renderer()
     sessions = DeviceSessions(databases.jobs, keyring, extensions.platforms, transport, queues, now=now)
     kinds = await _kinds(config, databases, keyring, extensions, client, sessions, profiles, renderer, more, stack)
@@ -179,7 +179,8 @@ async def _kinds(
     acs = GenieAcs(client, config.genieacs) if config.genieacs.url else None
     tools = Tools(
         database=databases.handlers, owner=databases.jobs, keyring=keyring, sessions=sessions, images=config.data_dir / IMAGES,
-        boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
+        boot_retry_seconds=config.boot.login_retry_seconds, boot_patience_seconds=config.boot.login_patience_seconds,
+        upgrade_patience_seconds=config.boot.upgrade_patience_seconds, rules=show_rules(config.commands),
         export=exporter(config.configurations, config.data_dir / EXPORT), measured=Measured(config.poll.kept_days(), config.poll.reach_seconds),
         looks=Looks(snmp, recogniser, extensions.guard, pinger.ping, acs), managed=Places(config.boot, profiles).managed,
         terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days), renderer=renderer,
@@ -220,9 +221,9 @@ async def boot_http(config: Config, files: BootFiles) -> AsyncIterator[list[List
         yield []
         return
     context = boot_web.encryption(boot.certificate, boot.key)
-    async with boot_web.serve(files, boot.addresses, boot.http_port) as plain:
+    async with boot_web.serve(files, boot, boot.http_port) as plain:
         if context is None:
             yield plain
         else:
-            async with boot_web.serve(files, boot.addresses, boot.https_port, context) as encrypted:
+            async with boot_web.serve(files, boot, boot.https_port, context) as encrypted:
                 yield plain + encrypted

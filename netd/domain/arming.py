@@ -68,9 +68,8 @@ async def _armed(conn: Connection, device: ExpectedDevice, service: Service | No
 
 async def _disarmed(conn: Connection, device: ExpectedDevice, service: Service | None, now: datetime) -> None:
     """It gets no file any more: what it was told is good no longer."""
-    generation = (await store.secret(conn, device.tenant_id, device.id))[1] + 1
     await store.spend(conn, device.tenant_id, device.id)
-    await _switched(conn, device, service, {"armed": False, "generation": generation}, now)
+    await _switched(conn, device, service, {"armed": False}, now)
 
 
 async def _switched(conn: Connection, device: ExpectedDevice, service: Service | None, columns: dict[str, Any], now: datetime) -> None:

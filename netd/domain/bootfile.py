@@ -31,6 +31,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     """Where a device finds what: URLs, "" for what it does not get; hashes in hex."""
 
     server: str
+    directory_url: str = ""  # where a device's files are by their names
     configuration_url: str = ""
     configuration_path: str = ""
     configuration_sha256: str = ""
@@ -88,15 +89,15 @@ def first(kind: FirstFile, text: str, files: Files, *, serial: str, mac: str) ->
 
 
 def _huawei(files: Files, serial: str, mac: str) -> str:
-    """Huawei NE's list: the SHA-256 in its first line is that of what stands from ;BEGIN to ;END."""
-    lines = [";BEGIN ROUTER", f"FILESERVER={files.server}"]
+    """Huawei NE's list: the SHA-256 in its first line is that of what stands from ;BEGIN to ;END. It has names of files in one folder."""
+    lines = [";BEGIN ROUTER", "[GLOBAL CONFIG]", f"FILESERVER={files.directory_url}", "", "[DEVICE0 DESCRIPTION]"]
     if serial:
         lines.append(f"ESN={serial}")
     if mac:
         lines.append(f"MAC={re.sub(':', '', mac).upper()[:4]}-{re.sub(':', '', mac).upper()[4:8]}-{re.sub(':', '', mac).upper()[8:]}")
     if files.image_path:
-        lines.append(f"SYSTEM-SOFTWARE={files.image_path}")
-    lines += [f"SYSTEM-CONFIG={files.configuration_path}", ";END ROUTER"]
+        lines.append(f"SYSTEM-SOFTWARE={files.image_name}")
+    lines += [f"SYSTEM-CONFIG={files.configuration_path.rpartition('/')[2]}", ";END ROUTER"]
     body = "\n".join(lines)
     return f'#sha256sum="{hashlib.sha256(body.encode()).hexdigest()}"\n{body}\n'
 

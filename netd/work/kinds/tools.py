@@ -25,7 +25,8 @@ class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
     ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files; ``boot_retry_seconds`` is how long a
-    device that boots is left alone; ``looks`` are ways to see what it is without logging in, ``managed`` says whether devices of a boot profile have an ACS,
+    device that boots is left alone, ``boot_patience_seconds`` how long it may take in all, ``upgrade_patience_seconds`` where it was told an image;
+    ``looks`` are ways to see what it is without logging in, ``managed`` says whether devices of a boot profile have an ACS,
     ``terms`` are those of certificates. ``measured`` is what reports must know of polling, ``converter`` writes them as spreadsheets and on paper.
     """
 
@@ -38,6 +39,8 @@ class Tools:
     rules: ShowRules = field(default_factory=ShowRules)
     renderer: Renderer = field(default_factory=Renderer)
     boot_retry_seconds: float = 15.0
+    boot_patience_seconds: float = 600.0
+    upgrade_patience_seconds: float = 3600.0
     looks: Looks | None = None
     managed: Callable[[str], bool] = field(default=lambda profile: False)
     terms: Terms = field(default_factory=Terms)
