@@ -9,8 +9,11 @@ from netd.errors import OutsideScope
 
 DEVICES: Final = "devices:write"
 NAS: Final = "nas:write"
-GIVEN: Final = ("credential", "configuration", "role")
-"""Members that let a device have a credential, or a configuration in which some stand: its own, or its role's."""
+SUBSCRIBERS: Final = "subscribers:read"
+SERVICES: Final = "subscribers:write"
+TYPED: Final = ("configuration", "role")
+GIVEN: Final = ("credential", *TYPED, "certificate")
+"""Members that let a device have a credential, a configuration in which some stand (its own, or its role's), or a certificate of the tenant's."""
 
 HARMLESS: Final = frozenset(("opens_at", "closes_at"))
 """What may be changed of a device without what was said of it being looked at anew."""
@@ -23,6 +26,9 @@ def check(actor: Actor, members: Mapping[str, Any], site_id: int | None) -> None
     given = [name for name in GIVEN if members.get(name) is not None]
     if given:
         _need(actor, DEVICES, site_id, given[0])
+    if members.get("subscriber") is not None:  # a preview shows the service, and a configuration has its password typed
+        typed = any(members.get(name) is not None for name in TYPED)
+        _need(actor, SERVICES if typed else SUBSCRIBERS, site_id, "subscriber, with a configuration," if typed else "subscriber")
     if members.get("make_nas"):
         _need(actor, NAS, site_id, "make_nas")
 

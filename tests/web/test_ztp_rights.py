@@ -14,6 +14,8 @@ MINE = {"hostname": "mine", "profile": "plain", "serial": "X"}
 async def test_what_expecting_a_device_needs_besides(api: Api) -> None:
     await api.post("/credentials", {"name": "core", "type": "ssh", "username": "root", "password": "hunter2hunter2"})
     await api.post("/sites", {"name": "oslo"})
+    await api.post("/plans", {"name": "home", "down_bps": 1_000_000, "up_bps": 1_000_000})
+    assert (await api.post("/subscribers", {"username": "alice", "password": "wonderland", "plan": "home"})).status == 201
     await api.post("/devices", {"hostname": "core1", "mgmt_address": "192.0.2.1", "vendor": "generic"})
     await api.post("/roles", {"name": "booter", "title": "B", "permissions": ["ztp:read", "ztp:write"]})
     await api.post("/roles", {"name": "namer", "title": "N", "permissions": ["ztp:read", "ztp:write", "nas:write"]})
@@ -26,6 +28,9 @@ async def test_what_expecting_a_device_needs_besides(api: Api) -> None:
 
     for more in ({"make_nas": True}, {"credential": "core"}, {"configuration": "x {{ password }}"}, {"role": "edge"}, {"hostname": "core1"}):
         assert await asked(booter, more) == 403, more
+    assert await asked(booter, {"certificate": "ec"}) == 403
+    assert await asked(booter, {"subscriber": "alice"}) == 403  # a preview would show her service
+    assert await asked(keeper, {"subscriber": "alice", "configuration": "{{ subscriber_password }}"}) == 403
     assert await asked(namer, {"make_nas": True}) == 201
     assert await asked(keeper, {"make_nas": True, "serial": "Y"}) == 403
     made = await api.post("/ztp/devices", {**MINE, "hostname": "kept", "serial": "Z", "credential": "core"}, role=None, headers=keeper)

@@ -122,6 +122,7 @@ async def test_another_device_than_expected_is_quarantined_and_may_be_tried_agai
     after = await expected.get(lab.database, ACTOR, device.id)
     assert (after.state, after.reason) == ("failed", "its serial number is FTX1, not FTX2")
     assert job.error == after.reason
+    assert not any("hunter2hunter2" in line for line in simulated.log), "it was told what is another's"
     async with lab.database.transaction() as conn:
         await expected_store.update(conn, 1, device.id, {"serial": "FTX1"})
     again = await expected.retry(lab.database, ACTOR, lab.kinds, lab.keyring, device.id, Retry(), datetime.now(UTC))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from netd.domain import booting, certificates, expected, facts, finishing, jobs
+from netd.domain import booting, certificates, expected, facts, finishing, jobs, verification
 from netd.domain.actor import Actor
 from netd.domain.certificates import Held
 from netd.domain.devices import Catalogue
@@ -21,7 +21,7 @@ from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, NotYe
 from netd.model.boot import ExpectedDevice
 from netd.model.inventory import Device
 from netd.model.target import Credential
-from netd.sdk.device import Configure
+from netd.sdk.device import Configure, Inspect
 from netd.sdk.dialogue import Dialogue, Put
 from netd.sdk.shell import FINE
 from netd.store.database import Connection
@@ -170,6 +170,7 @@ class _Work:
 
     async def _put(self, record: Device, first: Sequence[Credential], files: Sequence[tuple[str, bytes]]) -> None:
         async def work(opened: Opened) -> None:
+            await self._is_it(opened)
             await opened.run(_puts(files))
 
         await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first, pin=pins(self._device))
@@ -178,6 +179,7 @@ class _Work:
     async def _configure(self, record: Device, first: Sequence[Credential], lines: list[str]) -> None:
         async def work(opened: Opened) -> None:
             driver = opened.able(Configure)
+            await self._is_it(opened)
             for line, outcome, said in await opened.run(driver.configure(lines)):
                 if outcome not in FINE:
                     raise JobFailed(f"it does not take {line!r}: {outcome.value}{f', {said}' if said else ''}")
@@ -186,6 +188,14 @@ class _Work:
 
         await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first, pin=pins(self._device))
         await self._job.log(f"{len(lines)} lines of configuration are in, and saved")
+
+    async def _is_it(self, opened: Opened) -> None:
+        """Whether the device in the session says that it is another one: it is told no secret that lasts then. Raises JobFailed."""
+        if self._device.serial is None or not isinstance(opened.driver, Inspect):
+            return
+        found = verification.compare(self._device, await opened.run(opened.driver.facts()))
+        if found.another:
+            raise JobFailed("; ".join(found.wrong))
 
     async def _concluded(self, record: Device, found: Found, evidence: dict[str, Any], certificate: Held | None) -> None:
         tools, device = self._tools, self._device
