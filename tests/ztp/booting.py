@@ -122,7 +122,7 @@ class Booting:
         known = self.expected._find(seen)
         assert known is not None
         path = self.files.places.path(known.row.profile, known.secret, known.generation, purpose, ip_address("127.0.0.1"), image)
-        return f"{self.files.places.server('http')}/{path}"
+        return f"{self.files.places.server('http', 4)}/{path}"
 
     async def audited(self) -> list[tuple[str, dict[str, Any]]]:
         await self.files.flush()
