@@ -117,11 +117,11 @@ class Booting:
         await self.expected.load()
         return url.split("/", 3)[3] if url else ""
 
-    def url(self, seen: ClientIdentity, purpose: Purpose, image: str) -> str:
-        """Where a file of a device is that has been told."""
+    def url(self, seen: ClientIdentity, purpose: Purpose, image: str, address: str = "127.0.0.1") -> str:
+        """Where a file of a device is that has been told at this address."""
         known = self.expected._find(seen)
         assert known is not None
-        path = self.files.places.path(known.row.profile, known.secret, known.generation, purpose, ip_address("127.0.0.1"), image)
+        path = self.files.places.path(known.row.profile, known.secret, known.generation, purpose, ip_address(address), image)
         return f"{self.files.places.server('http', 4)}/{path}"
 
     async def audited(self) -> list[tuple[str, dict[str, Any]]]:

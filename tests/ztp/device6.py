@@ -33,8 +33,8 @@ def commands(folder: Path, vendor_class: str) -> dict[str, list[str]]:
     (folder / "dhcpcd6.conf").write_text(f'duid\nia_na\nvendclass {ENTERPRISE} "{vendor_class}"\noption dhcp6_bootfile_url\n')
     script = str(folder / "six.sh")
     return {
-        "dhclient": ["dhclient", "-6", "-1", "-d", "-cf", f"{folder}/dhclient6.conf", "-lf", f"{folder}/{sys.argv[3]}.leases6", "-pf", f"{folder}/pid6", "-sf", script,
-                     "eth0"],
+        "dhclient": ["dhclient", "-6", "-1", "-d", "-cf", f"{folder}/dhclient6.conf", "-lf", f"{folder}/{sys.argv[3]}.leases6", "-pf", f"{folder}/pid6",
+                     "-sf", script, "eth0"],
         "dhcpcd": ["dhcpcd", "-6", "-1", "-B", "--nodelay", "-f", f"{folder}/dhcpcd6.conf", "-c", script, "eth0"],
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.daemon import eventually
+from tests.e2e.daemon import Daemon, eventually
 from tests.ztp.conftest import Site
 from tests.ztp.test_boots import BOOT, CONFIGURATION, Newcomers, verified
 from tests.ztp.test_crash import Inside
@@ -17,7 +17,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def expect(daemon: Inside, name: str, serial: str, **more: object) -> None:
+def expect(daemon: Daemon, name: str, serial: str, **more: object) -> None:
     daemon.make(
         "ztp/devices", hostname=name, profile="arista_eos", serial=serial, circuit_id=".+", platform="cisco_ios", credential="ops", target_version="15.7",
         boot_template=BOOT, configuration=CONFIGURATION, **more,
