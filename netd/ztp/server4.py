@@ -269,6 +269,7 @@ class Server4:
     def _asked(self, kind: Kind, call: Call, address: int, done: Callable[[int, str], None]) -> Ask:
         ask = Ask(kind, call.subnet, call.holder(), address, done)
         ask.base, ask.line, ask.unicast = call.client, call.line, call.unicast and not call.believed
+        ask.seconds = call.seconds()
         return ask
 
     def _ask(self, kind: Kind, call: Call, address: int) -> None:
@@ -285,7 +286,6 @@ class Server4:
         ask.mac, ask.profile, ask.hostname = mac(message), call.profile.name, readable(seen.hostname)[:255]
         ask.relay = call.came_from()
         ask.relay_info = message.options.get(dhcp.RELAY_AGENT, b"") if call.believed else b""
-        ask.seconds = call.seconds()
         if answer is not None:
             ask.device_id = answer.device_id
             if answer.address is not None and answer.address.version == 4 and subnet.fixed(seen, int(answer.address)):

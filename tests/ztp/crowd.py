@@ -155,7 +155,7 @@ class Crowd:
                 client.options[50] = client.address.to_bytes(4, "big")
             client.state = what
             self._transmit(client, [str(IPv4Address(client.server))])
-            self._idle(client, self._chance.choice((0.0, self._chance.uniform(0, 1.0))))
+            self._idle(client, self._chance.choice((0.15, self._chance.uniform(0.15, 1.0))))
         elif what == "vanish":  # what it held is nobody else's before its time is over
             self._replace(client, self._chance.uniform(0, 1.0))
         else:

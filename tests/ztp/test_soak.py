@@ -37,9 +37,7 @@ def settings(address: str) -> dict[str, str]:
 
 def prepared(daemon: Daemon) -> None:
     daemon.netd("pool", "add", "access", "--kind", "ipv4", "--ranges", f"10.1.0.10-10.1.0.{9 + ADDRESSES}", "--grace", "0")
-    daemon.netd(
-        "dhcp", "serve", "street", "--prefix", "10.1.0.0/24", "--serves", "classes", "--profiles", "plain", "--pool", "access", "--router", "10.1.0.1"
-    )
+    daemon.netd("dhcp", "serve", "street", "--prefix", "10.1.0.0/24", "--serves", "classes", "--profiles", "plain", "--pool", "access", "--router", "10.1.0.1")
     daemon.sql("alter table dhcp_subnets drop constraint dhcp_subnets_lease_seconds_check")  # nobody may configure leases that end so soon
     daemon.sql("update dhcp_subnets set lease_seconds = $1", LEASE_SECONDS)
 
