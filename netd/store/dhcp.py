@@ -251,7 +251,8 @@ async def bind(conn: Connection, bindings: Sequence[Binding]) -> set[tuple[int, 
     records = await conn.fetch(
         """update leases l set dhcp_state = 'bound', ended_at = null,
                 expires_at = greatest(now() + make_interval(secs => u.secs), case l.dhcp_state when 'bound' then l.expires_at end),
-                until_at = greatest(now() + make_interval(secs => u.secs + u.grace), case l.dhcp_state when 'bound' then l.until_at end), mac = u.mac, profile = u.profile, hostname = nullif(u.hostname, ''),
+                until_at = greatest(now() + make_interval(secs => u.secs + u.grace), case l.dhcp_state when 'bound' then l.until_at end),
+                mac = u.mac, profile = u.profile, hostname = nullif(u.hostname, ''),
                 relay_info = case u.relay when '' then l.relay_info else decode(u.relay, 'hex') end
            from json_to_recordset($1::text::json) as u (n bigint, c text, a text, secs int, "grace" int, mac text, profile text, hostname text, relay text)
            where l.dhcp_subnet_id = u.n and l.client_id = u.c and l.prefix = u.a::inet and l.dhcp_state <> 'declined'

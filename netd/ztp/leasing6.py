@@ -43,7 +43,8 @@ class Ask6:
     a release: what it gave back; None: why stands in the text). ``fixed``: what is reserved for it is so by its device's record."""
 
     __slots__ = (
-        "addresses", "at", "client", "done", "fixed", "granted", "kind", "line", "mac", "named", "prefixes", "profile", "relay", "reserved", "seconds", "subnet",
+        "addresses", "at", "client", "done", "fixed", "granted", "kind", "line", "mac", "named", "prefixes", "profile", "relay", "reserved", "seconds",
+        "subnet",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, subnet: Subnet, client: str, done: Callable[[Got | None, str], None]) -> None:

@@ -43,8 +43,6 @@ TELL_SECONDS: Final = 60.0
 BY_UNICAST: Final = frozenset((dhcp.REQUEST, dhcp.RELEASE, dhcp.INFORM))
 
 EVERYBODY: Final = 0xFFFFFFFF
-ANY_URL: Final = "http://192.0.2.1/x"
-"""In the place of a device's, which needs its address, to see whether all else is there."""
 
 
 class Arrival(NamedTuple):
@@ -319,7 +317,7 @@ class Server4:
 
     def _lacks(self, call: Call) -> bool:
         """Whether the client cannot be told what it needs, whatever its address: then it gets none."""
-        url = "" if call.answer is None else ANY_URL
+        url = "" if call.answer is None else self.binding.boot_url(call.seen, call.answer, IPv4Address(call.subnet.row.first))
         try:
             answers4.boot_options(call.subnet, call.profile, call.message, call.seen, call.answer, call.subnet.row.first, call.server, url)
         except ValueError as error:
