@@ -112,7 +112,7 @@ class Crowd:
                     if client.due <= now:
                         self._act(client, now)
                 self._hear(max(0.0, min(min(client.due for client in self._clients) - now, 0.02)))
-            quiet_at = time.monotonic() + 1.0
+            quiet_at = time.monotonic() + 0.5
             while time.monotonic() < quiet_at:
                 self._hear(0.05)
         except BaseException as error:  # told by whoever looks
