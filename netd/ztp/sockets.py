@@ -77,6 +77,19 @@ class Socket4:
         self.socket.close()
 
 
+def discard(sock: socket.socket) -> int:
+    """Throw away what waits; how many packets that was."""
+    count = 0
+    while True:
+        try:
+            sock.recv(1)
+        except OSError as error:
+            if error.errno not in _QUIET:
+                raise
+            return count
+        count += 1
+
+
 class Frames:
     """Sends UDP datagrams in frames of their own to clients that cannot answer ARP yet. Needs CAP_NET_RAW."""
 
