@@ -55,15 +55,16 @@ bench-reports: $(STAMP)  ## reports of 5,000 devices with 50 interfaces over a m
 bench-ztp: $(STAMP)  ## measure DHCP exchanges beside Kea with memfile and PostgreSQL, in network namespaces (root; BENCH_ARGS="--rounds 1": a look)
 	$(PY) -m tests.bench.ztp $(BENCH_ARGS)
 
-bench-boot: $(STAMP)  ## measure boot files by TFTP beside tftpd-hpa and by HTTP beside nginx (root; BENCH_ARGS="--small --rounds 1": a look)
+bench-boot: $(STAMP)  ## measure boot files by TFTP beside tftpd-hpa and by HTTP beside nginx, and log-ins while twenty devices fetch (root; BENCH_ARGS="--small --rounds 1": a look)
 	$(PY) -m tests.bench.boot $(BENCH_ARGS)
 
 fuzz: $(STAMP)  ## throw arbitrary bytes at every codec
 	$(PY) tests/fuzz/run.py $(FUZZ_ARGS)
 
-soak: $(STAMP)  ## the long rounds: 20,000 sessions changed at 20 NAS, faults under load again and again, 10,000 users moved from FreeRADIUS, the API by its description, 200,000 rows as CSV and XLSX, an hour of fuzzing (SOAK_ROUNDS, FAULT_SEED, FUZZ_SECONDS)
+soak: $(STAMP)  ## the long rounds: 20,000 sessions changed at 20 NAS, faults under load again and again, DHCP clients behind two daemons, 10,000 users moved from FreeRADIUS, the API by its description, 200,000 rows as CSV and XLSX, an hour of fuzzing (SOAK_ROUNDS, FAULT_SEED, DHCP_SEED, FUZZ_SECONDS)
 	$(PY) -m tests.bench.fanout --rounds 5
 	KILL_ROUNDS=$(SOAK_ROUNDS) FAULT_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/e2e/test_crash.py tests/e2e/test_faults.py tests/ztp/test_boots.py
+	DHCP_ROUNDS=$(SOAK_ROUNDS) $(PY) -m pytest -q -rP --timeout=7200 tests/ztp/test_soak.py
 	FREERADIUS_USERS=10000 $(PY) -m pytest -q -s --timeout=7200 tests/e2e/test_freeradius.py
 	CONTRACT_EXAMPLES=200 CONTRACT_PHASES=examples,coverage,fuzzing CONTRACT_SECONDS=3600 CONTRACT_SEED=$${CONTRACT_SEED:-1} $(PY) -m pytest -q tests/web/test_contract.py
 	$(PY) -m tests.bench.tables

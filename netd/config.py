@@ -219,6 +219,8 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Serve boot files at all."""
     host: str = ""
     """Name or address that devices reach this node by: it stands in the URLs that DHCP tells them."""
+    host6: str = ""
+    """The same for who is told by DHCPv6; empty: ``host``, if that is no IPv4 address."""
     addresses: tuple[str, ...] = ("0.0.0.0", "::")
     """IP addresses to serve on."""
     http_port: Port = 8080
@@ -713,6 +715,23 @@ def _header_text(value: Secret | str) -> str | None:
     return None if text.isprintable() and text.isascii() and " " not in text else "has a blank, a control character or one outside ASCII in it"
 
 
+HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+
+
+def _boot_host(value: str) -> str | None:
+    """A name or address that devices behind relays can reach; brackets are put around it where they belong."""
+    try:
+        address = ip_address(value)
+    except ValueError:
+        return None if not value or HOST_NAME.fullmatch(value) else f"{value!r} is neither a name nor an IP address"
+    return f"{value} is good on one link only: devices behind a relay do not reach it" if address.is_link_local or "%" in value else None
+
+
+def _boot_host6(value: str) -> str | None:
+    fault = _boot_host(value)
+    return fault or (f"{value} is an IPv4 address: that is for boot.host" if value.replace(".", "").isdecimal() else None)
+
+
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 """Hosts that a browser takes to be secure without TLS."""
 
@@ -782,6 +801,8 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "radius.time_zone": _time_zone,
     "coa.source_address": lambda value: _ip_address(value) if value else None,
     "boot.addresses": _ip_addresses,
+    "boot.host": _boot_host,
+    "boot.host6": _boot_host6,
     "dhcp.addresses": _ip_addresses,
     "dhcp.relays": _prefixes,
     "dhcp.lightweight_relays": _prefixes,

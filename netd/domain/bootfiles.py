@@ -286,7 +286,7 @@ class BootFiles:
         return bootfile.first(kind, text, files, serial=device.serial or str(device.seen.get("serial", "")), mac=device.mac or str(device.seen.get("mac", "")))
 
     def _files(self, device: ExpectedDevice, image: SoftwareImage | None, secret: bytes, generation: int, address: IPv4Address | IPv6Address) -> bootfile.Files:
-        server = self.places.server(device.transport)
+        server = self.places.server(device.transport, address.version)
         configuration = self.places.path(device.profile, secret, generation, "configuration", address)
         found = "" if image is None else self.places.path(device.profile, secret, generation, "image", address, image.file_name)
         return bootfile.Files(

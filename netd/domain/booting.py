@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 import msgspec
@@ -73,9 +73,19 @@ class Places:
         found = self._profiles.get(profile)
         return found is not None and "acs_url" in found.variables
 
-    def server(self, transport: str) -> str:
-        """scheme://host:port."""
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+    def host(self, version: int) -> str:
+        """What a device that has an address of this IP version reaches this node by, "" if there is nothing."""
+        host = (self.config.host6 if version == 6 else "") or self.config.host
+        try:
+            return host if ip_address(host).version == version else ""
+        except ValueError:  # a name: it may have addresses of both
+            return host
+
+    def server(self, transport: str, version: int) -> str:
+        """scheme://host:port for a device that has an address of this IP version."""
+        host = self.host(version) or self.config.host
+        if ":" in host:
+            host = f"[{host}]"
         port = {"http": self.config.http_port, "https": self.config.https_port, "tftp": self.config.tftp_port}[transport]
         return f"{transport}://{host}" + ("" if port == _STANDARD[transport] else f":{port}")
 

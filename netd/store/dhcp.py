@@ -105,6 +105,18 @@ class Binding(msgspec.Struct, frozen=True):
     relay: str
 
 
+class Gone(NamedTuple):
+    """A lease that its client gave back ``ago`` seconds ago; leases are for ``secs`` seconds."""
+
+    id: int
+    client_id: str
+    secs: int
+    ago: float
+
+
+_BACK_SECONDS = 0.1
+"""No client has an address again sooner after it gave one back; and a transaction's time is a little before that of its statements."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -197,8 +209,13 @@ async def fixed(conn: Connection, tenant_id: int, addresses: Sequence[str]) -> s
     return {record[0] for record in records}
 
 
+_PROMISED = "(l.dhcp_subnet_id = u.n and l.client_id = u.c and l.dhcp_state = 'bound' and l.until_at >= now() + make_interval(secs => u.secs))"
+"""Another node has put it in force since this one looked."""
+
+
 async def offer(conn: Connection, offers: Sequence[Offer]) -> list[tuple[int, str, int]]:
-    """Write offers; (subnet id, client id, address) of those that were written. What was another's row must be free by now."""
+    """Write offers; (subnet id, client id, address) of those that were written. What was another's row must be free by now; what another node
+    has put in force meanwhile stays so."""
     fresh = [each for each in offers if not each.i]
     again = [each for each in offers if each.i]
     written: list[Any] = []
@@ -214,10 +231,12 @@ async def offer(conn: Connection, offers: Sequence[Offer]) -> list[tuple[int, st
         )
     if again:
         written += await conn.fetch(
-            """update leases l set client_id = u.c, dhcp_subnet_id = u.n, dhcp_state = 'offered', until_at = now() + make_interval(secs => u.secs),
-                    expires_at = now() + make_interval(secs => u.secs), ended_at = null, subscriber_id = null, device_id = u.device, slot = 0, token = '',
-                    conflict = null, conflict_at = null, relay_info = null, leased_at = now(), mac = u.mac, profile = u.profile,
-                    hostname = nullif(u.hostname, '')
+            f"""update leases l set client_id = u.c, dhcp_subnet_id = u.n, dhcp_state = case when {_PROMISED} then 'bound' else 'offered' end,
+                    until_at = case when {_PROMISED} then l.until_at else now() + make_interval(secs => u.secs) end,
+                    expires_at = case when {_PROMISED} then l.expires_at else now() + make_interval(secs => u.secs) end,
+                    relay_info = case when {_PROMISED} then l.relay_info end, leased_at = case when {_PROMISED} then l.leased_at else now() end,
+                    ended_at = null, subscriber_id = null, device_id = u.device, slot = 0, token = '', conflict = null, conflict_at = null, mac = u.mac,
+                    profile = u.profile, hostname = nullif(u.hostname, '')
                from json_to_recordset($1::text::json) as u (i bigint, n bigint, c text, secs int, mac text, profile text, hostname text, device bigint)
                where l.id = u.i and (l.until_at < now() or (l.dhcp_subnet_id = u.n and l.client_id = u.c))
                returning l.dhcp_subnet_id, l.client_id, host(l.prefix)""",
@@ -227,10 +246,13 @@ async def offer(conn: Connection, offers: Sequence[Offer]) -> list[tuple[int, st
 
 
 async def bind(conn: Connection, bindings: Sequence[Binding]) -> set[tuple[int, str, int]]:
-    """Put leases in force; (subnet id, client id, address) of those whose address is still that client's."""
+    """Put leases in force; (subnet id, client id, address) of those whose address is still that client's. What another node
+    promised since this transaction began is not shortened."""
     records = await conn.fetch(
-        """update leases l set dhcp_state = 'bound', ended_at = null, expires_at = now() + make_interval(secs => u.secs),
-                until_at = now() + make_interval(secs => u.secs + u.grace), mac = u.mac, profile = u.profile, hostname = nullif(u.hostname, ''),
+        """update leases l set dhcp_state = 'bound', ended_at = null,
+                expires_at = greatest(now() + make_interval(secs => u.secs), case l.dhcp_state when 'bound' then l.expires_at end),
+                until_at = greatest(now() + make_interval(secs => u.secs + u.grace), case l.dhcp_state when 'bound' then l.until_at end),
+                mac = u.mac, profile = u.profile, hostname = nullif(u.hostname, ''),
                 relay_info = case u.relay when '' then l.relay_info else decode(u.relay, 'hex') end
            from json_to_recordset($1::text::json) as u (n bigint, c text, a text, secs int, "grace" int, mac text, profile text, hostname text, relay text)
            where l.dhcp_subnet_id = u.n and l.client_id = u.c and l.prefix = u.a::inet and l.dhcp_state <> 'declined'
@@ -247,12 +269,14 @@ async def let_go(conn: Connection, ids: Sequence[int]) -> None:
     )
 
 
-async def release(conn: Connection, gone: Sequence[tuple[int, str]]) -> set[int]:
-    """Leases (id, client id) were given back: the ids of those that were in force."""
+async def release(conn: Connection, gone: Sequence[Gone]) -> set[int]:
+    """Leases were given back: the ids of those that were in force. One that was put in force after that, by another node, is its client's again."""
     records = await conn.fetch(
         """update leases l set dhcp_state = 'released', ended_at = now(), expires_at = now(), until_at = now()
-           from unnest($1::bigint[], $2::text[]) as u (i, c) where l.id = u.i and l.client_id = u.c and l.dhcp_state in ('bound', 'offered')
-           returning l.id""", *_columns(gone),
+           from unnest($1::bigint[], $2::text[], $3::integer[], $4::float8[]) as u (i, c, secs, ago)
+           where l.id = u.i and l.client_id = u.c and l.dhcp_state in ('bound', 'offered') and not (l.dhcp_state = 'bound'
+             and l.expires_at > now() + make_interval(secs => u.secs - u.ago + $5) and l.expires_at <= clock_timestamp() + make_interval(secs => u.secs))
+           returning l.id""", *_columns(gone), _BACK_SECONDS,
     )  # fmt: skip
     return {record[0] for record in records}
 

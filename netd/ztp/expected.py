@@ -243,8 +243,10 @@ class Expected:
         known = self._find(seen)
         if known is None or not self._config.enabled or answer.profile == PLAIN or self.places.kind(known.row.profile) == "none":
             return ""
+        if not self.places.host(address.version):  # this family is told no place: whoever needs one gets no answer
+            return ""
         generation = self._generation(known, address)
-        return f"{self.places.server(known.row.transport)}/{self.places.path(known.row.profile, known.secret, generation, 'boot', address)}"
+        return f"{self.places.server(known.row.transport, address.version)}/{self.places.path(known.row.profile, known.secret, generation, 'boot', address)}"
 
     def _generation(self, known: Known, address: Address) -> int:
         """Of the tokens that are told now at this address: another one once what was told there is used up or ends soon. That one ends by itself, and its
@@ -284,6 +286,8 @@ class Expected:
             if known is None or grant.answer.profile == PLAIN:
                 continue
             row = known.row
+            if not grant.boot_url and self.places.kind(row.profile) != "none":
+                continue  # it is not told where its file is, so it is no further than it was
             if grant.boot_url:
                 tokens += self._tokens(known, grant.address, now)
             evidence = {"address": str(grant.address), "step": grant.step, "relay": str(grant.seen.relay or "")}

@@ -91,7 +91,9 @@ async def end(conn: Connection, asks: Sequence[Ask], limits: Limits, config: Dhc
             outcomes[ask] = _decline(ask, line, limits, config)
             if not outcomes[ask]:
                 declined[holder.id] = ask, holder.client_id
-    done = await store.release(conn, _names(released)) if released else set()
+    now = time.monotonic()
+    gone = [store.Gone(number, name, ask.seconds, now - ask.at) for number, (ask, name) in sorted(released.items())]
+    done = await store.release(conn, gone) if gone else set()
     given["released"] += len(done)
     aside = await store.decline(conn, _names(declined), config.decline_seconds, FOUND_IN_USE) if declined else set()
     given["declined"] += len(aside)

@@ -43,7 +43,8 @@ class Ask6:
     a release: what it gave back; None: why stands in the text). ``fixed``: what is reserved for it is so by its device's record."""
 
     __slots__ = (
-        "addresses", "client", "done", "fixed", "granted", "kind", "line", "mac", "named", "prefixes", "profile", "relay", "reserved", "seconds", "subnet",
+        "addresses", "at", "client", "done", "fixed", "granted", "kind", "line", "mac", "named", "prefixes", "profile", "relay", "reserved", "seconds",
+        "subnet",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, subnet: Subnet, client: str, done: Callable[[Got | None, str], None]) -> None:
@@ -51,6 +52,7 @@ class Ask6:
         self.subnet = subnet
         self.client = client
         self.done = done
+        self.at = 0.0  # when it was taken in
         self.addresses: Sequence[int] = ()
         self.prefixes: Sequence[int] = ()
         self.named: Mapping[tuple[str, int], Sequence[int]] = {}
@@ -106,6 +108,7 @@ class Leasing6:
         elif self._finishing or self.in_work >= WAITING_LIMIT:
             ask.done(None, "too_busy")
         else:
+            ask.at = self._monotonic()
             self.in_work += 1
             self._queue.append(ask)
             self._arrived.set()
@@ -209,7 +212,8 @@ class Leasing6:
                 await store.refuse(conn, refused, self._config.decline_seconds)
         prefixes = dict(zip(ask.prefix_keys(), ask.prefixes, strict=True))
         held = await store.of_clients(conn, list(prefixes)) if prefixes else []
-        done = await store.release(conn, [(lease.id, lease.client_id) for lease in held]) if held else set()
+        ago = self._monotonic() - ask.at
+        done = await store.release(conn, [store.Gone(lease.id, lease.client_id, ask.seconds, ago) for lease in held]) if held else set()
         result.update({("pd", prefixes[lease.subnet_id, lease.client_id]): 1 for lease in held if lease.id in done})
 
     def _decline(self, ask: Ask6, address: int) -> str:

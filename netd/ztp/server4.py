@@ -43,8 +43,6 @@ TELL_SECONDS: Final = 60.0
 BY_UNICAST: Final = frozenset((dhcp.REQUEST, dhcp.RELEASE, dhcp.INFORM))
 
 EVERYBODY: Final = 0xFFFFFFFF
-ANY_URL: Final = "http://192.0.2.1/x"
-"""In the place of a device's, which needs its address, to see whether all else is there."""
 
 
 class Arrival(NamedTuple):
@@ -269,6 +267,7 @@ class Server4:
     def _asked(self, kind: Kind, call: Call, address: int, done: Callable[[int, str], None]) -> Ask:
         ask = Ask(kind, call.subnet, call.holder(), address, done)
         ask.base, ask.line, ask.unicast = call.client, call.line, call.unicast and not call.believed
+        ask.seconds = call.seconds()
         return ask
 
     def _ask(self, kind: Kind, call: Call, address: int) -> None:
@@ -285,7 +284,6 @@ class Server4:
         ask.mac, ask.profile, ask.hostname = mac(message), call.profile.name, readable(seen.hostname)[:255]
         ask.relay = call.came_from()
         ask.relay_info = message.options.get(dhcp.RELAY_AGENT, b"") if call.believed else b""
-        ask.seconds = call.seconds()
         if answer is not None:
             ask.device_id = answer.device_id
             if answer.address is not None and answer.address.version == 4 and subnet.fixed(seen, int(answer.address)):
@@ -319,7 +317,7 @@ class Server4:
 
     def _lacks(self, call: Call) -> bool:
         """Whether the client cannot be told what it needs, whatever its address: then it gets none."""
-        url = "" if call.answer is None else ANY_URL
+        url = "" if call.answer is None else self.binding.boot_url(call.seen, call.answer, IPv4Address(call.subnet.row.first))
         try:
             answers4.boot_options(call.subnet, call.profile, call.message, call.seen, call.answer, call.subnet.row.first, call.server, url)
         except ValueError as error:

@@ -34,9 +34,6 @@ NAMED: Final = 8
 TELL_SECONDS: Final = 60.0
 """How often the log says that a class of devices in a subnet cannot be told what it needs."""
 
-ANY_URL: Final = "http://[2001:db8::1]/x"
-"""In the place of a device's, which needs its address, to see whether all else is there."""
-
 WITH_SERVER: Final = frozenset((dhcpv6.REQUEST, dhcpv6.RENEW, dhcpv6.RELEASE, dhcpv6.DECLINE))
 WITHOUT_SERVER: Final = frozenset((dhcpv6.SOLICIT, dhcpv6.CONFIRM, dhcpv6.REBIND))
 KINDS: Final[dict[int, Kind]] = {
@@ -275,7 +272,7 @@ class Server6:
     def _lacks(self, call: Call6) -> bool:
         """Whether the client cannot be told what it needs, whatever its address: then it gets none."""
         try:
-            url = "" if call.answer is None else ANY_URL
+            url = "" if call.answer is None else self.binding.boot_url(call.seen, call.answer, IPv6Address(call.subnet.row.first))
             call.profile.options(variables(call, url, call.subnet.row.first), dhcpv6.requested(call.message), 6)
         except ValueError as error:
             self._tell(call, error)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from netd.config import DhcpConfig
 from netd.domain.ports import Part
 from netd.errors import ConfigError, StoreError
-from netd.metrics import Metrics
+from netd.metrics import Counts, Metrics
 from netd.sdk.bootstrap import Profile
 from netd.store import dhcp as store
 from netd.store import leases as lease_store
@@ -25,7 +26,7 @@ from netd.ztp.probe import Probe
 from netd.ztp.query import LeaseQueries
 from netd.ztp.server4 import Server4
 from netd.ztp.server6 import Server6
-from netd.ztp.sockets import Socket4, Socket6, Sockets4, Sockets6
+from netd.ztp.sockets import Socket4, Socket6, Sockets4, Sockets6, discard
 from netd.ztp.subnets import Subnets
 
 log = logging.getLogger(__name__)
@@ -123,12 +124,19 @@ class DhcpService:
         self._tasks = [group.create_task(work, name=name) for name, work in endless.items()]
         loop = asyncio.get_running_loop()
         for sock in sockets4.every() if sockets4 is not None else ():
+            self._discard(sock.socket, self.server4.drops)
             loop.add_reader(sock.socket.fileno(), self._readable4, sock)
         if sockets6 is not None:
             self._sockets6 = sockets6
             self.server6.send = sockets6.send
             for sock6 in sockets6.sockets:
+                self._discard(sock6.socket, self.server6.drops)
                 loop.add_reader(sock6.socket.fileno(), self._readable6, sock6)
+
+    def _discard(self, sock: socket.socket, drops: Counts) -> None:
+        """What waited since the port was opened is seconds old: another node has answered since, and a release among it would end what that one gave."""
+        if waited := discard(sock):
+            drops["before_start"] += waited
 
     def _readable4(self, sock: Socket4) -> None:
         if self._sockets is not None:

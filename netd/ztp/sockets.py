@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 BATCH: Final = 64
 """Datagrams read in one turn of the loop, so that timers and the API get theirs."""
 
+WAITING: Final = 100_000
+"""More datagrams than the buffer holds."""
+
 RECEIVE_BUFFER_OCTETS: Final = 4 * 1024 * 1024
 LONGEST: Final = 4096
 IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)
@@ -75,6 +78,18 @@ class Socket4:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def discard(sock: socket.socket) -> int:
+    """Throw away what waits; how many packets that was."""
+    for count in range(WAITING):
+        try:
+            sock.recv(1)
+        except OSError as error:
+            if error.errno not in _QUIET:
+                raise
+            return count
+    return WAITING  # it is flooded: more comes than can be thrown away
 
 
 class Frames:

@@ -23,7 +23,8 @@ import uvloop
 from netd.extensions import Extensions
 from netd.store.database import Connection, Database
 from netd.store.migrate import migrate
-from netd.wire import tftp
+from tests.bench import fetching
+from tests.bench.download import by_tftp
 from tests.bench.postgresql import PostgreSQL, installed
 from tests.bench.processes import cpu, end, free_port
 from tests.ztp.booting import Booting, client, serving
@@ -38,40 +39,6 @@ class Run(NamedTuple):
 
     megabytes_per_second: float
     cpu_ms: float  # of the server, user and system
-
-
-def fetch(port: int, path: str, window: int) -> int:
-    """Octets that a plain client gets; it acknowledges the last block of each window."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-    sock.settimeout(1.0)
-    options = {"blksize": "1428", "tsize": "0"} | ({"windowsize": str(window)} if window > 1 else {})
-    sock.sendto(tftp.encode_request(tftp.Request(path, "octet", options)), ("127.0.0.1", port))
-    data, server = sock.recvfrom(65_536)
-    if data[1] != tftp.OACK:
-        raise RuntimeError(f"no options: {data[:60]!r}")
-    words = data[2:].split(b"\0")
-    agreed = dict(zip(words[::2], words[1::2], strict=False))
-    window, block = int(agreed.get(b"windowsize", b"1")), int(agreed[b"blksize"])
-    sock.connect(server)
-    sock.send(b"\0\4\0\0")
-    got, expected, since = 0, 1, 0
-    while True:
-        try:
-            data = sock.recv(65_536)
-        except TimeoutError:
-            sock.send(b"\0\4" + ((expected - 1) & 0xFFFF).to_bytes(2, "big"))
-            continue
-        if data[1] != tftp.DATA or int.from_bytes(data[2:4], "big") != expected & 0xFFFF:
-            continue
-        got, since = got + len(data) - 4, since + 1
-        last = len(data) - 4 < block
-        if since == window or last:
-            sock.send(b"\0\4" + (expected & 0xFFFF).to_bytes(2, "big"))
-            since = 0
-        if last:
-            return got
-        expected += 1
 
 
 async def timed(command: list[str], pid: int, octets: int) -> Run:
@@ -166,16 +133,36 @@ async def _fill(conn: Connection) -> None:
     await migrate(conn, REPOSITORY / "sql")
 
 
+def _log_ins(folder: Path, database: PostgreSQL, options: argparse.Namespace, octets: int) -> None:
+    """Log-ins beside twenty devices, on a database of their own."""
+    database.execute("postgres", "create database log_ins")
+    database.run("log_ins", _fill)
+    static, tftp_port, http_port = folder / "static", free_port(), free_port(socket.SOCK_STREAM)
+    static.mkdir(parents=True)
+    others = _others(folder, static, tftp_port, http_port)
+    try:
+        work = fetching.measured(
+            folder, database.url("log_ins"), (http_port, tftp_port), static, options.rounds, options.devices, octets, options.seconds
+        )  # fmt: skip
+        fetching.report(uvloop.run(work), options.devices, octets)
+    finally:
+        for each in others:
+            end(each)
+
+
 def main() -> int:
     """The benchmark, or one fetch."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="a tenth of the octets: a look")
+    parser.add_argument("--devices", type=int, default=20, help="that fetch while log-ins are measured (20)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="that log-ins are measured for, each time (20)")
+    parser.add_argument("--only-log-ins", action="store_true", help="nothing but log-ins beside devices that fetch")
     parser.add_argument("--fetch", nargs=3, metavar=("PORT", "PATH", "WINDOW"))
     options = parser.parse_args()
     if options.fetch:
         started = time.monotonic()
-        print(fetch(int(options.fetch[0]), options.fetch[1], int(options.fetch[2])), time.monotonic() - started)
+        print(by_tftp(int(options.fetch[0]), options.fetch[1], int(options.fetch[2])), time.monotonic() - started)
         return 0
     programs = installed()
     missing = [name for name in ("in.tftpd", "nginx", "curl") if shutil.which(name) is None]
@@ -189,7 +176,9 @@ def main() -> int:
     try:
         database.execute("postgres", "create database netd")
         database.run("netd", _fill)
-        report(uvloop.run(measured(folder, database.url("netd"), options.rounds, TFTP_OCTETS // part, HTTP_OCTETS // part)))
+        if not options.only_log_ins:
+            report(uvloop.run(measured(folder, database.url("netd"), options.rounds, TFTP_OCTETS // part, HTTP_OCTETS // part)))
+        _log_ins(folder / "log-ins", database, options, TFTP_OCTETS // part)
     finally:
         database.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -117,14 +117,13 @@ class Booting:
         await self.expected.load()
         return url.split("/", 3)[3] if url else ""
 
-    def url(self, seen: ClientIdentity, purpose: Purpose, image: str) -> str:
-        """Where a file of a device is that has been told."""
+    def url(self, seen: ClientIdentity, purpose: Purpose, image: str, address: str = "127.0.0.1") -> str:
+        """Where a file of a device is that has been told at this address."""
         known = self.expected._find(seen)
         assert known is not None
-        path = self.files.places.path(
-            known.row.profile, known.secret, self.expected._generation(known, ip_address("127.0.0.1")), purpose, ip_address("127.0.0.1"), image
-        )
-        return f"{self.files.places.server('http')}/{path}"
+        where = ip_address(address)
+        path = self.files.places.path(known.row.profile, known.secret, self.expected._generation(known, where), purpose, where, image)
+        return f"{self.files.places.server('http', 4)}/{path}"
 
     async def audited(self) -> list[tuple[str, dict[str, Any]]]:
         await self.files.flush(all_of_them=True)

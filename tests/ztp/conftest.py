@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -148,6 +149,12 @@ class Site:
         self.relay.start(
             program, "-4", "-d", "-a", "--no-pid", "-id", "down0", "-iu", "up0", "10.99.0.1", log=self.folder / "dhcrelay.log"
         )  # fmt: skip
+
+    def start_relay6(self, program: str = "dhcrelay") -> None:
+        """The same for IPv6, with the number of the interface as Interface-Id; and router advertisements that say whom to ask for addresses."""
+        self.relay.start(program, "-6", "-d", "-I", "--no-pid", "-l", "down0", "-u", "2001:db8:99::1%up0", log=self.folder / "dhcrelay6.log")
+        here = f"PYTHONPATH={Path(__file__).resolve().parents[2]}"
+        self.relay.start("env", here, sys.executable, "-m", "tests.ztp.router", "down0", "2001:db8:1::", log=self.folder / "router.log")
 
     async def udhcpc(self, *more: str, interface: str = "eth0") -> dict[str, str]:
         """What busybox' client was told; an AssertionError if it got nothing."""

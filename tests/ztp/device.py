@@ -8,6 +8,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ def boot(folder: Path, vendor_class: str) -> dict[str, str]:
 
 def fetch(url: str) -> bytes:
     """By curl, as it stands."""
-    return subprocess.run(["curl", "-sS", "--fail", "--path-as-is", "--retry", "8", "--retry-delay", "1", "--retry-all-errors", url],
+    return subprocess.run(["curl", "-sS", "--fail", "--path-as-is", "--globoff", "--retry", "8", "--retry-delay", "1", "--retry-all-errors", url],
                           check=True, timeout=90, capture_output=True).stdout  # fmt: skip
 
 
-async def main(folder: Path, vendor_class: str, serial: str) -> None:
-    """Boot, and serve until killed."""
+async def main(folder: Path, vendor_class: str, serial: str, boot: Callable[[Path, str], dict[str, str]] = boot, host: str = "0.0.0.0") -> None:
+    """Boot, and serve until killed; ``host`` is where it listens."""
     with (folder / "device.log").open("a", buffering=1) as log:
 
         def say(**what: Any) -> None:
@@ -51,7 +52,7 @@ async def main(folder: Path, vendor_class: str, serial: str) -> None:
 
         device = Newcomer("router", version="15.7", username="nobody", password=serial, facts={"serial": serial, "model": "DCS-7050"})
         server = SimulatedServer(device, load_simulator(Extensions.discover(packages=()).platforms["cisco_ios"]))
-        await server.start("0.0.0.0", ssh_port=22)
+        await server.start(host, ssh_port=22)
         try:
             told = await asyncio.to_thread(boot, folder, vendor_class)
         except subprocess.CalledProcessError as error:

@@ -37,14 +37,14 @@ class Newcomers:
         self.site = site
         self.running: subprocess.Popen[bytes] | None = None
 
-    def plug_in(self, serial: str, module: str = "tests.ztp.device") -> None:
+    def plug_in(self, serial: str, module: str = "tests.ztp.device", *more: str) -> None:
         """Unpack one. There is one cable: the one before is taken away."""
         self.unplug()
         (self.site.folder / "device.log").unlink(missing_ok=True)
         vendor_class = f"Arista;DCS-7050S-64;01.23;{serial}"
         self.running = self.site.client.start(
-            "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", module, str(self.site.folder), vendor_class, serial, log=self.site.folder / "out"
-        )
+            "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", module, str(self.site.folder), vendor_class, serial, *more, log=self.site.folder / "out"
+        )  # fmt: skip
 
     def unplug(self) -> None:
         if self.running is not None:

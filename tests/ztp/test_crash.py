@@ -37,6 +37,14 @@ class Inside(Daemon):
             [*self.prefix, NETD, *arguments], input=typed, capture_output=True, text=True, env=self.environment, cwd="/", timeout=seconds, check=False
         )  # fmt: skip
 
+    def api(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, bytes]:
+        ask = super().api
+        return within(self.space, lambda: ask(method, path, body, token))
+
+    def metric(self, name: str) -> float:
+        read = super().metric
+        return within(self.space, lambda: read(name))
+
 
 class Relay:
     """A relay's socket: sends for its clients, and hears what they are answered."""

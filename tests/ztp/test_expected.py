@@ -112,6 +112,30 @@ async def test_what_no_driver_logs_in_to_keeps_its_options(booting):
         assert await conn.fetchval("select count(*) from jobs") == 0
 
 
+@pytest.mark.parametrize(
+    ("host", "host6", "told4", "told6"),
+    [
+        ("192.0.2.5", "", "192.0.2.5:8080", ""), ("192.0.2.5", "2001:db8::5", "192.0.2.5:8080", "[2001:db8::5]:8080"),
+        ("2001:db8::5", "", "", "[2001:db8::5]:8080"), ("boot.example.net", "", "boot.example.net:8080", "boot.example.net:8080"),
+        ("boot.example.net", "boot6.example.net", "boot.example.net:8080", "boot6.example.net:8080"),
+    ],
+)  # fmt: skip
+async def test_a_device_is_told_a_place_that_its_family_reaches(database, dsn, tmp_path, extensions, host, host6, told4, told6):
+    booting = Booting(database, dsn, tmp_path, extensions, BootConfig(enabled=True, host=host, host6=host6))
+    device = await booting.device("a")
+    for address, told in (("10.1.0.9", told4), ("2001:db8:1::9", told6)):
+        answer = booting.expected.resolve(client("A"))
+        assert answer is not None
+        assert booting.expected.boot_url(client("A"), answer, ip_address(address)).rpartition("/")[0].rpartition("/")[0] == (told and f"http://{told}")
+        async with booting.database.transaction() as conn:
+            granted = Granted(step="offered", seen=client("A"), answer=answer, address=ip_address(address), boot_url="")
+            await booting.expected.granted(conn, [granted])
+    assert (await booting.state(device)).state == "expected"  # it was told nothing so far
+    shown = await expected.preview(database, ACTOR, booting.files, device.id)
+    assert shown.fault is None
+    await booting.expected.close()
+
+
 async def test_the_feed_brings_what_changed(booting):
     await booting.expected.open()
     async with asyncio.TaskGroup() as group:

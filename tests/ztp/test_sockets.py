@@ -1,5 +1,6 @@
 """Sockets, frames and pings by themselves."""
 
+import asyncio
 import socket
 import struct
 from ipaddress import IPv4Address
@@ -12,6 +13,7 @@ from netd.metrics import Metrics
 from netd.ztp import sockets
 from netd.ztp.probe import Probe
 from netd.ztp.server4 import Arrival
+from tests.ztp.conftest import until
 
 
 def number(text: str) -> int:
@@ -64,6 +66,25 @@ async def test_a_ping_tells_who_answers():
     assert await probe([number("127.0.0.1"), number("127.0.0.9")]) == {number("127.0.0.1"), number("127.0.0.9")}
     assert await probe([number("127.0.0.1"), number("240.0.0.9")]) == {number("127.0.0.1")}
     probe.close()
+
+
+async def test_what_came_before_it_listened_is_not_looked_at(responder):
+    """It may be seconds old, and another node have answered since."""
+    service = await responder()
+    four, six = sockets.bind4(("127.0.0.1",), 0, ()), sockets.bind6(("::1",), 0, ())
+    assert four is not None and six is not None
+    ports = [each.getsockname() for each in (four.every()[0].socket, six.sockets[0].socket)]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as early, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as early6:
+        for _ in range(3):
+            early.sendto(b"stale", ports[0])
+            early6.sendto(b"stale", ports[1])
+        async with asyncio.TaskGroup() as group:
+            service.start(group, four, six)
+            early.sendto(b"short", ports[0])
+            early6.sendto(b"s", ports[1])
+            await until(lambda: service.server4.drops["short"] == service.server6.drops["short"] == 1)
+            assert service.server4.drops == service.server6.drops == {"before_start": 3, "short": 1}
+            await service.stop()
 
 
 async def test_what_is_counted_is_shown(responder):
