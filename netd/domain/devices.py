@@ -291,9 +291,13 @@ def _group_columns(members: dict[str, Any]) -> dict[str, Any]:
 async def create_group(db: Database, actor: Actor, new: NewDeviceGroup) -> DeviceGroup:
     """Make a group. Raises Conflict if the name is taken; OutsideScope for who may not in the whole tenant."""
     async with db.transaction(actor.scope) as conn:
-        made = await store.insert_group(conn, actor.tenant_id, _group_columns(msgspec.structs.asdict(new)))
-        group = await held_group(conn, actor, made)
-        await audit.record(conn, actor, "device_group.create", "device_group", group.id, after=audit.values(group))
+        return await create_group_in(conn, actor, new)
+
+
+async def create_group_in(conn: Connection, actor: Actor, new: NewDeviceGroup) -> DeviceGroup:
+    """``create_group`` within the transaction of ``conn``."""
+    group = await held_group(conn, actor, await store.insert_group(conn, actor.tenant_id, _group_columns(msgspec.structs.asdict(new))))
+    await audit.record(conn, actor, "device_group.create", "device_group", group.id, after=audit.values(group))
     return group
 
 
@@ -314,15 +318,19 @@ async def group_page(db: Database, actor: Actor, query: ListQuery) -> Page[Devic
 
 async def update_group(db: Database, actor: Actor, group_id: int, patch: DeviceGroupPatch, *, version: int | None = None) -> DeviceGroup:
     """Change a group. Raises NotFound, OutsideScope; Conflict on a taken name or another ``version``."""
-    members = _group_columns(given(patch))
     async with db.transaction(actor.scope) as conn:
         before = await held_group(conn, actor, group_id, lock=True, version=version)
-        if not members:
-            return before
-        await store.update_group(conn, actor.tenant_id, group_id, members)
-        after = await held_group(conn, actor, group_id)
-        old, new = audit.changes(before, after)
-        await audit.record(conn, actor, "device_group.update", "device_group", group_id, before=old, after=new)
+        return await update_group_in(conn, actor, before, given(patch))
+
+
+async def update_group_in(conn: Connection, actor: Actor, before: DeviceGroup, members: dict[str, Any]) -> DeviceGroup:
+    """Change a group that is locked, within the transaction of ``conn``."""
+    if not members:
+        return before
+    await store.update_group(conn, actor.tenant_id, before.id, _group_columns(members))
+    after = await held_group(conn, actor, before.id)
+    old, new = audit.changes(before, after)
+    await audit.record(conn, actor, "device_group.update", "device_group", before.id, before=old, after=new)
     return after
 
 

@@ -236,6 +236,12 @@ async def group_selector(conn: Connection, tenant_id: int, name: str) -> Selecto
     return None if found is None else msgspec.convert(found, Selector)
 
 
+async def group_id(conn: Connection, tenant_id: int, name: str) -> int | None:
+    """The id of the group of this name, in any case of letters."""
+    found: int | None = await conn.fetchval("select id from device_groups where tenant_id = $1 and lower(name) = lower($2)", tenant_id, rows.storable(name))
+    return found
+
+
 async def update_group(conn: Connection, tenant_id: int, group_id: int, values: Mapping[str, Any]) -> None:
     """Set columns."""
     statement, args = rows.update("device_groups", _GROUP_COLUMNS, tenant_id, group_id, values)

@@ -70,7 +70,8 @@ async def test_nothing_is_seen(connection, mine, other):
         await devices.id_by_hostname(connection, other, "core1"), await devices.above(connection, other, mine["device"]),
         await devices.known_bulk_sizes(connection, other, [mine["device"]]), await devices.selected(connection, other, Selector()),
         await devices.count_selected(connection, other, Selector()), await devices.group(connection, other, mine["group"]),
-        await devices.group_selector(connection, other, "g"), await inventory.interface(connection, other, mine["interface"]),
+        await devices.group_selector(connection, other, "g"), await devices.group_id(connection, other, "g"),
+        await credentials.secrets(connection, other, [mine["credential"]]), await inventory.interface(connection, other, mine["interface"]),
         await candidates.get(connection, other, mine["candidate"]), await observed.known(connection, other, [mine["device"]]),
         (await observed.ports(connection, other, [mine["device"]]))[mine["device"]],
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from netd.domain.actor import Scope
+from netd.model.permission import Scope
 from netd.store import devices, jobs, pools
 from netd.store.database import confine
 
