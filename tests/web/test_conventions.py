@@ -30,6 +30,7 @@ SHORT = {
     "/jobs/kinds": "netd's own",
     "/top-talkers": "as many as were asked for",
     "/dhcp/profiles": "the vendors'",
+    "/software-recommendations": "one for each model",
 }
 """Lists of one page, and why they are never long."""
 
