@@ -241,6 +241,10 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a TFTP block number goes on with after 65535; a few old loaders want 1."""
     login_retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 15
     """How long a device that restarts with what it fetched is left alone between two attempts to log in; after forty it goes into quarantine."""
+    certificate_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 365
+    """How long certificates of devices are good."""
+    certificate_renew_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 30
+    """How long before their end they are renewed."""
     candidates: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
     """Unexpected devices that are remembered per tenant; the oldest give way."""
 
@@ -814,6 +818,9 @@ def _check_boot(boot: BootConfig, settings: Mapping[str, Setting]) -> None:
     if bool(boot.certificate) != bool(boot.key):
         given, missing = ("certificate", "key") if boot.certificate else ("key", "certificate")
         raise ConfigError(settings[f"boot.{given}"].source, f"boot.{missing}", f"is needed with boot.{given}")
+    if boot.certificate_renew_days >= boot.certificate_days:
+        said = f"must be less than boot.certificate_days ({boot.certificate_days}): else each certificate would be due at once"
+        raise ConfigError(settings["boot.enabled"].source, "boot.certificate_renew_days", said)
 
 
 def _check_integrations(config: Config, settings: Mapping[str, Setting]) -> None:

@@ -34,6 +34,8 @@ from netd.device.queue import DeviceQueues
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
+from netd.domain.booting import Places
+from netd.domain.certificates import Terms
 from netd.domain.commands import show_rules
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
@@ -72,12 +74,14 @@ from netd.web import boot as boot_web
 from netd.web.app import Listening, create_app, serve
 from netd.web.deps import WebDeps
 from netd.web.ratelimit import RateLimit
+from netd.work.genieacs import GenieAcs
 from netd.work.gitexport import exporter
 from netd.work.integrations import Reachability, targets, unconfigured
 from netd.work.jobs import JobService
 from netd.work.kinds import bundled
 from netd.work.kinds.tools import Tools
 from netd.work.logins import LoginWatch
+from netd.work.looks import Looks
 from netd.work.sessions import DeviceSessions
 from netd.work.webhooks import WebhookService
 from netd.ztp import tftp
@@ -229,12 +233,13 @@ A first subscriber online, from another terminal (radclient is in the package fr
     )
 
 
-async def _searches(stack: AsyncExitStack, extensions: Extensions, database: Database) -> Discovery:
-    """Discovery, with all that it asks by."""
+async def _searches(stack: AsyncExitStack, extensions: Extensions, database: Database, acs: GenieAcs | None) -> tuple[Discovery, Looks]:
+    """Discovery, and looks at devices that boot, with all that they ask by."""
     pinger = await stack.enter_async_context(Pinger())
     snmp = SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=1.0))
     recogniser = Recogniser(extensions.platforms)
-    return Discovery(database, TransportProber(pinger, snmp, recogniser, extensions.guard), recogniser, now=lambda: datetime.now(UTC))
+    discovery = Discovery(database, TransportProber(pinger, snmp, recogniser, extensions.guard), recogniser, now=lambda: datetime.now(UTC))
+    return discovery, Looks(snmp, recogniser, extensions.guard, pinger.ping, acs)
 
 
 async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Running], None], kinds: Iterable[Kind] = ()) -> None:
@@ -297,7 +302,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         stack.push_async_callback(jobs_db.close)
         handlers_db = await Database.open(target, JOB_CONNECTIONS, role=TENANT_ROLE)
         stack.push_async_callback(handlers_db.close)
-        searches = await _searches(stack, extensions, jobs_db)
+        searches, looks = await _searches(stack, extensions, jobs_db, GenieAcs(client, config.genieacs) if config.genieacs.url else None)
+        profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
         looking = poll_kinds.kinds(handlers_db, jobs_db, keyring, searches)
         queues, transport = DeviceQueues(), CliTransport()
         device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
@@ -305,6 +311,8 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
             boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
             export=exporter(config.configurations, config.data_dir / EXPORT), measured=Measured(config.poll.kept_days(), config.poll.reach_seconds),
+            looks=looks, managed=Places(config.boot, profiles).managed,
+            terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days),
         )  # fmt: skip
         all_kinds = Kinds((*bundled(tools), *looking, *kinds))
         jobs = JobService(jobs_db, all_kinds, keyring, at_once=config.jobs.at_once)
@@ -316,7 +324,6 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         await stack.enter_async_context(polling)
         for part in (client, webhooks, people, jobs, queues, transport, polling):
             part.register(metrics)
-        profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
         boot_db = work
         if config.dhcp.enabled or config.boot.enabled:
             boot_db = await Database.open(target, BOOT_CONNECTIONS)

@@ -17,6 +17,7 @@
     ├── InvalidInput         somebody's request or file; lists every fault with its place
     ├── JobFailed            what a job was about did not succeed; the text is its error
     ├── TryAgain             a job met what may be gone soon: it is begun again later, as often as its kind allows
+    ├── Undecided            what a device is that has booted cannot be found out, yet or at all: it is neither verified nor in quarantine
     ├── ConversionFailed     the child that reads and writes spreadsheets did not come to a proper end; the log tells more
     ├── ConfigError          netd.toml or NETD_*: names source and key; the process exits with 2
     └── ExtensionError       a vendor or plugin is broken; only it is disabled
@@ -135,6 +136,14 @@ class TryAgain(NetdError):
     """A job is to be begun again after ``seconds``, from its beginning."""
 
     def __init__(self, detail: str, seconds: float) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
+
+
+class Undecided(NetdError):
+    """Nobody can say yet, or at all, what a device is that has booted; after ``seconds`` it may be otherwise (None: somebody has to do something)."""
+
+    def __init__(self, detail: str, seconds: float | None = None) -> None:
         super().__init__(detail)
         self.seconds = seconds
 

@@ -1,4 +1,4 @@
-"""``netd device backup | diff | drift | approve | show-commands | run | change | restore | upgrade``: jobs that work with devices, followed to their end."""
+"""``netd device backup | inspect | diff | drift | approve | show-commands | run | change | restore | upgrade``: jobs, followed to their end."""
 
 import argparse
 import sys
@@ -15,6 +15,7 @@ def register(device: Commands) -> None:
     """Add the commands to ``netd device``."""
     _many(device, "backup", "read and keep what devices are configured as", _backup)
     _many(device, "compare", "compare what devices ran when they were read last with what their templates say now", _compare)
+    _many(device, "inspect", "ask devices what they are, whom they hear, and where addresses are; a backup asks that, too", _inspect)
     for name, help_text in (("show-commands", "type commands that only show something"), ("run", "type any commands")):
         run = _many(device, name, help_text, _run)
         run.add_argument("--command", "-c", action="append", required=True, metavar="TEXT", help="a command; several are typed one after the other")
@@ -119,6 +120,10 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     return _started(arguments, "config.compare", _chosen(arguments))
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    return _started(arguments, "device.inspect", _chosen(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:

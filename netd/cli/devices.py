@@ -14,7 +14,8 @@ PATH, GROUPS = "/devices", "/device-groups"
 KINDS, STATES = ("router", "switch", "olt", "onu", "server", "other"), ("planned", "active", "maintenance", "retired")
 MEMBERS = (
     "hostname", "mgmt_address", "vendor", "platform", "kind", "state", "model", "serial", "software_version", "target_version", "site", "parent", "nas",
-    "credential", "role", "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling", "poll_groups", "note",
+    "credential", "subscriber", "role",
+    "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling", "poll_groups", "note",
 )  # fmt: skip
 FILTERS = ("vendor", "platform", "kind", "state", "model", "software_version", "site", "tag", "role")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}([.-][0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12}")
@@ -82,6 +83,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--parent", "parent", "name of the device that it is reached through", nullable(), metavar="NAME")
     option(parser, "--nas", "nas", "name of its NAS entry, where it speaks RADIUS", nullable(), metavar="NAME")
     option(parser, "--credential", "credential", "the only one of its protocol that is tried (the site's, then the tenant's)", nullable(), metavar="NAME")
+    option(parser, "--subscriber", "subscriber", "user name of the customer whose it is", nullable(), metavar="NAME")
     option(parser, "--role", "role", "which template its configuration is made of", nullable(), metavar="TEXT")
     option(parser, "--variables", "variables", "for that template, a JSON object", _json, metavar="JSON")
     option(parser, "--tags", "tags", "comma separated", listed, metavar="TAGS")

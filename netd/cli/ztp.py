@@ -12,7 +12,7 @@ from netd.cli.lists import show_list
 
 MEMBERS = (
     "hostname", "profile", "serial", "mac", "circuit_id", "site", "vendor", "platform", "role", "transport", "address", "credential", "variables",
-    "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at",
+    "boot_template", "configuration", "target_version", "make_nas", "subscriber", "verify", "certificate", "certificate_folder", "opens_at", "closes_at",
 )  # fmt: skip
 RULE = ("name", "profiles", "hostname", "position", "site", "circuit_id", "model", "settings", "enabled")
 STATES = ("expected", "seen", "offered", "fetching", "configured", "verified", "failed")
@@ -40,14 +40,16 @@ def register(commands: Commands) -> None:
     command(ztp, "remove", "expect a device no longer: its URLs end at once", _remove).add_argument("device", metavar="NAME")
     command(ztp, "preview", "print what a device would fetch, with tokens that are not its own", _preview).add_argument("device", metavar="NAME")
     command(ztp, "check", "render the files of all devices that may still boot; exit code 1 if one cannot be", _check)
-    retry = command(ztp, "retry", "let a device go on that is in quarantine", _retry)
+    retry = command(ztp, "retry", "let a device go on that is in quarantine, or configure a verified one anew", _retry)
     retry.add_argument("device", metavar="NAME")
     option(retry, "--days", "days", "open its window for so many days", int, metavar="N")
     retry.add_argument(
         "--boot", action="store_true", default=argparse.SUPPRESS, help="from the beginning, also if it has booted: what it was told is good no more"
     )
+    retry.add_argument("--renew", action="store_true", default=argparse.SUPPRESS, help="with another certificate, although its own is good yet")
     _register_candidates(ztp)
     _register_rules(ztp)
+    _register_certificates(ztp)
 
 
 def _register_candidates(ztp: Commands) -> None:
@@ -78,6 +80,28 @@ def _register_rules(ztp: Commands) -> None:
     option(add, "--settings", "settings", "members of the expected device, a JSON object, or @FILE", _json, metavar="JSON")
     paging(command(ztp, "rules", "list rules", _rules))
     command(ztp, "remove-rule", "remove a rule; who was adopted stays", _remove_rule).add_argument("name", metavar="NAME")
+
+
+def _register_certificates(ztp: Commands) -> None:
+    listing = command(ztp, "certificates", "list certificates of devices", _certificates)
+    listing.add_argument("--device", metavar="NAME", help="only those of this device")
+    listing.add_argument("--ends-before", dest="ends_before", metavar="TIME", help="only those that end before (RFC 3339)")
+    listing.add_argument("--replaced", action="store_true", help="also those that others have taken the place of")
+    paging(listing)
+    paging(command(ztp, "authorities", "list the certification authorities that signed them; the first one signs", _authorities))
+    command(ztp, "authority", "print the certificate of the authority that signs, in PEM: what is to be trusted", _authority)
+    add = command(ztp, "new-authority", "let another authority sign from now on: yours, or without options one that netd makes", _new_authority)
+    option(add, "--certificate", "certificate", "its certificate in PEM, or @FILE", _text, metavar="PEM")
+    option(add, "--key", "key", "its unencrypted private key in PEM: @FILE, or - to read it from the standard input", _secret, metavar="@FILE|-")
+
+
+def _secret(text: str) -> str:
+    """A text that stands in no process list."""
+    if text == "-":
+        return sys.stdin.read()
+    if not text.startswith("@"):
+        raise argparse.ArgumentTypeError("is read from @FILE, or from the standard input with -")
+    return _text(text)
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -115,6 +139,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--boot-template", "boot_template", "template of what it fetches (its role's), or @FILE", nullable(_text), metavar="TEXT")
     option(parser, "--configuration", "configuration", "template of what it gets by SSH afterwards (its role's), or @FILE", nullable(_text), metavar="TEXT")
     option(parser, "--target-version", "target_version", "the software that it must run to be verified; it fetches the image of it", nullable(), metavar="V")
+    option(parser, "--subscriber", "subscriber", "user name of the customer whose it is: it boots while that has service", nullable(), metavar="NAME")
+    option(parser, "--verify", "verify", "by what it is (facts), or where that cannot be read by that it answers (reach)", choices=("facts", "reach"))
+    option(parser, "--certificate", "certificate", "give it a key of this kind with a certificate: ec or rsa", nullable(), metavar="KIND")
+    text = "put certificate, key and authority there before its configuration, as netd.crt, netd.key and netd-ca.crt"
+    option(parser, "--certificate-folder", "certificate_folder", text, nullable(), metavar="PATH")
     option(parser, "--closes-at", "closes_at", "until when it must come (RFC 3339)", metavar="TIME")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--nas", dest="make_nas", action="store_true", default=argparse.SUPPRESS, help="make a NAS entry of it, with a secret of its own")
@@ -127,7 +156,11 @@ def _path(api: client.Client, name: str) -> str:
 
 def _row(device: dict[str, Any]) -> tuple[object, ...]:
     known = device["serial"] or device["mac"] or device["circuit_id"]
-    return device["id"], device["hostname"], known, device["profile"], device["state"], device["state_at"], device["address_now"], device["reason"]
+    return device["id"], device["hostname"], known, device["profile"], device["state"], device["state_at"], device["address_now"], _why(device)
+
+
+def _why(device: dict[str, Any]) -> object:
+    return device["reason"] or (None if device["armed"] else f"{device['subscriber']} has no service")
 
 
 def _expect(arguments: argparse.Namespace) -> int:
@@ -194,7 +227,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace) -> int:
     api = client.find()
-    output.show(api.post(f"{_path(api, arguments.device)}/retry", body(arguments, ("boot", "days"))), arguments.json)
+    output.show(api.post(f"{_path(api, arguments.device)}/retry", body(arguments, ("boot", "renew", "days"))), arguments.json)
     return 0
 
 
@@ -244,3 +277,44 @@ def _remove_rule(arguments: argparse.Namespace) -> int:
     api = client.find()
     found = api.one("/ztp/rules", "rule", name=arguments.name)
     return output.done(api.delete(f"/ztp/rules/{found['id']}"), arguments.json, f"rule {arguments.name} is removed")
+
+
+def _certificates(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    wanted: dict[str, object] = {"hostname": arguments.device, "not_after__lt": arguments.ends_before}
+    if not arguments.replaced:
+        wanted["replaced_at__null"] = True
+
+    def row(each: dict[str, Any]) -> tuple[object, ...]:
+        return each["id"], each["hostname"], each["serial"], each["algorithm"], each["not_after"], each["installed_at"], each["fingerprint"]
+
+    columns = ("ID", "DEVICE", "SERIAL", "KEY", "ENDS", "INSTALLED", "SHA-256")
+    return show_list(api, "/ztp/certificates", arguments, columns, row, **wanted)
+
+
+def _authorities(arguments: argparse.Namespace) -> int:
+    def row(each: dict[str, Any]) -> tuple[object, ...]:
+        return each["id"], each["subject"], "yours" if each["supplied"] else "netd's own", each["not_after"], each["fingerprint"]
+
+    return show_list(client.find(), "/ztp/authorities", arguments, ("ID", "SUBJECT", "WHOSE", "ENDS", "SHA-256"), row)
+
+
+def _authority(arguments: argparse.Namespace) -> int:
+    reply = client.find().get("/ztp/authorities", limit=1)
+    if arguments.json:
+        output.print_json(reply.raw)
+    elif not reply.value["items"]:
+        print("there is none yet: it is made with the first certificate, or by `netd ztp new-authority`", file=sys.stderr)
+        return 1
+    else:
+        print(reply.value["items"][0]["certificate"], end="")
+    return 0
+
+
+def _new_authority(arguments: argparse.Namespace) -> int:
+    reply = client.find().post("/ztp/authorities", body(arguments, ("certificate", "key")))
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        output.print_fields({name: value for name, value in reply.value.items() if name != "certificate"})
+    return 0

@@ -6,6 +6,7 @@ cancellation now and then, and gives no say in the time of one request. Its sock
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, TypeVar
@@ -37,6 +38,13 @@ from netd.sdk.device import Oid, Varbind
 REFRESH_SECONDS: Final = 150.0
 """RFC 3414 section 2.2.3: what an agent says of its clock is good for so long; after such a silence it is asked anew."""
 
+NO_SUCH_NAME: Final = 2
+STATUSES: Final = ("noError", "tooBig", "noSuchName", "badValue", "readOnly", "genErr", "noAccess", "wrongType", "wrongLength", "wrongEncoding",
+                   "wrongValue", "noCreation", "inconsistentValue", "resourceUnavailable", "commitFailed", "undoFailed", "authorizationError",
+                   "notWritable", "inconsistentName")  # fmt: skip
+"""RFC 3416 section 3, by number."""
+
+PEEKED_OCTETS: Final = 512
 T = TypeVar("T")
 Row = tuple[str, object]
 _Socket = SnmpV1ClientSocket | SnmpV2cClientSocket | SnmpV3ClientSocket
@@ -58,14 +66,33 @@ class Denied(PeerUnreachable):
         super().__init__(detail, "credentials")
 
 
-class Walk:
-    """Where a walk is: the agent's next answer continues it. ``size`` is max-repetitions."""
+class ErrorStatus(PeerError):
+    """The agent answered with an error-status."""
 
-    __slots__ = ("at", "size")
+
+class Walk:
+    """Where a walk of a column is, and with which max-repetitions it goes on. gufo's iterators say both where to ask and below what answers count; it is
+    given one for each, so that a walk can be continued from any row with any size."""
+
+    __slots__ = ("after", "at", "below", "prefix", "size")
 
     def __init__(self, column: Oid, size: int) -> None:
-        self.at = GetIter(dotted(column), size)
-        self.size = size
+        start = dotted(column)
+        self.prefix = start + "."
+        self.below = GetIter(start, size)
+        self.go_on(start, size)
+
+    def covers(self, name: str) -> bool:
+        """Whether an object is of the column."""
+        return name.startswith(self.prefix)
+
+    def go_on(self, after: str, size: int) -> None:
+        """Ask for what follows this OID. Raises Unreadable for what gufo gives as an OID and does not take as one."""
+        self.after, self.size = after, size
+        try:
+            self.at = GetIter(after, size)
+        except ValueError:
+            raise Unreadable(f"{after[:80]} is no object identifier") from None
 
 
 class AgentSocket:
@@ -109,24 +136,58 @@ class AgentSocket:
 
         def receive(sock: _Socket) -> tuple[list[Row], bool | None]:
             try:
-                rows = _with_bulk(sock).recv_get_bulk(walk.at)
+                rows = _with_bulk(sock).recv_get_bulk(walk.below)
             except StopAsyncIteration:
                 return [], None
             found: list[Row] = [row for row in rows if row is not None]
             return found, len(found) < len(rows)
 
-        return await self._ask(lambda sock: _with_bulk(sock).send_get_bulk(walk.at), receive, seconds)
+        found, last = await self._ask(lambda sock: _with_bulk(sock).send_get_bulk(walk.at), receive, seconds)
+        if found:
+            walk.go_on(found[-1][0], walk.size)
+        return found, last
 
     async def next(self, walk: Walk, seconds: float) -> Row | None:
-        """The next row by GETNEXT; None at the end of the column."""
+        """What follows by GETNEXT, in whatever column; None: nothing, be it the end of the agent's view or an error-status."""
+        rows = await self._ask(lambda sock: sock.send_get_next(walk.at), lambda sock: sock.recv_get_many(), seconds)
+        if not rows:
+            return None
+        row: Row = next(iter(rows.items()))
+        walk.go_on(row[0], walk.size)
+        return row
 
-        def receive(sock: _Socket) -> Row | None:
+    async def follows(self, walk: Walk, seconds: float) -> bool:
+        """Whether anything follows; to be asked where an answer had no rows. False: the agent's view ends there. Raises ErrorStatus.
+
+        gufo reads the answer to this GETNEXT as that to a GET, for then it tells endOfMibView from an error-status, which comes with NULL or without any
+        variable. Which one it was stands in the octets, where they are not encrypted: noSuchName is how SNMPv1 says that its view ends.
+        """
+
+        def receive(sock: _Socket) -> bool:
+            status = self._status(sock)
             try:
-                return sock.recv_get_next(walk.at)
-            except StopAsyncIteration:
-                return None
+                if sock.recv_get() is not None:
+                    return True
+            except NoSuchInstance:
+                return False
+            if status == NO_SUCH_NAME:
+                return False
+            name = STATUSES[status] if status is not None and 0 < status < len(STATUSES) else "an error-status"
+            raise ErrorStatus(f"{self.name} answered {name} to what follows {walk.after}")
 
         return await self._ask(lambda sock: sock.send_get_next(walk.at), receive, seconds)
+
+    def _status(self, sock: _Socket) -> int | None:
+        """The error-status of the datagram that is read next; None if it cannot be seen."""
+        if isinstance(sock, SnmpV3ClientSocket):
+            return None
+        own = socket.socket(fileno=sock.get_fd())
+        try:
+            return _error_status(own.recv(PEEKED_OCTETS, socket.MSG_PEEK))
+        except OSError:  # gufo meets it as well, and says what it is
+            return None
+        finally:
+            own.detach()
 
     async def _ask(self, send: Callable[[_Socket], None], receive: Callable[[_Socket], T], seconds: float) -> T:
         if self._user is not None and (not self._discovered or asyncio.get_running_loop().time() - self._asked_at > REFRESH_SECONDS):
@@ -208,6 +269,22 @@ def _send_refresh(sock: _Socket) -> None:
 def _receive_refresh(sock: _Socket) -> None:
     if isinstance(sock, SnmpV3ClientSocket):
         sock.recv_refresh()
+
+
+def _error_status(message: bytes) -> int | None:
+    """The error-status of a community-based message (RFC 3416 section 3, RFC 1157); None for what is none."""
+    at, tag = 0, 0
+    try:
+        for inside in (True, False, False, True, False):  # the message, its version and community, the PDU, its request-id
+            length, at = message[at + 1], at + 2
+            if length & 0x80:
+                size = length & 0x7F
+                length, at = int.from_bytes(message[at : at + size], "big"), at + size
+            at += 0 if inside else length
+        tag, length = message[at], message[at + 1]
+        return int.from_bytes(message[at + 2 : at + 2 + length], "big") if tag == 2 and 0 < length < 5 else None
+    except IndexError:
+        return None
 
 
 def _settle(future: asyncio.Future[bool], value: bool) -> None:

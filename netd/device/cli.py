@@ -25,7 +25,7 @@ from netd.metrics import Counts, Metrics
 from netd.model.device import Outcome
 from netd.model.target import Credential, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine
-from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, Note, Pause, Put, Reconnect, Step
+from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, Step
 from netd.sdk.terminal import Refused
 
 T = TypeVar("T")
@@ -167,11 +167,13 @@ class CliSession:
             case Put():
                 await self._put(step)
             case Get():
-                return (await files.get(await self._ssh(), step.path, self._limits.most_output)).decode("latin-1")
+                return await self._get(step)
             case Pause():
                 await asyncio.sleep(step.seconds)
             case Reconnect():
                 await self._reconnect(step)
+            case LogIn():
+                await self._log_in_again()
             case Note():
                 self._note(step.text)
         return ""
@@ -239,13 +241,41 @@ class CliSession:
         return bytes(read).decode(self._terminal.encoding, "replace").replace("\r\n", "\n").strip("\n")
 
     async def _put(self, step: Put) -> None:
-        connection = await self._ssh()
-        if not step.image:
-            await files.put(connection, step.path, step.content)
-        elif self._image is None:
+        if step.image and self._image is None:
             raise PeerError(f"{self.target.key}: there is no image in hand")
-        else:
-            await files.put_file(connection, step.path, self._image, self._note)
+        async with self._files() as connection:
+            if self._image is None or not step.image:
+                await files.put(connection, step.path, step.content, private=step.private, sftp=self._sftp)
+            else:
+                await files.put_file(connection, step.path, self._image, self._note, sftp=self._sftp)
+
+    async def _get(self, step: Get) -> str:
+        async with self._files() as connection:
+            return (await files.get(connection, step.path, self._limits.most_output, sftp=self._sftp)).decode("latin-1")
+
+    @property
+    def _sftp(self) -> bool:
+        return self._terminal.files == "sftp"
+
+    @asynccontextmanager
+    async def _files(self) -> AsyncIterator[ssh.SshConnection]:
+        """A connection for a file: the session's, where that has room for it."""
+        if self._sftp:
+            yield await self._ssh()
+            return
+        connection, _ = await self._connected()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    async def _log_in_again(self) -> None:
+        """Open another session as this one was opened, and leave it."""
+        other = CliSession(self._transport, self.target, self._driver, None, self._note)
+        try:
+            await other.open()
+        finally:
+            await other.close()
 
     async def _ssh(self) -> ssh.SshConnection:
         """The session's connection; for files in a Telnet session, one of its own."""

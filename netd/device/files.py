@@ -1,6 +1,7 @@
 """Files to and from a device over its SSH connection: SFTP, and SCP where there is no SFTP. Sizes are compared; SFTP goes on where it was cut."""
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,21 +13,22 @@ from netd.device.ssh import SshConnection
 from netd.errors import PeerError, PeerUnreachable
 
 BLOCK_OCTETS: Final = 256 << 10
+PRIVATE: Final = asyncssh.SFTPAttrs(permissions=0o600)
 TELL_OCTETS: Final = 4 << 20
 """Progress is told once in so many octets."""
 
 
-async def get(connection: SshConnection, path: str, most_octets: int) -> bytes:
-    """A file's content. Raises PeerError if there is no such file or it is too large, PeerUnreachable if the connection broke."""
-    sftp = await _sftp(connection, path)
-    if sftp is None:
+async def get(connection: SshConnection, path: str, most_octets: int, *, sftp: bool = True) -> bytes:
+    """A file's content, without ``sftp`` by SCP at once. Raises PeerError if there is none or it is too large, PeerUnreachable if the connection broke."""
+    client = await _sftp(connection, path) if sftp else None
+    if client is None:
         return await _scp_get(connection, path, most_octets)
     try:
-        async with sftp:
-            size = (await sftp.stat(path)).size or 0
+        async with client:
+            size = (await client.stat(path)).size or 0
             if size > most_octets:
                 raise PeerError(f"{path} has {size} octets, more than {most_octets}")
-            async with sftp.open(path, "rb") as file:
+            async with client.open(path, "rb") as file:
                 content = cast(bytes, await file.read(most_octets + 1))
     except (asyncssh.Error, OSError) as error:
         raise _fault(connection, path, error) from None
@@ -35,32 +37,38 @@ async def get(connection: SshConnection, path: str, most_octets: int) -> bytes:
     return content
 
 
-async def put(connection: SshConnection, path: str, content: bytes) -> None:
+async def put(connection: SshConnection, path: str, content: bytes, *, private: bool = False, sftp: bool = True) -> None:
     """Store content as a file. Raises PeerError, PeerUnreachable."""
     with tempfile.NamedTemporaryFile(prefix="netd-") as file:
         file.write(content)
         file.flush()
-        await put_file(connection, path, Path(file.name), lambda text: None)
+        await put_file(connection, path, Path(file.name), lambda text: None, private=private, sftp=sftp)
 
 
-async def put_file(connection: SshConnection, path: str, source: Path, note: Callable[[str], None]) -> None:
-    """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does.
+async def put_file(
+    connection: SshConnection, path: str, source: Path, note: Callable[[str], None], *, private: bool = False, sftp: bool = True
+) -> None:  # fmt: skip
+    """Store a local file; goes on where a transfer was cut, if what is there ends as the same part of the source does. ``private``: nobody but its owner
+    reads it, whoever could read what was there before (by SCP a file that is there keeps its mode).
 
     Raises PeerError if the device says no or has another number of octets at the end, PeerUnreachable if the connection broke.
     """
     size = (await asyncio.to_thread(source.stat)).st_size
-    sftp = await _sftp(connection, path)
-    if sftp is None:
+    client = await _sftp(connection, path) if sftp else None
+    if client is None:
         await _scp_put(connection, path, source, note)
         return
     try:
-        async with sftp:
-            begin = await _there(sftp, path, source, size)
+        async with client:
+            begin = 0 if private else await _there(client, path, source, size)
+            if private:
+                with contextlib.suppress(asyncssh.SFTPNoSuchFile):  # what is there may be anybody's to read
+                    await client.remove(path)
             if begin:
                 note(f"{path}: going on at {begin} of {size} octets")
-            async with sftp.open(path, "r+b" if begin else "wb") as file:
+            async with client.open(path, "r+b" if begin else "wb", PRIVATE if private else asyncssh.SFTPAttrs()) as file:
                 await _copy(source, file, begin, size, path, note)
-            stored = (await sftp.stat(path)).size
+            stored = (await client.stat(path)).size
     except (asyncssh.Error, OSError) as error:
         raise _fault(connection, path, error) from None
     if stored is not None and stored != size:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import asyncssh
 
@@ -48,9 +48,6 @@ class SimulatedServer:
             ssh_port,
             server_factory=lambda: _Server(self),
             server_host_keys=[self._key],
-            process_factory=self._ssh_session,
-            sftp_factory=lambda channel: _Files(channel, self.device),
-            allow_scp=True,
             encoding=None,
             line_editor=False,
         )
@@ -72,6 +69,11 @@ class SimulatedServer:
         if self._ssh is not None:
             await self._ssh.wait_closed()
         await asyncio.gather(*self._sessions, return_exceptions=True)
+
+    def channel(self, *, sftp: bool) -> asyncssh.SSHServerProcess[bytes]:
+        """A shell, a command or files: what the client then asks for."""
+        kind = asyncssh.SSHServerProcess[bytes] if sftp else _WithoutSftp
+        return kind(self._ssh_session, lambda channel: _Files(cast("asyncssh.SSHServerChannel[bytes]", channel), self.device), 3, True)
 
     @property
     def host_key(self) -> str:
@@ -189,6 +191,12 @@ class _Server(asyncssh.SSHServer):
     def __init__(self, server: SimulatedServer) -> None:
         self._server = server
         self._abort: Callable[[], None] = lambda: None
+        self._channels = 0
+
+    def session_requested(self) -> asyncssh.SSHServerProcess[bytes] | bool:
+        self._channels += 1
+        few = self._server.behaviour.one_channel
+        return False if few and self._channels > 1 else self._server.channel(sftp=not few)
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._abort = conn.abort
@@ -204,7 +212,12 @@ class _Server(asyncssh.SSHServer):
 
     def validate_password(self, username: str, password: str) -> bool:
         device = self._server.device
-        return (self._server.behaviour(device).account(username), password) == (device.username, device.password)
+        return not device.shut and (self._server.behaviour(device).account(username), password) == (device.username, device.password)
+
+
+class _WithoutSftp(asyncssh.SSHServerProcess[bytes]):
+    def subsystem_requested(self, subsystem: str) -> bool:
+        return False
 
 
 class _Files(asyncssh.SFTPServer):
@@ -236,6 +249,8 @@ class _Files(asyncssh.SFTPServer):
         return self._device.files[str(file_obj)][offset : offset + size]
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
+        if self._device.quirks.damages_files and not offset:
+            data = bytes((data[0] ^ 1,)) + data[1:]
         content = self._device.files[str(file_obj)]
         self._device.files[str(file_obj)] = content[:offset].ljust(offset, b"\0") + data + content[offset + len(data) :]
         return len(data)

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from netd.device.agent import AgentSocket, Row, Unreadable, Walk, arcs, dotted, varbind
+from netd.device.agent import AgentSocket, ErrorStatus, Row, Unreadable, Walk, arcs, dotted, varbind
 from netd.errors import PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
 from netd.model.target import Credential, SnmpCommunity, SnmpUser, Target
@@ -89,12 +89,13 @@ class Snmp:
         async with self._turn:
             until = self._clock() + self._limits.walk_seconds
             size = self.bulk if bulk and self._has_bulk else 1
-            asked = fitting(size, expected)
+            walk, rows = Walk(column, fitting(size, expected)), Table()
             while True:
                 try:
-                    rows = await self._column(column, asked, until)
+                    await self._column(column, walk, rows, until)
                 except _TooMuch:
-                    asked = size = max(min(asked, size) // 2, 1)
+                    size = max(min(walk.size, size) // 2, 1)
+                    walk.go_on(walk.after, size)
                     continue
                 if bulk and self._has_bulk:
                     self.bulk = size
@@ -124,18 +125,16 @@ class Snmp:
             await self._get(oids[:half], found)
             await self._get(oids[half:], found)
 
-    async def _column(self, column: Oid, size: int, until: float) -> Table:
-        """One pass over a column. Raises _TooMuch where it should be tried with fewer rows at a time, from its beginning: gufo cannot begin within."""
-        walk = Walk(column, size)
-        prefix = dotted(column) + "."
-        rows: Table = {}
-        last: Oid = ()
+    async def _column(self, column: Oid, walk: Walk, rows: Table, until: float) -> None:
+        """Add a column's rows from where the walk is on. Raises _TooMuch where it should go on with fewer rows at a time, ErrorStatus where it breaks off."""
+        prefix = walk.prefix
+        last: Oid = next(reversed(rows), ())
         done = False
         while not done:
             page, done = await self._page(walk, until)
             for name, value in page:
-                if not name.startswith(prefix):
-                    return rows
+                if not walk.covers(name):
+                    return
                 index = arcs(name[len(prefix) :])
                 if index <= last:
                     raise PeerError(f"{self._socket.name}: the OIDs below {dotted(column)} do not increase: {name} follows {prefix}{dotted(last)}")
@@ -143,13 +142,16 @@ class Snmp:
                 last = index
             if len(rows) > self._limits.most_rows:
                 raise PeerError(f"{self._socket.name}: more than {self._limits.most_rows} rows below {dotted(column)}")
-        return rows
 
     async def _page(self, walk: Walk, until: float) -> tuple[list[Row], bool]:
-        """The next rows, and whether they are the last."""
+        """The next rows, and whether they are the last. Without GETBULK the row behind the column may be among them."""
         if walk.size == 1:
             row = await self._patiently(lambda seconds: self._socket.next(walk, seconds), until)
-            return ([], True) if row is None else ([row], False)
+            if row is not None:
+                return [row], False
+            if await self._patiently(lambda seconds: self._socket.follows(walk, seconds), until):
+                return [], False  # an error-status that did not come again
+            return [], True
         try:
             rows, last = await self._patiently(lambda seconds: self._socket.bulk(walk, seconds), until, attempts=2)
         except Unreadable:
@@ -157,9 +159,13 @@ class Snmp:
         except _Silence:
             await self._patiently(lambda seconds: self._socket.get([dotted(SYS_UP_TIME)], seconds), until)  # raises if it is not the size
             raise _TooMuch from None
-        if last is None:  # the end, or tooBig: GETNEXT tells
-            if await self._patiently(lambda seconds: self._socket.next(walk, seconds), until) is not None:
-                raise _TooMuch
+        if last is None:  # the end of the agent's view, or an error-status: GETNEXT tells
+            after = walk.after
+            if await self._patiently(lambda seconds: self._socket.follows(walk, seconds), until):
+                row = await self._patiently(lambda seconds: self._socket.next(walk, seconds), until)
+                if row is None or walk.covers(row[0]):
+                    walk.go_on(after, walk.size)
+                    raise _TooMuch
             last = True
         return rows, last
 
@@ -179,7 +185,7 @@ class Snmp:
                 self._counts["timeout"] += 1
                 seconds *= 2
             except PeerError as error:
-                self._counts[error.reason if isinstance(error, PeerUnreachable) else "malformed"] += 1
+                self._counts[_outcome(error)] += 1
                 raise
             else:
                 self._counts["ok"] += 1
@@ -187,6 +193,12 @@ class Snmp:
                 self._seconds = max(seconds / 2, self._limits.timeout_seconds) if quick else seconds
                 return answer
         raise _Silence(f"{self._socket.name} does not answer SNMP", "timeout")
+
+
+def _outcome(error: PeerError) -> str:
+    if isinstance(error, PeerUnreachable):
+        return error.reason
+    return "error_status" if isinstance(error, ErrorStatus) else "malformed"
 
 
 class SnmpTransport:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from netd.config import BootConfig
-from netd.domain import audit, bootfile, booting, boottokens, software, templates
+from netd.domain import audit, bootfile, booting, boottokens, service, software, templates
 from netd.domain.booting import BOOT_USER, Places
 from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
@@ -88,6 +88,7 @@ class Sources(NamedTuple):
 
     library: Library
     image: SoftwareImage | None
+    subscriber: dict[str, Any] | None
 
 
 class _Asked(NamedTuple):
@@ -183,6 +184,8 @@ class BootFiles:
             raise BootRefused("wrong_source")
         if known.expires_at <= now or known.closes_at <= now or not known.current:
             raise BootRefused("expired")
+        if not known.serves:
+            raise BootRefused("no_service")
         if known.state in ("verified", "failed") or (known.done_at and known.done_at + timedelta(seconds=self._config.retry_seconds) <= now):
             raise BootRefused("used")
         device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
@@ -218,6 +221,7 @@ class BootFiles:
         kind = self.places.kind(device.profile)
         files = self._files(device, sources.image, secret, generation, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
+        context["subscriber"] = sources.subscriber
         async with self._rendering:
             text = await bootfile.rendered(sources.library, device, "boot", context)
         if text is None:
@@ -293,11 +297,12 @@ class BootFiles:
 
 
 async def sources(conn: Connection, device: ExpectedDevice) -> Sources:
-    """The templates, and the library's image of what the device should run."""
+    """The templates, the library's image of what the device should run, and its subscriber's service."""
     image = None
     if device.platform is not None and device.target_version is not None:
         image = await image_store.image_of_version(conn, device.tenant_id, device.platform, device.target_version)
-    return Sources(await templates.library(conn, device.tenant_id), image)
+    subscriber = await service.shown(conn, device.tenant_id, device.subscriber_id)
+    return Sources(await templates.library(conn, device.tenant_id), image, subscriber)
 
 
 def _parsed(path: str) -> Wanted:

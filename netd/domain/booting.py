@@ -52,6 +52,11 @@ class Places:
             return image or ""
         return "config.cfg" if purpose == "configuration" else _NAMES.get(self.kind(profile), "boot.cfg")
 
+    def managed(self, profile: str) -> bool:
+        """Whether devices of the profile are told an ACS, which manages them from then on (TR-069)."""
+        found = self._profiles.get(profile)
+        return found is not None and "acs_url" in found.variables
+
     def server(self, transport: str) -> str:
         """scheme://host:port."""
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
@@ -69,7 +74,7 @@ async def advance(conn: Connection, steps: Sequence[Advance]) -> set[tuple[int, 
     moved = await store.advance(conn, steps)
     for each in sorted(steps, key=lambda step: step.ztp_device_id):
         if each.state is not None and (each.ztp_device_id, each.state) in moved:
-            await _tell(conn, each.tenant_id, each.ztp_device_id, each.state, each.evidence)
+            await tell(conn, each.tenant_id, each.ztp_device_id, each.state, each.evidence)
     return moved
 
 
@@ -78,19 +83,31 @@ async def fail(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetim
     if await store.fail(conn, ztp_device_id, at, reason):
         evidence = {"reason": reason}
         await store.note(conn, Advance(ztp_device_id, tenant_id, None, "failed", at, evidence))
-        await _tell(conn, tenant_id, ztp_device_id, "failed", evidence)
+        await tell(conn, tenant_id, ztp_device_id, "failed", evidence)
 
 
-async def _tell(conn: Connection, tenant_id: int, ztp_device_id: int, state: str, data: Mapping[str, Any]) -> None:
+async def waits(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetime, reason: str, step: str = "waiting") -> None:
+    """Say why a device stays configured, or what is not done of a verified one (``step``). Told once for each reason."""
+    if await store.waits(conn, ztp_device_id, reason):
+        evidence = {"reason": reason}
+        await store.note(conn, Advance(ztp_device_id, tenant_id, None, step, at, evidence))
+        await tell(conn, tenant_id, ztp_device_id, step, evidence)
+
+
+async def tell(conn: Connection, tenant_id: int, ztp_device_id: int, state: str, data: Mapping[str, Any]) -> None:
+    """Write an event ``ztp.…`` of a device."""
     await events.insert(conn, tenant_id, f"ztp.{state}", "ztp_device", str(ztp_device_id), "netd boot", dict(data))
 
 
-async def finish(conn: Connection, kinds: Kinds, keyring: Keyring, tenant_id: int, ztp_device_id: int, now: datetime) -> bool:
-    """Let a job do what is left of a device; False if one is at it already."""
+async def finish(
+    conn: Connection, kinds: Kinds, keyring: Keyring, tenant_id: int, ztp_device_id: int, now: datetime, *, again: bool = False, renew: bool = False
+) -> bool:
+    """Let a job do what is left of a device, or configure a verified one ``again``, with another certificate if ``renew``; False if one is at it already."""
     actor = netd(tenant_id)
     kind = kinds.get(FINISH)
+    args: dict[str, Any] = {"ztp_device_id": ztp_device_id, **({"again": True} if again else {}), **({"renew": True} if renew else {})}
     try:
-        await jobs.submit_in(conn, jobs.confined(actor, kind), keyring, kind, NewJob(kind=FINISH, args={"ztp_device_id": ztp_device_id}), now)
+        await jobs.submit_in(conn, jobs.confined(actor, kind), keyring, kind, NewJob(kind=FINISH, args=args), now)
     except Conflict:  # its key: one is not ended yet
         return False
     return True

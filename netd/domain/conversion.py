@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 INTERNET_TYPES = (IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface)
 
+_NUMBER = re.compile(r"\s*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*")
 MOST = 100
 """Faults told of one input; a body of a megabyte of nonsense needs no longer answer."""
 
@@ -42,7 +43,19 @@ def from_text(kind: type, value: object) -> object:
 
 def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
     """A validated ``kind`` from JSON's own types; not ``strict``: from texts, as a query string has them. Raises msgspec.ValidationError."""
+    if not strict:
+        _written_out(value, kind)
     return bounded(msgspec.convert(value, kind, strict=strict, dec_hook=from_text))
+
+
+def _written_out(value: object, kind: Any) -> None:
+    """Raise msgspec.ValidationError for a time that is a number, which msgspec takes for seconds since 1970 where it reads texts."""
+    if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for _, told in _dated(kind):
+            if _NUMBER.fullmatch(str(value.get(told, ""))):
+                raise msgspec.ValidationError(f"Invalid RFC3339 encoded datetime - at `$.{told}`")
+    elif isinstance(value, str) and _NUMBER.fullmatch(value) and _may_date(kind):
+        raise msgspec.ValidationError("Invalid RFC3339 encoded datetime")
 
 
 def decode(data: bytes, kind: type[T]) -> T:

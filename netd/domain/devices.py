@@ -18,10 +18,12 @@ from netd.model.inventory import Device, DeviceGroup, DeviceKind, DeviceState, S
 from netd.store import credentials as credential_store
 from netd.store import devices as store
 from netd.store import nas as nas_store
+from netd.store import subscribers as subscriber_store
 from netd.store.database import Connection, Database
 
 Hostname = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_OUTER_BLANKS)]
 Address = Annotated[str, Meta(min_length=2, max_length=64)]
+Username = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_OUTER_BLANKS)]
 Text = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_CONTROL)]
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=64)]
@@ -48,7 +50,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A device to be known. ``site``, ``parent`` (what it is reached through), ``nas`` and ``credential`` are names; without ``platform`` it is recognised."""
+    """A device to be known. ``site``, ``parent`` (what it is reached through), ``nas``, ``credential`` and ``subscriber`` (whose it is) are names; without
+    ``platform`` it is recognised."""
 
     hostname: Hostname
     mgmt_address: Address
@@ -64,6 +67,7 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     parent: Hostname | None = None
     nas: Label | None = None
     credential: Label | None = None
+    subscriber: Username | None = None
     role: Label | None = None
     variables: Variables = msgspec.field(default_factory=dict)
     tags: Tags = ()
@@ -94,6 +98,7 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     parent: Hostname | UnsetType | None = UNSET
     nas: Label | UnsetType | None = UNSET
     credential: Label | UnsetType | None = UNSET
+    subscriber: Username | UnsetType | None = UNSET
     role: Label | UnsetType | None = UNSET
     variables: Variables | UnsetType = UNSET
     tags: Tags | UnsetType = UNSET
@@ -160,6 +165,19 @@ async def _refer(conn: Connection, actor: Actor, faults: Faults, columns: dict[s
         columns["credential_id"] = None if name is None else await credential_store.id_by_name(conn, actor.tenant_id, name)
         if name is not None and columns["credential_id"] is None:
             faults.add("/credential", f"there is no credential {name}")
+    if "subscriber" in columns:
+        columns["subscriber_id"] = await subscriber_id(conn, actor, faults, columns.pop("subscriber"))
+
+
+async def subscriber_id(conn: Connection, actor: Actor, faults: Faults, name: str | None) -> int | None:
+    """The id of a subscriber that is named; an unknown one is reported."""
+    if name is None:
+        return None
+    found = await subscriber_store.by_username(conn, actor.tenant_id, name)
+    if found is None:
+        faults.add("/subscriber", f"there is no subscriber {name}")
+        return None
+    return found.id
 
 
 def _kind(columns: dict[str, Any], catalogue: Catalogue) -> None:

@@ -17,7 +17,7 @@ from netd.domain.inputs import Faults, Label, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.domain.pools import span
-from netd.domain.recognition import Recogniser
+from netd.domain.recognition import NO_SERIAL, Recogniser
 from netd.domain.targets import Opened, reaches
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
@@ -35,8 +35,6 @@ RangeText = Annotated[str, Meta(min_length=2, max_length=96, description="10.0.0
 
 ADDRESSES_MOST = 65_536
 PROFILES_MOST = 16
-SERIAL_NONE = frozenset(("", "0", "none", "n/a", "unknown", "not specified", "to be filled by o.e.m."))
-"""What devices say that have no serial number."""
 
 
 class DiscoveryOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -216,7 +214,7 @@ async def _site_name(conn: Connection, actor: Actor, site_id: int | None) -> str
 def serial(said: str | None) -> str | None:
     """A serial number, None for what devices say that have none."""
     cleaned = text(said)
-    return None if cleaned is None or cleaned.lower() in SERIAL_NONE else cleaned
+    return None if cleaned is None or cleaned.lower() in NO_SERIAL else cleaned
 
 
 def same(one: Finding, other: Finding) -> bool:

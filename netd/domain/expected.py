@@ -11,22 +11,25 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, bootfile, bootfiles, booting, boottokens, dhcp, inputs, lists, sites, templates
+from netd.domain import audit, bootfile, bootfiles, booting, boottokens, devices, dhcp, inputs, lists, sites, templates
 from netd.domain.actor import Actor
 from netd.domain.bootfiles import BootFiles, Sources
-from netd.domain.devices import Catalogue, Hostname, Text
+from netd.domain.devices import Catalogue, Hostname, Text, Username
 from netd.domain.inputs import Faults, Label, given
 from netd.domain.kinds import Kinds
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
+from netd.domain.service import SERVED
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
-from netd.model.boot import BootStep, ExpectedDevice, Transport
+from netd.model.boot import BootStep, ExpectedDevice, Transport, Verify
+from netd.model.certificate import KeyAlgorithm
 from netd.model.dhcp import BootProfile
 from netd.model.line import mac as parsed_mac
 from netd.store import boot as boot_store
 from netd.store import credentials as credential_store
 from netd.store import expected as store
+from netd.store import subscribers as subscriber_store
 from netd.store.boot import Advance
 from netd.store.database import Connection, Database
 
@@ -34,6 +37,7 @@ Pattern = Annotated[str, Meta(min_length=1, max_length=512, description="a regul
 Template = Annotated[str, Meta(max_length=1 << 20)]
 Serial = Annotated[str, Meta(min_length=1, max_length=128, pattern=inputs.NO_OUTER_BLANKS)]
 AddressText = Annotated[str, Meta(min_length=2, max_length=64)]
+Folder = Annotated[str, Meta(min_length=1, max_length=200, pattern=inputs.NO_CONTROL)]
 MacText = Annotated[str, Meta(min_length=12, max_length=32)]
 BootVariables = Annotated[dict[str, Any], Meta(description="for templates: no secrets, they stand in what the device fetches")]
 
@@ -46,7 +50,10 @@ VARIABLES_OCTETS: Final = 65_536
 
 class NewExpected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A device that may boot. Of ``serial``, ``mac`` and ``circuit_id`` one at least; all that is given must fit. ``profile`` is a boot profile,
-    ``credential`` opens it once it is configured, ``boot_template`` is what it fetches and ``configuration`` what it gets by SSH afterwards (Jinja2)."""
+    ``credential`` opens it once it is configured, ``boot_template`` is what it fetches and ``configuration`` what it gets by SSH afterwards (Jinja2).
+
+    With a ``subscriber`` it boots only while that has service, and follows its plan. ``verify``: by what it is, or where that cannot be read by ``reach``
+    alone. ``certificate``: it gets a key of that kind and a certificate for it, for its templates, and as files in ``certificate_folder``."""
 
     hostname: Hostname
     profile: Label
@@ -65,6 +72,10 @@ class NewExpected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     configuration: Template | None = None
     target_version: Text | None = None
     make_nas: bool = False
+    subscriber: Username | None = None
+    verify: Verify = "facts"
+    certificate: KeyAlgorithm | None = None
+    certificate_folder: Folder | None = None
     opens_at: datetime | None = None
     closes_at: datetime | None = None
 
@@ -89,14 +100,20 @@ class ExpectedPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     configuration: Template | UnsetType | None = UNSET
     target_version: Text | UnsetType | None = UNSET
     make_nas: bool | UnsetType = UNSET
+    subscriber: Username | UnsetType | None = UNSET
+    verify: Verify | UnsetType = UNSET
+    certificate: KeyAlgorithm | UnsetType | None = UNSET
+    certificate_folder: Folder | UnsetType | None = UNSET
     opens_at: datetime | UnsetType = UNSET
     closes_at: datetime | UnsetType = UNSET
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to go on with a device: ``boot`` from the beginning, else, where it is configured, only with what follows. ``days`` opens its window anew."""
+    """How to go on with a device: ``boot`` from the beginning, else, where it is configured or verified, only with what follows, with another certificate
+    if ``renew``. ``days`` opens its window anew."""
 
     boot: bool = False
+    renew: bool = False
     days: Annotated[int, Meta(ge=1, le=3650)] | None = None
 
 
@@ -148,6 +165,11 @@ async def _columns(
         columns["credential_id"] = None if name is None else await credential_store.id_by_name(conn, actor.tenant_id, name)
         if name is not None and columns["credential_id"] is None:
             faults.add("/credential", f"there is no credential {name}")
+    if "subscriber" in columns:
+        columns["subscriber_id"] = found = await devices.subscriber_id(conn, actor, faults, columns.pop("subscriber"))
+        subscriber = None if found is None else await subscriber_store.get(conn, actor.tenant_id, found)
+        if new:
+            columns["armed"] = subscriber is None or subscriber.state in SERVED
     await sites.place(conn, actor, faults, columns, new=new)
     faults.check()
     return columns
@@ -171,6 +193,11 @@ def _check_variables(faults: Faults, variables: Mapping[str, Any]) -> None:
         faults.add("/variables", f"are longer than {VARIABLES_OCTETS >> 10} KiB")
 
 
+def _check_folder(certificate: str | None, folder: str | None) -> None:
+    if folder is not None and certificate is None:
+        raise InvalidInput([Fault("/certificate_folder", "is for a device with a certificate")])
+
+
 async def create(
     db: Database, actor: Actor, keyring: Keyring, new: NewExpected, profiles: Sequence[BootProfile], catalogue: Catalogue, now: datetime, days: int,
 ) -> ExpectedDevice:  # fmt: skip
@@ -187,6 +214,7 @@ async def add(
     if new.serial is None and new.mac is None and new.circuit_id is None:
         raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
     columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, new=True)
+    _check_folder(new.certificate, new.certificate_folder)
     opens = columns["opens_at"] or now
     closes = columns["closes_at"] or min(opens, inputs.MOMENTS[1] - timedelta(days=days)) + timedelta(days=days)
     if closes <= opens:
@@ -240,6 +268,7 @@ async def update(
             raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
         if after["closes_at"] <= after["opens_at"]:
             raise InvalidInput([Fault("/closes_at", "is before it opens")])
+        _check_folder(columns.get("certificate", before.certificate), columns.get("certificate_folder", before.certificate_folder))
         await store.update(conn, actor.tenant_id, row_id, columns)
         return await _changed(conn, actor, before, "ztp_device.update")
 
@@ -262,14 +291,16 @@ async def delete(db: Database, actor: Actor, row_id: int, *, version: int | None
 async def retry(
     db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, row_id: int, wanted: Retry, now: datetime, *, version: int | None = None
 ) -> ExpectedDevice:
-    """Let a device go on that is in quarantine, or boot anew: what it was told before is good no longer. Raises NotFound."""
+    """Let a device go on that is in quarantine or waits, configure a verified one anew, or let it boot anew: then what it was told before is good no longer.
+    Raises NotFound; Conflict for one whose subscriber has no service, and while a job is at a verified one."""
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, row_id, lock=True)
         inputs.same_version("expected device", before.version, version)
         finishing = not wanted.boot and before.configured_at is not None and before.address_now is not None
-        if finishing and before.state == "verified":
-            raise Conflict("it is verified: say `boot` if it is to boot anew", "boot")
-        columns: dict[str, Any] = {"state": "configured" if finishing else "expected", "state_at": now, "reason": None}
+        anew = finishing and before.state == "verified"
+        if not before.armed:
+            raise Conflict(f"its subscriber {before.subscriber or ''} has no service", "subscriber")
+        columns: dict[str, Any] = {"reason": None} if anew else {"state": "configured" if finishing else "expected", "state_at": now, "reason": None}
         if wanted.days is not None or before.closes_at <= now:
             columns |= {"opens_at": min(before.opens_at, now), "closes_at": now + timedelta(days=wanted.days or 1)}
         if not finishing:
@@ -278,8 +309,9 @@ async def retry(
         await store.update(conn, actor.tenant_id, row_id, columns)
         await boot_store.note(conn, Advance(row_id, actor.tenant_id, None, "retried", now, {"by": actor.name, "boot": not finishing}))
         after = await _changed(conn, actor, before, "ztp_device.retry")
-        if finishing:
-            await booting.finish(conn, kinds, keyring, actor.tenant_id, row_id, now)
+        begun = not finishing or await booting.finish(conn, kinds, keyring, actor.tenant_id, row_id, now, again=anew, renew=wanted.renew)
+        if anew and not begun:
+            raise Conflict("a job is at it", "state")
     return after
 
 

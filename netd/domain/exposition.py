@@ -45,17 +45,18 @@ _COUNTERS = ("in_octets", "out_octets", "in_packets", "out_packets", "in_errors"
 
 
 def samples(current: CurrentDevice) -> Iterator[Sample]:
-    """All that is known of a device; what is not known is not there."""
-    if current.up is not None:
+    """All that is known of a device; what is not known, or is not known any more, is not there: a gap stays a gap."""
+    reached = "reach" not in current.stale
+    if current.up is not None and reached:
         yield "netd_device_up", (), float(current.up), current.up_at
-    if current.rtt_ms is not None:
+    if current.rtt_ms is not None and reached:
         yield "netd_device_rtt_seconds", (), current.rtt_ms / 1000, current.up_at
     yield "netd_device_missed_slots_total", (), float(current.missed_slots), None
-    for name in _SYSTEM if current.system is not None else ():
+    for name in _SYSTEM if current.system is not None and "system" not in current.stale else ():
         value = getattr(current.system, name)
         if value is not None:
             yield f"netd_device_{name}", (), value, current.system_at
-    for each in current.interfaces:
+    for each in current.interfaces if "interfaces" not in current.stale else ():
         labels: tuple[tuple[str, str], ...] = (("interface", each.counters.name),)
         if each.counters.oper_up is not None:
             yield "netd_interface_up", labels, float(each.counters.oper_up), each.at
@@ -65,7 +66,7 @@ def samples(current: CurrentDevice) -> Iterator[Sample]:
             value = getattr(each.counters, name)
             if value is not None:
                 yield f"netd_interface_{name}_total", labels, value, each.at
-    for optics in current.optics:
+    for optics in current.optics if "optics" not in current.stale else ():
         labels = (("interface", optics.interface), ("onu", optics.onu or ""))
         for name in ("rx_dbm", "tx_dbm", "olt_rx_dbm"):
             value = getattr(optics, name)

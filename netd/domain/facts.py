@@ -23,6 +23,11 @@ from netd.store.observed import Changed, Heard, Known, Port, Seen, Told
 FACTS = ("hostname", "model", "serial", "software_version", "hardware_revision")
 TEXT_MOST = 253
 ENDPOINTS_MOST = 200_000  # of one look at one device
+CHURN_MOST = 500
+"""Interfaces that come and go between two looks and are told one by one; of more only the number is: one that makes up names must not fill the history."""
+
+GONE_MOST = 2_000
+"""Interfaces that are gone and still known, of a device that has more than CHURN_MOST of them at once."""
 
 SESSION_TYPES = frozenset((23, 108))
 """IANAifType ppp and pppMultilinkBundle: on an access router one comes and goes with each subscriber, and that is RADIUS's to tell."""
@@ -201,7 +206,11 @@ async def within(conn: Connection, tenant_id: int, observations: Sequence[Observ
     """The same within a transaction: as many statements for a thousand devices as for one."""
     known = await store.known(conn, tenant_id, [each.device_id for each in observations])
     seen = sorted((each for each in observations if each.device_id in known), key=lambda each: (each.device_id, each.at))
-    ports = await store.ports(conn, tenant_id, sorted({each.device_id for each in seen if each.interfaces is not None}))
+    there: dict[int, set[str]] = {}
+    for each in seen:
+        if each.interfaces is not None:
+            there.setdefault(each.device_id, set()).update(named(each.interfaces))
+    ports = await store.ports(conn, tenant_id, there)
     gathered = _Gathered(known, ports)
     slices = Slices()
     for each in seen:
@@ -221,6 +230,7 @@ class _Gathered:
         self._changed: dict[tuple[int, str], Port] = {}
         self._heard: dict[tuple[int, str], Heard] = {}
         self._seen: dict[tuple[Any, ...], Seen] = {}
+        self._restless: set[int] = set()
 
     def add(self, seen: Observation) -> None:
         """Count one in, as if those before it had been written."""
@@ -231,6 +241,9 @@ class _Gathered:
         self.changes += news
         if seen.interfaces is not None:
             moved, history = interfaces(self._ports[device_id], seen, first=not was.has_interfaces)
+            if len(history) > CHURN_MOST:
+                self._restless.add(device_id)
+                history = _counted(history, seen)
             self.changes += history
             self._ports[device_id].update({port.name: port for port in moved})
             self._changed.update({(device_id, port.name): port for port in moved})
@@ -246,6 +259,8 @@ class _Gathered:
             await store.tell(conn, tenant_id, list(self._told.values()))
         if self._changed:
             await store.put_ports(conn, tenant_id, list(self._changed.values()))
+        if self._restless:
+            await store.forget_gone(conn, tenant_id, sorted(self._restless), GONE_MOST)
         if self._heard:
             await store.put_links(conn, tenant_id, list(self._heard.values()))
         if self._seen:
@@ -255,6 +270,14 @@ class _Gathered:
         happened = _events(self._known, self.changes)
         if happened:
             await store.add_events(conn, tenant_id, happened)
+
+
+def _counted(history: Sequence[Changed], seen: Observation) -> list[Changed]:
+    """The history of a device that changes too much, as one line."""
+    came = sum(each.fact == "interface" and each.before is None for each in history)
+    went = sum(each.fact == "interface" and each.after is None for each in history)
+    said = f"{came} came, {went} went, {len(history) - came - went} other changes"
+    return [Changed(device_id=seen.device_id, at=seen.at, subject="", fact="interfaces", before=None, after=said, source=seen.source)]
 
 
 def _merged(before: Told | None, after: Told) -> Told:

@@ -1,4 +1,4 @@
-"""What is left to do of a device that has booted: its record, its NAS entry, what its configuration is rendered from, and whether it is what was expected."""
+"""What is left to do of a device that has booted: its record, its NAS entry, what its configuration is rendered from, and what becomes of it."""
 
 import secrets
 from datetime import datetime
@@ -6,17 +6,19 @@ from typing import Any, Final
 
 from netd.config import Secret
 from netd.domain import audit, bootfile, booting, boottokens, devices, nas, targets, templates
+from netd.domain import service as services
 from netd.domain.booting import BOOT_USER
 from netd.domain.boottokens import SECRET_CONTEXT
+from netd.domain.certificates import Held
 from netd.domain.devices import Catalogue, NewDevice
 from netd.domain.inputs import Faults
 from netd.domain.nas import NewNas
 from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.boot import ExpectedDevice
-from netd.model.device import Facts
 from netd.model.inventory import Device
 from netd.model.target import Credential, HttpLogin, SnmpCommunity, SnmpUser, SshLogin, TelnetLogin
+from netd.store import boot as boot_store
 from netd.store import devices as device_store
 from netd.store import expected as store
 from netd.store import nas as nas_store
@@ -32,18 +34,20 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
     actor = booting.netd(expected.tenant_id)
     address = str(expected.address_now or expected.address or "")
     async with db.transaction() as conn:
+        if expected.state == "verified" and expected.device_id is not None:  # what it is by now is an operator's to say
+            return await devices.held(conn, actor, expected.device_id)
         found = expected.device_id or await device_store.id_by_hostname(conn, expected.tenant_id, expected.hostname)
         if found is None:
             new = NewDevice(
                 hostname=expected.hostname, mgmt_address=address, vendor=expected.vendor, platform=expected.platform, serial=expected.serial,
                 site=expected.site, role=expected.role, variables=dict(expected.variables), target_version=expected.target_version,
-                credential=expected.credential,
+                credential=expected.credential, subscriber=expected.subscriber,
             )  # fmt: skip
             device = await devices.add(conn, actor, new, catalogue)
         else:
             device = await devices.held(conn, actor, found, lock=True)
             wanted: dict[str, Any] = {"mgmt_address": address, "state": "active"}
-            for name in ("platform", "serial", "role", "target_version", "credential"):
+            for name in ("platform", "serial", "role", "target_version", "credential", "subscriber"):
                 if getattr(expected, name) is not None:
                     wanted[name] = getattr(expected, name)
             faults = Faults()
@@ -55,11 +59,23 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
 
 
 async def forget_host_key(db: Database, expected: ExpectedDevice, device: Device) -> Device:
-    """A device that boots anew shows a new host key: the pinned one is of its life before. Said in the audit log like any change."""
+    """A device that boots anew shows a new host key: the pinned one is of its life before. Said in the audit log like any change. One that was found, and
+    did not boot, keeps it."""
     actor = booting.netd(expected.tenant_id)
     async with db.transaction() as conn:
         held = await devices.held(conn, actor, device.id, lock=True)
-        return held if not held.host_keys else await devices.change(conn, actor, held, {"host_keys": []})
+        if not held.host_keys or await store.found_by(conn, expected.tenant_id, expected.id) == "device":
+            return held
+        return await devices.change(conn, actor, held, {"host_keys": []})
+
+
+async def first_login(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device) -> list[Credential]:
+    """The login that its first file made; none where it has booted long since. Raises StoreError."""
+    if expected.state == "verified":
+        return []
+    async with db.transaction() as conn:
+        there = await store.found_by(conn, expected.tenant_id, expected.id) == "device"
+    return [] if there else [await boot_login(db, keyring, expected, device)]
 
 
 async def nas_secret(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device) -> str:
@@ -88,27 +104,56 @@ async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice, d
     return Credential(id=BOOT_CREDENTIAL, name="the boot account", login=SshLogin(username=BOOT_USER, password=Secret(password)), port=device.ports.get("ssh"))
 
 
-async def lines(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str) -> tuple[list[str], list[str]]:
-    """The configuration that follows the first file, and the secrets that stand in it: its credentials' and its NAS's. Raises InvalidInput."""
+async def lines(
+    db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
+) -> tuple[list[str], list[str]]:
+    """The configuration that follows the first file, and the secrets that stand in it: its credentials', its NAS's and its subscriber's. From now on it is
+    configured with what its subscriber is told now. Raises InvalidInput."""
     async with db.transaction() as conn:
         library = await templates.library(conn, expected.tenant_id)
         logins = [each.login for each in (await targets.within(conn, keyring, expected.tenant_id, [device.id]))[device.id].credentials]
+        service = await services.of(conn, keyring, expected.tenant_id, expected.subscriber_id)
+        sealed, _ = await store.secret(conn, expected.tenant_id, expected.id)
+        digest = None if service is None else service.digest(keyring.open(sealed, SECRET_CONTEXT))
+        await store.configured_for(conn, expected.tenant_id, expected.id, digest)
     context: dict[str, Any] = {
         "hostname": expected.hostname, "serial": expected.serial or "", "model": expected.seen.get("model", ""),
         "address": str(device.mgmt_address), "role": expected.role or "", "site": expected.site or "", "boot_user": BOOT_USER, "nas_secret": radius_secret,
+        "subscriber": None if service is None else service.variables, "subscriber_password": "" if service is None else service.password or "",
+        **_certified(expected, certificate),
     }  # fmt: skip
-    hidden = [radius_secret] if radius_secret else []
     for login in reversed(logins):  # the first of a kind is the one that counts
         for name, value in _told(login).items():
             context[name] = value
-    hidden += [str(context[name]) for name in _SECRETS if context.get(name)]
+    hidden = [str(context[name]) for name in _SECRETS if context.get(name)]
     text = await bootfile.rendered(library, expected, "configuration", context)
     if text is None:
-        return [], []
+        return [], hidden
     return [line.rstrip() for line in text.splitlines() if line.strip()], hidden
 
 
-_SECRETS: Final = ("password", "enable", "snmp_community", "snmp_auth_key", "snmp_priv_key")
+def files(expected: ExpectedDevice, certificate: Held) -> list[tuple[str, bytes]]:
+    """(path on the device, content) of what a certificate comes as where it has a folder: itself, its key and its authority. The key is the second."""
+    if expected.certificate_folder is None:
+        return []
+    texts = (certificate.certificate.certificate, certificate.key, certificate.authority)
+    return [(path, text.encode()) for path, text in zip(paths(expected.certificate_folder).values(), texts, strict=True)]
+
+
+def paths(folder: str) -> dict[str, str]:
+    """Where the files are, by what templates call them."""
+    within = folder.rstrip("/") + "/" if folder[-1] not in "/:" else folder
+    return {"certificate_file": f"{within}netd.crt", "certificate_key_file": f"{within}netd.key", "ca_file": f"{within}netd-ca.crt"}
+
+
+def _certified(expected: ExpectedDevice, certificate: Held | None) -> dict[str, str]:
+    if certificate is None:
+        return {}
+    found = {"certificate_pem": certificate.certificate.certificate, "certificate_key_pem": certificate.key, "ca_pem": certificate.authority}
+    return found | (paths(expected.certificate_folder) if expected.certificate_folder else {})
+
+
+_SECRETS: Final = ("password", "enable", "snmp_community", "snmp_auth_key", "snmp_priv_key", "nas_secret", "subscriber_password")
 
 
 def _told(login: SshLogin | TelnetLogin | SnmpCommunity | SnmpUser | HttpLogin) -> dict[str, str]:
@@ -129,24 +174,38 @@ def _told(login: SshLogin | TelnetLogin | SnmpCommunity | SnmpUser | HttpLogin) 
     return {}
 
 
-def differences(expected: ExpectedDevice, facts: Facts) -> list[str]:
-    """What the device is otherwise than it should be; none: it is the one. A device that does not tell its serial number is not proved to be another."""
-    found = []
-    if expected.serial and facts.serial and expected.serial.upper() != facts.serial.upper():
-        found.append(f"its serial number is {facts.serial}, not {expected.serial}")
-    if expected.target_version and facts.software_version != expected.target_version:
-        found.append(f"it runs {facts.software_version or 'an unknown version'}, not {expected.target_version}")
-    return found
-
-
 async def verified(db: Database, expected: ExpectedDevice, now: datetime, evidence: dict[str, Any]) -> bool:
     """It is what was expected: its URLs and boot account are good for nothing from now on."""
     async with db.transaction() as conn:
         moved = await booting.advance(conn, [Advance(expected.id, expected.tenant_id, "verified", "verified", now, evidence)])
         if moved:
             await store.spend(conn, expected.tenant_id, expected.id)
+            await store.update(conn, expected.tenant_id, expected.id, {"reason": None})
             await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.verify", "ztp_device", expected.id, after=evidence)
     return bool(moved)
+
+
+async def configured_anew(db: Database, expected: ExpectedDevice, now: datetime, evidence: dict[str, Any]) -> None:
+    """A verified device has what its subscriber, template and certificate say now."""
+    async with db.transaction() as conn:
+        await store.update(conn, expected.tenant_id, expected.id, {"reason": None})
+        await boot_store.note(conn, Advance(expected.id, expected.tenant_id, None, "configured_anew", now, evidence))
+        await booting.tell(conn, expected.tenant_id, expected.id, "configured_anew", evidence)
+        await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.configure", "ztp_device", expected.id, after=evidence)
+
+
+async def waits(db: Database, expected: ExpectedDevice, now: datetime, reason: str) -> None:
+    """It stays what it is, configured or verified, with what is not done of it: that is no reason for a quarantine."""
+    async with db.transaction() as conn:
+        step = "not_configured_anew" if expected.state == "verified" else "waiting"
+        await booting.waits(conn, expected.tenant_id, expected.id, now, reason, step)
+        await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.wait", "ztp_device", expected.id, after={"reason": reason})
+
+
+async def serves(db: Database, expected: ExpectedDevice) -> bool:
+    """Whether its subscriber, if it has one, has service."""
+    async with db.transaction() as conn:
+        return await store.serves(conn, expected.tenant_id, expected.id)
 
 
 async def quarantined(db: Database, expected: ExpectedDevice, now: datetime, reason: str) -> None:

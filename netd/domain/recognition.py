@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from netd.extensions import DevicePlatform
 
+NO_SERIAL = frozenset(("", "0", "none", "n/a", "unknown", "not specified", "to be filled by o.e.m."))
+"""What devices say that have no serial number."""
+
 TEXT_MOST = 1024  # characters of what a device says that are looked at
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from netd.domain import audit, billing, configurations, credentials, jobs, webhooks
+from netd.domain import audit, billing, certificates, configurations, credentials, jobs, webhooks
 from netd.domain.actor import Actor
 from netd.domain.boottokens import SECRET_CONTEXT as BOOT_CONTEXT
 from netd.domain.coa_clients import SECRET_CONTEXT as CLIENT_CONTEXT
@@ -16,6 +16,7 @@ from netd.domain.users import TOTP_CONTEXT
 from netd.keyring import Keyring
 from netd.store import billing as billing_store
 from netd.store import boot as boot_store
+from netd.store import certificates as certificate_store
 from netd.store import coa_clients, nas, subscribers, users
 from netd.store import configurations as configuration_store
 from netd.store import credentials as credential_store
@@ -27,6 +28,10 @@ from netd.store.database import Database
 BATCH_ROWS = 500
 _LINE_LOGIN_SEALED = partial(nas.sealed, column="line_login_password")
 _LINE_LOGIN_RESEAL = partial(nas.reseal, column="line_login_password")
+_AUTHORITIES_SEALED = partial(certificate_store.sealed, table="certificate_authorities")
+_AUTHORITIES_RESEAL = partial(certificate_store.reseal, table="certificate_authorities")
+_CERTIFICATES_SEALED = partial(certificate_store.sealed, table="certificates")
+_CERTIFICATES_RESEAL = partial(certificate_store.reseal, table="certificates")
 PASSES = 10
 
 
@@ -48,6 +53,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     schedules: int
     configurations: int
     ztp_devices: int
+    certificates: int
     complete: bool
 
     def counts(self) -> dict[str, int]:
@@ -66,7 +72,7 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
         await asyncio.to_thread(keyring.rotate)
     counts = {
         "subscribers": 0, "nas": 0, "coa_clients": 0, "users": 0, "webhooks": 0, "billing_hooks": 0, "jobs": 0, "schedules": 0, "credentials": 0,
-        "configurations": 0, "ztp_devices": 0,
+        "configurations": 0, "ztp_devices": 0, "certificates": 0,
     }  # fmt: skip
     complete = False
     for _ in range(PASSES):
@@ -84,6 +90,8 @@ async def rotate(db: Database, actor: Actor, keyring: Keyring, *, new_key: bool 
             ("jobs", job_store.sealed, job_store.reseal, jobs.CONTEXT),
             ("schedules", schedule_store.sealed, schedule_store.reseal, jobs.CONTEXT),
             ("ztp_devices", boot_store.sealed, boot_store.reseal, BOOT_CONTEXT),
+            ("certificates", _AUTHORITIES_SEALED, _AUTHORITIES_RESEAL, certificates.AUTHORITY_CONTEXT),
+            ("certificates", _CERTIFICATES_SEALED, _CERTIFICATES_RESEAL, certificates.CONTEXT),
             ("configurations", configuration_store.sealed, configuration_store.reseal, configurations.CONTEXT),
             ("configurations", configuration_store.sealed_keys, configuration_store.reseal_keys, configurations.KEY_CONTEXT),
         ):

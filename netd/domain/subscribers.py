@@ -18,6 +18,7 @@ from netd.errors import NotFound
 from netd.keyring import Keyring
 from netd.model.line import LineMode
 from netd.model.subscriber import Attribute, State, Subscriber
+from netd.store import expected as expected_store
 from netd.store import plans as plan_store
 from netd.store import subscribers as store
 from netd.store.database import Connection, Database
@@ -323,14 +324,16 @@ async def reveal(db: Database, actor: Actor, keyring: Keyring, subscriber_id: in
 
 
 async def delete(db: Database, actor: Actor, subscriber_id: int, *, version: int | None = None) -> None:
-    """Remove a subscriber with locks, attributes and daily usage; the sessions stay in the history under the username.
+    """Remove a subscriber with locks, attributes, daily usage and devices that are expected for it; the sessions stay in the history under the username.
 
     Raises NotFound; Conflict on another ``version``.
     """
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, subscriber_id, lock=True, version=version)
+        expected = await expected_store.hostnames_of(conn, actor.tenant_id, subscriber_id)
         await store.delete(conn, actor.tenant_id, subscriber_id)
-        await audit.record(conn, actor, "subscriber.delete", "subscriber", subscriber_id, before=audit.values(before))
+        told = audit.values(before) | ({"ztp_devices": expected} if expected else {})
+        await audit.record(conn, actor, "subscriber.delete", "subscriber", subscriber_id, before=told)
 
 
 async def held(conn: Connection, actor: Actor, subscriber_id: int, *, lock: bool = False, version: int | None = None) -> Subscriber:

@@ -7,9 +7,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from netd.model.certificate import KeyAlgorithm
+
 BootState = Literal["expected", "seen", "offered", "fetching", "configured", "verified", "failed"]
 Transport = Literal["http", "https", "tftp"]
 Purpose = Literal["boot", "configuration", "image"]
+Verify = Literal["facts", "reach"]
+"""What a device is verified by: that what it is was read and compared; or, where that cannot be read, that it answers."""
+
 BootCandidateState = Literal["new", "adopted", "ignored"]
 
 ORDER: Final[tuple[BootState, ...]] = ("expected", "seen", "offered", "fetching", "configured", "verified", "failed")
@@ -20,7 +25,9 @@ class ExpectedDevice(msgspec.Struct, frozen=True, kw_only=True):
     """A device that may boot through netd. Of ``serial``, ``mac`` and ``circuit_id`` (a regular expression)
     all that is given must fit what it, and its relay, say.
 
-    ``reason`` says why it is in quarantine, ``address_now`` where it was last, ``seen`` what it last said.
+    ``reason`` says why it is in quarantine, or what is not done of one that is configured or verified; ``address_now`` where it was last, ``seen`` what
+    it last said. ``armed``: it may boot, as far as that depends on its ``subscriber``'s service. ``certificate`` is which key it gets one for, and
+    ``certificate_folder`` where on the device that is put.
     """
 
     id: int
@@ -43,6 +50,12 @@ class ExpectedDevice(msgspec.Struct, frozen=True, kw_only=True):
     target_version: str | None
     image: str | None  # the file of that version in the library
     make_nas: bool
+    subscriber_id: int | None
+    subscriber: str | None
+    armed: bool
+    verify: Verify
+    certificate: KeyAlgorithm | None
+    certificate_folder: str | None
     opens_at: datetime
     closes_at: datetime
     state: BootState

@@ -48,6 +48,8 @@ OF_ACTION: Final[dict[str, str]] = {
     "ztp_device.create": "ztp.expected",
     "ztp_device.delete": "ztp.removed",
     "ztp_device.retry": "ztp.retried",
+    "certificate_authority.create": "certificate_authority.created",
+    "certificate.install": "certificate.installed",
     "job.submit": "job.submitted",
     "job.retry": "job.submitted",
     "job.approve": "job.approved",
@@ -91,6 +93,11 @@ OF_THE_NETWORK: Final = (
     "ztp.configured",
     "ztp.verified",
     "ztp.failed",
+    "ztp.armed",
+    "ztp.disarmed",
+    "ztp.waiting",
+    "ztp.configured_anew",
+    "ztp.not_configured_anew",
 )
 """What netd finds out by itself."""
 

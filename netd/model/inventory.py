@@ -47,7 +47,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     """A device as an operator described it, and in ``observed`` what it says of itself: each fact with its source, and ``at``, since when it says so.
 
     ``platform`` None is the recognised one; ``parent`` is what it is reached through; ``credential`` is the only one of its protocol that is tried.
-    ``poll_groups`` are the costly groups of telemetry that are read all the same, ``variables`` what its configuration's template (``role``) is filled with.
+    ``subscriber`` is whose it is, where it is a customer's. ``poll_groups`` are the costly groups of telemetry that are read all the same, ``variables``
+    what its configuration's template (``role``) is filled with.
     ``site_addressed``: who set its address may do so at its site only, so credentials of the whole tenant are sent there only if they name networks.
     """
 
@@ -71,6 +72,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     nas: str | None
     credential_id: int | None
     credential: str | None
+    subscriber_id: int | None
+    subscriber: str | None
     role: str | None
     variables: dict[str, Any]
     tags: tuple[str, ...]

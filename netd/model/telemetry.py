@@ -39,8 +39,13 @@ class CurrentInterface(msgspec.Struct, frozen=True, kw_only=True):
     utilisation_percent: float | None
 
 
+Aspect = Literal["reach", "system", "interfaces", "optics"]
+"""What is looked at by itself."""
+
+
 class CurrentDevice(msgspec.Struct, frozen=True, kw_only=True):
-    """A device at the last look. ``last_error`` is of the last look that failed, "" after one that did not.
+    """A device at the last look. ``last_error`` is of the last look that failed, "" after one that did not. ``stale`` names what was read longer ago than
+    two and a half times as long as it should have been: it is what was, not what is.
 
     ``source``: the memory of this node, which polls it, or the store, where counters and optics are not.
     """
@@ -58,6 +63,7 @@ class CurrentDevice(msgspec.Struct, frozen=True, kw_only=True):
     optics: tuple[OpticsSample, ...] = ()
     missed_slots: int = 0
     last_error: str = ""
+    stale: tuple[Aspect, ...] = ()
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):

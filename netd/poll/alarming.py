@@ -85,9 +85,9 @@ class Alarming:
         self._marks.get(key[0], {}).get(key[1], {}).pop(key[2], None)
 
     def retain(self, rules: Mapping[int, Collection[int]], at: datetime) -> Iterator[Change]:
-        """End what was raised by thresholds that are none any more, or not of that device. ``rules``: those in force, by device."""
+        """End what was raised by thresholds that are none any more, or not of that device. ``rules``: those in force, by device; others stay as they are."""
         for device_id, of_device in self._marks.items():
-            for rule_id in [each for each in of_device if each != UNREACHABLE and each not in rules.get(device_id, ())]:
+            for rule_id in [each for each in of_device if each != UNREACHABLE and each not in rules.get(device_id, of_device)]:
                 yield from _ended(device_id, rule_id, of_device.pop(rule_id), at)
 
     def forget(self, device_id: int) -> None:

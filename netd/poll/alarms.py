@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Final
@@ -11,7 +11,7 @@ from netd.domain import alarms as domain
 from netd.domain.alarms import OF_DEVICE, OF_INTERFACE
 from netd.errors import StoreError, StoreUnavailable
 from netd.metrics import Counts, Metrics
-from netd.model.telemetry import Threshold
+from netd.model.telemetry import Aspect, Threshold
 from netd.poll.alarming import UNREACHABLE, Alarming, Change, Rule
 from netd.poll.counters import utilisation_percent
 from netd.poll.watched import Port, Watched
@@ -47,17 +47,20 @@ class Alarms:
         self._alarming = Alarming(self._behind_one_that_is_down)
         self._rules: dict[int, list[Rule]] = {}  # by device
         self._down_elsewhere: frozenset[int] = frozenset()
+        self._parents: Mapping[int, int] = {}  # of all devices
         self._opened: set[int] = set()  # devices whose alarms of before are known
         self._waiting: deque[tuple[int, Change]] = deque()
 
     # -- what is measured ------------------------------------------------------------------------------------------------
 
-    def looked(self, watched: Watched) -> None:
-        """A device was looked at, or pinged."""
+    def looked(self, watched: Watched, read: Set[Aspect]) -> None:
+        """A device was looked at, or pinged: what was ``read`` in that is judged, and nothing that is known from before."""
         device, now, at = watched.device, self._clock(), self._now()
         if device.id not in self._opened:
             return  # what is open is not known yet: nothing may be raised twice, or be left open
         for rule in (*self._rules.get(device.id, ()), self._reach(watched)):
+            if _aspect(rule.metric) not in read:
+                continue
             for change in self._alarming.observe(device.id, rule, list(_values(rule, watched)), now, at):
                 self._changed(watched, change)
 
@@ -81,16 +84,20 @@ class Alarms:
         return Rule(id=UNREACHABLE, name="unreachable", metric="reach", raise_level=0.5, clear_level=0.5, hold_seconds=held, severity="critical")
 
     def _behind_one_that_is_down(self, device_id: int) -> bool:
-        watched = self._devices.get(device_id)
-        parent = None if watched is None else watched.device.parent_id
+        parent = self._parent(device_id)
         for _ in range(CHAIN_MOST):
             if parent is None:
                 return False
             above = self._devices.get(parent)
             if parent in self._down_elsewhere or (above is not None and above.up is False):
                 return True
-            parent = None if above is None else above.device.parent_id
+            parent = self._parent(parent)
         return False
+
+    def _parent(self, device_id: int) -> int | None:
+        """What it is reached through, also where another node polls it: a silenced one in between has no alarm of its own to be known by."""
+        watched = self._devices.get(device_id)
+        return self._parents.get(device_id) if watched is None else watched.device.parent_id
 
     # -- the store -------------------------------------------------------------------------------------------------------
 
@@ -104,23 +111,26 @@ class Alarms:
     async def _read(self) -> None:
         for ended in await domain.end_groundless(self._database, self._now()):
             self._alarming.close((ended.device_id, ended.threshold_id or UNREACHABLE, ended.subject))
+        here = frozenset(self._devices)  # one that joins meanwhile is for the next time: neither its thresholds nor its alarms are known whole
         rules: dict[int, list[Rule]] = defaultdict(list)
         async with self._database.transaction() as conn:
             for each in await store.in_force(conn):
                 for device_id, _ in await device_store.selected(conn, each.tenant_id, each.selector):
-                    if device_id in self._devices:
+                    if device_id in here:
                         rules[device_id].append(_rule(each))
             open_ = await store.standing(conn)
-        unknown = set(self._devices) - self._opened
+            self._parents = await device_store.parents(conn)
+        unknown = here - self._opened
         for device_id, threshold_id, subject, name, severity in open_:
             if device_id in unknown:
                 key = (device_id, threshold_id or UNREACHABLE, subject)
                 self._alarming.open(key, Rule(id=key[1], name=name, metric="", raise_level=0.0, clear_level=0.0, severity=severity))
         self._opened |= unknown
         self._rules = rules
-        in_force = {device_id: {rule.id for rule in some} for device_id, some in rules.items()}
+        in_force = {device_id: {rule.id for rule in rules.get(device_id, ())} for device_id in here}
         for change in self._alarming.retain(in_force, self._now()):
-            self._changed(self._devices[change.key[0]], change)
+            if change.key[0] in self._devices:
+                self._changed(self._devices[change.key[0]], change)
         self._down_elsewhere = frozenset(device for device, threshold, *_ in open_ if threshold is None and device not in self._devices)
 
     async def write(self) -> None:
@@ -158,6 +168,11 @@ def _raised(change: Change) -> Raised:
         device_id=device_id, threshold_id=threshold_id or None, subject=subject, name=change.rule.name, severity=change.rule.severity, value=change.value,
         at=change.at,
     )  # fmt: skip
+
+
+def _aspect(metric: str) -> Aspect:
+    """In what a metric is read."""
+    return "reach" if metric == "reach" else "system" if metric in OF_DEVICE else "interfaces" if metric in OF_INTERFACE else "optics"
 
 
 def _values(rule: Rule, watched: Watched) -> Iterator[tuple[str, float | None]]:

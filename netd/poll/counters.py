@@ -6,6 +6,7 @@ A counter that falls was reset or wrapped, and which of them must not be guessed
 - a 64-bit counter that falls: reset, always, for it takes centuries to wrap; the interface's others are not believed either;
 - a 32-bit counter that falls: a wrap if what it then counted fits the interface's speed, else a reset;
 - a 32-bit counter of an interface so quick that it may wrap between two looks tells nothing;
+- a counter that grew by more than any interface carries: not believed. The interface's own speed is no bound upwards, for virtual ones say anything;
 - too long since the look before: a gap stays a gap.
 
 Whatever happened, the look of now is what the next one is compared with.
@@ -20,6 +21,9 @@ TICKS_WRAP_SECONDS: Final = (1 << 32) / 100
 """sysUpTime counts hundredths of a second in 32 bits: 497 days."""
 
 SMALLEST_FRAME_OCTETS: Final = 64
+MOST_OCTETS_PER_SECOND: Final = 2e11
+"""1.6 Tbit/s: the quickest port there is."""
+
 TOLERANCE: Final = 1.1
 """Of the interface's speed: agents refresh their counters every few seconds, so what one look lacks the next one has."""
 
@@ -68,14 +72,14 @@ def rates(before: Look, now: Look, most_seconds: float) -> Rates | None:
     bits = new.counter_bits
     try:
         values = {
-            "in_octets": _grown(old.in_octets, new.in_octets, bits, octets),
-            "out_octets": _grown(old.out_octets, new.out_octets, bits, octets),
-            "in_packets": _grown(old.in_packets, new.in_packets, bits, packets),
-            "out_packets": _grown(old.out_packets, new.out_packets, bits, packets),
-            "in_errors": _grown(old.in_errors, new.in_errors, 32, packets),
-            "out_errors": _grown(old.out_errors, new.out_errors, 32, packets),
-            "in_discards": _grown(old.in_discards, new.in_discards, 32, packets),
-            "out_discards": _grown(old.out_discards, new.out_discards, 32, packets),
+            "in_octets": _grown(old.in_octets, new.in_octets, bits, octets, elapsed),
+            "out_octets": _grown(old.out_octets, new.out_octets, bits, octets, elapsed),
+            "in_packets": _grown(old.in_packets, new.in_packets, bits, packets, elapsed),
+            "out_packets": _grown(old.out_packets, new.out_packets, bits, packets, elapsed),
+            "in_errors": _grown(old.in_errors, new.in_errors, 32, packets, elapsed),
+            "out_errors": _grown(old.out_errors, new.out_errors, 32, packets, elapsed),
+            "in_discards": _grown(old.in_discards, new.in_discards, 32, packets, elapsed),
+            "out_discards": _grown(old.out_discards, new.out_discards, 32, packets, elapsed),
         }
     except _Reset:
         return None
@@ -86,13 +90,15 @@ def rates(before: Look, now: Look, most_seconds: float) -> Rates | None:
     )  # fmt: skip
 
 
-def _grown(before: int | None, now: int | None, bits: int, most: float | None) -> int | None:
-    """By how much a counter grew, at the most by ``most`` (None: not known). None if it does not tell. Raises _Reset."""
+def _grown(before: int | None, now: int | None, bits: int, most: float | None, elapsed: float) -> int | None:
+    """By how much a counter grew in ``elapsed`` seconds, at the most by ``most`` (None: not known). None if it does not tell. Raises _Reset."""
     if before is None or now is None:
         return None
     if bits == 32 and most is not None and most >= 1 << 32:
         return None  # it may have gone round, however it looks
     if now >= before:
+        if now - before > max(most or 0, MOST_OCTETS_PER_SECOND * elapsed):
+            raise _Reset
         return now - before
     # A sum of several 32-bit counters, of which one wrapped, is less by the same 2^32.
     wrapped = (now - before) % (1 << 32)

@@ -8,18 +8,19 @@ import contextlib
 import logging
 import resource
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from netd.config import PollConfig
+from netd.device.agent import ErrorStatus
 from netd.device.snmp import Snmp, SnmpTransport
 from netd.domain.facts import Observation
 from netd.domain.ports import Part
 from netd.domain.recognition import Recogniser
 from netd.errors import ExtensionError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
-from netd.model.telemetry import CurrentDevice
+from netd.model.telemetry import Aspect, CurrentDevice
 from netd.poll.reader import Guard, Reader
 from netd.poll.roster import Roster
 from netd.poll.schedule import Schedule
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 
 IDENTITY: Final = "identity"
 PING: Final = "ping"
-ORDER: Final = (IDENTITY, "system", "interfaces", "optics")
+ORDER: Final[tuple[Literal["identity", "system", "interfaces", "optics"], ...]] = (IDENTITY, "system", "interfaces", "optics")
+REACH: Final[frozenset[Aspect]] = frozenset(("reach",))
+STALE_PERIODS: Final = 2.5
 IDLE_SECONDS: Final = 1.0
 SESSIONS_MOST: Final = 8000
 """SNMP sockets that are kept open, if the process may have twice as many files; beyond that a device gets a new one for each look."""
@@ -58,7 +61,7 @@ class Poller:
         self.looks = Counts()  # by outcome
         self.pings = Counts()
         self.seconds = 0.0  # that looks took, all together
-        self.looked: Callable[[Watched], None] = lambda watched: None  # called after each look and ping
+        self.looked: Callable[[Watched, Set[Aspect]], None] = lambda watched, read: None  # called after each look and ping, with what was read in it
         self._config = config
         self._transport = transport
         self._pinger = pinger
@@ -116,7 +119,16 @@ class Poller:
     def current(self, device_id: int) -> CurrentDevice | None:
         """What is known of a device now; None: this node does not poll it."""
         watched = self._roster.devices.get(device_id)
-        return None if watched is None else watched.current(self.snmp.missed_by.get(device_id, 0))
+        return None if watched is None else watched.current(self.snmp.missed_by.get(device_id, 0), self._stale(watched))
+
+    def _stale(self, watched: Watched) -> tuple[Aspect, ...]:
+        """What was not read for so long that it is no longer what is."""
+        now, key = self._now(), watched.device.id
+        read: tuple[tuple[Aspect, datetime | None, float | None], ...] = (
+            ("reach", watched.up_at, self._config.reach_seconds), ("system", watched.system_at, self.snmp.period(key, "system")),
+            ("interfaces", watched.interfaces_at, self.snmp.period(key, "interfaces")), ("optics", watched.optics_at, self.snmp.period(key, "optics")),
+        )  # fmt: skip
+        return tuple(name for name, at, period in read if at is not None and (period is None or (now - at).total_seconds() > STALE_PERIODS * period))
 
     def watched(self, device_id: int) -> Watched | None:
         """The device, if this node polls it."""
@@ -183,7 +195,7 @@ class Poller:
         answered = await self._pinger.ping(watched.target.address)
         took = (self._clock() - begun) * 1000
         ended = self._clock()
-        by_snmp = watched.snmp_at is not None and ended - watched.snmp_at < 2.5 * self._config.system_seconds and not watched.last_error
+        by_snmp = watched.snmp_at is not None and ended - watched.snmp_at < STALE_PERIODS * self._config.system_seconds
         was, watched.up = watched.up, answered or by_snmp
         watched.up_at, watched.rtt_ms = self._now(), took if answered else None
         watched.down_since = None if watched.up else watched.down_since if watched.down_since is not None else begun
@@ -192,16 +204,18 @@ class Poller:
         self.pings["up" if watched.up else "down"] += 1
         device = watched.device
         self._writer.add("reach_samples", [(device.tenant_id, device.id, watched.up_at, watched.up, real(watched.rtt_ms))])
-        self.looked(watched)
+        self.looked(watched, REACH)
         return True
 
     async def look(self, watched: Watched, groups: tuple[str, ...]) -> bool:
-        """Read what is due; whether that went well."""
+        """Read what is due; whether the device answered. What its agent refuses to tell is told as the look's error, and asked for at the next slot anew."""
         begun = self._clock()
         outcome = "ok"
+        read: set[Aspect] = {"reach"}
         try:
             async with asyncio.timeout(self._config.deadline_seconds):
-                await self._read(watched, groups)
+                watched.last_error = await self._read(watched, groups, read)
+                outcome = "incomplete" if watched.last_error else "ok"
         except TimeoutError:
             outcome, watched.last_error = "deadline", f"not read within {self._config.deadline_seconds} s"
         except PeerUnreachable as error:
@@ -210,28 +224,37 @@ class Poller:
             outcome, watched.last_error = "refused", str(error)
         except ExtensionError as error:
             outcome, watched.last_error = "driver", str(error)
-        if outcome == "ok":
-            watched.last_error, watched.snmp_at = "", self._clock()
+        answered = outcome in ("ok", "incomplete")
+        if answered:
+            watched.snmp_at = self._clock()
         else:
+            watched.snmp_at = None
             self._drop(watched)
             self._roster.doubt(watched)
         self.looks[outcome] += 1
         self.seconds += self._clock() - begun
-        self.looked(watched)
-        return outcome == "ok"
+        self.looked(watched, read)
+        return answered
 
-    async def _read(self, watched: Watched, groups: tuple[str, ...]) -> None:
+    async def _read(self, watched: Watched, groups: tuple[str, ...], read: set[Aspect]) -> str:
+        """Read the groups, and add to ``read`` what was; what the agent breaks off in one keeps no other from being read, and is what is returned."""
         session = await self._session(watched)
+        broken = ""
         for name in ORDER:
             if name not in groups:
                 continue
-            if name == IDENTITY:
-                await self._identity(watched, session)
-            elif watched.driver is not None and name in watched.groups:
-                await getattr(self, f"_{name}")(watched, session, watched.driver)
+            try:
+                if name == "identity":
+                    await self._identity(watched, session)
+                elif watched.driver is not None and name in watched.groups:
+                    await getattr(self, f"_{name}")(watched, session, watched.driver)
+                    read.add(name)
+            except ErrorStatus as error:
+                broken = broken or str(error)
         assert watched.target is not None
         if session.bulk != (watched.target.snmp_bulk or session.bulk):
             self._roster.bulk(watched, session.bulk)
+        return broken
 
     async def _session(self, watched: Watched) -> Snmp:
         """The one that is open, else one with the profile that is answered."""
@@ -277,7 +300,7 @@ class Poller:
         read = await self._reader.interfaces(watched, session, driver)
         at = self._now()
         period = self.snmp.period(watched.device.id, "interfaces") or self._config.interfaces_seconds
-        watched.take_interfaces(read.samples, read.at, at, read.uptime, 2.5 * period)
+        watched.take_interfaces(read.samples, read.at, at, read.uptime, STALE_PERIODS * period)
         if watched.news() or any(port.id is None for port in watched.ports.values()):
             samples = tuple(port.look.sample for port in watched.ports.values())
             self._roster.observe(watched, Observation(device_id=watched.device.id, source="snmp", at=at, interfaces=samples))

@@ -8,17 +8,13 @@ from typing import Final
 
 from netd.device.greeting import ssh_greeting
 from netd.device.ping import Pinger
-from netd.device.snmp import SYS_OBJECT_ID, Snmp, SnmpTransport, Table
+from netd.device.snmp import Snmp, SnmpTransport, Table
+from netd.domain import identity
 from netd.domain.ports import SnmpAnswer, SshAnswer
 from netd.domain.recognition import Recogniser
-from netd.errors import ExtensionError, PeerError
+from netd.errors import PeerError
 from netd.model.target import Credential, Target
-from netd.sdk.device import Oid, SnmpFacts, Varbind
-
-SYS_DESCR: Final[Oid] = (1, 3, 6, 1, 2, 1, 1, 1, 0)
-SYS_NAME: Final[Oid] = (1, 3, 6, 1, 2, 1, 1, 5, 0)
-CHASSIS_SERIAL: Final[Oid] = (1, 3, 6, 1, 2, 1, 47, 1, 1, 1, 1, 11, 1)
-"""entPhysicalSerialNum of the first entity (ENTITY-MIB): mostly the chassis. A driver that knows better is asked."""
+from netd.sdk import ifmib
 
 TRIED_AT_ONCE: Final = 4
 SSH_SECONDS: Final = 5.0
@@ -60,31 +56,13 @@ class TransportProber:
         target = Target(key=f"discovery {address}", address=address, credentials=(profile,))
         try:
             session = self._snmp.session(target, profile)
-            return session, await session.get((SYS_OBJECT_ID, SYS_DESCR, SYS_NAME, CHASSIS_SERIAL))
+            return session, await session.get(identity.FIRST)
         except PeerError:  # no answer, or none that can be read: counted by the transport
             return None
 
     async def _told(self, session: Snmp, profile: Credential, said: Table) -> SnmpAnswer:
-        object_id = said[SYS_OBJECT_ID]
-        dotted = ".".join(map(str, object_id)) if isinstance(object_id, tuple) else None
-        descr = _text(said[SYS_DESCR])
-        serial = await self._serial(session, dotted, descr) or _text(said[CHASSIS_SERIAL])
-        return SnmpAnswer(credential_id=profile.id, sys_object_id=dotted, sys_descr=descr, sys_name=_text(said[SYS_NAME]), serial=serial)
-
-    async def _serial(self, session: Snmp, object_id: str | None, descr: str | None) -> str | None:
-        """The serial number as the platform's driver reads it; None if it cannot say."""
-        platform = self._recogniser.recognise(object_id, descr)
-        if platform is None or not isinstance(platform.driver, SnmpFacts):
-            return None
-        try:
-            with self._guard(platform.vendor):
-                wanted = tuple(platform.driver.fact_oids())
-            said = await session.get(wanted)
-            with self._guard(platform.vendor):
-                return platform.driver.snmp_facts(said).serial
-        except (PeerError, ExtensionError):  # counted where it happened; the candidate is one without this serial number, too
-            return None
-
-
-def _text(value: Varbind) -> str | None:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
+        found = await identity.read(session, said, self._recogniser, self._guard)
+        return SnmpAnswer(
+            credential_id=profile.id, sys_object_id=found.sys_object_id, sys_descr=found.sys_descr,
+            sys_name=ifmib.text(said[ifmib.SYS_NAME]) or None, serial=found.facts.serial,
+        )  # fmt: skip

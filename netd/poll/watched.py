@@ -8,7 +8,7 @@ from netd.domain.facts import named
 from netd.extensions import DevicePlatform
 from netd.model.device import DeviceSample, InterfaceSample, OpticsSample
 from netd.model.target import Target
-from netd.model.telemetry import CurrentDevice, CurrentInterface, Rates
+from netd.model.telemetry import Aspect, CurrentDevice, CurrentInterface, Rates
 from netd.poll import counters
 from netd.poll.counters import Look, Uptime
 from netd.sdk.device import SnmpGroup, Telemetry
@@ -90,12 +90,12 @@ class Watched:
         told, self.seen = self.seen, said
         return told != said
 
-    def current(self, missed: int) -> CurrentDevice:
+    def current(self, missed: int, stale: tuple[Aspect, ...] = ()) -> CurrentDevice:
         """As the API shows it."""
         return CurrentDevice(
             device_id=self.device.id, up=self.up, up_at=self.up_at, rtt_ms=self.rtt_ms, system_at=self.system_at, system=self.system,
             interfaces_at=self.interfaces_at, interfaces=tuple(_current(port) for port in self.ports.values()), optics_at=self.optics_at,
-            optics=self.optics, missed_slots=missed, last_error=self.last_error,
+            optics=self.optics, missed_slots=missed, last_error=self.last_error, stale=stale,
         )  # fmt: skip
 
 

@@ -147,6 +147,18 @@ class Restore(Protocol):
 
 
 @runtime_checkable
+class TakeBack(Protocol):
+    """Undoes a change that failed in a gentler way than :class:`Restore`, which may restart: nobody asked for that when he asked for the change.
+
+    A driver without it restores what was there before.
+    """
+
+    def take_back(self, before: str) -> Dialogue[Outcome]:
+        """Let it run ``before`` again. PeerError, in words for the operator, where there is no gentler way."""
+        ...
+
+
+@runtime_checkable
 class Checkpoint(Protocol):
     """Keeps what it runs in a place of its own, and can be told to run that again."""
 

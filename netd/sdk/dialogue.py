@@ -47,11 +47,13 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):
-    """Store ``content`` as ``path`` on the device; ``image`` True: send the image in hand instead of ``content``. The reply is empty."""
+    """Store ``content`` as ``path`` on the device; ``image`` True: send the image in hand instead of ``content``. ``private``: for its owner's eyes only,
+    where files have owners. The reply is empty."""
 
     path: str
     content: bytes = b""
     image: bool = False
+    private: bool = False
 
 
 class Get(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,13 +75,17 @@ class Reconnect(msgspec.Struct, frozen=True, kw_only=True):
     settle_seconds: float = 0.0
 
 
+class LogIn(msgspec.Struct, frozen=True):
+    """Log in once more, beside the session in hand, and leave again: an open session survives changes that let nobody else in. Raises PeerUnreachable."""
+
+
 class Note(msgspec.Struct, frozen=True):
     """Tell whoever follows the job how far it is; goes into its log."""
 
     text: str
 
 
-Step = Command | Put | Get | Pause | Reconnect | Note
+Step = Command | Put | Get | Pause | Reconnect | LogIn | Note
 Dialogue = Generator[Step, str, T]
 
 

@@ -17,6 +17,9 @@ from netd.sdk.device import Oid, SnmpGroup, Varbind
 from netd.sdk.ifmib import Columns
 from netd.sdk.shell import Family
 
+SHORTEST_SECONDS = 10
+"""The shortest period that can be configured. How often a device is really asked ``[poll]`` says: once a minute unless an operator wants it otherwise."""
+
 _FIGURE = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
@@ -128,12 +131,12 @@ class Polled:
         found = [
             SnmpGroup(
                 name="system",
-                period_seconds=60,
+                period_seconds=SHORTEST_SECONDS,
                 scalars=(ifmib.SYS_UPTIME, *((ifmib.ENGINE_TIME,) if data.engine_time else ()), *sorted(scalars)),
                 tables=tuple(sorted(tables)),
                 bulk=data.bulk,
             ),
-            SnmpGroup(name="interfaces", period_seconds=60, tables=ifmib.columns(data.counters), bulk=data.bulk),
+            SnmpGroup(name="interfaces", period_seconds=SHORTEST_SECONDS, tables=ifmib.columns(data.counters), bulk=data.bulk),
         ]
         if data.optics:
             wanted = [gauge.name for table in data.optics for gauge in table.gauges().values()]

@@ -23,7 +23,7 @@ import msgspec
 
 from netd.errors import PeerError
 from netd.sdk.device import Oid, Varbind
-from netd.sdk.dialogue import Command, Dialogue, Get, Note, Pause, Put, Reconnect, Step
+from netd.sdk.dialogue import Command, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, Step
 from netd.sdk.shell import FINE
 from netd.sdk.terminal import Refused, Terminal
 
@@ -114,7 +114,7 @@ class Player:
         elif isinstance(step, Note):
             self.notes.append(step.text)
         else:
-            assert isinstance(step, Pause)
+            assert isinstance(step, Pause | LogIn)
         return ""
 
     def _say(self, command: Command) -> str:

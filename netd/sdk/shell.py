@@ -9,7 +9,7 @@ Each class here adds one capability of :mod:`netd.sdk.device`; a driver takes th
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -102,6 +102,15 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[Source, ...] = ()
     snmp_facts: tuple[Source, ...] = ()
     configuration: Configuration = msgspec.field(default_factory=Configuration)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the data file that is the driver's own: what it derives from this, it reads with :meth:`of`."""
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], name: str) -> Self:
+        """The table ``[name]``. Raises KeyError, msgspec.ValidationError: the platform is not loaded then."""
+        return msgspec.convert(data[name], cls)
 
 
 class Shell:
@@ -233,9 +242,14 @@ class ConfigurationLines(ConfigurationText):
                 done.append((shown, outcome, self.masked(said)))
                 if outcome not in FINE:
                     break
+            yield from self.settled([outcome for _, outcome, _ in done])
         finally:
             yield from routine(leave)
         return done
+
+    def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
+        """What makes the lines count, while one still configures: for most devices each does at once."""
+        yield from ()
 
     def _each_masked(self, lines: Sequence[str]) -> Sequence[str]:
         """Masked together, for what a line says may depend on those before it."""

@@ -53,6 +53,7 @@ class Terminal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     idle_timeout_seconds: float = 30.0  # of silence within a command
     sessions: int = 1  # at a time, on one device
     requires_pty: bool = True
+    files: Literal["sftp", "scp"] = "sftp"  # scp: nothing else, and each file over a connection of its own, for a connection has one channel
 
     @cached_property
     def _errors(self) -> tuple[tuple[re.Pattern[str], Outcome], ...]:

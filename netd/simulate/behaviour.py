@@ -49,6 +49,7 @@ class Behaviour:
     refusal: ClassVar[str] = "% Login invalid"
     quota_text: ClassVar[str] = "% Too many sessions"
     alarm: ClassVar[str] = ""
+    one_channel: ClassVar[bool] = False  # there is no second one in an SSH connection, and no SFTP
     sys_object_id: ClassVar[str] = "1.3.6.1.4.1.8072.3.2.10"
     _table: ClassVar[list[tuple[re.Pattern[str], tuple[str, ...], str]]] = []
 
@@ -117,11 +118,12 @@ class Behaviour:
         if self.device.busy > 0 and not self.quits(line):
             self.device.busy -= 1
             return Reply(text=self.busy_text)
-        if line not in self.device.quirks.lacks:
-            for pattern, modes, name in self._table:
-                match = pattern.fullmatch(line)
-                if match is not None and (not modes or self.mode in modes):
-                    return reply_of(getattr(self, name)(match))
+        if line in self.device.quirks.lacks:
+            return reply_of(self.unknown)
+        for pattern, modes, name in self._table:
+            match = pattern.fullmatch(line)
+            if match is not None and (not modes or self.mode in modes):
+                return reply_of(getattr(self, name)(match))
         return reply_of(self.other(line))
 
     def quits(self, line: str) -> bool:

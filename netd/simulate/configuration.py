@@ -18,7 +18,7 @@ class Tree:
         above: list[tuple[int, Tree]] = [(-1, root)]
         for line in text.splitlines():
             words = line.strip()
-            if not words or words in CLOSERS or words.startswith(("! ", "# ")):
+            if not words or words in CLOSERS or words.startswith(("!", "# ")):
                 continue
             indent = len(line) - len(line.lstrip())
             while above[-1][0] >= indent:

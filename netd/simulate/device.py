@@ -21,6 +21,8 @@ class Quirks(msgspec.Struct, kw_only=True):
     locked_by: str | None = None  # somebody else configures
     cut_octets: int = 0  # longer outputs end there, without a word
     upgrade_fails: bool = False  # comes back with the version that it had
+    damages_files: bool = False  # what is stored is not what was sent
+    refuses: tuple[str, ...] = ()  # lines of a whole configuration that it does not take
     lacks: tuple[str, ...] = ()  # commands that this release does not know (as typed, whole)
     resets_after: int = 0  # the connection breaks after so many characters of an output
 
@@ -56,6 +58,7 @@ class Simulated:
         self.generation = 0
         self.sessions = 0
         self.busy = 0
+        self.shut = False  # nobody new is let in: so its configuration wants it
         self.log: list[str] = []  # every line that was typed, for tests
 
     def restart(self) -> None:

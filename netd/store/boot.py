@@ -13,7 +13,8 @@ from netd.store.database import Connection
 
 _EXPECTED = """
     select id, tenant_id, site_id, serial, mac, circuit_id, profile, transport, address, device_id, variables, opens_at, closes_at, secret, generation,
-           state, address_now, hostname, platform
+           state, address_now, hostname, platform, subscriber_id, armed,
+           netd_ztp_serves(tenant_id, subscriber_id) as serves
     from ztp_devices"""
 
 
@@ -39,6 +40,9 @@ class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True):
     address_now: IPv4Address | IPv6Address | None
     hostname: str
     platform: str | None
+    subscriber_id: int | None
+    armed: bool
+    serves: bool  # its subscriber has service, or it has none
 
 
 class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +59,7 @@ class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
     state: BootState
     closes_at: datetime
     current: bool  # of the device's present generation
+    serves: bool
 
 
 class NewToken(msgspec.Struct, frozen=True):
@@ -145,7 +150,7 @@ async def token(conn: Connection, digest: bytes, *, lock: bool = False) -> Token
     """The token of this digest."""
     record = await conn.fetchrow(
         f"""select t.digest, t.tenant_id, t.ztp_device_id, t.purpose, t.address, t.expires_at, t.done_at, t.fetches, d.state, d.closes_at,
-                   t.generation = d.generation as current
+                   t.generation = d.generation as current, netd_ztp_serves(d.tenant_id, d.subscriber_id) as serves
             from ztp_tokens t join ztp_devices d on d.id = t.ztp_device_id where t.digest = $1{' for no key update of t' if lock else ''}""", digest,
     )  # fmt: skip
     return None if record is None else TokenRow(**{**record, "address": rows.address(record["address"])})
@@ -199,14 +204,65 @@ async def fail(conn: Connection, ztp_device_id: int, at: datetime, reason: str) 
     ))  # fmt: skip
 
 
+async def waits(conn: Connection, ztp_device_id: int, reason: str) -> bool:
+    """Say why one that is configured is not verified, or what is not done of one that is; whether that is news."""
+    return bool(await conn.fetchval(
+        """update ztp_devices set reason = $2, version = version + 1, updated_at = now()
+           where id = $1 and state in ('configured', 'verified') and reason is distinct from $2 returning id""", ztp_device_id, reason,
+    ))  # fmt: skip
+
+
 async def unfinished(conn: Connection) -> list[tuple[int, int]]:
-    """(tenant id, device id) of those that are configured and that no job looks after."""
+    """(tenant id, device id) of those that are configured, wait for nobody, and that no job looks after."""
     records = await conn.fetch(
-        """select d.tenant_id, d.id from ztp_devices d where d.state = 'configured'
+        """select d.tenant_id, d.id from ztp_devices d where d.state = 'configured' and d.reason is null and netd_ztp_serves(d.tenant_id, d.subscriber_id)
                and not exists (select from jobs j where j.tenant_id = d.tenant_id and j.unique_key = 'ztp:' || d.id
                                and j.state in ('awaiting_approval', 'queued', 'running'))
            order by d.id limit 1000"""
     )
+    return [(each["tenant_id"], each["id"]) for each in records]
+
+
+async def followers(conn: Connection, subscribers: Sequence[int], plans: Sequence[int]) -> list[int]:
+    """The devices that are these subscribers', or of subscribers with these plans."""
+    records = await conn.fetch(
+        """select z.id from ztp_devices z where z.subscriber_id = any($1::bigint[])
+           union select z.id from subscribers s join ztp_devices z on z.subscriber_id = s.id where s.plan_id = any($2::bigint[])""",
+        list(subscribers), list(plans),
+    )  # fmt: skip
+    return [each["id"] for each in records]
+
+
+async def behind(conn: Connection) -> list[int]:
+    """Devices that may not have followed their subscriber: all that a node which begins has to look at. What was changed in a transaction that was long
+    under way is among them."""
+    records = await conn.fetch(
+        """select z.id from ztp_devices z left join subscribers s on s.tenant_id = z.tenant_id and s.id = z.subscriber_id
+               left join plans p on p.tenant_id = s.tenant_id and p.id = s.plan_id
+           where z.armed <> netd_ztp_serves(z.tenant_id, z.subscriber_id) or (z.state = 'expected' and z.service_at is null)
+               or (z.subscriber_id is not null and z.state = 'verified'
+                   and greatest(s.updated_at, p.updated_at) > coalesce(z.service_at, '-infinity') - interval '10 minutes')
+           order by z.id"""
+    )
+    return [each["id"] for each in records]
+
+
+async def whose(conn: Connection, ztp_device_id: int) -> int | None:
+    """The tenant of a device, which stays as it is until the transaction ends; None if it is gone."""
+    found: int | None = await conn.fetchval("select tenant_id from ztp_devices where id = $1 for no key update", ztp_device_id)
+    return found
+
+
+async def overdue(conn: Connection, before: datetime, ends_before: datetime) -> list[tuple[int, int]]:
+    """(tenant id, device id) of verified ones of which something is not done (``reason``), or whose certificate ends soon, and that were not tried since."""
+    records = await conn.fetch(
+        """select d.tenant_id, d.id from ztp_devices d
+           where d.state = 'verified' and coalesce(d.service_at, '-infinity') < $1 and netd_ztp_serves(d.tenant_id, d.subscriber_id)
+               and (d.reason is not null or (d.certificate is not null and exists (
+                   select from certificates c where c.ztp_device_id = d.id and c.replaced_at is null and c.installed_at is not null and c.not_after < $2
+                       and c.not_after < (select a.not_after from certificate_authorities a where a.tenant_id = d.tenant_id order by a.id desc limit 1))))
+           order by d.id limit 1000""", before, ends_before,
+    )  # fmt: skip
     return [(each["tenant_id"], each["id"]) for each in records]
 
 

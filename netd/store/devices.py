@@ -15,12 +15,14 @@ from netd.store.listing import Column, Listing
 
 _SETTABLE = frozenset((
     "hostname", "mgmt_address", "vendor", "platform", "kind", "state", "model", "serial", "software_version", "target_version", "site_id",
-    "parent_id", "nas_id", "credential_id", "role", "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
+    "parent_id", "nas_id", "credential_id", "subscriber_id", "role",
+    "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
     "poll_groups", "note", "site_addressed",
 ))  # fmt: skip
 _READ = {
     "site": "(select w.name from sites w where w.id = d.site_id)", "parent": "(select p.hostname from devices p where p.id = d.parent_id)",
     "nas": "(select n.shortname from nas n where n.id = d.nas_id)", "credential": "(select c.name from credentials c where c.id = d.credential_id)",
+    "subscriber": "(select s.username from subscribers s where s.id = d.subscriber_id)",
 }  # fmt: skip
 _MEMBERS = ", ".join(f"{_READ[name]} as {name}" if name in _READ else f"d.{name}" for name in Device.__struct_fields__)
 _SELECT = f"select {_MEMBERS} from devices d"
@@ -48,6 +50,7 @@ LISTING = Listing(
         "parent_id": Column(sql="d.parent_id", kind=int, cast="bigint", nullable=True),
         "nas_id": Column(sql="d.nas_id", kind=int, cast="bigint", nullable=True),
         "credential_id": Column(sql="d.credential_id", kind=int, cast="bigint", nullable=True),
+        "subscriber_id": Column(sql="d.subscriber_id", kind=int, cast="bigint", nullable=True),
         "role": Column(sql="d.role", nullable=True), "tag": Column(sql="true", cast="text", param="({} = any(d.tags))"),
         "polling": Column(sql="d.polling", kind=bool),
         "facts_at": Column(sql="d.facts_at", kind=datetime, nullable=True),
@@ -92,6 +95,11 @@ async def id_by_hostname(conn: Connection, tenant_id: int, hostname: str) -> int
     statement = "select id from devices where tenant_id = $1 and lower(hostname) = lower($2)"
     found: int | None = await conn.fetchval(statement, tenant_id, rows.storable(hostname))
     return found
+
+
+async def parents(conn: Connection) -> dict[int, int]:
+    """What each device of any tenant is reached through, by id."""
+    return {record["id"]: record["parent_id"] for record in await conn.fetch("select id, parent_id from devices where parent_id is not null")}
 
 
 async def above(conn: Connection, tenant_id: int, device_id: int) -> set[int]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,12 +15,14 @@ from netd.store.listing import Column, Listing
 COLUMNS = (
     "hostname", "site_id", "serial", "mac", "circuit_id", "profile", "vendor", "platform", "role", "transport", "address", "credential_id", "variables",
     "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at", "secret", "generation", "state", "state_at", "reason",
-    "configured_at", "rule_id", "device_id",
+    "configured_at", "rule_id", "device_id", "subscriber_id", "armed", "service", "service_at", "verify", "certificate", "certificate_folder", "seen",
+    "address_now",
 )  # fmt: skip
 RULE_COLUMNS = ("name", "position", "site_id", "circuit_id", "model", "profiles", "hostname", "settings", "enabled")
 _SITE = "(select w.name from sites w where w.id = {}.site_id)"
 _READ = {
     "site": _SITE.format("z"), "credential": "(select k.name from credentials k where k.id = z.credential_id)",
+    "subscriber": "(select s.username from subscribers s where s.id = z.subscriber_id)",
     "rule": "(select r.name from ztp_rules r where r.id = z.rule_id)",
     "image": "(select i.file_name from software_images i "
              "where i.tenant_id = z.tenant_id and i.platform = z.platform and i.software_version = z.target_version)",
@@ -45,6 +48,7 @@ LISTING = Listing(
         "state": Column(sql="z.state", kind=BootState, cast="text", sortable=True), "profile": Column(sql="z.profile"), "site": _by_site("z"),
         "state_at": Column(sql="z.state_at", kind=datetime, sortable=True), "closes_at": Column(sql="z.closes_at", kind=datetime, sortable=True),
         "device_id": Column(sql="z.device_id", kind=int, cast="bigint", nullable=True),
+        "subscriber_id": Column(sql="z.subscriber_id", kind=int, cast="bigint", nullable=True), "armed": Column(sql="z.armed", kind=bool),
     },
 )  # fmt: skip
 CANDIDATES = Listing(
@@ -128,6 +132,12 @@ async def delete(conn: Connection, tenant_id: int, row_id: int) -> bool:
     return rows.updated(await conn.execute("delete from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)) > 0
 
 
+async def hostnames_of(conn: Connection, tenant_id: int, subscriber_id: int) -> list[str]:
+    """The names of the devices that are expected for a subscriber."""
+    records = await conn.fetch("select hostname from ztp_devices where tenant_id = $1 and subscriber_id = $2 order by id", tenant_id, subscriber_id)
+    return [each["hostname"] for each in records]
+
+
 async def spend(conn: Connection, tenant_id: int, row_id: int) -> None:
     """Take all its tokens away."""
     await conn.execute("delete from ztp_tokens where tenant_id = $1 and ztp_device_id = $2", tenant_id, row_id)
@@ -137,6 +147,71 @@ async def secret(conn: Connection, tenant_id: int, row_id: int) -> tuple[bytes, 
     """What its tokens and first password are made from, sealed, and their generation."""
     record = await conn.fetchrow("select secret, generation from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)
     return record["secret"], record["generation"]
+
+
+async def serves(conn: Connection, tenant_id: int, row_id: int) -> bool:
+    """Whether it may boot, as far as that depends on a subscriber."""
+    return bool(await conn.fetchval("select netd_ztp_serves(tenant_id, subscriber_id) from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id))
+
+
+async def configured_for(conn: Connection, tenant_id: int, row_id: int, service: bytes | None) -> None:
+    """Remember with what of its subscriber it is configured from now on; no change that anybody sees."""
+    await conn.execute(
+        "update ztp_devices set service = $3, service_at = now() where tenant_id = $1 and id = $2", tenant_id, row_id, service
+    )  # fmt: skip
+
+
+async def configured_with(conn: Connection, tenant_id: int, row_id: int) -> tuple[bytes | None, datetime | None]:
+    """With what of its subscriber it was last configured, and when that was begun, or it was first looked for where it is."""
+    record = await conn.fetchrow("select service, service_at from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return (None, None) if record is None else (record["service"], record["service_at"])
+
+
+async def found_by(conn: Connection, tenant_id: int, row_id: int) -> str | None:
+    """What showed that it was there already (``lease``, ``device``); None for one that booted."""
+    found: str | None = await conn.fetchval(
+        """select evidence ->> 'by' from ztp_steps where tenant_id = $1 and ztp_device_id = $2 and step in ('found', 'leased', 'fetching')
+           order by id desc limit 1""", tenant_id, row_id,
+    )  # fmt: skip
+    return found
+
+
+class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a device is that is there already, and what shows it: a ``lease``, or a ``device`` of the inventory."""
+
+    address: IPv4Address | IPv6Address
+    by: Literal["lease", "device"]
+    device_id: int | None = None
+
+
+async def whereabouts(conn: Connection, tenant_id: int, serial: str | None, mac: str | None) -> Whereabouts | None:
+    """Where a device is: in the inventory, if one said within a day that this is its serial number (what somebody wrote may be of one that is yet to come);
+    else where its MAC address has a lease in force."""
+    if serial is not None:
+        record = await conn.fetchrow(
+            """select id, mgmt_address from devices where tenant_id = $1 and state in ('active', 'maintenance')
+                   and upper(observed -> 'serial' ->> 'value') = upper($2) and facts_at > now() - interval '1 day' order by id limit 1""", tenant_id, serial,
+        )  # fmt: skip
+        if record is not None:
+            return Whereabouts(address=rows.address(record["mgmt_address"]), by="device", device_id=record["id"])
+    if mac is not None:
+        record = await conn.fetchrow(
+            """select prefix from leases where tenant_id = $1 and mac = $2 and dhcp_state = 'bound' and expires_at > now() and kind = 'ipv4'
+               order by id desc limit 1""", tenant_id, mac,
+        )  # fmt: skip
+        if record is not None:
+            return Whereabouts(address=rows.address(record["prefix"]), by="lease")
+    return None
+
+
+async def candidate_like(conn: Connection, tenant_id: int, serial: str | None, mac: str | None) -> BootCandidate | None:
+    """The candidate that nobody adopted, of this serial number, else MAC address."""
+    record = await conn.fetchrow(
+        f"""{CANDIDATES.select} where c.tenant_id = $1 and c.state <> 'adopted'
+                and ((upper(c.serial) = upper($2) and c.serial <> '') or ($2::text is null and c.mac = $3 and c.mac <> ''))
+            order by c.last_seen_at desc limit 1 for no key update of c""", tenant_id, serial, mac,
+    )  # fmt: skip
+    return None if record is None else candidates_of([record])[0]
 
 
 async def candidate(conn: Connection, tenant_id: int, row_id: int, *, lock: bool = False) -> BootCandidate | None:

@@ -1,6 +1,6 @@
 """Writing what was observed of many devices at once. What an operator wrote is not touched: other columns, or other tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -110,12 +110,27 @@ async def known(conn: Connection, tenant_id: int, device_ids: Sequence[int]) -> 
 _PORT = ", ".join(Port.__struct_fields__)
 
 
-async def ports(conn: Connection, tenant_id: int, device_ids: Sequence[int]) -> dict[int, dict[str, Port]]:
-    """The interfaces that are known, by device and name."""
-    found: dict[int, dict[str, Port]] = {device_id: {} for device_id in device_ids}
-    for record in await conn.fetch(f"select {_PORT} from interfaces where tenant_id = $1 and device_id = any($2::bigint[])", tenant_id, list(device_ids)):
+async def ports(conn: Connection, tenant_id: int, named: Mapping[int, Set[str]]) -> dict[int, dict[str, Port]]:
+    """The interfaces that are known, by device and name: those that are there, and of those that are gone the ``named``, by device."""
+    found: dict[int, dict[str, Port]] = {device_id: {} for device_id in named}
+    places = [(device_id, name) for device_id, names in named.items() for name in names]
+    for record in await conn.fetch(
+        f"""select {_PORT} from interfaces where tenant_id = $1 and device_id = any($2::bigint[]) and gone_at is null
+            union all select {", ".join(f"i.{name}" for name in Port.__struct_fields__)} from unnest($3::bigint[], $4::text[]) as u (d, n)
+            join interfaces i on i.device_id = u.d and i.name = u.n where i.tenant_id = $1 and i.gone_at is not null""",
+        tenant_id, list(named), [device_id for device_id, _ in places], [name for _, name in places],
+    ):  # fmt: skip
         found[record["device_id"]][record["name"]] = Port(**record)
     return found
+
+
+async def forget_gone(conn: Connection, tenant_id: int, device_ids: Sequence[int], most: int) -> None:
+    """Of each device keep only so many interfaces that are gone, the last ones."""
+    await conn.execute(
+        """delete from interfaces where id in (
+               select id from (select id, row_number() over (partition by device_id order by gone_at desc, id desc) as place from interfaces
+                   where tenant_id = $1 and device_id = any($2::bigint[]) and gone_at is not null) g where place > $3)""", tenant_id, list(device_ids), most,
+    )  # fmt: skip
 
 
 async def tell(conn: Connection, tenant_id: int, told: Sequence[Told]) -> None:

@@ -213,6 +213,7 @@ async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | N
         until = min(until, _floor(begin + max(MOST_AT_A_TIME, step), step))
         if until <= begin:
             return None
+        await conn.execute("set local work_mem = '64MB'")  # a span of 250,000 interfaces is sorted in memory
         for statement in _STATEMENTS[level]:
             await conn.execute(statement, float(LEVELS[level]), begin, until)
         if level == "5m":

@@ -50,11 +50,11 @@ def targets(config: Config) -> list[Target]:
         found.append(Target("netbox", _under(config.netbox.url, "/api/status/"), {"Authorization": f"Token {config.netbox.token.reveal()}"}))
     if config.awx.url:
         awx = config.awx
-        who = f"Bearer {awx.token.reveal()}" if awx.token else _basic(awx.username, awx.password.reveal())
+        who = f"Bearer {awx.token.reveal()}" if awx.token else basic(awx.username, awx.password.reveal())
         found.append(Target("awx", _under(awx.url, "/api/v2/me/"), {"Authorization": who}))
     if config.genieacs.url:
         acs = config.genieacs
-        headers = {"Authorization": _basic(acs.username, acs.password.reveal())} if acs.username else {}
+        headers = {"Authorization": basic(acs.username, acs.password.reveal())} if acs.username else {}
         found.append(Target("genieacs", _under(acs.url, "/devices/?limit=1&projection=_id"), headers))
     if config.voltha.url:
         found.append(Target("voltha", _under(config.voltha.url, "/"), {}))
@@ -75,7 +75,8 @@ def _under(url: str, path: str) -> str:
     return url.rstrip("/") + path
 
 
-def _basic(username: str, password: str) -> str:
+def basic(username: str, password: str) -> str:
+    """The Authorization header of RFC 7617."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 

@@ -102,7 +102,7 @@ class DeviceSessions:
         """
         device, target = await patiently(lambda: self._target(tenant_id, device_id))
         target = msgspec.structs.replace(target, credentials=(*first, *target.credentials))
-        platform = self.platforms.get(device.driver_platform or "")
+        platform = self.platforms.get(device.driver_platform or "") or self._only(device.vendor)
         if platform is None:
             raise PeerError(f"{device.hostname}: its platform is not known, or has no driver: {device.driver_platform or 'it was not recognised'}")
         if device.state not in REACHED:
@@ -119,6 +119,11 @@ class DeviceSessions:
                 return await work(Opened(device=device, platform=platform, session=session, pace=self._pace))
 
         return await self._queues.run(target.key, begun, sessions=target.sessions, deadline_seconds=deadline_seconds)
+
+    def _only(self, vendor: str) -> DevicePlatform | None:
+        """The platform of a vendor that has one: what says nothing of itself by SNMP may be spoken to all the same."""
+        found = [each for each in self.platforms.values() if each.vendor == vendor]
+        return found[0] if len(found) == 1 else None
 
     async def _target(self, tenant_id: int, device_id: int) -> tuple[Device, Target]:
         async with self._database.transaction() as conn:

@@ -10,18 +10,18 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 from netd.config import BootConfig
-from netd.domain import adoption, booting, boottokens
+from netd.domain import adoption, arming, booting, boottokens
 from netd.domain.booting import Places
 from netd.domain.boottokens import SECRET_CONTEXT
 from netd.domain.kinds import Kinds
 from netd.domain.ports import Part
-from netd.errors import StoreError
+from netd.errors import StoreError, StoreUnavailable
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
 from netd.model.boot import Purpose
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.25
 SWEEP_SECONDS: Final = 10.0
+FOLLOW_SECONDS: Final = 2.0
+"""How long a device that a job is at is left alone."""
+
 STRANGERS: Final = 200
 """Unexpected clients that are kept between two writings; a client that invents identities fills no more than that."""
 
@@ -97,9 +100,12 @@ class Expected:
         self._by_serial: dict[str, set[int]] = {}
         self._by_mac: dict[str, set[int]] = {}
         self._by_line: set[int] = set()
+        self._linked: set[int] = set()  # those that are subscribers'
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
         self._queued = asyncio.Event()
+        self._to_follow: set[int] = set()
+        self._changed = asyncio.Event()
         self._since = time.time()
 
     async def open(self) -> None:
@@ -125,18 +131,28 @@ class Expected:
         """Read all devices anew."""
         async with self.database.transaction() as conn:
             rows, good = await store.load(conn), await store.spent(conn)
-        self._by_id, self._by_serial, self._by_mac, self._by_line, self.faults = {}, {}, {}, set(), {}
+            self._follow(await store.behind(conn))
+        self._by_id, self._by_serial, self._by_mac, self._by_line, self._linked, self.faults = {}, {}, {}, set(), set(), {}
         self._put(rows, good)
 
     async def _apply(self, batch: Batch) -> None:
-        ids = sorted(batch.changed.get("ztp", ()))
-        if not ids:
+        ids = set(batch.changed.get("ztp", ()))
+        subscribers, plans = batch.changed.get("subscriber", frozenset()), batch.changed.get("plan", frozenset())
+        if not ids and not ((subscribers or plans) and self._linked):
             return
         async with self.database.transaction() as conn:
-            rows, good = await store.load(conn, ids), await store.spent(conn, ids)
+            ids |= set(await store.followers(conn, list(subscribers), list(plans)))
+            rows, good = await store.load(conn, sorted(ids)), await store.spent(conn, sorted(ids))
         for each in ids:
             self._forget(each)
         self._put(rows, good)
+        self._follow(row.id for row in rows if row.subscriber_id is not None or row.state == "expected" or row.armed != row.serves)
+
+    def _follow(self, ids: Iterable[int]) -> None:
+        """Have them looked at: whether each may boot, and is configured as its subscriber wants it."""
+        self._to_follow.update(ids)
+        if self._to_follow:
+            self._changed.set()
 
     def _put(self, rows: Sequence[ExpectedRow], good: Mapping[tuple[int, str, str], tuple[int, datetime, datetime | None]]) -> None:
         for row in rows:
@@ -147,6 +163,8 @@ class Expected:
                 log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
                 continue
             self._by_id[row.id] = known
+            if row.subscriber_id is not None:
+                self._linked.add(row.id)
             if row.serial:
                 self._by_serial.setdefault(row.serial.upper(), set()).add(row.id)
             elif row.mac:
@@ -165,6 +183,7 @@ class Expected:
         for index, key in ((self._by_serial, (known.row.serial or "").upper()), (self._by_mac, known.row.mac or "")):
             index.get(key, set()).discard(device)
         self._by_line.discard(device)
+        self._linked.discard(device)
 
     def _find(self, seen: ClientIdentity) -> Known | None:
         ids = self._by_serial.get(seen.serial.upper(), set()) if seen.serial else set()
@@ -183,17 +202,22 @@ class Expected:
         if known is None:
             return None
         row, now = known.row, self._now()
-        boots = row.state not in ("verified", "failed")
+        boots = row.serves and row.state not in ("verified", "failed")
         if boots and not row.opens_at <= now < row.closes_at:
             self.strange["outside_window"] += 1
             return None
         if row.state == "expected" and len(self._noticed) < SEEN:
             self._noticed.setdefault(row.id, (now, seen))
             self._queued.set()
+        if not row.serves and row.address_now is None:  # who has an address keeps it
+            self.strange["no_service"] += 1
+            return None
         variables = {name: str(value) for name, value in row.variables.items() if isinstance(value, str | int | float)}
         with contextlib.suppress(ValueError):
             variables.setdefault("tftp_address", str(IPv4Address(self._config.host)))  # a host that is a name has no place in these options
-        profile = row.profile if boots or self.places.kind(row.profile) == "none" else PLAIN  # where no file is fetched, the options are all that it needs
+        profile = (
+            row.profile if boots or (row.serves and self.places.kind(row.profile) == "none") else PLAIN
+        )  # where no file is fetched, the options are all that it needs
         return BootAnswer(profile=profile, device_id=row.device_id, variables=variables, address=row.address)
 
     def boot_url(self, seen: ClientIdentity, answer: BootAnswer, address: Address) -> str:
@@ -217,7 +241,10 @@ class Expected:
         return known.generation
 
     def unexpected(self, seen: ClientIdentity) -> None:
-        """Keep it for the list of candidates, once."""
+        """Keep it for the list of candidates, once; not who waits for a subscriber."""
+        waiting = self._find(seen)
+        if waiting is not None and not waiting.row.serves:
+            return
         identity = identity_of(seen)
         known = self._strangers.get(identity)
         if known is None and len(self._strangers) >= STRANGERS:
@@ -242,7 +269,7 @@ class Expected:
             evidence = {"address": str(grant.address), "step": grant.step, "relay": str(grant.seen.relay or "")}
             if grant.step == "offered":
                 steps.append(Advance(row.id, row.tenant_id, "offered", "offered", now, evidence, None, said(grant.seen)))
-            elif self.places.kind(row.profile) == "none" and row.platform is not None:  # it fetches nothing: netd logs in as soon as it is there
+            elif self.places.kind(row.profile) == "none":  # it fetches nothing: it is looked at as soon as it is there
                 steps.append(Advance(row.id, row.tenant_id, "configured", "leased", now, evidence, str(grant.address), said(grant.seen)))
             else:
                 steps.append(Advance(row.id, row.tenant_id, "offered", "leased", now, evidence, str(grant.address), said(grant.seen)))
@@ -271,6 +298,7 @@ class Expected:
             group.create_task(self.feed.run(), name="expected devices' feed")
             group.create_task(self._flushing(), name="expected devices' notes")
             group.create_task(self._sweeping(), name="expected devices' sweep")
+            group.create_task(self._following(), name="expected devices' subscribers")
 
     async def _flushing(self) -> None:
         while True:
@@ -305,11 +333,49 @@ class Expected:
                 log.warning("devices that boot are not looked after", extra={"error": str(error)})
             await asyncio.sleep(SWEEP_SECONDS)
 
+    async def _following(self) -> None:
+        while True:
+            await self._changed.wait()
+            try:
+                if not await self.follow():
+                    await asyncio.sleep(FOLLOW_SECONDS)  # a job is at one of them
+            except StoreError as error:
+                log.warning("devices do not follow their subscribers", extra={"error": str(error)})
+                await asyncio.sleep(1.0)
+
+    async def follow(self) -> bool:
+        """Look at those that may have to follow their subscribers; False: some have to be looked at again. Raises StoreError; then all that are left have."""
+        self._changed.clear()
+        again: set[int] = set()
+        try:
+            while self._to_follow:
+                device = self._to_follow.pop()  # before it is looked at: what changes meanwhile brings it back
+                again.add(device)
+                try:
+                    async with self.database.transaction() as conn:
+                        done = await arming.follow(conn, self._kinds, self._keyring, self.places, device, self._now())
+                except StoreUnavailable:
+                    raise
+                except StoreError as error:  # a password that does not open: the others go on
+                    log.error("a device does not follow its subscriber", extra={"ztp_device": device, "error": str(error)})
+                    done = True
+                if done:
+                    again.discard(device)
+        finally:
+            self._follow(again)
+        return not again
+
     async def sweep(self) -> None:
-        """Begin what a crash, or a job that was lost, left: whoever is configured has a job, or is verified or in quarantine. Raises StoreError."""
+        """Begin what a crash, or a job that was lost, left: whoever is configured has a job, waits, or is verified or in quarantine; and what is due of those
+        that are verified. Raises StoreError."""
+        now = self._now()
         async with self.database.transaction() as conn:
             left = await store.unfinished(conn)
-            await store.sweep(conn, self._now() - timedelta(days=1))
+            due = await store.overdue(conn, now - timedelta(days=1), now + timedelta(days=self._config.certificate_renew_days))
+            await store.sweep(conn, now - timedelta(days=1))
+        for tenant_id, device in due:
+            async with self.database.transaction() as conn:
+                await arming.overdue(conn, self._kinds, self._keyring, tenant_id, device, now)
         for tenant_id, device in left:
             async with self.database.transaction() as conn:
                 await booting.finish(conn, self._kinds, self._keyring, tenant_id, device, self._now())

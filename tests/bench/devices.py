@@ -1,4 +1,5 @@
-"""How devices are spoken to: 500 SSH backups of 200 kB at once, and a walk beside snmpbulkwalk of the same agent. ``make bench-devices``.
+"""How devices are spoken to: 500 SSH backups of 200 kB at once, and a walk beside snmpbulkwalk and prometheus-snmp-exporter of the same
+agent. ``make bench-devices``.
 
 A hold of the loop is measured as the CPU time of the loop's thread between two turns of it, because on a machine with other work the clock tells of that;
 the clock's figure is printed beside it.
@@ -28,6 +29,7 @@ from netd.errors import PeerUnreachable
 from netd.model.target import Credential, SnmpCommunity, SshLogin, Target
 from netd.sdk.dialogue import Command, Dialogue
 from netd.sdk.terminal import Terminal
+from tests.bench.exporter import PROGRAM, exporter
 from tests.device.conftest import Shell, free_port, running
 
 CONFIGURATION = "".join(f" interface gpon 0/{number % 16}/{number % 8} description subscriber line {number}\r\n" for number in range(4000))[:200_000]
@@ -116,23 +118,28 @@ def _resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def walks(rounds: int) -> tuple[list[float], list[float], int]:
-    """CPU in µs per varbind of netd's walk and of snmpbulkwalk, in turn, and the number of varbinds."""
-    port, ours, theirs, count = free_port(), [], [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "snmpd.conf"
+async def walks(rounds: int) -> tuple[dict[str, list[float]], int]:
+    """CPU in µs per varbind of walks of one agent, in turn, by whose they are, and the number of varbinds. The exporter is left out where it is not there."""
+    port, count = free_port(), 0
+    found: dict[str, list[float]] = {"netd": [], "snmpbulkwalk": []}
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        config = folder / "snmpd.conf"
         config.write_text(f"agentaddress udp:127.0.0.1:{port}\nrocommunity bench 127.0.0.1\n")
-        environment = {"SNMP_PERSISTENT_DIR": folder, "MIBS": "", "PATH": "/usr/bin:/bin"}
-        with running(("/usr/sbin/snmpd", "-f", "-Ln", "-C", "-c", config, "-I", "-smux", "-p", f"{folder}/pid"), env=environment):
+        environment = {"SNMP_PERSISTENT_DIR": text, "MIBS": "", "PATH": "/usr/bin:/bin"}
+        with running(("/usr/sbin/snmpd", "-f", "-Ln", "-C", "-c", config, "-I", "-smux", "-p", f"{text}/pid"), env=environment):
             profile = Credential(id=1, name="c1", login=SnmpCommunity(version="2c", community=Secret("bench")), port=port)
             target = Target(key="agent", address=ip_address("127.0.0.1"), credentials=(profile,))
             session = await _connected(target)
-            for _ in range(rounds):
-                cpu = time.process_time()
-                count = len(await session.walk((1, 3, 6, 1, 2, 1)))
-                ours.append(1e6 * (time.process_time() - cpu) / count)
-                theirs.append(await asyncio.to_thread(_snmpbulkwalk, port))
-    return ours, theirs, count
+            with exporter(folder, port) as peer:
+                for _ in range(rounds):
+                    cpu = time.process_time()
+                    count = len(await session.walk((1, 3, 6, 1, 2, 1)))
+                    found["netd"].append(1e6 * (time.process_time() - cpu) / count)
+                    found["snmpbulkwalk"].append(await asyncio.to_thread(_snmpbulkwalk, port))
+                    if peer is not None:
+                        found.setdefault(PROGRAM, []).append(await asyncio.to_thread(peer.microseconds))
+    return found, count
 
 
 async def _connected(target: Target) -> Snmp:
@@ -154,8 +161,10 @@ def _snmpbulkwalk(port: int) -> float:
 
 async def measure(sessions: int, rounds: int) -> int:
     """Print the figures; 1 if the goal is missed."""
-    ours, theirs, count = await walks(rounds)
-    print(f"walk of {count} varbinds, CPU per varbind: netd {median(ours):.1f} µs, snmpbulkwalk {median(theirs):.1f} µs: {median(ours) / median(theirs):.2f}")
+    found, count = await walks(rounds)
+    ours = median(found["netd"])
+    others = ", ".join(f"{name} {median(each):.1f} µs ({ours / median(each):.2f} of it)" for name, each in found.items() if name != "netd")
+    print(f"walk of {count} varbinds, CPU per varbind: netd {ours:.1f} µs, {others}{'' if PROGRAM in found else f'; {PROGRAM} is not installed'}")
     port = free_port()
     server = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.bench.devices", "--serve", str(port), stdout=subprocess.PIPE)
     worst = 0.0

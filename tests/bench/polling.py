@@ -1,7 +1,8 @@
 """Polling at its real pace: N devices with 50 interfaces each, once a minute, into PostgreSQL with fsync. ``python -m tests.bench.polling --devices 500``.
 
 The agents are one process that answers from prebuilt octets (counters stand still, sysUpTime does not), so that what is measured is netd. CPU is the polling
-process's own; PostgreSQL's and the agents' are told beside it. ``--copy`` measures what the writer puts into the store in a second.
+process's own; PostgreSQL's and the agents' are told beside it. With 5,000 devices (or ``--radius 2000``) a second span follows in which the same process
+also answers log-ins at a steady rate. ``--copy`` measures what the writer puts into the store in a second.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,11 @@ from netd.store import timeseries
 from netd.store.database import Connection, Database, connect
 from netd.store.embedded import EmbeddedServer
 from netd.store.migrate import migrate
+from tests.bench import beside
 
 COMMUNITY = "bench"
+RADIUS_RATE = 2000.0
+RADIUS_FROM = 5000
 GET_BULK = 0xA5
 
 
@@ -70,7 +75,7 @@ def agent(interfaces: int) -> Agent:
     return Agent(objects, COMMUNITY)
 
 
-def _request_id(data: bytes) -> tuple[int, int, int]:
+def request_id(data: bytes) -> tuple[int, int, int]:
     """Where the request-id of a message is (begin, end), and the PDU's tag."""
 
     def inner(at: int) -> int:
@@ -92,13 +97,13 @@ def serve(port: int, interfaces: int) -> None:
     print(sock.getsockname()[1], flush=True)
     while True:
         data, source = sock.recvfrom(4096)
-        begin, end, kind = _request_id(data)
+        begin, end, kind = request_id(data)
         if kind == GET_BULK:
             key = data[:begin] + data[end:]
             found = kept.get(key)
             if found is None:
                 answer = made.answer(data) or b""
-                first, last, _ = _request_id(answer)
+                first, last, _ = request_id(answer)
                 found = kept[key] = answer[:first], answer[last:]
             sock.sendto(found[0] + data[begin:end] + found[1], source)
             continue
@@ -141,39 +146,63 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def poll(arguments: argparse.Namespace, database: Database, keyring: Keyring, agents: int, postgres: int) -> dict[str, Any]:
-    """Poll for some minutes; the first is not counted: everything is new then."""
+class Meter:
+    """What a span of polling costs: made at its beginning, told at its end."""
+
+    def __init__(self, service: PollService, agents: int, postgres: int) -> None:
+        self._service = service
+        self._others = {"PostgreSQL": postgres, "agents": agents}
+        self._begun = self._now()
+
+    def _now(self) -> dict[str, float]:
+        poller, requests = self._service.poller, self._service.transport.requests
+        return {
+            "wall": time.monotonic(), "cpu": cpu_seconds(), "looks": poller.looks["ok"], "missed": poller.snmp.missed + poller.reach.missed,
+            "stored": sum(self._service.writer.stored.values()), "seconds": poller.seconds, "requests": requests["ok"],
+            **{name: tree_seconds(pid) for name, pid in self._others.items()},
+        }  # fmt: skip
+
+    def told(self) -> dict[str, Any]:
+        """The figures of the span."""
+        now = self._now()
+        used = {name: value - self._begun[name] for name, value in now.items()}
+        wall, looks = used["wall"], max(used["looks"], 1)
+        return {
+            "wall s": round(wall, 1), "looks": round(used["looks"]), "missed slots": round(used["missed"]), "samples stored/s": round(used["stored"] / wall),
+            "samples waiting": self._service.writer.waiting, "CPU of a core, this process": round(used["cpu"] / wall, 3),
+            **{f"CPU of a core, {name}": round(used[name] / wall, 3) for name in self._others},
+            "ms of CPU per look": round(1000 * used["cpu"] / looks, 2), "requests per look": round(used["requests"] / looks, 1),
+            "ms per look": round(1000 * used["seconds"] / looks, 1),
+        }  # fmt: skip
+
+
+async def poll(arguments: argparse.Namespace, server: EmbeddedServer, folder: Path, database: Database, keyring: Keyring, agents: int) -> list[dict[str, Any]]:
+    """Poll for some minutes; the first is not counted: everything is new then. With log-ins a span of its own follows, so that the first is polling's alone."""
     extensions = Extensions.discover(packages=())
-    async with Client(allowed=LOOPBACK) as client:
+    async with Client(allowed=LOOPBACK) as client, AsyncExitStack() as stack:
         service = PollService(
             PollConfig(buffer_rows=2_000_000), database, keyring, extensions.platforms, extensions.guard, client, node="bench", now=lambda: datetime.now(UTC)
         )  # fmt: skip
         before = resident_mb()
-        async with service, asyncio.TaskGroup() as group:
-            service.start(group)
-            await asyncio.sleep(75)
-            begun, cpu, other = time.monotonic(), cpu_seconds(), (tree_seconds(postgres), tree_seconds(agents))
-            counted = (service.poller.looks["ok"], service.poller.snmp.missed + service.poller.reach.missed, sum(service.writer.stored.values()))
-            seconds, requests = service.poller.seconds, service.transport.requests["ok"]
-            await asyncio.sleep(60 * arguments.minutes)
-            wall = time.monotonic() - begun
-            looks = service.poller.looks["ok"] - counted[0]
-            result = {
-                "devices": arguments.devices, "interfaces": arguments.interfaces, "wall s": round(wall, 1), "looks": looks,
-                "looks that failed": sum(n for what, n in service.poller.looks.items() if what != "ok"),
-                "missed slots": service.poller.snmp.missed + service.poller.reach.missed - counted[1],
-                "samples stored/s": round((sum(service.writer.stored.values()) - counted[2]) / wall),
-                "samples waiting": service.writer.waiting,
-                "CPU of a core, polling": round((cpu_seconds() - cpu) / wall, 3),
-                "CPU of a core, PostgreSQL": round((tree_seconds(postgres) - other[0]) / wall, 3),
-                "CPU of a core, agents": round((tree_seconds(agents) - other[1]) / wall, 3),
-                "ms of CPU per look": round(1000 * (cpu_seconds() - cpu) / max(looks, 1), 2),
-                "requests per look": round((service.transport.requests["ok"] - requests) / max(looks, 1), 1),
-                "ms per look": round(1000 * (service.poller.seconds - seconds) / max(looks, 1), 1),
-                "resident MB": round(resident_mb()), "of it for devices": round(resident_mb() - before),
-            }  # fmt: skip
-            await service.stop()
-        return result
+        await stack.enter_async_context(service)
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        service.start(group)
+        stack.push_async_callback(service.stop)
+        await asyncio.sleep(arguments.warm)
+        meter = Meter(service, agents, server.pid or 0)
+        await asyncio.sleep(60 * arguments.minutes)
+        results = [{
+            "devices": arguments.devices, "interfaces": arguments.interfaces, **meter.told(),
+            "looks that failed": sum(n for what, n in service.poller.looks.items() if what != "ok"),
+            "resident MB": round(resident_mb()), "of it for devices": round(resident_mb() - before),
+        }]  # fmt: skip
+        if arguments.radius:
+            engine = await stack.enter_async_context(beside.engine(server.connect_kwargs(), folder, keyring, extensions, group))
+            await engine.log_ins(arguments.radius, 2.0)  # warm
+            meter = Meter(service, agents, server.pid or 0)
+            log_ins = await engine.log_ins(arguments.radius, 60 * arguments.radius_minutes)
+            results.append({"with log-ins": f"{arguments.radius:g}/s", **log_ins, **meter.told(), "resident MB": round(resident_mb())})
+        return results
 
 
 async def copy(database: Database, rows: int) -> dict[str, Any]:
@@ -206,7 +235,7 @@ async def run(arguments: argparse.Namespace, folder: Path, agents: int, port: in
             results = [await copy(database, arguments.copy) for _ in range(3)]
         else:
             gc.collect()
-            results = [await poll(arguments, database, keyring, agents, server.pid or 0)]
+            results = await poll(arguments, server, folder, database, keyring, agents)
         await database.close()
         await conn.close()
     return results
@@ -217,11 +246,16 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=500)
     parser.add_argument("--interfaces", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--warm", type=float, default=75, metavar="SECONDS", help="polled before anything is counted (75)")
+    parser.add_argument("--radius", type=float, metavar="RATE", help=f"log-ins a second beside it ({RADIUS_RATE:g} from {RADIUS_FROM} devices on); 0: none")
+    parser.add_argument("--radius-minutes", type=float, default=1)
     parser.add_argument("--copy", type=int, default=0, metavar="ROWS")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
         serve(0, arguments.interfaces)
+    if arguments.radius is None:
+        arguments.radius = RADIUS_RATE if arguments.devices >= RADIUS_FROM else 0.0
     command = [sys.executable, "-m", "tests.bench.polling", "--serve", "--interfaces", str(arguments.interfaces)]
     with tempfile.TemporaryDirectory(dir="/var/tmp") as text, subprocess.Popen(command, stdout=subprocess.PIPE) as agents:
         folder = Path(text)

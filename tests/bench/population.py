@@ -9,7 +9,7 @@ from typing import Any, Final
 from netd.keyring import Keyring
 from netd.share import share
 from netd.store import partitions
-from netd.store.database import connect
+from netd.store.database import Target, connect
 from netd.store.migrate import migrate
 from tests.bench import packets
 
@@ -22,8 +22,9 @@ def _rows(keyring: Keyring, tenant_id: int, plan_id: int, first: int, last: int)
         yield tenant_id, name, name, keyring.seal(packets.password(number).encode(), b"subscribers.password"), plan_id
 
 
-async def _populate(url: str, keyring: Keyring, first: int, last: int) -> None:
-    conn = await connect(url)
+async def put(target: Target, keyring: Keyring, first: int, last: int) -> None:
+    """Migrate a database if need be, and put plan, NAS and subscribers ``first`` to ``last`` (exclusive) into it. No daemon may be running on it."""
+    conn = await connect(target)
     try:
         await migrate(conn, share("sql"))
         await partitions.ensure(conn, datetime.now(UTC).date())
@@ -49,4 +50,4 @@ def populate(url: str, data_dir: Path, first: int, last: int) -> None:
     No daemon may be running on it: it would not be told.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    asyncio.run(_populate(url, Keyring.load_or_create(data_dir / "secret.key"), first, last))
+    asyncio.run(put(url, Keyring.load_or_create(data_dir / "secret.key"), first, last))

@@ -1,4 +1,4 @@
-"""An SNMPv2c agent that misbehaves as told: just enough BER (X.690) to read a request and write a response."""
+"""An SNMP agent that misbehaves as told: just enough BER (X.690) to read a request and write a response, of SNMPv1, v2c, and v3 without security."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from netd.sdk.device import Oid
 
-GET, GETNEXT, RESPONSE, GETBULK = 0xA0, 0xA1, 0xA2, 0xA5
+GET, GETNEXT, RESPONSE, GETBULK, REPORT = 0xA0, 0xA1, 0xA2, 0xA5, 0xA8
 NULL, NO_SUCH_OBJECT, END_OF_MIB_VIEW = b"\x05\x00", b"\x80\x00", b"\x82\x00"
-TOO_BIG = 1
+TOO_BIG, NO_SUCH_NAME, GEN_ERR = 1, 2, 5
+ENGINE_ID = bytes.fromhex("8000000001020304")
 
 
 class Request(NamedTuple):
@@ -101,7 +102,8 @@ class Agent(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         ((_, message),) = _elements(data)
-        version, community, (kind, pdu) = _elements(message)
+        version, *rest = _elements(message)
+        kind, pdu = self._pdu(rest)
         number, _, most, variables = _elements(pdu)
         request = Request(
             kind,
@@ -109,15 +111,34 @@ class Agent(asyncio.DatagramProtocol):
             int.from_bytes(most[1], "big"),
             tuple(_arcs(_elements(each)[0][1]) for _, each in _elements(variables[1])),
         )
+        if not request.oids:  # SNMPv3's question for the engine's id, boots and time
+            count = tlv(0x30, _oid((1, 3, 6, 1, 6, 3, 15, 1, 1, 4, 0)) + integer(1, 0x41))
+            body = integer(request.number) + integer(0) + integer(0) + tlv(0x30, count)
+            self._send(tlv(0x30, tlv(*version) + self._wrapped(rest, tlv(REPORT, body))), addr)
+            return
         self.requests.append(request)
         response = self.answer(request)
         if response is None:
             return
         values = b"".join(tlv(0x30, _oid(oid) + value) for oid, value in response.values)
         body = integer(request.number if response.number is None else response.number) + integer(response.error) + integer(0) + tlv(0x30, values)
-        answer = tlv(0x30, tlv(*version) + tlv(*community) + tlv(RESPONSE, body))
+        answer = tlv(0x30, tlv(*version) + self._wrapped(rest, tlv(RESPONSE, body)))
         for _ in range(response.copies):
             asyncio.get_running_loop().call_later(response.late_seconds, self._send, answer, addr)
+
+    def _pdu(self, rest: list[tuple[int, bytes]]) -> tuple[int, bytes]:
+        """What stands behind a message's version: community and PDU; of SNMPv3 (RFC 3412 section 6) a header, the security parameters, the scoped PDU."""
+        return rest[1] if len(rest) == 2 else _elements(rest[2][1])[2]
+
+    def _wrapped(self, rest: list[tuple[int, bytes]], pdu: bytes) -> bytes:
+        """The same for an answer."""
+        if len(rest) == 2:
+            return tlv(*rest[0]) + pdu
+        number, size, _, model = _elements(rest[0][1])
+        user = _elements(_elements(rest[1][1])[0][1])[3]
+        header = tlv(0x30, tlv(*number) + tlv(*size) + octets(b"\0") + tlv(*model))
+        security = octets(tlv(0x30, octets(ENGINE_ID) + integer(1) + integer(1000) + tlv(*user) + octets(b"") + octets(b"")))
+        return header + security + tlv(0x30, octets(ENGINE_ID) + octets(b"") + pdu)
 
     def _send(self, data: bytes, addr: tuple[str, int]) -> None:
         if not self._transport.is_closing():

@@ -22,7 +22,7 @@ DEVICES, ROUNDS = 200, 2
 
 
 @contextlib.asynccontextmanager
-async def _silent() -> AsyncIterator[int]:
+async def silent_port() -> AsyncIterator[int]:
     """Takes connections and says nothing."""
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda reader, writer: held.append(writer), "127.0.0.1", 0)
@@ -64,7 +64,7 @@ async def test_two_hundred_devices_keep_their_rounds() -> None:
         Agent(table(ROWS)) as well,
         Agent(lambda request: Response([((*COLUMN, 1), integer(1))] * 3)) as circle,
         Agent(lambda request: table(ROWS)(request)._replace(late_seconds=1.0)) as late,
-        _silent() as silent,
+        silent_port() as silent,
         SshDevice(olt) as device,
     ):
         bad: dict[str, Callable[[], Awaitable[int]]] = {

@@ -45,6 +45,18 @@ async def test_there_and_back(connection: ssh.SshConnection, tmp_path: Path) -> 
         await files.put(connection, str(tmp_path / "no" / "folder"), b"x")
 
 
+async def test_a_private_file_is_its_owners(connection: ssh.SshConnection, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    old.write_bytes(b"anybody's")
+    old.chmod(0o644)
+    for path in (new, old):
+        await files.put(connection, str(path), CONTENT, private=True)
+        assert path.read_bytes() == CONTENT
+    assert new.stat().st_mode & 0o777 == 0o600
+    if request.node.callspec.params["connection"] == "sftp":
+        assert old.stat().st_mode & 0o777 == 0o600
+
+
 async def test_steps(bourne: Peer, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(CONTENT)

@@ -159,6 +159,20 @@ async def test_zxan_leaves_though_something_is_not_saved(extensions: Extensions)
     assert device.sessions == 0 and device.log[-1] == "exit"
 
 
+@pytest.mark.parametrize(("platform", "fact"), [("zte_zxan", {"model": "C600"}), ("zte_zxros", {"modules": "yes"})])
+async def test_a_configuration_in_modules(extensions: Extensions, platform: str, fact: dict[str, str]) -> None:
+    device = simulated(platform, alarms=4, page_lines=10)
+    device.facts |= fact
+    async with lab(extensions, platform, device) as it:
+        await _backed_up(it)
+    device = simulated(platform, cut_octets=400)
+    device.facts |= fact
+    async with lab(extensions, platform, device) as it:
+        with pytest.raises(Refused) as refusal:
+            await it.run(it.driver.configuration("running"))
+        assert refusal.value.outcome is Outcome.UNVERIFIED
+
+
 def restorable(platform: str, **quirks: Any) -> Simulated:
     """A device with the command line over which its platform restores a text."""
     device = simulated(platform, **quirks)

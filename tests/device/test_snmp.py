@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netd.config import Secret
+from netd.device.agent import ErrorStatus, _error_status
 from netd.device.snmp import SYS_OBJECT_ID, SYS_UP_TIME, Snmp, SnmpLimits, SnmpTransport, fitting
 from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import SnmpCommunity, SnmpUser
 from netd.sdk.device import Oid, SnmpGroup
-from tests.device.agent import GET, GETBULK, NULL, TOO_BIG, Agent, Request, Response, integer, octets, table, tlv
+from tests.device.agent import GEN_ERR, GET, GETBULK, NO_SUCH_NAME, NULL, RESPONSE, TOO_BIG, Agent, Request, Response, integer, octets, table, tlv
 from tests.device.conftest import free_port, running, target
 
 SYSTEM: Oid = (1, 3, 6, 1, 2, 1, 1)
@@ -48,8 +52,10 @@ def snmpd(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPathF
 
 
 @contextlib.contextmanager
-def _snmpd(program: str, folder: Path, port: int) -> Iterator[None]:
-    (folder / "snmpd.conf").write_text(f"""
+def _snmpd(program: str, folder: Path, port: int, *lines: str) -> Iterator[None]:
+    (folder / "snmpd.conf").write_text(
+        "\n".join(lines)
+        + f"""
 agentaddress udp:127.0.0.1:{port}
 rocommunity c0mmunity 127.0.0.1
 sysName lab
@@ -65,7 +71,8 @@ rouser sha256aes priv
 rouser sha512aes256 priv
 rouser shaonly auth
 rouser noauth noauth
-""")
+"""
+    )
     environment = {"SNMP_PERSISTENT_DIR": str(folder / "kept"), "MIBS": "", "PATH": "/usr/bin:/bin"}
     with running((program, "-f", "-Ln", "-C", "-c", folder / "snmpd.conf", "-I", "-smux", "-p", folder / "pid"), env=environment):
         until = time.monotonic() + 20
@@ -182,10 +189,12 @@ def _wide(request: Request) -> Response:
     return table([(oid, octets(b"x" * 400)) for oid, _ in _rows(60)])(request)
 
 
-@pytest.mark.parametrize("answer", [_silent_above(7), _too_big_above(7), _wide], ids=["silent", "tooBig", "too long"])
-async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Response | None]) -> None:
+@pytest.mark.parametrize(
+    ("answer", "limits"), [(_silent_above(7), QUICK), (_too_big_above(7), SnmpLimits()), (_wide, SnmpLimits())], ids=["silent", "tooBig", "too long"]
+)  # fmt: skip
+async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Response | None], limits: SnmpLimits) -> None:
     async with Agent(answer) as agent:
-        session = _session(agent.port)
+        session = _session(agent.port, limits)
         assert len(await session.walk(ROWS)) == 60 and session.bulk == 6
         before = len(agent.requests)
         assert len(await session.walk(ROWS)) == 60 and {request.most for request in agent.requests[before:] if request.kind == GETBULK} == {6}
@@ -307,6 +316,130 @@ async def test_an_error_status_is_not_taken_for_missing_objects() -> None:
     async with Agent(few) as agent:
         wanted = [(*ROWS, number) for number in range(1, 11)]
         assert await _session(agent.port).get(wanted) == {oid: oid[-1] if oid[-1] < 10 else None for oid in wanted}
+
+
+def _breaks_off(rows: int, error: int, *, empty: bool = False) -> Callable[[Request], Response]:
+    """An agent that cannot tell what follows so many rows; as net-snmp does, it answers nothing of a GETBULK that gets there."""
+
+    def answer(request: Request) -> Response:
+        if request.kind == GET:
+            return table([(SYS_UP_TIME, tlv(0x43, b"\5"))])(request)
+        asked = request.oids[0]
+        from_row = asked[len(ROWS)] if len(asked) > len(ROWS) else 0
+        if from_row + (request.most if request.kind == GETBULK else 1) > rows:
+            return Response([] if empty else [(asked, NULL)], error)
+        return table(_rows(rows))(request)
+
+    return answer
+
+
+EVERY_VERSION = pytest.mark.parametrize(
+    "login", [SnmpCommunity(version="1", community=Secret("c0mmunity")), COMMUNITY, SnmpUser(username="nobody")], ids=["v1", "v2c", "v3"]
+)  # fmt: skip
+
+
+@EVERY_VERSION
+@pytest.mark.parametrize("rows", [0, 40])
+async def test_a_table_that_is_broken_off_does_not_look_complete(login: SnmpCommunity | SnmpUser, rows: int) -> None:
+    """Also where the answer cannot be looked into, as SNMPv3's that is encrypted."""
+    async with Agent(_breaks_off(rows, GEN_ERR)) as agent:
+        transport = SnmpTransport(QUICK)
+        session = transport.session(_device(agent.port, login), _device(agent.port, login).credentials[0])
+        said = "an error-status" if isinstance(login, SnmpUser) else "genErr"
+        after = ".".join(map(str, (*ROWS, rows) if rows else ROWS))
+        with pytest.raises(ErrorStatus, match=f"answered {said} to what follows {re.escape(after)}$"):
+            await session.walk(ROWS)
+        assert transport.requests["error_status"] == 1 and session.bulk == 25, "what went wrong says nothing of what it bears"
+        if session._has_bulk:
+            assert len(agent.requests) < 25, "it goes on where it was, with fewer rows at a time"
+
+
+@pytest.mark.parametrize("login", [COMMUNITY, USERS["shaaes"]], ids=["v2c", "encrypted"])
+async def test_a_real_agent_that_breaks_off(require_peer: Callable[[str], str], tmp_path: Path, login: SnmpCommunity | SnmpUser) -> None:
+    """net-snmp's, which asks another agent for a part of its view and passes on what that says."""
+    port = free_port(socket.SOCK_DGRAM)
+    async with Agent(_breaks_off(40, GEN_ERR)) as agent:
+        proxy = f"proxy -v 2c -c c0mmunity 127.0.0.1:{agent.port} .{'.'.join(map(str, ROWS[:-1]))}"
+        with _snmpd(require_peer("/usr/sbin/snmpd"), tmp_path, port, proxy):
+            session = await SnmpTransport().connect(_device(port, login))
+            with pytest.raises(ErrorStatus, match=f"answered {'genErr' if login is COMMUNITY else 'an error-status'} to what follows"):
+                await session.walk(ROWS)
+            assert len(await session.walk(ORS)) > 1, "the rest of its view is as it was"
+
+
+@given(st.binary(max_size=64))
+def test_octets_that_are_no_message_have_no_error_status(data: bytes) -> None:
+    found = _error_status(data)
+    assert found is None or 0 <= found < 2**32
+
+
+def test_the_error_status_of_a_message() -> None:
+    for community in (b"", b"c0mmunity", b"x" * 200):
+        pdu = tlv(RESPONSE, integer(77) + integer(GEN_ERR) + integer(1) + tlv(0x30, b""))
+        message = tlv(0x30, integer(1) + octets(community) + pdu)
+        assert _error_status(message) == GEN_ERR and [_error_status(message[:length]) for length in range(len(message) - 9)] == [None] * (len(message) - 9)
+
+
+@EVERY_VERSION
+async def test_a_group_of_which_a_table_is_broken_off_is_not_read(login: SnmpCommunity | SnmpUser) -> None:
+    async with Agent(_breaks_off(3, GEN_ERR)) as agent:
+        session = SnmpTransport(QUICK).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
+        with pytest.raises(ErrorStatus):
+            await session.read(SnmpGroup(name="interfaces", period_seconds=60, tables=(ROWS,)))
+
+
+@pytest.mark.parametrize("version", ["1", "2c"])
+async def test_no_such_name_is_the_end_of_the_view(version: Any) -> None:
+    """Of SNMPv1 (RFC 1157 section 4.1.3), and of agents that took that along into v2c."""
+    login = SnmpCommunity(version=version, community=Secret("c0mmunity"))
+    async with Agent(_breaks_off(40, NO_SUCH_NAME)) as agent:
+        session = SnmpTransport(QUICK).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
+        assert len(await session.walk(ROWS)) == 40
+
+
+@EVERY_VERSION
+async def test_the_end_of_the_view_costs_one_question(login: SnmpCommunity | SnmpUser) -> None:
+    def honest(request: Request) -> Response:
+        last = isinstance(login, SnmpCommunity) and login.version == "1"
+        found = table(_rows(3))(request)
+        return Response([(request.oids[0], NULL)], NO_SUCH_NAME) if last and found.values[0][1][0] == 0x82 else found
+
+    async with Agent(honest) as agent:
+        session = SnmpTransport(QUICK).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
+        assert len(await session.walk(ROWS)) == 3
+        asked = [request.kind for request in agent.requests]
+        assert len(asked) == (3 if session._has_bulk else 5), asked
+
+
+async def test_too_big_without_a_variable() -> None:
+    """RFC 3416 section 4.2.3: a response that does not fit comes with no variables at all."""
+    rows, session, _ = await _walk(
+        lambda request: Response([], TOO_BIG) if request.kind == GETBULK and request.most > 7 else table(_rows(60))(request)
+    )  # fmt: skip
+    assert len(rows) == 60 and session.bulk == 6
+
+
+async def test_a_getbulk_that_fails_behind_the_column_ends_it() -> None:
+    """The next table is broken, this one is not: it is whole, and what the agent bears is as before."""
+    rows = [*_rows(25), ((*ROWS[:-1], 2, 1), integer(1))]
+
+    def answer(request: Request) -> Response:
+        return Response([(request.oids[0], NULL)], GEN_ERR) if request.kind == GETBULK and request.oids == ((*ROWS, 25),) else table(rows)(request)
+
+    found, session, agent = await _walk(answer)
+    assert len(found) == 25 and session.bulk == 25 and len(agent.requests) == 4
+
+
+async def test_an_error_that_comes_once_is_passed_over() -> None:
+    once = iter((True,))
+
+    def answer(request: Request) -> Response:
+        return Response([(request.oids[0], NULL)], GEN_ERR) if len(request.oids[0]) > len(ROWS) and next(once, False) else table(_rows(40))(request)
+
+    for bulk in (True, False):
+        async with Agent(answer) as agent:
+            assert len(await _session(agent.port).walk(ROWS, bulk=bulk)) == 40
+        once = iter((True,))
 
 
 async def test_types() -> None:

@@ -170,3 +170,22 @@ async def test_many_at_once(database, actor, stranger, add):
     assert (await facts.take(database, actor.tenant_id, [])).changes == ()
     await devices.update(database, actor, one.id, DevicePatch(serial="mine"), CATALOGUE)
     assert (await devices.get(database, actor, one.id)).serial == "mine"
+
+
+async def test_one_that_makes_up_interfaces_fills_nothing(world, database, actor, add, take, monkeypatch):
+    """New names with each look: their number is told, not each of them, and those that are gone are not kept for ever."""
+    monkeypatch.setattr(facts, "CHURN_MOST", 20)
+    monkeypatch.setattr(facts, "GONE_MOST", 30)
+    made = await add()
+    await take(made, interfaces=[port(number) for number in range(50)])
+    for look in range(1, 4):
+        after = await take(made, NOW + timedelta(minutes=look), interfaces=[port(number, f"made up {look} {number}") for number in range(50)])
+        assert told(after) == [("", "interfaces", None, "50 came, 50 went, 0 other changes")]
+    (counted,) = await world.fetch(
+        "select count(*) filter (where gone_at is null) as here, count(*) filter (where gone_at is not null) as gone from interfaces"
+    )
+    assert (counted["here"], counted["gone"]) == (50, 30)
+    back = await take(made, LATER, interfaces=[*(port(number, f"made up 3 {number}") for number in range(50)), port(49, "made up 2 49")])
+    assert told(back) == [("made up 2 49", "interface", None, "made up 2 49")]  # it is the one that was there, not another of its name
+    (counted,) = await world.fetch("select count(*) as rows from interfaces where name = 'made up 2 49' and gone_at is null")
+    assert counted["rows"] == 1

@@ -59,6 +59,7 @@ async def test_rotate(world, database, keyring, actor, sealed):
             "schedules": 0,
             "configurations": 0,
             "ztp_devices": 0,
+            "certificates": 0,
             "complete": True,
         },
     )

@@ -1,6 +1,6 @@
 """Alarms in the store: raised, silenced, acknowledged, over; and what was open before a start."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from netd.domain.actor import system
 from netd.domain.alarms import Acknowledgement, NewThreshold, ThresholdPatch
 from netd.errors import Conflict
 from netd.model.device import DeviceSample, InterfaceSample
+from netd.model.telemetry import Aspect
 from netd.poll.alarms import Alarms
 from netd.poll.counters import Look
 from netd.poll.watched import Port, Watched
@@ -20,6 +21,7 @@ from netd.store.database import Database
 from netd.store.devices import Polled
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+EVERYTHING: frozenset[Aspect] = frozenset(("reach", "system", "interfaces", "optics"))
 
 
 class World:
@@ -35,11 +37,11 @@ class World:
         """The alarms of a process that begins now."""
         return Alarms(self.database, self.devices, down_seconds=100, period_seconds=60, now=lambda: NOW, clock=lambda: self.seconds)
 
-    def look(self, device_id: int, **seen: Any) -> None:
+    def look(self, device_id: int, read: Set[Aspect] = frozenset(), **seen: Any) -> None:
         watched = self.devices[device_id]
         for name, value in seen.items():
             setattr(watched, name, value)
-        self.alarms.looked(watched)
+        self.alarms.looked(watched, read or EVERYTHING)
 
     async def told(self) -> list[tuple[Any, ...]]:
         """(device, name, subject, state) of all alarms, once they are written."""
@@ -112,6 +114,58 @@ async def test_thresholds_of_devices_and_interfaces(world: World) -> None:
     world.look(core, system=DeviceSample(cpu_percent=95), ports={})
     states = [each for each in await world.told() if each[0] == core]
     assert states.count((core, "busy", "", "raised")) == 1 and (core, "port", "eth0", "cleared") in states
+
+
+async def test_what_was_read_before_is_not_what_is(world: World) -> None:
+    """One sample is no ten minutes, however often the device is pinged after it."""
+    core, _ = world.devices
+    await threshold(world, name="busy", metric="cpu_percent", raise_level=90, hold_seconds=600)
+    world.look(core, system=DeviceSample(cpu_percent=95))
+    for seconds in range(60, 1200, 60):
+        world.seconds = seconds
+        world.look(core, read=frozenset(("reach",)), up=True)
+    assert await world.told() == []
+    world.look(core, system=DeviceSample(cpu_percent=95))
+    assert [each[-1] for each in await world.told()] == ["raised"]
+
+
+async def test_behind_one_that_another_node_polls(world: World) -> None:
+    """The one in between is silenced there, so it has no alarm: what counts is that the first one is down."""
+    core, edge = world.devices
+    async with world.database.acquire() as conn:
+        leaf = await conn.fetchval(
+            "insert into devices (tenant_id, hostname, mgmt_address, vendor, parent_id) values (1, 'leaf', '10.0.0.3', 'x', $1) returning id", edge
+        )
+    polled = Polled(id=leaf, tenant_id=1, hostname="leaf", platform=None, poll_groups=(), parent_id=edge, site_id=None, version=1)
+    world.devices[leaf] = Watched(polled)
+    del world.devices[edge]
+    await world.alarms.read()
+    for seconds in (0, 60, 120, 180, 240):
+        world.seconds = seconds
+        world.look(core, up=False)
+        world.look(leaf, up=False)
+    assert await world.told() == [(core, "unreachable", "", "raised")]
+
+
+async def test_one_that_joins_while_thresholds_are_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is open of it must not be ended because its thresholds are not known yet."""
+    core, edge = world.devices
+    await threshold(world, name="busy", metric="cpu_percent", raise_level=90)
+    for device in (core, edge):
+        world.look(device, system=DeviceSample(cpu_percent=95))
+    await world.told()
+    joins = world.devices.pop(edge)
+    world.alarms = world.another()
+    standing = store.standing
+
+    async def meanwhile(conn: Any) -> Any:
+        world.devices[edge] = joins
+        return await standing(conn)
+
+    monkeypatch.setattr(store, "standing", meanwhile)
+    await world.alarms.read()
+    await world.alarms.read()
+    assert {each[-1] for each in await world.told()} == {"raised"} and not world.alarms.changes
 
 
 async def test_what_is_open_is_known_after_a_start_and_ends_with_its_device(world: World) -> None:

@@ -107,3 +107,10 @@ def test_engine_time_does_not_wrap() -> None:
 def test_utilisation() -> None:
     assert utilisation_percent(10, 50, 100) == 50 and utilisation_percent(None, 20, 100) == 20
     assert utilisation_percent(None, None, 100) is None and utilisation_percent(1, 1, None) is None and utilisation_percent(1, 1, 0) is None
+
+
+@pytest.mark.parametrize("speed", [None, GIGABIT, 10_000])
+def test_more_than_any_port_carries_is_not_believed(speed: int | None) -> None:
+    """It would be the 95th percentile of a month. A speed that says too little, as virtual interfaces have it, refuses nothing."""
+    assert in_bps(look(0, 0, speed=speed), look(60, 10**18, speed=speed)) is None
+    assert in_bps(look(0, 0, speed=speed), look(60, 60 * GIGABIT // 8, speed=speed)) == GIGABIT

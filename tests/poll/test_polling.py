@@ -1,10 +1,7 @@
 """Polling against net-snmp's agent and agents that misbehave, into a real store."""
 
 import asyncio
-import contextlib
 import subprocess
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -18,7 +15,7 @@ from netd.config import PollConfig
 from netd.device.addresses import LOOPBACK
 from netd.device.http import Client
 from netd.device.snmp import SnmpLimits
-from netd.domain import credentials, devices
+from netd.domain import credentials, devices, exposition
 from netd.domain.actor import system
 from netd.domain.credentials import NewCredential
 from netd.domain.devices import Catalogue, NewDevice
@@ -26,12 +23,12 @@ from netd.extensions import Extensions
 from netd.keyring import Keyring
 from netd.model.telemetry import CurrentInterface
 from netd.poll.service import PollService
-from netd.poll.watched import Watched
 from netd.sdk import ifmib
 from netd.sdk.device import Oid
 from netd.simulate import Agent as Simulated
 from netd.simulate.agent import COUNTER64, GAUGE32, INTEGER, OBJECT, OCTETS, TICKS, Object
 from netd.store.database import Database
+from tests.bench.polling import request_id
 from tests.device.agent import GETBULK, Agent, Request, Response, octets
 from tests.device.conftest import free_port
 
@@ -223,7 +220,7 @@ async def test_rates_restarts_and_other_interfaces(service: PollService, add: Ad
         assert all(port.id is not None for port in watched.ports.values())
 
 
-def bad(kind: str) -> Callable[[Request], Response | None]:
+def bad(kind: str, late_seconds: float = 30.0) -> Callable[[Request], Response | None]:
     """What an agent answers that is of no use."""
 
     def answer(request: Request) -> Response | None:
@@ -232,7 +229,7 @@ def bad(kind: str) -> Callable[[Request], Response | None]:
         if kind == "garbage":
             return Response([(request.oids[0], b"\xff\xff\xff")])
         if request.kind != GETBULK:
-            return Response([(oid, octets(b"x")) for oid in request.oids], late_seconds=30 if kind == "late" else 0)
+            return Response([(oid, octets(b"x")) for oid in request.oids], late_seconds=late_seconds if kind == "late" else 0)
         oid = request.oids[0]
         last = 0 if kind == "backwards" else oid[-1] if len(oid) > 11 else 0
         column = oid[:10] if len(oid) > 10 else oid
@@ -251,6 +248,41 @@ async def test_bad_devices_end_their_own_look_only(service: PollService, add: Ad
         watched = service.roster.devices[first]
         assert watched.last_error and watched.session is None and not watched.ports
         assert len(service.roster.devices[second].ports) == 3
+
+
+def _cannot_tell(data: bytes) -> bytes:
+    """genErr to a request of the bulk or next kind, all else as it was (RFC 3416 section 4.2.3)."""
+    begin, end, kind = request_id(data)
+    at = data.rindex(bytes((kind,)), 0, begin)
+    return data[:at] + b"\xa2" + data[at + 1 : end] + b"\x02\x01\x05" + data[end + 3 :]
+
+
+async def _no_answer(address: object) -> bool:
+    return False
+
+
+async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(service: PollService, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent has no answer below hrProcessorTable: that is told, what is left of the system is not kept as if it were all, interfaces are read."""
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        answer, broken = served.simulated.answer, bytes.fromhex("2b060102011903")
+        monkeypatch.setattr(served.simulated, "answer", lambda data: _cannot_tell(data) if broken in data else answer(data))
+        assert await round_of(service, device), "it answers: nothing is put off"
+        current = service.current(device)
+        assert current is not None and "answered genErr to what follows 1.3.6.1.2.1.25.3" in current.last_error
+        assert current.system is None and len(current.interfaces) == 3 and service.poller.looks == {"incomplete": 1}
+        monkeypatch.setattr(service.pinger, "ping", _no_answer)
+        await service.poller.ping(watched := service.roster.devices[device], ("ping",))
+        assert watched.up, "who hides from pings and answers SNMP is there"
+        monkeypatch.setattr(served.simulated, "answer", lambda data: None)
+        assert not await round_of(service, device)
+        await service.poller.ping(watched, ("ping",))
+        assert watched.up is False
+        monkeypatch.undo()
+        assert await round_of(service, device)
+        current = service.current(device)
+        assert current is not None and current.system is not None and current.last_error == ""
 
 
 async def test_what_is_changed_is_followed(service: PollService, add: Add, database: Database) -> None:
@@ -328,42 +360,6 @@ async def test_a_port_nobody_listens_on(service: PollService, add: Add) -> None:
     assert current is not None and current.system is None and current.last_error
 
 
-async def test_all_others_keep_their_schedule(database: Database, keyring: Keyring, extensions: Extensions, client: Client, add: Add) -> None:
-    """Devices of every bad kind, and few looks at a time: with a clock twenty times as quick, each good device is looked at again and again meanwhile."""
-    kinds = ("silent", "garbage", "flooding", "backwards", "late")
-    began = time.monotonic()
-    service = PollService(
-        PollConfig(in_flight=16), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=lambda: datetime.now(UTC),
-        clock=lambda: began + (time.monotonic() - began) * 20,
-    )  # fmt: skip
-    async with contextlib.AsyncExitStack() as stack:
-        served = await stack.enter_async_context(Served(agent()))
-        good = {await add(f"good{number}", served.port, platform="generic_linux") for number in range(50)}
-        wrong = set()
-        for kind in kinds:
-            broken = await stack.enter_async_context(Agent(bad(kind)))
-            wrong |= {await add(f"{kind}{number}", broken.port, platform="generic_linux") for number in range(2)}
-        await stack.enter_async_context(service)
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        looks: Counter[int] = Counter()
-        everybody = asyncio.Event()
-        shown = service.poller.looked
-
-        def looked(watched: Watched) -> None:
-            shown(watched)
-            looks[watched.device.id] += bool(watched.ports)
-            if all(looks[each] >= 5 for each in good):  # looks and pings
-                everybody.set()
-
-        service.poller.looked = looked
-        service.start(group)
-        async with asyncio.timeout(50):
-            await everybody.wait()
-        assert all((found := service.current(each)) is not None and found.interfaces_at and not found.last_error for each in good)
-        assert all((found := service.current(each)) is not None and not found.interfaces for each in wrong)
-        await service.stop()
-
-
 async def test_without_room_for_sockets_each_look_has_its_own(service: PollService, add: Add) -> None:
     service.poller._sessions_most = 1
     async with Served(agent()) as served:
@@ -372,3 +368,22 @@ async def test_without_room_for_sockets_each_look_has_its_own(service: PollServi
         for device_id in (*ids, *ids):
             assert await round_of(service, device_id)
         assert [service.roster.devices[each].session is not None for each in ids] == [True, False, False]
+
+
+async def test_what_is_not_read_any_more_is_told_as_what_was(service: PollService, add: Add, clock: Clock) -> None:
+    """A scrape has a gap then, and not the last values for ever."""
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        assert await round_of(service, device)
+        fresh = service.poller.current(device)
+        assert fresh is not None and fresh.stale == ()
+        names = {sample[0] for sample in exposition.samples(fresh)}
+        assert {"netd_device_uptime_seconds", "netd_interface_up", "netd_interface_in_octets_total"} <= names
+    clock.seconds += 120
+    still = service.poller.current(device)
+    assert still is not None and still.stale == ()  # a slot or two may be missed
+    clock.seconds += 60
+    old = service.poller.current(device)
+    assert old is not None and set(old.stale) == {"system", "interfaces"} and old.interfaces
+    assert {sample[0] for sample in exposition.samples(old)} == {"netd_device_missed_slots_total"}

@@ -73,7 +73,7 @@ async def test_nothing_is_seen(connection, mine, other):
         await devices.group_selector(connection, other, "g"), await devices.group_id(connection, other, "g"),
         await credentials.secrets(connection, other, [mine["credential"]]), await inventory.interface(connection, other, mine["interface"]),
         await candidates.get(connection, other, mine["candidate"]), await observed.known(connection, other, [mine["device"]]),
-        (await observed.ports(connection, other, [mine["device"]]))[mine["device"]],
+        (await observed.ports(connection, other, {mine["device"]: {"e1"}}))[mine["device"]],
     ]  # fmt: skip
     for each in LISTINGS:
         seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]

@@ -13,6 +13,7 @@ from netd.store import (
     alarms,
     audit,
     candidates,
+    certificates,
     coa_clients,
     configurations,
     credentials,
@@ -50,8 +51,8 @@ from netd.store.sessions import SessionFilter
 
 NOW = datetime.now(UTC)
 MODULES = (
-    alarms, audit, candidates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas, observed, plans,
-    pools, postauth,
+    alarms, audit, candidates, certificates, coa_clients, configurations, credentials, device_reports, devices, expected, inventory, jobs, lines, nas,
+    observed, plans, pools, postauth,
     provision, quotas, reports, roles, schedules, series, sessions, sites, software, subnets, subscribers, telemetry, templates, tokens,
 )  # fmt: skip
 
@@ -70,11 +71,12 @@ ACROSS = {
     "provision.analyze": "statistics, no rows", "nas.is_taken": "addresses are one space, and it only says that",
     "nas.sealed": "keys are everybody's", "nas.reseal": "keys are everybody's", "subscribers.sealed": "keys are everybody's",
     "credentials.sealed": "keys are everybody's", "credentials.reseal": "keys are everybody's", "observed.retire": "what is old is old for everybody",
-    "devices.polled": "each carries its tenant", "software.lock_file": "a lock, no rows",
+    "devices.polled": "each carries its tenant", "devices.parents": "numbers only, of what is polled", "software.lock_file": "a lock, no rows",
     "software.images_with": "files are everybody's, and it is a number only",
     "configurations.retire": "what no version has is nobody's",
     "configurations.sealed": "keys are everybody's", "configurations.reseal": "keys are everybody's",
     "configurations.sealed_keys": "keys are everybody's", "configurations.reseal_keys": "keys are everybody's",
+    "certificates.sealed": "keys are everybody's", "certificates.reseal": "keys are everybody's",
     "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
     "alarms.retire": "what is old is old for everybody",
     "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",

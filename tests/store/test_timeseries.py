@@ -124,3 +124,18 @@ async def test_a_day_that_is_not_there_is_refused(database: Database) -> None:
     with pytest.raises(StoreError):
         async with database.transaction() as conn:
             await telemetry.copy(conn, "reach_samples", [(1, 1, DAY - timedelta(days=400), True, None)])
+
+
+async def test_a_few_minutes_are_found_without_reading_the_day(conn: asyncpg.Connection) -> None:
+    """Samples come in the order of time: of a day's the index leaves out all but some pages."""
+    await conn.execute(
+        """insert into interface_samples (tenant_id, device_id, interface_id, at, seconds)
+           select 1, 1, n, $1::timestamptz + n * interval '1 second', 60 from generate_series(0, 79999) n""", DAY,
+    )  # fmt: skip
+    await conn.execute("analyze interface_samples")
+    plan = await conn.fetch(
+        "explain (analyze, format text) select sum(seconds) from interface_samples where at >= $1 and at < $2",
+        DAY + timedelta(hours=9), DAY + timedelta(hours=9, minutes=5),
+    )  # fmt: skip
+    text = "\n".join(row[0] for row in plan)
+    assert f"Bitmap Index Scan on interface_samples_{DAY:%Y%m%d}_at_idx" in text, text

@@ -32,10 +32,21 @@ def test_the_session_is_prepared_even_if_an_old_release_lacks_a_command(olt: Rec
 
 
 def test_what_it_cannot_do_is_not_offered(olt: Recorded) -> None:
-    for capability in (device.Firmware, device.Restore, device.Neighbours, device.Arps):
+    for capability in (device.Firmware, device.Restore):
         assert not olt.can(capability)
     with pytest.raises(LookupError):
         olt.run(olt.driver.configuration("startup"))
+
+
+def test_arps_and_neighbours(olt: Recorded) -> None:
+    """An address that was learnt on no port has its VLAN's interface; one without either is left out."""
+    assert [(str(entry.address), entry.mac, entry.interface) for entry in olt.run(olt.driver.arps())] == [
+        ("192.0.2.1", "00:e0:fc:12:80:01", "0/9/0"),
+        ("192.0.2.7", "00:e0:fc:12:80:07", "vlanif120"),
+    ]
+    named, unnamed = olt.run(olt.driver.neighbours())
+    assert (named.local_interface, named.remote_name, named.remote_interface) == ("ethernet0/9/0", "core1", "GE0/0/1")
+    assert (unnamed.local_interface, unnamed.remote_name, unnamed.remote_interface) == ("ethernet0/9/1", None, "1/0/26")
 
 
 def test_macs(olt: Recorded) -> None:

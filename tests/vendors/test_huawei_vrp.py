@@ -3,7 +3,7 @@ import pytest
 from netd.extensions import Extensions
 from netd.model.device import Facts, Image, MacEntry, Outcome
 from netd.sdk import device
-from netd.sdk.dialogue import play
+from netd.sdk.dialogue import Pause, Step, play
 from netd.sdk.terminal import Refused
 from tests.vendors.recorded import Recorded
 
@@ -90,10 +90,98 @@ def test_an_image_that_the_next_start_does_not_take(router: Recorded) -> None:
     assert refusal.value.outcome is Outcome.UNVERIFIED
 
 
+def test_a_restored_configuration(router: Recorded) -> None:
+    text = router.run(router.driver.configuration("running"))
+    assert router.run(router.driver.restore(text)) is Outcome.OK
+    assert router.player.stored == {"netd-restore.cfg": text.encode()} and router.player.restarts == 0
+    assert router.player.typed[-1] == "save" and "delete /unreserved /quiet netd-restore.cfg" in router.player.typed
+
+
+def test_a_rollback_that_does_not_say_that_it_succeeded(router: Recorded) -> None:
+    text = router.run(router.driver.configuration("running"))
+
+    def act(step: Step) -> str:
+        left = {
+            "rollback configuration to file netd-restore.cfg": "Checking changes...\nCommitting\nCheck rollback result",
+            "display configuration rollback result": "There are still several differences as follow:\n+ snmp-agent community read cipher canarysnmp",
+        }
+        return left.get(getattr(step, "text", "")) or router.player(step)
+
+    assert play(router.driver.restore(text), act) is Outcome.OK  # what counts is what it runs
+    (note,) = router.player.notes
+    assert "snmp-agent community read cipher <secret>" in note
+
+
+@pytest.mark.parametrize("said", ["Error: The file does not exist.", "Error: Unrecognized command found at '^' position."])
+def test_a_rollback_that_is_refused(said: str, router: Recorded) -> None:
+    text = router.run(router.driver.configuration("running"))
+
+    def act(step: Step) -> str:
+        if getattr(step, "text", "").startswith("rollback"):
+            raise Refused(said, router.driver.terminal.classify(said)[0], said)
+        return router.player(step)
+
+    with pytest.raises(Refused):
+        play(router.driver.restore(text), act)
+    assert "delete /unreserved /quiet netd-restore.cfg" in router.player.typed and "save" not in router.player.typed
+
+
+def test_vrp_5_starts_with_it(extensions: Extensions) -> None:
+    switch = Recorded(extensions, "huawei/S5720_V200R019C10")
+    text = switch.run(switch.driver.configuration("running"))
+    assert switch.run(switch.driver.restore(text)) is Outcome.OK
+    assert switch.player.restarts == 1
+    assert switch.player.typed[-3:] == ["save vrpcfg.zip", "startup saved-configuration vrpcfg.zip", "delete /unreserved /quiet netd-restore.cfg"]
+
+
+def test_a_start_that_does_not_take_it(extensions: Extensions) -> None:
+    switch = Recorded(extensions, "huawei/S5720_V200R019C10")
+    text = switch.run(switch.driver.configuration("running"))
+    same = "  Next startup saved-configuration file:     flash:/vrpcfg.zip"
+    with pytest.raises(Refused, match="nothing was restarted"):
+        play(switch.driver.restore(text), lambda step: same if getattr(step, "text", "") == "display startup" else switch.player(step))
+    assert switch.player.restarts == 0
+
+
 def test_changes_and_save(router: Recorded) -> None:
     done = router.run(router.driver.configure(["vlan 10", "nonsense"]))
     assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]
+    assert router.player.typed[-2:] == ["clear configuration candidate", "return"]
+    router.player.typed.clear()
+    router.run(router.driver.configure(["vlan 10"]))
+    assert router.player.typed == ["system-view", "vlan 10", "display version", "commit trial 120", "commit", "return"]
     router.run(router.driver.save())
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("Error: The system is in trial configuration mode.", Outcome.FAILED),
+        ("Error: The configuration is locked by other users.", Outcome.BUSY),
+    ],
+)
+def test_a_trial_that_is_refused(said: str, outcome: Outcome, router: Recorded) -> None:
+    """What was typed is thrown away, or leaving would commit it."""
+    with pytest.raises(Refused) as refusal:
+        play(router.driver.configure(["vlan 10"]), lambda step: said if getattr(step, "text", "").startswith("commit trial") else router.player(step))
+    assert refusal.value.outcome is outcome and router.player.typed[-2:] == ["clear configuration candidate", "return"]
+
+
+def test_a_trial_of_a_session_that_is_gone(router: Recorded) -> None:
+    """Nobody else can end it: it is waited for."""
+    text = router.run(router.driver.configuration("running"))
+    waited: list[float] = []
+
+    def act(step: Step) -> str:
+        if isinstance(step, Pause):
+            waited.append(step.seconds)
+        if getattr(step, "text", "").startswith("rollback"):
+            said = "Error: The system is in trial configuration mode."
+            raise Refused(said, Outcome.FAILED, said)
+        return router.player(step)
+
+    assert play(router.driver.take_back(text), act) is Outcome.OK and waited == [120]
+    assert play(router.driver.take_back(text + "#\n"), act) is Outcome.UNVERIFIED
 
 
 def test_telemetry(router: Recorded) -> None:

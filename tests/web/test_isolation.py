@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.domain import configurations, tokens
+from netd.domain import certificates, configurations, tokens
 from netd.domain.actor import system
 from netd.domain.ports import Verdict
 from netd.domain.reports import REPORTS
@@ -28,7 +28,7 @@ from tests.web.test_resources import open_session
 EVERYWHERE = {"/whoami", "/permissions", "/jobs/kinds", "/reports", "/audit/verify", "/radius/enforcement", "/login", "/dhcp/profiles"}
 """Routes whose answer is about the caller, or about no row at all."""
 
-SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets", "/thresholds")
+SHARED_IN_TENANT = ("/plans", "/roles", "/pools", "/device-groups", "/software-images", "/software-targets", "/thresholds", "/ztp/authorities")
 """What a token of one site may read of the whole tenant: the catalogue."""
 
 # A body that each route takes, so that what refuses is not its form.
@@ -94,6 +94,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "Disregard": {"ignored": True},
     "NewRule": {"name": "stolen", "profiles": ["plain"], "hostname": "stolen-{serial}"},
     "RulePatch": {"enabled": False},
+    "NewAuthority": {},
     "NewFramedRoute": {"prefix": "198.18.2.0/24"},
     "NewDevice": {"hostname": "stolen", "mgmt_address": "198.51.100.3", "vendor": "generic"},
     "DevicePatch": {"note": "stolen"},
@@ -255,6 +256,14 @@ async def booting(api: Api, database: Database, subnet: int) -> dict[str, int]:
         await conn.execute(
             """insert into ztp_tokens (digest, tenant_id, ztp_device_id, generation, purpose, address, expires_at)
                values ($1, 1, $2, 1, 'boot', '192.0.2.77', now())""", bytes(32), made["ztp-devices"],
+        )  # fmt: skip
+    made["ztp-authorities"] = (await api.post("/ztp/authorities", {})).value["id"]
+    async with database.acquire() as conn:
+        made["ztp-certificates"] = await conn.fetchval(
+            """insert into certificates (tenant_id, ztp_device_id, authority_id, subject, names, algorithm, certificate, key, serial, fingerprint, not_before,
+                                         not_after)
+               values (1, $1, $2, 'CN=north', '{north}', 'ec', 'north', $3, '1', 'f', now(), now()) returning id""", made["ztp-devices"],
+            made["ztp-authorities"], api.deps.keyring.seal(b"north", certificates.CONTEXT),
         )  # fmt: skip
     return made
 
@@ -475,7 +484,8 @@ async def test_the_walk_notices_what_is_shown(api: Api, database: Database, owne
     for path in ("/subscribers", "/radius/nas", "/radius/sessions", "/sites", "/organizations", "/radius/postauth?username=alice", "/webhooks",
                  "/top-talkers", "/alarms",
                  "/devices", "/credentials", "/interfaces", "/links", "/endpoints", "/device-facts", "/discovery/candidates", "/jobs",
-                 "/configurations", "/configuration-states", "/templates", "/template-variables", "/ztp/devices", "/ztp/candidates", "/ztp/rules"):  # fmt: skip
+                 "/configurations", "/configuration-states", "/templates", "/template-variables", "/ztp/devices", "/ztp/candidates", "/ztp/rules",
+                 "/ztp/certificates", "/ztp/authorities"):  # fmt: skip
         answer = await api.get(path, role=None, headers=headers)
         assert answer.value["items"], path
     for path in ("/subscribers/export", "/radius/nas/export", *(f"/reports/{report.name}" for report in REPORTS if report.permission != "reports:read")):
@@ -528,8 +538,8 @@ async def test_a_forgotten_condition_shows_nothing(database: Database, owned: di
 
 
 CATALOGUE = {
-    "plans", "device_groups", "software_images", "software_targets", "thresholds", "roles", "pools", "pool_ranges", "pool_rules", "pool_spans", "plan_quotas",
-    "quota_stages", "sites", "events",
+    "plans", "device_groups", "software_images", "software_targets", "thresholds", "certificate_authorities", "roles", "pools", "pool_ranges", "pool_rules",
+    "pool_spans", "plan_quotas", "quota_stages", "sites", "events",
 }  # fmt: skip
 """What who may at one site only reads, too: the tenant's catalogue, the own site and what happened there."""
 

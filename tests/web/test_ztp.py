@@ -1,5 +1,8 @@
 """/ztp: expected devices, candidates and rules, as an operator sees them."""
 
+from datetime import UTC, datetime
+
+from netd.domain import pki
 from netd.store.database import Database
 from tests.web.running import Api
 
@@ -80,3 +83,43 @@ async def test_check(api: Api) -> None:
     await api.post("/ztp/devices", {**LEAF, "hostname": "leaf2", "serial": "JPE2", "boot_template": "vlan {{ vlan }}"})
     answer = (await api.post("/ztp/check", {})).value
     assert (answer["rendered"], [fault["hostname"] for fault in answer["faults"]]) == (1, ["leaf1"])
+
+
+async def test_a_customers_device(api: Api) -> None:
+    await api.post("/plans", {"name": "home", "down_bps": 1_000_000, "up_bps": 1_000_000})
+    alice = (await api.post("/subscribers", {"username": "alice", "plan": "home", "state": "pending"})).value["id"]
+    wrong = await api.post("/ztp/devices", {**LEAF, "subscriber": "bob"})
+    assert [(fault["pointer"], fault["detail"]) for fault in wrong.value["errors"]] == [("/subscriber", "there is no subscriber bob")]
+    made = await api.post("/ztp/devices", {**LEAF, "subscriber": "ALICE", "boot_template": "{{ subscriber.plan }} {{ subscriber.down_bps }}"})
+    assert (made.value["subscriber"], made.value["subscriber_id"], made.value["armed"], made.value["verify"]) == ("alice", alice, False, "facts")
+    path = f"/ztp/devices/{made.value['id']}"
+    assert (await api.get(f"{path}/preview")).value["text"] == "home 1000000"
+    assert (await api.get(f"/ztp/devices?subscriber_id={alice}&armed=false")).value["items"] == [made.value]
+    refused = await api.post(f"{path}/retry", {"boot": True})
+    assert refused.status == 409 and "alice has no service" in refused.value["detail"]
+    switch = {"hostname": "ont1", "mgmt_address": "192.0.2.9", "vendor": "generic", "subscriber": "alice"}
+    assert (await api.post("/devices", switch)).value["subscriber"] == "alice"
+    assert (await api.delete(f"/subscribers/{alice}")).status == 204
+    assert (await api.get(path)).status == 404
+    (row,) = (await api.get("/audit?action=subscriber.delete")).value["items"]
+    assert row["before"]["ztp_devices"] == ["leaf1"]
+    assert [each["subscriber"] for each in (await api.get("/devices")).value["items"]] == [None]
+
+
+async def test_authorities_and_certificates(api: Api, database: Database) -> None:
+    assert (await api.get("/ztp/authorities")).value["items"] == [] and (await api.get("/ztp/certificates")).value["items"] == []
+    first = await api.post("/ztp/authorities", {})
+    assert first.status == 201 and first.value["supplied"] is False and "PRIVATE KEY" not in first.raw.decode()
+    ours = pki.authority("Ours", datetime.now(UTC))
+    for wrong in ({"certificate": ours.certificate}, {"certificate": first.value["certificate"], "key": ours.key}, {"key": ours.key}):
+        answer = await api.post("/ztp/authorities", wrong)
+        assert answer.status == 422 and answer.value["errors"][0]["pointer"] == "/certificate" and ours.key[40:80] not in answer.raw.decode()
+    supplied = await api.post("/ztp/authorities", {"certificate": ours.certificate, "key": ours.key})
+    assert (supplied.value["supplied"], supplied.value["subject"], supplied.value["certificate"]) == (True, "CN=Ours", ours.certificate)
+    assert (await api.get("/ztp/authorities")).value["items"] == [supplied.value, first.value]
+    folder = await api.post("/ztp/devices", {**LEAF, "certificate_folder": "flash:"})
+    assert [fault["pointer"] for fault in folder.value["errors"]] == ["/certificate_folder"]
+    assert (await api.post("/ztp/devices", {**LEAF, "certificate": "ec", "certificate_folder": "flash:"})).value["certificate"] == "ec"
+    async with database.acquire() as conn:
+        told = str(await conn.fetch("select to_jsonb(a) from audit_log a"))
+    assert "certificate_authority.create" in told and ours.key[40:80] not in told

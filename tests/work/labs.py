@@ -57,7 +57,7 @@ class Lab(World):
         return await devices.create(self.database, ACTOR, new, self.catalogue)
 
     @asynccontextmanager
-    async def simulated(self, platform: str, *simulations: Simulated, **members: Any) -> AsyncIterator[list[SimulatedServer]]:
+    async def simulated(self, platform: str, *simulations: Simulated, executes: bool = False, **members: Any) -> AsyncIterator[list[SimulatedServer]]:
         """Serve them and have them in the inventory, with a credential that opens them."""
         driver: Any = self.extensions.platforms[platform].driver
         patient = driver.terminal
@@ -68,7 +68,7 @@ class Lab(World):
             async with contextlib.AsyncExitStack() as stack:
                 servers = []
                 for each in simulations:
-                    server = await stack.enter_async_context(served(self.extensions, platform, each))
+                    server = await stack.enter_async_context(served(self.extensions, platform, each, executes=executes))
                     await self.device(each.hostname, platform, server.ssh_port, **members)
                     servers.append(server)
                 yield servers

@@ -1,22 +1,25 @@
 """What follows a first file: the job that logs in, configures, and looks whether it is what was expected; against simulated devices over SSH."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from netd.domain import expected, finishing
+from netd.domain import bootfile, certificates, expected, finishing, plans, subscribers, templates
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import NewExpected, Retry
+from netd.errors import InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
 from netd.store import expected as expected_store
 from netd.store.boot import Advance
 from netd.store.database import Database
 from tests.device.simulators import served
+from tests.domain.conftest import AnyAttribute
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.ztp.newcomer import Newcomer
 
@@ -56,12 +59,22 @@ async def booted(lab: Lab, **members: Any) -> tuple[ExpectedDevice, Newcomer]:
     return await expected.get(lab.database, ACTOR, device.id), simulated
 
 
-async def finished(lab: Lab, device: ExpectedDevice, simulated: Newcomer, state: str = "succeeded") -> Any:
+async def finished(lab: Lab, device: ExpectedDevice, simulated: Newcomer, state: str = "succeeded", *, submitted: bool = False) -> Any:
     driver: Any = lab.extensions.platforms["cisco_ios"].driver
     patient = driver.terminal
     driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
     try:
         async with served(lab.extensions, "cisco_ios", simulated) as server:
+            if submitted:
+                async with lab.database.acquire() as conn:
+                    await conn.execute("update devices set ports = $1, host_keys = '{}'", {"ssh": server.ssh_port})
+                    newest = await conn.fetchval("select max(id) from jobs where kind = 'ztp.finish'")
+
+                async def ended() -> bool:
+                    return bool(await lab.rows("select from jobs where id = $1 and state = $2", newest, state))
+
+                await lab.eventually(ended)
+                return None
             await lab.device("edge1", "cisco_ios", server.ssh_port)
             return await lab.done("ztp.finish", state=state, ztp_device_id=device.id)
     finally:
@@ -133,3 +146,113 @@ async def test_what_has_no_configuration_is_logged_in_to(lab: Lab) -> None:
     job = await finished(lab, device, simulated)
     assert job.result["by"] == "a log-in"
     assert await finishing.verified(lab.database, device, datetime.now(UTC), {}) is False  # once
+
+
+async def customer(lab: Lab) -> None:
+    await plans.create(lab.database, ACTOR, plans.NewPlan(name="home", down_bps=50_000_000, up_bps=10_000_000, vlan="7"))
+    alice = subscribers.NewSubscriber(username="alice", password="wonderland", plan="home")
+    await subscribers.create(lab.database, ACTOR, lab.keyring, alice, AnyAttribute())
+
+
+async def arrived(simulated: Newcomer, folder: Path) -> dict[str, Path]:
+    """What certificate, key and authority came to the device, as files."""
+    found = {}
+    for name, content in simulated.files.items():
+        found[name] = folder / Path(name).name
+        found[name].write_bytes(content)
+    return found
+
+
+LOGIN = "hostname {{ hostname }}\nusername {{ username }} privilege 15 secret {{ password }}\n"
+CERTIFIED = LOGIN + "ip http certificate {{ certificate_file }} {{ certificate_key_file }} {{ ca_file }}\n"
+
+
+async def test_a_certificate_is_installed_listed_and_renewed(lab: Lab, tmp_path: Path, require_peer: Callable[[str], str]) -> None:
+    openssl = require_peer("openssl")
+    device, simulated = await booted(lab, certificate="ec", certificate_folder="flash:", configuration=CERTIFIED)
+    job = await finished(lab, device, simulated)
+    files = await arrived(simulated, tmp_path)
+    assert (
+        set(files) == {"flash:netd.crt", "flash:netd.key", "flash:netd-ca.crt"}
+        and "ip http certificate flash:netd.crt flash:netd.key flash:netd-ca.crt" in simulated.log
+    )
+
+    def verified(purpose: str) -> bool:
+        chain = [openssl, "verify", "-x509_strict", "-purpose", purpose, "-CAfile", str(files["flash:netd-ca.crt"]), str(files["flash:netd.crt"])]
+        publics = [
+            subprocess.run([openssl, "x509", "-in", str(files["flash:netd.crt"]), "-noout", "-pubkey"], capture_output=True, check=True).stdout,
+            subprocess.run([openssl, "pkey", "-in", str(files["flash:netd.key"]), "-pubout"], capture_output=True, check=True).stdout,
+        ]
+        return subprocess.run(chain, capture_output=True, check=False).returncode == 0 and publics[0] == publics[1]
+
+    assert verified("sslserver") and verified("sslclient")
+    (first,) = (await certificates.page(lab.database, ACTOR, certificates.CertificateQuery())).items
+    assert (first.hostname, first.names, first.serial, first.subject) == ("edge1", ("edge1", "127.0.0.1"), job.result["certificate"], "2.5.4.5=FTX1,CN=edge1")
+    assert first.installed_at is not None and first.replaced_at is None
+    key = files["flash:netd.key"].read_text()
+
+    await expected.retry(lab.database, ACTOR, lab.kinds, lab.keyring, device.id, Retry(renew=True), datetime.now(UTC))
+    await finished(lab, device, simulated, submitted=True)
+    files = await arrived(simulated, tmp_path)
+    listed = (await certificates.page(lab.database, ACTOR, certificates.CertificateQuery())).items
+    assert [each.replaced_at is None for each in listed] == [False, True] and listed[1].serial != first.serial
+    assert verified("sslserver") and files["flash:netd.key"].read_text() != key
+    kept = await lab.rows("select key is null as gone from certificates order by id")
+    assert [row["gone"] for row in kept] == [True, False]  # who was replaced needs its key no more
+    assert (await expected.get(lab.database, ACTOR, device.id)).state == "verified"
+    secrets = [line for text in (key, files["flash:netd.key"].read_text()) for line in text.splitlines()[1:-1]]
+    for table in ("jobs", "job_log", "audit_log", "events", "ztp_steps", "ztp_devices", "certificates", "certificate_authorities"):
+        text = str(await lab.rows(f"select to_jsonb(t)::text as text from {table} t"))
+        assert not any(line in text for line in secrets), table
+
+
+async def test_secrets_in_a_line_that_is_refused_are_not_told(lab: Lab) -> None:
+    await customer(lab)
+    refused = LOGIN + "frobnicate {{ certificate_key_pem.split()[3] }} {{ subscriber_password }} {{ nas_secret }}\n"
+    device, simulated = await booted(lab, certificate="ec", subscriber="alice", make_nas=True, configuration=refused)
+    job = await finished(lab, device, simulated, "failed")
+    after = await expected.get(lab.database, ACTOR, device.id)
+    assert after.state == "failed" and after.reason == job.error and "frobnicate *** *** ***" in (after.reason or "")
+
+
+async def test_a_certificate_that_is_not_on_its_device_yet_is_the_one_of_the_next_attempt(lab: Lab) -> None:
+    device, _ = await booted(lab, certificate="rsa")
+    now, terms = datetime.now(UTC), certificates.Terms()
+
+    async def held(names: tuple[str, ...] = ("edge1", "127.0.0.1"), days: int = 0, **more: Any) -> str:
+        return (await certificates.held(lab.database, lab.keyring, device, names, now + timedelta(days=days), terms, **more)).certificate.serial
+
+    first = await held()
+    assert await held() == first and await held(anew=True) == first  # it was never installed
+    found = await certificates.held(lab.database, lab.keyring, device, ("edge1", "127.0.0.1"), now, terms)
+    await certificates.installed(lab.database, found, now)
+    assert await held() == first and await held(days=330) == first
+    assert len({first, await held(days=336), await held(("edge1", "127.0.0.2"), days=336)}) == 3
+    made = await certificates.create_authority(lab.database, ACTOR, lab.keyring, certificates.NewAuthority(), now)
+    another = await certificates.held(lab.database, lab.keyring, device, ("edge2",), now, terms)
+    assert another.authority == made.certificate and another.certificate.authority_id == made.id
+    with pytest.raises(InvalidInput, match="do not belong together"):
+        new = certificates.NewAuthority(certificate=made.certificate, key=found.key)
+        await certificates.create_authority(lab.database, ACTOR, lab.keyring, new, now)
+
+
+async def test_the_subscribers_password_goes_by_ssh_only(lab: Lab) -> None:
+    await customer(lab)
+    text = CONFIGURATION + "ip pppoe {{ subscriber.username }} {{ subscriber_password }} {{ subscriber.down_bps }} {{ subscriber.vlan }}\n"
+    device, simulated = await booted(lab, subscriber="alice", configuration=text)
+    await finished(lab, device, simulated)
+    assert "ip pppoe alice wonderland 50000000 7" in simulated.log
+    (row,) = await lab.rows("select service is not null as kept from ztp_devices")
+    assert row["kept"]
+    (record,) = await lab.rows("select s.username from devices d join subscribers s on s.id = d.subscriber_id")
+    assert record["username"] == "alice"
+    for table in ("jobs", "job_log", "audit_log", "events", "ztp_steps", "ztp_devices"):
+        assert "wonderland" not in str(await lab.rows(f"select to_jsonb(t)::text as text from {table} t")), table
+    with pytest.raises(InvalidInput, match="subscriber_password"):
+        library = await _library(lab)
+        await bootfile.rendered(library, msgspec.structs.replace(device, boot_template="{{ subscriber_password }}"), "boot", {})
+
+
+async def _library(lab: Lab) -> templates.Library:
+    async with lab.database.transaction() as conn:
+        return await templates.library(conn, 1)

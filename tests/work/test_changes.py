@@ -187,6 +187,48 @@ async def test_every_platform(lab: Lab) -> None:
         assert "canary" not in str(row["text"])
 
 
+async def test_a_change_of_a_router_that_is_taken_back(lab: Lab) -> None:
+    """IOS is given back what it ran, or goes back itself; where nothing was changed nothing is given back."""
+    device = ios("core1")
+    before = device.running.render()
+    async with lab.simulated("cisco_ios", device):
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=["interface GigabitEthernet0/1", "description x", "nonsense"])
+        (target,) = await lab.targets(job)
+        assert (target.outcome, target.result["rolled_back"]) == ("syntax", True) and (target.said or "").endswith("taken back")
+        assert device.running.render() == before and any("configure replace" in line for line in device.log)
+        device.log.clear()
+        lines = ["archive", "path flash:kept", "exit", "line vty 0 4", "access-class NOBODY in"]
+        job = await lab.done("config.change", devices=["core1"], lines=lines[:2])
+        before = device.running.render()
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=lines)
+        (target,) = await lab.targets(job)
+        assert "nobody can log in" in (target.said or "") and (target.said or "").endswith("; nothing of it stayed")
+        assert device.running.render() == before
+        device.log.clear()
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=["nonsense"])
+        (target,) = await lab.targets(job)
+        assert (target.said or "").endswith("; nothing of it stayed") and not any("configure replace" in line for line in device.log)
+        await lab.done("config.backup", devices=["core1"])
+        first = (await lab.state("core1")).running_id
+        await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description x"])
+        await lab.done("config.restore", device="core1", configuration_id=first)
+        assert device.running.render() == before == device.startup.render()
+    assert await leaks(lab) == []
+
+
+async def test_a_change_that_only_a_restart_would_take_back(lab: Lab) -> None:
+    device = Simulated("s1", version="V200R019C00", configuration="sysname s1\nvlan 9\n description x\n")
+    lines = ["vlan 10", "description new", "nonsense"]
+    async with lab.simulated("huawei_vrp", device):
+        await lab.done("config.backup", devices=["s1"])
+        first = (await lab.state("s1")).running_id
+        job = await lab.done("config.change", state="failed", devices=["s1"], lines=lines)
+        (target,) = await lab.targets(job)
+        assert "not taken back: VRP 5" in (target.said or "") and device.generation == 0
+        await lab.done("config.restore", device="s1", configuration_id=first)
+        assert device.generation == 1 and "vlan 10" not in device.running.render()
+
+
 async def test_who_needs_a_second_person(lab: Lab) -> None:
     eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("commands:run", "software:install", "jobs:write"))),), sites=None, token_id=9)
     await known(lab.database, eve)

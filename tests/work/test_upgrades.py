@@ -105,6 +105,9 @@ async def test_an_upgrade_without_room(lab: Lab) -> None:
         (target,) = await lab.targets(job)
         assert target.outcome == "capacity" and "nothing was changed" in (target.said or "")
         assert list(device.files) == ["flash/full"] and device.version == "7.16.2" and device.generation == 0
+        device.files |= {"flash/full": bytes((64 << 20) - len(CONTENT)), made.file_name: CONTENT}  # which an earlier try brought
+        job = await lab.done("device.upgrade", devices=["edge1"], image_id=made.id)
+        assert device.version == "7.17" and "the image is there already, as it is here" in await lab.said(job)
 
 
 async def test_an_image_for_another_platform(lab: Lab) -> None:

@@ -36,13 +36,13 @@ class Newcomers:
         self.site = site
         self.running: subprocess.Popen[bytes] | None = None
 
-    def plug_in(self, serial: str) -> None:
+    def plug_in(self, serial: str, module: str = "tests.ztp.device") -> None:
         """Unpack one. There is one cable: the one before is taken away."""
         self.unplug()
         (self.site.folder / "device.log").unlink(missing_ok=True)
         vendor_class = f"Arista;DCS-7050S-64;01.23;{serial}"
         self.running = self.site.client.start(
-            "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.ztp.device", str(self.site.folder), vendor_class, serial, log=self.site.folder / "out"
+            "env", f"PYTHONPATH={ROOT}", sys.executable, "-m", module, str(self.site.folder), vendor_class, serial, log=self.site.folder / "out"
         )
 
     def unplug(self) -> None:
@@ -180,6 +180,54 @@ def test_killed_at_each_step_it_still_ends_verified(site: Site, ready_data_dir: 
         assert refused.stdout == b"404"
         assert daemon.stop() == 0
     finally:
+        daemon.close()
+
+
+@pytest.mark.slow
+def test_a_customers_device_boots_when_its_service_is_activated(site: Site, ready_data_dir: Path, require_peer):
+    """Nobody says more than that, and the daemon is killed just then: it is told the customer's rate, polled by SNMP, and gets nothing any more once the
+    customer is gone."""
+    relay = require_peer("dhcrelay")
+    for peer in ("udhcpc", "curl", "/usr/sbin/snmpd"):
+        require_peer(peer)
+    daemon = Inside(site.server, ready_data_dir, **SETTINGS).start()
+    newcomers = Newcomers(site)
+
+    def shown() -> dict[str, Any]:
+        found: dict[str, Any] = daemon.json("ztp", "show", "cpe1")
+        assert found["state"] != "failed", found["reason"]
+        return found
+
+    try:
+        daemon.netd("pool", "add", "access", "--kind", "ipv4", "--ranges", "10.1.0.10-10.1.0.20", "--grace", "0")
+        daemon.netd("dhcp", "serve", "street", "--prefix", "10.1.0.0/24", "--pool", "access", "--router", "10.1.0.1")
+        daemon.command("credential", "add", "watch", "--type", "snmp_community", "--community", "-", typed="factory\n")
+        daemon.netd("plan", "add", "home", "--down", "50M", "--up", "10M")
+        daemon.command("subscriber", "add", "alice", "--plan", "home", "--state", "pending", "--password", "-", typed="wonderland\n")
+        template = "hostname {{ hostname }}\npppoe {{ subscriber.username }} {{ subscriber.down_bps }}\n"
+        daemon.netd(
+            "ztp", "expect", "cpe1", "--profile", "arista_eos", "--serial", "JPE9", "--subscriber", "alice", "--boot-template", template
+        )  # fmt: skip
+        site.start_relay(relay)
+        newcomers.plug_in("JPE9", "tests.ztp.polled")
+        eventually(lambda: shown()["state"] == "seen", 40)
+        assert not shown()["armed"] and daemon.json("ztp", "candidates")["items"] == []
+        assert not [each for each in newcomers.said() if each["step"] == "leased"]
+        daemon.netd("subscriber", "activate", "alice")
+        daemon.signal(signal.SIGKILL)  # whatever it was at
+        daemon.wait()
+        daemon.start()
+        assert "pppoe alice 50000000" in newcomers.until("configured")["first"]
+        eventually(lambda: shown()["state"] == "verified", 60)
+        (step,) = [each for each in daemon.json("ztp", "steps", "cpe1")["items"] if each["step"] == "verified"]
+        assert (step["evidence"]["serial"], step["evidence"]["compared"]) == ("JPE9", "serial") and step["evidence"]["by"].startswith("SNMP (watch)")
+        assert daemon.json("device", "show", "cpe1")["subscriber"] == "alice"
+        assert len([each for each in daemon.json("job", "list")["items"] if each["kind"] == "ztp.finish"]) == 1
+        daemon.netd("subscriber", "terminate", "alice")
+        eventually(lambda: not shown()["armed"], 20)
+        assert daemon.stop() == 0
+    finally:
+        newcomers.unplug()
         daemon.close()
 
 

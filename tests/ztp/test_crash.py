@@ -22,6 +22,7 @@ class Inside(Daemon):
 
     def __init__(self, space: Namespace, data_dir: Path, **settings: str) -> None:
         super().__init__(data_dir, **settings)
+        self.space = space
         self.prefix = ["ip", "netns", "exec", space.name]
 
     def launch(self, *arguments: str, managed: bool = True) -> None:

@@ -8,8 +8,9 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 
-from netd.model.device import MacEntry, OpticsSample, Outcome
+from netd.model.device import ArpEntry, MacEntry, Neighbour, OpticsSample, Outcome
 from netd.sdk import ifmib
 from netd.sdk import text as read
 from netd.sdk.device import Oid
@@ -20,6 +21,7 @@ from netd.sdk.shell import ConfigurationLines, Shell, routine
 from netd.sdk.terminal import Refused
 
 _PLACE = re.compile(r"(\d+)\s*/\s*(\d+)\s*/\s*(\d+)")
+_UPLINK = re.compile(r"(?:[a-z]+)?\d+/\d+/\d+", re.IGNORECASE)
 _GPON_TYPE = 125
 _SAVE_LOOKS, _SAVE_PAUSE_SECONDS = 60, 10.0
 
@@ -52,6 +54,40 @@ class Driver(Shell, ConfigurationLines, Polled):
             port = "/".join(place.groups())
             onu = after[0] if len(after) >= 3 and after[0].isdigit() and "gpon" in before else None
             found.append(MacEntry(mac=mac, interface=port if onu is None else f"{port}:{onu}", vlan=int(after[-1]) if after and after[-1].isdigit() else None))
+        return found
+
+    def arps(self) -> Dialogue[Sequence[ArpEntry]]:
+        """Where it was learnt on no port, the interface is that of its VLAN."""
+        text = yield from say("display arp all")
+        found = []
+        for line in text.splitlines():
+            tokens, place = line.split(), _PLACE.search(line)
+            mac = read.mac(tokens[1]) if len(tokens) >= 3 else None
+            if mac is None or tokens[0].count(".") != 3:
+                continue
+            vlan = next((token for token in tokens[2:3] if token.isdigit()), None)
+            interface = "/".join(place.groups()) if place else f"vlanif{vlan}" if vlan else None
+            if interface:
+                found.append(ArpEntry(address=ip_address(tokens[0]), mac=mac, interface=interface))
+        return found
+
+    def neighbours(self) -> Dialogue[Sequence[Neighbour]]:
+        """A neighbour that does not say its name has a dash there."""
+        text = yield from say("display lldp neighbor brief")
+        found = []
+        for tokens in read.rows(text):
+            if len(tokens) < 4 or not _UPLINK.fullmatch(tokens[0]) or not tokens[-1].isdigit():
+                continue
+            name, remote = " ".join(tokens[1:-2]), tokens[-2]
+            found.append(
+                Neighbour(
+                    local_interface=tokens[0],
+                    protocol="lldp",
+                    remote_name=None if name == "-" else name,
+                    remote_interface=remote,
+                    remote_mac=read.mac(remote),
+                )
+            )
         return found
 
     def onu_optics(self, port: str) -> Dialogue[Sequence[OpticsSample]]:

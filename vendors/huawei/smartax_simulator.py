@@ -145,6 +145,16 @@ class Simulator(Hierarchical):
         head = f"  It will take some time, please wait...\n{_RULE}\n   SRV-P BUNDLE TYPE MAC            MAC TYPE F /S /P   VPI  VCI   VLAN ID"
         return "\n".join([head, "   INDEX INDEX", _RULE, *found, _RULE, f"  Total: {len(found)}"])
 
+    @command(r"display arp all")
+    def arp(self, match: re.Match[str]) -> Reply | str:
+        head = f"{_RULE}\n  IP Address      MAC Address     VLAN ID  Port      ONT  Type\n{_RULE}"
+        return self.asked(f"{head}\n  192.0.2.1       00e0-fc12-8001  100      0 /9 /0   -    Dynamic\n{_RULE}\n  Total: 1")
+
+    @command(r"display lldp neighbor brief")
+    def lldp(self, match: re.Match[str]) -> Reply | str:
+        head = f"{_RULE}\n  Local Intf      Neighbor Dev      Neighbor Intf      Exptime\n{_RULE}"
+        return self.asked(f"{head}\n  ethernet0/9/0   core1             GE0/0/1            101\n{_RULE}")
+
     def onus(self) -> list[tuple[tuple[str, str, str], str]]:
         """Frame, slot and port of each ONU, and its number."""
         found = []

@@ -11,13 +11,11 @@ from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
-import msgspec
-
 from netd.model.device import ArpEntry, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
 from netd.sdk.dialogue import Command, Dialogue, Note, Put, say
 from netd.sdk.polled import Polled
-from netd.sdk.shell import FINE, ConfigurationLines, Shell, routine
+from netd.sdk.shell import FINE, ConfigurationLines, Section, Shell, routine
 from netd.sdk.terminal import Refused
 
 _STORED: Final = "/tmp/netd-restore.json"  # on the router
@@ -25,7 +23,7 @@ _STORED: Final = "/tmp/netd-restore.json"  # on the router
 Done = Sequence[tuple[str, Outcome, str]]
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Candidate(Section, frozen=True, kw_only=True):
     """``[candidate]`` of the data file. Each member is tried where the release does not know the one before it."""
 
     commit: tuple[str, ...]
@@ -38,7 +36,7 @@ class Driver(Shell, ConfigurationLines, Polled):
 
     def __init__(self, data: dict[str, Any]) -> None:
         super().__init__(data)
-        self.candidate = msgspec.convert(data["candidate"], Candidate)
+        self.candidate = Candidate.of(data, "candidate")
         self.confirm_seconds = self.candidate.confirm_seconds
 
     def whole(self, text: str, command: str) -> str:

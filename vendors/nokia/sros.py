@@ -13,15 +13,13 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any, Final, Literal
 
-import msgspec
-
 from netd.model.device import ArpEntry, Image, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
 from netd.sdk.device import Oid
 from netd.sdk.dialogue import Dialogue, Get, Note, Put, Reconnect, say
 from netd.sdk.ifmib import Columns
 from netd.sdk.polled import Optics, Polled
-from netd.sdk.shell import FINE, ConfigurationLines, Saying, Shell
+from netd.sdk.shell import FINE, ConfigurationLines, Saying, Section, Shell
 from netd.sdk.terminal import Refused
 
 _HEAD = re.compile(r"^Lcl Port.*?(?P<port>Remote Port\s+)(?P<name>Remote Sys Name)", re.MULTILINE)
@@ -32,7 +30,7 @@ _REVERT_SECONDS: Final = 600.0
 _BACK_SECONDS: Final = 1200.0
 
 
-class ModelDriven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ModelDriven(Section, frozen=True, kw_only=True):
     """``[model_driven]`` of the data file. ``asks`` is a command that only this command line knows, and that changes nothing."""
 
     asks: str
@@ -48,7 +46,7 @@ class Driver(Shell, ConfigurationLines, Polled):
 
     def __init__(self, data: dict[str, Any]) -> None:
         super().__init__(data)
-        self.model = msgspec.convert(data["model_driven"], ModelDriven)
+        self.model = ModelDriven.of(data, "model_driven")
         self.confirm_seconds = self.model.confirm_seconds
 
     def configuration(self, which: Literal["running", "startup"]) -> Dialogue[str]:

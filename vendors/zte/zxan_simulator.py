@@ -8,7 +8,8 @@ from netd.simulate.hierarchical import Hierarchical
 
 
 class Simulator(Hierarchical):
-    """``facts``: ``model``, ``enable`` (the password of the privileged mode), ``onu_profile`` (ONUs that are bound to one refuse changes)."""
+    """``facts``: ``model`` (a C600 ends its configuration in its own way), ``enable`` (the password of the privileged mode), ``onu_profile`` (ONUs that are
+    bound to one refuse changes)."""
 
     first_mode = "user"
     unknown = "%Error 20201: Invalid input detected at '^' marker.Invalid command key word"
@@ -73,7 +74,10 @@ class Simulator(Hierarchical):
 
     @command(r"show running-config", "exec")
     def running(self, match: re.Match[str]) -> Reply | str:
-        return f"Building configuration...\ntimestamp_write: 10:11:12 Fri Jul 19 2024\n!\n{self.device.running.render('!')}\n!\nend"
+        body = self.device.running.render("!")
+        if self.device.facts.get("model") == "C600":
+            return f"!<MSAN>\n!configuration saved at 10:11:12 Fri Jul 19 2024 by netd\n{body}\n!</MSAN>"
+        return f"Building configuration...\ntimestamp_write: 10:11:12 Fri Jul 19 2024\n!\n{body}\n!\nend"
 
     @command(r"write", "exec")
     def write(self, match: re.Match[str]) -> Reply | str:
@@ -89,6 +93,29 @@ class Simulator(Hierarchical):
         level = {"onu-rx": -18.5, "onu-tx": 2.4, "olt-rx": -20.2}[match[1]]
         name = match[2].replace("olt", "onu")
         return "\n".join(["Onu                 Rx power", "-" * 36, *(f"{name}:{onu}    {level}(dbm)" for onu in onus)])
+
+    @command(r"show mac", "exec")
+    def macs(self, match: re.Match[str]) -> Reply | str:
+        head = (
+            "Total mac address : 1\n\nMac address      vlan  type      port                  vc\n--------------  ----  --------  --------------------  ------"
+        )
+        return f"{head}\n8cdc.0294.a5cd    88  Dynamic   gpon-onu_1/1/1:1      vport 1"
+
+    @command(r"show arp", "exec")
+    def arp(self, match: re.Match[str]) -> Reply | str:
+        head = "Address          Age(min)  Hardware Addr   Interface\n-------------------------------------------------------"
+        return f"{head}\n192.0.2.1        5         00d0.d0aa.bbcc  vlan100"
+
+    @command(r"show lldp neighbor", "exec")
+    def lldp(self, match: re.Match[str]) -> Reply | str:
+        return "Local Interface    Chassis ID        Holdtime\n-------------------------------------\ngei_1/4/1          00d0.d0aa.bbcc    101"
+
+    @command(r"show lldp entry interface gei_1/4/1", "exec")
+    def lldp_entry(self, match: re.Match[str]) -> Reply | str:
+        return (
+            "Local Port: gei_1/4/1\nChassis ID: 00d0.d0aa.bbcc | MAC Address\nPeer Port: GigabitEthernet0/1 | Interface Name\n"
+            "Holdtime: 120\nSystem Name: core1\nSystem Description: a router"
+        )
 
     @command(r"show gpon onu uncfg")
     def uncfg(self, match: re.Match[str]) -> Reply | str:

@@ -8,7 +8,7 @@ from netd.simulate.hierarchical import Hierarchical
 
 
 class Simulator(Hierarchical):
-    """``facts``: ``model``."""
+    """``facts``: ``model``, ``modules`` (its configuration stands between marks)."""
 
     unknown = "%Error 20201: Invalid input detected at '^' marker."
     incomplete = "%Error 20203: Incomplete command"
@@ -36,8 +36,15 @@ class Simulator(Hierarchical):
             "10.10.255.1    H        744a.a42b.2010 xgei-1/1/0/1 201    N/A    N/A\n                                        .201"
         )
 
+    @command(r"show lldp neighbor brief")
+    def lldp(self, match: re.Match[str]) -> Reply | str:
+        rows = [f"xgei-1/1/0/1      {scope:<5}  744a.a42b.1fe8  xgei-1/1/0/2      101       P2" for scope in ("NB", "NC")]
+        return "\n".join(["Local Interface   Scope  Chassis ID      Port ID           Holdtime  System Name", "-" * 80, *rows])
+
     @command(r"show running-config", "exec")
     def running(self, match: re.Match[str]) -> Reply | str:
+        if "modules" in self.device.facts:
+            return f"!<mim>\nversion {self.device.version}\n!</mim>\n!<if-intf>\n{self.device.running.render('$', '$')}\n!</if-intf>"
         return f"Building configuration...\n!\n{self.device.running.render('!')}\n!"
 
     @command(r"write", "exec")

@@ -1,41 +1,46 @@
 """``ztp.finish``: what follows a device's first file. netd logs in, gives it its whole configuration, and looks whether it is what was expected.
 
-It may be begun again at any point: each step looks at what is there already. What cannot be put right by trying again puts the device into quarantine.
+It may be begun again at any point: each step looks at what is there already. What cannot be put right by trying again puts the device into quarantine;
+what netd cannot find out at all leaves it configured, with the reason. ``again``: a verified one is configured anew, and stays verified whatever comes of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from netd.device.cli import FINE
-from netd.domain import booting, expected, facts, finishing, jobs
+from netd.domain import booting, certificates, expected, facts, finishing, jobs
 from netd.domain.actor import Actor
+from netd.domain.certificates import Held
 from netd.domain.devices import Catalogue
 from netd.domain.facts import Observation
 from netd.domain.jobs import NewJob
 from netd.domain.kinds import JobContext, Kind, Reach
 from netd.domain.redact import Redactor
-from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, PeerError, PeerUnreachable, TryAgain
+from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, PeerError, PeerUnreachable, TryAgain, Undecided
 from netd.model.boot import ExpectedDevice
-from netd.model.device import Facts
 from netd.model.inventory import Device
 from netd.model.target import Credential
-from netd.sdk.device import Configure, Inspect
+from netd.sdk.device import Configure
+from netd.sdk.dialogue import Dialogue, Put
 from netd.store.database import Connection
 from netd.work.kinds import configurations
 from netd.work.kinds.devices import Devices
 from netd.work.kinds.tools import Tools
+from netd.work.kinds.verifying import Found, Verifying
 from netd.work.sessions import Opened
 
 ATTEMPTS: Final = 40
 """With fifteen seconds between them: a device that has fetched its file restarts, perhaps with new software, and ten minutes are not rare."""
 
 
-class Finish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which expected device."""
+class Finish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which expected device; ``again``, where it is verified: configure it anew, with another certificate if ``renew``."""
 
     ztp_device_id: int
+    again: bool = False
+    renew: bool = False
 
 
 async def reach(conn: Connection, actor: Actor, order: Finish) -> Reach:
@@ -47,29 +52,32 @@ async def reach(conn: Connection, actor: Actor, order: Finish) -> Reach:
 
 def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
-    devices = Devices(tools)
 
     async def finish(job: JobContext, order: Finish) -> dict[str, Any]:
         device = await finishing.held(tools.owner, job.job.tenant_id, order.ztp_device_id)
-        if device.state == "verified":
+        if device.state == "verified" and not order.again:
             return {"state": "verified"}
-        if device.state != "configured":
+        if device.state not in ("configured", "verified"):
             raise JobFailed(f"it is {device.state}: there is nothing to finish")
-        told = Redactor()  # why a device is in quarantine is kept beside it: the device may have quoted what it was sent
-
-        def hide(*secrets: str) -> None:
-            job.hide(*secrets)
-            told.add(secrets)
-
+        if not await finishing.serves(tools.owner, device):
+            raise JobFailed(f"its subscriber {device.subscriber or ''} has no service")
+        work = _Work(tools, job, device, order)
+        last = job.job.attempt >= job.job.max_attempts
         try:
-            return await _finished(tools, devices, job, device, hide)
+            return await work.done()
+        except Undecided as error:
+            if error.seconds is not None and not last:
+                raise TryAgain(str(error), error.seconds) from None
+            await finishing.waits(tools.owner, device, tools.now(), str(error))
+            raise JobFailed(str(error)) from None
         except PeerUnreachable as error:
-            if job.job.attempt < job.job.max_attempts:
+            if not last:
                 raise TryAgain(str(error), tools.boot_retry_seconds) from None
             reason = f"netd does not get into it: {error}"
         except (PeerError, InvalidInput, Conflict, ExtensionError, JobFailed) as error:
             reason = str(error)
-        await finishing.quarantined(tools.owner, device, tools.now(), told.text(reason))
+        reason = work.told.text(reason)
+        await (finishing.waits if device.state == "verified" else finishing.quarantined)(tools.owner, device, tools.now(), reason)
         raise JobFailed(reason)
 
     return (
@@ -80,50 +88,101 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     )  # fmt: skip
 
 
-async def _finished(tools: Tools, devices: Devices, job: JobContext, device: ExpectedDevice, hide: Callable[..., None]) -> dict[str, Any]:
-    platforms = devices.sessions.platforms
-    catalogue = Catalogue(frozenset(each.vendor for each in platforms.values()) | {device.vendor}, platforms)
-    record = await finishing.record(tools.owner, device, catalogue)
-    if job.job.attempt == 1:
-        record = await finishing.forget_host_key(tools.owner, device, record)
-    radius = await finishing.nas_secret(tools.owner, tools.keyring, device, record)
-    boot = await finishing.boot_login(tools.owner, tools.keyring, device, record)
-    lines, hidden = await finishing.lines(tools.owner, tools.keyring, device, record, radius)
-    hide(*hidden)
-    if lines:
-        await _configure(devices, hide, record, [boot], lines)
-        await job.log(f"{len(lines)} lines of configuration are in, and saved")
-    found = await _look(devices, hide, record, [] if lines else [boot])
-    wrong = finishing.differences(device, found)
-    if wrong:
-        raise JobFailed("; ".join(wrong))
-    evidence = {
-        "serial": found.serial, "model": found.model, "software_version": found.software_version, "hostname": found.hostname,
-        "address": str(record.mgmt_address), "by": "a log-in with its own credential" if lines else "a log-in",
-    }  # fmt: skip
-    await facts.take(tools.owner, device.tenant_id, [Observation(device_id=record.id, source="cli", at=tools.now(), facts=found)])
-    await finishing.verified(tools.owner, device, tools.now(), evidence)
-    await _backed_up(tools, job, record)
-    return {"state": "verified", **evidence}
+class _Work:
+    """One attempt at a device. ``told`` takes out of a reason what the device may have quoted of what it was sent."""
+
+    def __init__(self, tools: Tools, job: JobContext, device: ExpectedDevice, order: Finish) -> None:
+        self.told = Redactor()
+        self._tools = tools
+        self._job = job
+        self._device = device
+        self._order = order
+        self._devices = Devices(tools)
+
+    def hide(self, *secrets: str) -> None:
+        """Never let these out."""
+        self._job.hide(*secrets)
+        self.told.add(secrets)
+
+    async def done(self) -> dict[str, Any]:
+        """Do what is left; returns what shows that it is done."""
+        tools, device = self._tools, self._device
+        platforms = self._devices.sessions.platforms
+        catalogue = Catalogue(frozenset(each.vendor for each in platforms.values()) | {device.vendor}, platforms)
+        record = await finishing.record(tools.owner, device, catalogue)
+        if self._job.job.attempt == 1 and device.state != "verified":
+            record = await finishing.forget_host_key(tools.owner, device, record)
+        first = await finishing.first_login(tools.owner, tools.keyring, device, record)
+        certificate = await self._certificate(record)
+        lines = await self._lines(record, certificate)
+        if certificate is not None and device.certificate_folder is not None:
+            await self._put(record, first, finishing.files(device, certificate))
+        if lines:
+            await self._configure(record, first, lines)
+        found = await Verifying(tools, self._devices, device, record, self.hide, first, self._job.job.attempt).look(typed=bool(lines))
+        evidence = {**found.evidence, "address": str(record.mgmt_address), **_shown(certificate)}
+        await self._concluded(record, found, evidence, certificate)
+        return {"state": "verified", **evidence}
+
+    async def _certificate(self, record: Device) -> Held | None:
+        if self._device.certificate is None:
+            return None
+        tools = self._tools
+        names = [self._device.hostname, str(record.mgmt_address)]
+        held = await certificates.held(tools.owner, tools.keyring, self._device, names, tools.now(), tools.terms, anew=self._order.renew)
+        self.hide(held.key)
+        return held
+
+    async def _lines(self, record: Device, certificate: Held | None) -> list[str]:
+        tools = self._tools
+        radius = await finishing.nas_secret(tools.owner, tools.keyring, self._device, record)
+        lines, hidden = await finishing.lines(tools.owner, tools.keyring, self._device, record, radius, certificate)
+        self.hide(*hidden)
+        return lines
+
+    async def _put(self, record: Device, first: Sequence[Credential], files: Sequence[tuple[str, bytes]]) -> None:
+        async def work(opened: Opened) -> None:
+            await opened.run(_puts(files))
+
+        await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first)
+        await self._job.log(f"certificate, key and authority are in {self._device.certificate_folder}")
+
+    async def _configure(self, record: Device, first: Sequence[Credential], lines: list[str]) -> None:
+        async def work(opened: Opened) -> None:
+            driver = opened.able(Configure)
+            for line, outcome, said in await opened.run(driver.configure(lines)):
+                if outcome not in FINE:
+                    raise JobFailed(f"it does not take {line!r}: {outcome.value}{f', {said}' if said else ''}")
+            await opened.run(driver.save())
+
+        await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first)
+        await self._job.log(f"{len(lines)} lines of configuration are in, and saved")
+
+    async def _concluded(self, record: Device, found: Found, evidence: dict[str, Any], certificate: Held | None) -> None:
+        tools, device = self._tools, self._device
+        if found.source is not None:
+            seen = Observation(device_id=record.id, source=found.source, at=tools.now(), facts=found.facts, platform=found.platform)
+            await facts.take(tools.owner, device.tenant_id, [seen])
+        if certificate is not None:
+            await certificates.installed(tools.owner, certificate, tools.now())
+        if device.state == "verified":
+            await finishing.configured_anew(tools.owner, device, tools.now(), evidence)
+        else:
+            await finishing.verified(tools.owner, device, tools.now(), evidence)
+        if found.source == "cli":
+            await _backed_up(tools, self._job, record)
 
 
-async def _configure(devices: Devices, hide: Callable[..., None], record: Device, first: list[Credential], lines: list[str]) -> None:
-    async def work(opened: Opened) -> None:
-        driver = opened.able(Configure)
-        for line, outcome, said in await opened.run(driver.configure(lines)):
-            if outcome not in FINE:
-                raise JobFailed(f"it does not take {line!r}: {outcome.value}{f', {said}' if said else ''}")
-        await opened.run(driver.save())
-
-    await devices.sessions.run(record.tenant_id, record.id, work, hide=hide, first=first)
+def _puts(files: Sequence[tuple[str, bytes]]) -> Dialogue[None]:
+    for path, content in files:
+        yield Put(path=path, content=content, private=True)
 
 
-async def _look(devices: Devices, hide: Callable[..., None], record: Device, first: list[Credential]) -> Facts:
-    async def work(opened: Opened) -> Facts:
-        found: Facts = await opened.run(opened.able(Inspect).facts())
-        return found
-
-    return await devices.sessions.run(record.tenant_id, record.id, work, hide=hide, first=first)
+def _shown(certificate: Held | None) -> dict[str, Any]:
+    if certificate is None:
+        return {}
+    found = certificate.certificate
+    return {"certificate": found.serial, "certificate_not_after": found.not_after.isoformat()}
 
 
 async def _backed_up(tools: Tools, job: JobContext, record: Device) -> None:

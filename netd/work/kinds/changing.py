@@ -15,7 +15,7 @@ from netd.domain.kinds import Done, JobContext, Stopped
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.model.configuration import Which
 from netd.model.device import Outcome
-from netd.sdk.device import Backup, Checkpoint, Configure, Confirms, Restore
+from netd.sdk.device import Backup, Checkpoint, Configure, Confirms, Restore, TakeBack
 from netd.work.kinds.commands import FINE, Line
 from netd.work.kinds.configurations import snapshot
 from netd.work.kinds.devices import Batches, Devices
@@ -169,7 +169,7 @@ class Change:
             if not left["added"] and not left["removed"]:
                 return Done(outcome=outcome, said=f"{why}; nothing of it stayed", result={**result, "rolled_back": True, "left": left})
             result["left"] = left
-            if not self._marked and not isinstance(self._opened.driver, Restore):
+            if not self._marked and not isinstance(self._opened.driver, Restore | TakeBack):
                 return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore, {_stays(left)}", result=result)
             back = await self._back(before)
             result["left"] = left = self.differs(before, await self.snapshot("after"))
@@ -186,7 +186,7 @@ class Change:
         """To the device's own checkpoint, else to the text."""
         driver = self._opened.driver
         if not self._marked:
-            restored: Outcome = await self._opened.run(driver.restore(before))
+            restored: Outcome = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
             return restored
         await self._opened.run(driver.revert())
         if self._saved:

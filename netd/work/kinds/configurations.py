@@ -5,16 +5,16 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
-from netd.domain import choice, configurations, facts
+from netd.domain import choice, configurations
 from netd.domain.choice import Chosen, DeviceChoice
 from netd.domain.configurations import Intended, Kept
-from netd.domain.facts import Observation
 from netd.domain.kinds import Done, JobContext, Kind, Subject
 from netd.errors import NetdError, PeerError
 from netd.model.configuration import Source, Which
-from netd.model.device import Facts
-from netd.sdk.device import Backup, Inspect
+from netd.model.device import Outcome
+from netd.sdk.device import Backup
 from netd.work.kinds.devices import Devices
+from netd.work.kinds.inspection import inspected, take
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
 from netd.work.sessions import Opened
@@ -31,17 +31,6 @@ async def read(opened: Opened) -> dict[Which, str]:
     except LookupError:
         return texts  # what is set stays
     return texts
-
-
-async def inspected(opened: Opened, job: JobContext) -> Facts | None:
-    """What the device says of itself, where its driver asks; that it cannot be read does not keep its configuration from being kept."""
-    if not isinstance(opened.driver, Inspect):
-        return None
-    try:
-        return await opened.run(opened.driver.facts())
-    except PeerError as error:
-        await job.log(f"it does not say what it is: {error}", "warning", f"device:{opened.device.id}")
-        return None
 
 
 class Intents:
@@ -84,13 +73,15 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
     devices = Devices(tools)
 
-    async def one(job: JobContext, chosen: Chosen, intents: Intents) -> Done:
-        async def work(opened: Opened) -> Kept:
-            seen = await inspected(opened, job)
-            kept, _ = await snapshot(tools, job, opened, intents=intents)
-            if seen is not None:
-                observation = Observation(device_id=opened.device.id, source="cli", at=tools.now(), facts=seen)
-                await patiently(lambda: facts.take(tools.owner, opened.device.tenant_id, [observation]))
+    async def one(job: JobContext, chosen: Chosen, intents: Intents, *, named: bool) -> Done:
+        async def work(opened: Opened) -> Kept | None:
+            seen, _ = await inspected(opened, job, "facts")
+            kept = None
+            if named or isinstance(opened.driver, Backup):  # a host among routers, as a group may have it, fails no night's backup
+                kept, _ = await snapshot(tools, job, opened, intents=intents)
+            more, _ = await inspected(opened, job, "neighbours", "macs", "arps")
+            if seen or more:
+                await take(tools, opened, {**seen, **more})
             return kept
 
         try:
@@ -98,14 +89,17 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         except PeerError as error:
             await devices.failed(job, chosen, str(error))
             raise
+        if kept is None:
+            return Done(outcome=Outcome.EMPTY, said="its platform has no configuration that is read")
         return Done(said=said(kept), result=kept)
 
     async def backup(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
         found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
         intents = Intents(tools, job.job.tenant_id, [each.id for each in found.values()])
+        named = {name.lower() for name in order.devices}
 
         async def each(subject: Subject) -> Done:
-            return await one(job, found[subject.key], intents)
+            return await one(job, found[subject.key], intents, named=subject.name.lower() in named)
 
         tally = await job.each([each.subject for each in found.values()], each, at_once=order.at_once)
         exported = None

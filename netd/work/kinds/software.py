@@ -9,7 +9,7 @@ from netd.domain import choice, facts, software
 from netd.domain.actor import Actor
 from netd.domain.facts import Observation
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
-from netd.errors import Fault, InvalidInput, JobFailed, NotFound, PeerError
+from netd.errors import Fault, InvalidInput, JobFailed, NotFound, PeerError, PeerUnreachable
 from netd.model.configuration import SoftwareImage
 from netd.model.device import Facts, Image, Outcome
 from netd.sdk.device import Backup, Firmware, Inspect
@@ -74,6 +74,9 @@ class Upgrade:
         """Bring the image onto the device; None if it is there and whole, else why nothing was activated."""
         free = await self._opened.run(self._drives.free_octets())
         needed = int(self._image.octets * (1 + SPARE_SHARE))
+        if free < needed and await self._there():
+            await self.say("the image is there already, as it is here")
+            return None
         if free < needed:
             return Done(outcome=Outcome.CAPACITY, said=f"{free} octets are free, {needed} are needed; nothing was changed", result=self._told(None))
         await self.say(f"{self._image.octets} octets are sent, {free} are free")
@@ -86,6 +89,15 @@ class Upgrade:
         elif not self._unverified:
             return Done(outcome=checked, said="the device cannot say whether the image arrived whole; it was not activated", result=self._told(None))
         return None
+
+    async def _there(self) -> bool:
+        """Whether an earlier try brought it, and takes the room that it needs."""
+        try:
+            return bool(await self._opened.run(self._drives.verify(self._image)) is Outcome.OK)
+        except PeerUnreachable:
+            raise
+        except PeerError:
+            return False
 
     async def _judged(self) -> Done:
         """What it runs now is what counts, whatever the steps before said."""

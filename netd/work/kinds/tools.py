@@ -1,12 +1,13 @@
 """What kinds are made with; the daemon hands it in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from netd.config import PollConfig
 from netd.domain import templates
+from netd.domain.certificates import Terms
 from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
 from netd.domain.report_queries import Measured
@@ -14,6 +15,7 @@ from netd.keyring import Keyring
 from netd.sheets.converter import Converter
 from netd.store.database import Database
 from netd.work.gitexport import GitExport
+from netd.work.looks import Looks
 from netd.work.sessions import DeviceSessions
 
 
@@ -22,7 +24,8 @@ class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
     ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files; ``boot_retry_seconds`` is how long a
-    device that boots is left alone; ``measured`` is what reports must know of polling, ``converter`` writes them as spreadsheets and on paper.
+    device that boots is left alone; ``looks`` are ways to see what it is without logging in, ``managed`` says whether devices of a boot profile have an ACS,
+    ``terms`` are those of certificates. ``measured`` is what reports must know of polling, ``converter`` writes them as spreadsheets and on paper.
     """
 
     database: Database
@@ -33,6 +36,9 @@ class Tools:
     export: GitExport | None = None
     rules: ShowRules = field(default_factory=ShowRules)
     boot_retry_seconds: float = 15.0
+    looks: Looks | None = None
+    managed: Callable[[str], bool] = field(default=lambda profile: False)
+    terms: Terms = field(default_factory=Terms)
     measured: Measured = field(default_factory=lambda: Measured(PollConfig().kept_days(), PollConfig().reach_seconds))
     converter: Converter = field(default_factory=Converter)
 

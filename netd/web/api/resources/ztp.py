@@ -1,11 +1,13 @@
-"""/ztp: devices that boot through netd: who is expected, who came unexpected, and rules that adopt."""
+"""/ztp: devices that boot through netd: who is expected, who came unexpected, rules that adopt, and the devices' certificates."""
 
-from netd.domain import adoption, expected
+from netd.domain import adoption, certificates, expected
 from netd.domain.adoption import Adoption, Disregard, NewRule, RulePatch
+from netd.domain.certificates import NewAuthority
 from netd.domain.expected import BootCheck, BootPreview, ExpectedPatch, NewExpected, Retry
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.model.boot import BootCandidate, BootRule, BootStep, ExpectedDevice
+from netd.model.certificate import Authority, Certificate
 from netd.web.api.route import Call, route
 
 READ, WRITE = "ztp:read", "ztp:write"
@@ -49,7 +51,13 @@ async def ztp_device_preview(call: Call, id: int) -> BootPreview:
     return await expected.preview(call.deps.database, call.actor, call.deps.boot_files, id)
 
 
-@route("POST", "/ztp/devices/{id}/retry", permission=WRITE, summary="Let a device go on that is in quarantine, or boot anew", action="ztp_device.retry")
+@route(
+    "POST",
+    "/ztp/devices/{id}/retry",
+    permission=WRITE,
+    summary="Let a device go on that is in quarantine, configure it anew, or let it boot anew",
+    action="ztp_device.retry",
+)
 async def ztp_device_retry(call: Call, id: int, body: Retry) -> ExpectedDevice:
     return await expected.retry(call.deps.database, call.actor, call.deps.kinds, call.deps.keyring, id, body, call.deps.now(), version=call.if_match)
 
@@ -108,8 +116,36 @@ async def ztp_rule_delete(call: Call, id: int) -> None:
     await adoption.delete_rule(call.deps.database, call.actor, id, version=call.if_match)
 
 
+@route("GET", "/ztp/certificates", permission=READ, summary="List certificates of devices", query=certificates.CertificateQuery)
+async def ztp_certificate_list(call: Call, query: ListQuery) -> Page[Certificate]:
+    return await certificates.page(call.deps.database, call.actor, query)
+
+
+@route("GET", "/ztp/certificates/{id}", permission=READ, summary="Show a certificate")
+async def ztp_certificate_show(call: Call, id: int) -> Certificate:
+    return await certificates.get(call.deps.database, call.actor, id)
+
+
+@route("GET", "/ztp/authorities", permission=READ, summary="List certification authorities; the newest one signs", query=certificates.AuthorityQuery)
+async def ztp_authority_list(call: Call, query: ListQuery) -> Page[Authority]:
+    return await certificates.authorities(call.deps.database, call.actor, query)
+
+
+@route(
+    "POST", "/ztp/authorities", permission=WRITE, summary="Let another authority sign: yours, or a new one", status=201, action="certificate_authority.create"
+)
+async def ztp_authority_create(call: Call, body: NewAuthority) -> Authority:
+    return await certificates.create_authority(call.deps.database, call.actor, call.deps.keyring, body, call.deps.now())
+
+
+@route("GET", "/ztp/authorities/{id}", permission=READ, summary="Show a certification authority")
+async def ztp_authority_show(call: Call, id: int) -> Authority:
+    return await certificates.authority(call.deps.database, call.actor, id)
+
+
 ROUTES = (
     ztp_device_list, ztp_device_create, ztp_device_show, ztp_device_update, ztp_device_delete, ztp_device_steps,
     ztp_device_preview, ztp_device_retry, ztp_check, ztp_candidate_list, ztp_candidate_show, ztp_candidate_adopt,
     ztp_candidate_update, ztp_rule_list, ztp_rule_create, ztp_rule_show, ztp_rule_update, ztp_rule_delete,
+    ztp_certificate_list, ztp_certificate_show, ztp_authority_list, ztp_authority_create, ztp_authority_show,
 )  # fmt: skip

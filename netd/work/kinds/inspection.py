@@ -1,0 +1,73 @@
+"""``device.inspect``: ask devices what they are, whom they hear, and which addresses are behind which interface. A backup asks the same, in its session."""
+
+from typing import Any, Final
+
+from netd.domain import choice, facts
+from netd.domain.choice import DeviceChoice
+from netd.domain.facts import Observation
+from netd.domain.kinds import Done, JobContext, Kind, Subject
+from netd.errors import PeerError, PeerUnreachable
+from netd.sdk.device import Arps, Inspect, Macs, Neighbours
+from netd.work.kinds.devices import Devices
+from netd.work.kinds.tools import Tools
+from netd.work.patience import patiently
+from netd.work.sessions import Opened
+
+ASKED: Final[dict[str, tuple[type, str]]] = {
+    "facts": (Inspect, "what it is"), "neighbours": (Neighbours, "whom it hears"), "macs": (Macs, "where MAC addresses are"),
+    "arps": (Arps, "which MAC addresses IP addresses have"),
+}  # fmt: skip
+"""What a driver is asked for, by its method and the member of an observation: the capability, and what it is to people."""
+
+
+async def inspected(opened: Opened, job: JobContext, *members: str) -> tuple[dict[str, Any], PeerError | None]:
+    """What the device says of itself, as members of an observation, and why it did not say something (the last reason): that is left out, and logged."""
+    found: dict[str, Any] = {}
+    failure: PeerError | None = None
+    for name in members:
+        capability, what = ASKED[name]
+        if not isinstance(opened.driver, capability):
+            continue
+        try:
+            found[name] = await opened.run(getattr(opened.driver, name)())
+        except PeerError as error:
+            failure = error
+            await job.log(f"it does not say {what}: {error}", "warning", f"device:{opened.device.id}")
+            if isinstance(error, PeerUnreachable) and error.reason != "timeout":
+                break  # there is no session any more
+    return found, failure
+
+
+async def take(tools: Tools, opened: Opened, found: dict[str, Any]) -> None:
+    """Keep it. Raises StoreError."""
+    observation = Observation(device_id=opened.device.id, source="cli", at=tools.now(), **found)
+    await patiently(lambda: facts.take(tools.owner, opened.device.tenant_id, [observation]))
+
+
+def kinds(tools: Tools) -> tuple[Kind, ...]:
+    """The kinds of this module."""
+    devices = Devices(tools)
+
+    async def work(opened: Opened, job: JobContext) -> Done:
+        found, failure = await inspected(opened, job, *ASKED)
+        if not found:
+            raise failure or PeerError(f"{opened.device.hostname}: the driver of {opened.platform.platform.title} cannot ask it anything of this")
+        await take(tools, opened, found)
+        tally = {name: len(found[name]) for name in ("neighbours", "macs", "arps") if name in found}
+        said = ", ".join(f"{number} {name}" for name, number in tally.items())
+        return Done(said=f"{said}; not all was said: {failure}" if failure else said, result=tally)
+
+    async def inspect(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+
+        async def each(subject: Subject) -> Done:
+            return await devices.at(job, found[subject.key], lambda opened: work(opened, job))
+
+        return {"devices": len(found), **await job.each([each.subject for each in found.values()], each, at_once=order.at_once)}
+
+    return (
+        Kind(
+            name="device.inspect", title="Ask devices what they are, whom they hear, and where addresses are", args=DeviceChoice, run=inspect,
+            permission="devices:write", idempotent=True, timeout_seconds=4 * 3600, at_once=4, reach=choice.reach,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,65 @@
+"""Certificates, as OpenSSL sees them."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from netd.domain import pki
+from netd.domain.pki import Pair
+
+NOW = datetime.now(UTC)
+NAMES = ["cpe1.example.net", "192.0.2.7", "2001:db8::7"]
+
+
+def openssl(program: str, *arguments: str | Path) -> str:
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("algorithm", ["ec", "rsa"])
+def test_openssl_verifies_the_chain(algorithm, tmp_path, require_peer):
+    program = require_peer("openssl")
+    ca = pki.authority("netd", NOW)
+    made = pki.issue(ca, NAMES, "SN7", algorithm, NOW, 365)
+    for name, text in (("ca", ca.certificate), ("crt", made.certificate), ("key", made.key)):
+        (tmp_path / name).write_text(text)
+    for purpose in ("sslserver", "sslclient"):
+        assert openssl(program, "verify", "-x509_strict", "-purpose", purpose, "-CAfile", tmp_path / "ca", tmp_path / "crt").endswith("OK\n")
+    assert openssl(program, "x509", "-in", tmp_path / "crt", "-noout", "-pubkey") == openssl(program, "pkey", "-in", tmp_path / "key", "-pubout")
+    text = openssl(program, "x509", "-in", tmp_path / "crt", "-noout", "-text")
+    assert "DNS:cpe1.example.net, IP Address:192.0.2.7, IP Address:2001:DB8:0:0:0:0:0:7" in text and "serialNumber = SN7" in text
+    shown = pki.shown(made.certificate)
+    assert (
+        shown.fingerprint
+        == openssl(program, "x509", "-in", tmp_path / "crt", "-noout", "-sha256", "-fingerprint").split("=")[1].strip().replace(":", "").lower()
+    )
+    assert pki.signed_by(made.certificate, ca.certificate) and not pki.signed_by(made.certificate, pki.authority("netd", NOW).certificate)
+
+
+def test_a_certificate_ends_with_its_authority():
+    ca = pki.authority("netd", NOW - timedelta(days=pki.AUTHORITY_DAYS - 10))
+    assert pki.shown(pki.issue(ca, NAMES, "", "ec", NOW, 365).certificate).not_after == pki.shown(ca.certificate).not_after
+
+
+def test_an_operators_authority_is_looked_at():
+    ca, other = pki.authority("Ours", NOW), pki.authority("Other", NOW)
+    assert pki.supplied(*ca, NOW) == ca
+    leaf = pki.issue(ca, NAMES, "", "ec", NOW, 1)
+    for pair, now, what in (
+        (Pair(ca.certificate, other.key), NOW, "do not belong together"), (Pair("x", ca.key), NOW, "are no certificate"),
+        (Pair(ca.certificate, "SECRET"), NOW, "are no certificate"), (leaf, NOW, "are no authority's"), (ca, NOW + timedelta(days=4000), "not now"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=what) as raised:
+            pki.supplied(*pair, now)
+        assert "SECRET" not in str(raised.value)
+    assert "KEY" not in repr(ca)
+
+
+def test_names_that_no_certificate_can_have():
+    ca = pki.authority("netd", NOW)
+    with pytest.raises(ValueError):
+        pki.issue(ca, ["a..b\u00e4"], "", "ec", NOW, 1)
+    pki.issue(ca, ["x" * 200], "S" * 128, "ec", NOW, 1)
