@@ -31,6 +31,7 @@ from netd.device.fetch import HttpFetch
 from netd.device.http import Client
 from netd.device.ping import Pinger
 from netd.device.queue import DeviceQueues
+from netd.device.rest import RestTransport
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
@@ -306,7 +307,7 @@ async def serve_until(config: Config, wanted: asyncio.Event, ready: Callable[[Ru
         profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
         looking = poll_kinds.kinds(handlers_db, jobs_db, keyring, searches)
         queues, transport = DeviceQueues(), CliTransport()
-        device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC))
+        device_sessions = DeviceSessions(jobs_db, keyring, extensions.platforms, transport, queues, now=lambda: datetime.now(UTC), rest=RestTransport(client))
         tools = Tools(
             database=handlers_db, owner=jobs_db, keyring=keyring, sessions=device_sessions, images=config.data_dir / IMAGES,
             boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),

@@ -28,6 +28,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_CONTROL)]
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=64)]
 PollGroups = Annotated[tuple[Label, ...], Meta(max_length=16)]
+Certificates = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")], ...],
+    Meta(max_length=8, description="SHA-256 in hex of TLS certificates that its HTTP API may show; none: the first one seen is pinned"),
+]
 HostKeys = Annotated[
     tuple[Annotated[str, Meta(max_length=4000)], ...],
     Meta(max_length=8, description="pinned SSH host keys, 'ssh-ed25519 AAAA…'; an empty list pins the next one"),
@@ -73,6 +77,7 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tags: Tags = ()
     ports: Ports = Ports()
     host_keys: HostKeys = ()
+    certificates: Certificates = ()
     legacy_algorithms: bool = False
     sessions: Sessions = 1
     timeout_seconds: Timeout = 10.0
@@ -104,6 +109,7 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tags: Tags | UnsetType = UNSET
     ports: Ports | UnsetType = UNSET
     host_keys: HostKeys | UnsetType = UNSET
+    certificates: Certificates | UnsetType = UNSET
     legacy_algorithms: bool | UnsetType = UNSET
     sessions: Sessions | UnsetType = UNSET
     timeout_seconds: Timeout | UnsetType = UNSET
@@ -112,7 +118,7 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     note: Note | UnsetType | None = UNSET
 
 
-_WHERE: Final = frozenset(("mgmt_address", "ports", "host_keys", "site_id"))
+_WHERE: Final = frozenset(("mgmt_address", "ports", "host_keys", "certificates", "site_id"))
 """What says who is spoken to."""
 
 
@@ -137,7 +143,7 @@ def parsed(members: Mapping[str, Any], catalogue: Catalogue, faults: Faults) -> 
             faults.add(f"/host_keys/{place}", "is not of the form 'ssh-ed25519 AAAA…'")
     if "variables" in members and len(msgspec.json.encode(members["variables"])) > VARIABLES_OCTETS:
         faults.add("/variables", f"are longer than {VARIABLES_OCTETS >> 10} KiB")
-    for name in ("tags", "host_keys", "poll_groups"):
+    for name in ("tags", "host_keys", "certificates", "poll_groups"):
         if name in members:
             columns[name] = list(dict.fromkeys(members[name]))
     if "ports" in members:
@@ -262,6 +268,16 @@ async def pin(db: Database, tenant_id: int, device_id: int, host_key: str) -> bo
         pinned = await store.pin(conn, tenant_id, device_id, host_key)
         if pinned:
             await audit.record(conn, system(tenant_id), "device.pin_host_key", "device", device_id, before={"host_keys": []}, after={"host_keys": [host_key]})
+    return pinned
+
+
+async def pin_certificate(db: Database, tenant_id: int, device_id: int, fingerprint: str) -> bool:
+    """The same of the first TLS certificate that its HTTP API showed."""
+    async with db.transaction() as conn:
+        pinned = await store.pin_certificate(conn, tenant_id, device_id, fingerprint)
+        if pinned:
+            told = {"certificates": [fingerprint]}
+            await audit.record(conn, system(tenant_id), "device.pin_certificate", "device", device_id, before={"certificates": []}, after=told)
     return pinned
 
 

@@ -16,7 +16,7 @@ from netd.store.listing import Column, Listing
 _SETTABLE = frozenset((
     "hostname", "mgmt_address", "vendor", "platform", "kind", "state", "model", "serial", "software_version", "target_version", "site_id",
     "parent_id", "nas_id", "credential_id", "subscriber_id", "role",
-    "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
+    "variables", "tags", "ports", "host_keys", "certificates", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
     "poll_groups", "note", "site_addressed",
 ))  # fmt: skip
 _READ = {
@@ -66,7 +66,7 @@ def of(records: Sequence[Mapping[str, Any]]) -> list[Device]:
 
 def _device(record: Mapping[str, Any]) -> Device:
     values = dict(record)
-    for name in ("tags", "host_keys", "poll_groups"):
+    for name in ("tags", "host_keys", "certificates", "poll_groups"):
         values[name] = tuple(values[name])
     values["mgmt_address"] = rows.address(values["mgmt_address"])
     values["observed"] = msgspec.convert(values["observed"], dict[str, Observed])
@@ -135,6 +135,14 @@ async def pin(conn: Connection, tenant_id: int, device_id: int, host_key: str) -
     return rows.updated(await conn.execute(
         "update devices set host_keys = array[$3], version = version + 1, updated_at = now() where tenant_id = $1 and id = $2 and host_keys = '{}'",
         tenant_id, device_id, host_key,
+    )) > 0  # fmt: skip
+
+
+async def pin_certificate(conn: Connection, tenant_id: int, device_id: int, fingerprint: str) -> bool:
+    """The same of the first TLS certificate, by its SHA-256 in hex."""
+    return rows.updated(await conn.execute(
+        "update devices set certificates = array[$3], version = version + 1, updated_at = now() where tenant_id = $1 and id = $2 and certificates = '{}'",
+        tenant_id, device_id, fingerprint,
     )) > 0  # fmt: skip
 
 

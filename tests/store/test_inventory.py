@@ -91,6 +91,7 @@ async def test_nothing_is_changed(connection, mine, other):
     await devices.forget_working(connection, other, mine["device"])
     await devices.bulk_sizes(connection, other, {mine["device"]: 99})
     assert not await devices.pin(connection, other, mine["device"], "ssh-rsa X")
+    assert not await devices.pin_certificate(connection, other, mine["device"], "ab" * 32)
     await devices.delete(connection, other, mine["device"])
     await devices.update_group(connection, other, mine["group"], {"note": "x"})
     await devices.delete_group(connection, other, mine["group"])
@@ -129,6 +130,10 @@ async def test_the_first_host_key_is_pinned_once(connection, mine):
     assert not await devices.pin(connection, mine["tenant"], mine["device"], "ssh-ed25519 B")
     device = await devices.get(connection, mine["tenant"], mine["device"])
     assert device is not None and device.host_keys == ("ssh-ed25519 A",)
+    assert await devices.pin_certificate(connection, mine["tenant"], mine["device"], "ab" * 32)
+    assert not await devices.pin_certificate(connection, mine["tenant"], mine["device"], "cd" * 32)
+    device = await devices.get(connection, mine["tenant"], mine["device"])
+    assert device is not None and device.certificates == ("ab" * 32,)
 
 
 async def test_retention(connection, mine):

@@ -25,7 +25,8 @@ def _ports(text: str) -> dict[str, int]:
 _FORMS = {
     "ports": Form(lambda ports: cells.pairs(ports) if ports else "", _ports),
     "variables": Form(lambda value: cells.JSON.write(value) if value else "", cells.JSON.read),
-    "tags": cells.WORDS, "poll_groups": cells.WORDS, "host_keys": cells.LINES, "timeout_seconds": Form(lambda value: f"{value:g}", cells.DECIMAL.read),
+    "tags": cells.WORDS, "poll_groups": cells.WORDS, "host_keys": cells.LINES, "certificates": cells.WORDS,
+    "timeout_seconds": Form(lambda value: f"{value:g}", cells.DECIMAL.read),
     "note": cells.TEXT,
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from netd.model.configuration import Source, Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup
 from netd.work.kinds.devices import Devices
-from netd.work.kinds.inspection import inspected, take
+from netd.work.kinds.inspection import by_http, inspected, take
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
 from netd.work.sessions import Opened
@@ -75,16 +75,16 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
 
     async def one(job: JobContext, chosen: Chosen, intents: Intents, *, named: bool) -> Done:
         async def work(opened: Opened) -> Kept | None:
-            seen, _ = await inspected(opened, job, "facts")
+            seen, _ = await inspected(opened, job, *(name for name in ("facts",) if name not in known))
             kept = None
             if named or isinstance(opened.driver, Backup):  # a host among routers, as a group may have it, fails no night's backup
                 kept, _ = await snapshot(tools, job, opened, intents=intents)
-            more, _ = await inspected(opened, job, "neighbours", "macs", "arps")
-            if seen or more:
-                await take(tools, opened, {**seen, **more})
+            more, _ = await inspected(opened, job, *(name for name in ("neighbours", "macs", "arps") if name not in known))
+            await take(tools, opened.device, {**seen, **more})
             return kept
 
         try:
+            known = await by_http(tools, devices, job, chosen)
             kept = await devices.at(job, chosen, work)
         except PeerError as error:
             await devices.failed(job, chosen, str(error))

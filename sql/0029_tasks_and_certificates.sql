@@ -30,3 +30,6 @@ select
 from jobs j;
 
 grant select on provisioning_tasks to netd_tenant;
+
+-- SHA-256 of TLS certificates that a device may show, in hex, pinned as host_keys are.
+alter table devices add column certificates text[] not null default '{}';
