@@ -175,12 +175,12 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-async def polled(conn: Connection) -> list[Polled]:
-    """Every tenant's active devices that are polled, by id."""
+async def polled(conn: Connection, after: int, limit: int) -> list[Polled]:
+    """Every tenant's active devices that are polled behind ``after``, by id."""
     records = await conn.fetch(
         f"""select d.id, d.tenant_id, d.hostname, {PLATFORM} as platform, d.poll_groups, d.parent_id, d.site_id, d.version
-            from devices d where d.state = 'active' and d.polling order by d.id"""
-    )
+            from devices d where d.state = 'active' and d.polling and d.id > $1 order by d.id limit $2""", after, limit,
+    )  # fmt: skip
     return [Polled(**{**record, "poll_groups": tuple(record["poll_groups"])}) for record in records]
 
 
