@@ -187,7 +187,13 @@ class DhcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     interfaces: tuple[str, ...] = ()
     """Network interfaces whose clients are attached directly (needs CAP_NET_RAW); none: relays only."""
     relays: tuple[str, ...] = ()
-    """Addresses and prefixes that relays send from; what comes from others is dropped. Empty: from anywhere."""
+    """Addresses and prefixes that relays send from; what comes from others is dropped. Empty: from anywhere, so that whoever reaches the port may claim to be
+    any line of any relay."""
+    option82_interfaces: tuple[str, ...] = ()
+    """Of ``interfaces`` those whose clients stand behind switches that put in option 82 without being relays (DHCP snooping): elsewhere it is believed of
+    relays only."""
+    lightweight_relays: tuple[str, ...] = ()
+    """IPv6 prefixes of subnets before whose relays stand lightweight relay agents (RFC 6221): what these say of the line is believed."""
     authoritative: bool = False
     """Tell clients whose address netd knows nothing of that it is wrong. Only if no other server answers on these links."""
     offer_seconds: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 60
@@ -197,7 +203,7 @@ class DhcpConfig(msgspec.Struct, frozen=True, kw_only=True):
     probe_milliseconds: Annotated[int, msgspec.Meta(ge=0, le=2000)] = 0
     """Wait for an answer to a ping of an address before a new client is offered it (needs CAP_NET_RAW or net.ipv4.ping_group_range); 0: no ping."""
     line_clients: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 32
-    """Clients of one line (relay and option 82's circuit id) at a time; 0: no limit, for relays whose circuit id names a whole network."""
+    """Clients of one line (subnet, option 82's circuit and remote id) at a time; 0: no limit, for relays whose circuit id names a whole network."""
     relay_new_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 100.0
     """New clients a second from a relay that tells no lines apart, or an interface; twice as many at once. 0: no limit."""
     relay_packets_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 0.0
@@ -245,6 +251,8 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long certificates of devices are good."""
     certificate_renew_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 30
     """How long before their end they are renewed."""
+    rule_line_devices: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8
+    """Devices that a rule adopts on one line (subnet and circuit id). 0: any number, for relays whose circuit id names a whole network."""
     candidates: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 10_000
     """Unexpected devices that are remembered per tenant; the oldest give way."""
 
@@ -768,6 +776,7 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "boot.addresses": _ip_addresses,
     "dhcp.addresses": _ip_addresses,
     "dhcp.relays": _prefixes,
+    "dhcp.lightweight_relays": _prefixes,
     "dhcp.lease_query_from": _prefixes,
     "web.address": _ip_address,
     "web.public_url": lambda value: _origin(value) if value else None,
@@ -802,6 +811,10 @@ def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
             raise ConfigError(settings[key].source, key, f"{one} and {other} are both {ports[one]}")
     if config.oidc.issuer and not config.oidc.client_id:
         raise ConfigError(settings["oidc.issuer"].source, "oidc.client_id", "is needed with oidc.issuer")
+    for name in config.dhcp.option82_interfaces:
+        if name not in config.dhcp.interfaces:
+            key = "dhcp.option82_interfaces"
+            raise ConfigError(settings[key].source, key, f"{name} is not among dhcp.interfaces")
     _check_boot(config.boot, settings)
     _check_integrations(config, settings)
 

@@ -18,6 +18,7 @@ from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
+from netd.model import patterns
 from netd.model.boot import BootCandidate, BootRule, ExpectedDevice
 from netd.model.dhcp import BootProfile
 from netd.store import boot as boot_store
@@ -167,8 +168,8 @@ def fits(rule: BootRule, found: BootCandidate) -> bool:
     return (
         found.profile in rule.profiles
         and (rule.site is None or rule.site == found.site)
-        and (rule.circuit_id is None or re.fullmatch(rule.circuit_id, found.circuit_id, re.DOTALL) is not None)
-        and (rule.model is None or re.fullmatch(rule.model, found.model, re.DOTALL) is not None)
+        and (rule.circuit_id is None or patterns.fits_whole(patterns.compile_whole(rule.circuit_id), found.circuit_id))
+        and (rule.model is None or patterns.fits_whole(patterns.compile_whole(rule.model), found.model))
         and bool(hostname_of(rule.hostname, found))
     )
 
@@ -179,13 +180,22 @@ async def announced(conn: Connection, tenant_id: int, found: BootCandidate) -> N
     await events.insert(conn, tenant_id, "ztp.candidate", "ztp_candidate", str(found.id), booting.netd(tenant_id).name, told)
 
 
+async def announced_together(conn: Connection, tenant_id: int, count: int) -> None:
+    """Tell of so many candidates at once: too many came for an event of each."""
+    await events.insert(conn, tenant_id, "ztp.candidates", "ztp_candidate", "", booting.netd(tenant_id).name, {"count": count})
+
+
 async def arrived(
-    conn: Connection, tenant_id: int, found: BootCandidate, keyring: Keyring, profiles: Mapping[str, BootProfile], now: datetime, days: int
+    conn: Connection, tenant_id: int, found: BootCandidate, keyring: Keyring, profiles: Mapping[str, BootProfile], now: datetime, days: int, most: int
 ) -> ExpectedDevice | None:
-    """Adopt a candidate if a rule does. What a rule cannot adopt stays a candidate; the log says why."""
+    """Adopt a candidate if a rule does, and has not adopted ``most`` on its line (0: any number). What a rule cannot adopt stays a candidate; the log says
+    why."""
     actor = booting.netd(tenant_id)
     rule = next((each for each in await boot_store.rules(conn, tenant_id) if fits(each, found)), None)
     if rule is None:
+        return None
+    if most and found.circuit_id and await boot_store.adopted(conn, tenant_id, rule.id, found.id) >= most:
+        log.info("a rule adopts no more on this line", extra={"rule": rule.name, "candidate": found.id, "circuit_id": found.circuit_id})
         return None
     catalogue = Catalogue(frozenset(profile.vendor for profile in profiles.values()), {})
     line = rule.circuit_id is not None

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, lists, pools
+from netd.domain import audit, fixed, inputs, lists, pools
 from netd.domain.actor import Actor
 from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
 from netd.errors import NotFound
+from netd.model import patterns
 from netd.model.dhcp import BootProfile, Reservation, Serves, Subnet
 from netd.model.ranges import span_of
 from netd.model.ztp import ReservationKind
@@ -238,10 +239,7 @@ def _value(faults: Faults, new: NewReservation) -> str:
         if not re.fullmatch(r"([0-9a-f]{2}){1,255}", text):
             faults.add("/value", "a client identifier is given in hex")
     elif new.kind in ("circuit_id", "remote_id"):
-        try:
-            re.compile(text, re.DOTALL)
-        except re.error as error:
-            faults.add("/value", f"is no regular expression: {error}")
+        faults.attempt("/value", patterns.compile_whole, text)
     elif not text.isprintable():
         faults.add("/value", "has a control character in it")
     return text
@@ -257,8 +255,8 @@ async def reserve(db: Database, actor: Actor, new: NewReservation) -> Reservatio
         found = await store.by_name(conn, actor.tenant_id, new.subnet)
         if found is None:
             faults.add("/subnet", f"there is no subnet {new.subnet}")
-        elif address is not None and (address.version != found.prefix.version or address not in found.prefix):
-            faults.add("/address", f"is not in {found.prefix}")
+        elif address is not None and (fault := fixed.unusable(found, address)):
+            faults.add("/address", fault)
         faults.check()
         if address is None or found is None:
             raise NotFound("address", new.address)  # the faults told of it already

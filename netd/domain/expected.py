@@ -1,7 +1,6 @@
 """Expected devices: what an operator says of who may boot, and what can be asked of them."""
 
 import asyncio
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, bootfile, bootfiles, booting, boottokens, devices, dhcp, inputs, lists, sites, templates
+from netd.domain import audit, bootfile, bootfiles, booting, boottokens, devices, dhcp, fixed, inputs, lists, sites, templates
 from netd.domain.actor import Actor
 from netd.domain.bootfiles import BootFiles, Sources
 from netd.domain.devices import Catalogue, Hostname, Text, Username
@@ -22,6 +21,7 @@ from netd.domain.paging import Page
 from netd.domain.service import SERVED
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
+from netd.model import patterns
 from netd.model.boot import BootStep, ExpectedDevice, Transport, Verify
 from netd.model.certificate import KeyAlgorithm
 from netd.model.dhcp import BootProfile
@@ -136,7 +136,7 @@ class BootCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _columns(
-    conn: Connection, actor: Actor, members: Mapping[str, Any], profiles: Sequence[BootProfile], catalogue: Catalogue, *, new: bool
+    conn: Connection, actor: Actor, members: Mapping[str, Any], profiles: Sequence[BootProfile], catalogue: Catalogue, before: ExpectedDevice | None
 ) -> dict[str, Any]:
     """Columns of what is given. Raises InvalidInput with all that is wrong."""
     faults = Faults()
@@ -144,7 +144,7 @@ async def _columns(
     profile = next((each for each in profiles if each.name == columns.get("profile")), None)
     if "profile" in columns and profile is None:
         faults.add("/profile", "there is no such boot profile")
-    if new and columns.get("vendor") is None:
+    if before is None and columns.get("vendor") is None:
         columns["vendor"] = profile.vendor if profile is not None else "generic"
     elif "vendor" in columns and columns["vendor"] not in catalogue.vendors:
         faults.add("/vendor", f"no such vendor; there are {', '.join(sorted(catalogue.vendors))}")
@@ -154,6 +154,11 @@ async def _columns(
         columns["mac"] = faults.attempt("/mac", parsed_mac, columns["mac"])
     if columns.get("address") is not None:
         columns["address"] = faults.attempt("/address", inputs.address, columns["address"])
+    if columns.get("address") is not None:
+        mac, serial = (columns.get(name, getattr(before, name, None)) for name in ("mac", "serial"))
+        await fixed.check(
+            conn, faults, actor.tenant_id, columns["address"], mac=mac, serial=serial, device=None if before is None else before.id
+        )  # fmt: skip
     if columns.get("circuit_id") is not None:
         check_pattern(faults, "/circuit_id", columns["circuit_id"])
     _check_variables(faults, columns.get("variables", {}))
@@ -168,19 +173,16 @@ async def _columns(
     if "subscriber" in columns:
         columns["subscriber_id"] = found = await devices.subscriber_id(conn, actor, faults, columns.pop("subscriber"))
         subscriber = None if found is None else await subscriber_store.get(conn, actor.tenant_id, found)
-        if new:
+        if before is None:
             columns["armed"] = subscriber is None or subscriber.state in SERVED
-    await sites.place(conn, actor, faults, columns, new=new)
+    await sites.place(conn, actor, faults, columns, new=before is None)
     faults.check()
     return columns
 
 
 def check_pattern(faults: Faults, where: str, text: str) -> None:
-    """Report a text that is no regular expression."""
-    try:
-        re.compile(text, re.DOTALL)
-    except re.error as error:
-        faults.add(where, f"is no regular expression: {error}")
+    """Report a text that is no regular expression, or one that could hold the daemon up: it runs for every packet."""
+    faults.attempt(where, patterns.compile_whole, text)
 
 
 def _check_variables(faults: Faults, variables: Mapping[str, Any]) -> None:
@@ -213,7 +215,7 @@ async def add(
     """The same within a transaction."""
     if new.serial is None and new.mac is None and new.circuit_id is None:
         raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
-    columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, new=True)
+    columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, None)
     _check_folder(new.certificate, new.certificate_folder)
     opens = columns["opens_at"] or now
     closes = columns["closes_at"] or min(opens, inputs.MOMENTS[1] - timedelta(days=days)) + timedelta(days=days)
@@ -262,7 +264,7 @@ async def update(
         before = await held(conn, actor, row_id, lock=True, version=version)
         if not members:
             return before
-        columns = await _columns(conn, actor, members, profiles, catalogue, new=False)
+        columns = await _columns(conn, actor, members, profiles, catalogue, before)
         after = {name: columns.get(name, getattr(before, name)) for name in ("serial", "mac", "circuit_id", "opens_at", "closes_at")}
         if after["serial"] is None and after["mac"] is None and after["circuit_id"] is None:
             raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])

@@ -18,6 +18,7 @@ from netd.model.ranges import Layout, Span, span_of, span_text
 from netd.store import nas as nas_store
 from netd.store import plans as plan_store
 from netd.store import pools as store
+from netd.store import subnets as subnet_store
 from netd.store.database import Connection, Database
 
 RangeText = Annotated[
@@ -192,8 +193,19 @@ async def _search_anew(conn: Connection, actor: Actor, pool: Pool) -> None:
 async def _whole(conn: Connection, actor: Actor, pool_id: int) -> Pool:
     """The pool after a change of its space."""
     pool = await held(conn, actor, pool_id)
+    await _check_subnets(conn, actor, pool)
     await _search_anew(conn, actor, pool)
     return pool
+
+
+async def _check_subnets(conn: Connection, actor: Actor, pool: Pool) -> None:
+    """Raise InvalidInput if a DHCP subnet gives from the pool and the pool reaches beyond it."""
+    faults = Faults()
+    for subnet in await subnet_store.of_pool(conn, actor.tenant_id, pool.id) if pool.kind == "ipv4" else ():
+        link = span_of(subnet.prefix)
+        if any(each.first < link.first or each.last > link.last for each in layout(pool).spans()):
+            faults.add("/ranges", f"reach beyond {subnet.prefix}, the DHCP subnet {subnet.name} that gives from this pool")
+    faults.check()
 
 
 def layout(pool: Pool) -> Layout:

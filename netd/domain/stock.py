@@ -63,11 +63,11 @@ class Stock:
         self._told: dict[int, float] = {}  # exhausted pools that the log has named, and when
         self._short: dict[int, float] = {}  # pools found exhausted, until when (monotonic) they are not asked again
 
-    async def take(self, conn: Connection, pool: PoolRecord, count: int, but: Sequence[int]) -> list[Unit]:
-        """Up to ``count`` units to give: such as never were leased, then what was not used for the longest time (``but`` these leases)."""
+    async def take(self, conn: Connection, pool: PoolRecord, count: int, but: Sequence[int], within: Span | None = None) -> list[Unit]:
+        """Up to ``count`` units to give: such as never were leased (``within`` this), then what was not used for the longest time (``but`` these leases)."""
         if self._short.get(pool.id, 0.0) > time.monotonic():
             return []
-        found = await self._fresh(conn, pool, count)
+        found = await self._fresh(conn, pool, count, within)
         if len(found) < count:
             again = await store.reusable(conn, pool.id, count - len(found), but)
             stale = [number for number, unit in again if not pool.layout.holds(unit)]
@@ -91,9 +91,13 @@ class Stock:
             self._told[pool.id] = now
             log.error("an address pool is exhausted: who needs an address gets none", extra={"pool": pool.name, "addresses": pool.total})
 
-    async def _fresh(self, conn: Connection, pool: PoolRecord, count: int) -> list[Unit]:
+    async def _fresh(self, conn: Connection, pool: PoolRecord, count: int, within: Span | None) -> list[Unit]:
         stored = await store.spans(conn, pool.id)
         spans = [span for _, span in stored]
+        far: list[Span] = []
+        if within is not None:
+            far = [span for each in spans for span in _without(each, within)]
+            spans = [Span(max(each.first, within.first), min(each.last, within.last)) for each in spans if _meet(each, within)]
         found: list[int] = []
         step = count
         for _ in range(ROUNDS):
@@ -107,14 +111,26 @@ class Stock:
             spans = [*merged(_span(pool, unit) for unit in free[missing:]), *spans]
             found += free[:missing]
             step = min(step * 4, WIDEST)
-        if [span for _, span in stored] != spans:
-            await self._keep_spans(conn, pool, [number for number, _ in stored], spans)
+        left = [*spans, *far]
+        if [span for _, span in stored] != left:
+            await self._keep_spans(conn, pool, [number for number, _ in stored], left)
         return [Unit(unit, 0) for unit in found]
 
     async def _keep_spans(self, conn: Connection, pool: PoolRecord, gone: Sequence[int], spans: Sequence[Span]) -> None:
         version = 4 if pool.kind == 0 else 6
         texts = [(span_text(Span(s.first, s.first), version), span_text(Span(s.last, s.last), version)) for s in spans]
         await store.replace_spans(conn, pool.tenant_id, pool.id, gone, texts)
+
+
+def _meet(a: Span, b: Span) -> bool:
+    return a.first <= b.last and b.first <= a.last
+
+
+def _without(whole: Span, part: Span) -> list[Span]:
+    if not _meet(whole, part):
+        return [whole]
+    ends = Span(whole.first, part.first - 1), Span(part.last + 1, whole.last)
+    return [span for span in ends if span.first <= span.last]
 
 
 def _span(pool: PoolRecord, unit: int) -> Span:

@@ -87,6 +87,7 @@ OF_THE_NETWORK: Final = (
     "alarm.raised",
     "alarm.cleared",
     "ztp.candidate",
+    "ztp.candidates",
     "ztp.seen",
     "ztp.offered",
     "ztp.fetching",

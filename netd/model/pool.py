@@ -60,8 +60,9 @@ class PoolUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """What a subscriber, device or DHCP client has, or had last. ``client_id`` is from where: Calling-Station-Id or port, a DHCP client identifier (hex).
-    ``until_at`` is None while a session has it. ``mac``, ``hostname`` and boot ``profile`` are a DHCP client's. ``conflict``: what the NAS used instead."""
+    """What a subscriber, device or DHCP client has, or had last. ``client_id`` is from where: Calling-Station-Id or port, a DHCP client identifier (hex)
+    and, behind @, its line. ``until_at`` is None while a session has it. ``mac``, ``hostname`` and boot ``profile`` are a DHCP client's. ``conflict``:
+    what the NAS used instead."""
 
     id: int
     tenant_id: int

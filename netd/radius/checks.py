@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from netd.radius.patterns import compile_pattern
+from netd.model.patterns import compile_pattern
 from netd.wire.attributes import Decoded, Value, from_text, to_text
 from netd.wire.dictionary import Attribute, Dictionary
 

@@ -268,7 +268,7 @@ async def overdue(conn: Connection, before: datetime, ends_before: datetime) -> 
 
 async def strangers(conn: Connection, seen: Sequence[Stranger], most: int) -> list[tuple[int, BootCandidate, bool]]:
     """Write who came unexpected; (tenant id, candidate, whether it came for the first time) of those that nobody adopted or ignored. A tenant has ``most``
-    candidates at the most: the oldest give way."""
+    candidates at the most: of those that nobody has decided on the oldest give way."""
     if not seen:
         return []
     records = await conn.fetch(
@@ -286,8 +286,9 @@ async def strangers(conn: Connection, seen: Sequence[Stranger], most: int) -> li
     )  # fmt: skip
     for tenant_id in sorted({each["tenant_id"] for each in records}):
         await conn.execute(
-            """delete from ztp_candidates where id in (select id from ztp_candidates where tenant_id = $1 order by last_seen_at desc, id desc offset $2)""",
-            tenant_id, most,
+            """delete from ztp_candidates where id in (
+                 select id from ztp_candidates where tenant_id = $1 and state = 'new' order by last_seen_at desc, id desc
+                 offset greatest(0, $2 - (select count(*) from ztp_candidates where tenant_id = $1 and state <> 'new')))""", tenant_id, most,
         )  # fmt: skip
     found: list[tuple[int, BootCandidate, bool]] = []
     for each in records:
@@ -296,6 +297,16 @@ async def strangers(conn: Connection, seen: Sequence[Stranger], most: int) -> li
             if candidate is not None:
                 found.append((each["tenant_id"], candidate, each["fresh"]))
     return found
+
+
+async def adopted(conn: Connection, tenant_id: int, rule_id: int, candidate_id: int) -> int:
+    """How many devices a rule has adopted on the line of this candidate."""
+    count: int = await conn.fetchval(
+        """select count(*) from ztp_candidates c join ztp_candidates o on o.subnet_id = c.subnet_id and o.circuit_id = c.circuit_id
+             join ztp_devices d on d.id = o.ztp_device_id and d.tenant_id = o.tenant_id
+           where c.tenant_id = $1 and c.id = $3 and d.rule_id = $2""", tenant_id, rule_id, candidate_id,
+    )  # fmt: skip
+    return count
 
 
 async def rules(conn: Connection, tenant_id: int) -> list[BootRule]:

@@ -52,6 +52,17 @@ class LeaseRow(NamedTuple):
     left: float
 
 
+class Holder(NamedTuple):
+    """Whose a single address is, or was last. ``subnet_id`` None: no DHCP client's. ``left``: seconds for which nobody else gets it."""
+
+    id: int
+    address: int
+    left: float
+    subnet_id: int | None
+    client_id: str
+    state: str | None
+
+
 class Told(NamedTuple):
     """What a lease query tells. Seconds: ``left`` of what the client was told, ``ago`` since it was."""
 
@@ -146,16 +157,44 @@ async def of_clients(conn: Connection, clients: Sequence[tuple[int, str]]) -> li
     return [LeaseRow(number, subnet, client, _number4(address), state, left) for number, subnet, client, address, state, left in records]
 
 
-async def at(conn: Connection, scopes: Sequence[tuple[int, str]]) -> list[tuple[int, int, float, int | None, str]]:
-    """What there is on single addresses, as (scope, address): (id, address, left, DHCP subnet or None, client id) of each lease."""
+async def at(conn: Connection, scopes: Sequence[tuple[int, str]]) -> dict[int, Holder]:
+    """What there is on single addresses or first ones of prefixes, as (scope, address), by address."""
     records = await conn.fetch(
-        """select l.id, host(l.prefix), extract(epoch from l.until_at - now())::float8, l.dhcp_subnet_id, l.client_id
+        """select l.id, host(l.prefix), extract(epoch from l.until_at - now())::float8, l.dhcp_subnet_id, l.client_id, l.dhcp_state
            from unnest($1::bigint[], $2::text[]) as u (s, a)
            join leases l on int8range(l.scope, l.scope, '[]') && int8range(u.s, u.s, '[]') and netd_span(l.prefix) && netd_span(u.a::inet)
-               and l.prefix = u.a::inet""",
+               and host(l.prefix) = host(u.a::inet)""",
         [scope for scope, _ in scopes], [address for _, address in scopes],
     )  # fmt: skip
-    return [(number, _number(address), left, subnet, client) for number, address, left, subnet, client in records]
+    found = [Holder(number, _number4(address), *more) for number, address, *more in records]
+    return {holder.address: holder for holder in found}
+
+
+async def rename(conn: Connection, holders: Sequence[tuple[int, str, str]]) -> set[int]:
+    """Leases (id, client id, another one) are called otherwise from now on: the ids of those that were, and whose new name was free."""
+    records = await conn.fetch(
+        """update leases l set client_id = u.b from unnest($1::bigint[], $2::text[], $3::text[]) as u (i, a, b)
+           where l.id = u.i and l.client_id = u.a and not exists (select from leases o where o.dhcp_subnet_id = l.dhcp_subnet_id and o.client_id = u.b)
+           returning l.id""", *_columns(holders),
+    )  # fmt: skip
+    return {record[0] for record in records}
+
+
+async def fixed(conn: Connection, tenant_id: int, addresses: Sequence[str]) -> set[str]:
+    """Those that are fixed with a subscriber of the tenant, or within a framed route."""
+    records = await conn.fetch(
+        """select u.t from unnest($2::text[]) as u (t) cross join lateral (select u.t::inet as p) x
+           where exists (select 1 from framed_routes r where r.tenant_id = $1 and netd_span(r.prefix::inet) && netd_span(x.p)
+                         and family(r.prefix) = family(x.p))
+              or case family(x.p)
+                 when 4 then exists (select 1 from subscribers s where s.tenant_id = $1 and s.ipv4 = x.p and s.ipv4 is not null and s.state <> 'terminated')
+                 else exists (select 1 from subscribers s where s.tenant_id = $1 and netd_span(s.ipv6_prefix::inet) && netd_span(x.p)
+                              and s.ipv6_prefix is not null and s.state <> 'terminated')
+                   or exists (select 1 from subscribers s where s.tenant_id = $1 and netd_span(s.delegated_ipv6_prefix::inet) && netd_span(x.p)
+                              and s.delegated_ipv6_prefix is not null and s.state <> 'terminated') end""",
+        tenant_id, addresses,
+    )  # fmt: skip
+    return {record[0] for record in records}
 
 
 async def offer(conn: Connection, offers: Sequence[Offer]) -> list[tuple[int, str, int]]:
@@ -187,18 +226,18 @@ async def offer(conn: Connection, offers: Sequence[Offer]) -> list[tuple[int, st
     return [(subnet, client, _number4(address)) for subnet, client, address in written]
 
 
-async def bind(conn: Connection, bindings: Sequence[Binding]) -> set[tuple[int, str]]:
-    """Put leases in force; (subnet id, client id) of those whose address is still that client's."""
+async def bind(conn: Connection, bindings: Sequence[Binding]) -> set[tuple[int, str, int]]:
+    """Put leases in force; (subnet id, client id, address) of those whose address is still that client's."""
     records = await conn.fetch(
         """update leases l set dhcp_state = 'bound', ended_at = null, expires_at = now() + make_interval(secs => u.secs),
                 until_at = now() + make_interval(secs => u.secs + u.grace), mac = u.mac, profile = u.profile, hostname = nullif(u.hostname, ''),
                 relay_info = case u.relay when '' then l.relay_info else decode(u.relay, 'hex') end
            from json_to_recordset($1::text::json) as u (n bigint, c text, a text, secs int, "grace" int, mac text, profile text, hostname text, relay text)
            where l.dhcp_subnet_id = u.n and l.client_id = u.c and l.prefix = u.a::inet and l.dhcp_state <> 'declined'
-           returning l.dhcp_subnet_id, l.client_id""",
+           returning l.dhcp_subnet_id, l.client_id, host(l.prefix)""",
         _encode(bindings).decode(),
     )
-    return {(subnet, client) for subnet, client in records}
+    return {(subnet, client, _number4(address)) for subnet, client, address in records}
 
 
 async def let_go(conn: Connection, ids: Sequence[int]) -> None:
@@ -208,27 +247,36 @@ async def let_go(conn: Connection, ids: Sequence[int]) -> None:
     )
 
 
-async def release(conn: Connection, gone: Sequence[tuple[int, str, str]]) -> int:
-    """Clients (subnet id, client id, address) gave their addresses back; how many had them."""
-    done = await conn.execute(
+async def release(conn: Connection, gone: Sequence[tuple[int, str]]) -> set[int]:
+    """Leases (id, client id) were given back: the ids of those that were in force."""
+    records = await conn.fetch(
         """update leases l set dhcp_state = 'released', ended_at = now(), expires_at = now(), until_at = now()
-           from unnest($1::bigint[], $2::text[], $3::text[]) as u (n, c, a)
-           where l.dhcp_subnet_id = u.n and l.client_id = u.c and l.prefix = u.a::inet and l.dhcp_state in ('bound', 'offered')""",
-        *_columns(gone),
-    )
-    return int(done.rpartition(" ")[2])
-
-
-async def decline(conn: Connection, refused: Sequence[tuple[int, str, str]], seconds: int, why: str) -> int:
-    """Clients found their addresses in use: nobody gets these for ``seconds``; how many there were."""
-    done = await conn.execute(
-        """update leases l set dhcp_state = 'declined', client_id = 'declined ' || l.id, ended_at = now(), expires_at = now(),
-                until_at = now() + make_interval(secs => $4), conflict = $5, conflict_at = now()
-           from unnest($1::bigint[], $2::text[], $3::text[]) as u (n, c, a)
-           where l.dhcp_subnet_id = u.n and l.client_id = u.c and l.prefix = u.a::inet and l.dhcp_state in ('bound', 'offered')""",
-        *_columns(refused), seconds, why,
+           from unnest($1::bigint[], $2::text[]) as u (i, c) where l.id = u.i and l.client_id = u.c and l.dhcp_state in ('bound', 'offered')
+           returning l.id""", *_columns(gone),
     )  # fmt: skip
-    return int(done.rpartition(" ")[2])
+    return {record[0] for record in records}
+
+
+async def decline(conn: Connection, refused: Sequence[tuple[int, str]], seconds: int, why: str) -> set[int]:
+    """The addresses of leases (id, client id) are in use by strangers, and nobody gets them for ``seconds``: the ids of those that there were."""
+    records = await conn.fetch(
+        """update leases l set dhcp_state = 'declined', client_id = 'declined ' || l.id, ended_at = now(), expires_at = now(),
+                until_at = now() + make_interval(secs => $3), conflict = $4, conflict_at = now()
+           from unnest($1::bigint[], $2::text[]) as u (i, c) where l.id = u.i and l.client_id = u.c and l.dhcp_state in ('bound', 'offered')
+           returning l.id""", *_columns(refused), seconds, why,
+    )  # fmt: skip
+    return {record[0] for record in records}
+
+
+async def declined(conn: Connection, pool_id: int, most: int) -> list[tuple[int, int]]:
+    """Put no longer aside what was declined the longest time ago, so many at the most; (id, address)."""
+    records = await conn.fetch(
+        """update leases l set until_at = now() - interval '1 second' from (
+             select id from leases where pool_id = $1 and until_at > now() and until_at < 'infinity' and dhcp_state = 'declined'
+             order by until_at limit $2 for update skip locked) u
+           where l.id = u.id returning l.id, host(l.prefix)""", pool_id, most,
+    )  # fmt: skip
+    return [(number, _number4(address)) for number, address in records]
 
 
 async def find(conn: Connection, subnet_ids: Sequence[int], *, address: str | None = None, mac: str | None = None, client_id: str | None = None) -> list[Told]:
@@ -237,19 +285,29 @@ async def find(conn: Connection, subnet_ids: Sequence[int], *, address: str | No
         """select host(prefix), client_id, mac, dhcp_state, extract(epoch from expires_at - now())::float8, extract(epoch from now() - leased_at)::float8,
              relay_info
            from leases where dhcp_subnet_id = any($1::bigint[]) and ($2::text is null or prefix = $2::inet) and ($3::text is null or mac = $3)
-             and ($4::text is null or client_id = $4) and dhcp_state <> 'declined' order by expires_at desc limit 100""",
+             and ($4::text is null or split_part(client_id, '@', 1) = $4) and dhcp_state <> 'declined' order by expires_at desc limit 100""",
         subnet_ids, address, mac, client_id,
     )  # fmt: skip
     return [Told(_number(a), client, mac or "", state, left, ago, info) for a, client, mac, state, left, ago, info in records]
 
 
-async def relayed(conn: Connection) -> list[tuple[int, str, bytes]]:
-    """(subnet id, client id, option 82) of all leases in force that came through a relay that told lines apart."""
+class Relayed(NamedTuple):
+    """A lease in force of a client that its relay told the line of: option 82, and the seconds left."""
+
+    subnet_id: int
+    address: int
+    client_id: str
+    relay_info: bytes
+    left: float
+
+
+async def relayed(conn: Connection) -> list[Relayed]:
+    """All of them, those that end first first."""
     records = await conn.fetch(
-        """select dhcp_subnet_id, client_id, relay_info from leases
+        """select dhcp_subnet_id, host(prefix), client_id, relay_info, extract(epoch from expires_at - now())::float8 from leases
            where dhcp_subnet_id is not null and relay_info is not null and expires_at > now() order by expires_at desc limit 500000"""
     )
-    return [(subnet, client, raw) for subnet, client, raw in records]
+    return [Relayed(subnet, _number4(address), *more) for subnet, address, *more in reversed(records)]
 
 
 # -- single IPv6 addresses -----------------------------------------------------------------------------------------------
@@ -303,11 +361,22 @@ async def sweep(conn: Connection, days: int) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def give_up(conn: Connection, clients: Sequence[tuple[int, str]]) -> None:
-    """These clients gave their addresses back."""
-    await conn.execute(
-        "delete from dhcp_addresses d using unnest($1::bigint[], $2::text[]) as u (n, c) where d.subnet_id = u.n and d.client_id = u.c", *_columns(clients)
-    )
+async def holders(conn: Connection, addresses: Sequence[tuple[int, str]]) -> dict[tuple[int, int], str]:
+    """Whose these (subnet id, address) are: client ids, by subnet and address."""
+    records = await conn.fetch(
+        """select d.subnet_id, host(d.address), d.client_id from unnest($1::bigint[], $2::text[]) as u (n, a)
+           join dhcp_addresses d on d.subnet_id = u.n and d.address = u.a::inet and d.until_at > now()""", *_columns(addresses),
+    )  # fmt: skip
+    return {(subnet, _number4(address)): client for subnet, address, client in records}
+
+
+async def give_up(conn: Connection, clients: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Clients (subnet id, client id) gave their addresses back: those that had one."""
+    records = await conn.fetch(
+        """delete from dhcp_addresses d using unnest($1::bigint[], $2::text[]) as u (n, c) where d.subnet_id = u.n and d.client_id = u.c
+           returning d.subnet_id, d.client_id""", *_columns(clients),
+    )  # fmt: skip
+    return {(subnet, client) for subnet, client in records}
 
 
 async def refuse(conn: Connection, clients: Sequence[tuple[int, str]], seconds: int) -> None:

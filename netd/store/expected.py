@@ -123,13 +123,24 @@ async def waiting(conn: Connection, tenant_id: int, after: int, limit: int) -> l
 
 async def update(conn: Connection, tenant_id: int, row_id: int, values: Mapping[str, Any]) -> None:
     """Set columns and count the version up."""
+    before = await conn.fetchval("select address from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id) if "address" in values else None
     statement, args = rows.update("ztp_devices", COLUMNS, tenant_id, row_id, values)
     await conn.execute(statement, *args)
+    if before is not None and before != values["address"]:
+        await _free(conn, tenant_id, before)
+
+
+async def _free(conn: Connection, tenant_id: int, address: Any) -> None:
+    """An address that was fixed is its pool's again, if it is of one."""
+    await conn.execute("select netd_unfix(array[$1::bigint], array[$2::inet])", tenant_id, address)
 
 
 async def delete(conn: Connection, tenant_id: int, row_id: int) -> bool:
     """Remove an expected device with its steps and tokens; whether it was there."""
-    return rows.updated(await conn.execute("delete from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)) > 0
+    gone = await conn.fetchrow("delete from ztp_devices where tenant_id = $1 and id = $2 returning address", tenant_id, row_id)
+    if gone is not None and gone["address"] is not None:
+        await _free(conn, tenant_id, gone["address"])
+    return gone is not None
 
 
 async def hostnames_of(conn: Connection, tenant_id: int, subscriber_id: int) -> list[str]:
@@ -250,3 +261,11 @@ async def update_rule(conn: Connection, tenant_id: int, row_id: int, values: Map
 async def delete_rule(conn: Connection, tenant_id: int, row_id: int) -> bool:
     """Remove a rule; whether it was there. What it let in stays."""
     return rows.updated(await conn.execute("delete from ztp_rules where tenant_id = $1 and id = $2", tenant_id, row_id)) > 0
+
+
+async def with_address(conn: Connection, tenant_id: int, address: IPv4Address | IPv6Address, but: int | None) -> bool:
+    """Whether an expected device (``but`` this one) has the address fixed."""
+    found: bool = await conn.fetchval(
+        "select exists (select 1 from ztp_devices where tenant_id = $1 and address = $2 and id is distinct from $3)", tenant_id, address, but
+    )
+    return found

@@ -6,7 +6,7 @@ leases stands behind it.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from netd.model.ranges import Span
 from netd.store.database import Connection
@@ -90,6 +90,14 @@ _IN_USE = """
         when 'ipv6' then coalesce(s.framedipv6prefix = l.prefix, l.ended_at is null)
         else coalesce(s.delegatedipv6prefix = l.prefix, l.ended_at is null) end)"""
 
+# "Below infinity" is what the partial index leases_reuse says: PostgreSQL does not infer it from "below now()", and would sort all that ever ended.
+REUSABLE: Final = f"""
+    select l.id, host(l.prefix) from leases l
+    where l.pool_id = $1 and l.until_at < now() and l.until_at < 'infinity' and l.id <> all($3::bigint[]) and not {_IN_USE}
+      and not exists (select 1 from dhcp_reservations r where r.tenant_id = l.tenant_id and r.address = l.prefix)
+      and l.prefix not in (select address from ztp_devices where address is not null and tenant_id = (select tenant_id from pools where id = $1))
+    order by l.until_at limit $2 for update of l skip locked"""
+
 
 def _span(text: str) -> Span:
     first, last = text.split()
@@ -163,10 +171,11 @@ async def replace_spans(conn: Connection, tenant_id: int, pool_id: int, gone: Se
 
 
 async def taken(conn: Connection, tenant_id: int, scope: int, prefixes: Sequence[str]) -> set[str]:
-    """Those that overlap something leased in this scope, or fixed with a subscriber of the tenant."""
+    """Those that overlap something leased in this scope, or fixed with a subscriber or an expected device of the tenant."""
     records = await conn.fetch(
         """select u.t from unnest($3::text[]) as u (t) cross join lateral (select u.t::inet as p) x
-           where exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and netd_span(l.prefix) && netd_span(x.p))
+           where x.p in (select address from ztp_devices where tenant_id = $1 and address is not null)
+              or exists (select 1 from leases l where int8range(l.scope, l.scope, '[]') && int8range($2, $2, '[]') and netd_span(l.prefix) && netd_span(x.p))
               or exists (select 1 from dhcp_reservations r where r.tenant_id = $1 and netd_span(r.address) && netd_span(x.p)
                          and family(r.address) = family(x.p))
               or exists (select 1 from framed_routes r where r.tenant_id = $1 and netd_span(r.prefix::inet) && netd_span(x.p))
@@ -183,11 +192,7 @@ async def taken(conn: Connection, tenant_id: int, scope: int, prefixes: Sequence
 
 async def reusable(conn: Connection, pool_id: int, limit: int, but: Sequence[int]) -> list[tuple[int, int]]:
     """(id, unit) of leases (``but`` these) that nobody has any more, the longest unused first, locked. One that somebody else holds is left out."""
-    records = await conn.fetch(
-        f"""select l.id, host(l.prefix) from leases l where l.pool_id = $1 and l.until_at < now() and l.id <> all($3::bigint[]) and not {_IN_USE}
-              and not exists (select 1 from dhcp_reservations r where r.tenant_id = l.tenant_id and r.address = l.prefix)
-            order by l.until_at limit $2 for update of l skip locked""", pool_id, limit, but,
-    )  # fmt: skip
+    records = await conn.fetch(REUSABLE, pool_id, limit, but)
     return [(record[0], int(ip_address(record[1]))) for record in records]
 
 

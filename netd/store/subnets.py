@@ -85,6 +85,23 @@ async def by_name(conn: Connection, tenant_id: int, name: str) -> Subnet | None:
     return None if record is None else _subnet(record)
 
 
+async def around(conn: Connection, tenant_id: int, address: IPv4Address | IPv6Address) -> Subnet | None:
+    """The subnet that the address is in."""
+    record = await conn.fetchrow(f"{_SELECT} where n.tenant_id = $1 and n.prefix >>= $2", tenant_id, address)
+    return None if record is None else _subnet(record)
+
+
+async def of_pool(conn: Connection, tenant_id: int, pool_id: int) -> list[Subnet]:
+    """The subnets that give from this pool."""
+    return of(await conn.fetch(f"{_SELECT} where n.tenant_id = $1 and n.pool_id = $2 order by n.id", tenant_id, pool_id))
+
+
+async def reserved(conn: Connection, tenant_id: int, address: IPv4Address | IPv6Address) -> Reservation | None:
+    """The reservation of this address."""
+    record = await conn.fetchrow(f"{_RESERVATION} where r.tenant_id = $1 and r.address = $2", tenant_id, address)
+    return None if record is None else _reservation(record)
+
+
 async def update(conn: Connection, tenant_id: int, subnet_id: int, values: Mapping[str, Any]) -> bool:
     """Set columns and count the version up; whether the subnet was there."""
     statement, args = rows.update("dhcp_subnets", COLUMNS, tenant_id, subnet_id, values)

@@ -1,8 +1,9 @@
 """Who a DHCPv4 client is, by what it and the relay before it say."""
 
+import hashlib
 from functools import lru_cache
 from ipaddress import IPv4Address
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -41,12 +42,40 @@ def relay_info(message: Message) -> RelayInfo:
     )  # fmt: skip
 
 
+LONG_IDENTIFIER: Final = 128
+"""Octets of a client identifier that are kept as they are; of a longer one the SHA-256 is."""
+
+
 def key(message: Message) -> str:
-    """What the client is told from others by (RFC 2131 4.2): its client identifier, else its hardware address; in hex."""
+    """What the client is told from others by (RFC 2131 4.2): its client identifier, else its hardware address; in hex. "" if it has neither."""
     identifier = message.options.get(dhcp.CLIENT_ID)
     if identifier and len(identifier) >= 2:
-        return identifier.hex() if len(identifier) <= 128 else identifier[:128].hex()
-    return f"{message.htype:02x}/{message.chaddr.hex()}"
+        return identifier_key(identifier)
+    return f"{message.htype:02x}/{message.chaddr.hex()}" if message.chaddr else ""
+
+
+def identifier_key(identifier: bytes) -> str:
+    """A client identifier as it stands in the table."""
+    return identifier.hex() if len(identifier) <= LONG_IDENTIFIER else f"sha256/{hashlib.sha256(identifier).hexdigest()}"
+
+
+def line_of(*told: bytes) -> str:
+    """A short name for the line of which relays told this (circuit and remote id); "" if they tell no lines apart. The remote id alone is a relay's."""
+    if not told[0]:
+        return ""
+    return hashlib.sha256(b"".join(len(each).to_bytes(2, "big") + each for each in told)).hexdigest()[:16]
+
+
+def on_line(client: str, line: str) -> str:
+    """The name of a lease's holder in the table. The line is part of it: who says on another line that it is this client is another one, and neither
+    takes, releases nor declines what that one has."""
+    return f"{client}@{line}" if line else client
+
+
+def off_line(holder: str) -> tuple[str, str]:
+    """The other way: client and line."""
+    client, _, line = holder.partition("@")
+    return client, line
 
 
 def mac(message: Message) -> str:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from netd.domain.ports import Part
 from netd.errors import StoreError, StoreUnavailable
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
+from netd.model import patterns
 from netd.model.boot import Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
@@ -31,6 +31,7 @@ from netd.store import boot as store
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
 from netd.store.database import Connection, Database, Target
 from netd.store.feed import Batch, ChangeFeed
+from netd.ztp.newcomers import Newcomers
 from netd.ztp.subnets import readable
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Known:
     def __init__(self, row: ExpectedRow, secret: bytes) -> None:
         self.row = row
         self.secret = secret
-        self.pattern = re.compile(row.circuit_id, re.DOTALL) if row.circuit_id else None
+        self.pattern = patterns.compile_whole(row.circuit_id) if row.circuit_id else None
         self.generation = row.generation
         self.good: dict[tuple[str, str], tuple[int, datetime, datetime | None]] = {}  # (address, purpose) -> generation, until, fetched at
 
@@ -71,7 +72,7 @@ class Known:
             and (row.site_id is None or seen.site_id is None or row.site_id == seen.site_id)
             and (row.serial is None or row.serial.upper() == seen.serial.upper())
             and (row.mac is None or row.mac == seen.mac)
-            and (self.pattern is None or bool(seen.circuit_id and self.pattern.fullmatch(readable(seen.circuit_id))))
+            and (self.pattern is None or bool(seen.circuit_id and patterns.fits_whole(self.pattern, readable(seen.circuit_id))))
         )
 
     def weight(self) -> int:
@@ -103,6 +104,7 @@ class Expected:
         self._linked: set[int] = set()  # those that are subscribers'
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
+        self._newcomers = Newcomers()
         self._queued = asyncio.Event()
         self._to_follow: set[int] = set()
         self._changed = asyncio.Event()
@@ -158,7 +160,7 @@ class Expected:
         for row in rows:
             try:
                 known = Known(row, self._keyring.open(row.secret, SECRET_CONTEXT))
-            except (StoreError, re.error) as error:
+            except (StoreError, ValueError) as error:
                 self.faults[row.id] = f"{row.hostname}: {error}"
                 log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
                 continue
@@ -247,6 +249,9 @@ class Expected:
             return
         identity = identity_of(seen)
         known = self._strangers.get(identity)
+        if known is None and not self._newcomers.may(seen, identity, self._now().timestamp()):
+            self.strange["line_too_many"] += 1
+            return
         if known is None and len(self._strangers) >= STRANGERS:
             self.strange["not_kept"] += 1
             return
@@ -321,9 +326,16 @@ class Expected:
                      for each, (at, seen) in noticed.items() if each in self._by_id]  # fmt: skip
             await booting.advance(conn, steps)
             for tenant_id, candidate, fresh in await store.strangers(conn, list(strangers.values()), self._config.candidates):
-                if fresh:
+                if fresh and self._newcomers.own_event(tenant_id, self._now().timestamp()):
                     await adoption.announced(conn, tenant_id, candidate)
-                await adoption.arrived(conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days)
+                await adoption.arrived(
+                    conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days, self._config.rule_line_devices
+                )  # fmt: skip
+            await self._sum_up(conn)
+
+    async def _sum_up(self, conn: Connection) -> None:
+        for tenant_id, count in self._newcomers.due(self._now().timestamp()).items():
+            await adoption.announced_together(conn, tenant_id, count)
 
     async def _sweeping(self) -> None:
         while True:
@@ -373,6 +385,7 @@ class Expected:
             left = await store.unfinished(conn)
             due = await store.overdue(conn, now - timedelta(days=1), now + timedelta(days=self._config.certificate_renew_days))
             await store.sweep(conn, now - timedelta(days=1))
+            await self._sum_up(conn)
         for tenant_id, device in due:
             async with self.database.transaction() as conn:
                 await arming.overdue(conn, self._kinds, self._keyring, tenant_id, device, now)

@@ -8,17 +8,21 @@ between, and what two nodes offer cannot be the same: who gives holds the pools'
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Literal
+from typing import Final
 
 from netd.config import DhcpConfig
-from netd.domain.stock import Stock
+from netd.domain.stock import PoolRecord, Stock, Unit
 from netd.errors import StoreError, StoreUnavailable
 from netd.metrics import Counts
+from netd.model.ranges import Span
 from netd.model.ztp import Granted
 from netd.store import dhcp as store
 from netd.store import leases as lease_store
 from netd.store.database import Connection, Database
+from netd.ztp import holding
+from netd.ztp.asks import Ask
 from netd.ztp.binding import Binding
 from netd.ztp.limits import Limits
 from netd.ztp.subnets import Subnet, Subnets, dotted
@@ -39,36 +43,11 @@ LEAST_OFFERS: Final = 16
 OFFERED_PART: Final = 4
 """Of a pool at the most one part in so many (but LEAST_OFFERS) waits to be taken by clients of no known line."""
 
-Kind = Literal["offer", "bind", "release", "decline"]
+ROUNDS: Final = 3
+"""How often a pool is asked again for what turned out to be the router's own."""
 
-
-class Ask:
-    """What a client wants: an address (``address`` is what it names, 0: none; ``reserved`` what is set aside for it). ``done`` is called once, with the
-    address it has, or 0 and the reason."""
-
-    __slots__ = (
-        "address", "at", "circuit", "client", "device_id", "done", "granted", "hostname", "kind", "mac", "probes", "profile", "relay", "relay_info", "reserved",
-        "seconds", "subnet",
-    )  # fmt: skip
-
-    def __init__(self, kind: Kind, subnet: Subnet, client: str, address: int, done: Callable[[int, str], None]) -> None:
-        self.kind = kind
-        self.subnet = subnet
-        self.client = client
-        self.address = address
-        self.at = 0.0  # when it was taken in
-        self.done = done
-        self.reserved = 0
-        self.seconds = subnet.row.lease_seconds
-        self.mac = ""
-        self.profile = ""
-        self.hostname = ""
-        self.relay = 0
-        self.circuit = b""
-        self.relay_info = b""
-        self.device_id: int | None = None
-        self.granted: Callable[[int], Granted] | None = None  # of an expected device: what is to be recorded with this address
-        self.probes = 0
+LOOK_SECONDS: Final = 1.0
+"""How often an exhausted pool is asked what of it was declined."""
 
 
 async def _nobody_answers(addresses: Sequence[int]) -> set[int]:
@@ -106,6 +85,10 @@ class Leasing:
         self._finishing = False
         self._many_new = False  # most of the last batch were new clients: then the pools are locked first, which saves a look
         self._probing: set[asyncio.Task[None]] = set()
+        self._probed_now: dict[int, list[tuple[Ask, tuple[int, str]]]] = {}  # addresses that are being probed, and who waits for each
+        self._silent: OrderedDict[int, float] = OrderedDict()  # addresses that were probed in vain, until when that is believed
+        self.short: dict[int, float] = {}  # pools that were found exhausted, and when
+        self._looked: dict[int, float] = {}  # pools asked for what was declined, and when
 
     def __len__(self) -> int:
         return self.in_work
@@ -167,13 +150,28 @@ class Leasing:
         self.batches += 1
         self.seconds += time.monotonic() - started
         pairs = list(zip(batch, outcomes, strict=True))
-        if self._config.probe_milliseconds and fresh:
-            waiting = [(ask, outcome) for ask, outcome in pairs if outcome[0] in fresh]
-            pairs = [(ask, outcome) for ask, outcome in pairs if outcome[0] not in fresh]
-            task = asyncio.create_task(self._probed(waiting), name="address probe")
+        if self._config.probe_milliseconds:
+            pairs = self._to_probe(pairs, fresh)
+        self._answer(pairs)
+
+    def _to_probe(self, pairs: Sequence[tuple[Ask, tuple[int, str]]], fresh: set[int]) -> list[tuple[Ask, tuple[int, str]]]:
+        """Begin to probe what is ``fresh``; who is offered what is being probed, now or since a packet before, waits for that. The others."""
+        now = time.monotonic()
+        while self._silent and next(iter(self._silent.values())) <= now:
+            self._silent.popitem(last=False)
+        begun = {address for address in fresh if address not in self._probed_now and address not in self._silent}
+        self._probed_now |= {address: [] for address in begun}
+        left = []
+        for ask, outcome in pairs:
+            if ask.kind == "offer" and outcome[0] in self._probed_now:
+                self._probed_now[outcome[0]].append((ask, outcome))
+            else:
+                left.append((ask, outcome))
+        if begun:
+            task = asyncio.create_task(self._probed(sorted(begun)), name="address probe")
             self._probing.add(task)
             task.add_done_callback(self._probing.discard)
-        self._answer(pairs)
+        return left
 
     async def _committed(self, batch: Sequence[Ask]) -> tuple[list[tuple[int, str]], set[int]]:
         """One transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it."""
@@ -194,19 +192,27 @@ class Leasing:
             except Exception:  # barrier: one answer that cannot be made must not keep the others waiting
                 log.exception("DHCP client not answered", extra={"client": ask.client})
 
-    async def _probed(self, waiting: Sequence[tuple[Ask, tuple[int, str]]]) -> None:
+    async def _probed(self, addresses: Sequence[int]) -> None:
         """Offer what nobody answers from; set the rest aside, and begin again for these clients."""
-        used = await self.probe([address for _, (address, _) in waiting])
+        used: set[int] = set()
+        try:
+            used = await self.probe(addresses)
+        finally:
+            waiting = [pair for address in addresses for pair in self._probed_now.pop(address)]
+        until = time.monotonic() + self._config.offer_seconds
+        self._silent |= {address: until for address in addresses if address not in used}
         self._answer([(ask, outcome) for ask, outcome in waiting if outcome[0] not in used])
         again = [(ask, address) for ask, (address, _) in waiting if address in used]
-        if not again:
+        if not used:
             return
-        self.found_in_use += len(again)
-        log.warning("addresses of a pool are in use by strangers", extra={"addresses": [dotted(address) for _, address in again[:5]]})
+        self.found_in_use += len(used)
+        log.warning("addresses of a pool are in use by strangers", extra={"addresses": [dotted(address) for address in sorted(used)[:5]]})
         try:
             async with self.database.transaction() as conn:
-                named = [(ask.subnet.row.id, ask.client, dotted(address)) for ask, address in again]
-                await store.decline(conn, named, self._config.decline_seconds, "something answers to a ping")
+                held = await store.of_clients(conn, sorted({(ask.subnet.row.id, ask.client) for ask, _ in again}))
+                named = [(lease.id, lease.client_id) for lease in held if lease.address in used]
+                if named:
+                    await store.decline(conn, named, self._config.decline_seconds, "something answers to a ping")
         except StoreError as error:
             log.warning("addresses in use not set aside", extra={"error": str(error)})
             self._answer([(ask, (0, "database_away")) for ask, _ in again])
@@ -225,22 +231,21 @@ class Leasing:
         """(address, reason) of each ask, and which addresses were given to who did not have them before."""
         await lease_store.by_index(conn)
         ended = [ask for ask in batch if ask.kind in ("release", "decline")]
-        if ended:
-            await self._end(conn, ended)
+        whys = await holding.end(conn, ended, self.limits, self._config, self.given) if ended else {}
         binds = [ask for ask in batch if ask.kind == "bind"]
-        bound = await self._bind(conn, binds) if binds else set()
+        if binds:
+            bound = await holding.bind(conn, binds)
+            self.given["bound"] += sum(not why for why in bound.values())
+            whys |= bound
         offers = [ask for ask in batch if ask.kind == "offer"]
         offered, fresh = await self._offer(conn, offers) if offers else ({}, set())
         outcomes: list[tuple[int, str]] = []
         grants: list[Granted] = []
         for ask in batch:
-            key = (ask.subnet.row.id, ask.client)
-            if ask.kind == "bind":
-                outcome = (ask.address, "") if key in bound else (0, "not_its_address")
-            elif ask.kind == "offer":
-                outcome = offered.get(key, (0, "no_address"))
+            if ask.kind == "offer":
+                outcome = offered.get((ask.subnet.row.id, ask.client), (0, "no_address"))
             else:
-                outcome = (ask.address, "")
+                outcome = (0, whys[ask]) if whys[ask] else (ask.address, "")
             if outcome[0] and ask.granted is not None:
                 grants.append(ask.granted(outcome[0]))
             outcomes.append(outcome)
@@ -248,43 +253,22 @@ class Leasing:
             await self.binding.granted(conn, grants)
         return outcomes, fresh
 
-    async def _end(self, conn: Connection, asks: Sequence[Ask]) -> None:
-        released = [(ask.subnet.row.id, ask.client, dotted(ask.address)) for ask in asks if ask.kind == "release"]
-        declined = [(ask.subnet.row.id, ask.client, dotted(ask.address)) for ask in asks if ask.kind == "decline"]
-        if released:
-            self.given["released"] += await store.release(conn, released)
-        if declined:
-            self.given["declined"] += await store.decline(conn, declined, self._config.decline_seconds, "a client found it in use")
-
-    async def _bind(self, conn: Connection, asks: Sequence[Ask]) -> set[tuple[int, str]]:
-        rows = [
-            store.Binding(
-                ask.subnet.row.id, ask.client, dotted(ask.address), ask.seconds, ask.subnet.pool.grace_seconds if ask.subnet.pool else 0, ask.mac,
-                ask.profile, ask.hostname, ask.relay_info.hex(),
-            )
-            for ask in asks if ask.subnet.may_have(ask.address, ask.reserved)
-        ]  # fmt: skip
-        bound = await store.bind(conn, sorted(rows, key=_place)) if rows else set()
-        self.given["bound"] += len(bound)
-        return bound
-
     async def _offer(self, conn: Connection, asks: Sequence[Ask]) -> tuple[dict[tuple[int, str], tuple[int, str]], set[int]]:
         """What each client is offered, by subnet and client; and which addresses are new to who gets them."""
         outcomes: dict[tuple[int, str], tuple[int, str]] = {}
         wanted = {(ask.subnet.row.id, ask.client): ask for ask in asks}
         rows: list[store.Offer] = []
-        if not self._many_new:
-            self._settle(await store.of_clients(conn, list(wanted)), wanted, outcomes, rows)
-        left = {key: ask for key, ask in wanted.items() if key not in outcomes}
         fresh: set[int] = set()
+        if not self._many_new:
+            await self._settle(conn, wanted, outcomes, rows, fresh)
+        left = {key: ask for key, ask in wanted.items() if key not in outcomes}
         if left:
             await lease_store.lock(conn, sorted({ask.subnet.row.tenant_id for ask in left.values()}))
-            known = await store.of_clients(conn, list(left))  # another node may have been faster
-            stale = self._settle(known, left, outcomes, rows)
+            stale = await self._settle(conn, left, outcomes, rows, fresh)  # another node may have been faster
             if stale:
                 await store.let_go(conn, stale)
             left = {key: ask for key, ask in left.items() if key not in outcomes}
-            fresh = await self._give(conn, left, outcomes, rows)
+            fresh |= await self._give(conn, left, outcomes, rows)
         self._many_new = 2 * len(left) > len(wanted)
         if rows:
             written = set(await store.offer(conn, sorted(rows, key=_place)))
@@ -295,22 +279,26 @@ class Leasing:
                     outcomes[row.n, row.c] = (0, "taken_meanwhile")
         return outcomes, fresh
 
-    def _settle(
-        self,
-        known: Sequence[store.LeaseRow],
-        wanted: dict[tuple[int, str], Ask],
-        outcomes: dict[tuple[int, str], tuple[int, str]],
-        rows: list[store.Offer],
+    async def _settle(
+        self, conn: Connection, wanted: dict[tuple[int, str], Ask], outcomes: dict[tuple[int, str], tuple[int, str]], rows: list[store.Offer], fresh: set[int]
     ) -> list[int]:
-        """Who had an address that it may still have gets it; the ids of leases that their clients may not have any longer."""
+        """Who had an address that it may still have gets it; the ids of leases that their clients may not have any longer. What was never more than
+        offered is ``fresh`` still: another node may have offered it, and not probed."""
+        bases = {(ask.subnet.row.id, ask.base) for ask in wanted.values() if ask.line}
+        known = {(lease.subnet_id, lease.client_id): lease for lease in await store.of_clients(conn, [*wanted, *(bases - wanted.keys())])}
         stale = []
-        for lease in known:
-            key = (lease.subnet_id, lease.client_id)
-            ask = wanted[key]
+        for key, ask in wanted.items():
+            lease = known.get(key)
+            if lease is None and ask.line and (before := known.pop((ask.subnet.row.id, ask.base), None)) is not None:  # from before its line was told
+                lease = before if await store.rename(conn, [(before.id, ask.base, ask.client)]) else None
+            if lease is None:
+                continue
             if not ask.subnet.may_have(lease.address, ask.reserved):
                 stale.append(lease.id)
                 continue
             outcomes[key] = (lease.address, "")
+            if lease.state == "offered":
+                fresh.add(lease.address)
             if lease.left < self._config.offer_seconds:
                 rows.append(self._row(ask, lease.address, lease.id))
         return stale
@@ -319,7 +307,7 @@ class Leasing:
         self, conn: Connection, left: dict[tuple[int, str], Ask], outcomes: dict[tuple[int, str], tuple[int, str]], rows: list[store.Offer]
     ) -> set[int]:
         now = time.monotonic()
-        by_pool: dict[int, list[Ask]] = {}
+        by_subnet: dict[int, list[Ask]] = {}
         reserved: list[Ask] = []
         for key, ask in left.items():
             if ask.reserved:
@@ -329,22 +317,59 @@ class Leasing:
             elif not self._allowed(ask, now):
                 outcomes[key] = (0, "too_many_new")
             else:
-                by_pool.setdefault(ask.subnet.pool.id, []).append(ask)
+                by_subnet.setdefault(ask.subnet.row.id, []).append(ask)
         given: set[int] = set()
-        for pool_id, asks in sorted(by_pool.items()):
-            units = await self.stock.take(conn, self.subnets.pools[pool_id], len(asks), [])
-            fit = [unit for unit in units if asks[0].subnet.holds(unit.address)]
-            if len(fit) < len(units):
-                await self.stock.put_back(conn, self.subnets.pools[pool_id], [unit for unit in units if unit not in fit])
-            for ask, unit in zip(asks, fit, strict=False):
-                outcomes[ask.subnet.row.id, ask.client] = (unit.address, "")
+        for subnet_id, asks in sorted(by_subnet.items()):
+            pool = asks[0].subnet.pool
+            if pool is None:
+                continue
+            units = await self._units(conn, asks[0].subnet, pool, asks)
+            for ask, unit in zip(asks, units, strict=True):
+                if unit is None:
+                    outcomes[subnet_id, ask.client] = (0, "exhausted")
+                    self.short[pool.id] = now
+                    continue
+                outcomes[subnet_id, ask.client] = (unit.address, "")
                 given.add(unit.address)
                 rows.append(self._row(ask, unit.address, unit.lease_id))
-            for ask in asks[len(fit) :]:
-                outcomes[ask.subnet.row.id, ask.client] = (0, "exhausted")
         if reserved:
             given |= await self._give_reserved(conn, reserved, outcomes, rows)
         return given
+
+    async def _units(self, conn: Connection, subnet: Subnet, pool: PoolRecord, asks: Sequence[Ask]) -> list[Unit | None]:
+        """For each what it names, if that is free (RFC 2131 4.3.1), else what the pool has, else what was declined the longest time ago."""
+        named = {ask.address: place for place, ask in enumerate(asks) if ask.address and subnet.may_have(ask.address, 0)}
+        taken = await lease_store.taken(conn, pool.tenant_id, pool.scope, [dotted(address) for address in named]) if named else set()
+        units: list[Unit | None] = [None] * len(asks)
+        for address, place in named.items():
+            if dotted(address) not in taken:
+                units[place] = Unit(address, 0)
+        own = {unit.address for unit in units if unit is not None}
+        link = Span(subnet.row.first, subnet.row.last)
+        found: list[Unit] = []
+        for _ in range(ROUNDS):
+            missing = units.count(None) - len(found)
+            more = await self.stock.take(conn, pool, missing, [], link) if missing else []
+            found += [unit for unit in more if subnet.fits(unit.address) and unit.address not in own]
+            if len(more) < missing or not missing:
+                break
+        missing = units.count(None) - len(found)
+        if missing > 0:
+            found += await self._declined(conn, subnet, pool, missing)
+        return [unit if unit is not None else found.pop(0) if found else None for unit in units]
+
+    async def _declined(self, conn: Connection, subnet: Subnet, pool: PoolRecord, most: int) -> list[Unit]:
+        """Of an exhausted pool what clients said is in use: it is more likely free than that nobody needs it."""
+        now = time.monotonic()
+        if self._looked.get(pool.id, -LOOK_SECONDS) + LOOK_SECONDS > now:
+            return []
+        found = await store.declined(conn, pool.id, most)
+        if len(found) < most:
+            self._looked[pool.id] = now
+        for _, address in found:
+            self.limits.used_again(pool.id, address)
+        self.given["declined_again"] += len(found)
+        return [Unit(address, number) for number, address in found if subnet.may_have(address, 0)]
 
     async def _give_reserved(
         self, conn: Connection, asks: Sequence[Ask], outcomes: dict[tuple[int, str], tuple[int, str]], rows: list[store.Offer]
@@ -352,12 +377,18 @@ class Leasing:
         given = set()
         placed = [ask for ask in asks if ask.subnet.pool is not None]
         scopes = [(ask.subnet.pool.scope, dotted(ask.reserved)) for ask in placed if ask.subnet.pool is not None]
-        there = {address: (number, left) for number, address, left, _, _ in await store.at(conn, scopes)}
+        there = {address: (holder.id, holder.left) for address, holder in (await store.at(conn, scopes)).items()}
+        elsewhere: set[tuple[int, str]] = set()
+        for tenant in {ask.subnet.row.tenant_id for ask in asks if ask.fixed}:
+            texts = [dotted(ask.reserved) for ask in asks if ask.fixed and ask.subnet.row.tenant_id == tenant]
+            elsewhere |= {(tenant, text) for text in await store.fixed(conn, tenant, texts)}
         for ask in asks:
             key = (ask.subnet.row.id, ask.client)
             number, until = there.get(ask.reserved, (0, -1.0))
             if ask.subnet.pool is None:
                 outcomes[key] = (0, "no_pool")
+            elif (ask.subnet.row.tenant_id, dotted(ask.reserved)) in elsewhere:
+                outcomes[key] = (0, "address_taken")  # by a subscriber
             elif until > 0 or ask.reserved in given:
                 outcomes[key] = (0, "reservation_in_use")  # by who had it before it was reserved: it is not renewed
             else:
@@ -368,11 +399,11 @@ class Leasing:
 
     def _allowed(self, ask: Ask, now: float) -> bool:
         """Whether a client that has nothing yet may be given something. Those of a line were counted there already."""
-        if ask.circuit and self._config.line_clients:
+        if ask.line and self._config.line_clients:
             return True
         pool = ask.subnet.pool
         most = max(LEAST_OFFERS, pool.total // OFFERED_PART) if pool else LEAST_OFFERS
-        return self.limits.new(ask.relay, ask.circuit, now) and self.limits.offered(ask.subnet.row.id, ask.client, most, self._config.offer_seconds, now)
+        return self.limits.new(ask.relay, ask.line, now) and self.limits.offered(ask.subnet.row.id, ask.client, most, self._config.offer_seconds, now)
 
     def _row(self, ask: Ask, address: int, lease_id: int) -> store.Offer:
         pool = ask.subnet.pool
@@ -382,6 +413,6 @@ class Leasing:
         )  # fmt: skip
 
 
-def _place(row: store.Binding | store.Offer) -> tuple[int, str]:
+def _place(row: store.Offer) -> tuple[int, str]:
     """In this order rows are written, so that two transactions cannot wait for each other."""
     return row.n, row.c

@@ -7,7 +7,7 @@ table's unique constraint stands behind it; where another has it (or declined it
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv6Address
 from typing import Final, Literal
 
@@ -19,7 +19,8 @@ from netd.store import dhcp as store
 from netd.store import leases as lease_store
 from netd.store.database import Connection, Database
 from netd.ztp.binding import Binding
-from netd.ztp.limits import Limits
+from netd.ztp.client4 import off_line, on_line
+from netd.ztp.limits import Limits, Source
 from netd.ztp.subnets import Subnet
 
 log = logging.getLogger(__name__)
@@ -29,15 +30,21 @@ WAITING_LIMIT: Final = 10_000
 ATTEMPTS: Final = 4
 """Hashes that are tried for an address."""
 
+DECLINABLE: Final = 80_000
+"""Addresses that a subnet is reckoned to have where it is asked how many may be declined."""
+
 Kind = Literal["advertise", "assign", "renew", "release", "decline"]
 Got = dict[tuple[str, int], int]
 """("na" or "pd", IAID) -> the address, or the prefix's first; 0: none."""
 
 
 class Ask6:
-    """What a client wants: addresses and prefixes by their IAIDs. ``done`` is called once: with what it has (None: why stands in the text)."""
+    """What a client wants: addresses and prefixes by their IAIDs, and which it names as its own (``named``). ``done`` is called once: with what it has (after
+    a release: what it gave back; None: why stands in the text). ``fixed``: what is reserved for it is so by its device's record."""
 
-    __slots__ = ("addresses", "client", "done", "granted", "kind", "line", "mac", "prefixes", "profile", "relay", "reserved", "seconds", "subnet")
+    __slots__ = (
+        "addresses", "client", "done", "fixed", "granted", "kind", "line", "mac", "named", "prefixes", "profile", "relay", "reserved", "seconds", "subnet",
+    )  # fmt: skip
 
     def __init__(self, kind: Kind, subnet: Subnet, client: str, done: Callable[[Got | None, str], None]) -> None:
         self.kind = kind
@@ -46,21 +53,27 @@ class Ask6:
         self.done = done
         self.addresses: Sequence[int] = ()
         self.prefixes: Sequence[int] = ()
+        self.named: Mapping[tuple[str, int], Sequence[int]] = {}
         self.reserved = 0
+        self.fixed = False
         self.seconds = subnet.row.lease_seconds
         self.mac = ""
         self.profile = ""
-        self.relay = 0
-        self.line = b""
+        self.relay: Source = 0
+        self.line = ""
         self.granted: Callable[[int], Granted] | None = None
 
     def address_keys(self) -> list[tuple[int, str]]:
         """Its addresses' names in the table."""
-        return [(self.subnet.row.id, f"{self.client}/{iaid:08x}") for iaid in self.addresses]
+        return [(self.subnet.row.id, self.key("na", iaid)) for iaid in self.addresses]
 
     def prefix_keys(self) -> list[tuple[int, str]]:
         """Its prefixes' names in the table."""
-        return [(self.subnet.row.id, f"pd {self.client}/{iaid:08x}") for iaid in self.prefixes]
+        return [(self.subnet.row.id, self.key("pd", iaid)) for iaid in self.prefixes]
+
+    def key(self, kind: str, iaid: int) -> str:
+        """The holder's name of one of them: the line is part of it."""
+        return on_line(f"{'pd ' if kind == 'pd' else ''}{self.client}/{iaid:08x}", self.line)
 
 
 def interface_address(subnet: Subnet, client: str, attempt: int) -> int:
@@ -84,6 +97,7 @@ class Leasing6:
         self._arrived = asyncio.Event()
         self._finishing = False
         self.in_work = 0
+        self.short: dict[int, float] = {}  # pools that were found exhausted, and when
 
     def ask(self, ask: Ask6) -> None:
         """Take it in; ``done`` may be called at once."""
@@ -116,7 +130,7 @@ class Leasing6:
         outcomes: list[tuple[Got | None, str]]
         try:
             async with self.database.transaction() as conn:
-                outcomes = [(got, "") for got in await self._transact(conn, batch)]
+                outcomes = await self._transact(conn, batch)
         except Exception as error:  # barrier: one client that the database or a bug trips over must not keep all others from their addresses
             if len(batch) > 1 and self.database.up:
                 await self.serve(batch[: len(batch) // 2])
@@ -132,13 +146,18 @@ class Leasing6:
             except Exception:  # barrier: one answer that cannot be made must not keep the others waiting
                 log.exception("DHCPv6 client not answered", extra={"client": ask.client})
 
-    async def _transact(self, conn: Connection, batch: Sequence[Ask6]) -> list[Got]:
+    async def _transact(self, conn: Connection, batch: Sequence[Ask6]) -> list[tuple[Got | None, str]]:
         await lease_store.by_index(conn)
+        strange = await self._on_other_lines(conn, batch)
         results: dict[int, Got] = {place: {} for place in range(len(batch))}
-        for ask in batch:
+        left = []
+        for place, ask in enumerate(batch):
+            if place in strange:
+                continue
             if ask.kind in ("release", "decline"):
-                await self._end(conn, ask)
-        left = [(place, ask) for place, ask in enumerate(batch) if ask.kind not in ("release", "decline")]
+                await self._end(conn, ask, results[place])
+            else:
+                left.append((place, ask))
         await self._addresses(conn, left, results)
         for place, ask in left:
             if ask.prefixes:
@@ -149,17 +168,53 @@ class Leasing6:
         ]  # fmt: skip
         if grants:
             await self.binding.granted(conn, grants)
-        return [results[place] for place in range(len(batch))]
+        return [(None, "other_line") if place in strange else (results[place], "") for place in range(len(batch))]
 
-    async def _end(self, conn: Connection, ask: Ask6) -> None:
-        if ask.addresses and ask.kind == "release":
-            await store.give_up(conn, ask.address_keys())
-        elif ask.addresses:
-            await store.refuse(conn, ask.address_keys(), self._config.decline_seconds)
-        held = await store.of_clients(conn, ask.prefix_keys()) if ask.prefixes else []
-        if held:
-            gone = [(lease.subnet_id, lease.client_id, self._prefix(ask, lease.address)) for lease in held]
-            await store.release(conn, gone)
+    async def _on_other_lines(self, conn: Connection, batch: Sequence[Ask6]) -> set[int]:
+        """Which of the batch name what the client has on another line: relays that are two for one link, or somebody else who says to be it."""
+        single: set[tuple[int, str]] = set()
+        prefixes: set[tuple[int, str]] = set()
+        for ask in batch:
+            for (kind, _), addresses in ask.named.items():
+                if kind == "na":
+                    single |= {(ask.subnet.row.id, str(IPv6Address(address))) for address in addresses}
+                elif ask.subnet.pool is not None:
+                    prefixes |= {(ask.subnet.pool.scope, str(IPv6Address(address))) for address in addresses}
+        of_single = await store.holders(conn, sorted(single)) if single else {}
+        of_prefixes = await store.at(conn, sorted(prefixes)) if prefixes else {}
+        strange = set()
+        for place, ask in enumerate(batch):
+            for (kind, iaid), addresses in ask.named.items():
+                mine = ask.key(kind, iaid)
+                for address in addresses:
+                    if kind == "na":
+                        holder = of_single.get((ask.subnet.row.id, address), "")
+                    else:
+                        lease = of_prefixes.get(address)
+                        holder = lease.client_id if lease is not None and lease.subnet_id == ask.subnet.row.id and lease.left > 0 else ""
+                    if holder != mine and off_line(holder)[0] == off_line(mine)[0] and off_line(holder)[1]:
+                        strange.add(place)
+        return strange
+
+    async def _end(self, conn: Connection, ask: Ask6, result: Got) -> None:
+        """Take back what the client has; in ``result`` stands 1 for what it had."""
+        keys = dict(zip(ask.address_keys(), ask.addresses, strict=True))
+        if keys and ask.kind == "release":
+            result.update({("na", keys[key]): 1 for key in await store.give_up(conn, list(keys))})
+        elif keys:
+            known = await store.addresses_of(conn, list(keys))
+            result.update({("na", keys[key]): 1 for key in known})
+            refused = [key for key, address in known.items() if not self._decline(ask, address)]
+            if refused:
+                await store.refuse(conn, refused, self._config.decline_seconds)
+        prefixes = dict(zip(ask.prefix_keys(), ask.prefixes, strict=True))
+        held = await store.of_clients(conn, list(prefixes)) if prefixes else []
+        done = await store.release(conn, [(lease.id, lease.client_id) for lease in held]) if held else set()
+        result.update({("pd", prefixes[lease.subnet_id, lease.client_id]): 1 for lease in held if lease.id in done})
+
+    def _decline(self, ask: Ask6, address: int) -> str:
+        subnet_id = ask.subnet.row.id
+        return self.limits.decline(subnet_id, ask.line, -subnet_id, DECLINABLE, address, self._config.decline_seconds, self._monotonic())
 
     async def _addresses(self, conn: Connection, asks: Sequence[tuple[int, Ask6]], results: dict[int, Got]) -> None:
         """Addresses for all that want some: what a client has, else what its hash says."""
@@ -173,6 +228,8 @@ class Leasing6:
             for key in ask.address_keys():
                 if key not in known and (ask.kind == "renew" or (ask.kind == "assign" and key not in chosen and not self._new(ask))):
                     continue
+                if ask.fixed and await store.fixed(conn, ask.subnet.row.tenant_id, [str(IPv6Address(ask.reserved))]):
+                    continue  # by a subscriber
                 chosen[key] = ask.reserved or known.get(key, 0) or interface_address(ask.subnet, key[1], 0)
                 if ask.kind != "advertise":
                     wanted[key] = ask
@@ -206,8 +263,11 @@ class Leasing6:
                 held = await store.of_clients(conn, [key])
                 if held:
                     await store.let_go(conn, [held[0].id])
-                units = await self.stock.take(conn, pool, 1, []) if self._new(ask) else []
+                if not self._new(ask):
+                    continue
+                units = await self.stock.take(conn, pool, 1, [])
                 if not units:
+                    self.short[pool.id] = self._monotonic()
                     continue
                 address, lease_id, fresh = units[0].address, units[0].lease_id, True
             text = self._prefix(ask, address)
@@ -217,7 +277,7 @@ class Leasing6:
                     continue
             if ask.kind in ("assign", "renew"):
                 row6 = store.Binding(key[0], key[1], text, ask.seconds, pool.grace_seconds, ask.mac, ask.profile, "", "")
-                if not await store.bind(conn, [row6]):
+                if not await store.bind(conn, [row6]):  # somebody was faster
                     continue
             result["pd", iaid] = address
 

@@ -12,6 +12,7 @@ from netd.store.database import Connection, Database
 from netd.store.dhcp import Told
 from netd.wire import dhcp
 from netd.wire.dhcp import Message
+from netd.ztp.client4 import identifier_key, off_line
 from netd.ztp.server4 import Arrival, Server4
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ class LeaseQueries:
                 log.warning("a lease query was not answered", extra={"error": str(error)})
                 self.server.drops["database_away"] += 1
                 continue
-            made = answer(message, arrival.local, found)
+            subnet = self.server.subnets.find(message.ciaddr) if message.ciaddr else None
+            ours = subnet is not None and subnet.row.id in subnet_ids and (message.ciaddr in subnet.reserved or subnet.may_have(message.ciaddr, 0))
+            made = answer(message, arrival.local, found, ours=ours)
             if self.server.out is not None:
                 self.server.sent[dhcp.TYPES[made.type]] += 1
                 self.server.out.relay(dhcp.encode(made, 1472), message.giaddr, arrival.local)
@@ -59,13 +62,13 @@ async def ask(conn: Connection, subnet_ids: Sequence[int], message: Message) -> 
     if message.chaddr.strip(b"\0"):
         return await store.find(conn, subnet_ids, mac=message.chaddr.hex(":"))
     identifier = message.options.get(dhcp.CLIENT_ID, b"")
-    return await store.find(conn, subnet_ids, client_id=identifier.hex()) if identifier else []
+    return await store.find(conn, subnet_ids, client_id=identifier_key(identifier)) if identifier else []
 
 
-def answer(request: Message, server: int, found: Sequence[Told]) -> Message:
-    """ACTIVE with what is known, UNASSIGNED for a known address that nobody has, UNKNOWN for the rest."""
+def answer(request: Message, server: int, found: Sequence[Told], *, ours: bool) -> Message:
+    """ACTIVE with what is known, UNASSIGNED for an address that nobody has and that is ``ours`` to give, UNKNOWN for the rest (RFC 4388 6.4)."""
     active = [told for told in found if told.left > 0 and told.state == "bound"]
-    kind = dhcp.LEASEACTIVE if active else dhcp.LEASEUNASSIGNED if request.ciaddr and found else dhcp.LEASEUNKNOWN
+    kind = dhcp.LEASEACTIVE if active else dhcp.LEASEUNASSIGNED if request.ciaddr and (found or ours) else dhcp.LEASEUNKNOWN
     options = {dhcp.MESSAGE_TYPE: bytes((kind,)), dhcp.SERVER_ID: server.to_bytes(4, "big")}
     made = Message(dhcp.BOOTREPLY, request.xid, request.chaddr, options, giaddr=request.giaddr, ciaddr=request.ciaddr)
     if not active:
@@ -75,8 +78,9 @@ def answer(request: Message, server: int, found: Sequence[Told]) -> Message:
     made.chaddr = bytes.fromhex(told.mac.replace(":", ""))
     options[dhcp.LEASE_SECONDS] = int(told.left).to_bytes(4, "big")
     options[dhcp.CLIENT_LAST_TRANSACTION] = max(0, int(told.ago)).to_bytes(4, "big")
-    if "/" not in told.client_id:
-        options[dhcp.CLIENT_ID] = bytes.fromhex(told.client_id)
+    client, _ = off_line(told.client_id)
+    if "/" not in client:
+        options[dhcp.CLIENT_ID] = bytes.fromhex(client)
     if not request.ciaddr and len(active) > 1:
         options[dhcp.ASSOCIATED_ADDRESSES] = dhcp.address_octets(other.address for other in active)
     if told.relay_info:

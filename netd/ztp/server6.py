@@ -1,4 +1,5 @@
-"""DHCPv6 (RFC 8415): which messages are answered, with what, and to whom. As ``server4``: a served subnet, and a client that a profile fits."""
+"""DHCPv6 (RFC 8415): which messages are answered, with what, and to whom. As ``server4``: a served subnet, and a client that a profile fits. What relays say
+is believed as ``chain6`` judges."""
 
 import logging
 import time
@@ -16,14 +17,25 @@ from netd.sdk.bootstrap import Profile, url_variables
 from netd.wire import dhcpv6
 from netd.wire.dhcpv6 import Association, Leased, Message, Option
 from netd.ztp.binding import Binding
+from netd.ztp.chain6 import Believed, Chain
+from netd.ztp.client4 import line_of
 from netd.ztp.leasing6 import Ask6, Got, Kind, Leasing6
-from netd.ztp.limits import Limits, Relays
+from netd.ztp.limits import Limits, Relays, Source, network6
 from netd.ztp.subnets import Subnet, Subnets, readable
 
 log = logging.getLogger(__name__)
 
 ASSOCIATIONS: Final = 8
 """Identity associations of one message that are looked at: who sends more gets no more."""
+
+NAMED: Final = 8
+"""Addresses that a client says to have in one association, likewise."""
+
+TELL_SECONDS: Final = 60.0
+"""How often the log says that a class of devices in a subnet cannot be told what it needs."""
+
+ANY_URL: Final = "http://[2001:db8::1]/x"
+"""In the place of a device's, which needs its address, to see whether all else is there."""
 
 WITH_SERVER: Final = frozenset((dhcpv6.REQUEST, dhcpv6.RENEW, dhcpv6.RELEASE, dhcpv6.DECLINE))
 WITHOUT_SERVER: Final = frozenset((dhcpv6.SOLICIT, dhcpv6.CONFIRM, dhcpv6.REBIND))
@@ -47,9 +59,14 @@ class Call6(NamedTuple):
     message: Message
     peer: Peer6
     subnet: Subnet
+    line: str
     seen: ClientIdentity
     profile: Profile
     answer: BootAnswer | None
+
+    def source(self) -> Source:
+        """What new clients are limited by: the relay's network, else minus the subnet."""
+        return network6(self.peer.address) if self.message.relays else -self.subnet.row.id
 
 
 class Send(Protocol):
@@ -76,6 +93,8 @@ class Server6:
         self.drops: Counts = Counts()
         self._config = config
         self._relays = Relays(config.relays)
+        self._chain = Chain(self._relays, config.lightweight_relays)
+        self._told: dict[tuple[int, str], float] = {}  # (subnet, profile) that lacks something -> when the log said so
         self._clock = clock
 
     def packet(self, data: bytes, peer: Peer6) -> None:
@@ -103,23 +122,32 @@ class Server6:
             return "bad_ids"
         if chosen is not None and chosen != self.duid:
             return "other_server"
-        subnet = self._subnet(message, peer)
+        if not message.relays and not peer.interface:
+            return self._to_multicast(message, peer)
+        judged = self._chain.judge(message.relays) if message.relays else None
+        if isinstance(judged, str):
+            return judged
+        subnet = self.subnets.find(judged.near.link, 6) if judged is not None else self.subnets.on_interface(peer.interface, 6)
         if subnet is None:
-            return "no_subnet" if message.relays or peer.interface else "not_relayed"
-        if not self.limits.packet(subnet.row.id, self._clock()):
+            return "no_subnet"
+        if judged is not None and any(relay.link and not subnet.holds(relay.link) for relay in message.relays[message.relays.index(judged.near) :]):
+            return "strange_link"
+        if not self.limits.packet(network6(peer.address) if message.relays else -subnet.row.id, self._clock()):
             return "relay_too_fast"
-        call = self._call(message, peer, subnet)
+        call = self._call(message, peer, subnet, judged)
         return self._answer(call) if isinstance(call, Call6) else call
 
-    def _subnet(self, message: Message, peer: Peer6) -> Subnet | None:
-        """The link of the client: of the relays' link-addresses the one nearest to it (RFC 8415 13.1)."""
-        for relay in reversed(message.relays):
-            if relay.link:
-                return self.subnets.find(relay.link, 6)
-        return self.subnets.on_interface(peer.interface, 6) if peer.interface and not message.relays else None
+    def _to_multicast(self, message: Message, peer: Peer6) -> str:
+        """Who speaks to this server alone, and was not told to, is told not to (RFC 8415 18.4)."""
+        if message.type not in WITH_SERVER or self.send is None:
+            return "not_relayed"
+        answer = ((dhcpv6.SERVER_ID, self.duid), (dhcpv6.CLIENT_ID, message.get(dhcpv6.CLIENT_ID) or b""), dhcpv6.status(dhcpv6.USE_MULTICAST))
+        self.sent[dhcpv6.TYPES[dhcpv6.REPLY]] += 1
+        self.send(dhcpv6.encode(Message(dhcpv6.REPLY, message.xid, answer)), peer)
+        return ""
 
-    def _call(self, message: Message, peer: Peer6, subnet: Subnet) -> Call6 | str:
-        seen = identify(message, subnet)
+    def _call(self, message: Message, peer: Peer6, subnet: Subnet, judged: Believed | None) -> Call6 | str:
+        seen = identify(message, subnet, judged)
         found = self.subnets.recognise(subnet, seen)
         if found is not None:
             seen = msgspec.structs.replace(seen, profile=found[0].name, serial=found[1], model=found[2])
@@ -130,7 +158,11 @@ class Server6:
             return "unexpected"
         if profile is None or not subnet.answers(profile, bound=answer is not None):
             return "no_profile"
-        return Call6(message, peer, subnet, seen, profile, answer)
+        if judged is not None and judged.light is not None:
+            line = line_of(seen.circuit_id, seen.remote_id)
+        else:
+            line = line_of(seen.relay_subscriber_id or seen.remote_id)  # a relay's Interface-Id is mostly that of a whole link
+        return Call6(message, peer, subnet, line, seen, profile, answer)
 
     def _answer(self, call: Call6) -> str:
         message = call.message
@@ -154,25 +186,35 @@ class Server6:
         client = seen.client_id.hex()
         if message.type == dhcpv6.SOLICIT and message.get(dhcpv6.RAPID_COMMIT) is not None:
             kind = "assign"
-        relay, line = subnet.row.id, seen.relay_subscriber_id or seen.remote_id  # an Interface-Id is mostly that of a whole link
-        if kind in ("advertise", "assign") and not self.limits.client(relay, line, client, subnet.row.lease_seconds, self._clock()):
-            return "line_full"
+        named = {(kind_of(code), ia.iaid): named_addresses(code, ia) for code, ia in wanted}
+        if message.type == dhcpv6.REQUEST:
+            astray = {which for which, addresses in named.items() if which[0] == "na" and not all(subnet.holds(address) for address in addresses)}
+        else:
+            astray = set()
+        asked = [(code, ia) for code, ia in wanted if (kind_of(code), ia.iaid) not in astray]
+        if kind in ("advertise", "assign"):
+            if self._lacks(call):
+                return "incomplete"
+            for _, ia in asked:
+                if not self.limits.client(subnet.row.id, call.line, f"{client}/{ia.iaid}", self._config.offer_seconds, self._clock()):
+                    return "line_full"
         urls: list[str] = []
 
         def settled(got: Got | None, why: str) -> None:
-            reason = why if got is None else self._settled(call, kind, wanted, got, urls[-1] if urls else "")
+            reason = why if got is None else self._settled(call, kind, wanted, got, urls[-1] if urls else "", astray)
             if reason:
                 self.drops[reason] += 1
 
         ask = Ask6(kind, subnet, client, settled)
-        ask.addresses = [ia.iaid for code, ia in wanted if code == dhcpv6.IA_NA]
-        ask.prefixes = [ia.iaid for code, ia in wanted if code == dhcpv6.IA_PD]
+        ask.addresses = [ia.iaid for code, ia in asked if code == dhcpv6.IA_NA]
+        ask.prefixes = [ia.iaid for code, ia in asked if code == dhcpv6.IA_PD]
+        ask.named = {} if kind == "advertise" else named
         ask.reserved = subnet.reservation(seen)
-        ask.mac, ask.profile, ask.relay, ask.line = seen.mac, call.profile.name, relay, line
+        ask.mac, ask.profile, ask.relay, ask.line = seen.mac, call.profile.name, call.source(), call.line
         ask.seconds = self._seconds(call)
         if answer is not None:
-            if answer.address is not None and answer.address.version == 6:
-                ask.reserved = int(answer.address)
+            if answer.address is not None and answer.address.version == 6 and subnet.fixed(seen, int(answer.address)):
+                ask.reserved, ask.fixed = int(answer.address), True
 
             def granted(got: int) -> Granted:
                 there = IPv6Address(got)
@@ -188,30 +230,64 @@ class Server6:
         asked = call.answer.lease_seconds if call.answer is not None else None
         return asked or max(call.subnet.row.lease_seconds, call.profile.data.least_lease_seconds)
 
-    def _settled(self, call: Call6, kind: Kind, wanted: Sequence[tuple[int, Association]], got: Got, url: str) -> str:
-        seconds = self._seconds(call)
+    def _settled(self, call: Call6, kind: Kind, wanted: Sequence[tuple[int, Association]], got: Got, url: str, astray: set[tuple[str, int]]) -> str:
+        seconds, now, client = self._seconds(call), self._clock(), call.seen.client_id.hex()
         if kind in ("release", "decline"):
-            return self._send(call, dhcpv6.REPLY, [dhcpv6.status(dhcpv6.SUCCESS)], "", 0)
-        made = [self._association(call, code, ia, got, kind, seconds) for code, ia in wanted]
+            lost = []
+            for code, ia in wanted:
+                if not got.get((kind_of(code), ia.iaid)):  # RFC 8415 18.3.7
+                    lost.append((code, dhcpv6.association_octets(Association(ia.iaid, 0, 0, (dhcpv6.status(dhcpv6.NO_BINDING, "not known here"),)))))
+                elif kind == "release":
+                    self.limits.gone(call.subnet.row.id, call.line, f"{client}/{ia.iaid}")
+            return self._send(call, dhcpv6.REPLY, [dhcpv6.status(dhcpv6.SUCCESS), *lost], "", 0)
+        if kind != "advertise":
+            for which, address in got.items():
+                if address:
+                    self.limits.client(call.subnet.row.id, call.line, f"{client}/{which[1]}", seconds, now)
+        made = [self._association(call, code, ia, got, kind, seconds, astray) for code, ia in wanted]
         first = next((address for address in got.values() if address), 0)
-        if kind == "advertise" and not first:
-            return "no_address"  # another server may have some (RFC 8415 18.3.9)
         rapid = call.message.type == dhcpv6.SOLICIT and kind == "assign"
         if rapid:
             made.append((dhcpv6.RAPID_COMMIT, b""))
         return self._send(call, dhcpv6.ADVERTISE if kind == "advertise" else dhcpv6.REPLY, made, url, first)
 
-    def _association(self, call: Call6, code: int, ia: Association, got: Got, kind: Kind, seconds: int) -> Option:
+    def _association(
+        self, call: Call6, code: int, ia: Association, got: Got, kind: Kind, seconds: int, astray: set[tuple[str, int]]
+    ) -> Option:  # fmt: skip
         prefix = code == dhcpv6.IA_PD
-        address = got.get(("pd" if prefix else "na", ia.iaid), 0)
+        which = kind_of(code), ia.iaid
+        address = got.get(which, 0)
+        members: tuple[Option, ...] = ()
         if address:
             length = call.subnet.pool.layout.prefix_length if prefix and call.subnet.pool is not None else 128
-            members: tuple[Option, ...] = (dhcpv6.leased_option(Leased(address, length, seconds * 5 // 8, seconds), prefix),)
+            members = (dhcpv6.leased_option(Leased(address, length, seconds * 5 // 8, seconds), prefix),)
+        elif which in astray:
+            members = (dhcpv6.status(dhcpv6.NOT_ON_LINK, "not of this link"),)
         elif kind == "renew":
             members = (dhcpv6.status(dhcpv6.NO_BINDING, "not known here"),)
         else:
             members = (dhcpv6.status(dhcpv6.NO_PREFIXES if prefix else dhcpv6.NO_ADDRESSES, "none is free"),)
+        if kind == "renew" and address and not prefix:  # what else it says to have ends now (RFC 8415 18.3.4)
+            wrong = [other for other in named_addresses(code, ia) if other != address]
+            members += tuple(dhcpv6.leased_option(Leased(other, 128, 0, 0), prefix=False) for other in wrong)
         return code, dhcpv6.association_octets(Association(ia.iaid, seconds // 2, seconds * 4 // 5, members))
+
+    def _lacks(self, call: Call6) -> bool:
+        """Whether the client cannot be told what it needs, whatever its address: then it gets none."""
+        try:
+            url = "" if call.answer is None else ANY_URL
+            call.profile.options(variables(call, url, call.subnet.row.first), dhcpv6.requested(call.message), 6)
+        except ValueError as error:
+            self._tell(call, error)
+            return True
+        return False
+
+    def _tell(self, call: Call6, error: ValueError) -> None:
+        now, which = self._clock(), (call.subnet.row.id, call.profile.name)
+        if self._told.get(which, -TELL_SECONDS) + TELL_SECONDS <= now:
+            self._told[which] = now
+            told = {"subnet": call.subnet.row.name, "mac": call.seen.mac, "profile": call.profile.name, "error": str(error)}
+            log.warning("DHCPv6 clients cannot be told what they need", extra=told)
 
     def _send(self, call: Call6, kind: int, made: Sequence[Option], url: str, address: int) -> str:
         message, row = call.message, call.subnet.row
@@ -228,7 +304,7 @@ class Server6:
             try:
                 answer += call.profile.options(variables(call, url, address), wanted, 6)
             except ValueError as error:
-                log.warning("a DHCPv6 client cannot be told what it needs", extra={"profile": call.profile.name, "error": str(error)})
+                self._tell(call, error)
                 return "incomplete"
         if self.send is not None:
             self.sent[dhcpv6.TYPES[kind]] += 1
@@ -242,19 +318,31 @@ def associations(message: Message) -> list[tuple[int, Association]]:
     return found[:ASSOCIATIONS]
 
 
-def identify(message: Message, subnet: Subnet) -> ClientIdentity:
-    """All that the client and its relays said. Raises WireError for a malformed option."""
+def kind_of(code: int) -> str:
+    """How leases call what an identity association is for."""
+    return "pd" if code == dhcpv6.IA_PD else "na"
+
+
+def named_addresses(code: int, ia: Association) -> list[int]:
+    """The addresses, or first ones of prefixes, that a client says to have. Raises WireError."""
+    if code == dhcpv6.IA_PD:
+        return [dhcpv6.leased_prefix(value).address for which, value in ia.options if which == dhcpv6.IA_PREFIX][:NAMED]
+    return [dhcpv6.leased_address(value).address for which, value in ia.options if which == dhcpv6.IA_ADDRESS][:NAMED]
+
+
+def identify(message: Message, subnet: Subnet, judged: Believed | None) -> ClientIdentity:
+    """All that the client and the relays that are believed said. Raises WireError for a malformed option."""
     row, duid = subnet.row, message.get(dhcpv6.CLIENT_ID) or b""
-    near = message.relays[-1] if message.relays else None
-    told = near.options if near is not None else ()
-    link_layer = dhcpv6.first(told, dhcpv6.CLIENT_LINK_LAYER) or b""
+    near = judged.near if judged is not None else None
+    told = () if judged is None else (judged.light or judged.near).options
+    link_layer = dhcpv6.first(told, dhcpv6.CLIENT_LINK_LAYER) or (dhcpv6.first(near.options, dhcpv6.CLIENT_LINK_LAYER) if near is not None else None) or b""
     hardware = link_layer[2:] if link_layer[:2] == b"\0\1" else dhcpv6.hardware_address(duid)
     classes = [dhcpv6.vendor_class(value) for code, value in message.options if code == dhcpv6.VENDOR_CLASS]
     vendor = [(int.from_bytes(value[:4], "big"), value[4:]) for code, value in message.options if code == dhcpv6.VENDOR_OPTIONS and len(value) >= 4]
     user = [each for code, value in message.options if code == dhcpv6.USER_CLASS for each in dhcpv6.texts(value)]
     return ClientIdentity(
         family=6, tenant_id=row.tenant_id, subnet_id=row.id, site_id=row.site_id, mac=hardware.hex(":") if len(hardware) == 6 else "", client_id=duid,
-        relay=IPv6Address(near.link) if near is not None and near.link else None, circuit_id=dhcpv6.first(told, dhcpv6.INTERFACE_ID) or b"",
+        relay=IPv6Address(near.link) if near is not None else None, circuit_id=dhcpv6.first(told, dhcpv6.INTERFACE_ID) or b"",
         remote_id=(dhcpv6.first(told, dhcpv6.REMOTE_ID) or b"")[4:], relay_subscriber_id=dhcpv6.first(told, dhcpv6.SUBSCRIBER_ID) or b"",
         vendor_class=b"".join(part for _, parts in classes for part in parts), user_classes=tuple(user),
         vendor_classes=tuple((enterprise, b"".join(parts)) for enterprise, parts in classes), vendor_options=tuple(vendor),

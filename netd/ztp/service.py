@@ -33,8 +33,13 @@ log = logging.getLogger(__name__)
 FINISH_SECONDS: Final = 5.0
 """How long leases in work may take to be committed when the service stops."""
 
+SHORT_SECONDS: Final = 60.0
+"""For so long after a client got nothing its pool is said to be exhausted."""
+
 SWEEP_SECONDS: Final = 3600.0
 SWEEP_DAYS: Final = 7
+
+ANYBODY_RELAYS: Final = "dhcp.relays is empty: whoever reaches the port may claim to be a relay"
 
 ENTITIES: Final = frozenset(("dhcp", "pool"))
 """What the change feed calls what is kept in memory here."""
@@ -97,6 +102,8 @@ class DhcpService:
 
     def start(self, group: asyncio.TaskGroup, sockets4: Sockets4 | None, sockets6: Sockets6 | None = None) -> None:
         """Begin to answer. Raises ConfigError if addresses are to be probed and that is not permitted."""
+        if not self.config.relays:
+            log.warning("anybody may relay DHCP: name the relays in dhcp.relays, or whoever reaches the port may claim to be any line of any of them")
         self._sockets = sockets4
         self.server4.out = sockets4
         if self.config.probe_milliseconds:
@@ -161,10 +168,18 @@ class DhcpService:
     def parts(self) -> list[Part]:
         """The state of the responder, from memory."""
         faults = [f"{name}: {fault}" for name, fault in self.subnets.faults.items()]
+        now = time.monotonic()
+        for pool in self.subnets.pools.values():
+            if max(short.get(pool.id, now - SHORT_SECONDS) for short in (self.leasing.short, self.leasing6.short)) > now - SHORT_SECONDS:
+                faults.append(f"pool {pool.name} is exhausted")
+            aside, full = self.limits.declined(pool.id, pool.total, now)
+            if full:
+                faults.append(f"pool {pool.name}: clients say of {aside} addresses that they are in use, and no more is believed")
         if len(self.leasing) >= WAITING_LIMIT // 2:
             faults.append(f"{len(self.leasing)} clients wait")
         if not self.database.up:
             faults.append("the database is away: nobody gets or renews an address")
         if not self.feed.up and self._tasks:
             faults.append(f"changes are not seen: {self.feed.last_error}")
-        return [Part(name="dhcp", state="degraded" if faults else "ok", since=self._started_at, detail="; ".join(faults[:5]))]
+        told = faults[:5] if self.config.relays else [*faults[:5], ANYBODY_RELAYS]
+        return [Part(name="dhcp", state="degraded" if faults else "ok", since=self._started_at, detail="; ".join(told))]

@@ -20,5 +20,6 @@ def register(metrics: Metrics, server: Server4, server6: Server6, leasing: Leasi
     counter("netd_dhcp_in_use", "Addresses that a probe found in use", lambda: leasing.found_in_use)
     counter("netd_dhcp_transactions", "Transactions that gave or renewed leases", lambda: leasing.batches)
     counter("netd_dhcp_transaction_seconds", "Time spent in them", lambda: leasing.seconds)
+    gauge("netd_dhcp_declined", "Addresses set aside because clients say that they are in use", leasing.limits.all_declined)
     gauge("netd_dhcp_waiting", "Packets that wait for their lease to be committed", lambda: len(leasing))
     gauge("netd_dhcp_subnets", "Subnets that are served", lambda: len(subnets.by_id))

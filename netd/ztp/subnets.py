@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from netd.domain.stock import PoolRecord
+from netd.model import patterns
 from netd.model.ztp import ClientIdentity
 from netd.sdk.bootstrap import Profile
 from netd.store.dhcp import ReservationRow, SubnetRow
@@ -36,6 +37,12 @@ class Subnet:
         """Whether the address is on this link."""
         return self.row.first <= address <= self.row.last
 
+    def fits(self, address: int) -> bool:
+        """Whether a client may have it as far as the link goes: it is on it, and neither the router's nor, with IPv4, the network's or everybody's."""
+        row = self.row
+        ends = (row.first, row.last) if row.version == 4 and row.prefix_length < 31 else ()
+        return self.holds(address) and address != row.router and address not in ends
+
     def reservation(self, seen: ClientIdentity) -> int:
         """The address set aside for this client, 0: none."""
         if not self.reserved:
@@ -45,15 +52,19 @@ class Subnet:
                 return self.by_key[key]
         for kind, pattern, address in self.patterns:
             raw = seen.circuit_id if kind == "circuit_id" else seen.remote_id
-            if raw and pattern.fullmatch(readable(raw)):
+            if raw and patterns.fits_whole(pattern, readable(raw)):
                 return address
         return 0
+
+    def fixed(self, seen: ClientIdentity, address: int) -> bool:
+        """Whether a device whose record says this address may have it here: as if it were reserved for it, and for nobody else."""
+        return self.fits(address) and (address not in self.reserved or self.reservation(seen) == address)
 
     def may_have(self, address: int, reserved: int) -> bool:
         """Whether a client whose reservation is ``reserved`` (0: none) may have this address."""
         if reserved:
             return address == reserved
-        return address not in self.reserved and self.pool is not None and self.pool.layout.holds(address) and self.holds(address)
+        return address not in self.reserved and self.pool is not None and self.pool.layout.holds(address) and self.fits(address)
 
 
 class Subnets:
@@ -84,8 +95,8 @@ class Subnets:
             subnet.reserved[each.address] = each
             if each.kind in PATTERN_KINDS:
                 try:
-                    subnet.patterns.append((each.kind, re.compile(each.value, re.DOTALL), each.address))
-                except re.error as error:
+                    subnet.patterns.append((each.kind, patterns.compile_whole(each.value), each.address))
+                except ValueError as error:
                     self.faults[subnet.row.name] = f"reservation {each.value!r}: {error}"
             else:
                 subnet.by_key[each.kind, each.value] = each.address

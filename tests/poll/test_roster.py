@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from netd.domain import targets
 from netd.domain.imports import Slices
 from netd.keyring import Keyring
 from netd.model.device import InterfaceSample
@@ -59,7 +60,7 @@ async def test_all_are_found_some_at_a_time(followed: Roster, monkeypatch: pytes
     monkeypatch.setattr(roster, "DEVICES_AT_A_TIME", 5)
     monkeypatch.setattr(roster, "LOADED_AT_A_TIME", 4)
     read = watch(monkeypatch, devices, "polled")
-    loaded = watch(monkeypatch, roster.targets, "targets")
+    loaded = watch(monkeypatch, targets, "targets")
     await followed.refresh()
     assert sorted(followed.devices) == list(range(1, DEVICES + 1, 2)) and all(each.target is not None for each in followed.devices.values())
     assert (read, loaded) == ([5, 5, 5, 5, 3, 0], [4, 4, 4])

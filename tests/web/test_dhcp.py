@@ -1,5 +1,6 @@
 """/dhcp: subnets and reservations, as an operator sees them."""
 
+from netd.store import leases
 from netd.store.database import Database
 from tests.web.running import Api
 
@@ -98,6 +99,55 @@ async def test_what_a_subscriber_has_is_not_set_aside(api: Api) -> None:
     assert (answer.status, answer.value["detail"]) == (409, "a subscriber has this address")
     assert (await api.post("/dhcp/reservations", {"subnet": "access", "kind": "serial", "value": "x", "address": "10.1.0.21"})).status == 201
     assert (await api.post("/subscribers", {"username": "b", "password": "secretsecret", "plan": "home", "ipv4": "10.1.0.21"})).status == 409
+
+
+async def test_an_address_of_an_expected_device_is_checked_where_it_is_written(api: Api, database: Database) -> None:
+    await pool(api)
+    await api.post("/dhcp/subnets", ACCESS)
+    await api.post("/plans", {"name": "home", "down_bps": 1000, "up_bps": 1000})
+    await api.post("/subscribers", {"username": "a", "password": "secretsecret", "plan": "home", "ipv4": "10.1.0.20"})
+    for value, address in (("02:00:5e:00:53:01", "10.1.0.21"), ("02:00:5e:00:53:02", "10.1.0.22")):
+        await api.post("/dhcp/reservations", {"subnet": "access", "kind": "mac", "value": value, "address": address})
+    device = {"profile": "plain", "mac": "02:00:5e:00:53:01"}
+    assert (await api.post("/ztp/devices", {"hostname": "a", **device, "address": "10.1.0.21"})).status == 201  # reserved for itself
+    made = await api.post("/ztp/devices", {"hostname": "b", "serial": "B", "profile": "plain", "address": "10.1.0.30"})
+    path = f"/ztp/devices/{made.value['id']}"
+    assert (await api.patch(path, {"address": "10.1.0.30"})).status == 200
+    for address, what in (
+        ("10.1.0.1", "router's own"), ("10.1.0.255", "subnet's own"), ("10.9.0.1", "no subnet"), ("10.1.0.20", "subscriber's"), ("10.1.0.22", "reserved"),
+        ("10.1.0.21", "reserved"),
+    ):  # fmt: skip
+        refused = await api.patch(path, {"address": address})
+        assert (refused.status, [fault["pointer"] for fault in refused.value["errors"]]) == (422, ["/address"])
+        assert what in refused.value["errors"][0]["detail"]
+    refused = await api.post("/ztp/devices", {"hostname": "c", "serial": "C", "profile": "plain", "address": "10.1.0.30"})
+    assert (refused.status, refused.value["errors"][0]["detail"]) == (422, "is another expected device's")
+    async with database.transaction() as conn:  # nobody else is given them, until they are given up
+        assert await leases.taken(conn, 1, 0, ["10.1.0.29", "10.1.0.30"]) == {"10.1.0.30"}
+        await conn.execute("delete from pool_spans")
+    assert (await api.patch(path, {"address": "10.1.0.31"})).status == 200
+    assert (await api.delete(path)).status == 204
+    async with database.transaction() as conn:
+        assert [span.first & 255 for _, span in await leases.spans(conn, await conn.fetchval("select id from pools"))] == [30, 31]
+    for address in ("10.1.0.1", "10.1.0.0"):
+        refused = await api.post("/dhcp/reservations", {"subnet": "access", "kind": "serial", "value": "x", "address": address})
+        assert [fault["pointer"] for fault in refused.value["errors"]] == ["/address"]
+
+
+async def test_a_pool_does_not_grow_beyond_its_subnet(api: Api) -> None:
+    await pool(api)
+    await api.post("/dhcp/subnets", ACCESS)
+    path = f"/pools/{(await api.get('/pools?name=access')).value['items'][0]['id']}"
+    refused = await api.patch(path, {"ranges": ["10.0.9.0-10.0.9.255", "10.1.0.10-10.1.0.40"]})
+    assert (refused.status, [fault["pointer"] for fault in refused.value["errors"]]) == (422, ["/ranges"])
+    assert (await api.patch(path, {"ranges": ["10.1.0.10-10.1.0.50"]})).status == 200
+
+
+async def test_patterns_that_take_long_are_refused(api: Api) -> None:
+    await pool(api)
+    await api.post("/dhcp/subnets", ACCESS)
+    refused = await api.post("/dhcp/reservations", {"subnet": "access", "kind": "circuit_id", "value": r"(\w+\s?)+:", "address": "10.1.0.11"})
+    assert (refused.status, [fault["pointer"] for fault in refused.value["errors"]]) == (422, ["/value"])
 
 
 async def test_profiles_say_what_is_known(api: Api) -> None:

@@ -166,7 +166,7 @@ async def owned(api: Api, database: Database) -> dict[str, int]:
     made["pools"] = (await api.post("/pools", {"name": "cgn", "kind": "ipv4", "ranges": ["100.64.0.0/24"]})).value["id"]
     made["rules"] = (await api.post("/pools/rules", {"pool": "cgn"})).value["id"]
     made["leases"] = await lease(database, made["pools"], "alice", "100.64.0.7")
-    subnet = {"name": "access", "prefix": "100.64.0.0/24", "serves": "classes", "profiles": ["plain"], "pool": "cgn", "site": "oslo"}
+    subnet = {"name": "access", "prefix": "100.64.0.0/24", "serves": "classes", "profiles": ["plain"], "site": "oslo"}
     made["subnets"] = (await api.post("/dhcp/subnets", subnet)).value["id"]
     reservation = {"subnet": "access", "kind": "serial", "value": "JPE1", "address": "100.64.0.9"}
     made["reservations"] = (await api.post("/dhcp/reservations", reservation)).value["id"]

@@ -15,8 +15,8 @@ from netd.store.dhcp import SubnetRow
 from netd.store.leases import PoolRow
 from netd.wire import dhcp, dhcpv6
 from netd.wire.dhcp import Message
+from netd.ztp.asks import Ask
 from netd.ztp.binding import Remembered
-from netd.ztp.leasing import Ask
 from netd.ztp.leasing6 import Ask6
 from netd.ztp.limits import Limits
 from netd.ztp.server4 import Arrival, Server4

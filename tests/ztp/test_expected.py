@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from netd.domain.expected import Retry
 from netd.errors import Conflict, InvalidInput
 from netd.model.boot import BootCandidate
 from netd.model.ztp import Granted
-from tests.ztp.booting import ACTOR, Booting, client
+from tests.ztp.booting import ACTOR, Booting, client, serving
 
 
 @pytest.fixture
@@ -144,8 +145,58 @@ async def test_a_client_that_invents_itself_fills_no_table(booting):
     for number in range(5000):
         booting.expected.unexpected(client("", mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"))
     await booting.expected.flush()
-    assert booting.expected.strange == {"candidate": 200, "not_kept": 4800}
+    assert booting.expected.strange == {"candidate": 200, "line_too_many": 4800}
     assert len((await adoption.candidates(booting.database, ACTOR, CandidateQuery(limit=1000))).items) == 200
+
+
+async def test_one_line_fills_neither_the_list_nor_the_events(booting):
+    line: dict[str, Any] = {"circuit_id": b"olt1 eth 1/1", "serial": ""}
+    for number in range(100):
+        booting.expected.unexpected(client(mac=f"02:00:00:00:00:{number:02x}", **line))
+    booting.expected.unexpected(client(mac="02:00:00:00:01:00", **{**line, "circuit_id": b"olt1 eth 1/2"}))  # the neighbour
+    await booting.expected.flush()
+    assert booting.expected.strange == {"candidate": 17, "line_too_many": 84}
+    booting.expected.unexpected(client(mac="02:00:00:00:00:00", **line))  # who is known may come again
+    for number in range(2, 40):
+        booting.expected.unexpected(client(mac="02:00:00:00:02:00", **{**line, "circuit_id": b"olt1 eth 1/%d" % number, "client_id": bytes((1, number))}))
+    await booting.expected.flush()
+    assert len(await candidates(booting)) == 17 + 38
+    async with booting.database.acquire() as conn:
+        assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 20
+        assert await conn.fetchval("select packets from ztp_candidates where mac = '02:00:00:00:00:00'") == 2
+    booting.ahead = timedelta(seconds=61)
+    await booting.expected.sweep()
+    async with booting.database.acquire() as conn:
+        assert await conn.fetchval("select sum((data->>'count')::int) from events where type = 'ztp.candidates'") == 35
+
+
+async def test_what_somebody_decided_on_does_not_give_way(database, dsn, tmp_path, extensions):
+    async with serving(database, dsn, tmp_path, extensions, candidates=100) as booting:
+        async with database.acquire() as conn:
+            await conn.execute("insert into dhcp_subnets (tenant_id, name, prefix) values (1, 'access', '10.1.0.0/24')")
+        booting.expected.unexpected(client("REAL"))
+        await booting.expected.flush()
+        await adoption.disregard(database, ACTOR, (await candidates(booting))[0].id, Disregard())
+        for number in range(150):
+            booting.expected.unexpected(client("", mac=f"02:00:00:00:01:{number:02x}"))
+        await booting.expected.flush()
+        async with database.acquire() as conn:
+            kept = await conn.fetchrow("select count(*), count(*) filter (where state = 'ignored') from ztp_candidates")
+        assert tuple(kept) == (100, 1)
+
+
+async def test_a_rule_adopts_so_many_on_a_line(database, dsn, tmp_path, extensions):
+    async with serving(database, dsn, tmp_path, extensions, rule_line_devices=2) as booting:
+        async with database.acquire() as conn:
+            await conn.execute("insert into dhcp_subnets (tenant_id, name, prefix) values (1, 'access', '10.1.0.0/24')")
+        rule = NewRule(name="cpe", profiles=("arista_eos",), hostname="cpe-{mac_plain}", settings={"boot_template": "x"})
+        await adoption.create_rule(database, ACTOR, rule, list(booting.profiles.values()))
+        for number in range(5):
+            for line in (b"olt1 1", b"olt1 2"):
+                booting.expected.unexpected(client("", mac=f"02:00:00:00:0{line[-1] - 48}:{number:02x}", profile="arista_eos", circuit_id=line))
+        await booting.expected.flush()
+        found = [(each.circuit_id, each.state) for each in await candidates(booting)]
+        assert [found.count((line, "adopted")) for line in ("olt1 1", "olt1 2")] == [2, 2]
 
 
 async def test_adopted_by_hand(booting):
@@ -208,6 +259,7 @@ async def test_what_is_no_device(booting):
     for members in (
         {"serial": None}, {"profile": "nothing"}, {"mac": "x"}, {"circuit_id": "("}, {"variables": {"snmp_secret": "x"}}, {"platform": "nothing"},
         {"credential": "nobody"}, {"site": "nowhere"}, {"address": "x"},
+        {"circuit_id": r"(\w+\s?)+:"}, {"address": "192.0.2.9"},
     ):  # fmt: skip
         with pytest.raises(InvalidInput):
             await booting.device("a", **members)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
@@ -271,6 +272,7 @@ async def test_a_starving_client_behind_a_relay_without_lines_leaves_most_of_the
 
 async def test_ten_thousand_malformed_packets(talk: Talk, net: Net):
     rng = random.Random(7)
+    known = await talk.boot(9)
     good = dhcp.encode(Message(1, 5, b"\2\0\0\0\0\5", {53: b"\1", 61: b"\1abc", 82: b"\1\4eth1", 124: b"\0\0\0\x09\5\4abcd"}, giaddr=RELAY))
     for _ in range(10_000):
         data = bytearray(good[: rng.randrange(len(good))])
@@ -281,7 +283,8 @@ async def test_ten_thousand_malformed_packets(talk: Talk, net: Net):
     dropped = talk.drops
     assert sum(dropped.values()) > 8_000
     assert {"short", "no_cookie", "bad_option"} <= set(dropped)
-    assert await _booted(talk, [9])  # all others were not in its way
+    talk.send(dhcp.REQUEST, 9, ciaddr=known.yiaddr)
+    assert (await _mine(talk, 9)).type == dhcp.ACK  # all others were not in its way
 
 
 async def test_two_nodes_never_give_an_address_twice(net: Net, responder, dsn: str):
@@ -350,8 +353,9 @@ async def test_a_lease_query_is_for_who_may(net: Net, responder):
         assert answer.options[82] == got.options[82]
         assert answer.options[61] == b"\1id"
         assert 590 <= int.from_bytes(answer.options[51], "big") <= 600
-    assert (await query(number("10.1.0.39"))).type == dhcp.LEASEUNKNOWN
-    talk.send(dhcp.RELEASE, 1, ciaddr=got.yiaddr, o61=b"\1id")
+    assert (await query(number("10.1.0.39"))).type == dhcp.LEASEUNASSIGNED  # never leased, but netd's to lease
+    assert (await query(number("10.1.0.41"))).type == dhcp.LEASEUNKNOWN
+    talk.send(dhcp.RELEASE, 1, giaddr=0, source=got.yiaddr, ciaddr=got.yiaddr, o61=b"\1id")
     await talk.silence()
     assert (await query(got.yiaddr)).type == dhcp.LEASEUNASSIGNED
     service.server4.packet(
@@ -443,3 +447,237 @@ async def test_a_changed_subnet_holds_at_once(net: Net, responder):
     await until(lambda: bool(service.subnets.by_id))
     assert "no_such_profile" in service.parts()[0].detail
     task.cancel()
+
+
+# -- who may say what ----------------------------------------------------------------------------------------------------
+
+
+async def test_only_relays_say_which_line_a_client_is_on(net: Net, responder):
+    """A host with an address of its own sends what it likes to the server: it is no relay, and has no line but that of its lease."""
+    binding = Remembered({"JPE1": BootAnswer(profile="arista_eos")}, lambda seen, address: "http://10.99.0.1/x")
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"), serves="expected", profiles=[])
+    talk = Talk(await responder(DhcpConfig(enabled=True, relays=("10.1.0.1/32",)), binding))
+    own = number("10.1.0.200")
+    forged: dict[str, Any] = {"giaddr": 0, "source": own, "circuit": b"olt1 eth 1/1/4", "o60": b"Arista;DCS;1;JPE1"}
+    talk.send(dhcp.DISCOVER, 1, ciaddr=own, **forged)
+    talk.send(dhcp.DECLINE, 1, ciaddr=own, o50=b"\x0a\1\0\x0a", **forged)
+    talk.send(dhcp.REQUEST, 1, ciaddr=0, o50=b"\x0a\1\0\x0a", **forged)
+    talk.send(dhcp.REQUEST, 1, ciaddr=own, **forged)
+    talk.send(dhcp.INFORM, 2, ciaddr=own, **{**forged, "o60": b"Arista;DCS;1;JPE2"})
+    await talk.silence()
+    assert talk.drops == {"not_relayed": 3, "not_its_address": 1, "unexpected": 1}
+    assert (await net.leases(), binding.candidates) == ([], [])
+    got = await talk.boot(1, circuit=b"olt1 eth 1/1/4", o60=b"Arista;DCS;1;JPE1")
+    assert (await talk.ask(dhcp.REQUEST, 1, **{**forged, "ciaddr": got.yiaddr, "source": got.yiaddr, "circuit": b"forged"})).type == dhcp.ACK
+    assert await net.connection.fetchval("select relay_info from leases") == b"\1\x0eolt1 eth 1/1/4"
+    assert binding.grants[-1].seen.circuit_id == b"olt1 eth 1/1/4"
+    await talk.end()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_switch_without_giaddr_is_believed_where_the_configuration_says_so(net: Net, responder, trusted: bool):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"), interface="eth7")
+    talk = Talk(await responder(DhcpConfig(enabled=True, interfaces=("eth7",), option82_interfaces=("eth7",) if trusted else (), line_clients=1)))
+    link: dict[str, Any] = {"giaddr": 0, "interface": "eth7", "circuit": b"port 1"}
+    got = await talk.boot(1, **link)
+    assert got.options[82] == b"\1\6port 1"  # the switch takes it out
+    talk.send(dhcp.DISCOVER, 2, **link)
+    await until(lambda: not len(talk.service.leasing))
+    assert talk.drops == ({"line_full": 1} if trusted else {})
+    talk.send(dhcp.DISCOVER, 3, **{**link, "source": number("10.7.0.1")})  # from beyond a router on that link
+    await until(lambda: not len(talk.service.leasing))
+    assert talk.drops["not_relayed"] == 1
+    await talk.end()
+
+
+async def test_what_is_said_on_another_line_is_of_another_client(net: Net, responder):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"))
+    talk = Talk(await responder(ALWAYS))
+    mine = await talk.boot(1, circuit=b"mine")
+    own: dict[str, Any] = {"o50": mine.yiaddr.to_bytes(4, "big"), "o54": mine.options[54]}
+    talk.send(dhcp.DECLINE, 1, circuit=b"other", **own)
+    talk.send(dhcp.RELEASE, 1, circuit=b"other", ciaddr=mine.yiaddr)
+    talk.send(dhcp.REQUEST, 1, circuit=b"other", **own)
+    await talk.silence()
+    assert talk.drops == {"other_line": 3}
+    other = await talk.boot(1, circuit=b"other")  # who moves house gets another address
+    assert other.yiaddr != mine.yiaddr
+    assert (await talk.ask(dhcp.REQUEST, 1, circuit=b"mine", ciaddr=mine.yiaddr)).type == dhcp.ACK
+    talk.send(dhcp.RELEASE, 1, giaddr=0, source=mine.yiaddr, ciaddr=mine.yiaddr)  # by unicast its line is that of its lease
+    await talk.silence()
+    assert [state for _, state, _ in await net.leases()] == ["released", "bound"]
+    await talk.end()
+    again = Talk(await responder(ALWAYS))
+    again.service.server4._relayed.clear()  # as another node has it
+    assert (await again.ask(dhcp.REQUEST, 1, giaddr=0, source=other.yiaddr, ciaddr=other.yiaddr)).type == dhcp.ACK
+    await again.end()
+
+
+async def test_two_relays_of_one_link_forward_the_same_packet(talk: Talk, net: Net):
+    """As two routers with VRRP do. If each names the line otherwise, one of them answers and the other is silent."""
+    offers = []
+    for giaddr in (RELAY, number("10.1.0.2")):
+        talk.send(dhcp.DISCOVER, 1, giaddr=giaddr, circuit=b"eth 1/1")
+        offers.append((await asyncio.wait_for(talk.answers.get(), 10))[1])
+    assert offers[0].yiaddr == offers[1].yiaddr
+    got = await talk.boot(1, circuit=b"eth 1/1")
+    talk.send(dhcp.REQUEST, 1, giaddr=number("10.1.0.2"), circuit=b"other", o50=got.yiaddr.to_bytes(4, "big"), o54=got.options[54])
+    await talk.silence()
+    assert talk.drops == {"other_line": 1}
+
+
+async def test_a_client_keeps_its_address_when_its_line_begins_to_be_told(talk: Talk, net: Net):
+    got = await talk.boot(1)
+    assert (await talk.ask(dhcp.REQUEST, 1, circuit=b"eth 1/1", ciaddr=got.yiaddr)).type == dhcp.ACK
+    other = await talk.boot(2)
+    assert (await talk.boot(2, circuit=b"eth 1/2")).yiaddr == other.yiaddr
+    talk.send(dhcp.REQUEST, 1, circuit=b"eth 1/3", ciaddr=got.yiaddr)
+    await talk.silence()
+    assert talk.drops == {"other_line": 1}
+
+
+async def test_declines_cannot_empty_a_pool(net: Net, responder):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.29"))  # 20
+    service = await responder(DhcpConfig(enabled=True, line_clients=16))
+    talk = Talk(service)
+
+    async def decline(client: int, line: bytes, *, bound: bool = True) -> None:
+        got = await (talk.boot(client, circuit=line) if bound else talk.ask(dhcp.DISCOVER, client, circuit=line))
+        talk.send(dhcp.DECLINE, client, circuit=line, o50=got.yiaddr.to_bytes(4, "big"), o54=got.options[54])
+        await talk.silence()
+
+    await decline(1, b"a", bound=False)
+    assert talk.drops == {"not_bound": 1}
+    for _ in range(3):
+        await decline(1, b"a")
+    assert talk.drops["line_declined"] == 1  # two of sixteen
+    await decline(2, b"b")
+    await decline(2, b"b")
+    assert service.parts()[0].state == "degraded"
+    assert "pool access: clients say of 4 addresses" in service.parts()[0].detail
+    await decline(3, b"c")
+    assert talk.drops["pool_declined"] == 1
+    got = [await talk.boot(client, circuit=b"%d" % client) for client in range(4, 22)]  # there are 20: 1 and 3 have one each, 4 are set aside
+    assert service.leasing.given["declined_again"] == 4
+    assert [each.yiaddr for each in got[-4:]] == [number(f"10.1.0.{last}") for last in (10, 11, 13, 14)]  # the one that was declined first is the first
+    talk.send(dhcp.DISCOVER, 30, circuit=b"z")
+    await talk.silence()
+    assert talk.drops["exhausted"] == 1
+    assert "pool access is exhausted" in service.parts()[0].detail
+    await talk.end()
+
+
+async def test_a_line_keeps_the_place_of_what_it_declined(net: Net, responder):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.90"))
+    talk = Talk(await responder(DhcpConfig(enabled=True, line_clients=2)))
+    got = await talk.boot(1, circuit=b"a")
+    talk.send(dhcp.DECLINE, 1, circuit=b"a", o50=got.yiaddr.to_bytes(4, "big"), o54=got.options[54])
+    await talk.silence()
+    assert (await talk.boot(1, circuit=b"a")).yiaddr != got.yiaddr  # one client there may always be
+    talk.send(dhcp.DISCOVER, 2, circuit=b"a")
+    await talk.silence()
+    assert talk.drops == {"line_full": 1}
+    await talk.end()
+
+
+@pytest.mark.parametrize(
+    ("fixed", "drops"), [("10.1.0.20", {"address_taken": 1}), ("10.1.0.1", {}), ("10.9.9.9", {}), ("10.1.0.255", {}), ("10.1.0.30", {}), ("10.1.0.200", {})]
+)
+async def test_a_fixed_address_of_a_device_is_as_good_as_a_reservation(net: Net, responder, fixed: str, drops: dict[str, int]):
+    subnet = await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"), serves="expected", profiles=[], router="10.1.0.1")
+    await net.connection.execute("insert into plans (tenant_id, name, down_bps, up_bps) values (1, 'home', 1000, 1000)")
+    await net.connection.execute("insert into subscribers (tenant_id, username, username_key, plan_id, ipv4) values (1, 'a', 'a', 1, '10.1.0.20')")
+    await net.reserve(subnet, "mac", "02:00:00:00:00:09", "10.1.0.30")
+    talk = Talk(await responder(ALWAYS, Remembered({"02:00:00:00:00:01": BootAnswer(profile="plain", address=IPv4Address(fixed))})))
+    if drops:
+        talk.send(dhcp.DISCOVER, 1)
+        await talk.silence()
+    else:  # where it may not have its own, one of the pool
+        assert (await talk.boot(1)).yiaddr == number("10.1.0.200" if fixed == "10.1.0.200" else "10.1.0.10")
+    assert talk.drops == drops
+    await talk.end()
+
+
+async def test_who_asks_again_waits_for_the_same_probe(net: Net, responder):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"))
+    service = await responder(DhcpConfig(enabled=True, relay_new_per_second=0.0, probe_milliseconds=100))
+    probed: list[list[int]] = []
+    may = asyncio.Event()
+
+    async def probe(addresses):
+        probed.append(list(addresses))
+        await may.wait()
+        return {number("10.1.0.10")} & set(addresses)
+
+    service.leasing.probe = probe
+    talk = Talk(service)
+    talk.send(dhcp.DISCOVER, 1)
+    await until(lambda: bool(probed))
+    talk.send(dhcp.DISCOVER, 1)
+    await until(lambda: service.leasing.batches == 2)
+    assert talk.answers.empty()
+    may.set()
+    assert {(await asyncio.wait_for(talk.answers.get(), 10))[1].yiaddr for _ in range(2)} == {number("10.1.0.11")}
+    assert (await talk.ask(dhcp.DISCOVER, 1)).yiaddr == number("10.1.0.11")  # which was probed
+    assert probed == [[number("10.1.0.10")], [number("10.1.0.11")]]
+    await talk.end()
+
+
+async def test_who_a_client_is_and_what_it_wishes(talk: Talk, net: Net):
+    talk.service.server4.packet(dhcp.encode(Message(1, 1, b"", {53: b"\1"}, giaddr=RELAY)), Arrival(RELAY, 67, SERVER, ""))
+    assert talk.drops == {"no_client": 1}  # neither an address nor an identifier
+    assert (await talk.ask(dhcp.DISCOVER, 1, o50=b"\x0a\1\0\x21")).yiaddr == number("10.1.0.33")  # RFC 2131 4.3.1
+    assert (await talk.ask(dhcp.DISCOVER, 2, o50=b"\x0a\1\0\x21")).yiaddr == number("10.1.0.10")
+    long = [(await talk.boot(3, o61=b"A" * 128 + end)).yiaddr for end in (b"1", b"2")]
+    assert long[0] != long[1]
+    kept = len(talk.service.server4._relayed)
+    for client in range(4, 9):
+        got = await talk.boot(client, circuit=b"eth 1/1")
+        talk.send(dhcp.RELEASE, client, circuit=b"eth 1/1", ciaddr=got.yiaddr)
+        await talk.silence()
+    assert len(talk.service.server4._relayed) == kept
+
+
+async def test_an_address_of_another_link_is_refused(talk: Talk, net: Net):
+    await net.subnet("10.2.0.0/24", await net.pool("other", "10.2.0.10", "10.2.0.40"))
+    await talk.service.load()
+    got = await talk.boot(1)
+    refused = await talk.ask(dhcp.REQUEST, 1, giaddr=number("10.2.0.1"), o50=got.yiaddr.to_bytes(4, "big"))
+    assert refused.type == dhcp.NAK
+    talk.send(dhcp.REQUEST, 1, giaddr=number("10.2.0.1"), o50=b"\x0a\3\0\1")  # netd knows nothing of where that is
+    await talk.silence()
+    assert talk.drops == {"not_its_address": 1}
+
+
+async def test_who_cannot_be_told_what_it_needs_takes_no_address_and_fills_no_log(net: Net, responder, caplog: pytest.LogCaptureFixture):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"), profiles=["tr069_cpe"])
+    talk = Talk(await responder(ALWAYS))
+    for client in range(20):
+        talk.send(dhcp.DISCOVER, client, o60=b"dslforum.org")
+    await talk.silence()
+    assert (talk.drops, await net.leases()) == ({"incomplete": 20}, [])
+    assert sum("cannot be told" in record.message for record in caplog.records) == 1
+    await talk.end()
+
+
+async def test_a_pool_that_reaches_beyond_its_subnet_gives_what_is_within(net: Net, responder):
+    pool = await net.pool("access", "10.0.9.0", "10.0.9.255")
+    await net.connection.execute(
+        "insert into pool_ranges (tenant_id, pool_id, scope, first_address, last_address) select 1, id, scope, '10.1.0.0', '10.1.0.40' from pools"
+    )
+    await net.connection.execute("insert into pool_spans (tenant_id, pool_id, first_address, last_address) values (1, $1, '10.1.0.0', '10.1.0.40')", pool)
+    await net.subnet("10.1.0.0/24", pool, router="10.1.0.2")
+    talk = Talk(await responder(ALWAYS))
+    assert [(await talk.boot(client)).yiaddr for client in (1, 2)] == [number("10.1.0.1"), number("10.1.0.3")]
+    await talk.end()
+
+
+async def test_the_log_and_health_say_that_anybody_may_relay(responder, caplog: pytest.LogCaptureFixture):
+    for relays, said in (((), True), (("10.99.0.0/24",), False)):
+        caplog.clear()
+        service = await responder(DhcpConfig(enabled=True, relays=relays))
+        async with asyncio.TaskGroup() as group:
+            service.start(group, None)
+            await service.stop()
+        assert any("anybody may relay" in record.message for record in caplog.records) == said
+        assert (service.parts()[0].state, "dhcp.relays is empty" in service.parts()[0].detail) == ("ok", said)

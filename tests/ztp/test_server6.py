@@ -33,11 +33,14 @@ class Talk:
         self.service.leasing6.finish()
         await self._task
 
-    def send(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, link: int = LINK, line: bool = True) -> None:
+    def send(
+        self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, link: int = LINK, line: bool = True, through: tuple[Relay, ...] = ()
+    ) -> None:
         made = [(1, b"\0\3\0\1\2\0" + client.to_bytes(4, "big")), *options]
         if server:
             made.append((2, self.service.server6.duid))
-        relays = (Relay(1, 0, 9, ()), Relay(0, link, 7, ((18, b"eth0"), *(((37, b"\0\0\0\x09id"),) if line else ())))) if link else ()
+        relays: tuple[Relay, ...] = (Relay(1, 0, 9, ()), Relay(0, link, 7, ((18, b"eth0"), *(((37, b"\0\0\0\x09id"),) if line else ())))) if link else ()
+        relays = through or relays
         self.service.server6.packet(dhcpv6.encode(Message(kind, client, tuple(made), relays), dhcpv6.RELAY_FORWARD), PEER)
 
     async def ask(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, **more: object) -> Message:
@@ -53,12 +56,25 @@ class Talk:
         return {key: count for key, count in self.service.server6.drops.items()}
 
 
+def holds(text: str) -> dhcpv6.Option:
+    """An address that a client says to have."""
+    return dhcpv6.leased_option(dhcpv6.Leased(int(IPv6Address(text)), 128, 0, 0), False)
+
+
+def remote(name: bytes) -> tuple[int, bytes]:
+    return dhcpv6.REMOTE_ID, b"\0\0\0\x09" + name
+
+
+def relay(link: str, peer: str, *options: dhcpv6.Option) -> Relay:
+    return Relay(0, int(IPv6Address(link)), int(IPv6Address(peer)), options)
+
+
 def na(iaid: int = 1, *options: dhcpv6.Option) -> dhcpv6.Option:
     return dhcpv6.IA_NA, dhcpv6.association_octets(Association(iaid, 0, 0, options))
 
 
-def pd(iaid: int = 1) -> dhcpv6.Option:
-    return dhcpv6.IA_PD, dhcpv6.association_octets(Association(iaid, 0, 0, ()))
+def pd(iaid: int = 1, *options: dhcpv6.Option) -> dhcpv6.Option:
+    return dhcpv6.IA_PD, dhcpv6.association_octets(Association(iaid, 0, 0, options))
 
 
 def address(answer: Message) -> IPv6Address:
@@ -132,9 +148,8 @@ async def test_a_pool_that_is_empty_is_told(net: Net, responder):
     talk = Talk(await responder(CONFIG))
     assert prefix(await talk.ask(dhcpv6.REQUEST, 1, pd(), server=True)).prefixlen == 56
     assert status(await talk.ask(dhcpv6.REQUEST, 2, pd(), server=True), dhcpv6.IA_PD) == dhcpv6.NO_PREFIXES
-    talk.send(dhcpv6.SOLICIT, 2, pd())
-    await talk.silence()
-    assert talk.drops == {"no_address": 1}
+    assert status(await talk.ask(dhcpv6.SOLICIT, 2, pd()), dhcpv6.IA_PD) == dhcpv6.NO_PREFIXES
+    assert (talk.service.parts()[0].state, "pool homes is exhausted" in talk.service.parts()[0].detail) == ("degraded", True)
     await talk.end()
 
 
@@ -221,3 +236,117 @@ async def test_one_client_many_times_at_once_has_one_address(talk: Talk, net: Ne
         talk.send(dhcpv6.REQUEST, 1, na(), pd(), server=True)
     answers = [await asyncio.wait_for(talk.answers.get(), 10) for _ in range(20)]
     assert len({(address(answer), prefix(answer)) for answer in answers}) == 1
+
+
+# -- who may say what ----------------------------------------------------------------------------------------------------
+
+
+class ByLine(Remembered):
+    """Expects whoever is on this line."""
+
+    def resolve(self, seen):
+        return BootAnswer(profile="plain") if b"victim" in (seen.circuit_id, seen.remote_id) else None
+
+
+FORGED = relay("2001:db8:1::1", "fe80::1", (18, b"victim"), remote(b"victim"))
+
+
+@pytest.mark.parametrize(
+    ("through", "light", "drops"),
+    [
+        ((relay("2001:db8:2::1", "fe80::bad", (18, b"port 7"), remote(b"own")), FORGED), False, {"strange_link": 1}),
+        ((relay("2001:db8:1::1", "fe80::bad", (18, b"port 7"), remote(b"own")), FORGED), False, {"unexpected": 1}),
+        ((relay("::", "2001:db8:1::bad"), FORGED), False, {"no_subnet": 1}),  # who sent that is no relay
+        ((relay("::", "2001:db8:99::3"), FORGED), False, {}),  # who sent that is one
+        ((relay("2001:db8:98::1", "2001:db8:99::3"), FORGED), False, {}),
+        ((relay("2001:db8:1::1", "fe80::1", (18, b"vlan 7")), relay("::", "fe80::7", (18, b"victim"))), False, {"unexpected": 1}),
+        ((relay("2001:db8:1::1", "fe80::1", (18, b"vlan 7")), relay("::", "fe80::7", (18, b"victim"))), True, {}),  # RFC 6221
+        ((relay("2001:db8:1::1", "fe80::1"), relay("::", "fe80::7", (18, b"port 7")), FORGED), True, {"unexpected": 1}),
+    ],
+)
+async def test_a_client_that_plays_relay_chooses_neither_its_link_nor_its_line(net: Net, responder, through: tuple[Relay, ...], light: bool, drops):
+    for number in (1, 2):
+        await net.subnet(f"2001:db8:{number}::/64", None, serves="expected", profiles=[])
+    config = DhcpConfig(enabled=True, relays=("2001:db8:99::/64",), lightweight_relays=("2001:db8:1::/64",) if light else ())
+    talk = Talk(await responder(config, ByLine({})))
+    if drops:
+        talk.send(dhcpv6.SOLICIT, 1, na(), through=through)
+        await talk.silence()
+    else:
+        assert address(await talk.ask(dhcpv6.SOLICIT, 1, na(), through=through)) in SUBNET
+    assert talk.drops == drops
+    await talk.end()
+
+
+async def test_what_is_said_on_another_line_is_of_another_client(talk: Talk, net: Net):
+    got = await talk.ask(dhcpv6.REQUEST, 1, na(), pd(), server=True)
+    mine, other = holds(str(address(got))), (relay("2001:db8:1::1", "fe80::7", remote(b"other")),)
+    for kind in (dhcpv6.RELEASE, dhcpv6.DECLINE, dhcpv6.RENEW, dhcpv6.REQUEST):
+        talk.send(kind, 1, na(1, mine), server=True, through=other)
+    held = dhcpv6.leased_option(dhcpv6.Leased(int(prefix(got).network_address), 56, 0, 0), True)
+    talk.send(dhcpv6.RELEASE, 1, pd(1, held), server=True, through=other)
+    await talk.silence()
+    assert talk.drops == {"other_line": 5}
+    moved = await talk.ask(dhcpv6.REQUEST, 1, na(), pd(), server=True, through=other)
+    assert (address(moved) != address(got), prefix(moved) != prefix(got)) == (True, True)
+    again = await talk.ask(dhcpv6.RENEW, 1, na(1, mine), pd(), server=True)
+    assert (address(again), prefix(again)) == (address(got), prefix(got))
+
+
+async def test_what_a_client_gave_back_counts_no_longer_on_its_line(net: Net, responder):
+    await net.subnet("2001:db8:1::/64", None)
+    service = await responder(DhcpConfig(enabled=True, line_clients=2, offer_seconds=30))
+    now = [1000.0]
+    service.server6._clock = lambda: now[0]
+    talk = Talk(service)
+    for client in (1, 2, 3):
+        assert (await talk.ask(dhcpv6.REQUEST, client, na(), server=True)).type == dhcpv6.REPLY
+        await talk.ask(dhcpv6.RELEASE, client, na(), server=True)
+    for client in (4, 5):
+        await talk.ask(dhcpv6.SOLICIT, client, na())
+    talk.send(dhcpv6.SOLICIT, 6, na())
+    await talk.silence()
+    assert talk.drops == {"line_full": 1}
+    now[0] += 31  # who was advertised something and did not take it
+    await talk.ask(dhcpv6.REQUEST, 6, na(), server=True)
+    talk.send(dhcpv6.REQUEST, 6, na(2), na(3), server=True)  # a client is not many by many names
+    await talk.silence()
+    assert talk.drops == {"line_full": 2}
+    await talk.end()
+
+
+async def test_declines_of_a_line_are_bounded(net: Net, responder):
+    await net.subnet("2001:db8:1::/64", None)
+    talk = Talk(await responder(DhcpConfig(enabled=True, line_clients=8)))
+    found = []
+    for _ in range(3):
+        found.append(address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)))
+        await talk.ask(dhcpv6.DECLINE, 1, na(), server=True)
+    assert found[0] != found[1] == found[2]
+    await talk.end()
+
+
+async def test_addresses_of_other_links_and_bindings_that_there_are_not(talk: Talk, net: Net):
+    strange = holds("2001:db8:77::5")
+    answer = await talk.ask(dhcpv6.REQUEST, 1, na(1, strange), pd(2), server=True)
+    assert status(answer, dhcpv6.IA_NA) == dhcpv6.NOT_ON_LINK
+    assert prefix(answer).prefixlen == 56
+    own = address(await talk.ask(dhcpv6.REQUEST, 1, na(1), server=True))
+    ia = dhcpv6.association((await talk.ask(dhcpv6.RENEW, 1, na(1, strange, holds(str(own))), server=True)).get(dhcpv6.IA_NA) or b"")
+    told = [dhcpv6.leased_address(value) for _, value in ia.options]
+    assert [(str(IPv6Address(each.address)), each.valid) for each in told] == [(str(own), 600), ("2001:db8:77::5", 0)]
+    answer = await talk.ask(dhcpv6.RELEASE, 1, na(1), na(7), server=True)
+    assert dhcpv6.status_of(answer.get(dhcpv6.STATUS_CODE) or b"")[0] == dhcpv6.SUCCESS
+    lost = dhcpv6.association(answer.get(dhcpv6.IA_NA) or b"")
+    assert (lost.iaid, status(answer, dhcpv6.IA_NA)) == (7, dhcpv6.NO_BINDING)
+    answer = await talk.ask(dhcpv6.RENEW, 1, na(1), server=True, link=0)
+    assert (dhcpv6.status_of(answer.get(dhcpv6.STATUS_CODE) or b"")[0], answer.get(dhcpv6.IA_NA)) == (dhcpv6.USE_MULTICAST, None)
+
+
+@pytest.mark.parametrize(("fixed", "given"), [("2001:db8:1::7", True), ("2001:db8:1::1", False), ("2001:db8:77::7", False), ("2001:db8:1::9", False)])
+async def test_a_fixed_address_of_a_device_is_as_good_as_a_reservation(net: Net, responder, fixed: str, given: bool):
+    subnet = await net.subnet("2001:db8:1::/64", None, serves="expected", profiles=[], router="2001:db8:1::1")
+    await net.reserve(subnet, "mac", "02:00:00:00:00:09", "2001:db8:1::9")
+    talk = Talk(await responder(CONFIG, Remembered({"02:00:00:00:00:01": BootAnswer(profile="plain", address=IPv6Address(fixed))})))
+    assert (address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)) == IPv6Address(fixed)) == given
+    await talk.end()

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from netd.radius.patterns import compile_pattern
+from netd.model.patterns import compile_pattern, compile_whole, fits_whole
 
 HARD = ("a" * 253, "1" * 253, "ab" * 126, "a" * 126 + "b" * 127)
 
@@ -91,3 +91,18 @@ def test_the_worst_that_is_let_pass(text):
         started = time.thread_time()
         pattern.search(value)
         assert time.thread_time() - started < 1
+
+
+def test_what_must_fit_the_whole():
+    """As operators write it for lines: as long as any line can be, from the beginning to the end, and none that takes long."""
+    assert fits_whole(compile_whole("olt1 eth 1/1/4(:.*)?"), "olt1 eth 1/1/4:7\n")
+    assert not fits_whole(compile_whole("eth"), "eth 1")
+    assert fits_whole(compile_whole("\\.x" * 100), ".x" * 100)
+    assert not fits_whole(compile_whole(".*"), "a" * 256)
+    for text in (r"(\w+\s?)+:", r"([a-z0-9]+/?)+ x", "x" * 513):
+        with pytest.raises(ValueError, match=r"repeated group|longer than 512"):
+            compile_whole(text)
+    pattern = compile_whole(".*a.*a.*")
+    started = time.thread_time()
+    fits_whole(pattern, "a" * 254 + "b\n")
+    assert time.thread_time() - started < 1

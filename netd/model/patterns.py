@@ -1,4 +1,4 @@
-"""Regular expressions that operators write and every login runs: only such as cannot hold the daemon up.
+"""Regular expressions that operators write and every login, or packet of a device, runs: only such as cannot hold the daemon up.
 
 ``re`` tries alternatives one after the other, so ``(a+)+$`` against thirty letters takes minutes, and netd decides in one thread. A pattern is
 therefore scanned before it is used, and refused if the ways to match it are too many. The scan counts too many rather than too few.
@@ -8,7 +8,8 @@ import re
 from typing import Final
 
 MAX_PATTERN: Final = 256
-_VALUE: Final = 253  # octets that an attribute can carry
+MAX_WHOLE: Final = 512
+_VALUE: Final = 255  # octets that an attribute, or a member of DHCP's option 82, can carry
 _MAX_WAYS: Final = 2 * _VALUE**3  # where to start, and two repetitions without a clear end
 _NESTED: Final = "a repeated group may not hold *, +, ?, {m,n} or |"
 
@@ -37,21 +38,35 @@ class _Group:
 
 def compile_pattern(text: str) -> re.Pattern[str]:
     """Compile a search pattern (Python's syntax, case counts unless ``(?i)``); ValueError says what is wrong with it."""
-    if len(text) > MAX_PATTERN:
-        raise ValueError(f"the pattern is longer than {MAX_PATTERN} characters")
+    return _compiled(text, MAX_PATTERN, re.NOFLAG, anchored=False)
+
+
+def compile_whole(text: str) -> re.Pattern[str]:
+    """Compile a pattern for :func:`fits_whole`, where ``.`` is any character; ValueError says what is wrong with it."""
+    return _compiled(text, MAX_WHOLE, re.DOTALL, anchored=True)
+
+
+def fits_whole(pattern: re.Pattern[str], text: str) -> bool:
+    """Whether the whole text fits. One that is longer than the scan reckoned with does not."""
+    return len(text) <= _VALUE and pattern.fullmatch(text) is not None
+
+
+def _compiled(text: str, longest: int, flags: re.RegexFlag, *, anchored: bool) -> re.Pattern[str]:
+    if len(text) > longest:
+        raise ValueError(f"the pattern is longer than {longest} characters")
     if _POSIX.search(text):
         raise ValueError("the pattern has a POSIX class such as [[:digit:]], which is not known here; write [0-9]")
     try:
-        pattern = re.compile(text)
+        pattern = re.compile(text, flags)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"the pattern is not a regular expression: {error}") from None
-    if _ways(text) > _MAX_WAYS:
+    if _ways(text, anchored=anchored) > _MAX_WAYS:
         raise ValueError("the pattern has too many repetitions without a clear end; name what follows each, or use fewer")
     return pattern
 
 
-def _ways(text: str) -> int:
-    """Bound from above the steps in which the valid pattern ``text`` can be tried on one value."""
+def _ways(text: str, *, anchored: bool) -> int:
+    """Bound from above the steps in which the valid pattern ``text`` can be tried on one value; ``anchored``: from its beginning only."""
     ways = 1
     runs = 1  # a repetition with a clear end costs its own length, but leaves one way to go on
     groups = [_Group()]
@@ -84,7 +99,7 @@ def _ways(text: str) -> int:
             raise ValueError("the pattern may not be verbose, (?x)")
         elif token["end"] != ")":  # (?i) opens nothing
             groups.append(_Group())
-    starts = 1 if text.startswith("^") and groups[0].branches == 1 else _VALUE
+    starts = 1 if (anchored or text.startswith("^")) and groups[0].branches == 1 else _VALUE
     return ways * groups[0].branches * runs * starts
 
 
