@@ -39,15 +39,15 @@ class RestTransport:
     async def connect(self, target: Target) -> "Rest":
         """A session with the first HTTP login that is accepted; ``credential`` and ``certificate`` are to be kept.
 
-        Raises PeerUnreachable: ``credentials`` if none is; CertificateChanged if the device shows another than the pinned one. Where one is pinned
-        nothing is sent without TLS: it would go to whoever keeps TLS from answering there.
+        Raises PeerUnreachable: ``credentials`` if none is; CertificateChanged if the device shows another than the pinned one. Where one
+        is pinned, or a host key, nothing is sent without TLS: it would go to whoever answers instead of the device.
         """
         failure = PeerUnreachable(f"{target.key} has no HTTP login", "invalid")
         for credential in target.credentials:
             if not isinstance(credential.login, HttpLogin):
                 continue
-            if not credential.login.tls and target.certificates:
-                failure = PeerUnreachable(f"{target.key} has a pinned certificate, and {credential.name} is for HTTP without TLS", "host_key")
+            if not credential.login.tls and (target.certificates or target.host_keys):
+                failure = PeerUnreachable(f"{target.key} has a pinned certificate or host key, and {credential.name} is for HTTP without TLS", "host_key")
                 continue
             session = Rest(self._client, target, credential, credential.login)
             try:

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
+from netd.domain.devices import with_selector
 from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
@@ -109,11 +110,6 @@ async def _held(conn: Connection, actor: Actor, alarm_id: int, *, lock: bool = F
     return found
 
 
-def _columns(members: Mapping[str, Any]) -> dict[str, Any]:
-    selector = members.get("selector")
-    return {**members, "selector": msgspec.to_builtins(selector)} if isinstance(selector, Selector) else dict(members)
-
-
 def _sound(threshold: Mapping[str, Any]) -> None:
     """Raise InvalidInput for one that could never be over, or of interfaces that the metric has none of."""
     faults = Faults()
@@ -142,7 +138,7 @@ async def create_threshold_in(conn: Connection, actor: Actor, new: NewThreshold)
     members = msgspec.structs.asdict(new)
     members["clear_level"] = new.raise_level if new.clear_level is None else new.clear_level
     _sound(members)
-    made = await held_threshold(conn, actor, await store.insert_threshold(conn, actor.tenant_id, _columns(members)))
+    made = await held_threshold(conn, actor, await store.insert_threshold(conn, actor.tenant_id, with_selector(members)))
     await audit.record(conn, actor, "threshold.create", "threshold", made.id, after=audit.values(made))
     return made
 
@@ -165,7 +161,7 @@ async def update_threshold_in(conn: Connection, actor: Actor, before: Threshold,
     if not members:
         return before
     _sound({**msgspec.structs.asdict(before), **members})
-    await store.update_threshold(conn, actor.tenant_id, before.id, _columns(members))
+    await store.update_threshold(conn, actor.tenant_id, before.id, with_selector(members))
     after = await held_threshold(conn, actor, before.id)
     old, new = audit.changes(before, after)
     await audit.record(conn, actor, "threshold.update", "threshold", before.id, before=old, after=new)

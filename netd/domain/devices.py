@@ -7,17 +7,18 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, lists, sites
+from netd.domain import audit, conversion, inputs, lists, sites
 from netd.domain.actor import Actor, system
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
-from netd.errors import NotFound
+from netd.errors import Fault, InvalidInput, NotFound
 from netd.extensions import DevicePlatform
 from netd.model.inventory import Device, DeviceGroup, DeviceKind, DeviceState, Selector
 from netd.store import credentials as credential_store
 from netd.store import devices as store
 from netd.store import nas as nas_store
+from netd.store import rows
 from netd.store import subscribers as subscriber_store
 from netd.store.database import Connection, Database
 
@@ -317,9 +318,15 @@ class DeviceGroupPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     note: Note | UnsetType | None = UNSET
 
 
-def _group_columns(members: dict[str, Any]) -> dict[str, Any]:
+def with_selector(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Members as the store takes them. Raises InvalidInput for a selector with what the store has no place for."""
     selector = members.get("selector")
-    return {**members, "selector": msgspec.to_builtins(selector)} if isinstance(selector, Selector) else members
+    if not isinstance(selector, Selector):
+        return dict(members)
+    plain = conversion.plain(selector)
+    if rows.storable_json(plain) != plain:
+        raise InvalidInput([Fault("/selector", "there is a NUL character in it")])
+    return {**members, "selector": plain}
 
 
 async def create_group(db: Database, actor: Actor, new: NewDeviceGroup) -> DeviceGroup:
@@ -330,7 +337,7 @@ async def create_group(db: Database, actor: Actor, new: NewDeviceGroup) -> Devic
 
 async def create_group_in(conn: Connection, actor: Actor, new: NewDeviceGroup) -> DeviceGroup:
     """``create_group`` within the transaction of ``conn``."""
-    group = await held_group(conn, actor, await store.insert_group(conn, actor.tenant_id, _group_columns(msgspec.structs.asdict(new))))
+    group = await held_group(conn, actor, await store.insert_group(conn, actor.tenant_id, with_selector(msgspec.structs.asdict(new))))
     await audit.record(conn, actor, "device_group.create", "device_group", group.id, after=audit.values(group))
     return group
 
@@ -361,7 +368,7 @@ async def update_group_in(conn: Connection, actor: Actor, before: DeviceGroup, m
     """Change a group that is locked, within the transaction of ``conn``."""
     if not members:
         return before
-    await store.update_group(conn, actor.tenant_id, before.id, _group_columns(members))
+    await store.update_group(conn, actor.tenant_id, before.id, with_selector(members))
     after = await held_group(conn, actor, before.id)
     old, new = audit.changes(before, after)
     await audit.record(conn, actor, "device_group.update", "device_group", before.id, before=old, after=new)

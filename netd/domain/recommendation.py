@@ -43,11 +43,11 @@ async def recommend(db: Database, actor: Actor, query: RecommendationQuery, now:
 
 
 def judged(platform: str, model: str, rows: Iterable[store.Fleet], query: RecommendationQuery, now: datetime) -> ModelSoftware:
-    """The verdict on one model: the newest version that runs steadily on enough of its devices, and why. Pure."""
+    """The verdict on one model: the newest released version that runs steadily on enough of its devices, and why. Pure."""
     known = sorted((row for row in rows), key=lambda row: (row.software_version is not None, versions.order(row.software_version or "")), reverse=True)
     devices = sum(row.devices for row in known)
     needed = max(LEAST, -(-devices * query.percent // 100))
-    best = next((row for row in known if row.software_version is not None and row.steady >= needed), None)
+    best = next((row for row in known if row.software_version and versions.released(row.software_version) and row.steady >= needed), None)
     return ModelSoftware(
         platform=platform, model=model, devices=devices, software_version=None if best is None else best.software_version,
         reason=_refusal(devices, needed, query.days) if best is None else _reason(best, known, devices, query.days, now),
@@ -62,7 +62,7 @@ def _reason(best: store.Fleet, known: Sequence[store.Fleet], devices: int, days:
     said = f"{best.devices} of {devices} run {best.software_version}, {steady} of them without a restart or major alarm in {days} days"
     said += f", the newest since {since} days"
     newer = sum(row.devices for row in known[: known.index(best)])
-    return said + (f"; {newer} {'runs' if newer == 1 else 'run'} something newer, on too few or not for long enough" if newer else "")
+    return said + (f"; {newer} {'runs' if newer == 1 else 'run'} something newer, on too few, not for long enough, or not released yet" if newer else "")
 
 
 def _refusal(devices: int, needed: int, days: int) -> str:

@@ -24,6 +24,11 @@ def order(version: str) -> tuple[tuple[int, int, str], ...]:
     return (*(_part(each) for each in _PART.findall(found[digit.start() :]) if each not in _CHANNELS), _END)
 
 
+def released(version: str) -> bool:
+    """Whether it is no test version."""
+    return not any(rank == 0 for rank, _, _ in order(version))
+
+
 def _part(text: str) -> tuple[int, int, str]:
     if text.isdecimal():
         return (3, int(text), "")

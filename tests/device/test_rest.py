@@ -121,9 +121,10 @@ async def test_certificates_are_pinned(client: Client, tmp_path: Path) -> None:
         assert rest.certificate == fingerprint and len(await rest.all("/interface")) == 1
         pinned = target((_login(tls=True), router.port), certificates=(fingerprint,))
         assert (await RestTransport(client).connect(pinned)).certificate == fingerprint
-        with pytest.raises(PeerUnreachable, match="without TLS") as failure:
-            await RestTransport(client).connect(target((_login(), router.port), certificates=(fingerprint,)))
-        assert failure.value.reason == "host_key"
+        for pinned_here in ({"certificates": (fingerprint,)}, {"host_keys": ("ssh-ed25519 AAAA",)}):
+            with pytest.raises(PeerUnreachable, match="without TLS") as failure:
+                await RestTransport(client).connect(target((_login(), router.port), **pinned_here))
+            assert failure.value.reason == "host_key"
         before = len(router.asked)
         with pytest.raises(PeerUnreachable, match=fingerprint) as failure:
             await RestTransport(client).connect(target((_login(tls=True), router.port), certificates=("00" * 32,)))

@@ -50,10 +50,13 @@ def fleet(*rows: tuple[str | None, int, int]) -> list[Fleet]:
          "31 of 45 run 7.16.2, all of them without a restart or major alarm in 30 days, the newest since 40 days"),
         ([("7.16.2", 31, 28), ("7.17", 13, 1), ("7.18rc1", 1, 0)], "7.16.2",
          "31 of 45 run 7.16.2, 28 of them without a restart or major alarm in 30 days, the newest since 40 days; "
-         "14 run something newer, on too few or not for long enough"),
+         "14 run something newer, on too few, not for long enough, or not released yet"),
+        ([("7.9", 9, 9), ("7.16rc2", 9, 9)], "7.9",
+         "9 of 18 run 7.9, all of them without a restart or major alarm in 30 days, the newest since 40 days; "
+         "9 run something newer, on too few, not for long enough, or not released yet"),
         ([("7.9", 9, 9), ("7.16.2", 1, 1)], "7.9",
          "9 of 10 run 7.9, all of them without a restart or major alarm in 30 days, the newest since 40 days; "
-         "1 runs something newer, on too few or not for long enough"),
+         "1 runs something newer, on too few, not for long enough, or not released yet"),
         ([("7.9", 10, 1), (None, 30, 30)], None, "no version runs on 8 of 40 for 30 days without a restart or major alarm"),
         ([("7.9", 1, 1)], None, "there is one device of the model only"),
     ],
