@@ -82,7 +82,7 @@ class DeviceSessions:
 
     def __init__(
         self, database: Database, keyring: Keyring, platforms: Platforms, transport: CliTransport, queues: DeviceQueues, *,
-        now: Callable[[], datetime], pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged, rest: RestTransport | None = None,
+        rest: RestTransport, now: Callable[[], datetime], pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged,
     ) -> None:  # fmt: skip
         self.platforms = platforms
         self._database = database
@@ -126,7 +126,7 @@ class DeviceSessions:
         """
         device, target, platform = await self._found(tenant_id, device_id)
         rest, driver = self._rest, platform.driver
-        if rest is None or not isinstance(driver, Records) or not any(isinstance(each.login, HttpLogin) for each in target.credentials):
+        if not isinstance(driver, Records) or not any(isinstance(each.login, HttpLogin) for each in target.credentials):
             return device, {}
         if hide is not None:
             hide(*secrets_of(target))
