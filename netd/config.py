@@ -238,7 +238,11 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     window_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
     """Days within which an expected device must come, where nobody says otherwise."""
     requests_per_second: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 20.0
-    """Requests a second from one address; ten times as many at once. 0: no limit."""
+    """Requests a second from one address, or one IPv6 /64; ten times as many at once. 0: no limit."""
+    connections: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
+    """HTTP connections at a time on each port; one without a request is closed after ten seconds."""
+    connections_of_source: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    """HTTP connections of one address, or one IPv6 /64 with all its devices, at a time."""
     transfers: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 200
     """TFTP transfers at a time."""
     block_octets: Annotated[int, msgspec.Meta(ge=512, le=65_464)] = 1428
@@ -246,7 +250,11 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     block_rolls_to: Literal[0, 1] = 0
     """What a TFTP block number goes on with after 65535; a few old loaders want 1."""
     login_retry_seconds: Annotated[int, msgspec.Meta(ge=1, le=600)] = 15
-    """How long a device that restarts with what it fetched is left alone between two attempts to log in; after forty it goes into quarantine."""
+    """How long a device that restarts with what it fetched is left alone between two attempts to log in; longer after forty of them."""
+    login_patience_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 600
+    """How long it is tried, from the last file on that it fetched whole; then it goes into quarantine."""
+    upgrade_patience_seconds: Annotated[int, msgspec.Meta(ge=10, le=86_400)] = 3600
+    """The same for a device that is told an image: it loads and installs that first."""
     certificate_days: Annotated[int, msgspec.Meta(ge=2, le=3650)] = 365
     """How long certificates of devices are good."""
     certificate_renew_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 30

@@ -16,6 +16,7 @@
     ├── TooOften             again later: too many failures, or too much at a time
     ├── InvalidInput         somebody's request or file; lists every fault with its place
     ├── JobFailed            what a job was about did not succeed; the text is its error
+    │   └── NotYet             of a device that has booted: it is the one, but does not run yet what it should
     ├── TryAgain             a job met what may be gone soon: it is begun again later, as often as its kind allows
     ├── Undecided            what a device is that has booted cannot be found out, yet or at all: it is neither verified nor in quarantine
     ├── ConversionFailed     the child that reads and writes spreadsheets did not come to a proper end; the log tells more
@@ -49,6 +50,11 @@ class PeerError(NetdError):
     def __init__(self, detail: str, said: str = "") -> None:
         super().__init__(detail)
         self.said = said
+
+    @property
+    def whole(self) -> str:
+        """The detail, and what the peer said where that is not in it."""
+        return f"{self}: {self.said}" if self.said and self.said not in str(self) else str(self)
 
 
 class PeerUnreachable(PeerError):
@@ -130,6 +136,10 @@ class JobFailed(NetdError):
     def __init__(self, detail: str, result: Any = None) -> None:
         super().__init__(detail)
         self.result = result
+
+
+class NotYet(JobFailed):
+    """A device that has booted is the one that was expected, but does not run yet what it should: it may still load its image."""
 
 
 class TryAgain(NetdError):

@@ -253,6 +253,18 @@ def platforms(root: Path, simulator: str) -> Extensions:
     return discover(root)
 
 
+def test_a_platform_whose_pattern_would_hold_up_the_daemon_is_not_used(tmp_path: Path) -> None:
+    for number, (pattern, used) in enumerate(((r"^\s*% Error", False), (r"^[ \t]*% Error", True))):
+        root = tmp_path / str(number)
+        folder = write(root, "one", None, PLATFORM, capabilities="[]")
+        (folder / "os.py").write_text("from netd.sdk.shell import Shell\n\nclass Driver(Shell): ...\n")
+        (folder / "os.toml").write_text(f"[terminal]\nprompt = '>'\nerrors = [{{ pattern = '{pattern}', outcome = \"failed\" }}]\n[snmp]\n[more]\n")
+        found = discover(root)
+        assert ("one_os" in found.platforms) is used
+        told = [str(error) for error in found.broken]
+        assert len(told) == (not used) and all("platform one_os" in each and "% Error'" in each and "takes line ends" in each for each in told)
+
+
 def test_platforms_and_their_relatives(tmp_path: Path) -> None:
     found = platforms(tmp_path, "from netd.simulate import Behaviour\n\nclass Simulator(Behaviour):\n    pager = 'more'\n")
     assert found.broken == ()

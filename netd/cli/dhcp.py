@@ -137,8 +137,15 @@ def _profiles(arguments: argparse.Namespace) -> int:
         output.print_json(reply.raw)
         return 0
     rows = [
-        (each["name"], each["title"], each["evidence"], "itself" if each["recognised"] else "binding", ",".join(each["variables"]))
+        (
+            each["name"],
+            each["title"],
+            each["evidence"],
+            "itself" if each["recognised"] else "binding",
+            "-" if each["first_file"] == "none" else ",".join(each["transports"]),
+            ",".join(each["variables"]),
+        )
         for each in reply.value["items"]
     ]
-    output.print_table(rows, ("PROFILE", "DEVICES", "EVIDENCE", "KNOWN BY", "VARIABLES"))
+    output.print_table(rows, ("PROFILE", "DEVICES", "EVIDENCE", "KNOWN BY", "FETCHES BY", "VARIABLES"))
     return 0

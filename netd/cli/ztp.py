@@ -132,7 +132,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--vendor", "vendor", "its vendor (the profile's)", metavar="NAME")
     option(parser, "--platform", "platform", "which driver logs in to it afterwards", nullable(), metavar="NAME")
     option(parser, "--role", "role", "its role", nullable(), metavar="NAME")
-    option(parser, "--transport", "transport", "how it fetches (http)", choices=("http", "https", "tftp"))
+    option(parser, "--transport", "transport", "how it fetches (the first way that its profile knows)", choices=("http", "https", "tftp"))
     option(parser, "--address", "address", "a fixed address", nullable(), metavar="A")
     option(parser, "--credential", "credential", "what opens it once it is configured", nullable(), metavar="NAME")
     option(parser, "--variables", "variables", "for templates, a JSON object, or @FILE", _json, metavar="JSON")

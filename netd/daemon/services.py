@@ -25,7 +25,7 @@ from netd.device.rest import RestTransport
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
-from netd.domain.booting import Places
+from netd.domain.booting import Places, offered
 from netd.domain.certificates import Terms
 from netd.domain.commands import show_rules
 from netd.domain.events import Stream
@@ -33,6 +33,7 @@ from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kind, Kinds
 from netd.domain.ports import Part
 from netd.domain.recognition import Recogniser
+from netd.domain.rendering import Renderer
 from netd.domain.report_queries import Measured
 from netd.extensions import Extensions
 from netd.keyring import Keyring
@@ -86,6 +87,7 @@ class Services:
     watch: JobWatch
     polling: PollService
     profiles: Mapping[str, BootProfile]
+    renderer: Renderer
     expected: Expected | None
     dhcp: DhcpService | None
     boot_files: BootFiles
@@ -129,10 +131,10 @@ async def compose(
     radius = await _radius(config, target, databases, keyring, extensions, stack)
     client = await stack.enter_async_context(Client(allowed=[ip_network(each) for each in config.webhooks.allowed_networks]))
     webhooks, people = WebhookService(databases.work, client, keyring), LoginWatch(databases.work, config.login)
-    profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
-    queues, transport = DeviceQueues(), CliTransport()
+    profiles = {name: offered(profile.shown(), config.boot) for name, profile in extensions.profiles.items()}
+    queues, transport, renderer = DeviceQueues(), CliTransport(), Renderer()
     sessions = DeviceSessions(databases.jobs, keyring, extensions.platforms, transport, queues, now=now, rest=RestTransport(client))
-    kinds = await _kinds(config, databases, keyring, extensions, client, sessions, profiles, more, stack)
+    kinds = await _kinds(config, databases, keyring, extensions, client, sessions, profiles, renderer, more, stack)
     jobs = JobService(databases.jobs, kinds, keyring, at_once=config.jobs.at_once)
     polling = PollService(
         config.poll, databases.work, keyring, extensions.platforms, extensions.guard, client, node=f"{socket.gethostname()}-{os.getpid()}", now=now
@@ -140,7 +142,7 @@ async def compose(
     await stack.enter_async_context(polling)
     expected = await _expected(config, target, databases, keyring, profiles, kinds, stack)
     dhcp = await _dhcp(config, target, databases, extensions, expected, stack)
-    boot_files = BootFiles(databases.boot, keyring, profiles, config.boot, config.data_dir / IMAGES, kinds, now, time.monotonic)
+    boot_files = BootFiles(databases.boot, keyring, profiles, config.boot, config.data_dir / IMAGES, kinds, now, time.monotonic, renderer)
     tftp = TftpService(boot_files, config.boot)
     for part in (radius, client, webhooks, people, jobs, queues, transport, polling, expected, dhcp, boot_files, tftp):
         if part is not None:
@@ -150,7 +152,7 @@ async def compose(
     return Services(
         metrics=metrics, client=client, radius=radius, stream=Stream(databases.engine, databases.api), webhooks=webhooks,
         reachability=Reachability(client, targets(config)), people=people, kinds=kinds, jobs=jobs, watch=JobWatch(databases.work), polling=polling,
-        profiles=profiles, expected=expected, dhcp=dhcp, boot_files=boot_files, tftp=tftp,
+        profiles=profiles, renderer=renderer, expected=expected, dhcp=dhcp, boot_files=boot_files, tftp=tftp,
     )  # fmt: skip
 
 
@@ -168,7 +170,7 @@ async def _radius(config: Config, target: Target, databases: Databases, keyring:
 
 async def _kinds(
     config: Config, databases: Databases, keyring: Keyring, extensions: Extensions, client: Client, sessions: DeviceSessions,
-    profiles: Mapping[str, BootProfile], more: Iterable[Kind], stack: AsyncExitStack,
+    profiles: Mapping[str, BootProfile], renderer: Renderer, more: Iterable[Kind], stack: AsyncExitStack,
 ) -> Kinds:  # fmt: skip
     """Every kind of job, with what handlers work with."""
     pinger = await stack.enter_async_context(Pinger())
@@ -178,10 +180,11 @@ async def _kinds(
     acs = GenieAcs(client, config.genieacs) if config.genieacs.url else None
     tools = Tools(
         database=databases.handlers, owner=databases.jobs, keyring=keyring, sessions=sessions, images=config.data_dir / IMAGES,
-        boot_retry_seconds=config.boot.login_retry_seconds, rules=show_rules(config.commands),
+        boot_retry_seconds=config.boot.login_retry_seconds, boot_patience_seconds=config.boot.login_patience_seconds,
+        upgrade_patience_seconds=config.boot.upgrade_patience_seconds, rules=show_rules(config.commands),
         export=exporter(config.configurations, config.data_dir / EXPORT), measured=Measured(config.poll.kept_days(), config.poll.reach_seconds),
         looks=Looks(snmp, recogniser, extensions.guard, pinger.ping, acs), managed=Places(config.boot, profiles).managed,
-        terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days),
+        terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days), renderer=renderer,
     )  # fmt: skip
     return Kinds((*bundled(tools), *poll_kinds.kinds(databases.handlers, databases.jobs, keyring, discovery), *more))
 
@@ -219,9 +222,9 @@ async def boot_http(config: Config, files: BootFiles) -> AsyncIterator[list[List
         yield []
         return
     context = boot_web.encryption(boot.certificate, boot.key)
-    async with boot_web.serve(files, boot.addresses, boot.http_port) as plain:
+    async with boot_web.serve(files, boot, boot.http_port) as plain:
         if context is None:
             yield plain
         else:
-            async with boot_web.serve(files, boot.addresses, boot.https_port, context) as encrypted:
+            async with boot_web.serve(files, boot, boot.https_port, context) as encrypted:
                 yield plain + encrypted

@@ -130,7 +130,7 @@ def _web(config: Config, services: Services, databases: Databases, keyring: Keyr
         limit=RateLimit(web.requests_per_second, web.requests_burst), own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
         settled=lambda: radius.feed.settle(SETTLE_SECONDS), images=config.data_dir / folder.IMAGES,
         vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
-        boot_profiles=tuple(services.profiles.values()), boot_files=services.boot_files,
+        boot_profiles=tuple(services.profiles.values()), boot_files=services.boot_files, renderer=services.renderer,
         catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms), now=now, login=config.login,
         oidc=Provider(config.oidc, HttpFetch(services.client)) if config.oidc.issuer else None, public_url=web.public_url,
         trusted_proxies=tuple(map(ip_network, web.trusted_proxies)),

@@ -15,6 +15,9 @@ from netd.errors import ConfigError
 
 WHERE: Final = "netd demo"
 LOCK: Final = "demo.lock"
+NEW: Final = f"{DEMO}.new"
+"""What stands there alone where the first start was killed while it wrote."""
+
 SEED: Final = 1
 
 
@@ -38,7 +41,7 @@ def enter(folder: Path, seed: int | None) -> State:
     file = folder / DEMO
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stranger = next((each.name for each in sorted(folder.iterdir())), None)
+        stranger = next((each.name for each in sorted(folder.iterdir()) if each.name != NEW), None)
         if file.exists():
             state = msgspec.json.decode(file.read_bytes(), type=State)
         elif stranger is not None:
@@ -68,7 +71,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 def keep(folder: Path, state: State) -> None:
     """Write it down, whole or not at all."""
-    new = folder / f"{DEMO}.new"
+    new = folder / NEW
     new.touch(mode=0o600)
     new.write_bytes(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
     new.replace(folder / DEMO)

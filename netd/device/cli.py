@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -22,17 +22,18 @@ from netd.device.pump import Pump
 from netd.device.screen import Busy, LoginRefused, Screen
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
-from netd.model.device import Outcome
 from netd.model.target import Credential, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, Step
+from netd.sdk.shell import FINE
 from netd.sdk.terminal import Refused
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
-"""What a command's text may say without being an error."""
+LARGE_CHARACTERS: Final = 64 << 10
+CLOSINGS: Final = 16
+"""How often a dialogue is told to end; more than one nests ``finally``."""
 
 
 class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,8 @@ class CliLimits(msgspec.Struct, frozen=True, kw_only=True):
     busy_attempts: int = 4
     settle_seconds: float = 0.3
     poll_seconds: float = 2.0  # between looks whether a restarting device is back
-    most_output: int = 32 << 20  # characters of one command, octets of a file read
+    most_output: int = 4 << 20  # characters of one command
+    most_large: int = 32 << 20  # of one that says that it expects as much (a configuration); octets of a file read
 
 
 class CliTransport:
@@ -115,19 +117,24 @@ class CliSession:
             step = next(dialogue)
             while True:
                 try:
-                    reply = await self._act(step)
+                    try:
+                        reply = await self._act(step)
+                    except NetdError as error:
+                        step = dialogue.throw(error)
+                        continue
+                    found = await _sent(dialogue, reply)
                 except asyncio.CancelledError as error:
                     await self._clean_up(dialogue, error)
                     raise
-                except NetdError as error:
-                    step = dialogue.throw(error)
-                else:
-                    step = dialogue.send(reply)
+                if isinstance(found, _End):
+                    result: T = found.result
+                    return result
+                step = found
         except StopIteration as done:
-            result: T = done.value
+            result = done.value
             return result
         finally:
-            dialogue.close()
+            _close(dialogue)
 
     async def close(self) -> None:
         """Leave, so that the device frees the session at once, and hang up."""
@@ -201,7 +208,10 @@ class CliSession:
     async def _typed(self, command: Command) -> str:
         if self._screen is None:
             raise PeerUnreachable(f"{self.target.key}: there is no session", "lost")
-        return await self._screen.command(self._enabling(command))
+        return await self._screen.command(self._enabling(command), most_characters=self._most(command))
+
+    def _most(self, command: Command) -> int:
+        return self._limits.most_large if command.large else self._limits.most_output
 
     def _enabling(self, command: Command) -> Command:
         """The command with the credential's password where an answer wants it."""
@@ -221,6 +231,7 @@ class CliSession:
         channel = await connection.execute(command.text)
         silence = self._terminal.idle_timeout_seconds if command.timeout_seconds is None else command.timeout_seconds
         told = "<secret>" if command.secret else command.text
+        most = self._most(command)
         read = bytearray()
         try:
             while True:
@@ -229,8 +240,8 @@ class CliSession:
                 if not data:
                     break
                 read += data
-                if len(read) > self._limits.most_output:
-                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {self._limits.most_output} octets", "too_large")
+                if len(read) > most:
+                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {most} octets", "too_large")
         except TimeoutError:
             raise PeerUnreachable(f"{self.target.key}: {told}: no word for {silence:g} s", "timeout") from None
         except PeerUnreachable as error:
@@ -251,7 +262,7 @@ class CliSession:
 
     async def _get(self, step: Get) -> str:
         async with self._files() as connection:
-            return (await files.get(connection, step.path, self._limits.most_output, sftp=self._sftp)).decode("latin-1")
+            return (await files.get(connection, step.path, self._limits.most_large, sftp=self._sftp)).decode("latin-1")
 
     @property
     def _sftp(self) -> bool:
@@ -350,7 +361,8 @@ class CliSession:
     async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
         login = credential.login
         assert isinstance(login, SshLogin | TelnetLogin)
-        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=self._limits.settle_seconds, most_characters=self._limits.most_output)
+        limits = self._limits
+        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=limits.settle_seconds, most_characters=limits.most_output)
         username = login.username + self._terminal.login.username_suffix
         await self._screen.login(self._terminal.login, username, login.password.reveal() if login.password else "")
 
@@ -418,3 +430,44 @@ class CliSession:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _End(NamedTuple):
+    """A dialogue has come to its end."""
+
+    result: Any
+
+
+async def _sent(dialogue: Dialogue[Any], reply: str) -> Step | _End:
+    """The next step, or the end. A large text is read in a thread: what a driver makes of tens of thousands of rows would hold the loop."""
+    if len(reply) < LARGE_CHARACTERS:
+        return _send(dialogue, reply)
+    reading = asyncio.ensure_future(asyncio.to_thread(_send, dialogue, reply))
+    put_off = 0
+    while not reading.done():
+        try:
+            await asyncio.wait((reading,))
+        except asyncio.CancelledError:  # a dialogue that runs in a thread can be told nothing until it wants something done
+            put_off += 1
+    if put_off and (task := asyncio.current_task()) is not None:
+        for again in (task.uncancel, task.cancel):
+            for _ in range(put_off):
+                again()
+    return reading.result()
+
+
+def _send(dialogue: Dialogue[Any], reply: str) -> Step | _End:
+    try:
+        return dialogue.send(reply)
+    except StopIteration as done:
+        return _End(done.value)
+
+
+def _close(dialogue: Dialogue[Any]) -> None:
+    """End a dialogue whatever it still wants done: each ``finally`` with steps of its own takes another telling."""
+    for _ in range(CLOSINGS):
+        try:
+            return dialogue.close()
+        except RuntimeError:
+            continue
+    log.error("a driver's dialogue does not end")

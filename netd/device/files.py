@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, cast
+from typing import IO, Final, cast
 
 import asyncssh
 
@@ -39,10 +39,17 @@ async def get(connection: SshConnection, path: str, most_octets: int, *, sftp: b
 
 async def put(connection: SshConnection, path: str, content: bytes, *, private: bool = False, sftp: bool = True) -> None:
     """Store content as a file. Raises PeerError, PeerUnreachable."""
-    with tempfile.NamedTemporaryFile(prefix="netd-") as file:
+    with _nameless() as (file, local):
         file.write(content)
         file.flush()
-        await put_file(connection, path, Path(file.name), lambda text: None, private=private, sftp=sftp)
+        await put_file(connection, path, local, lambda text: None, private=private, sftp=sftp)
+
+
+@contextlib.contextmanager
+def _nameless() -> Iterator[tuple[IO[bytes], Path]]:
+    """A file for private keys and configurations, and where it is opened: it has no name in any folder, so nothing stays when netd is killed."""
+    with tempfile.TemporaryFile(prefix="netd-") as file:
+        yield file, Path(f"/proc/self/fd/{file.fileno()}")
 
 
 async def put_file(
@@ -120,8 +127,7 @@ def _part(source: Path, begin: int, octets: int) -> bytes:
 
 
 async def _scp_get(connection: SshConnection, path: str, most_octets: int) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="netd-") as folder:
-        local = Path(folder) / "file"
+    with _nameless() as (_, local):
 
         def progress(source: bytes, target: bytes, done: int, total: int) -> None:
             if total > most_octets:

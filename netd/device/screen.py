@@ -8,10 +8,15 @@ from typing import Final, Protocol
 
 from netd.errors import ExtensionError, PeerError, PeerUnreachable, WireError
 from netd.sdk.dialogue import Answer, Command
+from netd.sdk.patterns import edges
 from netd.sdk.terminal import Login, Terminal
 from netd.wire.terminal import TIME, Dialect, Reader, Wants, Wish, ending
 
-MOST_CHARACTERS: Final = 32 << 20
+MOST_CHARACTERS: Final = 4 << 20
+MOST_OF_LOGIN: Final = 256 << 10
+LARGE: Final = 64 << 10
+"""Characters, from which on a text is put together in a thread."""
+
 SETTLE_SECONDS: Final = 0.3
 """So long nothing may follow what looks like a prompt or question that was not seen before."""
 
@@ -65,7 +70,7 @@ class Screen:
     async def login(self, login: Login, username: str, password: str) -> None:
         """Read until there is a prompt; answer what is asked before. Raises Busy, LoginRefused."""
         questions = [*login.questions, Answer(login.username, username), Answer(login.password, password, secret=True)]
-        self._reader.begin(patterns=[_ending(each.question) for each in questions])
+        self._reader.begin(patterns=[_ending(each.question) for each in questions], most_characters=MOST_OF_LOGIN)
         passwords = 0
         while True:
             try:
@@ -91,21 +96,21 @@ class Screen:
 
     def _turned_away(self, login: Login) -> None:
         """Raise what the device's words say; not asked where there is a prompt, because banners tell of other people's failures."""
-        text = self._reader.text()
+        text = edges(self._reader.text())
         if any(_plain(pattern).search(text) for pattern in login.busy):
             raise Busy(f"{self._name} has no session free", login.busy_seconds)
         if any(_plain(pattern).search(text) for pattern in login.refused):
             raise LoginRefused(f"{self._name} refuses the login")
 
-    async def command(self, command: Command) -> str:
-        """Type a line; returns what it brought. The line is told in errors only if it is no secret."""
+    async def command(self, command: Command, *, most_characters: int | None = None) -> str:
+        """Type a line; returns what it brought, which may be ``most_characters`` long. The line is told in errors only if it is no secret."""
         told = "<secret>" if command.secret else command.text
         if self._stuck:
             raise PeerError(f"{self._name} waits for an answer to: {self._stuck}", self._stuck)
         if self._behind:
             await self._catch_up(told)
         answers = (*command.answers, *self._terminal.answers)
-        self._reader.begin(command.text, [_ending(answer.question) for answer in answers])
+        self._reader.begin(command.text, [_ending(answer.question) for answer in answers], most_characters)
         self._behind = True
         await self._type(command.text)
         text = await self._until_prompt(command, answers, told)
@@ -132,7 +137,7 @@ class Screen:
                 raise
             match wish.wants:
                 case Wants.COMMAND | Wants.COMMAND_PERHAPS:
-                    return self._reader.text()
+                    return await self._text()
                 case Wants.PAGE:
                     await self._type(self._terminal.pager_answer, raw=True)
                 case Wants.ANSWER:
@@ -144,6 +149,10 @@ class Screen:
                 case _:
                     self._stuck = wish.text
                     raise PeerError(f"{self._name}: {told} asks what nobody answers: {wish.text}", wish.text)
+
+    async def _text(self) -> str:
+        """What was read; a long text is put together in a thread."""
+        return self._reader.text() if self._reader.characters < LARGE else await asyncio.to_thread(self._reader.text)
 
     async def _catch_up(self, told: str) -> None:
         """The command before failed: what it still writes is read and forgotten."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, booting, conversion, expected, inputs, lists, sites
+from netd.domain import audit, booting, bootrights, conversion, expected, inputs, lists, sites
 from netd.domain.actor import Actor
 from netd.domain.devices import Catalogue, Hostname
 from netd.domain.expected import NewExpected, Pattern
@@ -35,6 +35,9 @@ Place = Annotated[int, Meta(ge=0, le=10_000)]
 
 _OWN = ("hostname", "serial", "mac", "profile", "site")
 """What of an expected device comes from the candidate and not from a rule's settings."""
+
+
+_WHEN = frozenset(("name", "position", "enabled"))
 
 
 class Adoption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,7 +206,7 @@ async def arrived(
         async with savepoint(conn):  # a name that is taken undoes this one only
             settings = {name: value for name, value in rule.settings.items() if name != "platform"}
             new = _expected(found, hostname_of(rule.hostname, found), found.profile, settings, line=line)
-            device = await expected.add(conn, actor, keyring, new, list(profiles.values()), catalogue, now, days, rule_id=rule.id)
+            device = await expected.add(conn, actor, keyring, new, list(profiles.values()), catalogue, now, days, rule=rule)
             if "platform" in rule.settings:
                 await store.update(conn, tenant_id, device.id, {"platform": rule.settings["platform"]})
             await store.set_candidate(conn, tenant_id, found.id, "adopted", device.id)
@@ -233,7 +236,8 @@ async def create_rule(db: Database, actor: Actor, new: NewRule, profiles: Sequen
     """Make a rule. Raises InvalidInput; Conflict if the name is taken."""
     async with db.transaction(actor.scope) as conn:
         columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, new=True)
-        made = await _held_rule(conn, actor, await store.insert_rule(conn, actor.tenant_id, columns))
+        bootrights.check(actor, new.settings, columns.get("site_id"))
+        made = await _held_rule(conn, actor, await store.insert_rule(conn, actor.tenant_id, {**columns, "site_addressed": bootrights.narrow(actor)}))
         await audit.record(conn, actor, "ztp_rule.create", "ztp_rule", made.id, after=audit.values(made))
     return made
 
@@ -245,7 +249,13 @@ async def update_rule(db: Database, actor: Actor, row_id: int, patch: RulePatch,
         before = await _held_rule(conn, actor, row_id, lock=True, version=version)
         if not members:
             return before
-        await store.update_rule(conn, actor.tenant_id, row_id, await _columns(conn, actor, members, profiles, new=False))
+        columns = await _columns(conn, actor, members, profiles, new=False)
+        site_id = await store.rule_site(conn, actor.tenant_id, row_id)
+        for place in {site_id, columns.get("site_id", site_id)}:
+            bootrights.check(actor, columns.get("settings", before.settings), place)
+        if members.keys() - _WHEN:  # who says which devices come in, and as what, answers for it
+            columns["site_addressed"] = bootrights.narrow(actor)
+        await store.update_rule(conn, actor.tenant_id, row_id, columns)
         after = await _held_rule(conn, actor, row_id)
         old, new = audit.changes(before, after)
         await audit.record(conn, actor, "ztp_rule.update", "ztp_rule", row_id, before=old, after=new)

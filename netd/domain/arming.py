@@ -60,15 +60,16 @@ async def overdue(conn: Connection, kinds: Kinds, keyring: Keyring, tenant_id: i
 
 async def _armed(conn: Connection, device: ExpectedDevice, service: Service | None, now: datetime) -> None:
     """It may boot from now on, as long as it could have from its making on: the time that it waited does not count."""
-    until = max(device.closes_at, now + (device.closes_at - device.opens_at))
-    await _switched(conn, device, service, {"armed": True, "closes_at": until}, now)
+    columns: dict[str, Any] = {"armed": True}
+    if device.opens_at < now:  # moved whole, so that it is no longer the next time
+        columns |= {"opens_at": now, "closes_at": now + (device.closes_at - device.opens_at)}
+    await _switched(conn, device, service, columns, now)
 
 
 async def _disarmed(conn: Connection, device: ExpectedDevice, service: Service | None, now: datetime) -> None:
     """It gets no file any more: what it was told is good no longer."""
-    generation = (await store.secret(conn, device.tenant_id, device.id))[1] + 1
     await store.spend(conn, device.tenant_id, device.id)
-    await _switched(conn, device, service, {"armed": False, "generation": generation}, now)
+    await _switched(conn, device, service, {"armed": False}, now)
 
 
 async def _switched(conn: Connection, device: ExpectedDevice, service: Service | None, columns: dict[str, Any], now: datetime) -> None:
@@ -86,12 +87,12 @@ async def _found(conn: Connection, kinds: Kinds, keyring: Keyring, places: Place
     or came unexpected before, is seen, and begins with its next packet."""
     tenant_id = device.tenant_id
     await store.configured_for(conn, tenant_id, device.id, None)
-    candidate = await store.candidate_like(conn, tenant_id, device.serial, device.mac)
+    candidate = await store.candidate_like(conn, tenant_id, device.id)
     if candidate is not None:
         await store.set_candidate(conn, tenant_id, candidate.id, "adopted", device.id)
         seen = {"candidate": candidate.id, "last_seen_at": candidate.last_seen_at.isoformat()}
         await booting.advance(conn, [Advance(device.id, tenant_id, "seen", "seen", now, seen, None, candidate.said)])
-    where = await store.whereabouts(conn, tenant_id, device.serial, device.mac)
+    where = await store.whereabouts(conn, tenant_id, device.id)
     if where is None or not device.opens_at <= now < device.closes_at:
         return
     evidence = {"by": where.by, "address": str(where.address)}

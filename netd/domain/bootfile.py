@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from netd.domain.rendering import Wanted, render
+from netd.domain import rendering
+from netd.domain.rendering import Renderer, Wanted
 from netd.domain.templates import Library, laid_over
 from netd.errors import Fault, InvalidInput
 from netd.model.boot import ExpectedDevice
@@ -30,6 +31,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     """Where a device finds what: URLs, "" for what it does not get; hashes in hex."""
 
     server: str
+    directory_url: str = ""  # where a device's files are by their names
     configuration_url: str = ""
     configuration_path: str = ""
     configuration_sha256: str = ""
@@ -40,9 +42,12 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     image_md5: str = ""
 
 
-async def rendered(library: Library, device: ExpectedDevice, purpose: Literal["boot", "configuration"], context: Mapping[str, Any]) -> str | None:
+async def rendered(
+    renderer: Renderer, library: Library, device: ExpectedDevice, purpose: Literal["boot", "configuration"], context: Mapping[str, Any],
+    asked: rendering.Purpose = "work",
+) -> str | None:  # fmt: skip
     """A device's text: of its own template, else of its role's at its site, else of its role's; None if there is none. ``context`` lies over the variables
-    that the library has for the role and the site, and the device's own. Raises InvalidInput for what does not render."""
+    that the library has for the role and the site, and the device's own. Raises InvalidInput for what does not render, Conflict."""
     own = device.boot_template if purpose == "boot" else device.configuration
     fitting = [each for each in library.templates if each.purpose == purpose and device.role and each.role == device.role and each.site in (None, device.site)]
     chosen = max(fitting, key=lambda each: each.site is not None, default=None)
@@ -55,7 +60,8 @@ async def rendered(library: Library, device: ExpectedDevice, purpose: Literal["b
     variables = {**laid_over(variables, device.variables), **context}
     sources = library.sources if own is None else {**library.sources, OWN: own}
     name = OWN if own is not None or chosen is None else chosen.name
-    (made,) = await render(sources, [Wanted(template=name, variables=variables)])
+    hidden = tuple(each.name for each in library.templates if each.site not in (None, device.site))
+    (made,) = await renderer.render(asked, sources, [Wanted(template=name, variables=variables, hidden=hidden)])
     if made.text is None:
         raise InvalidInput([Fault("/boot_template" if purpose == "boot" else "/configuration", made.error or "does not render")])
     return made.text
@@ -83,15 +89,15 @@ def first(kind: FirstFile, text: str, files: Files, *, serial: str, mac: str) ->
 
 
 def _huawei(files: Files, serial: str, mac: str) -> str:
-    """Huawei NE's list: the SHA-256 in its first line is that of what stands from ;BEGIN to ;END."""
-    lines = [";BEGIN ROUTER", f"FILESERVER={files.server}"]
+    """Huawei NE's list: the SHA-256 in its first line is that of what stands from ;BEGIN to ;END. It has names of files in one folder."""
+    lines = [";BEGIN ROUTER", "[GLOBAL CONFIG]", f"FILESERVER={files.directory_url}", "", "[DEVICE0 DESCRIPTION]"]
     if serial:
         lines.append(f"ESN={serial}")
     if mac:
         lines.append(f"MAC={re.sub(':', '', mac).upper()[:4]}-{re.sub(':', '', mac).upper()[4:8]}-{re.sub(':', '', mac).upper()[8:]}")
     if files.image_path:
-        lines.append(f"SYSTEM-SOFTWARE={files.image_path}")
-    lines += [f"SYSTEM-CONFIG={files.configuration_path}", ";END ROUTER"]
+        lines.append(f"SYSTEM-SOFTWARE={files.image_name}")
+    lines += [f"SYSTEM-CONFIG={files.configuration_path.rpartition('/')[2]}", ";END ROUTER"]
     body = "\n".join(lines)
     return f'#sha256sum="{hashlib.sha256(body.encode()).hexdigest()}"\n{body}\n'
 

@@ -4,6 +4,7 @@ Devices are told nothing of why they get none. HTTP and TFTP ask here and send w
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import stat
@@ -18,10 +19,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from netd.config import BootConfig
-from netd.domain import audit, bootfile, booting, boottokens, service, software, templates
+from netd.domain import audit, bootfile, booting, boottokens, rendering, service, software, templates
 from netd.domain.booting import BOOT_USER, Places
 from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
+from netd.domain.rendering import Renderer
 from netd.domain.templates import Library
 from netd.errors import BootRefused, Fault, InvalidInput, StoreError, WireError
 from netd.keyring import Keyring
@@ -43,8 +45,9 @@ SOURCES: Final = 10_000
 BURST_SECONDS: Final = 10.0
 UNAUDITED: Final = 20_000
 FLUSH_SECONDS: Final = 0.25
-RENDERED_AT_ONCE: Final = 2
-"""Each in a process of its own: twenty devices that boot together are not to take the processors from RADIUS."""
+SUMMED_SECONDS: Final = 60.0
+SUMMARIES: Final = 500
+"""Sources and reasons that are summed up at a time: who invents addresses fills no more rows than that in a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +66,36 @@ class BootFile:
 
 
 class Askers:
-    """How much each address may ask. A bucket per address, bounded in number."""
+    """How much each source may ask. A bucket per address, or /64 of IPv6, bounded in number."""
 
     def __init__(self, per_second: float) -> None:
         self._per_second = per_second
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address -> (requests left, when)
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # source -> (requests left, when)
 
     def may(self, source: str, now: float) -> bool:
         """Count a request; ``now`` is monotonic."""
         if not self._per_second:
             return True
         most = self._per_second * BURST_SECONDS
-        left, at = self._left.get(source, (most, now))
+        key = bucket(source)
+        left, at = self._left.get(key, (most, now))
         left = min(most, left + (now - at) * self._per_second)
-        self._left[source] = (max(left - 1.0, 0.0), now)
-        self._left.move_to_end(source)
+        self._left[key] = (max(left - 1.0, 0.0), now)
+        self._left.move_to_end(key)
         if len(self._left) > SOURCES:
             self._left.popitem(last=False)
         return left >= 1.0
+
+
+@dataclass(slots=True)
+class _Summary:
+    """What a source was refused for one reason; ``until`` when it is written (monotonic)."""
+
+    source: str
+    first_at: datetime
+    last_at: datetime
+    until: float
+    count: int = 1
 
 
 class Sources(NamedTuple):
@@ -104,21 +119,23 @@ class BootFiles:
 
     def __init__(
         self, database: Database, keyring: Keyring, profiles: Mapping[str, BootProfile], config: BootConfig, images: Path, kinds: Kinds,
-        now: Callable[[], datetime], clock: Callable[[], float],
+        now: Callable[[], datetime], clock: Callable[[], float], renderer: Renderer | None = None,
     ) -> None:  # fmt: skip
         self.database = database
         self.places = Places(config, profiles)
         self.images = images
         self.answers: Counts = Counts()  # (via, outcome)
         self.sent_octets: Counts = Counts()  # via
+        self.connections: Counts = Counts()  # reason: HTTP connections that were not let in, or said nothing
         self._keyring = keyring
         self._config = config
         self._kinds = kinds
         self._now = now
         self._clock = clock
         self._sources = Askers(config.requests_per_second)
-        self._rendering = asyncio.Semaphore(RENDERED_AT_ONCE)
+        self._renderer = renderer or Renderer()
         self._unaudited: list[tuple[int | None, str, str, str, dict[str, Any]]] = []  # tenant, source, object, result, what
+        self._refusals: dict[tuple[int | None, str, str, Transport, str], _Summary] = {}  # tenant, object, source, way, reason
         self._queued = asyncio.Event()
 
     @property
@@ -129,10 +146,11 @@ class BootFiles:
     def register(self, metrics: Metrics) -> None:
         """Add the series."""
         metrics.counter_of("netd_boot_answers", "Requests for boot files by way and outcome", lambda: self.answers, ("via", "outcome"))
+        metrics.counter_of("netd_boot_connections_refused", "HTTP connections for boot files closed by reason", lambda: self.connections, ("reason",))
         metrics.counter_of("netd_boot_octets", "Octets of boot files sent", lambda: self.sent_octets, ("via",))
 
-    async def ask(self, path: str, source: str, via: Transport) -> BootFile:
-        """The file. Raises BootRefused, StoreUnavailable."""
+    async def ask(self, path: str, source: str, via: Transport, *, begins: bool = True) -> BootFile:
+        """The file; ``begins``: it is about to be sent, and its end will be told. Raises BootRefused, StoreUnavailable."""
         known: TokenRow | None = None
         try:
             if not self._sources.may(source, self._clock()):
@@ -140,10 +158,11 @@ class BootFiles:
             wanted = _parsed(path)
             async with self.database.transaction() as conn:
                 known = await store.token(conn, boottokens.digest(wanted.token))
-                asked = await self._judged(conn, known, wanted, source)
+                asked = await self._judged(conn, known, wanted, source, via)
             found = await self._made(asked, source)
-            async with self.database.transaction() as conn:
-                await self._begun(conn, asked.known, found)
+            if begins:
+                async with self.database.transaction() as conn:
+                    await self._begun(conn, asked, found)
         except BootRefused as error:
             self._refused(known, source, via, error.reason)
             raise
@@ -157,25 +176,35 @@ class BootFiles:
         self._note(found.tenant_id, source, str(found.ztp_device_id), "ok", {"file": found.name, "purpose": found.purpose, "via": via, "octets": found.octets})
         return found
 
+    async def ended(self, file: BootFile, octets: int, via: Transport, *, sent: bool) -> None:
+        """An answer ended and nobody said that it arrived; ``sent``: though all of it had been on the way. Raises StoreUnavailable."""
+        self.sent_octets[via] += octets
+        async with self.database.transaction() as conn:
+            await store.ended(conn, file.digest, self._now(), sent=sent)
+
     async def delivered(self, file: BootFile, octets: int, via: Transport, *, whole: bool) -> None:
         """So much of it was sent; ``whole``: up to its end. Then the device goes on, and a job takes over. Raises StoreUnavailable."""
-        self.sent_octets[via] += octets
         if not whole:
-            return
+            return await self.ended(file, octets, via, sent=False)
+        self.sent_octets[via] += octets
         now = self._now()
         async with self.database.transaction() as conn:
-            if not await store.delivered(conn, file.digest, now):
-                return
+            await store.whose(conn, file.ztp_device_id)  # locked before its tokens, as by who takes these away
+            fresh = await store.delivered(conn, file.digest, now)
             device = await expected.get(conn, file.tenant_id, file.ztp_device_id)
             if device is None:
                 return
+            configures = file.purpose == self.places.configures(device.profile)
+            if configures or file.purpose == "image":
+                await store.goes_on(conn, device.id, now)
+            if not fresh:
+                return
             evidence = {"file": file.name, "octets": file.octets, "to": file.source, "via": via}
-            configures = file.purpose == ("configuration" if bootfile.has_list(self.places.kind(device.profile)) else "boot")
             step = Advance(device.id, device.tenant_id, "configured" if configures else None, "configured" if configures else "fetched", now, evidence)
             if await booting.advance(conn, [step]):
                 await booting.finish(conn, self._kinds, self._keyring, device.tenant_id, device.id, now)
 
-    async def _judged(self, conn: Connection, known: TokenRow | None, wanted: Wanted, source: str) -> "_Asked":
+    async def _judged(self, conn: Connection, known: TokenRow | None, wanted: Wanted, source: str, via: Transport) -> "_Asked":
         """Who may have it, with all that it is made from: what takes time follows outside of the transaction."""
         now = self._now()
         if known is None:
@@ -186,19 +215,38 @@ class BootFiles:
             raise BootRefused("expired")
         if not known.serves:
             raise BootRefused("no_service")
-        if known.state in ("verified", "failed") or (known.done_at and known.done_at + timedelta(seconds=self._config.retry_seconds) <= now):
+        if known.state in ("verified", "failed"):
             raise BootRefused("used")
         device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
-        if device is None or wanted.name != self.places.name(device.profile, known.purpose, device.image):
-            raise BootRefused("wrong_name")
+        if device is None:
+            raise BootRefused("unknown_token")
         sealed, generation = await expected.secret(conn, known.tenant_id, device.id)
-        return _Asked(known, device, await sources(conn, device), self._keyring.open(sealed, SECRET_CONTEXT), generation)
+        secret = self._keyring.open(sealed, SECRET_CONTEXT)
+        known = await self._named(conn, known, device, secret, wanted.name)
+        if known.done_at and known.done_at + timedelta(seconds=self._config.retry_seconds) <= now:
+            raise BootRefused("used")
+        if device.transport == "https" and via != "https":  # nobody on the way is to read what was meant to be encrypted
+            raise BootRefused("not_encrypted")
+        return _Asked(known, device, await sources(conn, device), secret, generation)
+
+    async def _named(self, conn: Connection, known: TokenRow, device: ExpectedDevice, secret: bytes, name: str) -> TokenRow:
+        """The token of the file that is meant. Devices that take names in one folder find all of their files beside the first. Raises BootRefused."""
+        if name == self.places.name(device.profile, known.purpose, device.image):
+            return known
+        if known.purpose == "boot":
+            for purpose in self.places.beside(device.profile):
+                if name == self.places.name(device.profile, purpose, device.image):
+                    text = boottokens.token(secret, known.generation, purpose, known.address)
+                    found = await store.token(conn, boottokens.digest(text))
+                    if found is not None:
+                        return found
+        raise BootRefused("wrong_name")
 
     async def _made(self, asked: "_Asked", source: str) -> BootFile:
         known, device, image = asked.known, asked.device, asked.sources.image
         body, path = None, None
         if known.purpose != "image":
-            body = await self.render(device, asked.sources, asked.secret, asked.generation, known.address, known.purpose)
+            body = await self.render(device, asked.sources, asked.secret, asked.generation, known.address, known.purpose, told=known.generation)
             octets = len(body)
         elif image is None:
             raise BootRefused("no_image")
@@ -207,23 +255,29 @@ class BootFiles:
         name = self.places.name(device.profile, known.purpose, device.image)
         return BootFile(device.tenant_id, device.id, known.purpose, name, octets, body, path, known.digest, source)
 
-    async def _begun(self, conn: Connection, known: TokenRow, file: BootFile) -> None:
-        now = self._now()
-        await store.fetched(conn, known.digest, now)
+    async def _begun(self, conn: Connection, asked: "_Asked", file: BootFile) -> None:
+        """Written before the first octet goes out: what a crash leaves is seen by that."""
+        now, known = self._now(), asked.known
+        await store.whose(conn, file.ztp_device_id)  # locked before its tokens, as by who takes these away
+        configures = file.purpose == self.places.configures(asked.device.profile)
+        await store.fetched(conn, known.digest, now, configures=configures)
+        if configures:
+            await store.sends(conn, file.ztp_device_id, asked.generation)
         if not known.fetches:
             evidence = {"file": file.name, "octets": file.octets, "from": file.source}
             await booting.advance(conn, [Advance(file.ztp_device_id, file.tenant_id, "fetching", "fetching", now, evidence)])
 
     async def render(
-        self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot"
-    ) -> bytes:
-        """What the device is sent at this address. Raises InvalidInput."""
+        self, device: ExpectedDevice, sources: "Sources", secret: bytes, generation: int, address: IPv4Address | IPv6Address, purpose: Purpose = "boot",
+        asked: rendering.Purpose = "boot", *, told: int | None = None,
+    ) -> bytes:  # fmt: skip
+        """What the device is sent at this address, with its first password; ``told`` is the generation of its tokens there, ``asked`` says whether it asks
+        itself. Raises InvalidInput, Conflict."""
         kind = self.places.kind(device.profile)
-        files = self._files(device, sources.image, secret, generation, address)
+        files = self._files(device, sources.image, secret, generation if told is None else told, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
         context["subscriber"] = sources.subscriber
-        async with self._rendering:
-            text = await bootfile.rendered(sources.library, device, "boot", context)
+        text = await bootfile.rendered(self._renderer, sources.library, device, "boot", context, asked)
         if text is None:
             raise InvalidInput([Fault("/boot_template", "there is none, and its role has none")])
         if purpose == "configuration" or not bootfile.has_list(kind):
@@ -236,7 +290,9 @@ class BootFiles:
         configuration = self.places.path(device.profile, secret, generation, "configuration", address)
         found = "" if image is None else self.places.path(device.profile, secret, generation, "image", address, image.file_name)
         return bootfile.Files(
-            server=server, configuration_url=f"{server}/{configuration}", configuration_path=configuration, image_url=f"{server}/{found}" if found else "",
+            server=server, directory_url=f"{server}/{self.places.path(device.profile, secret, generation, 'boot', address).rpartition('/')[0]}",
+            configuration_url=f"{server}/{configuration}", configuration_path=configuration,
+            image_url=f"{server}/{found}" if found else "",
             image_path=found, image_name=image.file_name if image else "", image_sha256=image.sha256 if image else "", image_md5=image.md5 if image else "",
         )  # fmt: skip
 
@@ -254,9 +310,20 @@ class BootFiles:
     # -- audit -------------------------------------------------------------------------------------------------------
 
     def _refused(self, known: TokenRow | None, source: str, via: Transport, reason: str) -> None:
+        """Count it; what one source is refused for one reason within a minute is one row."""
         self.answers[via, reason] += 1
         tenant_id, subject = (known.tenant_id, str(known.ztp_device_id)) if known is not None else (None, "")
-        self._note(tenant_id, source, subject, "refused", {"reason": reason, "via": via})
+        key = (tenant_id, subject, bucket(source), via, reason)
+        summary = self._refusals.get(key)
+        now = self._now()
+        if summary is not None:
+            summary.count += 1
+            summary.last_at = now
+        elif len(self._refusals) < SUMMARIES:
+            self._refusals[key] = _Summary(source, now, now, self._clock() + SUMMED_SECONDS)
+        else:
+            self.answers["audit", "lost"] += 1
+        self._queued.set()
 
     def _note(self, tenant_id: int | None, source: str, subject: str, result: str, what: dict[str, Any]) -> None:
         if len(self._unaudited) < UNAUDITED:
@@ -265,19 +332,37 @@ class BootFiles:
             self.answers["audit", "lost"] += 1
         self._queued.set()
 
-    async def run(self) -> None:
-        """Write the audit rows, some at a time, until cancelled."""
-        while True:
-            await self._queued.wait()
-            await asyncio.sleep(FLUSH_SECONDS)
-            try:
-                await self.flush()
-            except StoreError as error:
-                log.warning("audit rows of boot files wait", extra={"rows": len(self._unaudited), "error": str(error)})
-                await asyncio.sleep(1.0)
+    def _sum_up(self, *, all_of_them: bool) -> None:
+        """Make rows of the summaries whose minute is over."""
+        now = self._clock()
+        for key in [key for key, each in self._refusals.items() if all_of_them or each.until <= now]:
+            tenant_id, subject, source, via, reason = key
+            found = self._refusals.pop(key)
+            told = {"reason": reason, "via": via, "count": found.count, "first_at": found.first_at.isoformat(), "last_at": found.last_at.isoformat()}
+            self._note(tenant_id, found.source, subject, "refused", told if source == found.source else {**told, "source": source})
 
-    async def flush(self) -> None:
-        """Write what waits. Raises StoreError; then it waits on."""
+    async def run(self) -> None:
+        """Write the audit rows, some at a time, until cancelled; then what is left."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SUMMED_SECONDS / 10 if self._refusals else None):
+                        await self._queued.wait()
+                await asyncio.sleep(FLUSH_SECONDS)
+                try:
+                    await self.flush()
+                except StoreError as error:
+                    log.warning("audit rows of boot files wait", extra={"rows": len(self._unaudited), "error": str(error)})
+                    await asyncio.sleep(1.0)
+        finally:
+            try:
+                await self.flush(all_of_them=True)
+            except StoreError as error:
+                log.error("audit rows of boot files are lost", extra={"rows": len(self._unaudited), "error": str(error)})
+
+    async def flush(self, *, all_of_them: bool = False) -> None:
+        """Write what waits, and summaries of minutes that are over, or ``all_of_them``. Raises StoreError; then it waits on."""
+        self._sum_up(all_of_them=all_of_them)
         self._queued.clear()
         batch = self._unaudited[:1000]
         if not batch:
@@ -310,6 +395,14 @@ def _parsed(path: str) -> Wanted:
         return boottokens.parse(path)
     except WireError as error:
         raise BootRefused(error.reason) from None
+
+
+def bucket(source: str) -> str:
+    """What is counted together: an address of IPv4, a /64 of IPv6, for who has one has all its addresses."""
+    found = ip_address(source.partition("%")[0])
+    if isinstance(found, IPv4Address):
+        return source
+    return source_of(source) if found.ipv4_mapped else f"{IPv6Address(int(found) >> 64 << 64)}/64"
 
 
 def source_of(address: str) -> str:

@@ -5,8 +5,10 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
+import msgspec
+
 from netd.config import BootConfig
-from netd.domain import jobs
+from netd.domain import bootfile, jobs
 from netd.domain.actor import Actor, system
 from netd.domain.boottokens import token
 from netd.domain.jobs import NewJob
@@ -34,6 +36,12 @@ def netd(tenant_id: int, address: str | None = None) -> Actor:
     return actor if address is None else Actor(**{name: getattr(actor, name) for name in actor.__struct_fields__} | {"address": address})
 
 
+def offered(profile: BootProfile, config: BootConfig) -> BootProfile:
+    """The profile with those ways to fetch files that this netd has: HTTPS only with a certificate."""
+    ways = tuple(each for each in profile.transports if each != "https" or config.certificate)
+    return msgspec.structs.replace(profile, transports=ways or profile.transports)
+
+
 class Places:
     """Where files are."""
 
@@ -45,6 +53,14 @@ class Places:
         """What devices of the profile fetch first."""
         found = self._profiles.get(profile)
         return "none" if found is None else found.first_file
+
+    def configures(self, profile: str) -> Purpose:
+        """The file that makes netd's first account on devices of the profile."""
+        return "configuration" if bootfile.has_list(self.kind(profile)) else "boot"
+
+    def beside(self, profile: str) -> tuple[Purpose, ...]:
+        """What devices of the profile fetch after their first file."""
+        return ("configuration", "image") if bootfile.has_list(self.kind(profile)) else ("image",)
 
     def name(self, profile: str, purpose: Purpose, image: str | None = None) -> str:
         """A file's name; "" for an image that there is not."""
@@ -84,6 +100,13 @@ async def fail(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetim
         evidence = {"reason": reason}
         await store.note(conn, Advance(ztp_device_id, tenant_id, None, "failed", at, evidence))
         await tell(conn, tenant_id, ztp_device_id, "failed", evidence)
+
+
+async def presume(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetime) -> None:
+    """Take it that a device has the file that was sent to it and that nobody acknowledged: a log-in will show it."""
+    await store.presume(conn, ztp_device_id, at)
+    evidence = {"why": "its file was on the way, its receipt was not confirmed, and it did not ask again"}
+    await store.note(conn, Advance(ztp_device_id, tenant_id, None, "presumed", at, evidence))
 
 
 async def waits(conn: Connection, tenant_id: int, ztp_device_id: int, at: datetime, reason: str, step: str = "waiting") -> None:

@@ -19,7 +19,7 @@ SECRET_OCTETS: Final = 32
 TOKEN_OCTETS: Final = 20
 """160 bits, which are 32 letters."""
 
-_NAME: Final = re.compile(r"/?([a-z2-7]{32})/([A-Za-z0-9][A-Za-z0-9._-]{0,127})")
+_NAME: Final = re.compile(r"/?([a-z2-7]{32})/([A-Za-z0-9][A-Za-z0-9._+-]{0,127})")
 
 
 def token(secret: bytes, generation: int, purpose: Purpose, address: IPv4Address | IPv6Address) -> str:

@@ -129,7 +129,7 @@ async def held(
     async with db.transaction() as conn:
         await store.lock(conn, device.tenant_id)
         found = await store.newest(conn, device.tenant_id, device.id)
-        signs = await _signer(conn, actor, keyring, now)
+        signs = await _signer(conn, actor, keyring, now, terms)
         if found is None or _stale(found, device, names, signs, now, terms) or (anew and found.installed_at is not None):
             found = await _issued(conn, actor, keyring, signs, device, names, now, terms)
         key = keyring.open(await store.key(conn, device.tenant_id, "certificates", found.id), CONTEXT).decode()
@@ -137,10 +137,11 @@ async def held(
     return Held(certificate=found, key=key, authority="" if signed is None else signed.certificate)
 
 
-async def _signer(conn: Connection, actor: Actor, keyring: Keyring, now: datetime) -> Authority:
-    """The tenant's authority; one that netd made is followed by another, an operator's by nothing but another of the operator's."""
+async def _signer(conn: Connection, actor: Actor, keyring: Keyring, now: datetime, terms: Terms) -> Authority:
+    """The tenant's authority. One that netd made is followed by another as soon as what it signs would have to be renewed; an operator's by nothing but
+    another of the operator's."""
     found = await store.authority(conn, actor.tenant_id)
-    if found is not None and found.not_after > now:
+    if found is not None and found.not_after > (now if found.supplied else now + timedelta(days=terms.renew_days)):
         return found
     if found is not None and found.supplied:
         raise InvalidInput([Fault("/certificate", f"the certification authority {found.subject} ended at {found.not_after:%Y-%m-%d}: another is needed")])
@@ -148,7 +149,7 @@ async def _signer(conn: Connection, actor: Actor, keyring: Keyring, now: datetim
 
 
 def _stale(found: Certificate, device: ExpectedDevice, names: Sequence[str], signs: Authority, now: datetime, terms: Terms) -> bool:
-    """Whether another is needed. One that ends with its authority is not replaced by one that would end with it, too."""
+    """Whether another is needed. One that ends with the operator's authority is not replaced by one that would end with it, too."""
     ends = found.not_after <= now + timedelta(days=terms.renew_days) and signs.not_after > found.not_after
     return found.replaced_at is not None or found.algorithm != device.certificate or found.names != tuple(names) or ends
 
@@ -158,7 +159,7 @@ async def _issued(
 ) -> Certificate:
     assert device.certificate is not None
     key = keyring.open(await store.key(conn, device.tenant_id, "certificate_authorities", signs.id), AUTHORITY_CONTEXT).decode()
-    serial = device.serial or str(device.seen.get("serial", ""))
+    serial = device.serial or ""  # what it claims by DHCP is not for an authority to confirm
     try:
         pair = await asyncio.to_thread(pki.issue, Pair(signs.certificate, key), names, serial, device.certificate, now, terms.days)
     except (ValueError, UnicodeError) as error:

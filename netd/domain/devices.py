@@ -252,7 +252,7 @@ async def referred(conn: Connection, actor: Actor, faults: Faults, columns: dict
 
 async def change(conn: Connection, actor: Actor, before: Device, columns: Mapping[str, Any]) -> Device:
     """Write columns of ``referred`` within a transaction, in which the device is locked."""
-    if columns.keys() & _WHERE:
+    if columns.keys() & (_WHERE if actor.sites is not None else {"mgmt_address"}):  # who forgets a pinned key has not said whose the address is
         columns = {**columns, "site_addressed": actor.sites is not None}
     await store.update(conn, actor.tenant_id, before.id, columns)
     if columns.keys() & {"mgmt_address", "site_id", "ports", "credential_id"}:

@@ -1,6 +1,5 @@
 """Expected devices: what an operator says of who may boot, and what can be asked of them."""
 
-import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, bootfile, bootfiles, booting, boottokens, devices, dhcp, fixed, inputs, lists, sites, templates
+from netd.domain import audit, bootfile, bootfiles, booting, bootrights, boottokens, devices, dhcp, fixed, inputs, lists, sites, templates
 from netd.domain.actor import Actor
 from netd.domain.bootfiles import BootFiles, Sources
 from netd.domain.devices import Catalogue, Hostname, Text, Username
@@ -22,12 +21,13 @@ from netd.domain.service import SERVED
 from netd.errors import Conflict, Fault, InvalidInput, NotFound
 from netd.keyring import Keyring
 from netd.model import patterns
-from netd.model.boot import BootStep, ExpectedDevice, Transport, Verify
+from netd.model.boot import BootRule, BootStep, ExpectedDevice, Transport, Verify
 from netd.model.certificate import KeyAlgorithm
 from netd.model.dhcp import BootProfile
 from netd.model.line import mac as parsed_mac
 from netd.store import boot as boot_store
 from netd.store import credentials as credential_store
+from netd.store import devices as device_store
 from netd.store import expected as store
 from netd.store import subscribers as subscriber_store
 from netd.store.boot import Advance
@@ -52,6 +52,8 @@ class NewExpected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A device that may boot. Of ``serial``, ``mac`` and ``circuit_id`` one at least; all that is given must fit. ``profile`` is a boot profile,
     ``credential`` opens it once it is configured, ``boot_template`` is what it fetches and ``configuration`` what it gets by SSH afterwards (Jinja2).
 
+    ``transport`` is how it fetches: none, the first way that its profile's devices know.
+
     With a ``subscriber`` it boots only while that has service, and follows its plan. ``verify``: by what it is, or where that cannot be read by ``reach``
     alone. ``certificate``: it gets a key of that kind and a certificate for it, for its templates, and as files in ``certificate_folder``."""
 
@@ -64,7 +66,7 @@ class NewExpected(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     vendor: Label | None = None
     platform: Label | None = None
     role: Label | None = None
-    transport: Transport = "http"
+    transport: Transport | None = None
     address: AddressText | None = None
     credential: Label | None = None
     variables: BootVariables = msgspec.field(default_factory=dict)
@@ -144,6 +146,10 @@ async def _columns(
     profile = next((each for each in profiles if each.name == columns.get("profile")), None)
     if "profile" in columns and profile is None:
         faults.add("/profile", "there is no such boot profile")
+    if before is None and columns.get("transport") is None:
+        columns["transport"] = "http" if profile is None else profile.transports[0]
+    if profile is not None and "transport" in columns:
+        check_transport(faults, profile, columns["transport"])
     if before is None and columns.get("vendor") is None:
         columns["vendor"] = profile.vendor if profile is not None else "generic"
     elif "vendor" in columns and columns["vendor"] not in catalogue.vendors:
@@ -185,6 +191,12 @@ def check_pattern(faults: Faults, where: str, text: str) -> None:
     faults.attempt(where, patterns.compile_whole, text)
 
 
+def check_transport(faults: Faults, profile: BootProfile, transport: Transport) -> None:
+    """Report a way to fetch files that devices of the profile do not know, or this netd does not offer."""
+    if transport not in profile.transports:
+        faults.add("/transport", f"files for {profile.name} are fetched by {' or '.join(profile.transports)}{' here' if transport == 'https' else ''}")
+
+
 def _check_variables(faults: Faults, variables: Mapping[str, Any]) -> None:
     for name in variables:
         if not dhcp.VARIABLE.fullmatch(name):
@@ -210,19 +222,26 @@ async def create(
 
 async def add(
     conn: Connection, actor: Actor, keyring: Keyring, new: NewExpected, profiles: Sequence[BootProfile], catalogue: Catalogue, now: datetime, days: int, *,
-    rule_id: int | None = None,
+    rule: BootRule | None = None,
 ) -> ExpectedDevice:  # fmt: skip
-    """The same within a transaction."""
+    """The same within a transaction; ``rule`` lets it in. Raises OutsideScope, too."""
     if new.serial is None and new.mac is None and new.circuit_id is None:
         raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
     columns = await _columns(conn, actor, msgspec.structs.asdict(new), profiles, catalogue, None)
     _check_folder(new.certificate, new.certificate_folder)
+    place = columns.get("site_id")
+    bootrights.check(actor, msgspec.structs.asdict(new), place)
+    if await device_store.id_by_hostname(conn, actor.tenant_id, new.hostname) is not None:
+        if rule is not None and rule.site_addressed:
+            raise Conflict("a device of the inventory has this name", "hostname")
+        bootrights.check_named(actor, new.hostname, place)
     opens = columns["opens_at"] or now
     closes = columns["closes_at"] or min(opens, inputs.MOMENTS[1] - timedelta(days=days)) + timedelta(days=days)
     if closes <= opens:
         raise InvalidInput([Fault("/closes_at", "is before it opens")])
     sealed = keyring.seal(secrets.token_bytes(boottokens.SECRET_OCTETS), boottokens.SECRET_CONTEXT)
-    columns |= {"opens_at": opens, "closes_at": closes, "secret": sealed, "rule_id": rule_id}
+    columns |= {"opens_at": opens, "closes_at": closes, "secret": sealed}
+    columns |= {"rule_id": None if rule is None else rule.id, "site_addressed": bootrights.narrow(actor) if rule is None else rule.site_addressed}
     device = await held(conn, actor, await store.insert(conn, actor.tenant_id, columns))
     await boot_store.note(conn, Advance(device.id, device.tenant_id, None, "expected", now, {"by": actor.name}))
     await audit.record(conn, actor, "ztp_device.create", "ztp_device", device.id, after=audit.values(device))
@@ -268,11 +287,42 @@ async def update(
         after = {name: columns.get(name, getattr(before, name)) for name in ("serial", "mac", "circuit_id", "opens_at", "closes_at")}
         if after["serial"] is None and after["mac"] is None and after["circuit_id"] is None:
             raise InvalidInput([Fault("/serial", "a serial number, MAC address or line is needed to know the device by")])
+        _settle_transport(profiles, before, columns)
         if after["closes_at"] <= after["opens_at"]:
             raise InvalidInput([Fault("/closes_at", "is before it opens")])
         _check_folder(columns.get("certificate", before.certificate), columns.get("certificate_folder", before.certificate_folder))
+        await _may(conn, actor, before, members, columns)
         await store.update(conn, actor.tenant_id, row_id, columns)
         return await _changed(conn, actor, before, "ztp_device.update")
+
+
+def _settle_transport(profiles: Sequence[BootProfile], before: ExpectedDevice, columns: dict[str, Any]) -> None:
+    """With another profile, and nothing said of it, the way to fetch files is one that its devices know. Raises InvalidInput."""
+    if not columns.keys() & {"profile", "transport"}:
+        return
+    profile = next((each for each in profiles if each.name == columns.get("profile", before.profile)), None)
+    if profile is None:  # it was taken away since
+        return
+    if "transport" not in columns and before.transport not in profile.transports:
+        columns["transport"] = profile.transports[0]
+    faults = Faults()
+    check_transport(faults, profile, columns.get("transport", before.transport))
+    faults.check()
+
+
+async def _may(conn: Connection, actor: Actor, before: ExpectedDevice, members: Mapping[str, Any], columns: dict[str, Any]) -> None:
+    """Whether the actor may change that: what a device would be given goes to whatever it is said to be. Raises OutsideScope."""
+    if not members.keys() - bootrights.HARMLESS:
+        return
+    site_id = await store.site_of(conn, actor.tenant_id, before.id)
+    for place in {site_id, columns.get("site_id", site_id)}:
+        bootrights.check(actor, {**msgspec.structs.asdict(before), **members}, place)
+        if "hostname" in members and await device_store.id_by_hostname(conn, actor.tenant_id, members["hostname"]) is not None:
+            bootrights.check_named(actor, members["hostname"], place)
+    if bootrights.narrow(actor):
+        columns["site_addressed"] = True
+    elif members.keys() & bootrights.KNOWN_BY:
+        columns["site_addressed"] = False
 
 
 async def _changed(conn: Connection, actor: Actor, before: ExpectedDevice, action: str) -> ExpectedDevice:
@@ -298,15 +348,19 @@ async def retry(
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, row_id, lock=True)
         inputs.same_version("expected device", before.version, version)
-        finishing = not wanted.boot and before.configured_at is not None and before.address_now is not None
+        if not wanted.boot and await boot_store.perhaps_delivered(conn, now, row_id):
+            await booting.presume(conn, actor.tenant_id, row_id, now)
+        presumed = before.configured_at is None and (await store.delivery(conn, actor.tenant_id, row_id)).presumed_at is not None
+        finishing = not wanted.boot and (before.configured_at is not None or presumed) and before.address_now is not None
         anew = finishing and before.state == "verified"
         if not before.armed:
             raise Conflict(f"its subscriber {before.subscriber or ''} has no service", "subscriber")
-        columns: dict[str, Any] = {"reason": None} if anew else {"state": "configured" if finishing else "expected", "state_at": now, "reason": None}
+        state = "expected" if not finishing else "fetching" if presumed else "configured"
+        columns: dict[str, Any] = {"reason": None} if anew else {"state": state, "state_at": now, "reason": None}
         if wanted.days is not None or before.closes_at <= now:
             columns |= {"opens_at": min(before.opens_at, now), "closes_at": now + timedelta(days=wanted.days or 1)}
         if not finishing:
-            columns |= {"generation": (await store.secret(conn, actor.tenant_id, row_id))[1] + 1, "configured_at": None}
+            columns |= {"configured_at": None, "presumed_at": None}
             await store.spend(conn, actor.tenant_id, row_id)
         await store.update(conn, actor.tenant_id, row_id, columns)
         await boot_store.note(conn, Advance(row_id, actor.tenant_id, None, "retried", now, {"by": actor.name, "boot": not finishing}))
@@ -318,7 +372,7 @@ async def retry(
 
 
 async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> BootPreview:
-    """What it would fetch. Raises NotFound."""
+    """What it would fetch. Raises NotFound, Conflict."""
     async with db.transaction(actor.scope) as conn:
         device = await held(conn, actor, row_id)
         made_from = await bootfiles.sources(conn, device)
@@ -326,7 +380,7 @@ async def preview(db: Database, actor: Actor, files: BootFiles, row_id: int) -> 
 
 
 async def check(db: Database, actor: Actor, files: BootFiles) -> BootCheck:
-    """Render all that may still boot."""
+    """Render all that may still boot. Raises Conflict."""
     rendered, after = 0, 0
     faults: list[BootPreview] = []
     while True:
@@ -334,7 +388,8 @@ async def check(db: Database, actor: Actor, files: BootFiles) -> BootCheck:
             found = [(each, await bootfiles.sources(conn, each)) for each in await store.waiting(conn, actor.tenant_id, after, CHECKED_AT_ONCE)]
         if not found:
             return BootCheck(rendered=rendered, faults=tuple(faults[:100]))
-        for shown in await asyncio.gather(*(_shown(files, device, made_from) for device, made_from in found)):
+        for device, made_from in found:
+            shown = await _shown(files, device, made_from)
             rendered += shown.fault is None
             if shown.fault is not None:
                 faults.append(shown)
@@ -349,9 +404,9 @@ async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -
     address = device.address or device.address_now or SHOWN
     try:
         if kind != "none":
-            made["boot"] = (await files.render(device, made_from, secret, 1, address)).decode()
+            made["boot"] = (await files.render(device, made_from, secret, 1, address, asked="look")).decode()
         if bootfile.has_list(kind):
-            made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration")).decode()
+            made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration", "look")).decode()
     except InvalidInput as error:
         fault = str(error)
     return BootPreview(

@@ -27,7 +27,7 @@ CHURN_MOST = 500
 """Interfaces that come and go between two looks and are told one by one; of more only the number is: one that makes up names must not fill the history."""
 
 GONE_MOST = 2_000
-"""Interfaces that are gone and still known, of a device that has more than CHURN_MOST of them at once."""
+"""Interfaces of a device that are gone and still known: one that makes up some names with each look fills no table, however patient it is."""
 
 SESSION_TYPES = frozenset((23, 108))
 """IANAifType ppp and pppMultilinkBundle: on an access router one comes and goes with each subscriber, and that is RADIUS's to tell."""
@@ -230,7 +230,7 @@ class _Gathered:
         self._changed: dict[tuple[int, str], Port] = {}
         self._heard: dict[tuple[int, str], Heard] = {}
         self._seen: dict[tuple[Any, ...], Seen] = {}
-        self._restless: set[int] = set()
+        self._left: set[int] = set()  # devices of which an interface went
 
     def add(self, seen: Observation) -> None:
         """Count one in, as if those before it had been written."""
@@ -242,8 +242,9 @@ class _Gathered:
         if seen.interfaces is not None:
             moved, history = interfaces(self._ports[device_id], seen, first=not was.has_interfaces)
             if len(history) > CHURN_MOST:
-                self._restless.add(device_id)
                 history = _counted(history, seen)
+            if any(port.gone_at is not None for port in moved):
+                self._left.add(device_id)
             self.changes += history
             self._ports[device_id].update({port.name: port for port in moved})
             self._changed.update({(device_id, port.name): port for port in moved})
@@ -259,8 +260,8 @@ class _Gathered:
             await store.tell(conn, tenant_id, list(self._told.values()))
         if self._changed:
             await store.put_ports(conn, tenant_id, list(self._changed.values()))
-        if self._restless:
-            await store.forget_gone(conn, tenant_id, sorted(self._restless), GONE_MOST)
+        if self._left:
+            await store.forget_gone(conn, tenant_id, sorted(self._left), GONE_MOST)
         if self._heard:
             await store.put_links(conn, tenant_id, list(self._heard.values()))
         if self._seen:

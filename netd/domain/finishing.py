@@ -13,7 +13,8 @@ from netd.domain.certificates import Held
 from netd.domain.devices import Catalogue, NewDevice
 from netd.domain.inputs import Faults
 from netd.domain.nas import NewNas
-from netd.errors import NotFound
+from netd.domain.rendering import Renderer
+from netd.errors import Conflict, NotFound
 from netd.keyring import Keyring
 from netd.model.boot import ExpectedDevice
 from netd.model.inventory import Device
@@ -24,19 +25,21 @@ from netd.store import expected as store
 from netd.store import nas as nas_store
 from netd.store.boot import Advance
 from netd.store.database import Connection, Database
+from netd.store.expected import Delivery
 
 BOOT_CREDENTIAL: Final = 0
 """The id of the login that the first file makes: none of the store's."""
 
 
 async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -> Device:
-    """The device's record at the address where it is now; made if there is none. Raises InvalidInput."""
+    """The device's record at the address where it is now; made if there is none. Raises InvalidInput, Conflict."""
     actor = booting.netd(expected.tenant_id)
     address = str(expected.address_now or expected.address or "")
     async with db.transaction() as conn:
         if expected.state == "verified" and expected.device_id is not None:  # what it is by now is an operator's to say
             return await devices.held(conn, actor, expected.device_id)
         found = expected.device_id or await device_store.id_by_hostname(conn, expected.tenant_id, expected.hostname)
+        chosen = True
         if found is None:
             new = NewDevice(
                 hostname=expected.hostname, mgmt_address=address, vendor=expected.vendor, platform=expected.platform, serial=expected.serial,
@@ -46,6 +49,9 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
             device = await devices.add(conn, actor, new, catalogue)
         else:
             device = await devices.held(conn, actor, found, lock=True)
+            if expected.site_addressed and not device.site_addressed and (expected.site is None or device.site != expected.site):
+                raise Conflict(f"the device {device.hostname} is not for who expects this one to change", "hostname")
+            chosen = device.site_addressed or str(device.mgmt_address) != address
             wanted: dict[str, Any] = {"mgmt_address": address, "state": "active"}
             for name in ("platform", "serial", "role", "target_version", "credential", "subscriber"):
                 if getattr(expected, name) is not None:
@@ -53,6 +59,9 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
             faults = Faults()
             columns = await devices.referred(conn, actor, faults, devices.parsed(wanted, catalogue, faults), device)
             device = await devices.change(conn, actor, device, columns)
+        if expected.site_addressed and chosen:  # whoever expects it chose where it is
+            await device_store.update(conn, expected.tenant_id, device.id, {"site_addressed": True})
+            device = await devices.held(conn, actor, device.id)
         if expected.device_id != device.id:
             await store.update(conn, expected.tenant_id, expected.id, {"device_id": device.id})
     return device
@@ -100,12 +109,13 @@ async def boot_login(db: Database, keyring: Keyring, expected: ExpectedDevice, d
     """What the first file lets netd in with. Raises StoreError."""
     async with db.transaction() as conn:
         sealed, generation = await store.secret(conn, expected.tenant_id, expected.id)
-    password = boottokens.password(keyring.open(sealed, SECRET_CONTEXT), generation)
+        sent = (await store.delivery(conn, expected.tenant_id, expected.id)).sent_generation
+    password = boottokens.password(keyring.open(sealed, SECRET_CONTEXT), generation if sent is None else sent)
     return Credential(id=BOOT_CREDENTIAL, name="the boot account", login=SshLogin(username=BOOT_USER, password=Secret(password)), port=device.ports.get("ssh"))
 
 
 async def lines(
-    db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
+    db: Database, keyring: Keyring, renderer: Renderer, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
 ) -> tuple[list[str], list[str]]:
     """The configuration that follows the first file, and the secrets that stand in it: its credentials', its NAS's and its subscriber's. From now on it is
     configured with what its subscriber is told now. Raises InvalidInput."""
@@ -126,7 +136,7 @@ async def lines(
         for name, value in _told(login).items():
             context[name] = value
     hidden = [str(context[name]) for name in _SECRETS if context.get(name)]
-    text = await bootfile.rendered(library, expected, "configuration", context)
+    text = await bootfile.rendered(renderer, library, expected, "configuration", context)
     if text is None:
         return [], hidden
     return [line.rstrip() for line in text.splitlines() if line.strip()], hidden
@@ -177,6 +187,9 @@ def _told(login: SshLogin | TelnetLogin | SnmpCommunity | SnmpUser | HttpLogin) 
 async def verified(db: Database, expected: ExpectedDevice, now: datetime, evidence: dict[str, Any]) -> bool:
     """It is what was expected: its URLs and boot account are good for nothing from now on."""
     async with db.transaction() as conn:
+        if expected.state == "fetching":
+            shown = {"by": "a log-in, for nobody said that its file had arrived"}
+            await booting.advance(conn, [Advance(expected.id, expected.tenant_id, "configured", "configured", now, shown)])
         moved = await booting.advance(conn, [Advance(expected.id, expected.tenant_id, "verified", "verified", now, evidence)])
         if moved:
             await store.spend(conn, expected.tenant_id, expected.id)
@@ -200,6 +213,18 @@ async def waits(db: Database, expected: ExpectedDevice, now: datetime, reason: s
         step = "not_configured_anew" if expected.state == "verified" else "waiting"
         await booting.waits(conn, expected.tenant_id, expected.id, now, reason, step)
         await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.wait", "ztp_device", expected.id, after={"reason": reason})
+
+
+async def delivery(db: Database, expected: ExpectedDevice) -> Delivery:
+    """What it has of its files."""
+    async with db.transaction() as conn:
+        return await store.delivery(conn, expected.tenant_id, expected.id)
+
+
+async def typed(db: Database, expected: ExpectedDevice, now: datetime) -> None:
+    """It got its configuration by its command line."""
+    async with db.transaction() as conn:
+        await store.typed(conn, expected.tenant_id, expected.id, now)
 
 
 async def serves(db: Database, expected: ExpectedDevice) -> bool:

@@ -22,6 +22,7 @@ from netd.errors import Fault, InvalidInput, OutsideScope
 from netd.model.device import Outcome
 from netd.model.job import Job, Level, TargetState
 from netd.model.permission import PERMISSIONS
+from netd.sdk.shell import FINE
 from netd.store.database import Connection
 
 FILE_OCTETS: Final = 64 << 20
@@ -49,12 +50,9 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> TargetState:
         """The state that it is in for good."""
-        if self.outcome in _GOOD:
+        if self.outcome in FINE:
             return "succeeded"
         return "unverified" if self.outcome is Outcome.UNVERIFIED else "failed"
-
-
-_GOOD: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
 
 
 class Stopped(asyncio.CancelledError):

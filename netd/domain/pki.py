@@ -71,7 +71,7 @@ def authority(name: str, now: datetime) -> Pair:
 def supplied(certificate: str, key: str, now: datetime) -> Pair:
     """An operator's authority, looked at. Raises ValueError, saying what is wrong with it."""
     try:
-        found = x509.load_pem_x509_certificate(certificate.encode())
+        found, *others = x509.load_pem_x509_certificates(certificate.encode())
         opened = serialization.load_pem_private_key(key.encode(), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # the library's text may quote what it was given
         raise ValueError("are no certificate and unencrypted private key in PEM") from None
@@ -79,8 +79,10 @@ def supplied(certificate: str, key: str, now: datetime) -> Pair:
         raise ValueError("have a key that is neither RSA nor on an elliptic curve")
     if opened.public_key() != found.public_key():
         raise ValueError("do not belong together: the key is another's")
-    constraints = _extension(found, x509.BasicConstraints)
-    if constraints is None or not constraints.ca:
+    if others:  # devices get the one that signed, and nobody is told that a chain went missing
+        raise ValueError("have more than one certificate: only that of the authority that signs is meant")
+    constraints, usage = _extension(found, x509.BasicConstraints), _extension(found, x509.KeyUsage)
+    if constraints is None or not constraints.ca or (usage is not None and not usage.key_cert_sign):
         raise ValueError("are no authority's: the certificate may not sign others")
     if not found.not_valid_before_utc <= now < found.not_valid_after_utc:
         raise ValueError(f"are good from {found.not_valid_before_utc:%Y-%m-%d} to {found.not_valid_after_utc:%Y-%m-%d}, not now")

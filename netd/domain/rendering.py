@@ -1,6 +1,7 @@
 """Rendering Jinja2 templates that people wrote: in a process of its own, which has little memory and time and can be ended.
 
-Jinja's sandbox keeps a template from reaching Python; nothing in one process keeps it from looping for ever, so a template never runs in the daemon's.
+Jinja's sandbox keeps a template from reaching Python; nothing in one process keeps it from looping for ever, so a template never runs in the daemon's. Few
+such processes run at a time, and they yield to all else: devices that boot have some that nobody else can take, and those who only look have one at the most.
 """
 
 import asyncio
@@ -8,32 +9,63 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from netd.errors import StoreError
+from netd.errors import Conflict, StoreError
 
 MEMORY_OCTETS: Final = 512 << 20
-CPU_SECONDS: Final = 20
-SECONDS: Final = 30.0
+TEXT_CPU_SECONDS: Final = 5.0
+"""Of one text, after which the process itself gives it up and goes on with the next one."""
+
+CPU_SECONDS: Final = 600
+"""Of a whole process."""
+
 TEXT_MOST: Final = 4 << 20
 """Characters of one rendered text."""
+
+ERROR_MOST: Final = 1000
+"""Characters of what is said of one that does not render: templates may name what does not exist as they like."""
 
 ORDER_MOST: Final = 64 << 20
 LINE_MOST: Final = 32 << 20
 """Octets of a text's line from the process: JSON may write a character with six."""
 
-_COMMAND: Final = (sys.executable, "-I", "-c", "import sys; sys.path[:0] = {path!r}; from netd.domain.rendering import main; main()")
+GIVEN_UP: Final = 3
+TOO_MUCH: Final = "the template uses too much time or memory"
+WAITS_SECONDS: Final = 30.0
+"""So long somebody who only looks waits until it is his turn."""
+
+_COMMAND: Final = (
+    sys.executable, "-I", "-c", "import os, sys; os.nice({nice}); sys.path[:0] = {path!r}; from netd.domain.rendering import main; main({text_seconds})",
+)  # fmt: skip
+
+Purpose = Literal["boot", "work", "look"]
+"""For whom: a device that waits for its file, a job, a person who looks."""
+
+
+class Patience(NamedTuple):
+    """For one text, until it is there, and for all texts that are wanted together; ``nice`` is the processes' priority."""
+
+    text_seconds: float
+    all_seconds: float
+    nice: int
+
+
+PATIENCE: Final[Mapping[Purpose, Patience]] = {"boot": Patience(30.0, 30.0, 5), "work": Patience(30.0, 600.0, 19), "look": Patience(8.0, 60.0, 19)}
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """One text that is wanted: of the template of that name, with these variables."""
+    """One text that is wanted: of the template of that name, with these variables. It can name none of the ``hidden`` templates."""
 
     template: str
     variables: dict[str, Any]
+    hidden: tuple[str, ...] = ()
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,58 +80,131 @@ class _Order(msgspec.Struct, frozen=True):
     wanted: list[Wanted]
 
 
-async def render(sources: Mapping[str, str], wanted: Sequence[Wanted]) -> list[Rendered]:
-    """Render each of ``wanted``; ``sources`` are all templates by name, which may include, import and extend each other.
+class Renderer:
+    """Renders for the whole daemon."""
 
-    What takes too much time or memory has an error, as has what stands behind it. Raises StoreError if no process can be started.
-    """
-    if not wanted:
-        return []
+    def __init__(self) -> None:
+        self._boot = asyncio.Semaphore(2)
+        self._others = asyncio.Semaphore(2)
+        self._looks = asyncio.Semaphore(1)
+
+    async def render(self, purpose: Purpose, sources: Mapping[str, str], wanted: Sequence[Wanted]) -> list[Rendered]:
+        """Render each of ``wanted``; ``sources`` are all templates by name, which may include, import and extend each other.
+
+        What takes too much time or memory has an error; so have, after ``GIVEN_UP`` of them, all others of that template. Raises StoreError if no process can
+        be started, Conflict if somebody who looks must wait too long.
+        """
+        found: dict[int, Rendered] = {}
+        lost: Counter[str] = Counter()
+        left = list(range(len(wanted)))
+        until = asyncio.get_running_loop().time() + PATIENCE[purpose].all_seconds
+        while left:
+            async with self._turn(purpose):
+                made, why = await _process(sources, [wanted[place] for place in left], PATIENCE[purpose], until)
+            found.update(zip(left, made, strict=False))
+            if len(made) < len(left):
+                template = wanted[left[len(made)]].template
+                lost[template] += 1
+                given_up = left[len(made) :] if lost[template] >= GIVEN_UP else [left[len(made)]]
+                found.update({place: Rendered(error=why) for place in given_up if wanted[place].template == template})
+            left = [place for place in left if place not in found]
+        return [found[place] for place in range(len(wanted))]
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, purpose: Purpose) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            if purpose == "boot":
+                await stack.enter_async_context(self._boot)
+            elif purpose == "work":
+                await stack.enter_async_context(self._others)
+            else:
+                try:
+                    async with asyncio.timeout(WAITS_SECONDS):
+                        await stack.enter_async_context(self._looks)
+                        await stack.enter_async_context(self._others)
+                except TimeoutError:
+                    raise Conflict("others have templates rendered, which takes its time: try again") from None
+            yield
+
+
+async def _process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], str]:
+    """Render in one process; returns what it made, and why it made no more. Raises StoreError."""
     order = msgspec.json.encode(_Order(dict(sources), list(wanted)))
     if len(order) > ORDER_MOST:
-        return [Rendered(error=f"templates and variables are longer than {ORDER_MOST >> 20} MiB together")] * len(wanted)
-    command = [*_COMMAND[:-1], _COMMAND[-1].format(path=[each for each in sys.path if each])]
+        return [Rendered(error=f"templates and variables are longer than {ORDER_MOST >> 20} MiB together")] * len(wanted), ""
+    command = _COMMAND[-1].format(path=[each for each in sys.path if each], nice=patience.nice, text_seconds=min(TEXT_CPU_SECONDS, patience.text_seconds))
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=LINE_MOST,
+            *_COMMAND[:-1], command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=LINE_MOST,
             env={"PATH": os.environ.get("PATH", "")},
         )  # fmt: skip
     except OSError as error:
         raise StoreError(f"templates cannot be rendered: {error}") from error
     assert process.stdin is not None and process.stdout is not None  # they are pipes
     found: list[Rendered] = []
-    why = "the template uses too much time or memory"
     try:
-        async with asyncio.timeout(SECONDS):
-            process.stdin.write(order)
-            process.stdin.write_eof()
-            while line := await process.stdout.readline():
-                found.append(msgspec.json.decode(line, type=Rendered))
+        process.stdin.write(order)
+        process.stdin.write_eof()
+        while len(found) < len(wanted):
+            async with asyncio.timeout_at(min(until, asyncio.get_running_loop().time() + patience.text_seconds)):
+                line = await process.stdout.readline()
+            if not line:
+                break
+            found.append(msgspec.json.decode(line, type=Rendered))
     except TimeoutError:
-        why = f"the template was not done in {SECONDS:g} s"
+        return found, _late(patience, until)
+    except (ValueError, msgspec.DecodeError):  # a line too long for the reader, or one that the process could not end
+        return found, TOO_MUCH
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):  # it ended in this moment
                 process.kill()
         await process.wait()
-    return [*found, *[Rendered(error=why)] * (len(wanted) - len(found))]
+    return found, TOO_MUCH
 
 
-def main() -> None:
+def _late(patience: Patience, until: float) -> str:
+    if asyncio.get_running_loop().time() >= until:
+        return f"all that was to be rendered with it was not done in {patience.all_seconds:g} s"
+    return f"the template was not done in {patience.text_seconds:g} s"
+
+
+class _TooLong(BaseException):
+    """Raised in the midst of a template."""
+
+
+def main(text_seconds: float) -> None:
     """The process: reads an order, writes a line for each text."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OCTETS, MEMORY_OCTETS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    signal.signal(signal.SIGPROF, _give_up)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
     for wanted in order.wanted:
-        sys.stdout.buffer.write(msgspec.json.encode(rendered(order.sources, wanted)) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(_limited(order.sources, wanted, text_seconds)) + b"\n")
         sys.stdout.buffer.flush()
 
 
+def _give_up(number: int, frame: object) -> None:
+    raise _TooLong
+
+
+def _limited(sources: Mapping[str, str], wanted: Wanted, seconds: float) -> Rendered:
+    try:
+        signal.setitimer(signal.ITIMER_PROF, seconds, 0.5)
+        try:
+            made = rendered({name: body for name, body in sources.items() if name not in wanted.hidden}, wanted)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    except _TooLong:
+        return Rendered(error=f"{wanted.template}: uses more than {seconds:g} s of processor time")
+    return made if made.error is None or len(made.error) <= ERROR_MOST else Rendered(error=f"{made.error[:ERROR_MOST]}…")
+
+
 def rendered(sources: Mapping[str, str], wanted: Wanted) -> Rendered:
-    """Render one text, here: only for processes that may be lost."""
+    """Render one text, here: only for a process that may be lost."""
     from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateSyntaxError
-    from jinja2.exceptions import SecurityError
+    from jinja2.exceptions import SecurityError, TemplateNotFound
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
@@ -112,6 +217,8 @@ def rendered(sources: Mapping[str, str], wanted: Wanted) -> Rendered:
         return Rendered(error=f"{error.name or wanted.template}, line {error.lineno}: {error.message}")
     except SecurityError as error:
         return Rendered(error=f"{wanted.template}: not allowed: {error}")
+    except TemplateNotFound as error:
+        return Rendered(error=f"{wanted.template}{_line(error, sources)}: there is no template {error.message}, or not for this device")
     except TemplateError as error:
         return Rendered(error=f"{wanted.template}{_line(error, sources)}: {error.message or type(error).__name__}")
     except MemoryError:

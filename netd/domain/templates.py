@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, lists, sites
+from netd.domain import audit, inputs, lists, rendering, sites
 from netd.domain.actor import Actor
 from netd.domain.choice import DeviceChoice
 from netd.domain.choice import within as chosen_within
@@ -20,7 +20,7 @@ from netd.domain.devices import Hostname
 from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
-from netd.domain.rendering import Rendered, Wanted, render
+from netd.domain.rendering import Rendered, Renderer, Wanted
 from netd.errors import Fault, InvalidInput, NotFound
 from netd.model.configuration import Template, TemplateBody, TemplateVariables
 from netd.model.inventory import Device
@@ -124,6 +124,15 @@ class Library(msgspec.Struct, frozen=True, kw_only=True):
         """What every template says, by name."""
         return {each.name: each.body for each in self.templates}
 
+    def hidden(self, site_id: int | None) -> tuple[str, ...]:
+        """Names of other sites' templates: a device's text is shown to people of its site, who must not read those."""
+        return tuple(each.name for each in self.templates if each.site_id not in (None, site_id))
+
+    def wanted(self, device: Device, template: Template, more: Mapping[str, Any] | None = None) -> Wanted:
+        """The device's text of a template."""
+        hidden = tuple(name for name in self.hidden(device.site_id) if name != template.name)
+        return Wanted(template=template.name, variables=self.variables_of(device, more), hidden=hidden)
+
     def of(self, device: Device, purpose: Purpose = "configuration") -> Template | None:
         """The device's template: its role's at its site, else its role's."""
         fitting = [
@@ -161,44 +170,32 @@ async def library(conn: Connection, tenant_id: int) -> Library:
 # -- what devices should be ----------------------------------------------------------------------------------------------
 
 
-async def intended(db: Database, tenant_id: int, device_ids: Sequence[int]) -> dict[int, Intended]:
-    """What devices' configurations should be, by id; a device is left out of which nobody says. One process renders all. For services: ``db`` is the
-    daemon's own."""
+async def intended(
+    db: Database, renderer: Renderer, tenant_id: int, device_ids: Sequence[int], purpose: rendering.Purpose = "work"
+) -> dict[int, Intended]:  # fmt: skip
+    """What devices' configurations should be, by id; a device is left out of which nobody says. For services: ``db`` is the daemon's own."""
     async with db.transaction() as conn:
         known = await library(conn, tenant_id)
         devices = await device_store.by_ids(conn, tenant_id, device_ids)
     pairs = [(device, template) for device in devices if (template := known.of(device)) is not None and template.compare != "off"]
-    made = await render(known.sources, [Wanted(template=template.name, variables=known.variables_of(device)) for device, template in pairs])
+    made = await renderer.render(purpose, known.sources, [known.wanted(device, template) for device, template in pairs])
     return {
         device.id: Intended(template=template.name, text=each.text, whole=template.compare == "whole", error=each.error)
         for (device, template), each in zip(pairs, made, strict=True)
     }
 
 
-async def intended_of(db: Database, owner: Database, actor: Actor, device_id: int) -> Intended | None:
-    """The same for a device that the actor sees. Raises NotFound."""
+async def intended_of(db: Database, owner: Database, renderer: Renderer, actor: Actor, device_id: int) -> Intended | None:
+    """The same for a device that the actor sees. Raises NotFound, Conflict."""
     async with db.transaction(actor.scope) as conn:
         found = await device_store.get(conn, actor.tenant_id, device_id) if 0 < device_id <= inputs.ROW_ID_MAX else None
     if found is None:
         raise NotFound("device", device_id)
-    return (await intended(owner, actor.tenant_id, [device_id])).get(device_id)
+    return (await intended(owner, renderer, actor.tenant_id, [device_id], "look")).get(device_id)
 
 
-async def rendered(
-    db: Database, device: Device, purpose: Purpose, more: Mapping[str, Any] | None = None
-) -> tuple[Template, Rendered] | None:  # fmt: skip
-    """A device's text of some purpose, with further variables; None: it has no such template. For services (boot files)."""
-    async with db.transaction() as conn:
-        known = await library(conn, device.tenant_id)
-    template = known.of(device, purpose)
-    if template is None:
-        return None
-    (made,) = await render(known.sources, [Wanted(template=template.name, variables=known.variables_of(device, more))])
-    return template, made
-
-
-async def preview(db: Database, actor: Actor, template_id: int, order: Preview) -> Previewed:
-    """What a template renders for a device. Raises NotFound, InvalidInput."""
+async def preview(db: Database, renderer: Renderer, actor: Actor, template_id: int, order: Preview) -> Previewed:
+    """What a template renders for a device. Raises NotFound, InvalidInput, Conflict."""
     async with db.transaction(actor.scope) as conn:
         template = await _held(conn, actor, template_id)
         device_id = await device_store.id_by_hostname(conn, actor.tenant_id, order.device)
@@ -207,13 +204,13 @@ async def preview(db: Database, actor: Actor, template_id: int, order: Preview) 
             raise InvalidInput([Fault("/device", f"there is no device {order.device}")])
         known = await library(conn, actor.tenant_id)
     sources = known.sources if order.body is None else {**known.sources, template.name: order.body}
-    variables = known.variables_of(device, order.variables)
-    (made,) = await render(sources, [Wanted(template=template.name, variables=variables)])
-    return Previewed(device=device.hostname, template=template.name, text=made.text, error=made.error, variables=variables)
+    wanted = known.wanted(device, template, order.variables)
+    (made,) = await renderer.render("look", sources, [wanted])
+    return Previewed(device=device.hostname, template=template.name, text=made.text, error=made.error, variables=wanted.variables)
 
 
-async def check(db: Database, actor: Actor, order: DeviceChoice) -> Check:
-    """Render the template of every chosen device. Raises InvalidInput."""
+async def check(db: Database, renderer: Renderer, actor: Actor, order: DeviceChoice) -> Check:
+    """Render the template of every chosen device. Raises InvalidInput, Conflict."""
     async with db.transaction(actor.scope) as conn:
         found = await chosen_within(conn, actor, order, "")
         faults = Faults()
@@ -224,7 +221,7 @@ async def check(db: Database, actor: Actor, order: DeviceChoice) -> Check:
         devices = await device_store.by_ids(conn, actor.tenant_id, [each.id for each in found])
     pairs = [(device, known.of(device)) for device in devices]
     having = [(device, template) for device, template in pairs if template is not None]
-    made = await render(known.sources, [Wanted(template=template.name, variables=known.variables_of(device)) for device, template in having])
+    made = await renderer.render("look", known.sources, [known.wanted(device, template) for device, template in having])
     bad = _faults(having, made)
     without = tuple(device.hostname for device, template in pairs if template is None and device.role is not None)
     return Check(rendered=len(having) - len(bad), faults=bad, without=without)

@@ -38,9 +38,11 @@ UNKNOWN = ""
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: ``wrong`` says what is otherwise than it should be, ``same`` names what was compared, ``unread`` what could not be."""
+    """What came of it: ``wrong`` says what is otherwise than it should be, ``same`` names what was compared, ``unread`` what could not be. ``another``:
+    it is another device, which no waiting makes right; what it runs may still be about to change."""
 
     wrong: tuple[str, ...]
+    another: bool
     same: tuple[str, ...]
     unread: tuple[str, ...]
 
@@ -57,7 +59,7 @@ def compare(expected: ExpectedDevice, facts: Facts, platform: str | None = None)
         ("platform", expected.platform, platform, "it is recognised as {}, not {}"),
         ("software_version", expected.target_version, facts.software_version, "it runs {}, not {}"),
     )
-    wrong, same, unread = [], [], []
+    wrong, same, unread, another = [], [], [], False
     for name, wanted, found, text in pairs:
         if wanted is None or (name == "platform" and found is None):
             continue
@@ -69,7 +71,8 @@ def compare(expected: ExpectedDevice, facts: Facts, platform: str | None = None)
             same.append(name)
         else:
             wrong.append(text.format(found, wanted))
-    return Compared(wrong=tuple(wrong), same=tuple(same), unread=tuple(unread))
+            another = another or name == "serial"
+    return Compared(wrong=tuple(wrong), another=another, same=tuple(same), unread=tuple(unread))
 
 
 def unproved(expected: ExpectedDevice, facts: Facts, *, logged_in: bool) -> str | None:

@@ -11,6 +11,7 @@ from netd.model.certificate import KeyAlgorithm
 
 BootState = Literal["expected", "seen", "offered", "fetching", "configured", "verified", "failed"]
 Transport = Literal["http", "https", "tftp"]
+TRANSPORTS: Final[tuple[Transport, ...]] = ("http", "https", "tftp")
 Purpose = Literal["boot", "configuration", "image"]
 Verify = Literal["facts", "reach"]
 """What a device is verified by: that what it is was read and compared; or, where that cannot be read, that it answers."""
@@ -27,7 +28,8 @@ class ExpectedDevice(msgspec.Struct, frozen=True, kw_only=True):
 
     ``reason`` says why it is in quarantine, or what is not done of one that is configured or verified; ``address_now`` where it was last, ``seen`` what
     it last said. ``armed``: it may boot, as far as that depends on its ``subscriber``'s service. ``certificate`` is which key it gets one for, and
-    ``certificate_folder`` where on the device that is put.
+    ``certificate_folder`` where on the device that is put. ``site_addressed``: who expects it manages devices of a site only, or none, so credentials of
+    the whole tenant go there only if they name networks.
     """
 
     id: int
@@ -56,6 +58,7 @@ class ExpectedDevice(msgspec.Struct, frozen=True, kw_only=True):
     verify: Verify
     certificate: KeyAlgorithm | None
     certificate_folder: str | None
+    site_addressed: bool
     opens_at: datetime
     closes_at: datetime
     state: BootState
@@ -105,7 +108,8 @@ class BootCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 class BootRule(msgspec.Struct, frozen=True, kw_only=True):
     """Which candidates are adopted by themselves: recognised as one of ``profiles``, at the site, on a line and of a model that fit. ``hostname`` is a
-    template (``cpe-{serial}``), ``settings`` are members of the device that is then expected."""
+    template (``cpe-{serial}``), ``settings`` are members of the device that is then expected. ``site_addressed``: as of the
+    devices that it lets in."""
 
     id: int
     tenant_id: int
@@ -117,6 +121,7 @@ class BootRule(msgspec.Struct, frozen=True, kw_only=True):
     profiles: tuple[str, ...]
     hostname: str
     settings: Mapping[str, Any]
+    site_addressed: bool
     enabled: bool
     version: int
     created_at: datetime

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from netd.model.boot import TRANSPORTS, Transport
 from netd.model.ztp import ReservationKind
 
 Serves = Literal["expected", "classes"]
@@ -57,7 +58,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
 class BootProfile(msgspec.Struct, frozen=True, kw_only=True):
     """What a class of devices needs to boot: ``evidence`` and ``made_from`` say how sure that is, ``note`` what is not known. ``recognised``: by what
-    its devices send; else a device must be bound to it. ``variables`` are what its options are made from."""
+    its devices send; else a device must be bound to it. ``variables`` are what its options are made from, ``transports`` how its devices fetch files:
+    the first is the one where nobody says otherwise."""
 
     name: str
     title: str
@@ -70,3 +72,4 @@ class BootProfile(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[int, ...]
     options6: tuple[int, ...]
     first_file: FirstFile = "text"
+    transports: tuple[Transport, ...] = TRANSPORTS

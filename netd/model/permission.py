@@ -27,7 +27,7 @@ PERMISSIONS: Final[dict[str, str]] = {
     "alarms:write": "acknowledge alarms of devices; make, change and remove thresholds",
     "devices:discover": "look for devices in ranges of addresses, accept and ignore what was found",
     "credentials:read": "see which credentials of devices there are, without their secrets",
-    "credentials:write": "make, change and remove credentials of devices",
+    "credentials:write": "make, change and remove credentials of devices, and say which authority signs for them",
     "dhcp:read": "see what DHCP serves: subnets, reservations, boot profiles",
     "dhcp:write": "make, change and remove DHCP's subnets and reservations",
     "configurations:read": "see what devices are configured as, without secrets, and what that differs from",

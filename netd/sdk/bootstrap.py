@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from netd.model.boot import TRANSPORTS, Transport
 from netd.model.dhcp import BootProfile, FirstFile
 from netd.model.ztp import ClientIdentity
 from netd.wire import dhcp, dhcpv6
@@ -78,6 +79,7 @@ class Bootstrap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     file: str = ""
     next_server: str = ""
     least_lease_seconds: int = 0
+    transports: tuple[Transport, ...] = TRANSPORTS  # how its devices fetch that; the first is what they are told where nobody says otherwise
     first_file: FirstFile = "text"  # what its devices fetch first: nothing, a text as it is, one that begins as they want, or a list of further files
 
 
@@ -93,6 +95,8 @@ class Profile:
         self._facts = [_compiled(pattern) for pattern in data.facts]
         if not data.made_from:
             raise ValueError(f"{data.name} does not say what it was made from")
+        if not data.transports:
+            raise ValueError(f"{data.name} does not say how its devices fetch files")
         for option in (*data.options, *data.options6):
             _check(data.name, option)
 
@@ -103,6 +107,7 @@ class Profile:
             name=data.name, title=data.title, vendor=self.vendor, evidence=data.evidence, made_from=data.made_from, note=data.note,
             recognised=bool(data.matches), variables=tuple(sorted(self.variables())), options=tuple(option.code for option in data.options),
             options6=tuple(option.code for option in data.options6), first_file=data.first_file,
+            transports=data.transports,
         )  # fmt: skip
 
     def recognise(self, seen: ClientIdentity) -> tuple[str, str] | None:
@@ -122,13 +127,15 @@ class Profile:
         return frozenset(name for text in texts for name in _VARIABLE.findall(text))
 
     def options(self, variables: Mapping[str, str], requested: Sequence[int], family: Literal[4, 6] = 4) -> list[tuple[int, bytes]]:
-        """What this client gets of it, in order. Raises ValueError if something required cannot be made."""
-        return [
-            (option.code, value)
-            for option in (self.data.options if family == 4 else self.data.options6)
-            if option.always_send or option.required or option.code in requested
-            if (value := _value(self.name, option, variables, family)) is not None
-        ]
+        """What this client gets of it, in order; of several options with one code the first that can be made. Raises ValueError if something required
+        cannot be made."""
+        found: dict[int, bytes] = {}
+        for option in self.data.options if family == 4 else self.data.options6:
+            if option.code not in found and (option.always_send or option.required or option.code in requested):
+                value = _value(self.name, option, variables, family)
+                if value is not None:
+                    found[option.code] = value
+        return list(found.items())
 
     def fields(self, variables: Mapping[str, str]) -> tuple[bytes, int]:
         """BOOTP's file and next server. Raises ValueError for what cannot stand there."""
@@ -151,13 +158,15 @@ def filled(template: str, variables: Mapping[str, str]) -> str | None:
 
 def url_variables(url: str) -> dict[str, str]:
     """``url`` and its parts, for devices that want these apart: ``url_server`` is scheme://host:port, ``url_host`` an address or name, ``url_path`` without
-    the leading slash."""
+    the leading slash, ``url_dir`` that without the file's name: a device's other files are there, too. ``url_or_path``: a TFTP server knows no URLs."""
     if not url:
         return {}
     parts = urlsplit(url)
+    path = parts.path.lstrip("/")
     return {
         "url": url, "url_scheme": parts.scheme, "url_host": parts.hostname or "", "url_server": f"{parts.scheme}://{parts.netloc}",
-        "url_port": str(parts.port or _PORTS.get(parts.scheme, "")), "url_path": parts.path.lstrip("/"),
+        "url_port": str(parts.port or _PORTS.get(parts.scheme, "")), "url_path": path,
+        "url_dir": path.rpartition("/")[0], "url_or_path": path if parts.scheme == "tftp" else url,
     }  # fmt: skip
 
 

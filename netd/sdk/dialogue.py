@@ -44,6 +44,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = True
     secret: bool = False
     drops: bool = False  # the device may close the session (reboot, quit): that is then no fault, and the reply is what was read
+    large: bool = False  # the reply may be as long as a configuration; else a device that sends so much is not listened to any more
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,9 +90,11 @@ Step = Command | Put | Get | Pause | Reconnect | LogIn | Note
 Dialogue = Generator[Step, str, T]
 
 
-def say(text: str, *answers: Answer, timeout_seconds: float | None = None, secret: bool = False, check: bool = True, drops: bool = False) -> Dialogue[str]:
+def say(
+    text: str, *answers: Answer, timeout_seconds: float | None = None, secret: bool = False, check: bool = True, drops: bool = False, large: bool = False
+) -> Dialogue[str]:  # fmt: skip
     """One command, its text back. Raises Refused (see :mod:`netd.sdk.terminal`) if ``check`` and the text is one of the terminal's errors."""
-    return (yield Command(text=text, answers=answers, timeout_seconds=timeout_seconds, secret=secret, check=check, drops=drops))
+    return (yield Command(text=text, answers=answers, timeout_seconds=timeout_seconds, secret=secret, check=check, drops=drops, large=large))
 
 
 def play(dialogue: Dialogue[T], act: Callable[[Step], str]) -> T:

@@ -32,6 +32,7 @@ def changes(now: str, wanted: str) -> list[str]:
     """The lines to be typed in configuration mode, each section left with ``exit`` before the next."""
     before, after = paths(now), paths(wanted)
     had, wants = set(before), set(after)
+    headings = {path[:-1] for path in after}
     gone = [path for path in before if path not in wants and path[:-1] not in had - wants]
     lines: list[str] = []
     for path in gone:
@@ -39,7 +40,7 @@ def changes(now: str, wanted: str) -> list[str]:
     for path in after:
         if path not in had:
             lines += _within(path[:-1], path[-1])
-            if any(other[: len(path)] == path and len(other) > len(path) for other in wants):
+            if path in headings:
                 lines.append("exit")
     return lines
 

@@ -15,12 +15,31 @@ import msgspec
 
 from netd.errors import PeerError
 from netd.model.device import Facts, Outcome
+from netd.sdk import patterns
 from netd.sdk import text as read
 from netd.sdk.dialogue import Answer, Command, Dialogue, say
+from netd.sdk.patterns import Pattern, compiled, substituted
 from netd.sdk.terminal import Refused, Terminal
 
+FACTS_CHARACTERS = 64 << 10
+"""So much of the beginning of a text is looked through for facts."""
+
+END_CHARACTERS = 4096
+"""So much of the end of a text is looked through for a configuration's end marker."""
+
 FINE = frozenset({Outcome.OK, Outcome.ALREADY, Outcome.EMPTY})
+"""What a text may say without being an error."""
+
 SECRET = "<secret>"
+SHOWN = (
+    r"(?i)^[ \t]*[\w /.()-]*(?:passwords?|passwd|secret(?: key)?|passphrase|community(?:[ -]?(?:name|index|securityname))?|shared[ -](?:secret[ -])?key|"
+    r"pre-?shared[ -]key|private[ -]key|loid|security ?name)(?:[ \t]*:[ \t]*|[ \t]+=[ \t]+)(\S.*)$",
+    r"(?i)^[ \t]*user: (\S+)[ \t]+security model: v[12]",
+    r'\btext "([^"\n]+)"',
+)
+"""Secrets in what devices show of themselves, beside their configuration: a name and a value; who gets traps (IOS); a key of a key chain."""
+
+FACTS = ("hostname", "model", "serial", "software_version", "hardware_revision", "uptime")
 
 
 class Saying(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,12 +74,18 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hardware_revision: str | None = None
     uptime: str | None = None
 
+    @property
+    def patterns(self) -> tuple[str | None, ...]:
+        """Its patterns, in the order of ``FACTS``."""
+        return tuple(getattr(self, name) for name in FACTS)
+
     def facts(self, text: str) -> dict[str, str | int]:
         """What the text says, by the names of :class:`netd.model.device.Facts`."""
+        text = patterns.edges(text[:FACTS_CHARACTERS], FACTS_CHARACTERS)
+        folded = patterns.fold(text)
         found: dict[str, str | int] = {}
-        for name in ("hostname", "model", "serial", "software_version", "hardware_revision", "uptime"):
-            pattern: str | None = getattr(self, name)
-            match = re.search(pattern, text, re.MULTILINE) if pattern else None
+        for name, pattern in zip(FACTS, self.patterns, strict=True):
+            match = patterns.search(pattern, text, folded) if pattern else None
             value = next((group for group in match.groups() if group), "").strip() if match else ""
             if not value:
                 continue
@@ -103,6 +128,13 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     snmp_facts: tuple[Source, ...] = ()
     configuration: Configuration = msgspec.field(default_factory=Configuration)
 
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Patterns that must not be asked about what devices send, each with the reason. Raises re.error."""
+        text = self.configuration
+        yield from self.terminal.faults()
+        yield from patterns.faults(pattern for source in (*self.facts, *self.snmp_facts) for pattern in source.patterns)
+        yield from patterns.faults((text.end, text.joined, text.saved, *text.volatile, *text.secrets))
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the data file that is the driver's own: what it derives from this, it reads with :meth:`of`."""
@@ -114,10 +146,12 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Shell:
-    """A command line that can be logged in to, left, and asked what the device is."""
+    """A command line that can be logged in to, left, and asked what the device is. Raises ValueError for data with a pattern that would hold up the daemon."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.family = msgspec.convert(data, Family)
+        for pattern, reason in self.family.faults():
+            raise ValueError(f"the pattern {pattern!r}: {reason}")
         self.terminal = self.family.terminal
         self.data = data
 
@@ -170,14 +204,15 @@ class ConfigurationText:
         command = data.running if which == "running" else data.startup
         if command is None:
             raise LookupError(f"there is no {which} configuration to be read on this platform")
-        text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False)
+        text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False, large=True)
         return self.whole(text, command)
 
     def whole(self, text: str, command: str) -> str:
         """The configuration out of a command's text; Refused if that is an error or was cut."""
         data = self.family.configuration
         body = "\n".join(lines_of(text)).strip("\n")
-        end = re.search(rf"(?:{data.end})\s*\Z", body, re.MULTILINE) if data.end else None
+        last = max(0, len(body) - END_CHARACTERS)
+        end = re.compile(rf"(?:{data.end})\s*\Z", re.MULTILINE).search(body, body.find("\n", last) + 1 if last else 0) if data.end else None
         if data.end and end is None:
             outcome, said = self.family.terminal.classify(text[:400])
             if outcome not in FINE:
@@ -186,31 +221,30 @@ class ConfigurationText:
         if end is not None and not data.end_is_text:
             body = body[: end.start()].rstrip("\n")
         if data.before:
-            body = re.sub(rf"\A(?:{data.before})", "", body, count=1, flags=re.MULTILINE)
+            before = re.match(data.before, body, re.MULTILINE)
+            body = body[before.end() :] if before else body
         return body.strip("\n") + "\n"
 
     @cached_property
-    def _volatile(self) -> tuple[re.Pattern[str], ...]:
-        return tuple(re.compile(pattern, re.MULTILINE) for pattern in self.family.configuration.volatile)
+    def _joined(self) -> tuple[Pattern, ...]:
+        joined = self.family.configuration.joined
+        return (compiled(joined),) if joined else ()
 
     @cached_property
-    def _secrets(self) -> tuple[re.Pattern[str], ...]:
-        return tuple(re.compile(pattern, re.MULTILINE) for pattern in self.family.configuration.secrets)
+    def _volatile(self) -> tuple[Pattern, ...]:
+        return tuple(map(compiled, self.family.configuration.volatile))
+
+    @cached_property
+    def _secrets(self) -> tuple[Pattern, ...]:
+        return tuple(map(compiled, (*self.family.configuration.secrets, *SHOWN)))
 
     def normal(self, text: str) -> str:
-        text = "\n".join(lines_of(text))
-        if self.family.configuration.joined:
-            text = re.sub(self.family.configuration.joined, "", text)
-        for pattern in self._volatile:
-            text = pattern.sub("", text)
+        text = substituted(self._joined, "", "\n".join(lines_of(text)))
+        text = substituted(self._volatile, "", text)
         return "\n".join(line for line in lines_of(text) if line) + "\n"
 
     def masked(self, text: str) -> str:
-        if self.family.configuration.joined:
-            text = re.sub(self.family.configuration.joined, "", text)
-        for pattern in self._secrets:
-            text = pattern.sub(_without_groups, text)
-        return text
+        return substituted(self._secrets, _without_groups, substituted(self._joined, "", text))
 
 
 def _without_groups(match: re.Match[str]) -> str:
@@ -235,6 +269,7 @@ class ConfigurationLines(ConfigurationText):
         comment, done = self.family.configuration.comment, list[tuple[str, Outcome, str]]()
         typed = [line for line in lines if line.strip() and not line.lstrip().startswith(comment)]
         yield from routine(enter)
+        settled = False
         try:
             for line, shown in zip(typed, self._each_masked(typed), strict=True):
                 text = yield Command(text=line, check=False, secret=shown != line)
@@ -243,12 +278,21 @@ class ConfigurationLines(ConfigurationText):
                 if outcome not in FINE:
                     break
             yield from self.settled([outcome for _, outcome, _ in done])
+            settled = True
         finally:
-            yield from routine(leave)
+            try:
+                if not settled:
+                    yield from self.dropped()
+            finally:
+                yield from routine(leave)
         return done
 
     def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
         """What makes the lines count, while one still configures: for most devices each does at once."""
+        yield from ()
+
+    def dropped(self) -> Dialogue[None]:
+        """What makes the lines not count that were typed before it was broken off; for most devices nothing can."""
         yield from ()
 
     def _each_masked(self, lines: Sequence[str]) -> Sequence[str]:

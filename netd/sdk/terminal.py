@@ -3,14 +3,14 @@
 Regular expressions are Python's, compiled with MULTILINE; those for prompts and questions are matched at the end of what was read so far.
 """
 
-import re
-from functools import cached_property
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
 from netd.errors import PeerError
 from netd.model.device import Outcome
+from netd.sdk import patterns
 from netd.sdk.dialogue import Answer
 
 
@@ -33,7 +33,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     username_suffix: str = ""  # RouterOS: +ct511w4098h
 
 
-class Terminal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+class Terminal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it. ``prompt`` must match any prompt of any mode, and nothing in an output."""
 
     prompt: str
@@ -55,14 +55,17 @@ class Terminal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     requires_pty: bool = True
     files: Literal["sftp", "scp"] = "sftp"  # scp: nothing else, and each file over a connection of its own, for a connection has one channel
 
-    @cached_property
-    def _errors(self) -> tuple[tuple[re.Pattern[str], Outcome], ...]:
-        return tuple((re.compile(error.pattern, re.MULTILINE), error.outcome) for error in self.errors)
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Patterns that must not be asked about what devices send, each with the reason. Raises re.error."""
+        told = (*(error.pattern for error in self.errors), *self.noise, *self.login.refused, *self.login.busy)
+        yield from patterns.faults(told)
 
     def classify(self, text: str) -> tuple[Outcome, str]:
-        """What a command's text says, and the line that says so; OK if none of the error texts is in it."""
-        for pattern, outcome in self._errors:
-            found = pattern.search(text)
+        """What a command's text says, and the line that says so; OK if none of the error texts is in it. Of a long text its first and last lines count."""
+        text = patterns.edges(text)
+        folded = patterns.fold(text)
+        for error in self.errors:
+            found, outcome = patterns.search(error.pattern, text, folded), error.outcome
             if found is not None:
                 start = text.rfind("\n", 0, found.start()) + 1
                 end = text.find("\n", found.end())

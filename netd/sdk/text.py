@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 _MAC = re.compile(r"(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}|(?:[0-9a-f]{4}[.-]){2}[0-9a-f]{4}|[0-9a-f]{12}|[0-9a-f]{6}-[0-9a-f]{6}", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
-_PAIR = re.compile(r"^[ \t]*([\w(][^:=\n]*?)[ \t]*[:=][ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_KEY_ENDS = re.compile(r"[:=]")
 _SPAN = re.compile(r"(\d+)[ \t]*(y|w|d|h|m|s)[a-z]*(?:\(s\))?(?![a-z])", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(\d+)[ \t]+days?[ \t,]+)?(\d+):(\d\d):(\d\d)(?:\.\d+)?")
+SPAN_CHARACTERS = 200
 _SECONDS = {"y": 365 * 86400, "w": 7 * 86400, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _SIZE = re.compile(r"([\d.,]+)[ \t]*([KMGT]?)(i?)B?", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r'([a-z][\w.-]*)=("(?:[^"\\]|\\.)*"|\S*)')
+_ATTRIBUTE = re.compile(r'(?<![\w.-])([a-z][\w.-]*+)=("(?:[^"\\]|\\.)*+"|\S*)')
 
 
 def mac(text: str) -> str | None:
@@ -29,6 +30,7 @@ def number(text: str | None) -> float | None:
 
 def seconds(text: str) -> int | None:
     """A duration as devices write it: ``6w5d11h55m45s``, ``20 day(s), 23 hour(s)``, ``2 weeks, 1 day``, ``3 days, 11:22:33``, ``0d 11:02:03``."""
+    text = text[:SPAN_CHARACTERS]
     clock = _CLOCK.search(text)
     if clock is not None:
         hours, minutes, rest = (int(part) for part in clock.groups()[1:])
@@ -53,8 +55,11 @@ def octets(text: str) -> int | None:
 def pairs(text: str) -> dict[str, str]:
     """Lines of ``key : value`` or ``key = value``; of several with one key the first."""
     found: dict[str, str] = {}
-    for key, value in _PAIR.findall(text):
-        found.setdefault(key, value)
+    for line in text.split("\n"):
+        ends = _KEY_ENDS.search(line)
+        key = line[: ends.start()].strip() if ends is not None else ""
+        if ends is not None and key and (key[0] in "(_" or key[0].isalnum()):
+            found.setdefault(key, line[ends.end() :].strip())
     return found
 
 

@@ -14,7 +14,9 @@ from netd.store.database import Connection
 _EXPECTED = """
     select id, tenant_id, site_id, serial, mac, circuit_id, profile, transport, address, device_id, variables, opens_at, closes_at, secret, generation,
            state, address_now, hostname, platform, subscriber_id, armed,
-           netd_ztp_serves(tenant_id, subscriber_id) as serves
+           netd_ztp_serves(tenant_id, subscriber_id) as serves, target_version,
+           (select i.file_name from software_images i
+            where i.tenant_id = ztp_devices.tenant_id and i.platform = ztp_devices.platform and i.software_version = target_version) as image
     from ztp_devices"""
 
 
@@ -43,6 +45,8 @@ class ExpectedRow(msgspec.Struct, frozen=True, kw_only=True):
     subscriber_id: int | None
     armed: bool
     serves: bool  # its subscriber has service, or it has none
+    target_version: str | None
+    image: str | None  # the library's file of that version
 
 
 class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +55,7 @@ class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     tenant_id: int
     ztp_device_id: int
+    generation: int
     purpose: Purpose
     address: IPv4Address | IPv6Address
     expires_at: datetime
@@ -58,7 +63,7 @@ class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
     fetches: int
     state: BootState
     closes_at: datetime
-    current: bool  # of the device's present generation
+    current: bool  # not from before its device was to boot anew
     serves: bool
 
 
@@ -126,44 +131,81 @@ async def spent(conn: Connection, ids: Sequence[int] | None = None) -> dict[tupl
 
 
 async def remember(conn: Connection, tokens: Sequence[NewToken]) -> None:
-    """Keep tokens, and the devices' generations; what is known stays as it is."""
+    """Keep tokens; what is known stays as it is, and what was made before its device was to boot anew is not taken."""
     if not tokens:
         return
-    text = msgspec.json.encode(tokens).decode()
     await conn.execute(
         """insert into ztp_tokens (digest, tenant_id, ztp_device_id, generation, purpose, address, expires_at)
            select decode(j.digest, 'hex'), j.tenant_id, j.ztp_device_id, j.generation, j.purpose, j.address, j.expires_at
            from json_to_recordset($1::text::json) as j (digest text, tenant_id bigint, ztp_device_id bigint, generation integer, purpose text, address inet,
                                                   expires_at timestamptz)
-               join ztp_devices d on d.id = j.ztp_device_id
-           order by 1 on conflict (digest) do nothing""", text,
-    )  # fmt: skip
-    await conn.execute(
-        """update ztp_devices d set generation = u.generation
-           from (select ztp_device_id, max(generation) as generation from json_to_recordset($1::text::json) as j (ztp_device_id bigint, generation integer)
-                 group by 1 order by 1) u
-           where d.id = u.ztp_device_id and d.generation < u.generation""", text,
+               join ztp_devices d on d.id = j.ztp_device_id and d.generation <= j.generation
+           order by 1 on conflict (digest) do nothing""", msgspec.json.encode(tokens).decode(),
     )  # fmt: skip
 
 
 async def token(conn: Connection, digest: bytes, *, lock: bool = False) -> TokenRow | None:
     """The token of this digest."""
     record = await conn.fetchrow(
-        f"""select t.digest, t.tenant_id, t.ztp_device_id, t.purpose, t.address, t.expires_at, t.done_at, t.fetches, d.state, d.closes_at,
-                   t.generation = d.generation as current, netd_ztp_serves(d.tenant_id, d.subscriber_id) as serves
+        f"""select t.digest, t.tenant_id, t.ztp_device_id, t.generation, t.purpose, t.address, t.expires_at, t.done_at, t.fetches, d.state, d.closes_at,
+                   t.generation >= d.generation as current, netd_ztp_serves(d.tenant_id, d.subscriber_id) as serves
             from ztp_tokens t join ztp_devices d on d.id = t.ztp_device_id where t.digest = $1{' for no key update of t' if lock else ''}""", digest,
     )  # fmt: skip
     return None if record is None else TokenRow(**{**record, "address": rows.address(record["address"])})
 
 
-async def fetched(conn: Connection, digest: bytes, at: datetime) -> None:
-    """It was asked for once more."""
-    await conn.execute("update ztp_tokens set fetches = fetches + 1, first_at = coalesce(first_at, $2) where digest = $1", digest, at)
+async def fetched(conn: Connection, digest: bytes, at: datetime, *, configures: bool) -> None:
+    """It was asked for once more, and is about to be sent; ``configures``: its file makes the first account."""
+    await conn.execute(
+        """update ztp_tokens set fetches = fetches + 1, first_at = coalesce(first_at, $2), asked_at = $2, sending = sending + 1, configures = $3
+           where digest = $1""", digest, at, configures,
+    )  # fmt: skip
+
+
+async def sends(conn: Connection, ztp_device_id: int, generation: int) -> None:
+    """The device is about to be sent the first password of that generation."""
+    await conn.execute(
+        "update ztp_devices set sent_generation = $2 where id = $1 and sent_generation is distinct from $2", ztp_device_id, generation
+    )  # fmt: skip
+
+
+async def ended(conn: Connection, digest: bytes, at: datetime, *, sent: bool) -> None:
+    """An answer ended before its client was known to have it whole; ``sent``: though all of it had been on the way."""
+    await conn.execute(
+        "update ztp_tokens set sending = greatest(sending - 1, 0), sent_at = case when $3 then coalesce(sent_at, $2) else sent_at end where digest = $1",
+        digest, at, sent,
+    )  # fmt: skip
 
 
 async def delivered(conn: Connection, digest: bytes, at: datetime) -> bool:
     """Its last octet was sent; whether that is the first time."""
+    await conn.execute("update ztp_tokens set sending = greatest(sending - 1, 0) where digest = $1", digest)
     return rows.updated(await conn.execute("update ztp_tokens set done_at = $2 where digest = $1 and done_at is null", digest, at)) > 0
+
+
+async def goes_on(conn: Connection, ztp_device_id: int, at: datetime) -> None:
+    """A device has a file that it goes on from: it restarts, perhaps with other software, and is to be given its time again."""
+    await conn.execute("update ztp_devices set delivered_at = $2 where id = $1", ztp_device_id, at)
+
+
+async def perhaps_delivered(conn: Connection, before: datetime, ztp_device_id: int | None = None) -> list[tuple[int, int]]:
+    """(tenant id, device id) of those that may have the file with their first account though nobody said so: all of it was on the way, or the node that sent
+    it is gone, and they did not ask for anything since ``before``. Of all that are at it, or of one, whatever it is at."""
+    records = await conn.fetch(
+        """select d.tenant_id, d.id from ztp_devices d
+           where (case when $2::bigint is null then d.state = 'fetching' and d.presumed_at is null else d.id = $2 end)
+               and d.configured_at is null and d.address_now is not null
+               and exists (select from ztp_tokens t where t.ztp_device_id = d.id and t.configures and t.done_at is null
+                               and (t.sent_at is not null or t.sending > 0))
+               and not exists (select from ztp_tokens t where t.ztp_device_id = d.id and t.asked_at >= $1)
+           order by d.id limit 1000""", before, ztp_device_id,
+    )  # fmt: skip
+    return [(each["tenant_id"], each["id"]) for each in records]
+
+
+async def presume(conn: Connection, ztp_device_id: int, at: datetime) -> None:
+    """Take it that the device has its file."""
+    await conn.execute("update ztp_devices set presumed_at = $2, delivered_at = $2 where id = $1", ztp_device_id, at)
 
 
 async def advance(conn: Connection, steps: Sequence[Advance]) -> set[tuple[int, str]]:
@@ -173,7 +215,8 @@ async def advance(conn: Connection, steps: Sequence[Advance]) -> set[tuple[int, 
         went = each.state is not None and await conn.fetchval(
             """update ztp_devices set state = $2::text, state_at = $3::timestamptz, address_now = coalesce($4::inet, address_now),
                    seen = coalesce($5::jsonb, seen),
-                   configured_at = case when $2::text = 'configured' then $3::timestamptz else configured_at end, version = version + 1, updated_at = now()
+                   configured_at = case when $2::text = 'configured' then $3::timestamptz else configured_at end,
+                   reason = case when $2::text = 'configured' then null else reason end, version = version + 1, updated_at = now()
                where id = $1 and netd_ztp_place(state) < netd_ztp_place($2::text) returning id""",
             each.ztp_device_id, each.state, each.at, each.address, each.seen,
         )  # fmt: skip
@@ -205,17 +248,19 @@ async def fail(conn: Connection, ztp_device_id: int, at: datetime, reason: str) 
 
 
 async def waits(conn: Connection, ztp_device_id: int, reason: str) -> bool:
-    """Say why one that is configured is not verified, or what is not done of one that is; whether that is news."""
+    """Say why one that is configured, or taken to be, is not verified, or what is not done of one that is; whether that is news."""
     return bool(await conn.fetchval(
         """update ztp_devices set reason = $2, version = version + 1, updated_at = now()
-           where id = $1 and state in ('configured', 'verified') and reason is distinct from $2 returning id""", ztp_device_id, reason,
+           where id = $1 and (state in ('configured', 'verified') or (state = 'fetching' and presumed_at is not null)) and reason is distinct from $2
+           returning id""", ztp_device_id, reason,
     ))  # fmt: skip
 
 
 async def unfinished(conn: Connection) -> list[tuple[int, int]]:
-    """(tenant id, device id) of those that are configured, wait for nobody, and that no job looks after."""
+    """(tenant id, device id) of those that are configured, or taken to be, wait for nobody, and that no job looks after."""
     records = await conn.fetch(
-        """select d.tenant_id, d.id from ztp_devices d where d.state = 'configured' and d.reason is null and netd_ztp_serves(d.tenant_id, d.subscriber_id)
+        """select d.tenant_id, d.id from ztp_devices d where (d.state = 'configured' or (d.state = 'fetching' and d.presumed_at is not null))
+               and d.reason is null and netd_ztp_serves(d.tenant_id, d.subscriber_id)
                and not exists (select from jobs j where j.tenant_id = d.tenant_id and j.unique_key = 'ztp:' || d.id
                                and j.state in ('awaiting_approval', 'queued', 'running'))
            order by d.id limit 1000"""
@@ -260,7 +305,8 @@ async def overdue(conn: Connection, before: datetime, ends_before: datetime) -> 
            where d.state = 'verified' and coalesce(d.service_at, '-infinity') < $1 and netd_ztp_serves(d.tenant_id, d.subscriber_id)
                and (d.reason is not null or (d.certificate is not null and exists (
                    select from certificates c where c.ztp_device_id = d.id and c.replaced_at is null and c.installed_at is not null and c.not_after < $2
-                       and c.not_after < (select a.not_after from certificate_authorities a where a.tenant_id = d.tenant_id order by a.id desc limit 1))))
+                       and (select c.not_after < a.not_after or not a.supplied from certificate_authorities a where a.tenant_id = d.tenant_id
+                            order by a.id desc limit 1))))
            order by d.id limit 1000""", before, ends_before,
     )  # fmt: skip
     return [(each["tenant_id"], each["id"]) for each in records]
@@ -322,8 +368,12 @@ async def tenant_at(conn: Connection, address: str) -> int | None:
 
 
 async def sweep(conn: Connection, before: datetime) -> None:
-    """Forget tokens that ended before that."""
-    await conn.execute("delete from ztp_tokens where expires_at < $1", before)
+    """Forget tokens that ended before that, but the last of each device, address and file: it says which one comes next."""
+    await conn.execute(
+        """delete from ztp_tokens t where t.expires_at < $1 and exists (
+               select from ztp_tokens n where n.ztp_device_id = t.ztp_device_id and n.address = t.address and n.purpose = t.purpose
+                   and n.generation > t.generation)""", before,
+    )  # fmt: skip
 
 
 async def sealed(conn: Connection, *, after: int, limit: int) -> list[tuple[int, bytes]]:

@@ -51,6 +51,15 @@ async def authority(conn: Connection, tenant_id: int, row_id: int | None = None)
     return None if record is None else Authority(**record)
 
 
+async def ending(conn: Connection, before: datetime) -> list[tuple[str, datetime]]:
+    """(subject, end) of the authorities that operators supplied, that sign for their tenants, and that end before that."""
+    records = await conn.fetch(
+        """select subject, not_after from (select distinct on (tenant_id) * from certificate_authorities order by tenant_id, id desc) a
+           where supplied and not_after < $1 order by not_after, id""", before,
+    )  # fmt: skip
+    return [(each["subject"], each["not_after"]) for each in records]
+
+
 async def lock(conn: Connection, tenant_id: int) -> None:
     """Let nobody else make an authority of the tenant, or a certificate, until the transaction ends."""
     await conn.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"certificates {tenant_id}")

@@ -16,9 +16,10 @@ COLUMNS = (
     "hostname", "site_id", "serial", "mac", "circuit_id", "profile", "vendor", "platform", "role", "transport", "address", "credential_id", "variables",
     "boot_template", "configuration", "target_version", "make_nas", "opens_at", "closes_at", "secret", "generation", "state", "state_at", "reason",
     "configured_at", "rule_id", "device_id", "subscriber_id", "armed", "service", "service_at", "verify", "certificate", "certificate_folder", "seen",
-    "address_now",
+    "address_now", "sent_generation", "delivered_at", "presumed_at", "typed_at",
+    "site_addressed",
 )  # fmt: skip
-RULE_COLUMNS = ("name", "position", "site_id", "circuit_id", "model", "profiles", "hostname", "settings", "enabled")
+RULE_COLUMNS = ("name", "position", "site_id", "circuit_id", "model", "profiles", "hostname", "settings", "enabled", "site_addressed")
 _SITE = "(select w.name from sites w where w.id = {}.site_id)"
 _READ = {
     "site": _SITE.format("z"), "credential": "(select k.name from credentials k where k.id = z.credential_id)",
@@ -113,6 +114,12 @@ async def get(conn: Connection, tenant_id: int, row_id: int, *, lock: bool = Fal
     return None if record is None else _expected(record)
 
 
+async def site_of(conn: Connection, tenant_id: int, row_id: int) -> int | None:
+    """The id of the site where it is expected."""
+    found: int | None = await conn.fetchval("select site_id from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return found
+
+
 async def waiting(conn: Connection, tenant_id: int, after: int, limit: int) -> list[ExpectedDevice]:
     """Devices that may still boot, by id: for looking at all that they will be sent."""
     records = await conn.fetch(
@@ -150,14 +157,41 @@ async def hostnames_of(conn: Connection, tenant_id: int, subscriber_id: int) -> 
 
 
 async def spend(conn: Connection, tenant_id: int, row_id: int) -> None:
-    """Take all its tokens away."""
+    """Take all its tokens away; those to come, and its first password, are of a generation that none of them had."""
+    await conn.execute(
+        """update ztp_devices d set generation = 1 + greatest(d.generation, (select max(t.generation) from ztp_tokens t where t.ztp_device_id = d.id))
+           where d.tenant_id = $1 and d.id = $2""", tenant_id, row_id,
+    )  # fmt: skip
     await conn.execute("delete from ztp_tokens where tenant_id = $1 and ztp_device_id = $2", tenant_id, row_id)
 
 
 async def secret(conn: Connection, tenant_id: int, row_id: int) -> tuple[bytes, int]:
-    """What its tokens and first password are made from, sealed, and their generation."""
+    """What its tokens and first password are made from, sealed, and the generation of that password: its tokens have that one or a later one."""
     record = await conn.fetchrow("select secret, generation from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id)
     return record["secret"], record["generation"]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device has of its files: ``sent_generation`` is that of the password in the one that it was last sent, ``delivered_at`` when it last had one
+    whole that it goes on from, ``presumed_at`` since when it is taken to have it, ``typed_at`` when it last got its configuration by its command line."""
+
+    sent_generation: int | None
+    delivered_at: datetime | None
+    presumed_at: datetime | None
+    typed_at: datetime | None
+
+
+async def delivery(conn: Connection, tenant_id: int, row_id: int) -> Delivery:
+    """What it has of its files."""
+    record = await conn.fetchrow(
+        "select sent_generation, delivered_at, presumed_at, typed_at from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id
+    )  # fmt: skip
+    return Delivery(sent_generation=None, delivered_at=None, presumed_at=None, typed_at=None) if record is None else Delivery(**record)
+
+
+async def typed(conn: Connection, tenant_id: int, row_id: int, at: datetime) -> None:
+    """It got its configuration."""
+    await conn.execute("update ztp_devices set typed_at = $3 where tenant_id = $1 and id = $2", tenant_id, row_id, at)
 
 
 async def serves(conn: Connection, tenant_id: int, row_id: int) -> bool:
@@ -195,32 +229,34 @@ class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):
     device_id: int | None = None
 
 
-async def whereabouts(conn: Connection, tenant_id: int, serial: str | None, mac: str | None) -> Whereabouts | None:
-    """Where a device is: in the inventory, if one said within a day that this is its serial number (what somebody wrote may be of one that is yet to come);
-    else where its MAC address has a lease in force."""
-    if serial is not None:
-        record = await conn.fetchrow(
-            """select id, mgmt_address from devices where tenant_id = $1 and state in ('active', 'maintenance')
-                   and upper(observed -> 'serial' ->> 'value') = upper($2) and facts_at > now() - interval '1 day' order by id limit 1""", tenant_id, serial,
-        )  # fmt: skip
-        if record is not None:
-            return Whereabouts(address=rows.address(record["mgmt_address"]), by="device", device_id=record["id"])
-    if mac is not None:
-        record = await conn.fetchrow(
-            """select prefix from leases where tenant_id = $1 and mac = $2 and dhcp_state = 'bound' and expires_at > now() and kind = 'ipv4'
-               order by id desc limit 1""", tenant_id, mac,
-        )  # fmt: skip
-        if record is not None:
-            return Whereabouts(address=rows.address(record["prefix"]), by="lease")
-    return None
-
-
-async def candidate_like(conn: Connection, tenant_id: int, serial: str | None, mac: str | None) -> BootCandidate | None:
-    """The candidate that nobody adopted, of this serial number, else MAC address."""
+async def whereabouts(conn: Connection, tenant_id: int, row_id: int) -> Whereabouts | None:
+    """Where an expected device is: in the inventory, if one said within a day that it has this serial number (what somebody wrote may be of one that is yet
+    to come); else where its MAC address has a lease in force. Anything can say so: it counts only of the site where the device is expected, of one whose
+    address a site's operator set at that site only, and not for who is known by its line, for which relays speak."""
     record = await conn.fetchrow(
-        f"""{CANDIDATES.select} where c.tenant_id = $1 and c.state <> 'adopted'
-                and ((upper(c.serial) = upper($2) and c.serial <> '') or ($2::text is null and c.mac = $3 and c.mac <> ''))
-            order by c.last_seen_at desc limit 1 for no key update of c""", tenant_id, serial, mac,
+        """select d.id, d.mgmt_address from ztp_devices z join devices d on d.tenant_id = z.tenant_id and d.state in ('active', 'maintenance')
+               and upper(d.observed -> 'serial' ->> 'value') = upper(z.serial) and d.facts_at > now() - interval '1 day'
+               and (d.site_id = z.site_id or ((d.site_id is null or z.site_id is null) and not d.site_addressed))
+           where z.tenant_id = $1 and z.id = $2 and z.circuit_id is null order by d.id limit 1""", tenant_id, row_id,
+    )  # fmt: skip
+    if record is not None:
+        return Whereabouts(address=rows.address(record["mgmt_address"]), by="device", device_id=record["id"])
+    record = await conn.fetchrow(
+        """select l.prefix from ztp_devices z join leases l on l.tenant_id = z.tenant_id and l.mac = z.mac and l.dhcp_state = 'bound' and l.expires_at > now()
+               and l.kind = 'ipv4' join dhcp_subnets n on n.tenant_id = l.tenant_id and n.id = l.dhcp_subnet_id
+               and (n.site_id is null or z.site_id is null or n.site_id = z.site_id)
+           where z.tenant_id = $1 and z.id = $2 and z.circuit_id is null order by l.id desc limit 1""", tenant_id, row_id,
+    )  # fmt: skip
+    return None if record is None else Whereabouts(address=rows.address(record["prefix"]), by="lease")
+
+
+async def candidate_like(conn: Connection, tenant_id: int, row_id: int) -> BootCandidate | None:
+    """The candidate that nobody adopted, of an expected device's serial number, else MAC address, where it is expected."""
+    record = await conn.fetchrow(
+        f"""{CANDIDATES.select} where c.tenant_id = $1 and c.state <> 'adopted' and exists (
+                select from ztp_devices z where z.tenant_id = $1 and z.id = $2 and (z.site_id is null or c.site_id is null or c.site_id = z.site_id)
+                    and ((upper(c.serial) = upper(z.serial) and c.serial <> '') or (z.serial is null and c.mac = z.mac and c.mac <> '')))
+            order by c.last_seen_at desc limit 1 for no key update of c""", tenant_id, row_id,
     )  # fmt: skip
     return None if record is None else candidates_of([record])[0]
 
@@ -250,6 +286,12 @@ async def insert_rule(conn: Connection, tenant_id: int, values: Mapping[str, Any
     """Add a rule; returns its id."""
     statement, args = rows.insertion("ztp_rules", RULE_COLUMNS, tenant_id, values)
     return int(await conn.fetchval(f"{statement} returning id", *args))
+
+
+async def rule_site(conn: Connection, tenant_id: int, row_id: int) -> int | None:
+    """The id of the site where a rule holds."""
+    found: int | None = await conn.fetchval("select site_id from ztp_rules where tenant_id = $1 and id = $2", tenant_id, row_id)
+    return found
 
 
 async def update_rule(conn: Connection, tenant_id: int, row_id: int, values: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kinds
 from netd.domain.oidc import Provider
 from netd.domain.ports import AccessProbe, AttributeRules, EnforcementControl, Health, Polling, SessionControl
+from netd.domain.rendering import Renderer
 from netd.keyring import Keyring
 from netd.metrics import Counts
 from netd.model.dhcp import BootProfile
@@ -72,6 +73,7 @@ class WebDeps:
     images: Path = Path("images")  # the folder with software images' files
     public_url: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    renderer: Renderer = field(default_factory=Renderer)
     converter: Converter = field(default_factory=Converter)
     imports: Turns = field(default_factory=Turns)
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))

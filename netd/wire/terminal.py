@@ -13,9 +13,15 @@ from typing import Final, NamedTuple
 from netd.errors import WireError
 
 MOST_CHARACTERS: Final = 64 << 20
-LONGEST_LINE: Final = 256 << 10
+LONGEST_LINE: Final = 64 << 10
 LONGEST_PROMPT: Final = 1000
 LINES_ABOVE: Final = 12
+LINES_AT_ONCE: Final = 1000
+"""In so many lines noise is looked for at a time; in the last ones of them again with those that follow."""
+
+LONGEST_NOISE: Final = 50
+"""Lines."""
+
 MOST_REPEATS: Final = 10
 PROMPTS_KNOWN: Final = 32
 
@@ -74,7 +80,7 @@ class Reader:
 
     def __init__(self, dialect: Dialect, *, most_characters: int = MOST_CHARACTERS) -> None:
         self._dialect = dialect
-        self._most = most_characters
+        self._most = self._limit = most_characters
         self._decoder = codecs.getincrementaldecoder(dialect.encoding)("replace")
         self._held = ""  # the beginning of an escape sequence or line end
         self._lines: list[str] = []
@@ -88,8 +94,10 @@ class Reader:
         self._repeats: dict[int, int] = {}
         self._prompts: dict[str, None] = {}
 
-    def begin(self, echo: str = "", patterns: Sequence[re.Pattern[str]] = ()) -> None:
-        """Forget what was read; ``echo`` is what will be typed, ``patterns`` (see :func:`ending`) are questions that will be answered."""
+    def begin(self, echo: str = "", patterns: Sequence[re.Pattern[str]] = (), most_characters: int | None = None) -> None:
+        """Forget what was read; ``echo`` is what will be typed, ``patterns`` (see :func:`ending`) are questions that will be answered; ``most_characters`` may
+        come, if not as many as else."""
+        self._limit = self._most if most_characters is None else most_characters
         self._lines.clear()
         self._tail, self._column, self._answered, self._read = "", 0, 0, 0
         self._echo, self._echo_open = _dense(echo), bool(echo.strip())
@@ -105,8 +113,8 @@ class Reader:
             self._held = unfinished.group()
             text = text[: unfinished.start()]
         self._read += len(text)
-        if self._read > self._most:
-            raise WireError("too_large", f"more than {self._most} characters and no prompt")
+        if self._read > self._limit:
+            raise WireError("too_large", f"more than {self._limit} characters and no prompt")
         if _SPECIAL.search(text) is None and self._column == len(self._tail):
             first, *others = text.replace("\r\n", "\n").split("\n")
             self._tail += first
@@ -133,14 +141,35 @@ class Reader:
         lines = [*self._lines, self._tail]
         if self._echo_open and _dense(lines[0]).endswith(self._echo):
             del lines[0]
-        text = "\n".join(lines)
-        for noise in self._dialect.noise:
-            text = noise.sub("", text)
+        text = self._quiet(lines)
         text = text.rstrip("\n") if not self._tail.strip() else text
         prompt = self._dialect.prompt.search(text, max(text.rfind("\n") + 1, 0))
         if prompt is not None:
             text = text[: prompt.start()]
         return text.strip("\n").rstrip()
+
+    @property
+    def characters(self) -> int:
+        """How much was read since ``begin``."""
+        return self._read
+
+    def _quiet(self, lines: Sequence[str]) -> str:
+        """The lines without noise, which is looked for piece by piece: in a thread, so that no other one waits long."""
+        if not self._dialect.noise:
+            return "\n".join(lines)
+        quiet, rest = list[str](), list[str]()
+        for at in range(0, len(lines) - LINES_AT_ONCE, LINES_AT_ONCE):
+            rest += lines[at : at + LINES_AT_ONCE]
+            rest = self._without_noise("\n".join((*rest, ""))).split("\n")[:-1]
+            quiet += rest[:-LONGEST_NOISE]
+            rest = rest[-LONGEST_NOISE:]
+        done = len(lines) - 1 - (len(lines) - 1) % LINES_AT_ONCE
+        return "\n".join((*quiet, self._without_noise("\n".join((*rest, *lines[done:])))))
+
+    def _without_noise(self, text: str) -> str:
+        for noise in self._dialect.noise:
+            text = noise.sub("", text)
+        return text
 
     def trust(self, prompt: str) -> None:
         """A prompt was believed: the next time it needs no silence after it."""

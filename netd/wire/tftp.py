@@ -31,7 +31,10 @@ LEAST_BLOCK: Final = 8
 MOST_BLOCK: Final = 65_464
 MOST_WINDOW: Final = 64
 SENT_AT_MOST: Final = 6
-"""How often the same window is sent before the client is given up."""
+"""How often the same window is sent before the client is given up: for half a minute, where it does not say how long it waits (RFC 2349)."""
+
+DOUBLED_AT_MOST: Final = 3
+"""How often the first second is doubled."""
 
 Mode = Literal["octet", "netascii"]
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
@@ -119,7 +122,7 @@ class Sending:
         self.agreed: dict[str, str] = {}
         self.block_octets = BLOCK_OCTETS
         self.window = 1
-        self.timeout_seconds = 1.0
+        self._timeout_seconds = 0.0  # as agreed
         self._rolls_to = rolls_to
         self._agree(request.options, most_block, most_window)
         self.last = octets // self.block_octets + 1  # the block that ends it: shorter than the others, perhaps empty
@@ -136,7 +139,7 @@ class Sending:
             self.agreed["blksize"] = str(self.block_octets)
         seconds = _number(wanted.get("timeout"), 1, 255)
         if seconds is not None:
-            self.timeout_seconds = float(seconds)
+            self._timeout_seconds = float(seconds)
             self.agreed["timeout"] = str(seconds)
         if _number(wanted.get("tsize"), 0, 10**18 - 1) is not None:
             self.agreed["tsize"] = str(self.octets)
@@ -152,6 +155,16 @@ class Sending:
             return Step.ACKNOWLEDGE
         self._sent_to = min(self.window, self.last)
         return Step.SEND
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long an answer is waited for now: as agreed, else longer with each sending, as a line may be busy, or a device with its flash."""
+        return self._timeout_seconds or 2.0 ** min(max(self._sendings - 1, 0), DOUBLED_AT_MOST)
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether the last block has been on the way, whether or not its acknowledgement came back."""
+        return self._sent_to == self.last
 
     def acknowledgement(self) -> bytes:
         """OACK."""

@@ -1,10 +1,11 @@
 """What an ACS knows of a CPE: GenieACS, by its north-bound interface. netd itself never speaks to a CPE that has one."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Meta
 
 from netd.config import GenieacsConfig
 from netd.device.http import Client
@@ -14,6 +15,7 @@ from netd.work.integrations import basic
 
 NAME: Final = "genieacs"
 VERSIONS: Final = ("Device.DeviceInfo.SoftwareVersion", "InternetGatewayDevice.DeviceInfo.SoftwareVersion")
+_Moment = Annotated[datetime, Meta(tz=True)]  # it is compared with netd's own
 _WANTED: Final = ("_id", "_deviceId", "_lastInform", *VERSIONS)
 
 
@@ -48,11 +50,16 @@ class GenieAcs:
         return max(found, key=lambda each: (each.informed_at is not None, each.informed_at), default=None)
 
 
+class _Identity(msgspec.Struct):
+    serial: str | None = msgspec.field(default=None, name="_SerialNumber")
+    model: str | None = msgspec.field(default=None, name="_ProductClass")
+
+
 def _informed(said: dict[str, Any]) -> Informed:
-    identity, at = said.get("_deviceId") or {}, said.get("_lastInform")
+    identity, at = msgspec.convert(said.get("_deviceId") or {}, _Identity), msgspec.convert(said.get("_lastInform"), _Moment | None)
     version = next((text for path in VERSIONS if (text := _value(said, path))), None)
-    facts = Facts(serial=identity.get("_SerialNumber"), model=identity.get("_ProductClass"), software_version=version)
-    return Informed(id=str(said.get("_id", "")), informed_at=None if at is None else msgspec.convert(at, datetime), facts=facts)
+    facts = Facts(serial=identity.serial, model=identity.model, software_version=version)
+    return Informed(id=str(said.get("_id", "")), informed_at=at, facts=facts)
 
 
 def _value(said: dict[str, Any], path: str) -> str | None:

@@ -7,11 +7,14 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from netd import __version__
 from netd.config import ConfigurationsConfig
 from netd.domain import configurations
 from netd.domain.actor import system
@@ -53,22 +56,27 @@ class GitExport:
                 raise ExportFailed(f"the export to git cannot be written: {error.strerror}") from error
             return await self._commit(folder, f"{len(names)} devices, {why}", now)
 
-    async def _written(self, db: Database, keyring: Keyring, platforms: Platforms, tenant_id: int, folder: Path) -> set[str]:
-        """Write a file for each device, one after the other; returns their names."""
+    async def _written(self, db: Database, keyring: Keyring, platforms: Platforms, tenant_id: int, folder: Path) -> Mapping[str, int]:
+        """Write a file for each device that runs another version than the file has, one after the other; returns the versions by the files' names."""
         async with db.transaction() as conn:
             current = await store.current_of_all(conn, tenant_id)
-        names = set()
+        note = self._folder / f"tenant-{tenant_id}.json"
+        made_by = f"netd {__version__}, {'with' if self._secrets else 'without'} secrets"  # another release may know more secrets
+        before = await asyncio.to_thread(_noted, note, folder, made_by)
+        files: dict[str, int] = {}
         for device_id, hostname, version_id in current:
-            try:
-                async with db.transaction() as conn:
-                    found, text = await configurations.read(conn, system(tenant_id), keyring, version_id)
-                shown = text if self._secrets else configurations.reader(platforms, found.platform).masked(text)
-            except (Conflict, NotFound):
-                continue  # nobody knows what is secret in it, or the device is gone
             name = f"{_NAME.sub('_', hostname).strip('.') or 'device'}-{device_id}.cfg"
-            await asyncio.to_thread(_write, folder, name, shown)
-            names.add(name)
-        return names
+            if before.get(name) != version_id:
+                try:
+                    async with db.transaction() as conn:
+                        found, text = await configurations.read(conn, system(tenant_id), keyring, version_id)
+                    masked = None if self._secrets else configurations.reader(platforms, found.platform).masked
+                except (Conflict, NotFound):
+                    continue  # nobody knows what is secret in it, or the device is gone
+                await asyncio.to_thread(_write, folder, name, text, masked)
+            files[name] = version_id
+        await asyncio.to_thread(_note, note, _Note(made_by=made_by, files=files))
+        return files
 
     async def _commit(self, folder: Path, message: str, now: datetime) -> str | None:
         if not await asyncio.to_thread((folder / ".git").is_dir):
@@ -121,7 +129,30 @@ def exporter(config: ConfigurationsConfig, folder: Path) -> GitExport | None:
     return GitExport(folder, secrets=config.export == "secrets", git=git, remote=config.export_remote)
 
 
-def _write(folder: Path, name: str, text: str) -> None:
+class _Note(msgspec.Struct, frozen=True, kw_only=True):
+    """Which versions the files of a repository have, and what wrote them."""
+
+    made_by: str
+    files: dict[str, int]
+
+
+def _noted(path: Path, folder: Path, made_by: str) -> Mapping[str, int]:
+    """What the files have, as far as it is known and they are there."""
+    try:
+        note = msgspec.json.decode(path.read_bytes(), type=_Note)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}  # the first export, or one that was broken off: all is written anew
+    if note.made_by != made_by:
+        return {}
+    return {name: version_id for name, version_id in note.files.items() if (folder / name).exists()}
+
+
+def _note(path: Path, note: _Note) -> None:
+    path.write_bytes(msgspec.json.encode(note))
+
+
+def _write(folder: Path, name: str, text: str, masked: Callable[[str], str] | None) -> None:
+    text = text if masked is None else masked(text)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / name
     if not path.exists() or path.read_text() != text:

@@ -22,7 +22,7 @@ from netd.model.device import Outcome
 from netd.model.job import EndState, Job, Level, TargetState
 from netd.store import work as store
 from netd.store.database import Connection, Database
-from netd.store.rows import storable
+from netd.store.rows import storable, storable_json
 from netd.work.writer import Lease, Writer, cut
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,9 @@ class Run:
     async def _kept(self, subject: Subject, done: Done) -> None:
         """Write what became of a subject. Raises Lost, StoreError."""
         said = cut(self._redactor.text(done.said)) or None
-        result = self._redactor.value(conversion.plain(done.result))
+        result = storable_json(self._redactor.value(conversion.plain(done.result)))
+        if (octets := len(msgspec.json.encode(result))) > RESULT_OCTETS:  # what a device says is as long as it likes
+            said, result = cut(f"{said or ''}; its result is not kept: it has {octets} octets, more than {RESULT_OCTETS}".lstrip("; ")), None
         claim = self.lease.claim
         _ours(await self._write(lambda conn: store.end_target(conn, claim, subject.key, done.state, done.outcome, said, result)))
 
@@ -289,8 +291,7 @@ class Run:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         if isinstance(error, NetdError):
-            said = error.said if isinstance(error, PeerError) else ""
-            return self._redactor.text(f"{error}: {said}" if said else str(error))[:ERROR_CHARACTERS]
+            return self._redactor.text(error.whole if isinstance(error, PeerError) else str(error))[:ERROR_CHARACTERS]
         told = self._redactor.text("".join(traceback.format_exception(error)))
         log.error("a job's handler failed\n%s", told, extra={"job": self.job.id, "kind": self.kind.name})
         return f"a defect of netd, see its log: {type(error).__name__}"

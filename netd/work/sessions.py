@@ -96,10 +96,10 @@ class DeviceSessions:
     async def run(
         self, tenant_id: int, device_id: int, work: Callable[[Opened], Awaitable[T]], *, image: Path | None = None,
         note: Callable[[str], None] | None = None, hide: Callable[..., None] | None = None, deadline_seconds: float | None = None,
-        first: Sequence[Credential] = (),
+        first: Sequence[Credential] = (), pin: bool = True,
     ) -> T:  # fmt: skip
         """Do ``work`` in a session with the device, in its turn. ``hide`` is told every secret that netd may send. ``first`` are tried before what is stored
-        for it, with ids below 1: nothing is remembered of them.
+        for it, with ids below 1: nothing is remembered of them. ``pin``: remember the first host key, too.
 
         Raises what the work raises; PeerError for a device that is not to be reached or whose platform nobody knows; PeerUnreachable; StoreError.
         """
@@ -113,7 +113,7 @@ class DeviceSessions:
 
         async def begun() -> T:
             async with self._told(device), self._transport.session(target, driver, image=image, note=note) as session:
-                await self._learned(device, session)
+                await self._learned(device, session, pin=pin)
                 return await work(Opened(device=device, platform=platform, session=session, pace=self._pace))
 
         return await self._queues.run(target.key, begun, sessions=target.sessions, deadline_seconds=deadline_seconds)
@@ -176,11 +176,11 @@ class DeviceSessions:
     def _told(self, device: Device) -> AbstractAsyncContextManager[None]:
         return _HostKeyWatch(self._database, device) if device.host_keys else nullcontext()
 
-    async def _learned(self, device: Device, session: CliSession) -> None:
+    async def _learned(self, device: Device, session: CliSession, *, pin: bool) -> None:
         """Remember what opened it, and pin the first host key."""
         if session.credential is not None:
             await self._opened(device, session.protocol, session.credential)
-        if (shown := session.host_key) and not device.host_keys:
+        if pin and (shown := session.host_key) and not device.host_keys:
             await patiently(lambda: devices.pin(self._database, device.tenant_id, device.id, shown))
 
 

@@ -13,6 +13,7 @@ from netd.ztp.subnets import Subnet, readable
 OWN_VARIABLES: Final = frozenset((
     "serial", "model", "mac", "mac_plain", "circuit_id", "remote_id", "relay_subscriber_id", "hostname", "address", "router", "server", "domain",
     "url", "url_scheme", "url_host", "url_server", "url_port", "url_path",
+    "url_dir", "url_or_path", "image", "target_version",
 ))  # fmt: skip
 """What templates may name besides the variables of the subnet and the device."""
 

@@ -28,6 +28,7 @@ from netd.model.boot import Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
 from netd.store import boot as store
+from netd.store import certificates
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
 from netd.store.database import Connection, Database, Target
 from netd.store.feed import Batch, ChangeFeed
@@ -44,6 +45,12 @@ FOLLOW_SECONDS: Final = 2.0
 STRANGERS: Final = 200
 """Unexpected clients that are kept between two writings; a client that invents identities fills no more than that."""
 
+LEAST_RETRY_SECONDS: Final = 10
+"""A file that nobody acknowledged may be asked for again so long, whatever ``boot.retry_seconds`` says."""
+
+APPLIED_ROWS: Final = 500
+"""Devices that are read at a time when they change: a plan may have all of them, and packets wait meanwhile."""
+
 SEEN: Final = 5000
 PURPOSES: Final[tuple[Purpose, ...]] = ("boot", "configuration", "image")
 PLAIN: Final = "plain"
@@ -55,13 +62,12 @@ Address = IPv4Address | IPv6Address
 class Known:
     """An expected device by heart."""
 
-    __slots__ = ("generation", "good", "pattern", "row", "secret")
+    __slots__ = ("good", "pattern", "row", "secret")
 
     def __init__(self, row: ExpectedRow, secret: bytes) -> None:
         self.row = row
         self.secret = secret
         self.pattern = patterns.compile_whole(row.circuit_id) if row.circuit_id else None
-        self.generation = row.generation
         self.good: dict[tuple[str, str], tuple[int, datetime, datetime | None]] = {}  # (address, purpose) -> generation, until, fetched at
 
     def fits(self, seen: ClientIdentity) -> bool:
@@ -92,6 +98,7 @@ class Expected:
         self.feed = ChangeFeed(target, self._apply, self.load)
         self.strange: Counts = Counts()
         self.faults: dict[int, str] = {}
+        self._ending: list[str] = []
         self._keyring = keyring
         self._profiles = profiles
         self._config = config
@@ -122,7 +129,7 @@ class Expected:
 
     def parts(self) -> list[Part]:
         """The state of it, from memory."""
-        faults = list(self.faults.values())
+        faults = [*self.faults.values(), *self._ending]
         if not self.feed.up:
             faults.append(f"changes are not seen: {self.feed.last_error}")
         return [Part(name="ztp", state="degraded" if faults else "ok", since=self._since, detail="; ".join(faults[:5]))]
@@ -144,7 +151,13 @@ class Expected:
             return
         async with self.database.transaction() as conn:
             ids |= set(await store.followers(conn, list(subscribers), list(plans)))
-            rows, good = await store.load(conn, sorted(ids)), await store.spent(conn, sorted(ids))
+        changed = sorted(ids)
+        for start in range(0, len(changed), APPLIED_ROWS):
+            await self._read_anew(changed[start : start + APPLIED_ROWS])
+
+    async def _read_anew(self, ids: Sequence[int]) -> None:
+        async with self.database.transaction() as conn:
+            rows, good = await store.load(conn, ids), await store.spent(conn, ids)
         for each in ids:
             self._forget(each)
         self._put(rows, good)
@@ -215,6 +228,9 @@ class Expected:
             self.strange["no_service"] += 1
             return None
         variables = {name: str(value) for name, value in row.variables.items() if isinstance(value, str | int | float)}
+        for name, told in (("image", row.image), ("target_version", row.target_version)):
+            if told:
+                variables.setdefault(name, told)
         with contextlib.suppress(ValueError):
             variables.setdefault("tftp_address", str(IPv4Address(self._config.host)))  # a host that is a name has no place in these options
         profile = (
@@ -231,16 +247,15 @@ class Expected:
         return f"{self.places.server(known.row.transport)}/{self.places.path(known.row.profile, known.secret, generation, 'boot', address)}"
 
     def _generation(self, known: Known, address: Address) -> int:
-        """Of the tokens that are told now: another one once what was told is used up or ends soon."""
+        """Of the tokens that are told now at this address: another one once what was told there is used up or ends soon. That one ends by itself, and its
+        device's first password stays: whoever is told another URL may be at work with what it has."""
         token = known.good.get((str(address), "boot"))
-        if token is None or token[0] < known.generation:
-            return known.generation
+        if token is None or token[0] < known.row.generation:
+            return known.row.generation
         now = self._now()
         generation, until, done = token
         used = done is not None and done + timedelta(seconds=self._config.retry_seconds / 2) <= now
-        if used or until - now < timedelta(seconds=self._config.token_seconds / 4):
-            known.generation = generation + 1
-        return known.generation
+        return generation + (used or until - now < timedelta(seconds=self._config.token_seconds / 4))
 
     def unexpected(self, seen: ClientIdentity) -> None:
         """Keep it for the list of candidates, once; not who waits for a subscriber."""
@@ -378,14 +393,18 @@ class Expected:
         return not again
 
     async def sweep(self) -> None:
-        """Begin what a crash, or a job that was lost, left: whoever is configured has a job, waits, or is verified or in quarantine; and what is due of those
-        that are verified. Raises StoreError."""
+        """Begin what a crash, a lost acknowledgement, or a job that was lost, left: whoever is configured, or may be, has a job, waits, or is verified or in
+        quarantine; and what is due of those that are verified. Raises StoreError."""
         now = self._now()
         async with self.database.transaction() as conn:
+            for each in await store.perhaps_delivered(conn, now - timedelta(seconds=max(self._config.retry_seconds, LEAST_RETRY_SECONDS))):
+                await booting.presume(conn, *each, now)
             left = await store.unfinished(conn)
             due = await store.overdue(conn, now - timedelta(days=1), now + timedelta(days=self._config.certificate_renew_days))
             await store.sweep(conn, now - timedelta(days=1))
             await self._sum_up(conn)
+            ending = await certificates.ending(conn, now + timedelta(days=self._config.certificate_renew_days))
+        self._ending = [f"the certification authority {subject} ends at {end:%Y-%m-%d}, and all that it signed: another is needed" for subject, end in ending]
         for tenant_id, device in due:
             async with self.database.transaction() as conn:
                 await arming.overdue(conn, self._kinds, self._keyring, tenant_id, device, now)

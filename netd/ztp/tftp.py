@@ -138,7 +138,9 @@ class Transfer:
 
     def _end(self, how: str) -> None:
         self.close()
-        self._service.ended(self, how, self._sending.span(self._sending.acknowledged)[1] if self._sending.acknowledged else 0)
+        sending = self._sending
+        sent = sending.all_sent and how in ("done", "silent", "gone")
+        self._service.ended(self, how, sending.span(sending.acknowledged)[1] if sending.acknowledged else 0, sent=sent)
 
     def close(self) -> None:
         """Let go of everything; safe to call again."""
@@ -268,19 +270,23 @@ class TftpService:
         self.transfers.add(transfer)
         transfer.begin()
 
-    def ended(self, transfer: Transfer, how: str, octets: int) -> None:
-        """A transfer is over: the device's step is written."""
+    def ended(self, transfer: Transfer, how: str, octets: int, *, sent: bool) -> None:
+        """A transfer is over: the device's step is written. ``sent``: all of it was on the way, whatever came of it."""
         self.transfers.discard(transfer)
         self.outcomes[how] += 1
         file = transfer.file
-        task = asyncio.get_running_loop().create_task(self._settled(file, file.octets if how == "done" else octets, how == "done"), name="tftp settled")
+        octets = file.octets if how == "done" else octets
+        task = asyncio.get_running_loop().create_task(self._settled(file, octets, whole=how == "done", sent=sent), name="tftp settled")
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _settled(self, file: BootFile, octets: int, whole: bool) -> None:
+    async def _settled(self, file: BootFile, octets: int, *, whole: bool, sent: bool) -> None:
         try:
-            await self._files.delivered(file, octets, "tftp", whole=whole)
-        except StoreError as error:  # the device comes again, or a person sees where it stands
+            if whole:
+                await self._files.delivered(file, octets, "tftp", whole=True)
+            else:
+                await self._files.ended(file, octets, "tftp", sent=sent)
+        except StoreError as error:  # that it began is written: the sweep takes it from there
             log.error("a delivered boot file is not recorded", extra={"file": file.name, "ztp_device": file.ztp_device_id, "error": str(error)})
 
 

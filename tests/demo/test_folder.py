@@ -89,3 +89,9 @@ def test_a_folder_of_others_is_refused_by_the_command(capsys: pytest.CaptureFixt
     (tmp_path / "admin.token").touch()
     assert cli.main(["demo", "--data-dir", str(tmp_path)]) == 2
     assert "name a new folder" in capsys.readouterr().err
+
+
+def test_a_first_start_that_was_killed_while_it_wrote_is_made_up_for(tmp_path: Path) -> None:
+    (tmp_path / folder.NEW).write_text("{")
+    assert folder.enter(tmp_path, 7).seed == 7
+    assert folder.enter(tmp_path, None).seed == 7

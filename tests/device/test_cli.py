@@ -12,6 +12,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from netd.device import cli
 from netd.device.cli import CliLimits, CliTransport
 from netd.device.ssh import HostKeyChanged, fingerprint
 from netd.errors import PeerError, PeerUnreachable
@@ -482,3 +483,82 @@ async def test_a_device_without_any_login() -> None:
     with pytest.raises(PeerUnreachable, match="no login for SSH or Telnet"):
         async with CliTransport().session(target(), Shell(OLT)):
             pytest.fail("there is none")
+
+
+class Nested(Careful):
+    """A file that is removed within a mode that is left: two things to be done on the way out."""
+
+    def change(self, text: str) -> Dialogue[str]:
+        try:
+            return (yield from super().change(text))
+        finally:
+            yield from say("remove")
+
+
+async def test_a_cancelled_dialogue_that_cannot_clean_up_is_still_cancelled() -> None:
+    hung = asyncio.Event()
+
+    async def device(line: Line) -> None:
+        line.write("OLT#")
+        await line.line()
+        line.write("OLT#")
+        await line.line()
+        hung.set()
+        await asyncio.Event().wait()
+
+    async with SshDevice(device) as server:
+        driver = Nested(OLT)
+        ended: list[BaseException] = []
+
+        async def work() -> None:
+            async with CliTransport(CliLimits(cleanup_seconds=0.1, settle_seconds=0.02)).session(target((password(), server.port)), driver) as made:
+                try:
+                    await made.run(driver.change("x"))
+                except BaseException as error:
+                    ended.append(error)
+                    raise
+
+        task = asyncio.create_task(work())
+        await hung.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+    assert [type(error) for error in ended] == [asyncio.CancelledError]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_large_text_is_read_beside_the_loop(cancelled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a driver that takes its time; whoever cancels that meanwhile has the dialogue clean up afterwards."""
+    begun, go, typed = asyncio.Event(), threading.Event(), list[str]()
+    loop = asyncio.get_running_loop()
+
+    def reads() -> Dialogue[int]:
+        try:
+            text = yield from say("show")
+            loop.call_soon_threadsafe(begun.set)
+            assert go.wait(10), "the loop was held"
+            return len(text)
+        finally:
+            yield from say("remove")
+
+    async def device(line: Line) -> None:
+        line.typed = typed
+        line.write("OLT#")
+        while (text := await line.line()) != "quit":
+            line.write("x" * 2000 + "\r\n" if text == "show" else "")
+            line.write("OLT#")
+
+    monkeypatch.setattr(cli, "LARGE_CHARACTERS", 1000)
+    async with SshDevice(device) as server, CliTransport(QUICK).session(target((password(), server.port)), Careful(OLT, leave="quit")) as made:
+        task = asyncio.create_task(made.run(reads()))
+        await begun.wait()
+        if cancelled:
+            task.cancel()
+            await asyncio.sleep(0)
+        go.set()
+        if cancelled:
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        else:
+            assert await task == 2000
+    assert typed == ["show", "remove", "quit"], "what it wanted done before it was told is done"

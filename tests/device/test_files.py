@@ -1,9 +1,11 @@
 """Files by SFTP and SCP through OpenSSH, as Put and Get steps do."""
 
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
 from netd.device import files, ssh
@@ -55,6 +57,28 @@ async def test_a_private_file_is_its_owners(connection: ssh.SshConnection, reque
     assert new.stat().st_mode & 0o777 == 0o600
     if request.node.callspec.params["connection"] == "sftp":
         assert old.stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_goes_through_has_no_name_here(connection: ssh.SshConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(here))
+    seen = []
+    put_file, scp = files.put_file, asyncssh.scp
+
+    async def puts(*args: Any, **more: Any) -> None:
+        seen.append(list(here.iterdir()))
+        await put_file(*args, **more)
+
+    async def copies(*args: Any, **more: Any) -> None:
+        await scp(*args, **more)
+        seen.append(list(here.iterdir()))
+
+    monkeypatch.setattr(files, "put_file", puts)
+    monkeypatch.setattr(asyncssh, "scp", copies)
+    await files.put(connection, str(tmp_path / "key"), CONTENT, private=True)
+    assert await files.get(connection, str(tmp_path / "key"), len(CONTENT)) == CONTENT
+    assert seen and not any(seen)  # whoever kills netd leaves no private key behind
 
 
 async def test_steps(bourne: Peer, tmp_path: Path) -> None:

@@ -2,13 +2,19 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
 from netd.domain import bootfile, boottokens
 from netd.domain.bootfile import Files, first, huawei_whole
+from netd.domain.rendering import Renderer
+from netd.domain.templates import Library
 from netd.errors import InvalidInput, WireError
+from netd.model.boot import ExpectedDevice
+from netd.model.configuration import Template
 
 FILES = Files(
     server="http://192.0.2.5:8080", configuration_url="http://192.0.2.5:8080/abc/config.cfg", configuration_path="abc/config.cfg",
@@ -92,3 +98,31 @@ def test_names(path, reason):
 
 def test_has_list():
     assert [kind for kind in ("text", "huawei_ini", "nokia_sros", "sonic", "ipxe") if bootfile.has_list(kind)] == ["huawei_ini", "nokia_sros", "sonic"]
+
+
+async def test_a_boot_file_has_nothing_of_other_sites() -> None:
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    common: dict[str, Any] = {
+        "tenant_id": 1,
+        "purpose": "boot",
+        "compare": "off",
+        "number": 1,
+        "note": None,
+        "version": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
+    there = {"south": ("leaf", 2, "south", "canary"), "own": ("leaf", 1, "north", "{% include 'south' %}"), "all": (None, None, None, "common")}
+    library = Library(
+        templates=tuple(
+            Template(id=number, name=name, role=role, site_id=site_id, site=site, body=body, **common)
+            for number, (name, (role, site_id, site, body)) in enumerate(there.items(), 1)
+        ),
+        variables=(),
+    )  # fmt: skip
+    told: dict[str, Any] = dict.fromkeys(ExpectedDevice.__struct_fields__)
+    device = ExpectedDevice(**{**told, "role": "leaf", "site": "north", "variables": {}})
+    with pytest.raises(InvalidInput, match="own, line 1: there is no template south"):
+        await bootfile.rendered(Renderer(), library, device, "boot", {})
+    fine = ExpectedDevice(**{**told, "role": "leaf", "site": "north", "variables": {}, "boot_template": "{% include 'all' %}"})
+    assert await bootfile.rendered(Renderer(), library, fine, "boot", {}) == "common"

@@ -142,7 +142,7 @@ async def test_who_sees_a_site_only_collects_no_passwords_of_the_tenant(database
     assert await sent() == ["at-oslo"]
     await devices.update(database, local, device.id, devices.DevicePatch(note="x", mgmt_address="10.0.0.66"), CATALOGUE)
     assert await sent() == ["at-oslo", "ours"]
-    await devices.update(database, actor, device.id, devices.DevicePatch(note="y"), CATALOGUE)
+    await devices.update(database, actor, device.id, devices.DevicePatch(note="y", host_keys=(), ports=devices.Ports(ssh=22)), CATALOGUE)
     assert await sent() == ["at-oslo", "ours"]
     await devices.update(database, actor, device.id, devices.DevicePatch(mgmt_address="10.0.0.66"), CATALOGUE)  # somebody of the whole tenant says so
     assert await sent() == ["at-oslo", "everywhere", "ours"]

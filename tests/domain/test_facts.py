@@ -189,3 +189,9 @@ async def test_one_that_makes_up_interfaces_fills_nothing(world, database, actor
     assert told(back) == [("made up 2 49", "interface", None, "made up 2 49")]  # it is the one that was there, not another of its name
     (counted,) = await world.fetch("select count(*) as rows from interfaces where name = 'made up 2 49' and gone_at is null")
     assert counted["rows"] == 1
+    few = [  # nor by some at a time
+        await take(made, LATER + timedelta(minutes=look + 1), interfaces=[port(number, f"few {look} {number}") for number in range(9)]) for look in range(4)
+    ]
+    assert len(told(few[-1])) == 18
+    (counted,) = await world.fetch("select count(*) as gone from interfaces where gone_at is not null")
+    assert counted["gone"] == 30

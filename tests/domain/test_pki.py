@@ -5,6 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from netd.domain import pki
 from netd.domain.pki import Pair
@@ -44,6 +48,19 @@ def test_a_certificate_ends_with_its_authority():
     assert pki.shown(pki.issue(ca, NAMES, "", "ec", NOW, 365).certificate).not_after == pki.shown(ca.certificate).not_after
 
 
+def without_signing(ca: Pair) -> Pair:
+    """An authority whose key may not be used for certificates."""
+    found, key = x509.load_pem_x509_certificate(ca.certificate.encode()), load_pem_private_key(ca.key.encode(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    made = (
+        x509.CertificateBuilder(found.issuer, found.subject, found.public_key(), 1, found.not_valid_before_utc, found.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(True, False, False, False, False, False, True, False, False), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return Pair(made.public_bytes(Encoding.PEM).decode(), ca.key)
+
+
 def test_an_operators_authority_is_looked_at():
     ca, other = pki.authority("Ours", NOW), pki.authority("Other", NOW)
     assert pki.supplied(*ca, NOW) == ca
@@ -51,6 +68,7 @@ def test_an_operators_authority_is_looked_at():
     for pair, now, what in (
         (Pair(ca.certificate, other.key), NOW, "do not belong together"), (Pair("x", ca.key), NOW, "are no certificate"),
         (Pair(ca.certificate, "SECRET"), NOW, "are no certificate"), (leaf, NOW, "are no authority's"), (ca, NOW + timedelta(days=4000), "not now"),
+        (Pair(ca.certificate + other.certificate, ca.key), NOW, "more than one"), (without_signing(ca), NOW, "are no authority's"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=what) as raised:
             pki.supplied(*pair, now)

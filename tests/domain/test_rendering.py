@@ -1,9 +1,13 @@
 """Templates are rendered in a process of their own: what they may do there, and what they may not."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from netd.domain import rendering
-from netd.domain.rendering import Wanted, render
+from netd.domain.rendering import PATIENCE, Patience, Rendered, Renderer, Wanted
+from netd.errors import Conflict
 
 HOSTILE = {
     "python": "{{ ''.__class__.__mro__ }}",
@@ -17,7 +21,13 @@ HOSTILE = {
     "file": "{% include '/etc/passwd' %}",
     "changes": "{{ things.append(1) }}",
     "divides": "{{ 1 / 0 }}",
+    "names": "{% include 'x' * 40000000 %}",
+    "long names": "{% include 'x' * 100000 %}",
 }
+
+
+async def render(sources: Mapping[str, str], wanted: Sequence[Wanted]) -> list[Rendered]:
+    return await Renderer().render("work", sources, wanted)
 
 
 async def test_what_it_renders() -> None:
@@ -29,14 +39,78 @@ async def test_what_it_renders() -> None:
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 async def test_what_it_refuses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in ("loops", "numbers"):
-        monkeypatch.setattr(rendering, "SECONDS", 0.8)
+    """And nobody else's text: what stands behind it is rendered all the same."""
+    monkeypatch.setattr(rendering, "TEXT_CPU_SECONDS", 0.3)
+    if name == "numbers":  # the interpreter itself is at it and sees no signal
+        monkeypatch.setitem(PATIENCE, "work", Patience(2.0, 60.0, 0))
     bad, good = await render({**HOSTILE, "fine": "fine"}, [Wanted(template=name, variables={"things": []}), Wanted(template="fine", variables={})])
-    assert bad.text is None and bad.error
-    if name in ("loops", "numbers"):  # ended: what stood behind it was not rendered either
-        assert good.error == "the template was not done in 0.8 s"
-    else:
-        assert good.text == "fine"
+    assert bad.text is None and bad.error and len(bad.error) <= rendering.ERROR_MOST + 1
+    assert good == Rendered(text="fine")
+
+
+async def test_a_template_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text of it costs all its time: a few are tried."""
+    tried = 0
+
+    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], str]:
+        nonlocal tried
+        tried += 1
+        made = next((place for place, each in enumerate(wanted) if each.template == "hangs"), len(wanted))
+        return [Rendered(text=each.template) for each in wanted[:made]], "hung"
+
+    monkeypatch.setattr(rendering, "_process", process)
+    order = ["hangs", "fine", *["hangs"] * 50, "fine"]
+    made = await render({}, [Wanted(template=name, variables={}) for name in order])
+    assert [each.text or each.error for each in made] == ["hung" if name == "hangs" else "fine" for name in order]
+    assert tried == rendering.GIVEN_UP + 1
+
+
+async def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who look hold up no job, and neither holds up a device that boots."""
+    running: list[str] = []
+    most: dict[str, int] = {}
+    over = asyncio.Event()
+
+    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], str]:
+        purpose = wanted[0].template
+        running.append(purpose)
+        most[purpose] = max(most.get(purpose, 0), running.count(purpose))
+        most["all"] = max(most.get("all", 0), len(running))
+        await over.wait()
+        running.remove(purpose)
+        return [Rendered(text="")], ""
+
+    monkeypatch.setattr(rendering, "_process", process)
+    renderer = Renderer()
+    waiting = []
+    for purpose in ("look", "work", "boot"):
+        waiting += [asyncio.ensure_future(renderer.render(purpose, {}, [Wanted(template=purpose, variables={})])) for _ in range(10)]
+        for _ in range(50):  # nothing of this waits for anybody but the others
+            await asyncio.sleep(0)
+    over.set()
+    await asyncio.gather(*waiting)
+    assert most["look"] == 1 and 1 <= most["work"] <= 2 and most["boot"] == 2 and most["all"] == 4
+
+
+async def test_who_looks_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "WAITS_SECONDS", 0.01)
+    monkeypatch.setattr(rendering, "TEXT_CPU_SECONDS", 0.5)
+    renderer = Renderer()
+    first = asyncio.ensure_future(renderer.render("look", HOSTILE, [Wanted(template="loops", variables={})]))
+    await asyncio.sleep(0)
+    with pytest.raises(Conflict, match="try again"):
+        await renderer.render("look", HOSTILE, [Wanted(template="divides", variables={})])
+    assert (await first)[0].error
+
+
+async def test_a_template_sees_none_that_is_hidden() -> None:
+    (made,) = await render({"own": "{% include 'south' %}", "south": "secret"}, [Wanted(template="own", variables={}, hidden=("south",))])
+    assert made.text is None and "south" in str(made.error) and "secret" not in str(made.error)
+
+
+async def test_it_yields_to_all_else() -> None:
+    assert all(each.nice > 0 for each in PATIENCE.values()) and PATIENCE["look"].nice == PATIENCE["work"].nice == 19
+    assert PATIENCE["look"].text_seconds < PATIENCE["boot"].text_seconds
 
 
 async def test_where_it_is_wrong() -> None:

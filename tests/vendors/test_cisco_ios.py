@@ -252,3 +252,17 @@ def test_telemetry(router: Recorded) -> None:
     sample = router.read("system").device
     assert sample is not None
     assert (sample.cpu_percent, sample.temperature_celsius) == (6.0, 31.0)
+
+
+def test_a_change_with_a_refused_line_is_not_confirmed_where_there_is_an_archive(switch: Recorded) -> None:
+    typed: list[str] = []
+
+    def act(step: Step) -> str:
+        typed.append(getattr(step, "text", type(step).__name__))
+        if typed[-1] in ("nonsense", "configure revert now"):
+            return "% Invalid input detected at '^' marker." if typed[-1] == "nonsense" else "Rollback Done"
+        return switch.player(step)
+
+    done = play(switch.driver.configure(["interface GigabitEthernet1/0/1", "nonsense"]), act)
+    assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]
+    assert typed[-2:] == ["end", "configure revert now"] and "configure confirm" not in typed and "LogIn" not in typed

@@ -75,7 +75,7 @@ def test_frr_restore_types_what_differs(frr: Recorded) -> None:
     assert play(frr.driver.restore(wanted), act) is Outcome.OK
     state["text"] = now
     assert (
-        play(frr.driver.restore(now.replace("vm", "other")), lambda step: now if step == Command(text="show running-config", check=False) else "")
+        play(frr.driver.restore(now.replace("vm", "other")), lambda step: now if step == Command(text="show running-config", check=False, large=True) else "")
         is Outcome.UNVERIFIED
     )
 

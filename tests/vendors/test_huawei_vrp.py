@@ -1,5 +1,6 @@
 import pytest
 
+from netd.errors import PeerError
 from netd.extensions import Extensions
 from netd.model.device import Facts, Image, MacEntry, Outcome
 from netd.sdk import device
@@ -194,3 +195,49 @@ def test_an_mdu_is_walked_without_getbulk(extensions: Extensions) -> None:
     driver = extensions.platforms["huawei_mdu"].driver
     assert isinstance(driver, device.Telemetry)
     assert not any(group.bulk for group in driver.groups())
+
+
+def test_a_candidate_that_is_broken_off_is_not_committed_on_the_way_out(router: Recorded) -> None:
+    def act(step: Step) -> str:
+        if getattr(step, "text", "") == "vlan 10":
+            raise PeerError("it asks what nobody answers")
+        return router.player(step)
+
+    with pytest.raises(PeerError, match="nobody answers"):
+        play(router.driver.configure(["vlan 10", "description x"]), act)
+    assert router.player.typed == ["system-view", "clear configuration candidate", "return"]
+
+
+def test_a_restart_that_is_refused_leaves_the_next_start_as_it_was(extensions: Extensions) -> None:
+    switch = Recorded(extensions, "huawei/S5720_V200R019C10")
+    text = switch.run(switch.driver.configuration("running"))
+
+    def act(step: Step) -> str:
+        if getattr(step, "text", "") == "reboot fast":
+            raise Refused("reboot fast: Error: The system is busy.", Outcome.BUSY)
+        return switch.player(step)
+
+    with pytest.raises(Refused, match="busy"):
+        play(switch.driver.restore(text), act)
+    assert switch.player.restarts == 0
+    assert switch.player.typed[-2:] == ["startup saved-configuration vrpcfg.zip", "delete /unreserved /quiet netd-restore.cfg"]
+
+
+def test_what_it_starts_with_is_neither_overwritten_nor_deleted(extensions: Extensions) -> None:
+    """An earlier restoration, after which not all was as it should be, left its file as what it starts with."""
+    switch = Recorded(extensions, "huawei/S5720_V200R019C10")
+    text = switch.run(switch.driver.configuration("running"))
+    following = ["netd-restore.cfg", "2-netd-restore.cfg"]
+
+    def act(step: Step) -> str:
+        words = getattr(step, "text", "")
+        if words == "display startup":
+            return f"  Next startup saved-configuration file:     flash:/{following.pop(0)}"
+        if words.startswith(("save ", "startup ", "delete ")):
+            switch.player.typed.append(words)
+            return "Info: Save the configuration successfully."
+        return switch.player(step)
+
+    assert play(switch.driver.restore(text), act) is Outcome.OK
+    assert list(switch.player.stored) == ["2-netd-restore.cfg"]
+    assert switch.player.typed[-3:] == ["save netd-restore.cfg", "startup saved-configuration netd-restore.cfg", "delete /unreserved /quiet 2-netd-restore.cfg"]

@@ -202,3 +202,19 @@ def test_nothing_is_reset_for_a_text_that_was_not_stored(v7: Recorded) -> None:
     with pytest.raises(Refused, match="nothing was reset"):
         play(v7.driver.restore(text), lambda step: "half" if isinstance(step, Get) else v7.player(step))
     assert not any("reset-configuration" in line for line in v7.player.typed)
+
+
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "damaged"])
+def test_a_text_that_was_not_run_is_not_left_there(v7: Recorded, refused: bool) -> None:
+    text = v7.run(v7.driver.configuration("running"))
+
+    def act(step: Step) -> str:
+        if isinstance(step, Get) and not refused:
+            return "half"
+        if isinstance(step, Command) and "reset-configuration" in step.text:
+            raise Refused("not enough permissions", Outcome.DENIED)
+        return v7.player(step)
+
+    with pytest.raises(Refused):
+        play(v7.driver.restore(text), act)
+    assert v7.player.typed[-1] == "/file remove flash/netd-restore.rsc"

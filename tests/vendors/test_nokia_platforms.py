@@ -4,7 +4,7 @@ import pytest
 from netd.extensions import Extensions
 from netd.model.device import Facts, Image, MacEntry, Outcome
 from netd.sdk import device, ifmib
-from netd.sdk.dialogue import Command, Note, Step, play
+from netd.sdk.dialogue import Command, Note, Put, Step, play
 from netd.sdk.terminal import Refused
 from tests.vendors.recorded import Recorded
 
@@ -273,3 +273,16 @@ def test_srlinux_that_is_cut_between_two_braces(srlinux: Recorded) -> None:
     with pytest.raises(Refused) as refusal:
         play(srlinux.driver.configuration("running"), lambda step: '{\n  "interface": [\n}')
     assert refusal.value.outcome is Outcome.UNVERIFIED
+
+
+def test_srlinux_keeps_a_text_for_its_own_eyes(srlinux: Recorded) -> None:
+    text = srlinux.run(srlinux.driver.configuration("running"))
+    puts: list[Put] = []
+
+    def act(step: Step) -> str:
+        if isinstance(step, Put):
+            puts.append(step)
+        return srlinux.player(step)
+
+    play(srlinux.driver.restore(text), act)
+    assert [(put.private, bool(put.content)) for put in puts] == [(True, True), (True, False)]

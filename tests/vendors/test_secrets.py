@@ -170,6 +170,44 @@ def test_no_secret_is_shown(platform: str, extensions: Extensions) -> None:
         assert driver.masked(shown) == shown  # type: ignore[attr-defined]
 
 
+SHOWN = {
+    "mikrotik_routeros": """\
+ 0 * name="canary1" addresses=::/0 security=none read-access=yes write-access=no
+ 0 * name=canary1 addresses=::/0 security=none
+ 0   name="u1" service=any password="canary1" profile=default
+ 0   name="u1" service=any password="canary1 and no end of it
+           secret: canary1
+   trap-community: canary1
+/snmp set enabled=yes trap-community=canary1
+""",
+    "cisco_ios": """\
+Community name: canary1
+user: canary1 security model: v2c
+    key 1 -- text "canary1"
+""",
+    "huawei_vrp": """\
+   Community name:canary1
+   Shared-secret-key : canary1
+   Securityname: canary1
+""",
+    "huawei_smartax": """\
+  Password                : 0x63616e617279 (canary1)
+  Loid                    : canary1
+  Community name: canary1
+""",
+}
+
+
+@pytest.mark.parametrize("platform", SHOWN)
+def test_no_secret_is_shown_by_a_command(platform: str, extensions: Extensions) -> None:
+    """What devices say of themselves is in other words than their configuration."""
+    driver = extensions.platforms[platform].driver
+    for line in SHOWN[platform].splitlines():
+        shown = driver.masked(line)  # type: ignore[attr-defined]
+        assert "canary" not in shown and "<secret>" in shown, shown
+        assert driver.masked(shown) == shown  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("platform", OPEN)
 def test_what_is_no_secret_stays(platform: str, extensions: Extensions) -> None:
     assert extensions.platforms[platform].driver.masked(OPEN[platform]) == OPEN[platform]  # type: ignore[attr-defined]

@@ -114,6 +114,10 @@ async def test_authorities_and_certificates(api: Api, database: Database) -> Non
     for wrong in ({"certificate": ours.certificate}, {"certificate": first.value["certificate"], "key": ours.key}, {"key": ours.key}):
         answer = await api.post("/ztp/authorities", wrong)
         assert answer.status == 422 and answer.value["errors"][0]["pointer"] == "/certificate" and ours.key[40:80] not in answer.raw.decode()
+    narrow = await api.post("/tokens", {"name": "expects", "role": "operator", "permissions": ["ztp:read", "ztp:write", "devices:write"]})
+    expects = {"Authorization": f"Bearer {narrow.value['text']}"}
+    refused = await api.post("/ztp/authorities", {"certificate": ours.certificate, "key": ours.key}, role=None, headers=expects)
+    assert refused.status == 403 and "credentials:write" in refused.value["detail"]
     supplied = await api.post("/ztp/authorities", {"certificate": ours.certificate, "key": ours.key})
     assert (supplied.value["supplied"], supplied.value["subject"], supplied.value["certificate"]) == (True, "CN=Ours", ours.certificate)
     assert (await api.get("/ztp/authorities")).value["items"] == [supplied.value, first.value]

@@ -158,3 +158,16 @@ def test_arbitrary_octets(data):
 
 def test_netascii():
     assert tftp.netascii(b"a\nb\r\nc\rd") == b"a\r\nb\r\nc\r\0d"
+
+
+def test_patience_grows_with_each_sending() -> None:
+    sending = Sending(Request("x", "octet", {}), 100)
+    sending.begin()
+    waited = [sending.timeout_seconds]
+    while sending.silent() is not Step.GIVE_UP:
+        waited.append(sending.timeout_seconds)
+    assert waited == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    agreed = Sending(Request("x", "octet", {"timeout": "3"}), 100)
+    agreed.begin()
+    agreed.silent()
+    assert agreed.timeout_seconds == 3.0

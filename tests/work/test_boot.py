@@ -1,7 +1,8 @@
 """What follows a first file: the job that logs in, configures, and looks whether it is what was expected; against simulated devices over SSH."""
 
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.domain import bootfile, certificates, expected, finishing, plans, subscribers, templates
+from netd.domain import bootfile, certificates, expected, finishing, pki, plans, subscribers, templates
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import NewExpected, Retry
+from netd.domain.rendering import Renderer
 from netd.errors import InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
+from netd.store import certificates as certificate_store
 from netd.store import expected as expected_store
 from netd.store.boot import Advance
 from netd.store.database import Database
@@ -59,11 +62,23 @@ async def booted(lab: Lab, **members: Any) -> tuple[ExpectedDevice, Newcomer]:
     return await expected.get(lab.database, ACTOR, device.id), simulated
 
 
-async def finished(lab: Lab, device: ExpectedDevice, simulated: Newcomer, state: str = "succeeded", *, submitted: bool = False) -> Any:
+@contextmanager
+def hurried(lab: Lab) -> Iterator[None]:
+    """The driver without the patience that a real device needs."""
     driver: Any = lab.extensions.platforms["cisco_ios"].driver
     patient = driver.terminal
     driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
     try:
+        yield
+    finally:
+        driver.terminal = patient
+
+
+async def finished(
+    lab: Lab, device: ExpectedDevice, simulated: Newcomer, state: str = "succeeded", *, submitted: bool = False, known: str = "site_addressed"
+) -> Any:
+    """The job of a device that answers; ``known``: an SQL expression for who chose the address of the inventory's device of its name."""
+    with hurried(lab):
         async with served(lab.extensions, "cisco_ios", simulated) as server:
             if submitted:
                 async with lab.database.acquire() as conn:
@@ -76,9 +91,9 @@ async def finished(lab: Lab, device: ExpectedDevice, simulated: Newcomer, state:
                 await lab.eventually(ended)
                 return None
             await lab.device("edge1", "cisco_ios", server.ssh_port)
+            async with lab.database.acquire() as conn:
+                await conn.execute(f"update devices set site_addressed = {known}")
             return await lab.done("ztp.finish", state=state, ztp_device_id=device.id)
-    finally:
-        driver.terminal = patient
 
 
 async def test_a_device_is_configured_verified_and_backed_up(lab: Lab) -> None:
@@ -124,9 +139,83 @@ async def test_a_line_that_the_device_does_not_take(lab: Lab) -> None:
 
 
 async def test_software_that_is_not_the_wanted_one(lab: Lab) -> None:
+    object.__setattr__(lab.tools, "boot_patience_seconds", 0.5)
     device, simulated = await booted(lab, target_version="16.1")
     await finished(lab, device, simulated, "failed")
     assert (await expected.get(lab.database, ACTOR, device.id)).reason == "it runs 15.7(3)M8, not 16.1"
+    assert simulated.log.count("hostname edge1") == 1  # it is not told all of it with every attempt
+    (job,) = await lab.rows("select attempt from jobs where kind = 'ztp.finish'")
+    assert job["attempt"] >= 2
+
+
+async def test_a_device_that_loads_its_image_yet_is_waited_for_and_may_show_another_host_key(lab: Lab) -> None:
+    async with lab.database.acquire() as conn:
+        await conn.execute(
+            """insert into software_images (tenant_id, platform, software_version, file_name, octets, sha256, md5, created_by)
+               values (1, 'cisco_ios', '15.7(3)M8', 'new.bin', 1, $1, $2, 'ann')""", "a" * 64, "a" * 32,
+        )  # fmt: skip
+    device, simulated = await booted(lab, target_version="15.7(3)M8")
+    object.__setattr__(lab.tools, "boot_patience_seconds", 0.0)  # of those that are told no image
+    new, simulated.version = simulated.version, "15.6"
+
+    async def waits(attempt: int) -> None:
+        async def reached() -> bool:
+            (job,) = await lab.rows("select state, attempt, error from jobs where kind = 'ztp.finish'")
+            assert job["state"] in ("queued", "running"), job["error"]
+            return bool(job["attempt"] >= attempt)
+
+        await lab.eventually(reached)
+
+    with hurried(lab):
+        async with served(lab.extensions, "cisco_ios", simulated) as server:
+            await lab.device("edge1", "cisco_ios", server.ssh_port)
+            job = await lab.submit("ztp.finish", ztp_device_id=device.id)
+            await waits(2)
+        assert (await expected.get(lab.database, ACTOR, device.id)).state == "configured"
+        simulated.version = new
+        async with served(lab.extensions, "cisco_ios", simulated) as server:  # with a key of its own
+            async with lab.database.acquire() as conn:
+                await conn.execute("update devices set ports = $1", {"ssh": server.ssh_port})
+
+            async def ended() -> bool:
+                return (await lab.job(job)).state == "succeeded"
+
+            await lab.eventually(ended)
+    assert (await expected.get(lab.database, ACTOR, device.id)).state == "verified"
+
+
+async def test_the_first_password_is_that_of_the_file_which_it_was_sent(lab: Lab) -> None:
+    device, simulated = await booted(lab)
+    async with lab.database.transaction() as conn:
+        _, generation = await expected_store.secret(conn, 1, device.id)
+        await boot_store.sends(conn, device.id, generation)
+        await expected_store.spend(conn, 1, device.id)  # its service ended and came back meanwhile
+        assert (await expected_store.secret(conn, 1, device.id))[1] > generation
+    await finished(lab, device, simulated)
+    assert (await expected.get(lab.database, ACTOR, device.id)).state == "verified"
+
+
+async def test_what_somebody_of_a_site_expects_does_not_get_the_tenants_credentials(lab: Lab) -> None:
+    object.__setattr__(lab.tools, "boot_patience_seconds", 0.0)
+    device, simulated = await booted(lab, credential=None, configuration="hostname {{ hostname }}\nip radius-key {{ password | default('none') }}\n")
+    async with lab.database.acquire() as conn:
+        await conn.execute("update ztp_devices set site_addressed = true")
+    await finished(lab, device, simulated, "failed")
+    assert "is not for who expects this one to change" in str((await expected.get(lab.database, ACTOR, device.id)).reason) and not simulated.log
+    async with lab.database.acquire() as conn:
+        await conn.execute("update devices set hostname = 'core1'; update ztp_devices set state = 'configured'")
+    await finished(lab, device, simulated, "failed", known="hostname = 'edge1'")  # for there is nothing left to log in with
+    assert "ip radius-key none" in simulated.log
+
+
+async def test_a_device_that_may_have_its_file_is_proved_by_the_log_in(lab: Lab) -> None:
+    device, simulated = await booted(lab)
+    async with lab.database.transaction() as conn:
+        await conn.execute("update ztp_devices set state = 'fetching', configured_at = null")
+        await boot_store.presume(conn, device.id, datetime.now(UTC))
+    await finished(lab, device, simulated)
+    assert (await expected.get(lab.database, ACTOR, device.id)).state == "verified"
+    assert [row["step"] for row in await lab.rows("select step from ztp_steps order by id")][-2:] == ["configured", "verified"]
 
 
 async def test_a_device_that_restarts_is_waited_for(lab: Lab) -> None:
@@ -236,6 +325,46 @@ async def test_a_certificate_that_is_not_on_its_device_yet_is_the_one_of_the_nex
         await certificates.create_authority(lab.database, ACTOR, lab.keyring, new, now)
 
 
+async def test_a_certificate_says_no_serial_number_that_a_device_only_claims(lab: Lab) -> None:
+    device, _ = await booted(lab, certificate="ec")
+    claims = msgspec.structs.replace(device, serial=None, seen={"serial": "ANOTHERS"})
+    found = await certificates.held(lab.database, lab.keyring, claims, ["edge1"], datetime.now(UTC), certificates.Terms())
+    assert found.certificate.subject == "CN=edge1"
+    known = await certificates.held(lab.database, lab.keyring, device, ["edge2"], datetime.now(UTC), certificates.Terms())
+    assert known.certificate.subject in (f"CN=edge2,2.5.4.5={device.serial}", f"2.5.4.5={device.serial},CN=edge2")
+
+
+async def test_an_authority_is_followed_before_what_it_signed_ends_with_it(lab: Lab) -> None:
+    device, _ = await booted(lab, certificate="ec")
+    now, terms, names = datetime.now(UTC), certificates.Terms(), ("edge1", "127.0.0.1")
+    late = now + timedelta(days=pki.AUTHORITY_DAYS - 40)
+    first = await certificates.held(lab.database, lab.keyring, device, names, now, terms)
+    last = await certificates.held(lab.database, lab.keyring, device, names, late, terms)
+    assert last.authority == first.authority and last.certificate.not_after == pki.shown(first.authority).not_after
+    await certificates.installed(lab.database, last, late)
+    async with lab.database.transaction() as conn:
+        for state in ("configured", "verified"):
+            await boot_store.advance(conn, [Advance(device.id, 1, state, state, now, {})])
+
+        async def due(days: int) -> list[tuple[int, int]]:
+            at = late + timedelta(days=days)
+            return await boot_store.overdue(conn, at - timedelta(days=1), at + timedelta(days=terms.renew_days))
+
+        assert (await due(9), await due(11)) == ([], [(1, device.id)])
+    another = await certificates.held(lab.database, lab.keyring, device, names, late + timedelta(days=11), terms)
+    assert another.authority != first.authority and another.certificate.not_after > last.certificate.not_after
+    assert pki.signed_by(another.certificate.certificate, another.authority)
+    own = certificates.NewAuthority(certificate=first.authority, key=await authority_key(lab))
+    await certificates.create_authority(lab.database, ACTOR, lab.keyring, own, now)  # an operator's word is not netd's to replace
+    kept = await certificates.held(lab.database, lab.keyring, device, ("edge2",), late + timedelta(days=11), terms)
+    assert kept.authority == first.authority
+
+
+async def authority_key(lab: Lab) -> str:
+    async with lab.database.transaction() as conn:
+        return lab.keyring.open(await certificate_store.key(conn, 1, "certificate_authorities", 1), certificates.AUTHORITY_CONTEXT).decode()
+
+
 async def test_the_subscribers_password_goes_by_ssh_only(lab: Lab) -> None:
     await customer(lab)
     text = CONFIGURATION + "ip pppoe {{ subscriber.username }} {{ subscriber_password }} {{ subscriber.down_bps }} {{ subscriber.vlan }}\n"
@@ -250,7 +379,7 @@ async def test_the_subscribers_password_goes_by_ssh_only(lab: Lab) -> None:
         assert "wonderland" not in str(await lab.rows(f"select to_jsonb(t)::text as text from {table} t")), table
     with pytest.raises(InvalidInput, match="subscriber_password"):
         library = await _library(lab)
-        await bootfile.rendered(library, msgspec.structs.replace(device, boot_template="{{ subscriber_password }}"), "boot", {})
+        await bootfile.rendered(Renderer(), library, msgspec.structs.replace(device, boot_template="{{ subscriber_password }}"), "boot", {})
 
 
 async def _library(lab: Lab) -> templates.Library:

@@ -2,16 +2,20 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from netd.domain import configurations
+from netd.domain import configurations, jobs
 from netd.domain.actor import Actor, Grant
 from netd.domain.configurations import Approval
-from netd.errors import Conflict, InvalidInput, OutsideScope, PeerUnreachable, StoreError, StoreUnavailable
+from netd.domain.jobs import Decision
+from netd.errors import Conflict, InvalidInput, OutsideScope, PeerError, PeerUnreachable, StoreError, StoreUnavailable
+from netd.model.device import Outcome
 from netd.sdk.device import Backup, Configure
+from netd.sdk.terminal import Refused
 from netd.simulate import Simulated
 from netd.store.database import Database
 from tests.device.test_simulated_platforms import CASES
@@ -240,3 +244,88 @@ async def test_who_needs_a_second_person(lab: Lab) -> None:
         for kind in ("config.backup", "device.show"):
             with pytest.raises(OutsideScope):
                 await lab.submit(kind, actor=eve, devices=["core1"])
+
+
+async def test_what_must_be_gone_takes_back_no_other_change(lab: Lab) -> None:
+    """Lines that the device writes in another way leave a change unverified, whatever is asked to be gone; and what is not gone takes it back."""
+    case = CASES["nokia_srlinux"]
+    device = Simulated("pe1", version=case.version, configuration=case.configuration)
+    before = device.running.render()
+    async with lab.simulated("nokia_srlinux", device):
+        order: dict[str, Any] = {"devices": ["pe1"], "lines": ["# why", *case.good]}
+        job = await lab.done("config.change", state="failed", **order, unexpected=["{"])
+        (target,) = await lab.targets(job)
+        assert (target.said or "").startswith("afterwards '{' is still there; ") and device.running.render() == before
+        job = await lab.done("config.change", state="failed", **order, unexpected=["never there"])
+        (target,) = await lab.targets(job)
+        assert (target.state, target.said) == ("unverified", f"{case.good[0]!r} is not there")
+        assert device.running.render() != before
+
+
+async def test_secrets_of_what_is_looked_for(lab: Lab) -> None:
+    async with lab.simulated("cisco_ios", ios("core1")):
+        lines, wanted = ["snmp-server community ${ro} RO"], ["snmp-server community ${ro} RO", "snmp-server community canaryios RO"]
+        with pytest.raises(InvalidInput, match="/args/expected/1: has a secret in it"):
+            await lab.submit("config.change", devices=["core1"], lines=lines, expected=wanted, secrets="ro=canarysnmp")
+        with pytest.raises(InvalidInput, match="/args/unexpected/0: there is no old among the secrets"):
+            await lab.submit("config.change", devices=["core1"], lines=lines, unexpected=["snmp-server community ${old} RO"], secrets="ro=canarysnmp")
+        job = await lab.done("config.change", devices=["core1"], lines=lines, expected=wanted[:1], secrets="ro=canarysnmp")
+        assert [target.outcome for target in await lab.targets(job)] == ["ok"]
+    assert await leaks(lab) == []
+
+
+async def test_what_somebody_else_does_is_not_taken_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is locked tells that somebody configures it: what differs then is his."""
+    driver: Any = type(lab.extensions.platforms["cisco_ios"].driver)
+    device = ios("core1")
+    whole = driver.configure
+
+    def while_another(self: Any, lines: Sequence[str]) -> Any:
+        device.running.put(("interface GigabitEthernet0/1",), "description by somebody else")
+        device.quirks.locked_by = "ann"
+        return (yield from whole(self, lines))
+
+    monkeypatch.setattr(driver, "configure", while_another)
+    async with lab.simulated("cisco_ios", device):
+        job = await lab.done("config.change", state="failed", devices=["core1"], lines=["hostname x"])
+        (target,) = await lab.targets(job)
+        assert target.outcome == "busy" and (target.said or "").endswith("; nothing was changed"), target
+        assert "by somebody else" in device.running.render() and not any("replace" in line for line in device.log)
+
+
+async def test_a_version_of_a_device_that_has_another_name_by_now(lab: Lab) -> None:
+    devices = [ios("core1"), ios("core2")]
+    async with lab.simulated("cisco_ios", *devices):
+        await lab.done("config.backup", selector={})
+        first, before = (await lab.state("core1")).running_id, devices[1].running.render()
+        eve = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("commands:run", "jobs:write"))),), sites=None, token_id=9)
+        await known(lab.database, eve)
+        job = await lab.submit("config.restore", actor=eve, device="core1", configuration_id=first)
+        for old, new in (("core1", "core3"), ("core2", "core1")):
+            await lab.rows("update devices set hostname = $2 where hostname = $1", old, new)
+        await jobs.approve(lab.database, ACTOR, job.id, Decision(), datetime.now(UTC))
+        (ended,) = await lab.until([job])
+        assert (ended.state, ended.error) == ("failed", f"configuration {first} is a version of core3, not of core1")
+        assert devices[1].running.render() == before and not any("replace" in line for line in devices[1].log)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Refused("not you", Outcome.DENIED), Outcome.DENIED),
+        (Refused("it did not say that it saved", Outcome.UNVERIFIED), Outcome.FAILED),
+    ],
+)
+async def test_a_change_that_is_taken_back_has_failed(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: PeerError, outcome: Outcome) -> None:
+    """For the reason that the device gave; it is not unverified, nor well."""
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+
+    def save(self: Any) -> Any:
+        raise error
+        yield
+
+    monkeypatch.setattr(driver, "save", save)
+    async with lab.simulated("mikrotik_routeros", router()):
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=["/ip address add address=192.0.2.1/24 interface=ether1"])
+        (target,) = await lab.targets(job)
+        assert (target.state, target.outcome, target.said) == ("failed", outcome, f"{error}; taken back")

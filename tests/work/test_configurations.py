@@ -17,6 +17,7 @@ from netd.domain.actor import Actor, Grant
 from netd.domain.choice import DeviceChoice
 from netd.domain.configurations import Approval
 from netd.domain.jobs import NewJob
+from netd.domain.rendering import Renderer
 from netd.domain.templates import NewTemplate, Preview
 from netd.errors import InvalidInput
 from netd.model.configuration import Template
@@ -160,7 +161,7 @@ async def test_drift_from_what_is_intended(lab: Lab) -> None:
     device.startup = device.running.copy()
     async with lab.simulated("cisco_ios", device, role="access"):
         await lab.done("config.backup", devices=["core1"])
-        intended = await templates.intended_of(lab.database, lab.database, ACTOR, (await lab.state("core1")).id)
+        intended = await templates.intended_of(lab.database, lab.database, Renderer(), ACTOR, (await lab.state("core1")).id)
         view = await configurations.drift(lab.database, ACTOR, lab.keyring, lab.extensions.platforms, (await lab.state("core1")).id, intended)
         assert view.state.drift == ("intended",) and view.intended is not None and view.template == "access"
         assert view.intended.text.splitlines()[2:] == [" interface GigabitEthernet0/1", "+ description to core1"]
@@ -172,9 +173,10 @@ async def test_drift_from_what_is_intended(lab: Lab) -> None:
         await templates.update(lab.database, ACTOR, made.id, templates.TemplatePatch(body="{{ nothing.such }}"))
         await lab.done("config.compare", devices=["core1"])
         assert "'nothing' is undefined" in ((await lab.state("core1")).intended or "")
-        check = await templates.check(lab.database, ACTOR, DeviceChoice(selector=Selector()))
+        check = await templates.check(lab.database, Renderer(), ACTOR, DeviceChoice(selector=Selector()))
         assert check.rendered == 0 and [(fault.device, fault.template) for fault in check.faults] == [("core1", "access")]
-        preview = await templates.preview(lab.database, ACTOR, made.id, Preview(device="core1", body="{{ ntp[0] }} {{ more }}", variables={"more": 7}))
+        wanted = Preview(device="core1", body="{{ ntp[0] }} {{ more }}", variables={"more": 7})
+        preview = await templates.preview(lab.database, Renderer(), ACTOR, made.id, wanted)
         assert preview.text == "192.0.2.1 7" and preview.error is None
     told = await lab.events("configuration.drifted", "configuration.settled")
     assert [each["drift"] for each in told] == [["intended"], [], ["intended"], []]
@@ -275,3 +277,16 @@ async def test_the_first_device_brings_a_daily_schedule(lab: Lab) -> None:
         await schedules.delete(lab.database, ACTOR, schedule["id"])
         await lab.device("edge3", "mikrotik_routeros", 22)
         assert await lab.rows("select name from job_schedules") == [], "who removed it does not want it"
+
+
+async def test_a_template_reads_none_of_other_sites(lab: Lab) -> None:
+    """What it renders is shown to the people of the device's site, who may have written it."""
+    for name in ("north", "south"):
+        await sites.create_site(lab.database, ACTOR, sites.NewSite(name=name))
+    await template(lab, "everywhere", "common\n")
+    await template(lab, "secretsouth", "canary\n", role="core", site="south")
+    await template(lab, "north", "{% include 'everywhere' %}{% include 'secretsouth' %}", role="access", site="north")
+    async with lab.simulated("cisco_ios", ios("core1"), role="access", site="north"):
+        (row,) = await lab.rows("select id from devices where hostname = 'core1'")
+        found = await templates.intended_of(lab.database, lab.database, Renderer(), ACTOR, row["id"])
+    assert found is not None and found.text is None and found.error == "north, line 1: there is no template secretsouth, or not for this device"

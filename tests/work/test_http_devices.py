@@ -69,6 +69,18 @@ async def test_what_it_does_not_say_is_typed(lab: Lab, tmp_path: Path) -> None:
         assert any("it does not say its arps over HTTP: " in text and "no such command" in text for text in await lab.said(job))
 
 
+async def test_a_driver_that_does_not_understand_it(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver: Any = lab.extensions.platforms["mikrotik_routeros"].driver
+    real = driver.recorded
+    monkeypatch.setattr(driver, "recorded", lambda what, records: [][1] if what == "arps" else real(what, records), raising=False)
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device), RestRouter(device, tmp_path) as rest:
+        await lab.credential("web", type="http", username=device.username, password=device.password, port=rest.port)
+        job = await lab.done("device.inspect", devices=["edge1"])
+        assert len((await known(lab))["endpoints"]) == 2, "it was typed"
+        assert any("its driver does not understand it: IndexError" in text for text in await lab.said(job))
+
+
 async def test_a_backup_asks_it_as_well(lab: Lab, tmp_path: Path) -> None:
     device = router()
     async with lab.simulated("mikrotik_routeros", device), RestRouter(device, tmp_path) as rest:

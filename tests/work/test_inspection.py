@@ -10,7 +10,7 @@ from netd.errors import PeerError, PeerUnreachable
 from netd.sdk.device import OnuOptics
 from netd.simulate import Simulated
 from netd.store.database import Database
-from netd.work.kinds import inspection
+from netd.work.kinds import configurations, inspection
 from tests.work.labs import Lab, laboratory
 
 
@@ -67,7 +67,7 @@ async def test_a_host_among_routers_fails_no_backup(lab: Lab) -> None:
         assert "cannot do this (Backup)" in (target.said or "")
 
 
-def _refuses(error: PeerError, driver: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def _refuses(error: Exception, driver: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> Any:
         raise error
         yield
@@ -104,3 +104,29 @@ async def test_a_platform_that_cannot_be_asked(lab: Lab, monkeypatch: pytest.Mon
         job = await lab.done("device.inspect", state="failed", devices=["core1"])
         (target,) = await lab.targets(job)
         assert target.said is not None and "cannot ask it anything of this" in target.said
+
+
+async def test_a_text_that_its_driver_does_not_understand(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device may say anything: that is no defect of netd, and keeps nothing else from being kept."""
+    _refuses(ValueError("'-' is no address"), lab.extensions.platforms["cisco_ios"].driver, "arps", monkeypatch)
+    async with lab.simulated("cisco_ios", switch("core1")):
+        job = await lab.done("config.backup", devices=["core1"])
+        assert any("it does not say which MAC addresses IP addresses have: its driver does not understand" in text for text in await lab.said(job))
+        found = await kept(lab)
+        assert found["macs"] and not found["arps"] and (await lab.state("core1")).error is None
+
+
+async def test_what_takes_too_long_after_a_backup_does_not_undo_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = inspection.inspected
+
+    async def slow(opened: Any, job: Any, *members: str) -> Any:
+        if "macs" in members:
+            raise PeerUnreachable("work with device-1 was not done within 600 s", "timeout")
+        return await whole(opened, job, *members)
+
+    monkeypatch.setattr(configurations, "inspected", slow)
+    async with lab.simulated("cisco_ios", switch("core1")):
+        job = await lab.done("config.backup", devices=["core1"])
+        (target,) = await lab.targets(job)
+        assert target.said is not None and target.said.startswith("version 1, new") and (await lab.state("core1")).error is None
+        assert any("its configuration is kept; the rest was not said: work with" in text for text in await lab.said(job))

@@ -345,6 +345,17 @@ async def test_targets_have_states_of_their_own(world: World):
     assert await world.rows("select from job_locks") == []
 
 
+async def test_a_target_that_says_too_much(world: World):
+    """What a device says is as long as it likes; what became of it is kept all the same."""
+    job = await world.submit(what="talk", targets=2)
+    async with serving(world.service()):
+        (done,) = await world.until([job])
+    assert (done.state, done.targets) == ("succeeded", {"succeeded": 2})
+    short, long = await world.targets(job)
+    assert (short.said, short.result) == ("fine", {"text": "x" * 10})
+    assert (long.said, long.result) == ("fine; its result is not kept: it has 2097163 octets, more than 1048576", None)
+
+
 @pytest.mark.parametrize(
     ("what", "more", "error"),
     [

@@ -287,3 +287,50 @@ async def test_a_change_that_cuts_netd_off_is_taken_back_by_the_device(lab: Lab,
         del device.facts["cuts"]
         await lab.until([await lab.submit("config.change", devices=["pe1"], lines=list(case.good))])
         assert device.running.render() != before, "confirmed, it stays"
+
+
+async def test_what_is_gone_back_to_in_another_session_is_saved(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that was saved would be there again after the next restart."""
+    driver: Any = type(lab.extensions.platforms["nokia_sros"].driver)
+    whole, lost = driver.save, [True, False]
+
+    def save(self: Any) -> Any:
+        yield from whole(self)
+        if lost.pop(0):
+            raise PeerUnreachable("pe1: the connection was lost", "lost")
+
+    monkeypatch.setattr(driver, "save", save)
+    monkeypatch.setattr(driver, "confirm_seconds", 0.0, raising=False)
+    monkeypatch.setattr(lab.extensions.platforms["nokia_sros"].driver, "confirm_seconds", 0.0)
+    async with sros(lab, rollbacks="cf3:/rollbacks/config") as device:
+        before = device.running.render()
+        job = await lab.done("config.change", state="failed", devices=["pe1"], lines=['/configure system location "x"'])
+        (target,) = await lab.targets(job)
+        assert (target.said or "").endswith("the connection was lost; taken back") and device.running.render() == before
+        assert device.startup.render() == before and lost == []
+
+
+@pytest.mark.parametrize("goes", [True, False])
+async def test_what_is_not_confirmed_shuts_a_device_until_it_goes_by_itself(lab: Lab, monkeypatch: pytest.MonkeyPatch, goes: bool) -> None:
+    driver: Any = lab.extensions.platforms["nokia_srlinux"].driver
+    case = CASES["nokia_srlinux"]
+    device = Simulated("pe1", version=case.version, configuration=case.configuration)
+    before = device.running.copy()
+
+    def configure(lines: Sequence[str]) -> Any:
+        yield from type(driver).configure(driver, lines)
+        raise PeerError("it does not take the confirmation")
+
+    def restore(text: str) -> Any:
+        yield Note(text="refused")
+        if goes:
+            device.running = before
+        raise PeerError("a commit is to be confirmed")
+
+    for name, value in {"configure": configure, "restore": restore, "confirm_seconds": 0.0}.items():
+        monkeypatch.setattr(driver, name, value)
+    async with lab.simulated("nokia_srlinux", device):
+        job = await lab.done("config.change", state="failed", devices=["pe1"], lines=list(case.good))
+        (target,) = await lab.targets(job)
+        how = "taken back" if goes else "not taken back: a commit is to be confirmed; 2 lines more and 1 less than before stay"
+        assert target.result["rolled_back"] is goes and (target.said or "").startswith(f"it does not take the confirmation; {how}"), target.said

@@ -1,15 +1,19 @@
 """Software images and upgrades, against simulators over SSH: one that takes, one that does not, one without room, one that arrives damaged."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from netd.domain import software
+from netd.domain import jobs, software
 from netd.domain.software import NewImage, NewSoftwareTarget
-from netd.errors import InvalidInput
+from netd.errors import InvalidInput, PeerUnreachable
 from netd.model.configuration import SoftwareImage
+from netd.sdk.dialogue import Pause
 from netd.store.database import Database
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import leaks, router
@@ -118,3 +122,51 @@ async def test_an_image_for_another_platform(lab: Lab) -> None:
         job = await lab.done("device.upgrade", state="failed", devices=["edge1"], image_id=made.id)
         (target,) = await lab.targets(job)
         assert "the image is for cisco_ios" in (target.said or "") and not device.files
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_what_an_upgrade_leaves_that_is_stopped_before_the_restart(lab: Lab, monkeypatch: pytest.MonkeyPatch, lost: bool) -> None:
+    """The next start, whoever makes it, is with the new image: that is told."""
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+    there = asyncio.Event()
+
+    def reboot(self: Any) -> Any:
+        there.set()
+        if lost:
+            raise PeerUnreachable("device-1 has not come back within 600 s", "timeout")
+        yield Pause(seconds=60)
+
+    monkeypatch.setattr(driver, "reboot", reboot)
+    monkeypatch.setattr("netd.work.sessions.Opened.run", lambda self, dialogue: self.session.run(dialogue))
+    made = await image(lab)
+    async with lab.simulated("mikrotik_routeros", router("edge1")):
+        job = await lab.submit("device.upgrade", devices=["edge1"], image_id=made.id)
+        await there.wait()
+        if not lost:
+            await jobs.cancel(lab.database, ACTOR, lab.kinds, job.id, datetime.now(UTC))
+        (ended,) = await lab.until([job])
+        (target,) = await lab.targets(ended)
+        why = "device-1 has not come back within 600 s" if lost else "it was stopped in the middle"
+        assert (ended.state, target.state) == ("failed" if lost else "cancelled", "failed")
+        assert target.said == f"{why}; routeros-7.17.npk was activated: what it runs is not known, and the next start may be with 7.17"
+        assert target.result == {"before": "7.16.2", "wanted": "7.17", "after": None}
+
+
+async def test_an_upgrade_whose_configuration_is_not_read_afterwards(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it runs is known, and it is not brought back."""
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+    whole, lost = driver.configuration, [False, True]
+
+    def configuration(self: Any, which: Any) -> Any:
+        if which == "running" and lost.pop(0):
+            raise PeerUnreachable("device-1: the connection was lost", "lost")
+        return (yield from whole(self, which))
+
+    monkeypatch.setattr(driver, "configuration", configuration)
+    made, device = await image(lab), router("edge1")
+    await image(lab, "7.16.2")
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.done("device.upgrade", state="failed", devices=["edge1"], image_id=made.id)
+        (target,) = await lab.targets(job)
+        assert target.said == "device-1: the connection was lost; it runs 7.17" and device.version == "7.17"
+        assert target.result == {"before": "7.16.2", "wanted": "7.17", "after": "7.17"}

@@ -15,6 +15,7 @@ from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import expected, finishing, identity, verification
 from netd.domain.expected import NewExpected, Retry
 from netd.domain.recognition import Recogniser
+from netd.errors import PeerError
 from netd.model.boot import ExpectedDevice
 from netd.model.device import Facts
 from netd.model.job import Job
@@ -188,6 +189,14 @@ async def test_by_its_acs(lab: Lab, acs: Acs) -> None:
     assert ended.state == "succeeded", ended.error
     assert (ended.result["compared"], ended.result["model"]) == ("serial, software_version", "CX") and "00D09E-CX-CHASSIS7" in ended.result["by"]
     assert set(acs.asked) == {'{"_deviceId._SerialNumber":"CHASSIS7"}'}
+
+
+@pytest.mark.parametrize("said", [{"_deviceId": {"_SerialNumber": 7}}, {"_deviceId": "7"}, {"_lastInform": "2026-11-26T08:00:00"}, {"_lastInform": "now"}])
+async def test_what_an_acs_says_in_another_form_is_told(acs: Acs, said: dict[str, Any]) -> None:
+    acs.devices = [{"_id": "1", **said}]
+    async with Client() as client:
+        with pytest.raises(PeerError, match="what netd cannot read"):
+            await GenieAcs(client, GenieacsConfig(url=acs.url)).find("7")
 
 
 async def test_without_an_acs_it_waits(lab: Lab) -> None:

@@ -121,11 +121,13 @@ class Booting:
         """Where a file of a device is that has been told."""
         known = self.expected._find(seen)
         assert known is not None
-        path = self.files.places.path(known.row.profile, known.secret, known.generation, purpose, ip_address("127.0.0.1"), image)
+        path = self.files.places.path(
+            known.row.profile, known.secret, self.expected._generation(known, ip_address("127.0.0.1")), purpose, ip_address("127.0.0.1"), image
+        )
         return f"{self.files.places.server('http')}/{path}"
 
     async def audited(self) -> list[tuple[str, dict[str, Any]]]:
-        await self.files.flush()
+        await self.files.flush(all_of_them=True)
         async with self.database.acquire() as conn:
             rows = await conn.fetch("select result, after from audit_log where action = 'ztp.fetch' order by id")
         return [(row["result"], row["after"]) for row in rows]
@@ -162,8 +164,6 @@ async def serving(database: Database, dsn: str, folder: Path, extensions: Extens
         booting.tftp_port = sockets[0].getsockname()[1]
         booting.tftp.start(sockets)
         stack.push_async_callback(booting.tftp.stop)
-        (listening,) = await stack.enter_async_context(
-            boot.serve(booting.files, settings.addresses, settings.https_port if context else settings.http_port, context)
-        )
+        (listening,) = await stack.enter_async_context(boot.serve(booting.files, settings, settings.https_port if context else settings.http_port, context))
         booting.http_port = listening.port
         yield booting

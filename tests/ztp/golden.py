@@ -54,12 +54,12 @@ def vendor(enterprise: int, body: bytes) -> bytes:
 DEVICES = (
     Device(
         "huawei_ne", {60: b"Huawei NE8000 M8", 61: b"\x002102353XXX10P3000012", 55: bytes((1, 3, 6, 66, 67, 150))}, "2102353XXX10P3000012", "NE8000 M8",
-        url=HTTP,
+        url=TFTP,
     ),
     Device(
         "huawei_ar", {60: b"HUAWEI AR651", 55: bytes((1, 3, 66, 67))}, model="AR651", url=TFTP,
         variables={
-            "tftp_address": "10.99.0.1", "image": "ar651.cc", "image_version": "V300R021", "http_url": "http://10.99.0.1/boot/x", "file_user": "boot",
+            "tftp_address": "10.99.0.1", "image": "ar651.cc", "target_version": "V300R021", "http_url": "http://10.99.0.1/boot/x", "file_user": "boot",
             "file_password": "once",
         },
     ),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from ipaddress import IPv4Address
@@ -11,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from netd.wire import dhcp
+from netd.wire import dhcp, tftp
 from netd.wire.dhcp import Message
 from tests.e2e.daemon import Daemon, eventually
-from tests.ztp.conftest import Site
+from tests.ztp.conftest import Site, within
 from tests.ztp.test_crash import Inside, Relay
 
-KILLED_AT = ("offered", "leased", "configured", "finishing") if os.environ.get("KILL_ROUNDS") else ("offered", "configured")
+KILLED_AT = ("offered", "leased", "delivered", "configured", "finishing") if os.environ.get("KILL_ROUNDS") else ("offered", "configured")
 """All of them in `make soak`: each costs a start."""
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,10 +87,11 @@ def prepared(daemon: Daemon, folder: Path) -> None:
     (folder / "configuration.j2").write_text(CONFIGURATION)
 
 
-def expect(daemon: Daemon, folder: Path, name: str, serial: str) -> None:
+def expect(daemon: Daemon, folder: Path, name: str, serial: str, *more: str) -> None:
     daemon.netd(
         "ztp", "expect", name, "--profile", "arista_eos", "--serial", serial, "--circuit-id", ".+", "--platform", "cisco_ios", "--credential", "ops",
         "--target-version", "15.7", "--boot-template", f"@{folder}/boot.j2", "--configuration", f"@{folder}/configuration.j2",
+        *more,
     )  # fmt: skip
 
 
@@ -178,6 +180,51 @@ def test_killed_at_each_step_it_still_ends_verified(site: Site, ready_data_dir: 
         assert len(addresses) == len(daemon.json("pool", "leases", "access")["items"]) == 1
         refused = subprocess.run(["ip", "netns", "exec", site.client.name, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", url], capture_output=True)
         assert refused.stdout == b"404"
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("delivered" not in KILLED_AT, reason="in `make soak`: it waits until the device could not ask again")
+def test_killed_before_it_is_recorded_that_a_file_arrived(site: Site, ready_data_dir: Path):
+    """All of it was sent, nobody said that it arrived, and the daemon is killed: the log-in shows it."""
+    daemon = Inside(site.server, ready_data_dir, **SETTINGS, NETD_BOOT__RETRY_SECONDS="10").start()
+    try:
+        prepared(daemon, site.folder)
+        expect(daemon, site.folder, "leaf1", "JPE1", "--transport", "tftp")
+        relay = Client(site.relay)
+        vendor = {"o60": b"Arista;DCS-7050S-64;01.23;JPE1"}
+        offer = relay.ask(dhcp.DISCOVER, 1, **vendor)
+        answer = relay.ask(dhcp.REQUEST, 1, o50=offer.yiaddr.to_bytes(4, "big"), o54=offer.options[54], **vendor)
+        address = str(IPv4Address(answer.yiaddr))
+        site.client.run("ip", "addr", "add", f"{address}/24", "dev", "eth0")
+        site.client.run("ip", "route", "add", "default", "via", "10.1.0.1")
+
+        def opened() -> socket.socket:
+            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            made.bind((address, 0))
+            made.settimeout(20)
+            return made
+
+        with within(site.client, opened) as sock:
+            path = answer.options[67].decode().split("/", 3)[3]
+            sock.sendto(tftp.encode_request(tftp.Request(path, "octet", {"blksize": "1428"})), ("10.99.0.1", 69))
+            _, server = sock.recvfrom(2000)  # the options that it takes
+            sock.sendto(bytes((0, tftp.ACK, 0, 0)), server)
+            first = sock.recv(2000)[4:].decode()
+            daemon.signal(signal.SIGKILL)
+            daemon.wait()
+        words = dict(line.split(" ", 1) for line in first.splitlines() if " " in line)
+        user, password = words["user"].split()
+        site.client.start(
+            "env", f"PYTHONPATH={ROOT}", sys.executable, "-c",
+            f"import asyncio; from tests.ztp.test_boots import serve; asyncio.run(serve({user!r}, {password!r}))", log=site.folder / "out",
+        )  # fmt: skip
+        daemon.start()
+        assert daemon.json("ztp", "show", "leaf1")["state"] == "fetching"
+        eventually(lambda: verified(daemon, "leaf1"), 90)
+        assert "presumed" in [each["step"] for each in daemon.json("ztp", "steps", "leaf1")["items"]]
         assert daemon.stop() == 0
     finally:
         daemon.close()

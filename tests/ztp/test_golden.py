@@ -13,7 +13,7 @@ from netd.wire import dhcp
 from netd.ztp.client4 import identify, recognised, relay_info
 from netd.ztp.server4 import Arrival
 from netd.ztp.subnets import Subnets
-from tests.ztp.golden import DEVICES, FOLDER, Device, discover, exchange, files, number, server, subnet_row, whole
+from tests.ztp.golden import DEVICES, FOLDER, TFTP, Device, discover, exchange, files, number, server, subnet_row, whole
 
 BY_PROFILE = {device.profile: device for device in DEVICES}
 
@@ -64,6 +64,26 @@ def test_who_cannot_be_told_what_it_must_have_is_told_nothing(extensions: Extens
     made.packet(discover(BY_PROFILE["arista_eos"]), Arrival(number("10.1.0.1"), 67, number("10.99.0.1"), ""))
     assert not kept.sent
     assert made.drops == {"incomplete": 1}
+
+
+def test_files_are_told_by_the_folder_of_the_token(extensions: Extensions) -> None:
+    """What has no token in it is refused by the boot server."""
+    folder = b"3q2-7wAAAAAAAAAAAAAAAA"
+    juniper = dhcp.parse(exchange(extensions, BY_PROFILE["juniper_junos"])["ack"]).options[43]
+    image = b"boot/" + folder + b"/junos.tgz"
+    assert juniper.startswith(bytes((0, len(image))) + image)
+    auto = BY_PROFILE["huawei_ar"]
+    told = dhcp.parse(exchange(extensions, auto)["ack"]).options
+    assert (told[66], told[145]) == (b"10.99.0.1", b"vrpfile=" + folder + b"/ar651.cc;vrpver=V300R021;") and 146 not in told
+    own = {**auto.variables, "vrpfile": "a.cc", "vrpver": "V1", "patchfile": "a.pat", "opervalue": "1"}  # an FTP server of the operator's
+    told = dhcp.parse(exchange(extensions, auto._replace(variables=own))["ack"]).options
+    assert (told[145], told[146]) == (b"vrpfile=a.cc;vrpver=V1;patchfile=a.pat;", b"opervalue=1;")
+
+
+def test_a_tftp_client_is_told_a_path_and_no_url(extensions: Extensions) -> None:
+    cisco = BY_PROFILE["cisco_ios"]
+    assert dhcp.parse(exchange(extensions, cisco._replace(url=TFTP))["ack"]).options[67] == b"3q2-7wAAAAAAAAAAAAAAAA/device.cfg"
+    assert dhcp.parse(exchange(extensions, cisco)["ack"]).options[67].startswith(b"http://")
 
 
 SIX = ("solicit", "advertise", "request6", "reply")

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from netd.config import BootConfig
-from netd.domain import certificates, expected, plans, standing, subscribers
+from netd.domain import certificates, expected, pki, plans, standing, subscribers
 from netd.domain.bootfiles import BootFile
 from netd.domain.expected import ExpectedPatch, Retry
 from netd.errors import BootRefused, Conflict, InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
 from netd.store.boot import Advance
+from netd.store.feed import Batch
 from tests.domain.conftest import AnyAttribute
 from tests.ztp.booting import ACTOR, Booting, client
 
@@ -114,8 +115,10 @@ async def test_it_boots_while_its_subscriber_has_service(home):
     assert (await home.steps(device))[-1] == "disarmed"
     with pytest.raises(Conflict, match="Alice has no service"):
         await expected.retry(home.database, ACTOR, home.kinds, home.keyring, device.id, Retry(boot=True), home.now())
+    home.ahead = timedelta(days=200)
     await standing.reactivate(home.database, ACTOR, home.subscriber)
     await home.followed()
+    assert home_window(home, await home.state(device))  # no longer than before
     assert (await fetched(home, await home.told(client("CPE")))).body
     told = [row["type"] for row in await home.rows("select type from events where type like 'ztp.%armed' order by id")]
     assert told == ["ztp.armed", "ztp.disarmed", "ztp.armed"]
@@ -206,6 +209,26 @@ async def test_the_feed_tells_at_once(home):
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_a_plan_of_many_is_read_a_part_at_a_time(home, monkeypatch):
+    await home.customer("active")
+    devices = [await home.device(f"cpe{number}", subscriber="alice") for number in range(7)]
+    await home.followed()
+    monkeypatch.setattr("netd.ztp.expected.APPLIED_ROWS", 3)
+    read: list[list[int]] = []
+    load = boot_store.load
+
+    async def loads(conn: Any, ids: Any = None) -> Any:
+        read.append(list(ids))
+        return await load(conn, ids)
+
+    monkeypatch.setattr(boot_store, "load", loads)
+    plan = (await home.rows("select plan_id from subscribers"))[0]["plan_id"]
+    await home.expected._apply(Batch(frozenset({1}), {"plan": frozenset({plan})}))
+    ids = [each.id for each in devices]
+    assert read == [ids[:3], ids[3:6], ids[6:]] and home.expected._to_follow == set(ids)
+    assert all(home.expected.resolve(client(f"CPE{number}")) is not None for number in range(7))
+
+
 async def test_what_is_there_already_is_begun_with(home):
     async with home.database.acquire() as conn:
         subnet = await conn.fetchval("select id from dhcp_subnets")
@@ -256,6 +279,39 @@ async def test_what_is_there_already_is_begun_with(home):
     assert [row["state"] for row in await home.rows("select state from ztp_candidates")] == ["adopted"]
 
 
+async def test_who_says_a_serial_number_elsewhere_is_not_taken_for_it(home):
+    async with home.database.acquire() as conn:
+        here, there = [await conn.fetchval("insert into sites (tenant_id, name) values (1, $1) returning id", name) for name in ("here", "there")]
+        for number, (serial, site, addressed) in enumerate(
+            (("A", there, False), ("B", here, True), ("C", None, False), ("D", here, True), ("E", here, False), ("F", here, False)), 1
+        ):
+            await conn.execute(
+                """insert into devices (tenant_id, hostname, mgmt_address, vendor, site_id, site_addressed, facts_at, observed)
+                   values (1, $1, $2::inet, 'mikrotik', $3, $4, now(), jsonb_build_object('serial', jsonb_build_object('value', $1::text)))""",
+                serial, f"10.9.0.{number}", site, addressed,
+            )  # fmt: skip
+        subnet = await conn.fetchval("update dhcp_subnets set site_id = $1 returning id", there)
+        await conn.execute("insert into pools (tenant_id, name, kind, prefix_length, grace_seconds) values (1, 'p', 'ipv4', 32, 0)")
+        await conn.execute(
+            """insert into leases (tenant_id, pool_id, kind, scope, prefix, client_id, until_at, dhcp_subnet_id, dhcp_state, expires_at, mac)
+               select 1, id, kind, scope, '10.1.0.1', 'x', now() + interval '1 day', $1, 'bound', now() + interval '1 day', '02:00:00:00:00:01' from pools""",
+            subnet,
+        )  # fmt: skip
+        await conn.execute(
+            """insert into ztp_candidates (tenant_id, site_id, subnet_id, identity, serial, profile, said, first_seen_at, last_seen_at)
+               values (1, $1, $2, $3, 'H', 'generic_boot', '{}', now(), now())""", there, subnet, bytes(32),
+        )  # fmt: skip
+    members: dict[str, dict[str, Any]] = {
+        "a": {"site": "here"}, "b": {"site": "here"}, "c": {"site": "here"}, "d": {}, "e": {}, "f": {"site": "here", "circuit_id": "line 1"},
+        "g": {"site": "here", "serial": None, "mac": "02:00:00:00:00:01"}, "h": {"site": "here"},
+    }  # fmt: skip
+    for name, more in members.items():
+        await home.device(name, **more)
+    await home.followed()
+    found = {row["hostname"]: row["state"] for row in await home.rows("select hostname, state from ztp_devices order by id")}
+    assert found == {**dict.fromkeys("adfgh", "expected"), **dict.fromkeys("bce", "configured")}
+
+
 async def test_a_subscriber_is_named_and_may_be_another(home):
     await home.customer()
     with pytest.raises(InvalidInput, match="there is no subscriber bob"):
@@ -293,3 +349,23 @@ async def test_what_is_left_undone_or_ends_soon_is_tried_once_a_day(home):
         if days == 0:
             await home.end_jobs()
     assert {each["ztp_device_id"] for each in await home.jobs()} == {undone.id, ends.id, fine.id}
+
+
+async def test_an_operators_authority_that_ends_soon_is_told_of(home):
+    async def state(days: float = 0.0) -> tuple[str, str]:
+        home.ahead = timedelta(days=days)
+        await home.expected.sweep()
+        (part,) = home.expected.parts()
+        return part.state, part.detail
+
+    home.expected.feed.up = True
+    own = pki.authority("Ours", home.now())
+    await certificates.create_authority(home.database, ACTOR, home.keyring, certificates.NewAuthority(), home.now())
+    assert await state(pki.AUTHORITY_DAYS - 1) == ("ok", "")  # netd's own is followed by itself
+    new = certificates.NewAuthority(certificate=own.certificate, key=own.key)
+    await certificates.create_authority(home.database, ACTOR, home.keyring, new, home.now() - home.ahead)
+    assert await state(pki.AUTHORITY_DAYS - 31) == ("ok", "")
+    found, detail = await state(pki.AUTHORITY_DAYS - 29)
+    assert found == "degraded" and detail.startswith("the certification authority CN=Ours ends at 20")
+    await certificates.create_authority(home.database, ACTOR, home.keyring, certificates.NewAuthority(), home.now())
+    assert await state(pki.AUTHORITY_DAYS - 29) == ("ok", "")

@@ -26,7 +26,7 @@ _DIRECTORY = re.compile(r"^Directory of ([\w-]+:)", re.MULTILINE)
 _FREE = re.compile(r"\((\d+) bytes free\)")
 _PATH_LIST = re.compile(r"^BOOT path-list *: *(\S+)", re.MULTILINE)
 _MEMBER = re.compile(r"^[* ] +\d+ +\d+ +\S+ +\d\S+ +\S+ *\S*$", re.MULTILINE)
-_IMAGE_FILE = re.compile(r'^System image file is "([^"]+)"', re.MULTILINE)
+_IMAGE_FILE = re.compile(r'^System image file is "([^"\n]+)"', re.MULTILINE)
 _PACKAGE = re.compile(r"^IMG +([IUCD]) +(\S+)", re.MULTILINE)
 _NOT_REPLACED = re.compile(r"^.*(?:Failed to apply command (?P<line>.*)|Rollback aborted.*|Rollback failed.*|not a valid config file.*)$", re.MULTILINE)
 _NO_ARCHIVE = re.compile(r"[Tt]urn config archive on|Invalid input detected")
@@ -90,8 +90,10 @@ class Driver(Shell, ConfigurationLines, Polled):
             if timed:
                 yield from self._revert()
             raise
-        if timed:
+        if timed and all(outcome in FINE for _, outcome, _ in done):
             yield from self._confirm()
+        elif timed:
+            yield from self._revert()
         return done
 
     def _timed(self) -> Dialogue[bool]:

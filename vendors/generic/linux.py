@@ -10,7 +10,7 @@ from netd.sdk.dialogue import Dialogue, say
 from netd.sdk.polled import Polled
 from netd.sdk.shell import Shell
 
-_LLDP = re.compile(r"lldp\.([^=\n]+?)\.(via|chassis\.[\w-]+|port\.[\w-]+)=(.*)")
+_LLDP = re.compile(r"^lldp\.([^=\n]+?)\.(via|chassis\.[\w-]+|port\.[\w-]+)=(.*)", re.MULTILINE)
 
 
 class Driver(Shell, Polled):

@@ -20,7 +20,7 @@ from netd.sdk.polled import Optics, Polled
 from netd.sdk.shell import ConfigurationLines, Shell, routine
 from netd.sdk.terminal import Refused
 
-_PLACE = re.compile(r"(\d+)\s*/\s*(\d+)\s*/\s*(\d+)")
+_PLACE = re.compile(r"(?<!\d)(\d{1,4})[ \t]{0,8}/[ \t]{0,8}(\d{1,4})[ \t]{0,8}/[ \t]{0,8}(\d{1,4})")
 _UPLINK = re.compile(r"(?:[a-z]+)?\d+/\d+/\d+", re.IGNORECASE)
 _GPON_TYPE = 125
 _SAVE_LOOKS, _SAVE_PAUSE_SECONDS = 60, 10.0

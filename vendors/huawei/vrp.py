@@ -23,7 +23,7 @@ from netd.sdk.terminal import Refused
 _YES = Answer(question=r"(?:\[[Yy]/[Nn]\]|\([Yy]/[Nn]\)(?:\[[YyNn]\])?):? ?\s*\Z", text="y")
 _INTERFACE = re.compile(r"\d*[A-Za-z]{2}[\w-]*\d(?:/\d+)+(?:\.\d+)?|(?:Vlanif|Vbdif|Eth-Trunk|Virtual-[A-Za-z]+|Tunnel|Bridge-if|LoopBack)[\d./:]+")
 _FREE = re.compile(r"\(([\d,]+) ([KMG]?)B free\)")
-_NEXT_CONFIGURATION = re.compile(r"^[ \t]*Next startup saved-configuration file\s*: *(\S+)$", re.MULTILINE)
+_NEXT_CONFIGURATION = re.compile(r"^[ \t]*Next startup saved-configuration file[ \t]*: *(\S+)$", re.MULTILINE)
 _RESTORE = "netd-restore.cfg"
 _TRIAL_SECONDS = 120
 _SLOW_SECONDS, _BACK_SECONDS = 1800.0, 1200.0
@@ -81,17 +81,21 @@ class Driver(Shell, ConfigurationLines, Polled):
         if not (yield from self._rolls_back()):
             return
         if any(outcome not in FINE for outcome in outcomes):
-            yield from say("clear configuration candidate", check=False)
+            yield from self.dropped()
             return
         command = f"commit trial {_TRIAL_SECONDS}"
         said = yield from say(command, check=False, timeout_seconds=_SLOW_SECONDS)
         outcome, line = self.terminal.classify(said)
         if outcome not in FINE and outcome is not Outcome.SYNTAX:
-            yield from say("clear configuration candidate", check=False)
+            yield from self.dropped()
             raise Refused(f"{command}: {self.masked(line)}", outcome, self.masked(line))
         if "enters the trial configuration mode" in said:
             yield from self._log_in("abort trial")
             yield from say("commit", timeout_seconds=_SLOW_SECONDS)
+
+    def dropped(self) -> Dialogue[None]:
+        """Else what was typed is committed on the way out. VRP 5 does not know the words: there each line has worked at once."""
+        yield from say("clear configuration candidate", check=False)
 
     def _log_in(self, back: str) -> Dialogue[None]:
         """See that somebody is still let in, or go back."""
@@ -139,32 +143,40 @@ class Driver(Shell, ConfigurationLines, Polled):
         before = _NEXT_CONFIGURATION.search((yield from say("display startup")))
         if before is None:
             raise Refused("display startup does not say which configuration is the next", Outcome.UNVERIFIED)
-        yield from self._store(text)
-        yield from say(f"startup saved-configuration {_RESTORE}", _YES)
-        then = _NEXT_CONFIGURATION.search((yield from say("display startup")))
-        if then is None or not then[1].endswith(_RESTORE):
-            raise Refused(f"the next start does not take {_RESTORE}; nothing was restarted", Outcome.UNVERIFIED)
-        yield Note(text=f"the device restarts with the stored text; what it would have started with is {before[1]}")
-        yield from say("reboot fast", _YES, drops=True, timeout_seconds=120)
-        yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=30)
-        if self.normal((yield from self.configuration("running"))) != self.normal(text) or before[1] == "NULL":
-            return Outcome.UNVERIFIED
         name = before[1].rpartition("/")[2]
+        stored = _RESTORE if name != _RESTORE else f"2-{_RESTORE}"  # it may start with what an earlier restoration left
+        yield from self._store(text, stored)
+        restarts = False
+        try:
+            yield from say(f"startup saved-configuration {stored}", _YES)
+            then = _NEXT_CONFIGURATION.search((yield from say("display startup")))
+            if then is None or not then[1].endswith(f"/{stored}"):
+                raise Refused(f"the next start does not take {stored}; nothing was restarted", Outcome.UNVERIFIED)
+            yield Note(text=f"the device restarts with the stored text; what it would have started with is {before[1]}")
+            yield from say("reboot fast", _YES, drops=True, timeout_seconds=120)
+            restarts = True
+        finally:
+            if not restarts and name != "NULL":  # else the next start, in a year, takes it
+                yield from say(f"startup saved-configuration {name}", _YES)
+                yield from self._delete(stored)
+        yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=30)
+        if self.normal((yield from self.configuration("running"))) != self.normal(text) or name == "NULL":
+            return Outcome.UNVERIFIED
         said = yield from say(f"save {name}", _YES, timeout_seconds=_SLOW_SECONDS)
         yield from say(f"startup saved-configuration {name}", _YES)
         if "success" not in said.lower():
             raise Refused("the device did not say that it saved its configuration", Outcome.UNVERIFIED, said.strip()[-200:])
-        yield from self._delete()
+        yield from self._delete(stored)
         return Outcome.OK
 
-    def _store(self, text: str) -> Dialogue[None]:
-        yield Put(path=_RESTORE, content=text.encode())
-        if (yield Get(path=_RESTORE)).encode("latin-1") != text.encode():
-            yield from self._delete()
-            raise Refused(f"{_RESTORE} was not stored as it was sent; nothing was changed", Outcome.UNVERIFIED)
+    def _store(self, text: str, path: str = _RESTORE) -> Dialogue[None]:
+        yield Put(path=path, content=text.encode())
+        if (yield Get(path=path)).encode("latin-1") != text.encode():
+            yield from self._delete(path)
+            raise Refused(f"{path} was not stored as it was sent; nothing was changed", Outcome.UNVERIFIED)
 
-    def _delete(self) -> Dialogue[None]:
-        yield from say(f"delete /unreserved /quiet {_RESTORE}", _YES, check=False)  # it has secrets
+    def _delete(self, path: str = _RESTORE) -> Dialogue[None]:
+        yield from say(f"delete /unreserved /quiet {path}", _YES, check=False)  # it has secrets
 
     def _kept(self, text: str) -> Dialogue[Outcome]:
         if self.normal((yield from self.configuration("running"))) != self.normal(text):
@@ -193,7 +205,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def activate(self, image: Image) -> Dialogue[None]:
         yield from say(f"startup system-software {image.name}", _YES, timeout_seconds=600)
         text = yield from say("display startup")
-        if not re.search(rf"^\s*Next startup system software\s*: *\S*{re.escape(image.name)}$", text, re.MULTILINE):
+        if not re.search(rf"^[ \t]*Next startup system software[ \t]*: *\S*{re.escape(image.name)}$", text, re.MULTILINE):
             raise Refused(f"the next start does not take {image.name}", Outcome.UNVERIFIED, text.strip()[-400:])
 
     def reboot(self) -> Dialogue[None]:

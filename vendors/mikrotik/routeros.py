@@ -10,18 +10,20 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Literal
 
 from netd.model.device import ArpEntry, Facts, Image, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
 from netd.sdk.dialogue import Answer, Dialogue, Get, Note, Pause, Put, Reconnect, say
+from netd.sdk.patterns import compiled, substituted
 from netd.sdk.polled import Polled
 from netd.sdk.shell import SECRET, ConfigurationLines, Shell
 from netd.sdk.terminal import Refused
 
 _YES = Answer(question=r"\[[yY]/[nN]\]:? ?\s*\Z", text="y")
-_ITEM = re.compile(r"^\s*\d+\s", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*\d+\s", re.MULTILINE)
 _BACK_SECONDS = 600.0
 
 
@@ -33,19 +35,24 @@ class Driver(Shell, ConfigurationLines, Polled):
             raise LookupError("RouterOS has no startup configuration: what is set stays")
         version = yield from self._version()
         command = "/export show-sensitive" if version >= (7,) else "/export"
-        text = yield from say(f'{command}; :put "# netd: end of export"', check=False, timeout_seconds=self.family.configuration.timeout_seconds)
+        text = yield from say(f'{command}; :put "# netd: end of export"', check=False, timeout_seconds=self.family.configuration.timeout_seconds, large=True)
         return self.whole(text, command)
 
     def masked(self, text: str) -> str:
-        menus: dict[str, str] = self.data.get("configuration_menus", {})
-        lines, within = [], ""
-        for line in super().masked(text).split("\n"):
-            if line.startswith("/"):
-                within = next((menu for menu in menus if line == menu or line.startswith(f"{menu} ")), "")
-            if within:
-                line = re.sub(menus[within], lambda match: match.group().replace(match.group(1), SECRET), line)
-            lines.append(line)
-        return "\n".join(lines)
+        text = super().masked(text)
+        parts, at = [], 0
+        for found in self._menus.finditer(text):
+            end = text.find("\n/", found.end())
+            end = len(text) if end < 0 else end + 1
+            within = compiled(self.data["configuration_menus"][found.group()])
+            parts += [text[at : found.start()], substituted([within], _masked, text[found.start() : end])]
+            at = end
+        return "".join((*parts, text[at:]))
+
+    @cached_property
+    def _menus(self) -> re.Pattern[str]:
+        """Menus in which a name is a secret."""
+        return re.compile(rf"^(?:{'|'.join(map(re.escape, self.data['configuration_menus']))})(?= |$)", re.MULTILINE)
 
     def restore(self, text: str) -> Dialogue[Outcome]:
         """Start with nothing but the users and this text; what the router shows then must be it.
@@ -55,15 +62,22 @@ class Driver(Shell, ConfigurationLines, Polled):
         folder = "flash/" if (yield from say(':put [:len [/file find name="flash"]]')).strip() == "1" else ""
         path = f"{folder}netd-restore.rsc"
         yield Put(path=path, content=text.encode())
-        if (yield Get(path=path)).encode("latin-1") != text.encode():
-            raise Refused(f"{path} was not stored as it was sent; nothing was reset", Outcome.UNVERIFIED)
-        yield Note(text="resetting the configuration; the router restarts and runs the stored text")
-        reset = f"/system reset-configuration keep-users=yes no-defaults=yes skip-backup=yes run-after-reset={path}"
-        yield from say(reset, _YES, drops=True)
+        try:
+            if (yield Get(path=path)).encode("latin-1") != text.encode():
+                raise Refused(f"{path} was not stored as it was sent; nothing was reset", Outcome.UNVERIFIED)
+            yield Note(text="resetting the configuration; the router restarts and runs the stored text")
+            reset = f"/system reset-configuration keep-users=yes no-defaults=yes skip-backup=yes run-after-reset={path}"
+            yield from say(reset, _YES, drops=True)
+        except Refused:  # nothing else: a router that was told to reset must find the file when it starts
+            yield from self._remove(path)
+            raise
         yield Reconnect(within_seconds=_BACK_SECONDS, settle_seconds=15)
-        yield from say(f"/file remove {path}", check=False)  # it has secrets
+        yield from self._remove(path)
         shown = yield from self.configuration("running")
         return Outcome.OK if self.normal(shown) == self.normal(text) else Outcome.UNVERIFIED
+
+    def _remove(self, path: str) -> Dialogue[None]:
+        yield from say(f"/file remove {path}", check=False)  # it has secrets
 
     def neighbours(self) -> Dialogue[Sequence[Neighbour]]:
         text = yield from say("/ip neighbor print detail without-paging")
@@ -181,6 +195,10 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
         return ip_address(text.partition("%")[0])
     except ValueError:
         return None
+
+
+def _masked(match: re.Match[str]) -> str:
+    return match.group().replace(match.group(1), SECRET)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

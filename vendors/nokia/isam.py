@@ -16,7 +16,7 @@ from netd.sdk.ifmib import Columns
 from netd.sdk.polled import Optics, Polled
 from netd.sdk.shell import ConfigurationLines, Shell
 
-_FIELD = re.compile(r"([\w-]+(?:\([\w.]+\))?)\s+:\s+(\S+)")
+_FIELD = re.compile(r"(?<![\w-])([\w-]++(?:\([\w.]+\))?)[ \t]+:[ \t]+(\S+)")
 _ONT_LEVEL, _PON_LEVEL = 14, 13
 
 
@@ -27,7 +27,7 @@ class Driver(Shell, ConfigurationLines, Polled):
         """What the command line says of a PON (``1/1/1/1``), where SNMP does not."""
         text = yield from say(f"show equipment ont status pon {port} detail", timeout_seconds=600)
         found: list[OpticsSample] = []
-        for item in re.split(r"(?=\bpon\s+:\s)", text):
+        for item in re.split(r"(?=\bpon[ \t]+:\s)", text):
             known = dict(_FIELD.findall(item))
             if "ont" not in known:
                 continue

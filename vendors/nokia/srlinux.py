@@ -59,7 +59,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def restore(self, text: str) -> Dialogue[Outcome]:
         """Load the text into an empty candidate; only if that is then the text, it is committed."""
         data, wanted = self.family.configuration, _object(text, "the text")
-        yield Put(path=_STORED, content=text.encode())
+        yield Put(path=_STORED, content=text.encode(), private=True)  # others may read what lies there
         try:
             yield from routine(data.enter)
             try:
@@ -75,7 +75,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             finally:
                 yield from routine(data.exit)
         finally:
-            yield Put(path=_STORED)  # it had secrets
+            yield Put(path=_STORED, private=True)  # it had secrets
         if _object((yield from self.configuration("running")), "the configuration") != wanted:
             return Outcome.UNVERIFIED
         yield from self.save()
@@ -138,7 +138,7 @@ class Driver(Shell, ConfigurationLines, Polled):
 def _object(text: str, what: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(f"{what}: {len(text)} characters are no whole JSON object: it was cut", Outcome.UNVERIFIED) from None
 
 
@@ -147,14 +147,14 @@ def _plain(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-def _all(value: Any, name: str) -> Iterator[dict[str, Any]]:
-    """The entries of the lists of that name below a value, whatever containers are between; none within each other."""
-    for key, below in value.items() if isinstance(value, dict) else ():
+def _all(value: Any, name: str, levels: int = 30) -> Iterator[dict[str, Any]]:
+    """The entries of the lists of that name below a value, whatever containers are between; none within each other, nor more ``levels`` down than there are."""
+    for key, below in value.items() if isinstance(value, dict) and levels else ():
         if _plain(key) == name and isinstance(below, list):
             yield from (entry for entry in below if isinstance(entry, dict))
         else:
             for each in below if isinstance(below, list) else (below,):
-                yield from _all(each, name)
+                yield from _all(each, name, levels - 1)
 
 
 def _neighbour(interface: str, peer: dict[str, Any]) -> Neighbour:

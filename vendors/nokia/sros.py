@@ -22,9 +22,9 @@ from netd.sdk.polled import Optics, Polled
 from netd.sdk.shell import FINE, ConfigurationLines, Saying, Section, Shell
 from netd.sdk.terminal import Refused
 
-_HEAD = re.compile(r"^Lcl Port.*?(?P<port>Remote Port\s+)(?P<name>Remote Sys Name)", re.MULTILINE)
-_ROW = re.compile(r"^(?P<local>\S+)\s+(?:NB|NTPMR|NC)\s+(?P<chassis>\S+)\s+\d+\s+\S.*$", re.MULTILINE)
-_NAME = re.compile(r"^\s*System Name\s*: *(\S.*?)\s*$", re.MULTILINE)
+_HEAD = re.compile(r"^Lcl Port.*?(?P<port>Remote Port[ \t]+)(?P<name>Remote Sys Name)", re.MULTILINE)
+_ROW = re.compile(r"^(?P<local>\S+)[ \t]+(?:NB|NTPMR|NC)[ \t]+(?P<chassis>\S+)[ \t]+\d+[ \t]+\S.*$", re.MULTILINE)
+_NAME = re.compile(r"^[ \t]*System Name[ \t]*: *(\S.*)$", re.MULTILINE)
 _STORED: Final = "cf3:/netd-restore.cfg"
 _REVERT_SECONDS: Final = 600.0
 _BACK_SECONDS: Final = 1200.0
@@ -54,10 +54,10 @@ class Driver(Shell, ConfigurationLines, Polled):
         if which == "startup" or data.running is None:
             raise LookupError("the stored configuration is a file of a name that only its boot options tell")
         command = data.running
-        text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False)
+        text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False, large=True)
         if self.terminal.classify(text[:400])[0] is Outcome.SYNTAX:
             command = self.model.running
-            text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False)
+            text = yield from say(command, timeout_seconds=data.timeout_seconds, check=False, large=True)
         return self.whole(text, command)
 
     def configure(self, lines: Sequence[str]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:
@@ -168,7 +168,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def activate(self, image: Image) -> Dialogue[None]:
         """Name the image for the next start, which takes the saved configuration."""
         yield from self.save()
-        now = re.search(r"^\s*primary-image\s+(cf\S+)", (yield from say("show bof")), re.MULTILINE)  # of a server's it shows no password
+        now = re.search(r"^[ \t]*primary-image[ \t]+(cf\S+)", (yield from say("show bof")), re.MULTILINE)  # of a server's it shows no password
         path = f"{(yield from self._drive())}\\{_folder(image)}\\{image.name}"
         if now is not None and now[1] != path:
             yield from say(f"bof secondary-image {now[1]}")
@@ -193,7 +193,7 @@ class Driver(Shell, ConfigurationLines, Polled):
 
     def _drive(self) -> Dialogue[str]:
         """The flash that the router started from: ``cf3:``, ``cf1:``."""
-        source = re.search(r"^BOF Source\s*: *(cf\d:)", (yield from say("show system information")), re.MULTILINE)
+        source = re.search(r"^BOF Source[ \t]*: *(cf\d:)", (yield from say("show system information")), re.MULTILINE)
         return source[1] if source else "cf3:"
 
     def _committed(self, lines: Sequence[str]) -> Dialogue[Sequence[tuple[str, Outcome, str]]]:

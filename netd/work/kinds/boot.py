@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from netd.device.cli import FINE
 from netd.domain import booting, certificates, expected, facts, finishing, jobs
 from netd.domain.actor import Actor
 from netd.domain.certificates import Held
@@ -18,21 +17,25 @@ from netd.domain.facts import Observation
 from netd.domain.jobs import NewJob
 from netd.domain.kinds import JobContext, Kind, Reach
 from netd.domain.redact import Redactor
-from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, PeerError, PeerUnreachable, TryAgain, Undecided
+from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, NotYet, PeerError, PeerUnreachable, TryAgain, Undecided
 from netd.model.boot import ExpectedDevice
 from netd.model.inventory import Device
 from netd.model.target import Credential
 from netd.sdk.device import Configure
 from netd.sdk.dialogue import Dialogue, Put
+from netd.sdk.shell import FINE
 from netd.store.database import Connection
+from netd.store.expected import Delivery
 from netd.work.kinds import configurations
 from netd.work.kinds.devices import Devices
 from netd.work.kinds.tools import Tools
-from netd.work.kinds.verifying import Found, Verifying
+from netd.work.kinds.verifying import Found, Verifying, pins
 from netd.work.sessions import Opened
 
-ATTEMPTS: Final = 40
-"""With fifteen seconds between them: a device that has fetched its file restarts, perhaps with new software, and ten minutes are not rare."""
+ATTEMPTS: Final = 100
+QUICK: Final = 40
+"""So many attempts come as soon as ``boot.login_retry_seconds`` allows, the others so that all of them last as long as netd has patience: a device restarts
+with what it fetched within minutes, and one that is told an image loads, installs and starts it before."""
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -57,12 +60,14 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         device = await finishing.held(tools.owner, job.job.tenant_id, order.ztp_device_id)
         if device.state == "verified" and not order.again:
             return {"state": "verified"}
-        if device.state not in ("configured", "verified"):
+        delivery = await finishing.delivery(tools.owner, device)
+        if device.state not in ("configured", "verified") and not (device.state == "fetching" and delivery.presumed_at):
             raise JobFailed(f"it is {device.state}: there is nothing to finish")
         if not await finishing.serves(tools.owner, device):
             raise JobFailed(f"its subscriber {device.subscriber or ''} has no service")
-        work = _Work(tools, job, device, order)
-        last = job.job.attempt >= job.job.max_attempts
+        work = _Work(tools, job, device, order, delivery)
+        pause = work.pause_seconds()
+        last = pause is None
         try:
             return await work.done()
         except Undecided as error:
@@ -71,9 +76,13 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             await finishing.waits(tools.owner, device, tools.now(), str(error))
             raise JobFailed(str(error)) from None
         except PeerUnreachable as error:
-            if not last:
-                raise TryAgain(str(error), tools.boot_retry_seconds) from None
+            if pause is not None:
+                raise TryAgain(str(error), pause) from None
             reason = f"netd does not get into it: {error}"
+        except NotYet as error:
+            reason = str(error)
+            if pause is not None and device.state != "verified":
+                raise TryAgain(reason, pause) from None
         except (PeerError, InvalidInput, Conflict, ExtensionError, JobFailed) as error:
             reason = str(error)
         reason = work.told.text(reason)
@@ -91,12 +100,13 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
 class _Work:
     """One attempt at a device. ``told`` takes out of a reason what the device may have quoted of what it was sent."""
 
-    def __init__(self, tools: Tools, job: JobContext, device: ExpectedDevice, order: Finish) -> None:
+    def __init__(self, tools: Tools, job: JobContext, device: ExpectedDevice, order: Finish, delivery: Delivery) -> None:
         self.told = Redactor()
         self._tools = tools
         self._job = job
         self._device = device
         self._order = order
+        self._delivery = delivery
         self._devices = Devices(tools)
 
     def hide(self, *secrets: str) -> None:
@@ -104,22 +114,40 @@ class _Work:
         self._job.hide(*secrets)
         self.told.add(secrets)
 
+    def pause_seconds(self) -> float | None:
+        """How long the device is left alone before the next attempt; None if this is the last."""
+        tools, job, device = self._tools, self._job.job, self._device
+        patience = tools.upgrade_patience_seconds if device.image is not None else tools.boot_patience_seconds
+        begun = [job.created_at, self._delivery.delivered_at or job.created_at, *([] if device.state == "verified" else [device.state_at])]
+        if job.attempt >= job.max_attempts or (tools.now() - max(begun)).total_seconds() >= patience:
+            return None
+        return tools.boot_retry_seconds if job.attempt <= QUICK else max(tools.boot_retry_seconds, patience / (ATTEMPTS - QUICK))
+
+    @property
+    def _typed(self) -> bool:
+        """Whether it has its configuration already, and nothing of what it was sent came after that."""
+        typed, delivered, device = self._delivery.typed_at, self._delivery.delivered_at, self._device
+        return device.state != "verified" and typed is not None and typed > device.state_at and (delivered is None or typed > delivered)
+
     async def done(self) -> dict[str, Any]:
         """Do what is left; returns what shows that it is done."""
         tools, device = self._tools, self._device
         platforms = self._devices.sessions.platforms
         catalogue = Catalogue(frozenset(each.vendor for each in platforms.values()) | {device.vendor}, platforms)
         record = await finishing.record(tools.owner, device, catalogue)
-        if self._job.job.attempt == 1 and device.state != "verified":
+        if device.state != "verified" and (self._job.job.attempt == 1 or device.image is not None):  # new software may have made a new key
             record = await finishing.forget_host_key(tools.owner, device, record)
         first = await finishing.first_login(tools.owner, tools.keyring, device, record)
         certificate = await self._certificate(record)
         lines = await self._lines(record, certificate)
+        verifying = Verifying(tools, self._devices, device, record, self.hide, first, self._job.job.attempt)
+        if lines and self._typed:
+            await verifying.runs_it()  # else it is told all of it again with every attempt while it loads its image
         if certificate is not None and device.certificate_folder is not None:
             await self._put(record, first, finishing.files(device, certificate))
         if lines:
             await self._configure(record, first, lines)
-        found = await Verifying(tools, self._devices, device, record, self.hide, first, self._job.job.attempt).look(typed=bool(lines))
+        found = await verifying.look(typed=bool(lines))
         evidence = {**found.evidence, "address": str(record.mgmt_address), **_shown(certificate)}
         await self._concluded(record, found, evidence, certificate)
         return {"state": "verified", **evidence}
@@ -136,7 +164,7 @@ class _Work:
     async def _lines(self, record: Device, certificate: Held | None) -> list[str]:
         tools = self._tools
         radius = await finishing.nas_secret(tools.owner, tools.keyring, self._device, record)
-        lines, hidden = await finishing.lines(tools.owner, tools.keyring, self._device, record, radius, certificate)
+        lines, hidden = await finishing.lines(tools.owner, tools.keyring, tools.renderer, self._device, record, radius, certificate)
         self.hide(*hidden)
         return lines
 
@@ -144,7 +172,7 @@ class _Work:
         async def work(opened: Opened) -> None:
             await opened.run(_puts(files))
 
-        await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first)
+        await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first, pin=pins(self._device))
         await self._job.log(f"certificate, key and authority are in {self._device.certificate_folder}")
 
     async def _configure(self, record: Device, first: Sequence[Credential], lines: list[str]) -> None:
@@ -154,8 +182,9 @@ class _Work:
                 if outcome not in FINE:
                     raise JobFailed(f"it does not take {line!r}: {outcome.value}{f', {said}' if said else ''}")
             await opened.run(driver.save())
+            await finishing.typed(self._tools.owner, self._device, self._tools.now())
 
-        await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first)
+        await self._devices.sessions.run(record.tenant_id, record.id, work, hide=self.hide, first=first, pin=pins(self._device))
         await self._job.log(f"{len(lines)} lines of configuration are in, and saved")
 
     async def _concluded(self, record: Device, found: Found, evidence: dict[str, Any], certificate: Held | None) -> None:

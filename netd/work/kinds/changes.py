@@ -1,7 +1,8 @@
 """``config.change`` and ``config.restore``, each with a ``.preview`` that only shows what would differ. How one device is changed: ``changing``."""
 
+import asyncio
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -12,13 +13,17 @@ from netd.domain.devices import Hostname
 from netd.domain.differences import foreseen
 from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
-from netd.errors import Fault, InvalidInput, NotFound
+from netd.errors import Fault, InvalidInput, JobFailed, NotFound
 from netd.sdk.device import Backup, Configure
+from netd.sdk.shell import SECRET
 from netd.store.database import Connection
 from netd.work.kinds.changing import CLEAN_UP_SECONDS, Change, ChangeOrder, Changing
 from netd.work.kinds.devices import Devices, in_batches, known_secrets, told_secrets
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
+
+_STAND_IN: Final = "netdnetd"
+"""What no pattern takes for anything but a word; long enough to be taken for a secret."""
 
 
 class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,9 +42,11 @@ class Changes:
 
     async def change_reach(self, conn: Connection, actor: Actor, order: ChangeOrder) -> Reach:
         """The sites of the devices. Raises InvalidInput, also for a secret that stands in a line."""
-        told_secrets(order.lines, order.secrets, "lines")
         found = await choice.within(conn, actor, order)
-        _unmasked(self._tools, {each.platform for each in found}, order.lines)
+        platforms = {each.platform for each in found}
+        for member in ("lines", "expected", "unexpected"):
+            told_secrets(getattr(order, member), order.secrets, member)
+            await asyncio.to_thread(_unmasked, self._tools, platforms, getattr(order, member), member)
         return choice.reach_of(actor, found)
 
     async def restore_reach(self, conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
@@ -55,11 +62,14 @@ class Changes:
 
     async def change(self, job: JobContext, order: ChangeOrder) -> dict[str, Any]:
         """Type the lines at every device, batch by batch."""
-        lines = commands.filled(order.lines, known_secrets(job, order.secrets))
+        secrets = known_secrets(job, order.secrets)
+        lines = commands.filled(order.lines, secrets)
+        looked_for = {member: tuple(commands.filled(getattr(order, member), secrets)) for member in ("expected", "unexpected")}
+        filled = msgspec.structs.replace(order, **looked_for)
         found = await self._found(job, order)
 
         async def one(subject: Subject) -> Done:
-            return await Changing(self._tools, self._devices, job, found[subject.key]).run(lambda change: change.type(order, lines))
+            return await Changing(self._tools, self._devices, job, found[subject.key]).run(lambda change: change.type(filled, lines))
 
         return {"devices": len(found), **await in_batches(job, [each.subject for each in found.values()], one, order)}
 
@@ -88,6 +98,8 @@ class Changes:
         (target,) = await choice.chosen(tools.database, job.actor, choice.DeviceChoice(devices=(order.device,)))
         async with tools.database.transaction(job.actor.scope) as conn:
             version, text = await configurations.read(conn, job.actor, tools.keyring, order.configuration_id)
+        if version.device_id != target.id:  # names may have changed since somebody looked
+            raise JobFailed(f"configuration {version.id} is a version of {version.device}, not of {target.hostname}")
 
         async def work(change: Change) -> Done:
             change.of_platform(version.platform)
@@ -102,7 +114,8 @@ class Changes:
 async def _foreseen(opened: Opened, lines: Sequence[str]) -> Done:
     reads: Backup = opened.able(Backup)
     opened.able(Configure)
-    shown = foreseen(reads.masked(await opened.run(reads.configuration("running"))), lines)
+    running = await opened.run(reads.configuration("running"))
+    shown = await asyncio.to_thread(lambda: foreseen(reads.masked(running), lines))
     return Done(said=f"{shown.added} lines are new, {shown.removed} go", result={"added": shown.added, "removed": shown.removed, "diff": shown.text})
 
 
@@ -121,14 +134,28 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     )  # fmt: skip
 
 
-def _unmasked(tools: Tools, platforms: Collection[str | None], lines: Sequence[str]) -> None:
+def secret_lines(reads: Backup, lines: Sequence[str]) -> list[int]:
+    """Which lines have a secret besides those that they ask for with ``${name}``. Pure."""
+    names = sorted(commands.places(lines))
+    typed = commands.filled(lines, dict.fromkeys(names, _STAND_IN))
+    shown = reads.masked("\n".join(typed)).split("\n")
+    if len(shown) != len(lines):  # some were joined
+        shown = [reads.masked(line) for line in typed]
+    asked = commands.filled(lines, dict.fromkeys(names, SECRET))
+    return [place for place, (line, masked) in enumerate(zip(asked, shown, strict=True)) if _bare(masked.replace(_STAND_IN, SECRET)) != _bare(line)]
+
+
+def _bare(line: str) -> str:
+    """Drivers take a secret with its quotation marks."""
+    return line.replace('"', "")
+
+
+def _unmasked(tools: Tools, platforms: Collection[str | None], lines: Sequence[str], member: str) -> None:
     """Refuse a secret that stands in the lines themselves: they are shown with the job. Raises InvalidInput."""
     faults = Faults()
     for platform in tools.sessions.platforms.values() if tools.sessions is not None else ():
         if platform.platform.name not in platforms or not isinstance(platform.driver, Backup):
             continue
-        shown = platform.driver.masked("\n".join(lines)).split("\n")
-        for place, (line, masked) in enumerate(zip(lines, shown, strict=False)):
-            if len(shown) == len(lines) and masked != line and "${" not in line:
-                faults.add(f"/args/lines/{place}", "has a secret in it: write ${name} for it, and name=value in secrets")
+        for place in secret_lines(platform.driver, lines):
+            faults.add(f"/args/{member}/{place}", "has a secret in it: write ${name} for it, and name=value in secrets")
     faults.check()

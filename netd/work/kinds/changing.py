@@ -4,7 +4,7 @@ What does not go to its end is taken back, where the driver can; also what is ca
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
@@ -16,7 +16,9 @@ from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.model.configuration import Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup, Checkpoint, Configure, Confirms, Restore, TakeBack
-from netd.work.kinds.commands import FINE, Line
+from netd.sdk.shell import FINE
+from netd.sdk.terminal import Refused
+from netd.work.kinds.commands import Line
 from netd.work.kinds.configurations import snapshot
 from netd.work.kinds.devices import Batches, Devices
 from netd.work.kinds.tools import Tools
@@ -31,7 +33,7 @@ PAUSES_SECONDS: Final = (15.0, 30.0, 60.0)
 """Before a device that was lost in the middle is tried again."""
 
 
-_MOVES: Final = frozenset(("exit", "quit", "end", "return", "commit", "exit all", "!", "#"))
+_MOVES: Final = frozenset(("exit", "quit", "end", "return", "commit", "exit all"))
 """Lines that go somewhere and leave nothing in a configuration."""
 
 Lines = Annotated[tuple[Line, ...], Meta(min_length=1, max_length=2000)]
@@ -53,12 +55,16 @@ class ChangeOrder(Batches, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Broken(PeerError):
     """The session broke in the middle of a change: it is taken back in another one. ``before`` is what the device ran, with its secrets; ``marked`` says that
-    the device keeps that itself; so long after (``wait_seconds``) the device may have taken the change back by itself. ``lines`` is what was typed."""
+    the device keeps that itself, ``saved`` that the change may be there after a restart; so long after (``wait_seconds``) the device may have taken the change
+    back by itself. ``lines`` is what was typed."""
 
-    def __init__(self, before: str, why: str, *, marked: bool, wait_seconds: float, outcome: Outcome, lines: Sequence[dict[str, Any]]) -> None:
+    def __init__(
+        self, before: str, why: str, *, marked: bool, saved: bool, wait_seconds: float, outcome: Outcome, lines: Sequence[dict[str, Any]]
+    ) -> None:  # fmt: skip
         super().__init__(why)
         self.before = before
         self.marked = marked
+        self.saved = saved
         self.wait_seconds = wait_seconds
         self.outcome = outcome
         self.lines = lines
@@ -90,11 +96,9 @@ class Change:
         await self._job.log(f"{source} the change: version {kept.number}", "info", self._key)
         return texts[running]
 
-    def differs(self, before: str, after: str) -> dict[str, Any]:
-        """How one text became the other, without secrets."""
-        read = self._reads
-        found = difference(configurations.compared(read, before), configurations.compared(read, after), read.masked)
-        return {"added": found.added, "removed": found.removed, "diff": found.text}
+    async def differs(self, before: str, after: str) -> dict[str, Any]:
+        """How one text became the other, without secrets. In a thread: a large one takes its time."""
+        return await asyncio.to_thread(_differs, self._reads, before, after)
 
     def of_platform(self, platform: str) -> None:
         """Raises PeerError for a device of another one."""
@@ -104,7 +108,7 @@ class Change:
     async def preview(self, text: str) -> Done:
         """How what it runs differs from a text that it could be given. Raises PeerError."""
         self._opened.able(Restore)
-        differs = self.differs(await self._opened.run(self._reads.configuration("running")), text)
+        differs = await self.differs(await self._opened.run(self._reads.configuration("running")), text)
         return Done(said=f"{differs['added']} lines come, {differs['removed']} go", result=differs)
 
     async def type(self, order: ChangeOrder, lines: Sequence[str]) -> Done:
@@ -117,62 +121,78 @@ class Change:
         """Let it run another text. Raises PeerError where nothing was changed."""
         self._opened.able(Restore)
         before = await self.snapshot("before")
-        if configurations.compared(self._reads, before) == configurations.compared(self._reads, text):
+        if await asyncio.to_thread(_same, self._reads, before, text):
             return Done(outcome=Outcome.ALREADY, said="it runs this already")
         return await self._or_back(before, self._restored(before, text))
 
     async def resume(self, broken: Broken) -> Done:
         """Take back, in another session, what the broken one left."""
-        self._marked, self._lines = broken.marked, broken.lines
+        self._marked, self._saved, self._lines = broken.marked, broken.saved, broken.lines
         return await self.back(broken.before, str(broken), broken.outcome)
 
     async def _typed(self, before: str, order: ChangeOrder, lines: Sequence[str]) -> Done:
         driver: Configure = self._opened.driver
         if isinstance(driver, Checkpoint):
             self._marked = await self._opened.run(driver.checkpoint())
-        typed = await self._opened.run(driver.configure(lines))
+        try:
+            typed = await self._opened.run(driver.configure(lines))
+        except Refused as error:
+            if error.outcome is not Outcome.BUSY:
+                raise
+            return Done(outcome=Outcome.BUSY, said=f"{error}; nothing was changed", result={"lines": []})  # what differs since is what somebody else does
         self._lines = said = [{"line": line, "outcome": outcome.value, "said": text} for line, outcome, text in typed]
         refused = next((each for each in typed if each[1] not in FINE), None)
         if refused is not None:
             return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1])
-        wrong = _wrong(await self._opened.run(self._reads.configuration("running")), order, lines)
-        if wrong and (order.expected or order.unexpected):
-            return await self.back(before, f"afterwards {self._reads.masked(wrong)}", Outcome.FAILED)
+        running = {line.strip() for line in (await self._opened.run(self._reads.configuration("running"))).splitlines()}
+        if wrong := self._wrong(running, order.expected, order.unexpected):
+            return await self.back(before, f"afterwards {wrong}", Outcome.FAILED)
+        wrong = "" if order.expected else self._wrong(running, _kept(lines))
         if order.save:
             self._saved = True
             await self._opened.run(driver.save())
         after = await self.snapshot("after")
         outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
-        return Done(outcome=outcome, said=self._reads.masked(wrong), result={"lines": said, **self.differs(before, after)})
+        return Done(outcome=outcome, said=wrong, result={"lines": said, **await self.differs(before, after)})
+
+    def _wrong(self, running: Collection[str], expected: Sequence[str], unexpected: Sequence[str] = ()) -> str:
+        """What of the wanted is not so, "" if all is; masked before it is quoted, for patterns of secrets look at whole lines."""
+        for line in unexpected:
+            if line.strip() in running:
+                return f"{self._reads.masked(line.strip())!r} is still there"
+        for line in expected:
+            if line.strip() not in running:
+                return f"{self._reads.masked(line.strip())!r} is not there"
+        return ""
 
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
         outcome = await self._opened.run(driver.restore(text))
         after = await self.snapshot("after")
-        left = self.differs(text, after)
+        left = await self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
             said = f"what it runs then differs from the version in {left['added'] + left['removed']} lines"
-            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**self.differs(before, after), "left": left})
-        return Done(outcome=outcome, result=self.differs(before, after))
+            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**await self.differs(before, after), "left": left})
+        return Done(outcome=outcome, result=await self.differs(before, after))
 
     def _broken(self, before: str, why: str, outcome: Outcome = Outcome.FAILED) -> Broken:
         driver = self._opened.driver
         wait = driver.confirm_seconds if isinstance(driver, Confirms) else 0.0
-        return Broken(before, why, marked=self._marked, wait_seconds=wait, outcome=outcome, lines=self._lines)
+        return Broken(before, why, marked=self._marked, saved=self._saved, wait_seconds=wait, outcome=outcome, lines=self._lines)
 
     async def back(self, before: str, why: str, outcome: Outcome) -> Done:
         """Take back what was done, and say whether that went well, and what stays if not. Raises Broken."""
         await self._job.log(f"{why}; taking the change back", "warning", self._key)
         result: dict[str, Any] = {"lines": list(self._lines), "rolled_back": False}
         try:
-            left = self.differs(before, await self._opened.run(self._reads.configuration("running")))
+            left = await self.differs(before, await self._opened.run(self._reads.configuration("running")))
             if not left["added"] and not left["removed"]:
                 return Done(outcome=outcome, said=f"{why}; nothing of it stayed", result={**result, "rolled_back": True, "left": left})
             result["left"] = left
             if not self._marked and not isinstance(self._opened.driver, Restore | TakeBack):
                 return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore, {_stays(left)}", result=result)
             back = await self._back(before)
-            result["left"] = left = self.differs(before, await self.snapshot("after"))
+            result["left"] = left = await self.differs(before, await self.snapshot("after"))
         except PeerUnreachable as error:
             raise self._broken(before, f"{why}; {error}", outcome) from error
         except PeerError as error:
@@ -186,11 +206,27 @@ class Change:
         """To the device's own checkpoint, else to the text."""
         driver = self._opened.driver
         if not self._marked:
-            restored: Outcome = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
+            try:
+                restored: Outcome = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
+            except PeerUnreachable:
+                raise
+            except PeerError as error:
+                if not isinstance(driver, Confirms) or _outcome(error) is Outcome.SYNTAX:
+                    raise
+                return await self._by_itself(before, error, driver.confirm_seconds)
             return restored
         await self._opened.run(driver.revert())
         if self._saved:
             await self._opened.run(driver.save())
+        return Outcome.OK
+
+    async def _by_itself(self, before: str, error: PeerError, seconds: float) -> Outcome:
+        """What is not confirmed yet may be why nothing else is taken: wait until the device has taken that back. Raises the error if it has not."""
+        await self._job.log(f"{error}; waiting {seconds:g} s for the device to take back what was not confirmed", "warning", self._key)
+        await asyncio.sleep(seconds)
+        left = await self.differs(before, await self._opened.run(self._reads.configuration("running")))
+        if left["added"] or left["removed"]:
+            raise error
         return Outcome.OK
 
     async def _or_back(self, before: str, work: Awaitable[Done]) -> Done:
@@ -203,8 +239,7 @@ class Change:
             except PeerUnreachable as error:
                 raise self._broken(before, str(error)) from error
             except PeerError as error:
-                why = f"{error}: {error.said}" if error.said and error.said not in str(error) else str(error)
-                return await self.back(before, why, Outcome.FAILED)
+                return await self.back(before, error.whole, _outcome(error))
         except asyncio.CancelledError:
             self._stopped(await self._stopped_in_the_middle(before))
             raise
@@ -297,18 +332,27 @@ class Changing:
         self._unsettled = left
 
 
+def _outcome(error: PeerError) -> Outcome:
+    """Of a change that failed so: what is taken back is not unverified, whatever the device said before that."""
+    if isinstance(error, Refused) and error.outcome not in (*FINE, Outcome.UNVERIFIED):
+        return error.outcome
+    return Outcome.FAILED
+
+
 def _stays(left: dict[str, Any]) -> str:
     """What a change that was not taken back leaves behind."""
     return f"{left['added']} lines more and {left['removed']} less than before stay"
 
 
-def _wrong(running: str, order: ChangeOrder, lines: Sequence[str]) -> str:
-    """What of the wanted is not so, "" if all is."""
-    had = {line.strip() for line in running.splitlines()}
-    for line in order.unexpected:
-        if line.strip() in had:
-            return f"{line.strip()!r} is still there"
-    for line in order.expected or [each for each in lines if not each.strip().startswith(("no ", "undo ")) and each.strip() not in _MOVES]:
-        if line.strip() not in had:
-            return f"{line.strip()!r} is not there"
-    return ""
+def _same(reads: Backup, one: str, other: str) -> bool:
+    return configurations.compared(reads, one) == configurations.compared(reads, other)
+
+
+def _differs(reads: Backup, before: str, after: str) -> dict[str, Any]:
+    found = difference(configurations.compared(reads, before), configurations.compared(reads, after), reads.masked)
+    return {"added": found.added, "removed": found.removed, "diff": found.text}
+
+
+def _kept(lines: Sequence[str]) -> list[str]:
+    """Those lines that should be found in the configuration afterwards: no comments, and nothing that goes."""
+    return [line for line in lines if line.strip() not in _MOVES and not line.strip().startswith(("no ", "undo ", "!", "#"))]

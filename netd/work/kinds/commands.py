@@ -1,5 +1,6 @@
 """``device.show`` and ``device.run``: type commands at devices, and keep what they say, without secrets."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
@@ -14,12 +15,12 @@ from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
 from netd.model.device import Outcome
 from netd.sdk.device import Backup
 from netd.sdk.dialogue import Command, Dialogue
+from netd.sdk.shell import FINE
 from netd.store.database import Connection
 from netd.work.kinds.devices import Devices, known_secrets, told_secrets
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
 
-FINE: Final = frozenset((Outcome.OK, Outcome.ALREADY, Outcome.EMPTY))
 OUTPUT_MOST: Final = 200_000
 """Characters that are kept of what one device says."""
 
@@ -74,7 +75,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         async def one(subject: Subject) -> Done:
             async def work(opened: Opened) -> Done:
                 said = await opened.run(typed(lines, order.commands, order.timeout_seconds))
-                return _judged(opened, said)
+                return await asyncio.to_thread(_judged, opened, said)
 
             return await devices.at(job, found[subject.key], work)
 
@@ -97,7 +98,7 @@ def _judged(opened: Opened, said: Sequence[tuple[str, str]]) -> Done:
         found, reason = opened.driver.terminal.classify(text)
         if found not in FINE and outcome is Outcome.OK:
             outcome, why = found, f"{name}: {masked(reason)}"
-        shown = masked(text)
+        shown = commands.without_tables(masked(text))
         outputs.append({"command": name, "outcome": found.value, "output": shown[:room], "cut": len(shown) > room})
         room -= min(room, len(shown))
     return Done(outcome=outcome, said=why, result={"outputs": outputs})

@@ -74,21 +74,24 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     devices = Devices(tools)
 
     async def one(job: JobContext, chosen: Chosen, intents: Intents, *, named: bool) -> Done:
-        async def work(opened: Opened) -> Kept | None:
+        kept: Kept | None = None
+
+        async def work(opened: Opened, known: dict[str, Any]) -> None:
+            nonlocal kept
             seen, _ = await inspected(opened, job, *(name for name in ("facts",) if name not in known))
-            kept = None
             if named or isinstance(opened.driver, Backup):  # a host among routers, as a group may have it, fails no night's backup
                 kept, _ = await snapshot(tools, job, opened, intents=intents)
             more, _ = await inspected(opened, job, *(name for name in ("neighbours", "macs", "arps") if name not in known))
             await take(tools, opened.device, {**seen, **more})
-            return kept
 
         try:
             known = await by_http(tools, devices, job, chosen)
-            kept = await devices.at(job, chosen, work)
+            await devices.at(job, chosen, lambda opened: work(opened, known))
         except PeerError as error:
-            await devices.failed(job, chosen, str(error))
-            raise
+            if kept is None:
+                await devices.failed(job, chosen, str(error))
+                raise
+            await job.log(f"its configuration is kept; the rest was not said: {error}", "warning", chosen.subject.key)
         if kept is None:
             return Done(outcome=Outcome.EMPTY, said="its platform has no configuration that is read")
         return Done(said=said(kept), result=kept)

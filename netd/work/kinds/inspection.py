@@ -3,6 +3,7 @@
 Where a driver and a credential are there for it, the device's HTTP API is asked first, and its command line for the rest only.
 """
 
+import logging
 from typing import Any, Final
 
 from netd.domain import choice, facts
@@ -16,6 +17,8 @@ from netd.work.kinds.devices import Devices
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
 from netd.work.sessions import Opened
+
+log = logging.getLogger(__name__)
 
 ASKED: Final[dict[str, tuple[type, str]]] = {
     "facts": (Inspect, "what it is"), "neighbours": (Neighbours, "whom it hears"), "macs": (Macs, "where MAC addresses are"),
@@ -39,6 +42,10 @@ async def inspected(opened: Opened, job: JobContext, *members: str) -> tuple[dic
             await job.log(f"it does not say {what}: {error}", "warning", f"device:{opened.device.id}")
             if isinstance(error, PeerUnreachable) and error.reason != "timeout":
                 break  # there is no session any more
+        except Exception as error:  # barrier: what a driver makes of a text that nobody foresaw is no reason to lose the rest
+            failure = PeerError(f"its driver does not understand what it says: {type(error).__name__}")
+            log.exception("a driver does not understand a device", extra={"device": opened.device.hostname, "what": name})
+            await job.log(f"it does not say {what}: {failure}", "warning", f"device:{opened.device.id}")
     return found, failure
 
 

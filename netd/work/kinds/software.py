@@ -1,5 +1,6 @@
 """``device.upgrade``: bring devices to a software image, and see that they run it."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -8,11 +9,12 @@ from msgspec import Meta
 from netd.domain import choice, facts, software
 from netd.domain.actor import Actor
 from netd.domain.facts import Observation
-from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
+from netd.domain.kinds import Done, JobContext, Kind, Reach, Stopped, Subject
 from netd.errors import Fault, InvalidInput, JobFailed, NotFound, PeerError, PeerUnreachable
 from netd.model.configuration import SoftwareImage
 from netd.model.device import Facts, Image, Outcome
 from netd.sdk.device import Backup, Firmware, Inspect
+from netd.sdk.terminal import Refused
 from netd.store import software as store
 from netd.store.database import Connection
 from netd.work.kinds.configurations import snapshot
@@ -48,6 +50,8 @@ class Upgrade:
         self._inspects: Inspect = opened.able(Inspect)
         self._key = f"device:{opened.device.id}"
         self.version_before: str | None = None
+        self.version_after: str | None = None
+        self.activated = False  # whoever restarts it now gets the image
 
     async def say(self, text: str) -> None:
         await self._job.log(text, "info", self._key)
@@ -66,9 +70,21 @@ class Upgrade:
         if (refusal := await self._arrived()) is not None:
             return refusal
         await self.say(f"{self.version_before} -> {wanted}: it restarts")
-        await opened.run(self._drives.activate(self._image))
+        self.activated = True
+        try:
+            await opened.run(self._drives.activate(self._image))
+        except Refused:
+            self.activated = False
+            raise
         await opened.run(self._drives.reboot())
         return await self._judged()
+
+    def left(self, why: str) -> Done:
+        """What became of a device that was told to start the image, and was not seen to run it."""
+        stands = f"{self._image.name} was activated: what it runs is not known, and the next start may be with {self._image.version}"
+        if self.version_after is not None:
+            stands = f"it runs {self.version_after}"
+        return Done(outcome=Outcome.FAILED, said=f"{why}; {stands}", result=self._told(self.version_after))
 
     async def _arrived(self) -> Done | None:
         """Bring the image onto the device; None if it is there and whole, else why nothing was activated."""
@@ -102,6 +118,7 @@ class Upgrade:
     async def _judged(self) -> Done:
         """What it runs now is what counts, whatever the steps before said."""
         after = await self._facts()
+        self.version_after = after.software_version
         observation = Observation(device_id=self._opened.device.id, source="cli", at=self._tools.now(), facts=after)
         await patiently(lambda: facts.take(self._tools.owner, self._opened.device.tenant_id, [observation]))
         result = self._told(after.software_version)
@@ -157,7 +174,16 @@ class Upgrades:
             made.append(Upgrade(self._tools, job, opened, image, unverified=order.unverified))
             return await made[0].done()
 
-        done = await self._devices.at(job, chosen, work, image=path, deadline_seconds=DEADLINE_SECONDS)
+        try:
+            done = await self._devices.at(job, chosen, work, image=path, deadline_seconds=DEADLINE_SECONDS)
+        except PeerError as error:
+            if not made or not made[0].activated:
+                raise
+            return made[0].left(error.whole)
+        except asyncio.CancelledError:
+            if not made or not made[0].activated:
+                raise
+            raise Stopped(made[0].left("it was stopped in the middle")) from None
         before, after = made[0].version_before, (done.result or {}).get("after")
         if done.state == "failed" and after not in (None, before):
             return await self._back(job, chosen, before, image.platform, done, order)

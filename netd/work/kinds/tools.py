@@ -10,6 +10,7 @@ from netd.domain import templates
 from netd.domain.certificates import Terms
 from netd.domain.commands import ShowRules
 from netd.domain.configurations import Intended
+from netd.domain.rendering import Renderer
 from netd.domain.report_queries import Measured
 from netd.keyring import Keyring
 from netd.sheets.converter import Converter
@@ -24,7 +25,8 @@ class Tools:
     """``database`` acts as netd_tenant, confined to the scope of a job's actor; ``owner`` sees all tenants, for what concerns them all.
 
     ``sessions`` is the way to devices, None for who has none; ``images`` is the folder with software images' files; ``boot_retry_seconds`` is how long a
-    device that boots is left alone; ``looks`` are ways to see what it is without logging in, ``managed`` says whether devices of a boot profile have an ACS,
+    device that boots is left alone, ``boot_patience_seconds`` how long it may take in all, ``upgrade_patience_seconds`` where it was told an image;
+    ``looks`` are ways to see what it is without logging in, ``managed`` says whether devices of a boot profile have an ACS,
     ``terms`` are those of certificates. ``measured`` is what reports must know of polling, ``converter`` writes them as spreadsheets and on paper.
     """
 
@@ -35,7 +37,10 @@ class Tools:
     images: Path | None = None
     export: GitExport | None = None
     rules: ShowRules = field(default_factory=ShowRules)
+    renderer: Renderer = field(default_factory=Renderer)
     boot_retry_seconds: float = 15.0
+    boot_patience_seconds: float = 600.0
+    upgrade_patience_seconds: float = 3600.0
     looks: Looks | None = None
     managed: Callable[[str], bool] = field(default=lambda profile: False)
     terms: Terms = field(default_factory=Terms)
@@ -48,7 +53,7 @@ class Tools:
 
     async def intended(self, tenant_id: int, device_ids: Sequence[int]) -> dict[int, Intended]:
         """What the devices' templates say; a device without one is left out."""
-        return await templates.intended(self.owner, tenant_id, device_ids)
+        return await templates.intended(self.owner, self.renderer, tenant_id, device_ids)
 
     async def exported(self, tenant_id: int, job_id: int) -> str | None:
         """Export what every device of the tenant runs to git, if that is wanted; returns the commit, None if nothing differs. Raises ExportFailed."""

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from netd.domain import targets, verification
 from netd.domain.verification import UNKNOWN, Compared, Way
-from netd.errors import JobFailed, PeerError, PeerUnreachable, Undecided
+from netd.errors import JobFailed, NotYet, PeerError, PeerUnreachable, Undecided
 from netd.model.boot import ExpectedDevice
 from netd.model.device import Facts
 from netd.model.inventory import Device
@@ -24,6 +24,17 @@ REACH_AFTER: Final = 4
 """Where it is allowed to be enough that a device answers, so many attempts are made to see more first: what it runs begins after its network."""
 
 NO_ACS: Final = "its ACS manages it, and netd does not log in to it: with [genieacs] configured it is verified by what it says there"
+
+
+def check(compared: Compared) -> None:
+    """Raises JobFailed if it is another device than expected, NotYet if it only runs something else."""
+    if compared.wrong:
+        raise (JobFailed if compared.another else NotYet)("; ".join(compared.wrong))
+
+
+def pins(expected: ExpectedDevice) -> bool:
+    """Whether the host key is kept that a device shows: not of software that is about to be another, which makes one of its own."""
+    return expected.state == "verified" or expected.image is None
 
 
 class Found(NamedTuple):
@@ -52,7 +63,7 @@ class Verifying:
 
     async def look(self, *, typed: bool) -> Found:
         """Look at it; ``typed``: it got a configuration by its command line. Raises JobFailed if it is another than expected, or nothing proves that it is
-        the one; Undecided; PeerUnreachable, PeerError."""
+        the one; NotYet; Undecided; PeerUnreachable, PeerError."""
         expected, record = self._expected, self._record
         target = (await targets.targets(self._tools.owner, self._tools.keyring, record.tenant_id, [record.id]))[record.id]
         self._hide(*secrets_of(target))
@@ -66,6 +77,18 @@ class Verifying:
             if expected.verify != "reach" or typed or self._attempt < REACH_AFTER:
                 raise
             return await self._answers()
+
+    async def runs_it(self) -> None:
+        """Whether it runs what it should, before anything is typed. Raises JobFailed, NotYet, PeerUnreachable, PeerError."""
+
+        check(verification.compare(self._expected, await self._facts(self._first)))
+
+    async def _facts(self, first: Sequence[Credential]) -> Facts:
+        async def work(opened: Opened) -> Facts:
+            found: Facts = await opened.run(opened.able(Inspect).facts())
+            return found
+
+        return await self._devices.sessions.run(self._record.tenant_id, self._record.id, work, hide=self._hide, first=first, pin=pins(self._expected))
 
     async def _by(self, way: Way, target: Target, *, typed: bool) -> Found:
         match way:
@@ -87,12 +110,8 @@ class Verifying:
         return self._tools.looks
 
     async def _logged_in(self, target: Target, *, typed: bool) -> Found:
-        async def work(opened: Opened) -> Facts:
-            found: Facts = await opened.run(opened.able(Inspect).facts())
-            return found
-
         first = [] if typed else self._first
-        facts = await self._devices.sessions.run(self._record.tenant_id, self._record.id, work, hide=self._hide, first=first)
+        facts = await self._facts(first)
         by = "a log-in with its own credential" if typed or not first else "a log-in"
         if facts.serial is None and self._expected.serial is not None and _polls(target):
             polled = await self._agent(target)
@@ -144,8 +163,7 @@ class Verifying:
     def _judged(
         self, compared: Compared, facts: Facts, source: Literal["cli", "snmp", "acs"], platform: str | None, by: str, *, logged_in: bool
     ) -> Found:  # fmt: skip
-        if compared.wrong:
-            raise JobFailed("; ".join(compared.wrong))
+        check(compared)
         reason = verification.unproved(self._expected, facts, logged_in=logged_in)
         if reason is not None:
             raise JobFailed(reason)

@@ -51,7 +51,7 @@ async def state_show(call: Call, id: int) -> ConfigurationState:
 @route("GET", "/devices/{id}/drift", permission=READ, summary="What a device's configuration differs from, and how, without secrets")
 async def drift_show(call: Call, id: int) -> DriftView:
     deps = call.deps
-    intended = await templates.intended_of(deps.database, deps.owner, call.actor, id)
+    intended = await templates.intended_of(deps.database, deps.owner, deps.renderer, call.actor, id)
     return await configurations.drift(deps.database, call.actor, deps.keyring, deps.catalogue.platforms, id, intended)
 
 

@@ -43,12 +43,12 @@ async def template_bodies(call: Call, id: int, query: ListQuery) -> Page[Templat
 
 @route("POST", "/templates/{id}/preview", permission=WRITE, summary="What a template renders for a device", action="template.preview")
 async def template_preview(call: Call, id: int, body: Preview) -> Previewed:
-    return await templates.preview(call.deps.database, call.actor, id, body)
+    return await templates.preview(call.deps.database, call.deps.renderer, call.actor, id, body)
 
 
 @route("POST", "/templates/check", permission=WRITE, summary="Render the templates of devices, and see which do not", action="template.check")
 async def template_check(call: Call, body: DeviceChoice) -> Check:
-    return await templates.check(call.deps.database, call.actor, body)
+    return await templates.check(call.deps.database, call.deps.renderer, call.actor, body)
 
 
 @route("GET", "/template-variables", permission=READ, summary="List variables for templates", query=templates.VariablesQuery)

@@ -11,6 +11,7 @@ from netd.model.certificate import Authority, Certificate
 from netd.web.api.route import Call, route
 
 READ, WRITE = "ztp:read", "ztp:write"
+TRUST = "credentials:write"  # whoever has an authority's key signs for any device
 
 
 @route("GET", "/ztp/devices", permission=READ, summary="List devices that are expected or have booted", query=expected.ExpectedQuery)
@@ -132,7 +133,7 @@ async def ztp_authority_list(call: Call, query: ListQuery) -> Page[Authority]:
 
 
 @route(
-    "POST", "/ztp/authorities", permission=WRITE, summary="Let another authority sign: yours, or a new one", status=201, action="certificate_authority.create"
+    "POST", "/ztp/authorities", permission=TRUST, summary="Let another authority sign: yours, or a new one", status=201, action="certificate_authority.create"
 )
 async def ztp_authority_create(call: Call, body: NewAuthority) -> Authority:
     return await certificates.create_authority(call.deps.database, call.actor, call.deps.keyring, body, call.deps.now())
