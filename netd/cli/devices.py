@@ -15,7 +15,7 @@ KINDS, STATES = ("router", "switch", "olt", "onu", "server", "other"), ("planned
 MEMBERS = (
     "hostname", "mgmt_address", "vendor", "platform", "kind", "state", "model", "serial", "software_version", "target_version", "site", "parent", "nas",
     "credential", "subscriber", "role",
-    "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling", "poll_groups", "note",
+    "variables", "tags", "ports", "host_keys", "certificates", "legacy_algorithms", "sessions", "timeout_seconds", "polling", "poll_groups", "note",
 )  # fmt: skip
 FILTERS = ("vendor", "platform", "kind", "state", "model", "software_version", "site", "tag", "role")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}([.-][0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12}")
@@ -90,6 +90,8 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--ports", "ports", "as ssh=2222,snmp=1161, where they are not the usual ones", _ports, metavar="PORTS")
     text = "pinned SSH host keys, comma separated; none: the next one that it shows is pinned"
     option(parser, "--host-keys", "host_keys", text, listed, metavar="KEYS")
+    text = "pinned TLS certificates of its HTTP API, SHA-256 in hex, comma separated; none: the next one that it shows is pinned"
+    option(parser, "--certificates", "certificates", text, listed, metavar="DIGESTS")
     option(parser, "--legacy-algorithms", "legacy_algorithms", "whether SSH may use group1-sha1, CBC and ssh-dss (no)", yes_no, metavar="yes|no")
     option(parser, "--sessions", "sessions", "how many at a time it bears (1)", int, metavar="N")
     option(parser, "--timeout", "timeout_seconds", "seconds (10)", float, metavar="S")

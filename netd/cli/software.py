@@ -31,6 +31,12 @@ def register(commands: Commands) -> None:
     want.add_argument("--model", metavar="MODEL", help="only devices of this model")
     unwant = command(software, "unwant", "say no longer which software devices should run", _unwant)
     unwant.add_argument("id", type=int, metavar="ID")
+    recommend = command(software, "recommend", "which software models could run of which nobody said what they should, and why", _recommend)
+    recommend.add_argument("--days", type=int, metavar="N", help="for how long others of the model run it without trouble (30)")
+    recommend.add_argument("--percent", type=int, metavar="N", help="how many of the model's devices that are at the least (20)")
+    recommend.add_argument("--platform", metavar="PLATFORM")
+    recommend.add_argument("--model", metavar="MODEL")
+    recommend.add_argument("--want", action="store_true", help="say that the devices of --platform and --model should run what is recommended")
     compliance = command(software, "compliance", "which devices do not run what they should, and why they should; exit code 1 if there is one", _compliance)
     compliance.add_argument("--all", dest="every", action="store_true", help="also those that do")
 
@@ -84,6 +90,33 @@ def _unwant(arguments: argparse.Namespace) -> int:
     return output.done(client.find().delete(f"/software-targets/{arguments.id}"), arguments.json, f"target {arguments.id} is removed")
 
 
+def _recommend(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    asked = {name: getattr(arguments, name) for name in ("days", "percent", "platform", "model")}
+    reply = api.get("/software-recommendations", **asked)
+    if arguments.want:
+        return _take(api, arguments, reply.value["items"])
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        output.print_table(
+            [(each["platform"], each["model"], each["devices"], each["software_version"], each["reason"]) for each in reply.value["items"]],
+            ("PLATFORM", "MODEL", "DEVICES", "RECOMMENDED", "WHY"),
+        )
+    return 0
+
+
+def _take(api: client.Client, arguments: argparse.Namespace, found: list[dict[str, Any]]) -> int:
+    if not (arguments.platform and arguments.model):
+        raise CliError("--want needs --platform and --model", USAGE)
+    if not found or found[0]["software_version"] is None:
+        why = found[0]["reason"] if found else "there is no such model, or it is said already what it should run"
+        raise CliError(f"nothing is recommended for {arguments.model}: {why}", REFUSED)
+    best = found[0]
+    said = {name: best[name] for name in ("platform", "model", "software_version", "reason")}
+    return output.done(api.post("/software-targets", said), arguments.json, f"{best['model']} should run {best['software_version']}: {best['reason']}")
+
+
 def _compliance(arguments: argparse.Namespace) -> int:
     api = client.find()
     rows: list[tuple[object, ...]] = []
@@ -100,4 +133,7 @@ def _compliance(arguments: argparse.Namespace) -> int:
         output.print_table(rows, ("DEVICE", "MODEL", "RUNS", "SHOULD RUN", "WHY", "IMAGE"))
         for (version, reason), count in sorted(bad.items()):
             print(output.printable(f"{count} {'device' if count == 1 else 'devices'} should move to {version}: {reason}"))
+        for each in api.get("/software-recommendations").value["items"]:
+            if each["software_version"] is not None:
+                print(output.printable(f"nobody said what {each['model']} should run; recommended is {each['software_version']}: {each['reason']}"))
     return REFUSED if bad else 0

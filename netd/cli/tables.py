@@ -25,6 +25,10 @@ TABLES = {
     "nas": Table("/radius/nas", "NASes", "name,address,secret,vendor"),
     "pools": Table("/pools", "pools", "name,kind,ranges,rules"),
     "devices": Table("/devices", "devices", "hostname,mgmt_address,vendor,site"),
+    "credentials": Table("/credentials", "credentials", "name,type,username,password"),
+    "device-groups": Table("/device-groups", "groups of devices", "name,selector,note"),
+    "thresholds": Table("/thresholds", "thresholds", "name,metric,raise_level,selector"),
+    "schedules": Table("/schedules", "schedules", "name,kind,args,cron"),
 }
 
 
@@ -57,7 +61,7 @@ def _register_export(exports: Commands, name: str, table: Table) -> None:
     files.argument(parser, ".csv or .xlsx")
     parser.add_argument("--filter", action="append", default=[], metavar="NAME=VALUE", help="only these, as the API's list filters: state=active; repeatable")
     parser.add_argument("--sort", metavar="NAMES", help="names separated by commas, with - before one for descending")
-    if name in ("subscribers", "nas"):
+    if name in ("subscribers", "nas", "credentials"):
         parser.add_argument("--secrets", action="store_true", help="with passwords and shared secrets, for who may see them; it is recorded")
 
 

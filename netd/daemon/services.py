@@ -21,6 +21,7 @@ from netd.device.cli import CliTransport
 from netd.device.http import Client
 from netd.device.ping import Pinger
 from netd.device.queue import DeviceQueues
+from netd.device.rest import RestTransport
 from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import tokens
 from netd.domain.bootfiles import BootFiles
@@ -132,7 +133,7 @@ async def compose(
     webhooks, people = WebhookService(databases.work, client, keyring), LoginWatch(databases.work, config.login)
     profiles = {name: offered(profile.shown(), config.boot) for name, profile in extensions.profiles.items()}
     queues, transport, renderer = DeviceQueues(), CliTransport(), Renderer()
-    sessions = DeviceSessions(databases.jobs, keyring, extensions.platforms, transport, queues, now=now)
+    sessions = DeviceSessions(databases.jobs, keyring, extensions.platforms, transport, queues, now=now, rest=RestTransport(client))
     kinds = await _kinds(config, databases, keyring, extensions, client, sessions, profiles, renderer, more, stack)
     jobs = JobService(databases.jobs, kinds, keyring, at_once=config.jobs.at_once)
     polling = PollService(

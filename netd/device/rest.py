@@ -20,6 +20,16 @@ Record = dict[str, str]
 """All values are texts, as RouterOS prints them; ``.id`` names the record."""
 
 
+class CertificateChanged(PeerUnreachable):
+    """The device shows a certificate that is not a pinned one: another device, or somebody between."""
+
+    def __init__(self, name: str, pinned: Sequence[str], shown: str) -> None:
+        super().__init__(
+            f"{name} shows the certificate {shown}, but {', '.join(pinned)} is pinned: if it was replaced, forget the pinned one", "host_key"
+        )  # fmt: skip
+        self.shown = shown
+
+
 class RestTransport:
     """Makes sessions over the daemon's HTTP client."""
 
@@ -29,11 +39,15 @@ class RestTransport:
     async def connect(self, target: Target) -> "Rest":
         """A session with the first HTTP login that is accepted; ``credential`` and ``certificate`` are to be kept.
 
-        Raises PeerUnreachable: ``credentials`` if none is, ``host_key`` if the device shows another certificate than the pinned one.
+        Raises PeerUnreachable: ``credentials`` if none is; CertificateChanged if the device shows another than the pinned one. Where one
+        is pinned, or a host key, nothing is sent without TLS: it would go to whoever answers instead of the device.
         """
         failure = PeerUnreachable(f"{target.key} has no HTTP login", "invalid")
         for credential in target.credentials:
             if not isinstance(credential.login, HttpLogin):
+                continue
+            if not credential.login.tls and (target.certificates or target.host_keys):
+                failure = PeerUnreachable(f"{target.key} has a pinned certificate or host key, and {credential.name} is for HTTP without TLS", "host_key")
                 continue
             session = Rest(self._client, target, credential, credential.login)
             try:
@@ -69,10 +83,7 @@ class Rest:
         if self._login.tls:
             self.certificate = await self._shown()
             if self.target.certificates and self.certificate not in self.target.certificates:
-                raise PeerUnreachable(
-                    f"{self.target.key} shows the certificate {self.certificate}, but {', '.join(self.target.certificates)} is pinned:"
-                    " if it was replaced, forget the pinned one", "host_key",
-                )  # fmt: skip
+                raise CertificateChanged(self.target.key, self.target.certificates, self.certificate)
         await self.one("/system/resource")
 
     async def all(self, path: str, *, properties: Sequence[str] = (), query: Sequence[str] = ()) -> list[Record]:

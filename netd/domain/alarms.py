@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from netd.domain import audit, inputs, lists
 from netd.domain.actor import Actor
+from netd.domain.devices import with_selector
 from netd.domain.inputs import Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
@@ -109,11 +110,6 @@ async def _held(conn: Connection, actor: Actor, alarm_id: int, *, lock: bool = F
     return found
 
 
-def _columns(members: Mapping[str, Any]) -> dict[str, Any]:
-    selector = members.get("selector")
-    return {**members, "selector": msgspec.to_builtins(selector)} if isinstance(selector, Selector) else dict(members)
-
-
 def _sound(threshold: Mapping[str, Any]) -> None:
     """Raise InvalidInput for one that could never be over, or of interfaces that the metric has none of."""
     faults = Faults()
@@ -133,12 +129,17 @@ async def threshold_page(db: Database, actor: Actor, query: ListQuery) -> Page[T
 
 async def create_threshold(db: Database, actor: Actor, new: NewThreshold) -> Threshold:
     """Make a threshold. Raises InvalidInput; Conflict if the name is taken; OutsideScope for who may not in the whole tenant."""
+    async with db.transaction(actor.scope) as conn:
+        return await create_threshold_in(conn, actor, new)
+
+
+async def create_threshold_in(conn: Connection, actor: Actor, new: NewThreshold) -> Threshold:
+    """``create_threshold`` within the transaction of ``conn``."""
     members = msgspec.structs.asdict(new)
     members["clear_level"] = new.raise_level if new.clear_level is None else new.clear_level
     _sound(members)
-    async with db.transaction(actor.scope) as conn:
-        made = await held_threshold(conn, actor, await store.insert_threshold(conn, actor.tenant_id, _columns(members)))
-        await audit.record(conn, actor, "threshold.create", "threshold", made.id, after=audit.values(made))
+    made = await held_threshold(conn, actor, await store.insert_threshold(conn, actor.tenant_id, with_selector(members)))
+    await audit.record(conn, actor, "threshold.create", "threshold", made.id, after=audit.values(made))
     return made
 
 
@@ -150,16 +151,20 @@ async def get_threshold(db: Database, actor: Actor, threshold_id: int) -> Thresh
 
 async def update_threshold(db: Database, actor: Actor, threshold_id: int, patch: ThresholdPatch, *, version: int | None = None) -> Threshold:
     """Change a threshold. Raises NotFound, InvalidInput, OutsideScope; Conflict on a taken name or another ``version``."""
-    members = given(patch)
     async with db.transaction(actor.scope) as conn:
         before = await held_threshold(conn, actor, threshold_id, lock=True, version=version)
-        if not members:
-            return before
-        _sound({**msgspec.structs.asdict(before), **members})
-        await store.update_threshold(conn, actor.tenant_id, threshold_id, _columns(members))
-        after = await held_threshold(conn, actor, threshold_id)
-        old, new = audit.changes(before, after)
-        await audit.record(conn, actor, "threshold.update", "threshold", threshold_id, before=old, after=new)
+        return await update_threshold_in(conn, actor, before, given(patch))
+
+
+async def update_threshold_in(conn: Connection, actor: Actor, before: Threshold, members: Mapping[str, Any]) -> Threshold:
+    """Change a threshold that is locked, within the transaction of ``conn``. Raises InvalidInput."""
+    if not members:
+        return before
+    _sound({**msgspec.structs.asdict(before), **members})
+    await store.update_threshold(conn, actor.tenant_id, before.id, with_selector(members))
+    after = await held_threshold(conn, actor, before.id)
+    old, new = audit.changes(before, after)
+    await audit.record(conn, actor, "threshold.update", "threshold", before.id, before=old, after=new)
     return after
 
 

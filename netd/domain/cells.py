@@ -5,6 +5,7 @@ front, as spreadsheets themselves do it, which is taken away again when they are
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
@@ -60,6 +61,27 @@ def _number(text: str) -> int:
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > 18:
         raise ValueError(f"{text[:20]!r} is not a whole number")
     return int(text)
+
+
+def _decimal(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]!r} is not a number")
+    return value
+
+
+def _json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise ValueError("is not JSON") from None  # not a word of it: arguments and variables may have secrets
+
+
+def _written_json(value: Any) -> str:
+    return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, sort_keys=True)
 
 
 _FLAGS = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
@@ -166,6 +188,8 @@ def _text(value: Any) -> str | None:
 WORD: Final = Form(str, str)
 TEXT: Final = Form(str, str, exact=True)
 NUMBER: Final = Form(int, _number)
+DECIMAL: Final = Form(float, _decimal)
+JSON: Final = Form(_written_json, _json)
 FLAG: Final = Form(lambda value: "yes" if value else "no", _flag)
 MOMENT: Final = Form(written_moment, moment)
 LINES: Final = Form(lambda values: "\n".join(map(str, values)), _items, exact=True, listed=True)
@@ -197,6 +221,8 @@ def form_of(kind: Any) -> Form:
     match found:
         case msgspec.inspect.IntType():
             return NUMBER
+        case msgspec.inspect.FloatType():
+            return DECIMAL
         case msgspec.inspect.BoolType():
             return FLAG
         case msgspec.inspect.DateTimeType():

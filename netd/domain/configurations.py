@@ -375,6 +375,13 @@ async def _state(conn: Connection, actor: Actor, device_id: int) -> Configuratio
     return found
 
 
+async def certificate_changed(db: Database, device: Device, shown: str) -> None:
+    """The same of the TLS certificate of its HTTP API: it is recorded, and nothing was sent."""
+    async with db.transaction() as conn:
+        told = {"device": device.hostname, "pinned": list(device.certificates), "shown": shown}
+        await audit.record(conn, system(device.tenant_id), "device.refuse_certificate", "device", device.id, after=told, result="refused")
+
+
 async def host_key_changed(db: Database, device: Device, shown: str) -> None:
     """A device showed another SSH host key than the pinned one, and was refused. For services: it is told and recorded."""
     async with db.transaction() as conn:

@@ -1,4 +1,4 @@
-"""Credentials of devices: named, sealed, confined to a site or networks. Their secrets go in and never come out by the API."""
+"""Credentials of devices: named, sealed, confined to a site or networks. Their secrets go in, and come out in exported tables only, for who may see them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
@@ -172,12 +172,16 @@ def login(credential: StoredCredential, secrets: Mapping[str, str]) -> Login:
 
 async def create(db: Database, actor: Actor, keyring: Keyring, new: NewCredential) -> StoredCredential:
     """Keep a credential. Raises InvalidInput; Conflict if the name is taken."""
-    members = msgspec.structs.asdict(new)
-    columns = _columns(keyring, new.type, members, {})
     async with db.transaction(actor.scope) as conn:
-        await _place(conn, actor, columns, new=True)
-        made = await store.insert(conn, actor.tenant_id, columns)
-        await audit.record(conn, actor, "credential.create", "credential", made.id, after=told(made, made.secrets))
+        return await create_in(conn, actor, keyring, new)
+
+
+async def create_in(conn: Connection, actor: Actor, keyring: Keyring, new: NewCredential) -> StoredCredential:
+    """``create`` within the transaction of ``conn``."""
+    columns = _columns(keyring, new.type, msgspec.structs.asdict(new), {})
+    await _place(conn, actor, columns, new=True)
+    made = await store.insert(conn, actor.tenant_id, columns)
+    await audit.record(conn, actor, "credential.create", "credential", made.id, after=told(made, made.secrets))
     return made
 
 
@@ -217,24 +221,29 @@ async def update(
     members = given(patch)
     async with db.transaction(actor.scope) as conn:
         before = await held(conn, actor, credential_id, lock=True, version=version)
-        if not members:
-            return before
-        known = secrets_of(keyring, await store.secret(conn, actor.tenant_id, credential_id))
-        columns = _columns(keyring, before.type, members, {"username": before.username, **before.settings, **known})
-        await _place(conn, actor, columns, new=False)
-        after = await store.update(conn, actor.tenant_id, credential_id, columns)
-        if after is None:
-            raise NotFound("credential", credential_id)
-        if set(members) & {"username", "networks", "site", "enabled", "port", *SECRETS, *SETTINGS}:
-            await store.forget_working(conn, actor.tenant_id, credential_id)
-        old, new = audit.changes(before, after)
-        for name in SECRETS:
-            if name in members:
-                old[name] = audit.MASK if name in before.secrets else None
-                new[name] = audit.MASK if name in after.secrets else None
-        for state in (old, new):
-            state.pop("secrets", None)
-        await audit.record(conn, actor, "credential.update", "credential", credential_id, before=old, after=new)
+        return await update_in(conn, actor, keyring, before, members)
+
+
+async def update_in(conn: Connection, actor: Actor, keyring: Keyring, before: StoredCredential, members: dict[str, Any]) -> StoredCredential:
+    """Change a credential that is locked, within the transaction of ``conn``. Raises InvalidInput."""
+    if not members:
+        return before
+    known = secrets_of(keyring, await store.secret(conn, actor.tenant_id, before.id))
+    columns = _columns(keyring, before.type, members, {"username": before.username, **before.settings, **known})
+    await _place(conn, actor, columns, new=False)
+    after = await store.update(conn, actor.tenant_id, before.id, columns)
+    if after is None:
+        raise NotFound("credential", before.id)
+    if set(members) & {"username", "networks", "site", "enabled", "port", *SECRETS, *SETTINGS}:
+        await store.forget_working(conn, actor.tenant_id, before.id)
+    old, new = audit.changes(before, after)
+    for name in SECRETS:
+        if name in members:
+            old[name] = audit.MASK if name in before.secrets else None
+            new[name] = audit.MASK if name in after.secrets else None
+    for state in (old, new):
+        state.pop("secrets", None)
+    await audit.record(conn, actor, "credential.update", "credential", before.id, before=old, after=new)
     return after
 
 

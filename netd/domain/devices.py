@@ -7,17 +7,18 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, inputs, lists, sites
+from netd.domain import audit, conversion, inputs, lists, sites
 from netd.domain.actor import Actor, system
 from netd.domain.inputs import NO_CONTROL, NO_OUTER_BLANKS, Faults, Label, Note, given
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
-from netd.errors import NotFound
+from netd.errors import Fault, InvalidInput, NotFound
 from netd.extensions import DevicePlatform
 from netd.model.inventory import Device, DeviceGroup, DeviceKind, DeviceState, Selector
 from netd.store import credentials as credential_store
 from netd.store import devices as store
 from netd.store import nas as nas_store
+from netd.store import rows
 from netd.store import subscribers as subscriber_store
 from netd.store.database import Connection, Database
 
@@ -28,6 +29,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_CONTROL)]
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=64)]
 PollGroups = Annotated[tuple[Label, ...], Meta(max_length=16)]
+Certificates = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")], ...],
+    Meta(max_length=8, description="SHA-256 in hex of TLS certificates that its HTTP API may show; none: the first one seen is pinned"),
+]
 HostKeys = Annotated[
     tuple[Annotated[str, Meta(max_length=4000)], ...],
     Meta(max_length=8, description="pinned SSH host keys, 'ssh-ed25519 AAAA…'; an empty list pins the next one"),
@@ -73,6 +78,7 @@ class NewDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tags: Tags = ()
     ports: Ports = Ports()
     host_keys: HostKeys = ()
+    certificates: Certificates = ()
     legacy_algorithms: bool = False
     sessions: Sessions = 1
     timeout_seconds: Timeout = 10.0
@@ -104,6 +110,7 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tags: Tags | UnsetType = UNSET
     ports: Ports | UnsetType = UNSET
     host_keys: HostKeys | UnsetType = UNSET
+    certificates: Certificates | UnsetType = UNSET
     legacy_algorithms: bool | UnsetType = UNSET
     sessions: Sessions | UnsetType = UNSET
     timeout_seconds: Timeout | UnsetType = UNSET
@@ -112,7 +119,7 @@ class DevicePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     note: Note | UnsetType | None = UNSET
 
 
-_WHERE: Final = frozenset(("mgmt_address", "ports", "host_keys", "site_id"))
+_WHERE: Final = frozenset(("mgmt_address", "ports", "host_keys", "certificates", "site_id"))
 """What says who is spoken to."""
 
 
@@ -137,7 +144,7 @@ def parsed(members: Mapping[str, Any], catalogue: Catalogue, faults: Faults) -> 
             faults.add(f"/host_keys/{place}", "is not of the form 'ssh-ed25519 AAAA…'")
     if "variables" in members and len(msgspec.json.encode(members["variables"])) > VARIABLES_OCTETS:
         faults.add("/variables", f"are longer than {VARIABLES_OCTETS >> 10} KiB")
-    for name in ("tags", "host_keys", "poll_groups"):
+    for name in ("tags", "host_keys", "certificates", "poll_groups"):
         if name in members:
             columns[name] = list(dict.fromkeys(members[name]))
     if "ports" in members:
@@ -265,6 +272,16 @@ async def pin(db: Database, tenant_id: int, device_id: int, host_key: str) -> bo
     return pinned
 
 
+async def pin_certificate(db: Database, tenant_id: int, device_id: int, fingerprint: str) -> bool:
+    """The same of the first TLS certificate that its HTTP API showed."""
+    async with db.transaction() as conn:
+        pinned = await store.pin_certificate(conn, tenant_id, device_id, fingerprint)
+        if pinned:
+            told = {"certificates": [fingerprint]}
+            await audit.record(conn, system(tenant_id), "device.pin_certificate", "device", device_id, before={"certificates": []}, after=told)
+    return pinned
+
+
 async def delete(db: Database, actor: Actor, device_id: int, *, version: int | None = None) -> None:
     """Forget a device and all that was observed of it. Raises NotFound; Conflict on another ``version``."""
     async with db.transaction(actor.scope) as conn:
@@ -301,17 +318,27 @@ class DeviceGroupPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     note: Note | UnsetType | None = UNSET
 
 
-def _group_columns(members: dict[str, Any]) -> dict[str, Any]:
+def with_selector(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Members as the store takes them. Raises InvalidInput for a selector with what the store has no place for."""
     selector = members.get("selector")
-    return {**members, "selector": msgspec.to_builtins(selector)} if isinstance(selector, Selector) else members
+    if not isinstance(selector, Selector):
+        return dict(members)
+    plain = conversion.plain(selector)
+    if rows.storable_json(plain) != plain:
+        raise InvalidInput([Fault("/selector", "there is a NUL character in it")])
+    return {**members, "selector": plain}
 
 
 async def create_group(db: Database, actor: Actor, new: NewDeviceGroup) -> DeviceGroup:
     """Make a group. Raises Conflict if the name is taken; OutsideScope for who may not in the whole tenant."""
     async with db.transaction(actor.scope) as conn:
-        made = await store.insert_group(conn, actor.tenant_id, _group_columns(msgspec.structs.asdict(new)))
-        group = await held_group(conn, actor, made)
-        await audit.record(conn, actor, "device_group.create", "device_group", group.id, after=audit.values(group))
+        return await create_group_in(conn, actor, new)
+
+
+async def create_group_in(conn: Connection, actor: Actor, new: NewDeviceGroup) -> DeviceGroup:
+    """``create_group`` within the transaction of ``conn``."""
+    group = await held_group(conn, actor, await store.insert_group(conn, actor.tenant_id, with_selector(msgspec.structs.asdict(new))))
+    await audit.record(conn, actor, "device_group.create", "device_group", group.id, after=audit.values(group))
     return group
 
 
@@ -332,15 +359,19 @@ async def group_page(db: Database, actor: Actor, query: ListQuery) -> Page[Devic
 
 async def update_group(db: Database, actor: Actor, group_id: int, patch: DeviceGroupPatch, *, version: int | None = None) -> DeviceGroup:
     """Change a group. Raises NotFound, OutsideScope; Conflict on a taken name or another ``version``."""
-    members = _group_columns(given(patch))
     async with db.transaction(actor.scope) as conn:
         before = await held_group(conn, actor, group_id, lock=True, version=version)
-        if not members:
-            return before
-        await store.update_group(conn, actor.tenant_id, group_id, members)
-        after = await held_group(conn, actor, group_id)
-        old, new = audit.changes(before, after)
-        await audit.record(conn, actor, "device_group.update", "device_group", group_id, before=old, after=new)
+        return await update_group_in(conn, actor, before, given(patch))
+
+
+async def update_group_in(conn: Connection, actor: Actor, before: DeviceGroup, members: dict[str, Any]) -> DeviceGroup:
+    """Change a group that is locked, within the transaction of ``conn``."""
+    if not members:
+        return before
+    await store.update_group(conn, actor.tenant_id, before.id, with_selector(members))
+    after = await held_group(conn, actor, before.id)
+    old, new = audit.changes(before, after)
+    await audit.record(conn, actor, "device_group.update", "device_group", before.id, before=old, after=new)
     return after
 
 

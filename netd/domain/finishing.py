@@ -68,14 +68,14 @@ async def record(db: Database, expected: ExpectedDevice, catalogue: Catalogue) -
 
 
 async def forget_host_key(db: Database, expected: ExpectedDevice, device: Device) -> Device:
-    """A device that boots anew shows a new host key: the pinned one is of its life before. Said in the audit log like any change. One that was found, and
-    did not boot, keeps it."""
+    """A device that boots anew shows a new host key and certificate: the pinned ones are of its life before. Said in the audit log like any change. One
+    that was found, and did not boot, keeps them."""
     actor = booting.netd(expected.tenant_id)
     async with db.transaction() as conn:
         held = await devices.held(conn, actor, device.id, lock=True)
-        if not held.host_keys or await store.found_by(conn, expected.tenant_id, expected.id) == "device":
+        if not (held.host_keys or held.certificates) or await store.found_by(conn, expected.tenant_id, expected.id) == "device":
             return held
-        return await devices.change(conn, actor, held, {"host_keys": []})
+        return await devices.change(conn, actor, held, {"host_keys": [], "certificates": []})
 
 
 async def first_login(db: Database, keyring: Keyring, expected: ExpectedDevice, device: Device) -> list[Credential]:

@@ -76,15 +76,19 @@ async def create(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, new
     """Make a schedule. Raises InvalidInput with all that is wrong; OutsideScope for who may not start such jobs; Conflict if the name is taken."""
     kind = kinds.get(new.kind)
     own = jobs.confined(actor, kind)
-    times = _times({"cron": new.cron, "interval_seconds": new.interval_seconds, "time_zone": new.time_zone})
     async with db.transaction(own.scope) as conn:
-        values: dict[str, Any] = {
-            **times, **await _work(conn, own, keyring, kind, new.args), "name": new.name, "kind": kind.name, "begins_at": new.begins_at or now,
-            "jitter_seconds": new.jitter_seconds, "missed": new.missed, "priority": new.priority, "enabled": new.enabled, "note": new.note,
-        }  # fmt: skip
-        made = await store.insert(conn, actor.tenant_id, values)
-        made = await _timed(conn, made, now)
-        await audit.record(conn, actor, "schedule.create", "schedule", made.id, after=audit.values(made))
+        return await create_in(conn, own, keyring, kind, new, now)
+
+
+async def create_in(conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, new: NewSchedule, now: datetime) -> Schedule:
+    """``create`` within the transaction of ``conn``; the actor is confined to where it may start such jobs."""
+    times = _times({"cron": new.cron, "interval_seconds": new.interval_seconds, "time_zone": new.time_zone})
+    values: dict[str, Any] = {
+        **times, **await _work(conn, actor, keyring, kind, new.args), "name": new.name, "kind": kind.name, "begins_at": new.begins_at or now,
+        "jitter_seconds": new.jitter_seconds, "missed": new.missed, "priority": new.priority, "enabled": new.enabled, "note": new.note,
+    }  # fmt: skip
+    made = await _timed(conn, await store.insert(conn, actor.tenant_id, values), now)
+    await audit.record(conn, actor, "schedule.create", "schedule", made.id, after=audit.values(made))
     return made
 
 
@@ -138,30 +142,34 @@ async def update(
     db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, schedule_id: int, patch: SchedulePatch, now: datetime, *, version: int | None = None
 ) -> Schedule:
     """Change a schedule. Raises NotFound, InvalidInput, OutsideScope; Conflict for a taken name or another ``version``."""
-    members = given(patch)
     async with db.transaction(actor.scope) as conn:
         before = await _held(conn, actor, schedule_id, lock=True)
         inputs.same_version("schedule", before.version, version)
-        own = jobs.confined(actor, kinds.get(before.kind))
-        if members.keys() & {"cron", "interval_seconds", "time_zone"}:
-            members |= _times({name: members.get(name, getattr(before, name)) for name in ("cron", "interval_seconds", "time_zone")})
-        hidden = await store.hidden(conn, actor.tenant_id, schedule_id)
-        assert hidden is not None  # it was locked in this transaction
-        other = hidden.person != await job_store.person(conn, actor.tenant_id, actor.caller)
-        if "args" in members or (members.get("enabled") and not before.enabled) or (other and members.keys() & _WHEN):
-            args = members.pop("args", None)
-            if args is None and hidden.sealed is not None:
-                raise InvalidInput([Fault("/args", "give them again: some are secret, and it is you whom its jobs are made for from now on")])
-            members |= await _work(conn, own, keyring, kinds.get(before.kind), before.args if args is None else args)
-        if not members:
-            return before
-        after = await store.update(conn, actor.tenant_id, schedule_id, members)
-        if after is None:
-            raise NotFound("schedule", schedule_id)
-        if members.keys() & {"cron", "interval_seconds", "time_zone", "jitter_seconds", "enabled"}:
-            after = await _timed(conn, after, now)
-        old, new = audit.changes(before, after)
-        await audit.record(conn, actor, "schedule.update", "schedule", schedule_id, before=old, after=new)
+        kind = kinds.get(before.kind)
+        return await update_in(conn, jobs.confined(actor, kind), keyring, kind, before, given(patch), now)
+
+
+async def update_in(conn: Connection, actor: Actor, keyring: Keyring, kind: Kind, before: Schedule, members: dict[str, Any], now: datetime) -> Schedule:
+    """Change a schedule that is locked, within the transaction of ``conn``; the actor is confined to where it may start such jobs."""
+    if members.keys() & {"cron", "interval_seconds", "time_zone"}:
+        members |= _times({name: members.get(name, getattr(before, name)) for name in ("cron", "interval_seconds", "time_zone")})
+    hidden = await store.hidden(conn, actor.tenant_id, before.id)
+    assert hidden is not None  # it was locked in this transaction
+    other = hidden.person != await job_store.person(conn, actor.tenant_id, actor.caller)
+    if "args" in members or (members.get("enabled") and not before.enabled) or (other and members.keys() & _WHEN):
+        args = members.pop("args", None)
+        if args is None and hidden.sealed is not None:
+            raise InvalidInput([Fault("/args", "give them again: some are secret, and it is you whom its jobs are made for from now on")])
+        members |= await _work(conn, actor, keyring, kind, before.args if args is None else args)
+    if not members:
+        return before
+    after = await store.update(conn, actor.tenant_id, before.id, members)
+    if after is None:
+        raise NotFound("schedule", before.id)
+    if members.keys() & {"cron", "interval_seconds", "time_zone", "jitter_seconds", "enabled"}:
+        after = await _timed(conn, after, now)
+    old, new = audit.changes(before, after)
+    await audit.record(conn, actor, "schedule.update", "schedule", before.id, before=old, after=new)
     return after
 
 

@@ -5,6 +5,7 @@ A new one is one :class:`Table` more, in ``domain/tables``; its routes, commands
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ from netd.domain import cells, inputs
 from netd.domain.actor import Actor
 from netd.domain.cells import Form
 from netd.domain.devices import Catalogue
+from netd.domain.kinds import Kinds
 from netd.domain.paging import Identified
 from netd.domain.ports import AttributeRules
 from netd.domain.records import Record
@@ -85,6 +87,8 @@ class Means:
     vendors: Collection[str]
     converter: Converter
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(frozenset(), {}))
+    kinds: Kinds = field(default_factory=Kinds)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

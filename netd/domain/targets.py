@@ -41,8 +41,8 @@ def order(device: Device, credentials: Iterable[StoredCredential], working: Mapp
 def target(device: Device, credentials: Sequence[Credential], snmp_bulk: int | None = None) -> Target:
     """The device as transports see it."""
     return Target(
-        key=key(device), address=device.mgmt_address, credentials=tuple(credentials), host_keys=device.host_keys, legacy_algorithms=device.legacy_algorithms,
-        timeout_seconds=device.timeout_seconds, sessions=device.sessions, snmp_bulk=snmp_bulk,
+        key=key(device), address=device.mgmt_address, credentials=tuple(credentials), host_keys=device.host_keys, certificates=device.certificates,
+        legacy_algorithms=device.legacy_algorithms, timeout_seconds=device.timeout_seconds, sessions=device.sessions, snmp_bulk=snmp_bulk,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 from netd.model.hours import time_zone
 
 SHORTEST_SECONDS: Final = 10
-MOST_MISSED: Final = 10_000
+MOST_MISSED: Final = 1000
 """Missed runs are counted up to this."""
 
 NICKNAMES: Final = {
@@ -45,6 +45,10 @@ class Timetable(msgspec.Struct, frozen=True, kw_only=True):
 
     def passed(self, due: datetime, moment: datetime) -> tuple[datetime, int]:
         """Of the times from ``due`` up to ``moment`` the last, and how many lie before it (at most MOST_MISSED)."""
+        if self.interval_seconds is not None:
+            step = timedelta(seconds=self.interval_seconds)
+            last = max(due, self.begins_at + step * ((moment - self.begins_at) // step))
+            return last, min(-((due - last) // step), MOST_MISSED)
         last, count = due, 0
         while (following := self.after(last)) is not None and following <= moment:
             if count >= MOST_MISSED:  # on to now in one step

@@ -135,6 +135,25 @@ class SoftwareTarget(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class VersionCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many devices of a model run a version (None: they do not say which), and how many of them do so without trouble."""
+
+    software_version: str | None
+    devices: int
+    steady: int
+
+
+class ModelSoftware(msgspec.Struct, frozen=True, kw_only=True):
+    """What devices of a model run, the newest first, and the version that netd recommends for it, with the reason; None: none can be told to be good."""
+
+    platform: str
+    model: str
+    devices: int
+    software_version: str | None
+    reason: str
+    versions: tuple[VersionCount, ...]
+
+
 class Compliance(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a device runs what it should, and why it should. ``id`` is the device's; ``image_id`` is an image of the wanted version, if there is one."""
 

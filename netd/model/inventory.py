@@ -79,6 +79,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     ports: dict[str, int]
     host_keys: tuple[str, ...]
+    certificates: tuple[str, ...]
     site_addressed: bool
     legacy_algorithms: bool
     sessions: int

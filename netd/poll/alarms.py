@@ -9,6 +9,7 @@ from typing import Final
 
 from netd.domain import alarms as domain
 from netd.domain.alarms import OF_DEVICE, OF_INTERFACE
+from netd.domain.imports import Slices
 from netd.errors import StoreError, StoreUnavailable
 from netd.metrics import Counts, Metrics
 from netd.model.telemetry import Aspect, Threshold
@@ -113,11 +114,18 @@ class Alarms:
             self._alarming.close((ended.device_id, ended.threshold_id or UNREACHABLE, ended.subject))
         here = frozenset(self._devices)  # one that joins meanwhile is for the next time: neither its thresholds nor its alarms are known whole
         rules: dict[int, list[Rule]] = defaultdict(list)
+        in_force: dict[int, set[int]] = {}
+        slices = Slices()
         async with self._database.transaction() as conn:
             for each in await store.in_force(conn):
+                rule = _rule(each)
                 for device_id, _ in await device_store.selected(conn, each.tenant_id, each.selector):
+                    await slices.breathe()
                     if device_id in here:
-                        rules[device_id].append(_rule(each))
+                        rules[device_id].append(rule)
+            for device_id in here:
+                await slices.breathe()
+                in_force[device_id] = {rule.id for rule in rules.get(device_id, ())}
             open_ = await store.standing(conn)
             self._parents = await device_store.parents(conn)
         unknown = here - self._opened
@@ -127,7 +135,6 @@ class Alarms:
                 self._alarming.open(key, Rule(id=key[1], name=name, metric="", raise_level=0.0, clear_level=0.0, severity=severity))
         self._opened |= unknown
         self._rules = rules
-        in_force = {device_id: {rule.id for rule in rules.get(device_id, ())} for device_id in here}
         for change in self._alarming.retain(in_force, self._now()):
             if change.key[0] in self._devices:
                 self._changed(self._devices[change.key[0]], change)

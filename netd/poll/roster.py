@@ -5,11 +5,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from heapq import nsmallest
 from itertools import islice
 from typing import Final
 
 from netd.domain import facts, targets
 from netd.domain.facts import Observation
+from netd.domain.imports import Slices
 from netd.errors import StoreError
 from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
@@ -29,6 +31,9 @@ ANEW_EVERY: Final = 40
 
 OBSERVATIONS_AT_A_TIME: Final = 100
 DEVICES_AT_A_TIME: Final = 500
+LOADED_AT_A_TIME: Final = 100
+NAMED_AT_A_TIME: Final = 50
+"""How much is done with what one statement gave before others have their turn: RADIUS is answered in the same loop. Devices may have fifty interfaces each."""
 
 
 class Roster:
@@ -69,20 +74,31 @@ class Roster:
         """Take what is new or changed, let go what is no longer this node's. Raises StoreError."""
         anew = self._rounds % ANEW_EVERY == 0
         self._rounds += 1
-        async with self._database.transaction() as conn:
-            found = {each.id: each for each in await store.polled(conn) if self._mine(each.id)}
+        found = await self._polled()
         for device_id in self.devices.keys() - found.keys():
             self._went(self.devices.pop(device_id))
         doubtful, self._doubtful = self._doubtful, set()
         wanted: dict[int, list[Polled]] = defaultdict(list)
+        slices = Slices()
         for each in found.values():
+            await slices.breathe()
             watched = self.devices.get(each.id)
             if anew or watched is None or watched.device.version != each.version or each.id in doubtful:
                 wanted[each.tenant_id].append(each)
         for tenant_id, devices in wanted.items():
-            for start in range(0, len(devices), DEVICES_AT_A_TIME):
-                await self._load(tenant_id, devices[start : start + DEVICES_AT_A_TIME])
+            for start in range(0, len(devices), LOADED_AT_A_TIME):
+                await self._load(tenant_id, devices[start : start + LOADED_AT_A_TIME])
         self._nameless |= {device_id for device_id, watched in self.devices.items() if anew and watched.ports}  # monitored or not may have changed
+
+    async def _polled(self) -> dict[int, Polled]:
+        """This node's devices, some at a time."""
+        found: dict[int, Polled] = {}
+        last = 0
+        async with self._database.transaction() as conn:
+            while some := await store.polled(conn, last, DEVICES_AT_A_TIME):
+                found |= {each.id: each for each in some if self._mine(each.id)}
+                last = some[-1].id
+        return found
 
     async def _load(self, tenant_id: int, devices: list[Polled]) -> None:
         made = await targets.targets(self._database, self._keyring, tenant_id, [each.id for each in devices])
@@ -140,7 +156,7 @@ class Roster:
             await targets.bulk_sizes(self._database, tenant_id, self._bulk[tenant_id])
             del self._bulk[tenant_id]
         while self._nameless:
-            some = sorted(self._nameless)[:DEVICES_AT_A_TIME]
+            some = nsmallest(NAMED_AT_A_TIME, self._nameless)
             async with self._database.transaction() as conn:
                 known = await telemetry.ports(conn, some)
             for device_id, name, interface_id, monitored in known:

@@ -101,6 +101,19 @@ class Tables(Macs, Arps, Protocol):
 
 
 @runtime_checkable
+class Records(Protocol):
+    """Says what it is, whom it hears and where addresses are over an HTTP API as well: as records whose values are texts, of which no screen is read."""
+
+    def menus(self) -> Mapping[str, Sequence[str]]:
+        """Of ``facts``, ``neighbours``, ``macs``, ``arps``, as far as it says them, the paths of the menus that are asked for."""
+        ...
+
+    def recorded(self, what: str, records: Sequence[Mapping[str, str]]) -> Any:
+        """What the records of all its menus, in order, say: as the method of that name gives it. What makes no sense is left out."""
+        ...
+
+
+@runtime_checkable
 class OnuOptics(Protocol):
     """Says what light the ONUs of a PON have, by the command line: for agents that do not tell."""
 

@@ -81,6 +81,12 @@ async def threshold(conn: Connection, tenant_id: int, threshold_id: int, *, lock
     return found[0] if found else None
 
 
+async def threshold_id(conn: Connection, tenant_id: int, name: str) -> int | None:
+    """The id of the threshold of this name, in any case of letters."""
+    found: int | None = await conn.fetchval("select id from thresholds where tenant_id = $1 and lower(name) = lower($2)", tenant_id, rows.storable(name))
+    return found
+
+
 async def insert_threshold(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:
     """Add one; returns its id. Raises Conflict through the transaction if the name is taken."""
     statement, args = rows.insertion("thresholds", _SETTABLE, tenant_id, values)

@@ -87,6 +87,12 @@ async def secret(conn: Connection, tenant_id: int, credential_id: int) -> bytes:
     return bytes(await conn.fetchval("select encrypted_secret from credentials where tenant_id = $1 and id = $2", tenant_id, credential_id))
 
 
+async def secrets(conn: Connection, tenant_id: int, credential_ids: Sequence[int]) -> dict[int, bytes]:
+    """Their secrets as stored, by id."""
+    records = await conn.fetch("select id, encrypted_secret from credentials where tenant_id = $1 and id = any($2::bigint[])", tenant_id, list(credential_ids))
+    return {record["id"]: record["encrypted_secret"] for record in records}
+
+
 async def every(conn: Connection, tenant_id: int) -> list[Sealed]:
     """All of the tenant's, in the order in which they are tried: by position, then age."""
     records = await conn.fetch(f"select encrypted_secret, {_MEMBERS} from credentials where tenant_id = $1 order by position, id", tenant_id)

@@ -16,7 +16,7 @@ from netd.store.listing import Column, Listing
 _SETTABLE = frozenset((
     "hostname", "mgmt_address", "vendor", "platform", "kind", "state", "model", "serial", "software_version", "target_version", "site_id",
     "parent_id", "nas_id", "credential_id", "subscriber_id", "role",
-    "variables", "tags", "ports", "host_keys", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
+    "variables", "tags", "ports", "host_keys", "certificates", "legacy_algorithms", "sessions", "timeout_seconds", "polling",
     "poll_groups", "note", "site_addressed",
 ))  # fmt: skip
 _READ = {
@@ -66,7 +66,7 @@ def of(records: Sequence[Mapping[str, Any]]) -> list[Device]:
 
 def _device(record: Mapping[str, Any]) -> Device:
     values = dict(record)
-    for name in ("tags", "host_keys", "poll_groups"):
+    for name in ("tags", "host_keys", "certificates", "poll_groups"):
         values[name] = tuple(values[name])
     values["mgmt_address"] = rows.address(values["mgmt_address"])
     values["observed"] = msgspec.convert(values["observed"], dict[str, Observed])
@@ -138,6 +138,14 @@ async def pin(conn: Connection, tenant_id: int, device_id: int, host_key: str) -
     )) > 0  # fmt: skip
 
 
+async def pin_certificate(conn: Connection, tenant_id: int, device_id: int, fingerprint: str) -> bool:
+    """The same of the first TLS certificate, by its SHA-256 in hex."""
+    return rows.updated(await conn.execute(
+        "update devices set certificates = array[$3], version = version + 1, updated_at = now() where tenant_id = $1 and id = $2 and certificates = '{}'",
+        tenant_id, device_id, fingerprint,
+    )) > 0  # fmt: skip
+
+
 async def bulk_sizes(conn: Connection, tenant_id: int, sizes: Mapping[int, int]) -> None:
     """Remember the max-repetitions that were found to work, by device."""
     await conn.execute(
@@ -167,12 +175,12 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-async def polled(conn: Connection) -> list[Polled]:
-    """Every tenant's active devices that are polled, by id."""
+async def polled(conn: Connection, after: int, limit: int) -> list[Polled]:
+    """Every tenant's active devices that are polled behind ``after``, by id."""
     records = await conn.fetch(
         f"""select d.id, d.tenant_id, d.hostname, {PLATFORM} as platform, d.poll_groups, d.parent_id, d.site_id, d.version
-            from devices d where d.state = 'active' and d.polling order by d.id"""
-    )
+            from devices d where d.state = 'active' and d.polling and d.id > $1 order by d.id limit $2""", after, limit,
+    )  # fmt: skip
     return [Polled(**{**record, "poll_groups": tuple(record["poll_groups"])}) for record in records]
 
 
@@ -242,6 +250,12 @@ async def group_selector(conn: Connection, tenant_id: int, name: str) -> Selecto
     """What the group of this name selects, in any case of letters."""
     found = await conn.fetchval("select selector from device_groups where tenant_id = $1 and lower(name) = lower($2)", tenant_id, rows.storable(name))
     return None if found is None else msgspec.convert(found, Selector)
+
+
+async def group_id(conn: Connection, tenant_id: int, name: str) -> int | None:
+    """The id of the group of this name, in any case of letters."""
+    found: int | None = await conn.fetchval("select id from device_groups where tenant_id = $1 and lower(name) = lower($2)", tenant_id, rows.storable(name))
+    return found
 
 
 async def update_group(conn: Connection, tenant_id: int, group_id: int, values: Mapping[str, Any]) -> None:

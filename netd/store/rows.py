@@ -74,12 +74,12 @@ def storable(text: str | None) -> str | None:
 
 
 def storable_json(value: Any) -> Any:
-    """The same for a value made of JSON's own types."""
+    """The same for a value made of JSON's own types, and tuples."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):
         return {storable(name): storable_json(each) for name, each in value.items()}
-    return [storable_json(each) for each in value] if isinstance(value, list) else value
+    return type(value)(storable_json(each) for each in value) if isinstance(value, list | tuple) else value
 
 
 def prefix_pattern(text: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from netd.model.job import Schedule
 from netd.store import rows
 from netd.store.database import Connection
@@ -23,6 +25,9 @@ LISTING = Listing(
         "enabled": Column(sql="enabled", kind=bool), "due_at": Column(sql="due_at", kind=datetime, nullable=True),
     },
 )  # fmt: skip
+# Those of which nothing is hidden: what an export may have.
+_PLAIN = "(select * from job_schedules where sealed is null) job_schedules"
+PLAIN = msgspec.structs.replace(LISTING, select=f"select {MEMBERS} from {_PLAIN}", counted=_PLAIN)
 
 
 class Due(NamedTuple):
@@ -64,6 +69,12 @@ async def get(conn: Connection, tenant_id: int, schedule_id: int, *, lock: bool 
     """The schedule; with ``lock`` nobody else changes it until the transaction ends."""
     record = await conn.fetchrow(f"{_SELECT} where tenant_id = $1 and id = $2{' for update' if lock else ''}", tenant_id, schedule_id)
     return None if record is None else schedule(record)
+
+
+async def id_by_name(conn: Connection, tenant_id: int, name: str) -> int | None:
+    """The id of the schedule of this name, in any case of letters."""
+    found: int | None = await conn.fetchval("select id from job_schedules where tenant_id = $1 and lower(name) = lower($2)", tenant_id, rows.storable(name))
+    return found
 
 
 async def hidden(conn: Connection, tenant_id: int, schedule_id: int) -> Hidden | None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from netd.model.configuration import Compliance, SoftwareImage, SoftwareTarget
 from netd.store import rows
 from netd.store.database import Connection
 from netd.store.listing import Column, Listing
+from netd.store.timeseries import RUNNING_SINCE
 
 _IMAGE = ", ".join(SoftwareImage.__struct_fields__)
 _TARGET = ", ".join(SoftwareTarget.__struct_fields__)
@@ -61,6 +62,17 @@ COMPLIANCE = Listing(
 )  # fmt: skip
 
 
+class Fleet(NamedTuple):
+    """How many devices of a model run a version; ``steady`` of them for long, and without trouble, the last of those since ``latest_at``."""
+
+    platform: str
+    model: str
+    software_version: str | None
+    devices: int
+    steady: int
+    latest_at: datetime | None
+
+
 def images_of(records: Sequence[Mapping[str, Any]]) -> list[SoftwareImage]:
     """Images of the listing's records."""
     return [SoftwareImage(**record) for record in records]
@@ -74,6 +86,29 @@ def targets_of(records: Sequence[Mapping[str, Any]]) -> list[SoftwareTarget]:
 def compliance_of(records: Sequence[Mapping[str, Any]]) -> list[Compliance]:
     """Judgements of the listing's records."""
     return [Compliance(**record) for record in records]
+
+
+async def fleet(conn: Connection, tenant_id: int, since: datetime, platform: str | None, model: str | None) -> list[Fleet]:
+    """Of each model without a target, of all or these: what its devices in use run. Steady is one that runs it since before ``since``, is polled, and after
+    that (and an hour for the upgrade itself) neither restarted nor had a major alarm."""
+    quiet = "greatest($2, (d.observed -> 'software_version' ->> 'at')::timestamptz + interval '1 hour')"
+    records = await conn.fetch(
+        f"""select f.platform, f.model, f.runs as software_version, count(*) as devices, count(*) filter (where steady) as steady,
+                max(since_at) filter (where steady) as latest_at
+            from (
+                select {PLATFORM} as platform, {MODEL} as model, {RUNS} as runs, s.at as since_at,
+                    d.polling and coalesce(s.at <= $2, false)
+                    and not exists (select from device_facts e where e.device_id = d.id and e.subject = '' and e.fact = '{RUNNING_SINCE}' and e.at >= {quiet})
+                    and not exists (
+                        select from alarms a where a.device_id = d.id and a.severity in ('major', 'critical') and coalesce(a.cleared_at, 'infinity') >= {quiet}
+                    ) as steady
+                from {FROM} cross join lateral (select (d.observed -> 'software_version' ->> 'at')::timestamptz as at) s
+                where d.tenant_id = $1 and d.state in ('active', 'maintenance') and t.software_version is null
+            ) f where f.platform is not null and f.model is not null and f.platform = coalesce($3, f.platform) and lower(f.model) = lower(coalesce($4, f.model))
+            group by f.platform, f.model, f.runs order by f.platform, f.model""",
+        tenant_id, since, platform if platform is None else rows.storable(platform), model if model is None else rows.storable(model),
+    )  # fmt: skip
+    return [Fleet(**record) for record in records]
 
 
 async def insert_image(conn: Connection, tenant_id: int, values: Mapping[str, Any]) -> int:

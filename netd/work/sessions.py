@@ -22,18 +22,20 @@ import msgspec
 from netd.config import Secret
 from netd.device.cli import CliSession, CliTransport
 from netd.device.queue import DeviceQueues
+from netd.device.rest import CertificateChanged, RestTransport
 from netd.device.ssh import HostKeyChanged
 from netd.domain import configurations, devices, targets
 from netd.domain.configurations import Platforms
 from netd.errors import PeerError, PeerUnreachable
 from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
-from netd.model.inventory import Device
-from netd.model.target import Credential, Target
-from netd.sdk.device import CommandLine
+from netd.model.inventory import Device, Protocol
+from netd.model.target import Credential, HttpLogin, Target
+from netd.sdk.device import CommandLine, Records
 from netd.sdk.dialogue import Dialogue
 from netd.store import devices as device_store
 from netd.store.database import Database
+from netd.work import recorded
 from netd.work.patience import patiently
 
 T = TypeVar("T")
@@ -80,7 +82,7 @@ class DeviceSessions:
 
     def __init__(
         self, database: Database, keyring: Keyring, platforms: Platforms, transport: CliTransport, queues: DeviceQueues, *,
-        now: Callable[[], datetime], pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged,
+        rest: RestTransport, now: Callable[[], datetime], pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged,
     ) -> None:  # fmt: skip
         self.platforms = platforms
         self._database = database
@@ -89,6 +91,7 @@ class DeviceSessions:
         self._queues = queues
         self._now = now
         self._pace = pace
+        self._rest = rest
 
     async def run(
         self, tenant_id: int, device_id: int, work: Callable[[Opened], Awaitable[T]], *, image: Path | None = None,
@@ -100,13 +103,8 @@ class DeviceSessions:
 
         Raises what the work raises; PeerError for a device that is not to be reached or whose platform nobody knows; PeerUnreachable; StoreError.
         """
-        device, target = await patiently(lambda: self._target(tenant_id, device_id))
+        device, target, platform = await self._found(tenant_id, device_id)
         target = msgspec.structs.replace(target, credentials=(*first, *target.credentials))
-        platform = self.platforms.get(device.driver_platform or "") or self._only(device.vendor)
-        if platform is None:
-            raise PeerError(f"{device.hostname}: its platform is not known, or has no driver: {device.driver_platform or 'it was not recognised'}")
-        if device.state not in REACHED:
-            raise PeerError(f"{device.hostname} is {device.state}: nothing is done with it")
         if not isinstance(platform.driver, CommandLine):
             raise PeerError(f"{device.hostname}: the driver of {platform.platform.title} has no command line")
         if hide is not None:
@@ -119,6 +117,48 @@ class DeviceSessions:
                 return await work(Opened(device=device, platform=platform, session=session, pace=self._pace))
 
         return await self._queues.run(target.key, begun, sessions=target.sessions, deadline_seconds=deadline_seconds)
+
+    async def records(self, tenant_id: int, device_id: int, *, say: recorded.Say, hide: Callable[..., None] | None = None) -> tuple[Device, dict[str, Any]]:
+        """The device, and what it says of itself over its HTTP API, as members of an observation, in its turn: nothing of one that has none, or for which
+        there is no credential. What it does not say is told, not raised: there is its command line.
+
+        Raises PeerError for a device that is not to be reached or whose platform nobody knows, and where it gets no turn; StoreError.
+        """
+        device, target, platform = await self._found(tenant_id, device_id)
+        rest, driver = self._rest, platform.driver
+        if not isinstance(driver, Records) or not any(isinstance(each.login, HttpLogin) for each in target.credentials):
+            return device, {}
+        if hide is not None:
+            hide(*secrets_of(target))
+
+        async def asked() -> dict[str, Any]:
+            try:
+                session = await rest.connect(target)
+            except PeerError as error:
+                if isinstance(error, CertificateChanged):
+                    await configurations.certificate_changed(self._database, device, error.shown)
+                await say(f"it is not asked over HTTP: {error}")
+                return {}
+            await self._opened(device, "http", session.credential)
+            if session.certificate and not device.certificates:
+                await patiently(lambda: devices.pin_certificate(self._database, device.tenant_id, device.id, session.certificate))
+            return await recorded.read(session, driver, say)
+
+        return device, await self._queues.run(target.key, asked, sessions=target.sessions)
+
+    async def _found(self, tenant_id: int, device_id: int) -> tuple[Device, Target, DevicePlatform]:
+        device, target = await patiently(lambda: self._target(tenant_id, device_id))
+        platform = self.platforms.get(device.driver_platform or "") or self._only(device.vendor)
+        if platform is None:
+            raise PeerError(f"{device.hostname}: its platform is not known, or has no driver: {device.driver_platform or 'it was not recognised'}")
+        if device.state not in REACHED:
+            raise PeerError(f"{device.hostname} is {device.state}: nothing is done with it")
+        return device, target, platform
+
+    async def _opened(self, device: Device, protocol: Protocol, credential: Credential) -> None:
+        if credential.id > 0:
+            opened = [(device.id, protocol, credential.id, self._now())]
+            await patiently(lambda: targets.worked(self._database, device.tenant_id, opened))
 
     def _only(self, vendor: str) -> DevicePlatform | None:
         """The platform of a vendor that has one: what says nothing of itself by SNMP may be spoken to all the same."""
@@ -138,9 +178,8 @@ class DeviceSessions:
 
     async def _learned(self, device: Device, session: CliSession, *, pin: bool) -> None:
         """Remember what opened it, and pin the first host key."""
-        if session.credential is not None and session.credential.id > 0:
-            opened = [(device.id, session.protocol, session.credential.id, self._now())]
-            await patiently(lambda: targets.worked(self._database, device.tenant_id, opened))
+        if session.credential is not None:
+            await self._opened(device, session.protocol, session.credential)
         if pin and (shown := session.host_key) and not device.host_keys:
             await patiently(lambda: devices.pin(self._database, device.tenant_id, device.id, shown))
 

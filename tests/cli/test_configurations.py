@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,27 @@ async def test_configurations(netd, lab: Lab, api: Api, tmp_path: Path):
         assert "192.0.2.2" in device.running.render()
         everything = shown.out + drift.out + diff.out + foreseen.out + restored.out + changed.out
         assert not any(canary in everything for canary in CANARIES)
+
+
+async def test_recommended_software(netd, api: Api, database: Database):
+    told = {"software_version": {"value": "7.16.2", "source": "snmp", "at": (datetime.now(UTC) - timedelta(days=40)).isoformat()}}
+    async with database.acquire() as conn:
+        await conn.execute(
+            """insert into devices (tenant_id, hostname, mgmt_address, vendor, platform, model, observed)
+               select 1, 'ccr' || n, '192.0.2.1', 'mikrotik', 'mikrotik_routeros', 'CCR', $1 from generate_series(1, 3) n""", told,
+        )  # fmt: skip
+    shown = await netd("software", "recommend")
+    assert "mikrotik_routeros  CCR          3  7.16.2       3 of 3 run 7.16.2, all of them" in shown.out
+    assert (await netd("software", "compliance")).out.splitlines()[-1].startswith("nobody said what CCR should run; recommended is 7.16.2: 3 of 3 run")
+    assert (await netd("software", "recommend", "--want")).err == "netd: --want needs --platform and --model\n"
+    none = await netd("software", "recommend", "--want", "--platform", "mikrotik_routeros", "--model", "CCR", "--days", "60")
+    assert none.code == 1 and "no version runs on 2 of 3 for 60 days" in none.err
+    assert (await api.get("/software-targets")).value["items"] == []
+    taken = await netd("software", "recommend", "--want", "--platform", "mikrotik_routeros", "--model", "ccr")
+    assert taken.code == 0 and taken.out.startswith("CCR should run 7.16.2: 3 of 3 run 7.16.2, all of them")
+    (target,) = (await api.get("/software-targets")).value["items"]
+    assert (target["model"], target["software_version"], target["reason"]) == ("CCR", "7.16.2", taken.out.strip().partition(": ")[2])
+    assert "CCR" not in (await netd("software", "recommend")).out and (await netd("software", "compliance")).code == 0
 
 
 async def test_software(netd, lab: Lab, api: Api, tmp_path: Path):

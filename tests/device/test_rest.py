@@ -1,8 +1,6 @@
 """RouterOS' REST API against a server that answers as its documentation says, over TLS with a certificate of its own."""
 
 import base64
-import datetime
-import hashlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,9 +8,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from netd.config import Secret
 from netd.device.http import Client
@@ -20,6 +15,7 @@ from netd.device.rest import RestTransport
 from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import HttpLogin
 from tests.device.conftest import target
+from tests.device.rest_router import own_certificate
 
 
 class Router:
@@ -77,21 +73,6 @@ class Router:
         return web.json_response({"error": 404, "message": "Not Found"}, status=404)
 
 
-def _own_certificate(folder: Path) -> tuple[ssl.SSLContext, str]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "router")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-    certificate = made.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-    (folder / "certificate").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate", folder / "key")
-    return context, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
-
-
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     async with Client() as made:
@@ -134,12 +115,16 @@ async def test_nobody_is_let_in(client: Client) -> None:
 
 
 async def test_certificates_are_pinned(client: Client, tmp_path: Path) -> None:
-    context, fingerprint = _own_certificate(tmp_path)
+    context, fingerprint = own_certificate(tmp_path)
     async with Router(context) as router:
         rest = await RestTransport(client).connect(target((_login(tls=True), router.port)))
         assert rest.certificate == fingerprint and len(await rest.all("/interface")) == 1
         pinned = target((_login(tls=True), router.port), certificates=(fingerprint,))
         assert (await RestTransport(client).connect(pinned)).certificate == fingerprint
+        for pinned_here in ({"certificates": (fingerprint,)}, {"host_keys": ("ssh-ed25519 AAAA",)}):
+            with pytest.raises(PeerUnreachable, match="without TLS") as failure:
+                await RestTransport(client).connect(target((_login(), router.port), **pinned_here))
+            assert failure.value.reason == "host_key"
         before = len(router.asked)
         with pytest.raises(PeerUnreachable, match=fingerprint) as failure:
             await RestTransport(client).connect(target((_login(tls=True), router.port), certificates=("00" * 32,)))

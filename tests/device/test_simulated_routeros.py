@@ -46,7 +46,7 @@ async def test_all_that_is_read(extensions: Extensions, telnet: bool) -> None:
     async with lab(extensions, "mikrotik_routeros", device, telnet=telnet) as it:
         facts = await it.run(it.driver.facts())
         assert (facts.hostname, facts.model, facts.software_version, facts.uptime_seconds) == ("edge1", "RB4011iGS+", "7.16.2", 86400)
-        assert [entry.mac for entry in await it.run(it.driver.macs())] == ["11:22:33:44:55:01"]
+        assert [entry.mac for entry in await it.run(it.driver.macs())] == ["0c:22:33:44:55:01"]
         assert [str(entry.address) for entry in await it.run(it.driver.arps())] == ["192.0.2.2"]
         assert [item.remote_name for item in await it.run(it.driver.neighbours())] == ["core1"]
         text = await it.run(it.driver.configuration("running"))

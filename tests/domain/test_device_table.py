@@ -17,7 +17,8 @@ FULL = {
     "hostname": "=core1", "mgmt_address": "2001:db8::1", "vendor": "mikrotik", "platform": "mikrotik_routeros", "kind": "olt", "state": "maintenance",
     "model": "CCR, \"2004\"", "serial": "0012", "software_version": "7.15", "target_version": "-7.16", "site": "Oslo", "nas": "bras1", "credential": "ro",
     "role": "pe", "variables": {"asn": 64500, "name": "Øst\n=1+1", "list": [1, None]}, "tags": ["core", "a:b"], "ports": {"ssh": 2222, "snmp": 1161},
-    "host_keys": [HOST_KEY], "legacy_algorithms": True, "sessions": 3, "timeout_seconds": 12.5, "polling": False, "poll_groups": ["optics"],
+    "host_keys": [HOST_KEY], "certificates": ["ab" * 32, "12" * 32],
+    "legacy_algorithms": True, "sessions": 3, "timeout_seconds": 12.5, "polling": False, "poll_groups": ["optics"],
     "note": "one\ntwo",
 }  # fmt: skip
 

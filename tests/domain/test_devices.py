@@ -153,7 +153,9 @@ async def test_who_is_polled(database, actor, stranger, add):
     await add("spare", "10.0.0.3", state="planned")
     two = await devices.create(database, stranger, NewDevice(hostname="core1", mgmt_address="10.0.0.1", vendor="huawei"), CATALOGUE)
     async with database.acquire() as conn:
-        found = await device_store.polled(conn)
+        found = await device_store.polled(conn, 0, 100)
+        assert [each.id for each in await device_store.polled(conn, 0, 1)] == [one.id]
+        assert [each.id for each in await device_store.polled(conn, one.id, 100)] == [two.id]
     assert [(each.id, each.tenant_id, each.platform, each.poll_groups) for each in found] == [
         (one.id, actor.tenant_id, "mikrotik_routeros", ("optics",)), (two.id, stranger.tenant_id, None, ()),
     ]  # fmt: skip

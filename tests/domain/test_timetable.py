@@ -73,7 +73,22 @@ def test_what_passed():
     quick = Timetable(cron=None, interval_seconds=10, zone="UTC", begins_at=begin)
     now = begin + timedelta(days=365)
     last, missed = quick.passed(begin, now)
-    assert missed == timetable.MOST_MISSED and now - timedelta(seconds=1) <= last <= now
+    assert (last, missed) == (now, timetable.MOST_MISSED)
+    assert made.passed(begin + timedelta(minutes=3), begin + timedelta(minutes=35)) == (begin + timedelta(minutes=30), 3)  # the interval was another then
+    often = Timetable(cron="* * * * *", interval_seconds=None, zone="Europe/Oslo", begins_at=begin)
+    last, missed = often.passed(begin, begin + timedelta(days=30, seconds=30))
+    assert missed == timetable.MOST_MISSED and timedelta(0) <= begin + timedelta(days=30, seconds=30) - last <= timedelta(seconds=1)
+    assert often.passed(begin, begin + timedelta(minutes=90, seconds=30)) == (begin + timedelta(minutes=90), 90)
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 9, 10, 11, 4000])
+def test_intervals_are_counted_as_they_would_be_one_by_one(minutes):
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    made = Timetable(cron=None, interval_seconds=600, zone="UTC", begins_at=begin)
+    moment, last, count = begin + timedelta(minutes=minutes, seconds=7), begin, 0
+    while (following := made.after(last)) is not None and following <= moment:
+        last, count = following, count + 1
+    assert made.passed(begin, moment) == (last, count)
 
 
 def test_jitter_is_the_same_everywhere_and_another_each_time():

@@ -19,6 +19,7 @@ from netd.device.addresses import LOOPBACK
 from netd.device.cli import CliTransport
 from netd.device.http import Client
 from netd.device.queue import DeviceQueues, QueueLimits
+from netd.device.rest import RestTransport
 from netd.device.simulated import SimulatedServer
 from netd.domain import credentials
 from netd.domain.actor import system
@@ -141,10 +142,12 @@ async def lab(database: Database, tmp_path: Path) -> Lab:
 class Logins:
     """Configurations are read, again and again, of well and of bad devices; ``ended`` is how, by kind."""
 
-    def __init__(self, lab: Lab, database: Database, keyring: Keyring) -> None:
+    def __init__(self, lab: Lab, database: Database, keyring: Keyring, client: Client) -> None:
         limits = msgspec.structs.replace(LIMITS, most_output=1 << 19, cleanup_seconds=0.5)
         queues = DeviceQueues(QueueLimits(open_after=1000))  # so that they are worked with again and again
-        self.sessions = DeviceSessions(database, keyring, lab.extensions.platforms, CliTransport(limits), queues, now=lambda: datetime.now(UTC))
+        self.sessions = DeviceSessions(
+            database, keyring, lab.extensions.platforms, CliTransport(limits), queues, rest=RestTransport(client), now=lambda: datetime.now(UTC)
+        )  # fmt: skip
         self.ended: dict[str, Counter[str]] = defaultdict(Counter)
         self.read: set[int] = set()  # whose configuration was read
         self._lab = lab
@@ -193,7 +196,7 @@ async def test_a_thousand_keep_their_schedule(lab: Lab, database: Database, tmp_
     async with lab.standing(), Client(allowed=LOOPBACK) as client, contextlib.AsyncExitStack() as stack:
         own = await Database.open(database.target, 4)  # as the daemon's jobs have
         stack.push_async_callback(own.close)
-        logins = Logins(lab, own, keyring)
+        logins = Logins(lab, own, keyring, client)
         config = PollConfig(system_seconds=int(PERIOD), interfaces_seconds=int(PERIOD), in_flight=64, deadline_seconds=40)
         service = PollService(config, database, keyring, lab.extensions.platforms, lab.extensions.guard, client, node="here", now=now, clock=clock)
         service.transport.limits = msgspec.structs.replace(service.transport.limits, most_rows=2000)  # where a flood is ended: it costs its agents more

@@ -70,7 +70,8 @@ async def test_nothing_is_seen(connection, mine, other):
         await devices.id_by_hostname(connection, other, "core1"), await devices.above(connection, other, mine["device"]),
         await devices.known_bulk_sizes(connection, other, [mine["device"]]), await devices.selected(connection, other, Selector()),
         await devices.count_selected(connection, other, Selector()), await devices.group(connection, other, mine["group"]),
-        await devices.group_selector(connection, other, "g"), await inventory.interface(connection, other, mine["interface"]),
+        await devices.group_selector(connection, other, "g"), await devices.group_id(connection, other, "g"),
+        await credentials.secrets(connection, other, [mine["credential"]]), await inventory.interface(connection, other, mine["interface"]),
         await candidates.get(connection, other, mine["candidate"]), await observed.known(connection, other, [mine["device"]]),
         (await observed.ports(connection, other, {mine["device"]: {"e1"}}))[mine["device"]],
     ]  # fmt: skip
@@ -90,6 +91,7 @@ async def test_nothing_is_changed(connection, mine, other):
     await devices.forget_working(connection, other, mine["device"])
     await devices.bulk_sizes(connection, other, {mine["device"]: 99})
     assert not await devices.pin(connection, other, mine["device"], "ssh-rsa X")
+    assert not await devices.pin_certificate(connection, other, mine["device"], "ab" * 32)
     await devices.delete(connection, other, mine["device"])
     await devices.update_group(connection, other, mine["group"], {"note": "x"})
     await devices.delete_group(connection, other, mine["group"])
@@ -128,6 +130,10 @@ async def test_the_first_host_key_is_pinned_once(connection, mine):
     assert not await devices.pin(connection, mine["tenant"], mine["device"], "ssh-ed25519 B")
     device = await devices.get(connection, mine["tenant"], mine["device"])
     assert device is not None and device.host_keys == ("ssh-ed25519 A",)
+    assert await devices.pin_certificate(connection, mine["tenant"], mine["device"], "ab" * 32)
+    assert not await devices.pin_certificate(connection, mine["tenant"], mine["device"], "cd" * 32)
+    device = await devices.get(connection, mine["tenant"], mine["device"])
+    assert device is not None and device.certificates == ("ab" * 32,)
 
 
 async def test_retention(connection, mine):

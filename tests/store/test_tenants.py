@@ -148,6 +148,7 @@ async def mine(connection):
     plan_of_jobs = await schedules.insert(connection, tenant, {
         "name": "nightly", "kind": "k", "cron": "0 0 * * *", "begins_at": NOW, "created_by": "ann", "person": "p", "trusted": True,
     })  # fmt: skip
+    await alarms.insert_threshold(connection, tenant, {"name": "t", "metric": "cpu_percent", "raise_level": 1.0, "clear_level": 1.0, "selector": {}})
     more = {"job": job.id, "schedule": plan_of_jobs.id, "pool": pool, "rule": rule, "lease": lease, "route": way.id}
     more["client"] = portal.id
     return {
@@ -208,12 +209,13 @@ async def test_nothing_is_seen(connection, mine, other):
         await reports.subscribers_by_plan(connection, other), await reports.usage_by_plan(connection, other, date(2026, 1, 1), date(2027, 1, 1)),
         await jobs.get(connection, other, mine["job"]), await jobs.by_key(connection, other, "k", "i"), await jobs.unfinished(connection, other, "u"),
         await jobs.entries(connection, other, mine["job"], 0, 9), await schedules.get(connection, other, mine["schedule"]),
-        await schedules.hidden(connection, other, mine["schedule"]),
+        await schedules.hidden(connection, other, mine["schedule"]), await schedules.id_by_name(connection, other, "nightly"),
+        await alarms.threshold_id(connection, other, "t"),
     ]  # fmt: skip
     for each in (
         plans.LISTING, nas.LISTING, subscribers.LISTING, tokens.LISTING, audit.LISTING, sites.SITES, sites.ORGANIZATIONS, coa_clients.LISTING, pools.LISTING,
         pools.RULES, pools.LEASES, pools.ROUTES, postauth.LISTING, quotas.LISTING, quotas.TOP_UPS, quotas.EVENTS, jobs.LISTING, jobs.TARGETS,
-        schedules.LISTING,
+        schedules.LISTING, schedules.PLAIN, alarms.THRESHOLDS,
     ):  # fmt: skip
         seen += [await listing.page(connection, each, other, Selection()), await listing.count(connection, each, other, Selection())]
     assert not any(seen), seen

@@ -30,6 +30,7 @@ SHORT = {
     "/jobs/kinds": "netd's own",
     "/top-talkers": "as many as were asked for",
     "/dhcp/profiles": "the vendors'",
+    "/software-recommendations": "one for each model",
 }
 """Lists of one page, and why they are never long."""
 
@@ -274,9 +275,11 @@ async def test_a_post_that_is_sent_twice_is_done_once(api: Api, owned: dict[str,
 
 
 def created(route: Route, owned: dict[str, int]) -> object:  # noqa: F811
-    """A body that the route takes; for bulk routes, to make one more, or else to release the lease."""
+    """A body that the route takes; for bulk routes, to make one more, or what else can be done."""
     if route.path == "/pools/leases/bulk":
         return {"items": [{"do": "release", "id": owned["leases"], "value": {"force": True}}]}
+    if route.path == "/alarms/bulk":
+        return {"items": [{"do": "acknowledge", "id": owned["alarms"]}]}
     if route.path.endswith("/bulk"):
         makes = next((each for each in ROUTES if (each.method, each.path) == ("POST", route.path.removesuffix("/bulk"))), None)
         if makes is None:  # found by netd, so changed only
@@ -316,9 +319,15 @@ def test_what_can_be_made_changed_and_removed_can_be_so_in_bulk():
         methods.setdefault(route.path, set()).add(route.method)
     whole = {path for path in methods if "{" not in path and {"PATCH", "DELETE"} <= methods.get(path + "/{id}", set()) and "POST" in methods[path]}
     few = {
-        "/roles", "/webhooks", "/billing-hooks", "/schedules", "/device-groups", "/thresholds", "/templates", "/template-variables", "/software-targets",
-        "/ztp/rules", "/ztp/devices",
-    }  # fmt: skip
+        "/roles",
+        "/webhooks",
+        "/billing-hooks",
+        "/templates",
+        "/template-variables",
+        "/software-targets",
+        "/ztp/rules",
+        "/ztp/devices",
+    }
     assert {path for path in whole if f"{path}/bulk" not in methods} == few, "made one by one"
 
 

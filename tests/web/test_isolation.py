@@ -130,6 +130,10 @@ FILES: dict[str, bytes] = {
     "/radius/nas/import": b"name,address,secret,vendor\nbras1,192.0.2.0/24,stolen1,generic\n",
     "/pools/import": b"name,kind,ranges,rules\ncgn,ipv4,198.18.0.0/24,all\n",
     "/devices/import": b"hostname,mgmt_address,vendor,note\ncore9,192.0.2.40,generic,stolen\n",
+    "/credentials/import": b"name,type,community\nnorth-snmp,snmp_community,stolen\n",
+    "/device-groups/import": b"name,selector,note\nnorth,{},stolen\n",
+    "/thresholds/import": b"name,metric,raise_level,note\nnorth,cpu_percent,1,stolen\n",
+    "/schedules/import": b"name,kind,cron,note\nnorth-nightly,audit.verify,@daily,stolen\n",
 }
 QUERIES = {
     **{path: "mode=upsert" for path in FILES if path.endswith("/import") and path != "/import"},
@@ -339,7 +343,7 @@ def body_of(route: Route, owned: dict[str, int]) -> object:
     """What to send: for a bulk route, to look at, change and remove the object of the default tenant."""
     if route.path.endswith("/bulk"):
         key = next(part for part in reversed(route.path.split("/")) if part in owned)
-        return {"items": [{"do": do, "id": owned[key]} for do in ("update", "delete", "release")]}
+        return {"items": [{"do": do, "id": owned[key]} for do in ("update", "delete", "release", "acknowledge")]}
     return BODIES[route.body.__name__]
 
 

@@ -13,6 +13,7 @@ from netd.sheets.converter import PDF, XLSX
 from netd.store import listing
 from netd.web.api import route
 from tests.web.running import Api
+from tests.web.test_isolation import a_token
 
 PLAN = {"name": "=Fibre", "down_bps": 100_000_000, "up_bps": 20_000_000}
 CSV = {"Content-Type": "text/csv"}
@@ -130,6 +131,23 @@ async def test_reports(api: Api, alice, database):
     other = (await api.post("/tenants", {"name": "other"})).value["token"]
     for name in ("subscribers-by-plan", f"usage-by-plan?{days}"):
         assert (await api.get(f"/reports/{name}", role=None, headers={"Authorization": f"Bearer {other}"})).raw.count(b"\r\n") == 1
+
+
+async def test_who_may_at_a_site_only_brings_in_schedules_that_reach_no_further(api: Api, database):
+    await api.post("/sites", {"name": "oslo"})
+    headers = {"Authorization": f"Bearer {await a_token(database, 1, site='oslo')}", **CSV}
+    data = b'name,kind,args,cron\nmine,config.backup,"{""selector"": {}}",@daily\n'
+    answer = await api.call("POST", "/schedules/import", role=None, data=data, headers=headers)
+    assert (answer.status, answer.value["created"]) == (200, 1)
+    (made,) = (await api.get("/schedules?name=mine")).value["items"]
+    assert made["sites"] == [(await api.get("/sites?name=oslo")).value["items"][0]["id"]]
+    whole = await api.post("/schedules", {"name": "whole", "kind": "config.backup", "args": {"selector": {}}, "cron": "@daily"})
+    answer = await api.call("POST", "/schedules/import?mode=upsert", role=None, data=data.replace(b"mine", b"whole"), headers=headers)
+    assert (answer.status, answer.value["report"]["errors"][0]["column"]) == (422, "name")
+    assert (await api.get("/schedules?name=whole")).value["items"] == [whole.value]
+    for path, file in (("/thresholds", b"name,metric,raise_level\nx,cpu_percent,1\n"), ("/device-groups", b"name,selector\nx,{}\n")):
+        answer = await api.call("POST", f"{path}/import", role=None, data=file, headers=headers)
+        assert (answer.status, (await api.get(path)).value["items"]) in ((422, []), (403, [])), path
 
 
 # -- how files arrive ------------------------------------------------------------------------------------------------------

@@ -131,6 +131,8 @@ async def test_alarms_and_thresholds(api: Api, ids: tuple[int, int], database: D
     listed = (await api.get("/alarms?state__in=raised,acknowledged&device=CORE1&severity=major")).value["items"]
     assert [(each["id"], each["device"], each["state"]) for each in listed] == [(alarm, "core1", "raised")]
     assert (await api.post(f"/alarms/{alarm}/acknowledge", {"note": "on it"}, role="read_only")).status == 403
+    many = await api.post("/alarms/bulk", {"items": [{"do": "acknowledge", "id": each, "value": {"note": "seen"}} for each in (alarm, 999)]}, role="operator")
+    assert [each["status"] for each in many.value["items"]] == [200, 404] and many.value["items"][0]["value"]["note"] == "seen"
     known = await api.post(f"/alarms/{alarm}/acknowledge", {"note": "on it"}, role="operator")
     assert (known.status, known.value["state"], known.value["note"]) == (200, "acknowledged", "on it")
     assert (await api.get("/alarms?state=raised")).value["items"] == [] and (await api.get(f"/alarms/{alarm}")).value == known.value

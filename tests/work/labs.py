@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from netd.device.cli import CliTransport
+from netd.device.http import Client
 from netd.device.queue import DeviceQueues
+from netd.device.rest import RestTransport
 from netd.device.simulated import SimulatedServer
 from netd.domain import configurations, credentials, devices
 from netd.domain.actor import Actor, system
@@ -102,9 +104,10 @@ async def laboratory(database: Database, folder: Path) -> AsyncIterator[Lab]:
     """A lab whose jobs are done."""
     extensions = Extensions.discover(packages=())
     keyring = Keyring.load_or_create(folder / "secret.key")
+    client = await Client().__aenter__()  # for as long as the lab is there
     confined = await Database.open(database.target, size=4, role=TENANT_ROLE)
     sessions = DeviceSessions(
-        database, keyring, extensions.platforms, CliTransport(LIMITS), DeviceQueues(), now=lambda: datetime.now(UTC), pace=hasty
+        database, keyring, extensions.platforms, CliTransport(LIMITS), DeviceQueues(), now=lambda: datetime.now(UTC), pace=hasty, rest=RestTransport(client)
     )  # fmt: skip
     tools = Tools(database=confined, owner=database, keyring=keyring, sessions=sessions, images=folder / "images")
     lab = Lab(database, keyring, Stage(), Kinds(bundled(tools)), extensions=extensions, tools=tools)
@@ -113,3 +116,4 @@ async def laboratory(database: Database, folder: Path) -> AsyncIterator[Lab]:
             yield lab
     finally:
         await confined.close()
+        await client.__aexit__(None, None, None)

@@ -1,4 +1,4 @@
-"""RouterOS 6 and 7 by its command line and SNMP.
+"""RouterOS 6 and 7 by its command line and SNMP; what version 7 says of itself also by its REST API.
 
 - What is typed works at once and stays: there is nothing to save, and no startup configuration beside the running one.
 - An export has no end marker of its own, and large ones were cut by routers: it is followed by one that the router itself prints.
@@ -9,12 +9,12 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from ipaddress import ip_address
-from typing import Literal
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, Literal
 
-from netd.model.device import ArpEntry, Image, MacEntry, Neighbour, Outcome
+from netd.model.device import ArpEntry, Facts, Image, MacEntry, Neighbour, Outcome
 from netd.sdk import text as read
 from netd.sdk.dialogue import Answer, Dialogue, Get, Note, Pause, Put, Reconnect, say
 from netd.sdk.patterns import compiled, substituted
@@ -81,46 +81,38 @@ class Driver(Shell, ConfigurationLines, Polled):
 
     def neighbours(self) -> Dialogue[Sequence[Neighbour]]:
         text = yield from say("/ip neighbor print detail without-paging")
-        found = []
-        for item in _ITEM.split(text)[1:]:
-            known = read.attributes(item)
-            if "interface" not in known:
-                continue
-            by = known.get("discovered-by", "")
-            address = known.get("address") or known.get("address6")
-            found.append(
-                Neighbour(
-                    local_interface=known["interface"].split(",")[0],
-                    protocol="lldp" if "lldp" in by else "cdp" if "cdp" in by else "mndp",
-                    remote_name=known.get("identity") or None,
-                    remote_interface=known.get("interface-name") or None,
-                    remote_address=ip_address(address) if address else None,
-                    remote_mac=read.mac(known.get("mac-address", "")),
-                    remote_description=known.get("system-description") or None,
-                )
-            )
-        return found
+        return [each for item in _ITEM.split(text)[1:] if (each := _neighbour(read.attributes(item)))]
 
     def macs(self) -> Dialogue[Sequence[MacEntry]]:
         text = yield from say("/interface bridge host print terse without-paging")
         found = []
         for line in text.splitlines():
-            known = read.attributes(line)
-            mac, interface = read.mac(known.get("mac-address", "")), known.get("on-interface") or known.get("interface")
             flags = line.split("mac-address=")[0].split()[1:]
-            if mac and interface and not any("L" in flag for flag in flags):  # L: the bridge's own
-                found.append(MacEntry(mac=mac, interface=interface, vlan=int(known["vid"]) if known.get("vid", "").isdigit() else None))
+            if not any("L" in flag for flag in flags) and (entry := _host(read.attributes(line))):  # L: the bridge's own
+                found.append(entry)
         return found
 
     def arps(self) -> Dialogue[Sequence[ArpEntry]]:
         text = yield from say("/ip arp print terse without-paging")
-        found = []
-        for line in text.splitlines():
-            known = read.attributes(line)
-            mac = read.mac(known.get("mac-address", ""))
-            if mac and "address" in known and "interface" in known:
-                found.append(ArpEntry(address=ip_address(known["address"]), mac=mac, interface=known["interface"]))
-        return found
+        return [entry for line in text.splitlines() if (entry := _arp(read.attributes(line)))]
+
+    def menus(self) -> Mapping[str, Sequence[str]]:
+        return {
+            "facts": ("/system/routerboard", "/system/resource", "/system/identity"), "neighbours": ("/ip/neighbor",),
+            "macs": ("/interface/bridge/host",), "arps": ("/ip/arp",),
+        }  # fmt: skip
+
+    def recorded(self, what: str, records: Sequence[Mapping[str, str]]) -> Any:
+        """Of the REST API of version 7: the console's properties by their names, flags as ``true`` and ``false``."""
+        match what:
+            case "facts":
+                return _facts({name: value for record in records for name, value in record.items()})
+            case "neighbours":
+                return [each for record in records if (each := _neighbour(record))]
+            case "macs":
+                return [host for record in records if record.get("local") != "true" and (host := _host(record))]
+            case _:
+                return [arp for record in records if (arp := _arp(record))]
 
     def free_octets(self) -> Dialogue[int]:
         text = yield from say("/system resource print without-paging")
@@ -164,6 +156,45 @@ class Driver(Shell, ConfigurationLines, Polled):
     def _version(self) -> Dialogue[tuple[int, ...]]:
         text = yield from say("/system resource print without-paging")
         return _numbers(read.pairs(text).get("version", ""))
+
+
+def _facts(known: Mapping[str, str]) -> Facts:
+    return Facts(
+        hostname=known.get("name") or None, model=known.get("model") or known.get("board-name") or None, serial=known.get("serial-number") or None,
+        software_version=known.get("version", "").partition(" ")[0] or None, hardware_revision=known.get("revision") or None,
+        uptime_seconds=read.seconds(known.get("uptime", "")),
+    )  # fmt: skip
+
+
+def _neighbour(known: Mapping[str, str]) -> Neighbour | None:
+    if not known.get("interface"):
+        return None
+    by = known.get("discovered-by", "")
+    return Neighbour(
+        local_interface=known["interface"].split(",")[0], protocol="lldp" if "lldp" in by else "cdp" if "cdp" in by else "mndp",
+        remote_name=known.get("identity") or None, remote_interface=known.get("interface-name") or None,
+        remote_address=_address(known.get("address") or known.get("address6") or ""), remote_mac=read.mac(known.get("mac-address", "")),
+        remote_description=known.get("system-description") or None,
+    )  # fmt: skip
+
+
+def _host(known: Mapping[str, str]) -> MacEntry | None:
+    mac, interface = read.mac(known.get("mac-address", "")), known.get("on-interface") or known.get("interface")
+    if not mac or not interface:
+        return None
+    return MacEntry(mac=mac, interface=interface, vlan=int(known["vid"]) if known.get("vid", "").isdecimal() else None)
+
+
+def _arp(known: Mapping[str, str]) -> ArpEntry | None:
+    mac, address = read.mac(known.get("mac-address", "")), _address(known.get("address", ""))
+    return ArpEntry(address=address, mac=mac, interface=known["interface"]) if mac and address and known.get("interface") else None
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def _masked(match: re.Match[str]) -> str:

@@ -103,8 +103,8 @@ class Simulator(Behaviour):
     @command(r"/interface bridge host print terse without-paging")
     def hosts(self, match: re.Match[str]) -> Reply | str:
         return (
-            "0 D E mac-address=11:22:33:44:55:01 interface=ether4 bridge=lan on-interface=ether4\n"
-            "1 DL  mac-address=11:22:33:44:55:04 interface=lan bridge=lan on-interface=lan"
+            "0 D E mac-address=0C:22:33:44:55:01 interface=ether4 bridge=lan on-interface=ether4\n"
+            "1 DL  mac-address=0C:22:33:44:55:04 interface=lan bridge=lan on-interface=lan"
         )
 
     @command(r"/ip arp print terse without-paging")

@@ -1,6 +1,5 @@
 """The table of devices: what an operator wrote of them. A parent's row stands before those of what is reached through it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,27 +22,11 @@ def _ports(text: str) -> dict[str, int]:
     return {name: int(port) for name, port in found.items()}
 
 
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} is not JSON") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{text[:20]!r} is not a number") from None
-
-
-def _written(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
 _FORMS = {
-    "ports": Form(lambda ports: cells.pairs(ports) if ports else "", _ports), "variables": Form(lambda value: _written(value) if value else "", _json),
-    "tags": cells.WORDS, "poll_groups": cells.WORDS, "host_keys": cells.LINES, "timeout_seconds": Form(lambda value: f"{value:g}", _seconds),
+    "ports": Form(lambda ports: cells.pairs(ports) if ports else "", _ports),
+    "variables": Form(lambda value: cells.JSON.write(value) if value else "", cells.JSON.read),
+    "tags": cells.WORDS, "poll_groups": cells.WORDS, "host_keys": cells.LINES, "certificates": cells.WORDS,
+    "timeout_seconds": Form(lambda value: f"{value:g}", cells.DECIMAL.read),
     "note": cells.TEXT,
 }  # fmt: skip
 

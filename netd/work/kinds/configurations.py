@@ -14,7 +14,7 @@ from netd.model.configuration import Source, Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup
 from netd.work.kinds.devices import Devices
-from netd.work.kinds.inspection import inspected, take
+from netd.work.kinds.inspection import by_http, inspected, take
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
 from netd.work.sessions import Opened
@@ -76,17 +76,17 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     async def one(job: JobContext, chosen: Chosen, intents: Intents, *, named: bool) -> Done:
         kept: Kept | None = None
 
-        async def work(opened: Opened) -> None:
+        async def work(opened: Opened, known: dict[str, Any]) -> None:
             nonlocal kept
-            seen, _ = await inspected(opened, job, "facts")
+            seen, _ = await inspected(opened, job, *(name for name in ("facts",) if name not in known))
             if named or isinstance(opened.driver, Backup):  # a host among routers, as a group may have it, fails no night's backup
                 kept, _ = await snapshot(tools, job, opened, intents=intents)
-            more, _ = await inspected(opened, job, "neighbours", "macs", "arps")
-            if seen or more:
-                await take(tools, opened, {**seen, **more})
+            more, _ = await inspected(opened, job, *(name for name in ("neighbours", "macs", "arps") if name not in known))
+            await take(tools, opened.device, {**seen, **more})
 
         try:
-            await devices.at(job, chosen, work)
+            known = await by_http(tools, devices, job, chosen)
+            await devices.at(job, chosen, lambda opened: work(opened, known))
         except PeerError as error:
             if kept is None:
                 await devices.failed(job, chosen, str(error))

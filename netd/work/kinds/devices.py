@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
@@ -61,6 +61,14 @@ class Devices:
         finally:
             if noting:
                 await asyncio.gather(*noting)
+
+    async def by_http(self, job: JobContext, chosen: Chosen) -> tuple[Device, dict[str, Any]]:
+        """The device, and what it says of itself over its HTTP API, if anything. Raises as ``DeviceSessions.records``."""
+
+        async def say(text: str) -> None:
+            await job.log(text, "warning", chosen.subject.key)
+
+        return await self.sessions.records(job.job.tenant_id, chosen.id, say=say, hide=job.hide)
 
     async def known(self, job: JobContext, chosen: Chosen) -> Device:
         """The device as the inventory has it. Raises PeerUnreachable if it has not got it any more."""

@@ -1,13 +1,17 @@
-"""``device.inspect``: ask devices what they are, whom they hear, and which addresses are behind which interface. A backup asks the same, in its session."""
+"""``device.inspect``: ask devices what they are, whom they hear, and which addresses are behind which interface. A backup asks the same, in its session.
+
+Where a driver and a credential are there for it, the device's HTTP API is asked first, and its command line for the rest only.
+"""
 
 import logging
 from typing import Any, Final
 
 from netd.domain import choice, facts
-from netd.domain.choice import DeviceChoice
+from netd.domain.choice import Chosen, DeviceChoice
 from netd.domain.facts import Observation
 from netd.domain.kinds import Done, JobContext, Kind, Subject
 from netd.errors import PeerError, PeerUnreachable
+from netd.model.inventory import Device
 from netd.sdk.device import Arps, Inspect, Macs, Neighbours
 from netd.work.kinds.devices import Devices
 from netd.work.kinds.tools import Tools
@@ -45,21 +49,42 @@ async def inspected(opened: Opened, job: JobContext, *members: str) -> tuple[dic
     return found, failure
 
 
-async def take(tools: Tools, opened: Opened, found: dict[str, Any]) -> None:
-    """Keep it. Raises StoreError."""
-    observation = Observation(device_id=opened.device.id, source="cli", at=tools.now(), **found)
-    await patiently(lambda: facts.take(tools.owner, opened.device.tenant_id, [observation]))
+async def take(tools: Tools, device: Device, found: dict[str, Any], source: str = "cli") -> None:
+    """Keep it, if there is anything. Raises StoreError."""
+    if found:
+        observation = Observation(device_id=device.id, source=source, at=tools.now(), **found)
+        await patiently(lambda: facts.take(tools.owner, device.tenant_id, [observation]))
+
+
+async def by_http(tools: Tools, devices: Devices, job: JobContext, chosen: Chosen) -> dict[str, Any]:
+    """Keep what the device says over its HTTP API, if it has one, and return it. Raises PeerError, StoreError."""
+    device, found = await devices.by_http(job, chosen)
+    await take(tools, device, found, "http")
+    return found
 
 
 def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
     devices = Devices(tools)
 
-    async def work(opened: Opened, job: JobContext) -> Done:
-        found, failure = await inspected(opened, job, *ASKED)
+    async def typed(opened: Opened, job: JobContext, members: list[str]) -> tuple[dict[str, Any], PeerError | None]:
+        found, failure = await inspected(opened, job, *members)
         if not found:
             raise failure or PeerError(f"{opened.device.hostname}: the driver of {opened.platform.platform.title} cannot ask it anything of this")
-        await take(tools, opened, found)
+        await take(tools, opened.device, found)
+        return found, failure
+
+    async def one(chosen: Chosen, job: JobContext) -> Done:
+        found, failure = await by_http(tools, devices, job, chosen), None
+        left = [name for name in ASKED if name not in found]
+        if left:
+            try:
+                more, failure = await devices.at(job, chosen, lambda opened: typed(opened, job, left))
+                found |= more
+            except PeerError as error:
+                if not found:
+                    raise
+                failure = error
         tally = {name: len(found[name]) for name in ("neighbours", "macs", "arps") if name in found}
         said = ", ".join(f"{number} {name}" for name, number in tally.items())
         return Done(said=f"{said}; not all was said: {failure}" if failure else said, result=tally)
@@ -68,7 +93,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
 
         async def each(subject: Subject) -> Done:
-            return await devices.at(job, found[subject.key], lambda opened: work(opened, job))
+            return await one(found[subject.key], job)
 
         return {"devices": len(found), **await job.each([each.subject for each in found.values()], each, at_once=order.at_once)}
 

@@ -1,7 +1,7 @@
 """The bulk routes"""
 
 from netd.web.api.bulk import bulk
-from netd.web.api.resources import coa_clients, credentials, devices, dhcp, discovery, nas, plans, pools, sites, standing, subscribers, users
+from netd.web.api.resources import alarms, coa_clients, credentials, devices, dhcp, discovery, jobs, nas, plans, pools, sites, standing, subscribers, users
 
 ROUTES = (
     bulk("/plans", "plans:write", plans.ROUTES),
@@ -15,6 +15,10 @@ ROUTES = (
     bulk("/dhcp/subnets", "dhcp:write", [each for each in dhcp.ROUTES if each.action.startswith("dhcp_subnet.")]),
     bulk("/devices", "devices:write", [each for each in devices.ROUTES if each.path.startswith("/devices")]),
     bulk("/interfaces", "devices:write", [each for each in devices.ROUTES if each.path.startswith("/interfaces")]),
+    bulk("/device-groups", "devices:write", [each for each in devices.ROUTES if each.path.startswith("/device-groups")]),
+    bulk("/alarms", "alarms:write", [each for each in alarms.ROUTES if each.path.startswith("/alarms")]),
+    bulk("/thresholds", "alarms:write", [each for each in alarms.ROUTES if each.path.startswith("/thresholds")]),
+    bulk("/schedules", "jobs:schedule", [each for each in jobs.ROUTES if each.path.startswith("/schedules")]),
     bulk("/discovery/candidates", "devices:discover", discovery.ROUTES[1:]),
     bulk("/credentials", "credentials:write", credentials.ROUTES),
     bulk("/organizations", "sites:write", [each for each in sites.ROUTES if each.path.startswith("/organizations")]),

@@ -1,4 +1,4 @@
-"""/credentials of devices. Their secrets go in and never come out."""
+"""/credentials of devices. Their secrets go in, and come out by /export only, for who may reveal secrets."""
 
 from netd.domain import credentials
 from netd.domain.credentials import CredentialPatch, NewCredential

@@ -16,7 +16,9 @@ MEDIA_TYPES = {"csv": CSV, "xlsx": XLSX}
 
 
 def _means(deps: WebDeps) -> Means:
-    return Means(keyring=deps.keyring, rules=deps.rules, vendors=deps.vendors, converter=deps.converter, catalogue=deps.catalogue)
+    return Means(
+        keyring=deps.keyring, rules=deps.rules, vendors=deps.vendors, converter=deps.converter, catalogue=deps.catalogue, kinds=deps.kinds, now=deps.now
+    )  # fmt: skip
 
 
 def _exporting(table: Table) -> Route:

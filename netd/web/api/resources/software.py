@@ -1,8 +1,9 @@
 """/software-images, /software-targets and /compliance: which software there is, who should run which, and who does."""
 
-from netd.domain import software
+from netd.domain import recommendation, software
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
+from netd.domain.recommendation import RecommendationQuery, Recommendations
 from netd.domain.software import NewImage, NewSoftwareTarget, SoftwareTargetPatch
 from netd.model.configuration import Compliance, SoftwareImage, SoftwareTarget
 from netd.web.api.route import Call, FileUpload, route
@@ -61,6 +62,12 @@ async def compliance_list(call: Call, query: ListQuery) -> Page[Compliance]:
     return await software.compliance(call.deps.database, call.actor, query)
 
 
+@route("GET", "/software-recommendations", permission=READ, summary="Which software models could run of which nobody said what they should, and why")
+async def recommendation_list(call: Call, query: RecommendationQuery) -> Recommendations:
+    return await recommendation.recommend(call.deps.database, call.actor, query, call.deps.now())
+
+
 ROUTES = (
     image_list, image_create, image_show, image_delete, target_list, target_create, target_show, target_update, target_delete, compliance_list,
+    recommendation_list,
 )  # fmt: skip
