@@ -17,7 +17,7 @@ from netd.model.boot import ExpectedDevice
 from netd.model.configuration import Template
 
 FILES = Files(
-    server="http://192.0.2.5:8080", configuration_url="http://192.0.2.5:8080/abc/config.cfg", configuration_path="abc/config.cfg",
+    server="http://192.0.2.5:8080", directory_url="http://192.0.2.5:8080/abc", configuration_url="http://192.0.2.5:8080/abc/config.cfg", configuration_path="abc/config.cfg",
     configuration_sha256="c" * 64,
     image_url="http://192.0.2.5:8080/def/new.cc", image_path="def/new.cc", image_name="new.cc", image_sha256="d" * 64,
 )  # fmt: skip
@@ -27,12 +27,12 @@ def test_huaweis_list():
     text = first("huawei_ini", "sysname r1\n", FILES, serial="2102359999", mac="00:e0:fc:12:34:56").decode()
     lines = text.splitlines()
     assert lines[1:] == [
-        ";BEGIN ROUTER", "FILESERVER=http://192.0.2.5:8080", "ESN=2102359999", "MAC=00E0-FC12-3456", "SYSTEM-SOFTWARE=def/new.cc",
-        "SYSTEM-CONFIG=abc/config.cfg", ";END ROUTER",
+        ";BEGIN ROUTER", "[GLOBAL CONFIG]", f"FILESERVER={FILES.directory_url}", "", "[DEVICE0 DESCRIPTION]", "ESN=2102359999", "MAC=00E0-FC12-3456",
+        "SYSTEM-SOFTWARE=new.cc", "SYSTEM-CONFIG=config.cfg", ";END ROUTER",
     ]  # fmt: skip
     assert lines[0] == f'#sha256sum="{hashlib.sha256(chr(10).join(lines[1:]).encode()).hexdigest()}"'
-    assert huawei_whole(text)
-    assert not huawei_whole(text.replace("abc/config.cfg", "evil/config.cfg"))
+    assert FILES.directory_url == "http://192.0.2.5:8080/abc" and huawei_whole(text)
+    assert not huawei_whole(text.replace("=config.cfg", "=evil.cfg"))
 
 
 def test_nokias_provisioning_file():
