@@ -17,8 +17,8 @@ from netd.model.boot import ExpectedDevice
 from netd.model.configuration import Template
 
 FILES = Files(
-    server="http://192.0.2.5:8080", directory_url="http://192.0.2.5:8080/abc", configuration_url="http://192.0.2.5:8080/abc/config.cfg", configuration_path="abc/config.cfg",
-    configuration_sha256="c" * 64,
+    server="http://192.0.2.5:8080", directory_url="http://192.0.2.5:8080/abc", configuration_url="http://192.0.2.5:8080/abc/config.cfg",
+    configuration_path="abc/config.cfg", configuration_sha256="c" * 64,
     image_url="http://192.0.2.5:8080/def/new.cc", image_path="def/new.cc", image_name="new.cc", image_sha256="d" * 64,
 )  # fmt: skip
 
