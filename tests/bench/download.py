@@ -7,6 +7,7 @@ from netd.wire import tftp
 
 HOST: Final = "127.0.0.1"
 BUFFER_OCTETS: Final = 1 << 20
+ASKED: Final = 10
 
 
 def by_tftp(port: int, path: str, window: int, source: str = HOST) -> int:
@@ -16,8 +17,7 @@ def by_tftp(port: int, path: str, window: int, source: str = HOST) -> int:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     sock.settimeout(1.0)
     options = {"blksize": "1428", "tsize": "0"} | ({"windowsize": str(window)} if window > 1 else {})
-    sock.sendto(tftp.encode_request(tftp.Request(path, "octet", options)), (HOST, port))
-    data, server = sock.recvfrom(65_536)
+    data, server = _asked(sock, tftp.encode_request(tftp.Request(path, "octet", options)), port)
     if data[1] != tftp.OACK:
         raise RuntimeError(f"no options: {data[:60]!r}")
     words = data[2:].split(b"\0")
@@ -42,6 +42,18 @@ def by_tftp(port: int, path: str, window: int, source: str = HOST) -> int:
         if last:
             return got
         expected += 1
+
+
+def _asked(sock: socket.socket, request: bytes, port: int) -> tuple[bytes, tuple[str, int]]:
+    """The first answer and whose it is; a request may be lost, and is sent again. Raises TimeoutError."""
+    for _ in range(ASKED):
+        sock.sendto(request, (HOST, port))
+        try:
+            data, server = sock.recvfrom(65_536)
+        except TimeoutError:
+            continue
+        return data, server
+    raise TimeoutError(f"port {port} does not answer")
 
 
 def by_http(port: int, path: str, source: str = HOST) -> int:
