@@ -362,6 +362,8 @@ class Expected:
                 await self.sweep()
             except StoreError as error:
                 log.warning("devices that boot are not looked after", extra={"error": str(error)})
+            except Exception:  # barrier: as below
+                log.exception("devices that boot are not looked after")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _following(self) -> None:
@@ -389,6 +391,9 @@ class Expected:
                     raise
                 except StoreError as error:  # a password that does not open: the others go on
                     log.error("a device does not follow its subscriber", extra={"ztp_device": device, "error": str(error)})
+                    done = True
+                except Exception:  # barrier: what one device brings up must not end the daemon, and RADIUS with it
+                    log.exception("a device does not follow its subscriber", extra={"ztp_device": device})
                     done = True
                 if done:
                     again.discard(device)

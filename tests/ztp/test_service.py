@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from netd.config import BootConfig
-from netd.domain import certificates, expected, pki, plans, standing, subscribers
+from netd.domain import arming, certificates, expected, pki, plans, standing, subscribers
 from netd.domain.bootfiles import BootFile
 from netd.domain.expected import ExpectedPatch, Retry
 from netd.errors import BootRefused, Conflict, InvalidInput
@@ -21,6 +21,10 @@ from tests.domain.conftest import AnyAttribute
 from tests.ztp.booting import ACTOR, Booting, client
 
 TEMPLATE = "pppoe {{ subscriber.username }} vlan {{ subscriber.vlan }} down {{ subscriber.down_bps }}\n{% if subscriber_password is defined %}leak{% endif %}"
+
+
+class Killed(BaseException):
+    """kill -9: no barrier stops it."""
 
 
 class Home(Booting):
@@ -173,11 +177,11 @@ async def test_what_a_crash_leaves_is_begun_by_who_comes_after(home, monkeypatch
     await home.expected.load()
 
     async def killed(*arguments: Any) -> None:
-        raise RuntimeError("kill -9")
+        raise Killed
 
     with monkeypatch.context() as patch:
         patch.setattr("netd.domain.arming.store.configured_for", killed)  # the last statement before the commit
-        with pytest.raises(RuntimeError):
+        with pytest.raises(Killed):
             await home.expected.follow()
     assert await home.jobs() == []
     other = Home(home.database, "", home.folder, home.extensions, home.config)
@@ -185,6 +189,30 @@ async def test_what_a_crash_leaves_is_begun_by_who_comes_after(home, monkeypatch
     await other.followed()
     await home.followed()
     assert await home.jobs() == [{"again": True, "ztp_device_id": device.id}]
+
+
+async def test_a_device_that_cannot_be_looked_at_ends_nothing(home, monkeypatch, caplog):
+    """What one brings up is told, and the others follow."""
+    await home.customer("active")
+    bad = await home.device("bad", serial="BAD1", subscriber="alice", configuration="x {{ subscriber.down_bps }}")
+    good = await home.device("good", serial="GOOD1", subscriber="alice", configuration="y {{ subscriber.down_bps }}")
+    for each in (bad, good):
+        await home.is_verified(each)
+    await home.followed()
+    await home.end_jobs()
+    await home.plan("gold")
+    await home.expected.load()
+    follow = arming.follow
+
+    async def broken(conn: Any, kinds: Any, keyring: Any, places: Any, device: int, now: Any) -> bool:
+        if device == bad.id:
+            raise ZeroDivisionError
+        return await follow(conn, kinds, keyring, places, device, now)
+
+    monkeypatch.setattr(arming, "follow", broken)
+    assert await home.expected.follow()
+    assert await home.jobs() == [{"again": True, "ztp_device_id": good.id}]
+    assert [record.ztp_device for record in caplog.records if record.exc_info] == [bad.id]
 
 
 async def test_the_feed_tells_at_once(home):
