@@ -160,6 +160,7 @@ async def test_somebody_was_quicker(world, bring, database, keyring, actor, monk
     assert await names(world) == ["bob"]
 
 
+@pytest.mark.usefixtures("frozen_heap")
 async def test_the_loop_stays_free(world, bring, database, keyring, actor):
     """RADIUS is answered in the same loop: an import must hand it back all the time. Bounds are wide for busy machines."""
     await world.plan(actor)
