@@ -362,7 +362,7 @@ class Expected:
                 await self.sweep()
             except StoreError as error:
                 log.warning("devices that boot are not looked after", extra={"error": str(error)})
-            except Exception:  # barrier: as below
+            except Exception:  # barrier: a defect of this look must not end the daemon, and RADIUS with it
                 log.exception("devices that boot are not looked after")
             await asyncio.sleep(SWEEP_SECONDS)
 
