@@ -187,8 +187,8 @@ class Accounting:
         batch = self._take(self._config.batch_records * (2 if deep else 1) if direct else JOURNAL_RECORDS)
         if direct:
             batch = await self._try(batch)
-        if batch and await self._journal(batch):
-            batch = []
+        if batch:
+            batch = batch[await self._journal(batch) :]
         if batch and not direct and self.database.up and self.late is None:
             batch = await self._try(batch)  # a full or broken journal must not keep packets from a database that is there: order matters less
         self._queue[:0] = batch
@@ -216,8 +216,8 @@ class Accounting:
             self.quotas.doubt()
             self.late = task
             task.add_done_callback(self._forget_late)
-            if await self._journal(attempt.batch):
-                return []
+            if taken := await self._journal(attempt.batch):
+                return attempt.batch[taken:]
             attempt.given_up = False  # there is nowhere else to go, so it may take its time
             await asyncio.wait({task})
         except asyncio.CancelledError:
@@ -273,20 +273,21 @@ class Accounting:
                 async for pending in _by_turns(part):
                     pending.done(True)
 
-    async def _journal(self, batch: Sequence[Pending]) -> bool:
-        """Write a batch to the journal, let memory follow, and acknowledge it; False if the journal refused."""
+    async def _journal(self, batch: Sequence[Pending]) -> int:
+        """Write a batch to the journal, let memory follow, and acknowledge it; returns how many the journal took, from the first."""
         items = [self._attributed_or_bare(pending) for pending in batch]
         async with self.spool.lock:
             waiting = len(batch) + len(self._queue)
-            if not await self.spool.write(items, max(0, waiting - self._unheard)):
+            taken = await self.spool.write(items, waiting, self._unheard)
+            if taken < len(items):
                 self._unheard = max(self._unheard, waiting)
-                return False
-            for start in range(0, len(items), FOLD_RECORDS):
-                self.ahead.fold(items[start : start + FOLD_RECORDS], self._follow)
-                for pending in batch[start : start + FOLD_RECORDS]:
+            for start in range(0, taken, FOLD_RECORDS):
+                end = min(start + FOLD_RECORDS, taken)
+                self.ahead.fold(items[start:end], self._follow)
+                for pending in batch[start:end]:
                     pending.done(True)
                 await asyncio.sleep(0)
-        return True
+        return taken
 
     def replayed(self, opened: Opened, count: int, new: int) -> None:
         """The database has the next ``count`` records of the journal, ``new`` of them by this replay: memory follows where it knows nothing newer."""

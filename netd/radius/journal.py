@@ -47,15 +47,16 @@ SEGMENT_OCTETS: Final = 8 << 20
 PROBE_OCTETS: Final = 16 << 10
 
 _NO_SPACE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_SMALLER_MAY_FIT: Final = ("no_space", "full")
 _NOT_ALLOWED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR))
 
 
 class JournalRefused(NetdError):
-    """The journal did not take a group: nothing of it may be acknowledged. ``reason`` is no_space, io_error, unwritable or full."""
+    """The journal did not take a group: only its first ``taken`` records may be acknowledged. ``reason`` is no_space, io_error, unwritable or full."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, taken: int = 0) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason = reason
+        self.reason, self.detail, self.taken = reason, detail, taken
 
 
 class Entry(NamedTuple):
@@ -186,15 +187,35 @@ class Journal:
         return self._lock >= 0
 
     def append(self, items: Sequence[Item]) -> None:
-        """Write a group and bring it to the disk. Raises JournalRefused: then nothing of it may be acknowledged."""
+        """Write a group and bring it to the disk. Raises JournalRefused, which says how many of it are there all the same.
+
+        Where there is no room for all, smaller groups are tried: a large one, which would be offered again and again, must not keep what room there is from
+        everybody.
+        """
         if not self.is_open:
             raise JournalRefused("unwritable", f"{self.root} cannot be opened")
         if not self._id:
             self._id, self._sequence = str(uuid.uuid4()), 0
             self._key = uuid.UUID(self._id).bytes
+        taken, size = 0, len(items)
+        while taken < len(items):
+            part = items[taken : taken + size]
+            group = self._encode(part)
+            try:
+                self._append(group)
+            except JournalRefused as error:
+                if error.reason not in _SMALLER_MAY_FIT or len(group) <= PROBE_OCTETS or len(part) < 2:
+                    raise JournalRefused(error.reason, error.detail, taken) from error
+                size = len(part) // 2
+            else:
+                taken += len(part)
+
+    def _encode(self, items: Sequence[Item]) -> bytes:
         first = self._sequence + 1
         self._sequence += len(items)  # a number is never used again, not even of a group that was refused
-        group = b"".join(encode_record(self._key, first + place, item) for place, item in enumerate(items))
+        return b"".join(encode_record(self._key, first + place, item) for place, item in enumerate(items))
+
+    def _append(self, group: bytes) -> None:
         if self.octets + len(group) > self.most_octets:
             raise JournalRefused("full", f"{self.octets} octets wait, and radius.journal_max_mb allows no more")
         failed: OSError | None = None

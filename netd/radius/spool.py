@@ -81,22 +81,29 @@ class Spool:
             self.waiting += len(entries)
             yield [entry.item for entry in entries]
 
-    async def write(self, items: Sequence[Item], unacknowledged: int) -> bool:
-        """Bring a group to the disk; False if it was refused, and then ``unacknowledged`` records are counted. Call with ``lock`` held."""
+    async def write(self, items: Sequence[Item], unacknowledged: int, told: int) -> int:
+        """Bring a group to the disk; returns how many of it are there, counted from the first. Call with ``lock`` held.
+
+        If that is not all, the others of ``unacknowledged`` records are counted as refused, except the first ``told``, which were already.
+        """
+        taken = len(items)
         try:
             await self._do(lambda: self.journal.append(items))
         except JournalRefused as error:
-            self._refuse(error.reason, str(error), unacknowledged)
-            return False
-        self._recovered()
+            taken = error.taken
+            self._refuse(error.reason, str(error), max(0, unacknowledged - max(told, taken)))
+        else:
+            self._recovered()
+        if not taken:
+            return 0
         if not self.waiting:
             self._begin_waiting(time.time())
             if time.monotonic() - self._told_at > CALM_SECONDS:
                 log.warning("accounting goes to the journal: the database is away, slow, or behind")
             self._told_at = time.monotonic()
-        self.waiting += len(items)
-        self.written += len(items)
-        return True
+        self.waiting += taken
+        self.written += taken
+        return taken
 
     async def probe(self) -> None:
         """See whether a journal that refused would take records now."""

@@ -239,7 +239,7 @@ def small_disk(folder: Path) -> Iterator[Callable[[Daemon], None]]:
 
 
 def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
-    with small_disk(fresh.data_dir / "journal") as limit, Accountant("full", "127.0.5.4") as nas:
+    with small_disk(fresh.data_dir / "journal") as limit, Accountant("full", "127.0.5.4") as nas, contextlib.ExitStack() as stack:
         fresh.settings |= {"NETD_RADIUS__JOURNAL_AFTER_MS": "100"}
         fresh.start()
         limit(fresh)
@@ -247,10 +247,12 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
         for session in range(300):
             nas.add(session)
         stopped = hang(fresh)
+        stack.callback(resume, stopped)
         with Logins(fresh.auth_port) as logins:
+            fresh.signal(signal.SIGSTOP)  # so that all come as one group, which is larger than the disk
             for record in nas.records:
                 nas.send(record, fresh.acct_port)
-                nas.receive(0)
+            fresh.signal(signal.SIGCONT)
             eventually(lambda: fresh.metric("netd_radius_accounting_journal_refused_total"), 20)
             while nas.receive(0.3):
                 continue
@@ -270,6 +272,7 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
         with more:
             more.add(1)
             stopped = hang(fresh)
+            stack.callback(resume, stopped)
             more.insist(fresh.acct_port)
             assert "the journal refuses" not in accounting_detail(fresh)
             resume(stopped)

@@ -11,7 +11,7 @@ import pytest
 
 from netd.errors import ConfigError
 from netd.model.accounting import Record
-from netd.radius.journal import Cursor, Entry, Journal, JournalRefused, waiting
+from netd.radius.journal import PROBE_OCTETS, Cursor, Entry, Journal, JournalRefused, waiting
 from netd.radius.record import AccountingSwitch
 from netd.radius.segment import MARK, encode_record
 from tests.radius.test_segment import SWITCH, record
@@ -227,6 +227,33 @@ def test_a_journal_that_is_full_refuses_until_there_is_room(tmp_path: Path) -> N
     journal.drop(cursor)
     journal.append([record(written)])
     journal.close()
+
+
+def test_a_large_group_takes_what_room_there_is(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, 64 << 10, "node")
+    journal.open("db")
+    group = [record(number) for number in range(1_000)]
+    with pytest.raises(JournalRefused) as refused:
+        journal.append(group)
+    assert refused.value.reason == "full"
+    taken = refused.value.taken
+    assert (64 << 10) - journal.octets < PROBE_OCTETS, "the rest is less than what is worth a try"
+    entries = read_all(journal)
+    assert numbers(entries) == list(range(taken))
+    assert sorted({entry.sequence for entry in entries}) == [entry.sequence for entry in entries]
+    with pytest.raises(JournalRefused) as refused:
+        journal.append(group[taken:])
+    assert refused.value.taken == 0
+    journal.close()
+
+
+def test_a_group_that_a_broken_disk_refuses_is_not_tried_in_pieces(journal: Journal, disk: Disk) -> None:
+    disk.errors = [errno.EIO, errno.EIO]
+    with pytest.raises(JournalRefused) as refused:
+        journal.append([record(number) for number in range(1_000)])
+    assert (refused.value.reason, refused.value.taken) == ("io_error", 0)
+    assert not disk.errors
+    assert read_all(journal) == []
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
