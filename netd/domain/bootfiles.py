@@ -25,7 +25,7 @@ from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
 from netd.domain.rendering import Renderer
 from netd.domain.templates import Library
-from netd.errors import BootRefused, Fault, InvalidInput, StoreError, WireError
+from netd.errors import BootRefused, Fault, InvalidInput, StoreError, TooOften, WireError
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
 from netd.model.boot import ExpectedDevice, Purpose, Transport
@@ -150,7 +150,7 @@ class BootFiles:
         metrics.counter_of("netd_boot_octets", "Octets of boot files sent", lambda: self.sent_octets, ("via",))
 
     async def ask(self, path: str, source: str, via: Transport, *, begins: bool = True) -> BootFile:
-        """The file; ``begins``: it is about to be sent, and its end will be told. Raises BootRefused, StoreUnavailable."""
+        """The file; ``begins``: it is about to be sent, and its end will be told. Raises BootRefused, StoreUnavailable, TooOften."""
         known: TokenRow | None = None
         try:
             if not self._sources.may(source, self._clock()):
@@ -165,6 +165,10 @@ class BootFiles:
                     await self._begun(conn, asked, found)
         except BootRefused as error:
             self._refused(known, source, via, error.reason)
+            raise
+        except TooOften as error:  # the machine is busy: the device asks again, and is no worse off than before
+            log.warning("a boot file is not made in time", extra={"source": source, "error": str(error)})
+            self.answers[via, "too_busy"] += 1
             raise
         except InvalidInput as error:  # its template: nobody gets half a configuration
             if known is not None:
@@ -272,7 +276,7 @@ class BootFiles:
         asked: rendering.Purpose = "boot", *, told: int | None = None,
     ) -> bytes:  # fmt: skip
         """What the device is sent at this address, with its first password; ``told`` is the generation of its tokens there, ``asked`` says whether it asks
-        itself. Raises InvalidInput, Conflict."""
+        itself. Raises InvalidInput, Conflict, TooOften."""
         kind = self.places.kind(device.profile)
         files = self._files(device, sources.image, secret, generation if told is None else told, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)

@@ -118,7 +118,7 @@ async def lines(
     db: Database, keyring: Keyring, renderer: Renderer, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
 ) -> tuple[list[str], list[str]]:
     """The configuration that follows the first file, and the secrets that stand in it: its credentials', its NAS's and its subscriber's. From now on it is
-    configured with what its subscriber is told now. Raises InvalidInput."""
+    configured with what its subscriber is told now. Raises InvalidInput, TooOften."""
     async with db.transaction() as conn:
         library = await templates.library(conn, expected.tenant_id)
         logins = [each.login for each in (await targets.within(conn, keyring, expected.tenant_id, [device.id]))[device.id].credentials]

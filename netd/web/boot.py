@@ -18,7 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from netd.config import BootConfig
 from netd.domain.bootfiles import BootFile, BootFiles, bucket, source_of
-from netd.errors import BootRefused, ConfigError, StoreError
+from netd.errors import BootRefused, ConfigError, StoreError, TooOften
 from netd.model.boot import Transport
 from netd.web.app import Listening
 from netd.web.gate import Gate, listening
@@ -44,7 +44,7 @@ def create(files: BootFiles, via: Transport, asked: Callable[[web.Request], None
             file = await files.ask(request.raw_path, source_of(request.remote or "0.0.0.0"), via, begins=request.method == "GET")
         except BootRefused as error:
             return web.Response(status=429 if error.reason == "too_fast" else 404, headers={"Retry-After": "5"} if error.reason == "too_fast" else None)
-        except StoreError:
+        except (StoreError, TooOften):
             return web.Response(status=503, headers={"Retry-After": "10"})
         return Image(files, file, via) if file.path is not None else await _text(request, files, file, via)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from netd.config import BootConfig
 from netd.domain.bootfiles import BootFile, BootFiles, source_of
-from netd.errors import BootRefused, ConfigError, NetdError, StoreError, WireError
+from netd.errors import BootRefused, ConfigError, NetdError, StoreError, TooOften, WireError
 from netd.metrics import Counts, Metrics
 from netd.wire import tftp
 from netd.wire.tftp import Request, Sending, Step
@@ -238,6 +238,9 @@ class TftpService:
             log.warning("a boot file is not served", extra={"source": source, "error": str(error)})
             self.outcomes["database_away"] += 1
             return  # it asks again
+        except TooOften:
+            self.outcomes["too_busy"] += 1
+            return  # likewise
         try:
             self._begin(sock, request, file, client, local)
         except (OSError, NetdError) as error:

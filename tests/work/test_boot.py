@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.domain import bootfile, certificates, expected, finishing, pki, plans, subscribers, templates
+from netd.domain import bootfile, certificates, expected, finishing, pki, plans, rendering, subscribers, templates
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import NewExpected, Retry
-from netd.domain.rendering import Renderer
+from netd.domain.rendering import Rendered, Renderer
 from netd.errors import InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
@@ -226,6 +226,26 @@ async def test_a_device_that_restarts_is_waited_for(lab: Lab) -> None:
 
     async def waits() -> bool:
         return (await lab.job(job)).attempt >= 2
+
+    await lab.eventually(waits)
+    assert (await expected.get(lab.database, ACTOR, device.id)).state == "configured"
+
+
+async def test_a_machine_that_is_too_busy_to_render_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    device, _ = await booted(lab)
+    await lab.device("edge1", "cisco_ios", 1)
+    rendered = 0
+
+    async def late(*_: object) -> tuple[list[Rendered], Rendered]:
+        nonlocal rendered
+        rendered += 1
+        return [], Rendered(error="not done in 30 s", late=True)
+
+    monkeypatch.setattr(rendering, "_process", late)
+    await lab.submit("ztp.finish", ztp_device_id=device.id)
+
+    async def waits() -> bool:
+        return rendered >= 2
 
     await lab.eventually(waits)
     assert (await expected.get(lab.database, ACTOR, device.id)).state == "configured"

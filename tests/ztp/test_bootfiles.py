@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 
 from netd.domain import expected as operations
-from netd.domain import templates
+from netd.domain import rendering, templates
 from netd.domain.expected import Retry
+from netd.domain.rendering import Rendered
 from netd.domain.templates import NewTemplate, NewTemplateVariables
 from tests.ztp.booting import ACTOR, Booting, client, serving
 
@@ -158,6 +159,28 @@ async def test_a_template_that_cannot_be_rendered_puts_it_into_quarantine(bootin
     after = await booting.state(device)
     assert after.state == "failed" and "missing" in (after.reason or "")
     assert booting.files.answers["http", "not_rendered"] == 1
+
+
+async def test_a_busy_machine_puts_nobody_into_quarantine(booting, monkeypatch, require_peer):
+    require_peer("curl")
+    require_peer("tftp")
+    device = await booting.device()
+    path = await booting.told(client())
+
+    async def late(*_: object) -> tuple[list[Rendered], Rendered]:
+        return [], Rendered(error="not done in 30 s", late=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rendering, "_process", late)
+        assert (await curl(booting, path, "-D", str(booting.folder / "head")))[0] == 503
+        assert "Retry-After: 10" in (booting.folder / "head").read_text()
+        booting.tftp.outcomes.clear()
+        asking = asyncio.create_task(tftp(booting, path))
+        while not booting.tftp.outcomes["too_busy"]:
+            await asyncio.sleep(0.01)
+    assert (await asking)[0].startswith(b"hostname r1")  # it asked again
+    assert await booting.reached(device, "configured")
+    assert booting.files.answers["http", "too_busy"] == 1
 
 
 async def test_an_image_that_is_a_link_or_another_is_not_served(booting, require_peer):

@@ -17,7 +17,7 @@ from netd.domain.facts import Observation
 from netd.domain.jobs import NewJob
 from netd.domain.kinds import JobContext, Kind, Reach
 from netd.domain.redact import Redactor
-from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, NotYet, PeerError, PeerUnreachable, TryAgain, Undecided
+from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, NotYet, PeerError, PeerUnreachable, TooOften, TryAgain, Undecided
 from netd.model.boot import ExpectedDevice
 from netd.model.inventory import Device
 from netd.model.target import Credential
@@ -83,6 +83,8 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             reason = str(error)
             if pause is not None and device.state != "verified":
                 raise TryAgain(reason, pause) from None
+        except TooOften as error:  # this machine is busy, which says nothing of the device
+            raise TryAgain(str(error), pause or error.retry_seconds) from None
         except (PeerError, InvalidInput, Conflict, ExtensionError, JobFailed) as error:
             reason = str(error)
         reason = work.told.text(reason)
