@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
@@ -24,13 +24,13 @@ from netd.errors import StoreError, StoreUnavailable
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
 from netd.model import patterns
-from netd.model.boot import Purpose
+from netd.model.boot import BootCandidate, Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
 from netd.store import boot as store
 from netd.store import certificates
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
-from netd.store.database import Connection, Database, Target
+from netd.store.database import Connection, Database, Target, savepoint
 from netd.store.feed import Batch, ChangeFeed
 from netd.ztp.newcomers import Newcomers
 from netd.ztp.subnets import readable
@@ -91,7 +91,7 @@ class Expected:
 
     def __init__(
         self, database: Database, target: Target, keyring: Keyring, profiles: Mapping[str, BootProfile], config: BootConfig, kinds: Kinds,
-        now: Callable[[], datetime],
+        now: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.database = database
         self.places = Places(config, profiles)
@@ -104,6 +104,7 @@ class Expected:
         self._config = config
         self._kinds = kinds
         self._now = now
+        self._monotonic = monotonic
         self._by_id: dict[int, Known] = {}
         self._by_serial: dict[str, set[int]] = {}
         self._by_mac: dict[str, set[int]] = {}
@@ -257,7 +258,8 @@ class Expected:
         now = self._now()
         generation, until, done = token
         used = done is not None and done + timedelta(seconds=self._config.retry_seconds / 2) <= now
-        return generation + (used or until - now < timedelta(seconds=self._config.token_seconds / 4))
+        ends = until - now < timedelta(seconds=self._config.token_seconds / 4) and until < known.row.closes_at  # at its window's end another is good no longer
+        return generation + (used or ends)
 
     def unexpected(self, seen: ClientIdentity) -> None:
         """Keep it for the list of candidates, once; not who waits for a subscriber."""
@@ -266,7 +268,7 @@ class Expected:
             return
         identity = identity_of(seen)
         known = self._strangers.get(identity)
-        if known is None and not self._newcomers.may(seen, identity, self._now().timestamp()):
+        if known is None and not self._newcomers.may(seen, identity, self._monotonic()):
             self.strange["line_too_many"] += 1
             return
         if known is None and len(self._strangers) >= STRANGERS:
@@ -334,6 +336,9 @@ class Expected:
                 log.warning("devices that were seen are not written", extra={"error": str(error)})
                 await asyncio.sleep(1.0)
                 self._queued.set()
+            except Exception:  # barrier: a defect of this must not end the daemon, and RADIUS with it; who was seen comes again
+                log.exception("devices that were seen are not written")
+                await asyncio.sleep(1.0)
 
     async def flush(self) -> None:
         """Write what waits. Raises StoreError; then it comes again with the devices' next packets."""
@@ -345,15 +350,24 @@ class Expected:
                      for each, (at, seen) in noticed.items() if each in self._by_id]  # fmt: skip
             await booting.advance(conn, steps)
             for tenant_id, candidate, fresh in await store.strangers(conn, list(strangers.values()), self._config.candidates):
-                if fresh and self._newcomers.own_event(tenant_id, self._now().timestamp()):
-                    await adoption.announced(conn, tenant_id, candidate)
-                await adoption.arrived(
-                    conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days, self._config.rule_line_devices
-                )  # fmt: skip
+                try:
+                    async with savepoint(conn):
+                        await self._arrived(conn, tenant_id, candidate, fresh=fresh)
+                except StoreUnavailable:
+                    raise
+                except Exception:  # barrier: what one candidate, or a rule, brings up must keep no other from the list
+                    log.exception("a candidate is not looked at", extra={"candidate": candidate.id})
             await self._sum_up(conn)
 
+    async def _arrived(self, conn: Connection, tenant_id: int, candidate: BootCandidate, *, fresh: bool) -> None:
+        if fresh and self._newcomers.own_event(tenant_id, self._monotonic()):
+            await adoption.announced(conn, tenant_id, candidate)
+        await adoption.arrived(
+            conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days, self._config.rule_line_devices
+        )  # fmt: skip
+
     async def _sum_up(self, conn: Connection) -> None:
-        for tenant_id, count in self._newcomers.due(self._now().timestamp()).items():
+        for tenant_id, count in self._newcomers.due(self._monotonic()).items():
             await adoption.announced_together(conn, tenant_id, count)
 
     async def _sweeping(self) -> None:
@@ -415,11 +429,22 @@ class Expected:
             ending = await certificates.ending(conn, now + timedelta(days=self._config.certificate_renew_days))
         self._ending = [f"the certification authority {subject} ends at {end:%Y-%m-%d}, and all that it signed: another is needed" for subject, end in ending]
         for tenant_id, device in due:
-            async with self.database.transaction() as conn:
+            async with self._alone(device) as conn:
                 await arming.overdue(conn, self._kinds, self._keyring, tenant_id, device, now)
         for tenant_id, device in left:
-            async with self.database.transaction() as conn:
+            async with self._alone(device) as conn:
                 await booting.finish(conn, self._kinds, self._keyring, tenant_id, device, self._now())
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, device: int) -> AsyncIterator[Connection]:
+        """A transaction about one device. Raises StoreUnavailable; what else comes up is told, and the devices behind it are looked at all the same."""
+        try:
+            async with self.database.transaction() as conn:
+                yield conn
+        except StoreUnavailable:
+            raise
+        except Exception:  # barrier: what one device brings up must not leave all others undone
+            log.exception("a device that boots is not looked after", extra={"ztp_device": device})
 
     async def close(self) -> None:
         """Let go of the feed's connection."""

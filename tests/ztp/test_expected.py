@@ -15,6 +15,8 @@ from netd.domain.expected import Retry
 from netd.errors import Conflict, InvalidInput
 from netd.model.boot import BootCandidate
 from netd.model.ztp import Granted
+from netd.store import boot as boot_store
+from netd.ztp import expected as expected_module
 from tests.ztp.booting import ACTOR, Booting, client, serving
 
 
@@ -188,10 +190,69 @@ async def test_one_line_fills_neither_the_list_nor_the_events(booting):
     async with booting.database.acquire() as conn:
         assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 20
         assert await conn.fetchval("select packets from ztp_candidates where mac = '02:00:00:00:00:00'") == 2
-    booting.ahead = timedelta(seconds=61)
+    booting.later = 61.0
     await booting.expected.sweep()
     async with booting.database.acquire() as conn:
         assert await conn.fetchval("select sum((data->>'count')::int) from events where type = 'ztp.candidates'") == 35
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_from_the_list(booting):
+    line: dict[str, Any] = {"circuit_id": b"olt1 eth 1/1", "serial": ""}
+    for number in range(40):
+        booting.expected.unexpected(client(mac=f"02:00:00:00:00:{number:02x}", **line))
+    await booting.expected.flush()
+    booting.ahead, booting.later = timedelta(days=-400), 181.0
+    for number in range(40):
+        booting.expected.unexpected(client(mac=f"02:00:00:00:01:{number:02x}", **line))
+    await booting.expected.flush()
+    assert len(await candidates(booting)) == 16 + 3
+    async with booting.database.acquire() as conn:
+        assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 19
+
+
+async def test_a_defect_keeps_no_other_candidate_from_the_list_and_ends_nothing(booting, monkeypatch, caplog):
+    arrived = adoption.arrived
+
+    async def broken(conn: Any, tenant_id: int, found: Any, *more: Any) -> Any:
+        if found.serial == "BAD":
+            await conn.execute("insert into events (tenant_id) values (1)")  # and its part of the transaction is undone
+        return await arrived(conn, tenant_id, found, *more)
+
+    monkeypatch.setattr(adoption, "arrived", broken)
+    monkeypatch.setattr(expected_module, "FLUSH_SECONDS", 0.01)
+    await booting.expected.open()
+    running = asyncio.create_task(booting.expected.run())
+    try:
+        for serial in ("ALSO", "BAD", "GOOD"):
+            booting.expected.unexpected(client(serial, circuit_id=serial.encode()))
+        while len(await candidates(booting)) < 3:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(adoption, "arrived", None)
+        monkeypatch.setattr(boot_store, "strangers", None)  # all of it is broken
+        booting.expected.unexpected(client("LATE"))
+        while "devices that were seen are not written" not in caplog.text:
+            await asyncio.sleep(0.01)
+        monkeypatch.undo()
+        booting.expected.unexpected(client("LAST"))
+        while len(await candidates(booting)) < 4:
+            await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert caplog.text.count("a candidate is not looked at") == 1
+
+
+async def test_at_the_end_of_its_window_the_url_stays_the_same(booting):
+    """No other would be good for longer."""
+    device = await booting.device("a")
+    async with booting.database.acquire() as conn:
+        await conn.execute("update ztp_devices set closes_at = now() + interval '5 minutes' where id = $1", device.id)
+    paths = {await booting.told(client("A"), "10.1.0.9") for _ in range(3)}
+    assert len(paths) == 1
+    async with booting.database.acquire() as conn:
+        assert await conn.fetchval("select count(*) from ztp_tokens where purpose = 'boot'") == 1
+        await conn.execute("update ztp_devices set closes_at = now() + interval '5 days' where id = $1", device.id)
+    assert await booting.told(client("A"), "10.1.0.9") not in paths
 
 
 async def test_what_somebody_decided_on_does_not_give_way(database, dsn, tmp_path, extensions):
