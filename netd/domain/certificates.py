@@ -125,16 +125,30 @@ async def held(
     """The certificate that the device is to have: its newest one, or a new one where that ends soon, is of other names or another kind of key, or is on the
     device and one ``anew`` is wanted. The tenant's authority is made with the first one. Raises InvalidInput for names that no certificate can have."""
     assert device.certificate is not None
+    if (held := await _held(db, keyring, device, names, now, terms, anew, None)) is not None:
+        return held
+    key = await asyncio.to_thread(pki.key, device.certificate)  # it takes its time, for which no lock is held
+    held = await _held(db, keyring, device, names, now, terms, anew, key)
+    assert held is not None
+    return held
+
+
+async def _held(
+    db: Database, keyring: Keyring, device: ExpectedDevice, names: Sequence[str], now: datetime, terms: Terms, anew: bool, key: str | None
+) -> Held | None:  # fmt: skip
+    """The same with this ``key`` for a new one; None if one is needed and there is no key for it."""
     actor = system(device.tenant_id, "netd boot")
     async with db.transaction() as conn:
         await store.lock(conn, device.tenant_id)
         found = await store.newest(conn, device.tenant_id, device.id)
         signs = await _signer(conn, actor, keyring, now, terms)
         if found is None or _stale(found, device, names, signs, now, terms) or (anew and found.installed_at is not None):
-            found = await _issued(conn, actor, keyring, signs, device, names, now, terms)
-        key = keyring.open(await store.key(conn, device.tenant_id, "certificates", found.id), CONTEXT).decode()
+            if key is None:
+                return None
+            found = await _issued(conn, actor, keyring, signs, device, names, key, now, terms)
+        opened = keyring.open(await store.key(conn, device.tenant_id, "certificates", found.id), CONTEXT).decode()
         signed = await store.authority(conn, device.tenant_id, found.authority_id)
-    return Held(certificate=found, key=key, authority="" if signed is None else signed.certificate)
+    return Held(certificate=found, key=opened, authority="" if signed is None else signed.certificate)
 
 
 async def _signer(conn: Connection, actor: Actor, keyring: Keyring, now: datetime, terms: Terms) -> Authority:
@@ -155,13 +169,12 @@ def _stale(found: Certificate, device: ExpectedDevice, names: Sequence[str], sig
 
 
 async def _issued(
-    conn: Connection, actor: Actor, keyring: Keyring, signs: Authority, device: ExpectedDevice, names: Sequence[str], now: datetime, terms: Terms
+    conn: Connection, actor: Actor, keyring: Keyring, signs: Authority, device: ExpectedDevice, names: Sequence[str], key: str, now: datetime, terms: Terms
 ) -> Certificate:
-    assert device.certificate is not None
-    key = keyring.open(await store.key(conn, device.tenant_id, "certificate_authorities", signs.id), AUTHORITY_CONTEXT).decode()
+    by = keyring.open(await store.key(conn, device.tenant_id, "certificate_authorities", signs.id), AUTHORITY_CONTEXT).decode()
     serial = device.serial or ""  # what it claims by DHCP is not for an authority to confirm
     try:
-        pair = await asyncio.to_thread(pki.issue, Pair(signs.certificate, key), names, serial, device.certificate, now, terms.days)
+        pair = await asyncio.to_thread(pki.issue, Pair(signs.certificate, by), names, serial, key, now, terms.days)
     except (ValueError, UnicodeError) as error:
         raise InvalidInput([Fault("/hostname", f"cannot stand in a certificate: {error}")]) from None
     columns: dict[str, Any] = {

@@ -89,28 +89,33 @@ def supplied(certificate: str, key: str, now: datetime) -> Pair:
     return Pair(_pem(found), _key_pem(opened))
 
 
-def issue(by: Pair, names: Sequence[str], serial: str, algorithm: KeyAlgorithm, now: datetime, days: int) -> Pair:
-    """A key and a certificate for a device, as server and as client: the first of ``names`` (host names and addresses) is whose it is, ``serial`` its
+def key(algorithm: KeyAlgorithm) -> str:
+    """A private key, in PEM. One of RSA takes a tenth of a second, and sometimes a whole one."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()) if algorithm == "ec" else rsa.generate_private_key(65537, RSA_BITS))
+
+
+def issue(by: Pair, names: Sequence[str], serial: str, key: str, now: datetime, days: int) -> Pair:
+    """A certificate for a device with this key, as server and as client: the first of ``names`` (host names and addresses) is whose it is, ``serial`` its
     device's serial number ("": not known). It ends with the authority's at the latest. Raises ValueError for a name that no certificate can have."""
     signer = x509.load_pem_x509_certificate(by.certificate.encode())
     signing = serialization.load_pem_private_key(by.key.encode(), None)
-    assert isinstance(signing, Key)
-    key: Key = ec.generate_private_key(ec.SECP256R1()) if algorithm == "ec" else rsa.generate_private_key(65537, RSA_BITS)
+    own = serialization.load_pem_private_key(key.encode(), None)
+    assert isinstance(signing, Key) and isinstance(own, Key)
     whose = [x509.NameAttribute(NameOID.COMMON_NAME, names[0][:NAME_MOST])]
     if serial:
         whose.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial[:NAME_MOST]))
     until = min(now + timedelta(days=days), signer.not_valid_after_utc)
     made = (
-        _begun(x509.Name(whose), signer.subject, key, now, until)
+        _begun(x509.Name(whose), signer.subject, own, now, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False, enciphers=algorithm == "rsa"), critical=True)
+        .add_extension(_usage(signs=False, enciphers=isinstance(own, rsa.RSAPrivateKey)), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_name(each) for each in names]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
         .add_extension(_issuer(signer), critical=False)
         .sign(signing, hashes.SHA256())
     )
-    return Pair(_pem(made), _key_pem(key))
+    return Pair(_pem(made), key)
 
 
 def signed_by(pem: str, authority_pem: str) -> bool:

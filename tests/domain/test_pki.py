@@ -27,7 +27,7 @@ def openssl(program: str, *arguments: str | Path) -> str:
 def test_openssl_verifies_the_chain(algorithm, tmp_path, require_peer):
     program = require_peer("openssl")
     ca = pki.authority("netd", NOW)
-    made = pki.issue(ca, NAMES, "SN7", algorithm, NOW, 365)
+    made = pki.issue(ca, NAMES, "SN7", pki.key(algorithm), NOW, 365)
     for name, text in (("ca", ca.certificate), ("crt", made.certificate), ("key", made.key)):
         (tmp_path / name).write_text(text)
     for purpose in ("sslserver", "sslclient"):
@@ -45,7 +45,7 @@ def test_openssl_verifies_the_chain(algorithm, tmp_path, require_peer):
 
 def test_a_certificate_ends_with_its_authority():
     ca = pki.authority("netd", NOW - timedelta(days=pki.AUTHORITY_DAYS - 10))
-    assert pki.shown(pki.issue(ca, NAMES, "", "ec", NOW, 365).certificate).not_after == pki.shown(ca.certificate).not_after
+    assert pki.shown(pki.issue(ca, NAMES, "", pki.key("ec"), NOW, 365).certificate).not_after == pki.shown(ca.certificate).not_after
 
 
 def without_signing(ca: Pair) -> Pair:
@@ -64,7 +64,7 @@ def without_signing(ca: Pair) -> Pair:
 def test_an_operators_authority_is_looked_at():
     ca, other = pki.authority("Ours", NOW), pki.authority("Other", NOW)
     assert pki.supplied(*ca, NOW) == ca
-    leaf = pki.issue(ca, NAMES, "", "ec", NOW, 1)
+    leaf = pki.issue(ca, NAMES, "", pki.key("ec"), NOW, 1)
     for pair, now, what in (
         (Pair(ca.certificate, other.key), NOW, "do not belong together"), (Pair("x", ca.key), NOW, "are no certificate"),
         (Pair(ca.certificate, "SECRET"), NOW, "are no certificate"), (leaf, NOW, "are no authority's"), (ca, NOW + timedelta(days=4000), "not now"),
@@ -79,5 +79,5 @@ def test_an_operators_authority_is_looked_at():
 def test_names_that_no_certificate_can_have():
     ca = pki.authority("netd", NOW)
     with pytest.raises(ValueError):
-        pki.issue(ca, ["a..b\u00e4"], "", "ec", NOW, 1)
-    pki.issue(ca, ["x" * 200], "S" * 128, "ec", NOW, 1)
+        pki.issue(ca, ["a..b\u00e4"], "", pki.key("ec"), NOW, 1)
+    pki.issue(ca, ["x" * 200], "S" * 128, pki.key("ec"), NOW, 1)
