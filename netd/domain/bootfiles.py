@@ -24,8 +24,9 @@ from netd.domain.booting import BOOT_USER, Places
 from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
 from netd.domain.rendering import Renderer
+from netd.domain.revocation import Lists
 from netd.domain.templates import Library
-from netd.errors import BootRefused, Fault, InvalidInput, StoreError, TooOften, WireError
+from netd.errors import BootRefused, Fault, InvalidInput, NotFound, StoreError, TooOften, WireError
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
 from netd.model.boot import ExpectedDevice, Purpose, Transport
@@ -123,6 +124,7 @@ class BootFiles:
     ) -> None:  # fmt: skip
         self.database = database
         self.places = Places(config, profiles)
+        self.lists = Lists(database, keyring, now, self.places.lists_at())
         self.images = images
         self.answers: Counts = Counts()  # (via, outcome)
         self.sent_octets: Counts = Counts()  # via
@@ -178,6 +180,21 @@ class BootFiles:
             raise BootRefused("not_rendered") from None
         self.answers[via, "served"] += 1
         self._note(found.tenant_id, source, str(found.ztp_device_id), "ok", {"file": found.name, "purpose": found.purpose, "via": via, "octets": found.octets})
+        return found
+
+    async def revocation_list(self, name: str, source: str, via: Transport) -> bytes:
+        """An authority's list of revoked certificates, in DER; for everybody. Raises BootRefused, StoreUnavailable."""
+        try:
+            if not self._sources.may(source, self._clock()):
+                raise BootRefused("too_fast")
+            found = await self.lists.named(name)
+        except BootRefused as error:
+            self._refused(None, source, via, error.reason)
+            raise
+        except NotFound:
+            self._refused(None, source, via, "no_list")
+            raise BootRefused("no_list") from None
+        self.answers[via, "list"] += 1
         return found
 
     async def ended(self, file: BootFile, octets: int, via: Transport, *, sent: bool) -> None:

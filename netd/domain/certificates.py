@@ -24,6 +24,9 @@ from netd.store.database import Connection, Database
 AUTHORITY_CONTEXT: Final = b"certificate_authorities.key"
 CONTEXT: Final = b"certificates.key"
 
+LISTS: Final = "crl"
+"""The boot server's folder of lists of revoked certificates."""
+
 Pem = Annotated[str, Meta(min_length=1, max_length=65_536)]
 
 
@@ -38,10 +41,12 @@ class NewAuthority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How long certificates are good, and how many days before their end they are renewed."""
+    """How long certificates are good, how many days before their end they are renewed, and by which server (a URL, "": none) netd serves lists of those that
+    are revoked."""
 
     days: int = 365
     renew_days: int = 30
+    lists_at: str = ""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +170,7 @@ async def _signer(conn: Connection, actor: Actor, keyring: Keyring, now: datetim
 def _stale(found: Certificate, device: ExpectedDevice, names: Sequence[str], signs: Authority, now: datetime, terms: Terms) -> bool:
     """Whether another is needed. One that ends with the operator's authority is not replaced by one that would end with it, too."""
     ends = found.not_after <= now + timedelta(days=terms.renew_days) and signs.not_after > found.not_after
-    return found.replaced_at is not None or found.algorithm != device.certificate or found.names != tuple(names) or ends
+    return found.replaced_at is not None or found.revoked_at is not None or found.algorithm != device.certificate or found.names != tuple(names) or ends
 
 
 async def _issued(
@@ -174,7 +179,9 @@ async def _issued(
     by = keyring.open(await store.key(conn, device.tenant_id, "certificate_authorities", signs.id), AUTHORITY_CONTEXT).decode()
     serial = device.serial or ""  # what it claims by DHCP is not for an authority to confirm
     try:
-        pair = await asyncio.to_thread(pki.issue, Pair(signs.certificate, by), names, serial, key, now, terms.days)
+        pair = await asyncio.to_thread(
+            pki.issue, Pair(signs.certificate, by), names, serial, key, now, terms.days, list_url(terms.lists_at, signs)
+        )  # fmt: skip
     except (ValueError, UnicodeError) as error:
         raise InvalidInput([Fault("/hostname", f"cannot stand in a certificate: {error}")]) from None
     columns: dict[str, Any] = {
@@ -185,6 +192,11 @@ async def _issued(
     assert made is not None
     await audit.record(conn, actor, "certificate.issue", "certificate", made.id, after=_told(audit.values(made)))
     return made
+
+
+def list_url(server: str, authority: Authority) -> str:
+    """Where the authority's list of revoked certificates is; "" where no server has it, or it may sign none."""
+    return f"{server}/{LISTS}/{authority.fingerprint}.crl" if server and pki.signs_lists(authority.certificate) else ""
 
 
 def _told(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from netd.domain.expected import Retry
 from netd.domain.rendering import Rendered
 from netd.domain.templates import NewTemplate, NewTemplateVariables
 from tests.ztp.booting import ACTOR, Booting, client, serving
+from tests.ztp.conftest import until
 
 
 @pytest.fixture
@@ -176,8 +177,7 @@ async def test_a_busy_machine_puts_nobody_into_quarantine(booting, monkeypatch, 
         assert "Retry-After: 10" in (booting.folder / "head").read_text()
         booting.tftp.outcomes.clear()
         asking = asyncio.create_task(tftp(booting, path))
-        while not booting.tftp.outcomes["too_busy"]:
-            await asyncio.sleep(0.01)
+        await until(lambda: booting.tftp.outcomes["too_busy"] > 0)
     assert (await asking)[0].startswith(b"hostname r1")  # it asked again
     assert await booting.reached(device, "configured")
     assert booting.files.answers["http", "too_busy"] == 1

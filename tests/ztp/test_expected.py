@@ -18,6 +18,7 @@ from netd.model.ztp import Granted
 from netd.store import boot as boot_store
 from netd.ztp import expected as expected_module
 from tests.ztp.booting import ACTOR, Booting, client, serving
+from tests.ztp.conftest import until
 
 
 @pytest.fixture
@@ -210,6 +211,14 @@ async def test_a_clock_that_is_set_back_keeps_nobody_from_the_list(booting):
         assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 19
 
 
+async def listed(booting: Booting, count: int) -> None:
+    for _ in range(2000):
+        if len(await candidates(booting)) == count:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{len(await candidates(booting))} candidates, not {count}")
+
+
 async def test_a_defect_keeps_no_other_candidate_from_the_list_and_ends_nothing(booting, monkeypatch, caplog):
     arrived = adoption.arrived
 
@@ -225,17 +234,14 @@ async def test_a_defect_keeps_no_other_candidate_from_the_list_and_ends_nothing(
     try:
         for serial in ("ALSO", "BAD", "GOOD"):
             booting.expected.unexpected(client(serial, circuit_id=serial.encode()))
-        while len(await candidates(booting)) < 3:
-            await asyncio.sleep(0.01)
+        await listed(booting, 3)
         monkeypatch.setattr(adoption, "arrived", None)
         monkeypatch.setattr(boot_store, "strangers", None)  # all of it is broken
         booting.expected.unexpected(client("LATE"))
-        while "devices that were seen are not written" not in caplog.text:
-            await asyncio.sleep(0.01)
+        await until(lambda: "devices that were seen are not written" in caplog.text)
         monkeypatch.undo()
         booting.expected.unexpected(client("LAST"))
-        while len(await candidates(booting)) < 4:
-            await asyncio.sleep(0.01)
+        await listed(booting, 4)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
