@@ -232,12 +232,7 @@ class BootFiles:
             raise BootRefused("unknown_token")
         if str(known.address) != source:
             raise BootRefused("wrong_source")
-        if known.expires_at <= now or known.closes_at <= now or not known.current:
-            raise BootRefused("expired")
-        if not known.serves:
-            raise BootRefused("no_service")
-        if known.state in ("verified", "failed"):
-            raise BootRefused("used")
+        _check_still_good(known, now)
         device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
         if device is None:
             raise BootRefused("unknown_token")
@@ -280,6 +275,10 @@ class BootFiles:
         """Written before the first octet goes out: what a crash leaves is seen by that."""
         now, known = self._now(), asked.known
         await store.whose(conn, file.ztp_device_id)  # locked before its tokens, as by who takes these away
+        again = await store.token(conn, known.digest)
+        if again is None:  # while it was made: that may have had to wait
+            raise BootRefused("expired")
+        _check_still_good(again, now)
         configures = file.purpose == self.places.configures(asked.device.profile)
         await store.fetched(conn, known.digest, now, configures=configures)
         if configures:
@@ -409,6 +408,16 @@ async def sources(conn: Connection, device: ExpectedDevice) -> Sources:
         image = await image_store.image_of_version(conn, device.tenant_id, device.platform, device.target_version)
     subscriber = await service.shown(conn, device.tenant_id, device.subscriber_id)
     return Sources(await templates.library(conn, device.tenant_id), image, subscriber)
+
+
+def _check_still_good(known: TokenRow, now: datetime) -> None:
+    """Raises BootRefused for a token whose time is over, or whose device gets no file any more."""
+    if known.expires_at <= now or known.closes_at <= now or not known.current:
+        raise BootRefused("expired")
+    if not known.serves:
+        raise BootRefused("no_service")
+    if known.state in ("verified", "failed"):
+        raise BootRefused("used")
 
 
 def _parsed(path: str) -> Wanted:

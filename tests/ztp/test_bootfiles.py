@@ -183,6 +183,22 @@ async def test_a_busy_machine_puts_nobody_into_quarantine(booting, monkeypatch, 
     assert booting.files.answers["http", "too_busy"] == 1
 
 
+async def test_what_ends_while_a_file_is_made_is_not_served(booting, monkeypatch, require_peer):
+    require_peer("curl")
+    device = await booting.device()
+    path = await booting.told(client())
+    made = booting.files._made
+
+    async def slowly(*asked: object) -> object:
+        found = await made(*asked)
+        await operations.retry(booting.database, ACTOR, booting.kinds, booting.keyring, device.id, Retry(boot=True), booting.now())
+        return found
+
+    monkeypatch.setattr(booting.files, "_made", slowly)
+    assert await curl(booting, path) == (404, b"")
+    assert booting.files.answers["http", "expired"] == 1 and (await booting.state(device)).state == "expected"
+
+
 async def test_an_image_that_is_a_link_or_another_is_not_served(booting, require_peer):
     require_peer("curl")
     await booting.image(b"image")
