@@ -32,6 +32,7 @@ from netd.store import certificates
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
 from netd.store.database import Connection, Database, Target, savepoint
 from netd.store.feed import Batch, ChangeFeed
+from netd.ztp.lines import Lines
 from netd.ztp.newcomers import Newcomers
 from netd.ztp.subnets import readable
 
@@ -62,12 +63,13 @@ Address = IPv4Address | IPv6Address
 class Known:
     """An expected device by heart."""
 
-    __slots__ = ("good", "pattern", "row", "secret")
+    __slots__ = ("begins", "good", "pattern", "row", "secret")
 
     def __init__(self, row: ExpectedRow, secret: bytes) -> None:
         self.row = row
         self.secret = secret
         self.pattern = patterns.compile_whole(row.circuit_id) if row.circuit_id else None
+        self.begins = patterns.beginning(row.circuit_id or "")  # its line
         self.good: dict[tuple[str, str], tuple[int, datetime, datetime | None]] = {}  # (address, purpose) -> generation, until, fetched at
 
     def fits(self, seen: ClientIdentity) -> bool:
@@ -108,7 +110,7 @@ class Expected:
         self._by_id: dict[int, Known] = {}
         self._by_serial: dict[str, set[int]] = {}
         self._by_mac: dict[str, set[int]] = {}
-        self._by_line: set[int] = set()
+        self._by_line = Lines()  # those known by nothing else
         self._linked: set[int] = set()  # those that are subscribers'
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
@@ -142,8 +144,13 @@ class Expected:
         async with self.database.transaction() as conn:
             rows, good = await store.load(conn), await store.spent(conn)
             self._follow(await store.behind(conn))
-        self._by_id, self._by_serial, self._by_mac, self._by_line, self._linked, self.faults = {}, {}, {}, set(), set(), {}
-        self._put(rows, good)
+        known: list[Known] = []
+        faults: dict[int, str] = {}
+        for start in range(0, len(rows), APPLIED_ROWS):
+            known += self._opened(rows[start : start + APPLIED_ROWS], faults)
+            await asyncio.sleep(0)
+        self._by_id, self._by_serial, self._by_mac, self._by_line, self._linked, self.faults = {}, {}, {}, Lines(), set(), faults
+        self._put(known, good)
 
     async def _apply(self, batch: Batch) -> None:
         ids = set(batch.changed.get("ztp", ()))
@@ -161,7 +168,7 @@ class Expected:
             rows, good = await store.load(conn, ids), await store.spent(conn, ids)
         for each in ids:
             self._forget(each)
-        self._put(rows, good)
+        self._put(self._opened(rows, self.faults), good)
         self._follow(row.id for row in rows if row.subscriber_id is not None or row.state == "expected" or row.armed != row.serves)
 
     def _follow(self, ids: Iterable[int]) -> None:
@@ -170,14 +177,20 @@ class Expected:
         if self._to_follow:
             self._changed.set()
 
-    def _put(self, rows: Sequence[ExpectedRow], good: Mapping[tuple[int, str, str], tuple[int, datetime, datetime | None]]) -> None:
+    def _opened(self, rows: Sequence[ExpectedRow], faults: dict[int, str]) -> list[Known]:
+        """Devices made ready; ``faults`` is told of those that cannot be used."""
+        made = []
         for row in rows:
             try:
-                known = Known(row, self._keyring.open(row.secret, SECRET_CONTEXT))
+                made.append(Known(row, self._keyring.open(row.secret, SECRET_CONTEXT)))
             except (StoreError, ValueError) as error:
-                self.faults[row.id] = f"{row.hostname}: {error}"
+                faults[row.id] = f"{row.hostname}: {error}"
                 log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
-                continue
+        return made
+
+    def _put(self, devices: Sequence[Known], good: Mapping[tuple[int, str, str], tuple[int, datetime, datetime | None]]) -> None:
+        for known in devices:
+            row = known.row
             self._by_id[row.id] = known
             if row.subscriber_id is not None:
                 self._linked.add(row.id)
@@ -186,7 +199,7 @@ class Expected:
             elif row.mac:
                 self._by_mac.setdefault(row.mac, set()).add(row.id)
             else:
-                self._by_line.add(row.id)
+                self._by_line.add(known.begins, row.id)
         for (device, address, purpose), token in good.items():
             if device in self._by_id:
                 self._by_id[device].good[address, purpose] = token
@@ -198,7 +211,7 @@ class Expected:
             return
         for index, key in ((self._by_serial, (known.row.serial or "").upper()), (self._by_mac, known.row.mac or "")):
             index.get(key, set()).discard(device)
-        self._by_line.discard(device)
+        self._by_line.discard(known.begins, device)
         self._linked.discard(device)
 
     def _find(self, seen: ClientIdentity) -> Known | None:
@@ -206,7 +219,7 @@ class Expected:
         if seen.mac:
             ids = ids | self._by_mac.get(seen.mac, set())
         if seen.circuit_id:
-            ids = ids | self._by_line
+            ids = ids | self._by_line.near(readable(seen.circuit_id))
         fitting = [known for each in ids if (known := self._by_id[each]).fits(seen)]
         return min(fitting, key=lambda known: (-known.weight(), known.row.id), default=None)
 

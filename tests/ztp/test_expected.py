@@ -52,6 +52,36 @@ async def test_all_that_is_known_must_fit(booting):
     assert resolve(client("", mac="", circuit_id=b"olt10 x")) is None
 
 
+async def test_of_many_that_are_known_by_their_line_a_few_are_tried(booting, monkeypatch):
+    """Each packet asks, in the loop that decides log-ins."""
+    await booting.device("first", serial=None, circuit_id="olt0 eth 1/1/1(:.*)?")
+    await booting.device("any", serial=None, circuit_id=".*eth 9")
+    async with booting.database.acquire() as conn:
+        await conn.execute(
+            """insert into ztp_devices (tenant_id, hostname, circuit_id, profile, vendor, transport, opens_at, closes_at, secret)
+               select tenant_id, 'cpe' || n, 'olt1 eth 1/' || n || '/1(:.*)?', profile, vendor, transport, opens_at, closes_at, secret
+               from ztp_devices, generate_series(1, 2000) n where hostname = 'first'"""
+        )
+    await booting.expected.load()
+    tried: list[str] = []
+    fits = expected_module.Known.fits
+
+    def counted(known: Any, seen: Any) -> bool:
+        tried.append(known.row.hostname)
+        return fits(known, seen)
+
+    monkeypatch.setattr(expected_module.Known, "fits", counted)
+    for line, found in ((b"olt1 eth 1/1234/1:100", "cpe1234"), (b"olt0 eth 1/1/1", "first"), (b"olt7 eth 9", "any"), (b"olt1 eth 1/12/12", None)):
+        known = booting.expected._find(client("", circuit_id=line))
+        assert (known and known.row.hostname) == found
+        assert len(tried) <= 2, tried
+        tried.clear()
+    async with booting.database.acquire() as conn:
+        gone = await conn.fetchval("delete from ztp_devices where hostname = 'cpe1234' returning id")
+    await booting.expected._read_anew([gone])
+    assert booting.expected._find(client("", circuit_id=b"olt1 eth 1/1234/1:100")) is None and tried == ["any"]
+
+
 async def test_outside_its_window_nobody_is_expected(booting):
     await booting.device("a")
     assert booting.expected.resolve(client("A")) is not None

@@ -34,10 +34,11 @@ async def test_udhcpc_behind_a_relay_with_option_82(site: Site, net: Net, respon
         await service.stop()
 
 
-def started(service, site: Site, group: asyncio.TaskGroup, interfaces: tuple[str, ...] = ()) -> tuple[Sockets4 | None, Sockets6 | None]:
+def started(service, site: Site, group: asyncio.TaskGroup, interfaces: tuple[str, ...] = ()) -> tuple[Sockets4, Sockets6]:
     bound = within(site.server, lambda: (bind4(("0.0.0.0",), 67, interfaces), bind6(("::",), 547, interfaces)))
     service.start(group, *bound)
-    return bound
+    assert bound[0] is not None and bound[1] is not None
+    return bound[0], bound[1]
 
 
 async def test_dhclient_and_dhcpcd_behind_the_same_relay(site: Site, net: Net, responder, require_peer):

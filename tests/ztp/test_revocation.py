@@ -36,8 +36,9 @@ async def revoke(booting: Booting, found: Held) -> None:
 def place(found: Held) -> str:
     """The path of the list that a certificate names."""
     points = x509.load_pem_x509_certificate(found.certificate.certificate.encode()).extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    (name,) = points[0].full_name or ()
-    return str(name.value).split("/", 3)[3]
+    names = points[0].full_name
+    assert names is not None and len(names) == 1
+    return str(names[0].value).split("/", 3)[3]
 
 
 async def fetched(booting: Booting, path: str) -> tuple[int, set[str]]:

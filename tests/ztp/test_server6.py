@@ -10,8 +10,8 @@ from netd.errors import StoreUnavailable
 from netd.model.ztp import BootAnswer
 from netd.wire import dhcpv6
 from netd.wire.dhcpv6 import Association, Message, Relay
-from netd.ztp import leasing6
 from netd.ztp.binding import Remembered
+from netd.ztp.leasing import STALE_SECONDS
 from netd.ztp.server6 import Peer6
 from netd.ztp.service import DhcpService
 from tests.ztp.conftest import Net, until
@@ -438,7 +438,7 @@ async def test_what_waited_too_long_is_not_answered(talk: Talk, monkeypatch: pyt
     now = [1000.0]
     talk.service.leasing6._monotonic = lambda: now[0]
     talk.send(dhcpv6.REQUEST, 1, na(), server=True)
-    now[0] += leasing6.STALE_SECONDS + 1
+    now[0] += STALE_SECONDS + 1
     await talk.silence()
     assert talk.drops == {"stale": 1}
     assert (await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)).type == dhcpv6.REPLY
