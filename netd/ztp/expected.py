@@ -279,6 +279,9 @@ class Expected:
         waiting = self._find(seen)
         if waiting is not None and not waiting.row.serves:
             return
+        if not (seen.serial or seen.client_id or seen.mac):  # DHCPv6's Information-request may say nothing of who sends it
+            self.strange["nameless"] += 1
+            return
         identity = identity_of(seen)
         known = self._strangers.get(identity)
         if known is None and not self._newcomers.may(seen, identity, self._monotonic()):

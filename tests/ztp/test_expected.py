@@ -198,6 +198,12 @@ async def test_a_candidate_is_kept_once_with_all_that_it_said(booting):
         assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 1
 
 
+async def test_who_says_nothing_of_itself_is_no_candidate(booting):
+    booting.expected.unexpected(client("", family=6, mac=""))
+    await booting.expected.flush()
+    assert await candidates(booting) == [] and booting.expected.strange == {"nameless": 1}
+
+
 async def test_a_client_that_invents_itself_fills_no_table(booting):
     for number in range(5000):
         booting.expected.unexpected(client("", mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"))
