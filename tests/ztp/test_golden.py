@@ -95,6 +95,13 @@ def test_junos_is_told_a_server_that_has_a_name_only(extensions: Extensions) -> 
     assert (told[66], 150 in told) == (b"boot.example.net", False)
 
 
+def test_ios_is_told_a_tftp_server_that_has_a_name_only(extensions: Extensions) -> None:
+    cisco = BY_PROFILE["cisco_ios"]
+    named = cisco._replace(options={**cisco.options, 55: bytes((1, 66, 67, 150))}, url=TFTP.replace("10.99.0.1", "boot.example.net"), variables={})
+    told = dhcp.parse(exchange(extensions, named)["ack"]).options
+    assert (told[66], told[67], 150 in told) == (b"boot.example.net", b"3q2-7wAAAAAAAAAAAAAAAA/device.cfg", False)
+
+
 def test_an_acs_is_told_with_its_url_or_not_at_all(extensions: Extensions) -> None:
     (option,) = [each for each in extensions.profiles["tr069_cpe"].data.options if each.code == 125]
     profile = Profile(msgspec.structs.replace(extensions.profiles["tr069_cpe"].data, options=(option,)))
