@@ -259,6 +259,8 @@ class Leasing6:
                 if key == favoured and ask.fixed and await store.fixed(conn, ask.subnet.row.tenant_id, [str(IPv6Address(ask.reserved))]):
                     continue  # by a subscriber
                 had = known.get(key, 0)
+                if key == favoured and had != ask.reserved and ask.kind == "advertise" and await self._held(conn, key[0], ask.reserved):
+                    continue  # by who had it before it was reserved
                 kept = had if had != ask.reserved and had not in ask.subnet.reserved and ask.subnet.fits(had) else 0
                 chosen[key] = ask.reserved if key == favoured else kept or self._hashed(ask, key, 0)
                 if ask.kind != "advertise" and chosen[key]:
@@ -279,6 +281,10 @@ class Leasing6:
         for place, ask in asks:
             for iaid, key in zip(ask.addresses, ask.address_keys(), strict=True):
                 results[place]["na", iaid] = chosen.get(key, 0)
+
+    @staticmethod
+    async def _held(conn: Connection, subnet_id: int, address: int) -> bool:
+        return bool(await store.holders(conn, [(subnet_id, str(IPv6Address(address)))]))
 
     @staticmethod
     def _hashed(ask: Ask6, key: tuple[int, str], attempt: int) -> int:

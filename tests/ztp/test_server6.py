@@ -391,6 +391,7 @@ async def test_a_reservation_made_later_moves_who_had_the_address(talk: Talk, ne
     had = address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True))
     await net.reserve(await net.connection.fetchval("select id from dhcp_subnets"), "mac", "02:00:00:00:00:02", str(had))
     await talk.service.load()
+    assert status(await talk.ask(dhcpv6.SOLICIT, 2, na()), dhcpv6.IA_NA) == dhcpv6.NO_ADDRESSES
     assert status(await talk.ask(dhcpv6.REQUEST, 2, na(), server=True), dhcpv6.IA_NA) == dhcpv6.NO_ADDRESSES
     assert await net.connection.fetchval("select array_agg(host(address)) from dhcp_addresses") == [str(had)]
     moved = dhcpv6.association((await talk.ask(dhcpv6.RENEW, 1, na(1, holds(str(had))), server=True)).get(dhcpv6.IA_NA) or b"")
