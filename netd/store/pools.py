@@ -247,7 +247,8 @@ async def release(conn: Connection, tenant_id: int, lease_id: int) -> bool:
 # -- who has what --------------------------------------------------------------------------------------------------------
 
 _HOLDINGS = f"""
-    select 'fixed' as source, v.p as prefix, s.id as subscriber_id, s.username, null::text as pool, null::text as state, null::timestamptz as since, null::text as client
+    select 'fixed' as source, v.p as prefix, s.id as subscriber_id, s.username, null::text as pool, null::text as state, null::timestamptz as since,
+           null::text as client
     from subscribers s cross join lateral (values (s.ipv4), (s.ipv6_prefix::inet), (s.delegated_ipv6_prefix::inet)) v (p)
     where s.tenant_id = $1 and s.state <> 'terminated' and v.p is not null and {{fixed}}
     union all

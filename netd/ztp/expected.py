@@ -6,13 +6,12 @@ a few times a second, each client once however many packets it sends.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final
+from typing import Final
 
 from netd.config import BootConfig
 from netd.domain import adoption, arming, booting, boottokens
@@ -23,7 +22,6 @@ from netd.domain.ports import Part
 from netd.errors import StoreError, StoreUnavailable
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
-from netd.model import patterns
 from netd.model.boot import BootCandidate, Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
@@ -32,9 +30,8 @@ from netd.store import certificates
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
 from netd.store.database import Connection, Database, Target, savepoint
 from netd.store.feed import Batch, ChangeFeed
-from netd.ztp.lines import Lines
-from netd.ztp.newcomers import Newcomers
-from netd.ztp.subnets import readable
+from netd.ztp.known import Index, Known
+from netd.ztp.newcomers import Newcomers, identity_of, said, stranger
 
 log = logging.getLogger(__name__)
 
@@ -60,34 +57,6 @@ PLAIN: Final = "plain"
 Address = IPv4Address | IPv6Address
 
 
-class Known:
-    """An expected device by heart."""
-
-    __slots__ = ("begins", "good", "pattern", "row", "secret")
-
-    def __init__(self, row: ExpectedRow, secret: bytes) -> None:
-        self.row = row
-        self.secret = secret
-        self.pattern = patterns.compile_whole(row.circuit_id) if row.circuit_id else None
-        self.begins = patterns.beginning(row.circuit_id or "")  # its line
-        self.good: dict[tuple[str, str], tuple[int, datetime, datetime | None]] = {}  # (address, purpose) -> generation, until, fetched at
-
-    def fits(self, seen: ClientIdentity) -> bool:
-        """Whether all that is known of it is what this client, and its relay, say."""
-        row = self.row
-        return (
-            row.tenant_id == seen.tenant_id
-            and (row.site_id is None or seen.site_id is None or row.site_id == seen.site_id)
-            and (row.serial is None or row.serial.upper() == seen.serial.upper())
-            and (row.mac is None or row.mac == seen.mac)
-            and (self.pattern is None or bool(seen.circuit_id and patterns.fits_whole(self.pattern, readable(seen.circuit_id))))
-        )
-
-    def weight(self) -> int:
-        """How much is known of it: who fits more is meant."""
-        return sum(each is not None for each in (self.row.serial, self.row.mac, self.row.circuit_id))
-
-
 class Expected:
     """Keeps the devices current by the change feed, and answers the DHCP responder."""
 
@@ -107,11 +76,7 @@ class Expected:
         self._kinds = kinds
         self._now = now
         self._monotonic = monotonic
-        self._by_id: dict[int, Known] = {}
-        self._by_serial: dict[str, set[int]] = {}
-        self._by_mac: dict[str, set[int]] = {}
-        self._by_line = Lines()  # those known by nothing else
-        self._linked: set[int] = set()  # those that are subscribers'
+        self._index = Index()
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
         self._newcomers = Newcomers()
@@ -127,7 +92,7 @@ class Expected:
 
     def register(self, metrics: Metrics) -> None:
         """Add the series."""
-        metrics.gauge("netd_ztp_expected", "Devices that are expected or have booted", lambda: len(self._by_id))
+        metrics.gauge("netd_ztp_expected", "Devices that are expected or have booted", lambda: len(self._index.by_id))
         metrics.counter_of("netd_ztp_unexpected", "DHCP packets of devices that nobody expects", lambda: self.strange, ("outcome",))
 
     def parts(self) -> list[Part]:
@@ -149,13 +114,13 @@ class Expected:
         for start in range(0, len(rows), APPLIED_ROWS):
             known += self._opened(rows[start : start + APPLIED_ROWS], faults)
             await asyncio.sleep(0)
-        self._by_id, self._by_serial, self._by_mac, self._by_line, self._linked, self.faults = {}, {}, {}, Lines(), set(), faults
-        self._put(known, good)
+        self._index, self.faults = Index(), faults
+        self._index.put(known, good)
 
     async def _apply(self, batch: Batch) -> None:
         ids = set(batch.changed.get("ztp", ()))
         subscribers, plans = batch.changed.get("subscriber", frozenset()), batch.changed.get("plan", frozenset())
-        if not ids and not ((subscribers or plans) and self._linked):
+        if not ids and not ((subscribers or plans) and self._index.linked):
             return
         async with self.database.transaction() as conn:
             ids |= set(await store.followers(conn, list(subscribers), list(plans)))
@@ -167,8 +132,9 @@ class Expected:
         async with self.database.transaction() as conn:
             rows, good = await store.load(conn, ids), await store.spent(conn, ids)
         for each in ids:
-            self._forget(each)
-        self._put(self._opened(rows, self.faults), good)
+            self.faults.pop(each, None)
+            self._index.forget(each)
+        self._index.put(self._opened(rows, self.faults), good)
         self._follow(row.id for row in rows if row.subscriber_id is not None or row.state == "expected" or row.armed != row.serves)
 
     def _follow(self, ids: Iterable[int]) -> None:
@@ -188,46 +154,11 @@ class Expected:
                 log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
         return made
 
-    def _put(self, devices: Sequence[Known], good: Mapping[tuple[int, str, str], tuple[int, datetime, datetime | None]]) -> None:
-        for known in devices:
-            row = known.row
-            self._by_id[row.id] = known
-            if row.subscriber_id is not None:
-                self._linked.add(row.id)
-            if row.serial:
-                self._by_serial.setdefault(row.serial.upper(), set()).add(row.id)
-            elif row.mac:
-                self._by_mac.setdefault(row.mac, set()).add(row.id)
-            else:
-                self._by_line.add(known.begins, row.id)
-        for (device, address, purpose), token in good.items():
-            if device in self._by_id:
-                self._by_id[device].good[address, purpose] = token
-
-    def _forget(self, device: int) -> None:
-        self.faults.pop(device, None)
-        known = self._by_id.pop(device, None)
-        if known is None:
-            return
-        for index, key in ((self._by_serial, (known.row.serial or "").upper()), (self._by_mac, known.row.mac or "")):
-            index.get(key, set()).discard(device)
-        self._by_line.discard(known.begins, device)
-        self._linked.discard(device)
-
-    def _find(self, seen: ClientIdentity) -> Known | None:
-        ids = self._by_serial.get(seen.serial.upper(), set()) if seen.serial else set()
-        if seen.mac:
-            ids = ids | self._by_mac.get(seen.mac, set())
-        if seen.circuit_id:
-            ids = ids | self._by_line.near(readable(seen.circuit_id))
-        fitting = [known for each in ids if (known := self._by_id[each]).fits(seen)]
-        return min(fitting, key=lambda known: (-known.weight(), known.row.id), default=None)
-
     # -- Binding -----------------------------------------------------------------------------------------------------
 
     def resolve(self, seen: ClientIdentity) -> BootAnswer | None:
         """As its profile says while it may boot; who has booted, or is in quarantine, gets an address and no file."""
-        known = self._find(seen)
+        known = self._index.find(seen)
         if known is None:
             return None
         row, now = known.row, self._now()
@@ -254,7 +185,7 @@ class Expected:
 
     def boot_url(self, seen: ClientIdentity, answer: BootAnswer, address: Address) -> str:
         """The first file's, the same until it is used up or its time is nearly over."""
-        known = self._find(seen)
+        known = self._index.find(seen)
         if known is None or not self._config.enabled or answer.profile == PLAIN or self.places.kind(known.row.profile) == "none":
             return ""
         if not self.places.host(address.version):  # this family is told no place: whoever needs one gets no answer
@@ -276,7 +207,7 @@ class Expected:
 
     def unexpected(self, seen: ClientIdentity) -> None:
         """Keep it for the list of candidates, once; not who waits for a subscriber."""
-        waiting = self._find(seen)
+        waiting = self._index.find(seen)
         if waiting is not None and not waiting.row.serves:
             return
         if not (seen.serial or seen.client_id or seen.mac):  # DHCPv6's Information-request may say nothing of who sends it
@@ -291,7 +222,7 @@ class Expected:
             self.strange["not_kept"] += 1
             return
         self.strange["candidate"] += 1
-        self._strangers[identity] = _stranger(seen, identity, (known.packets if known else 0) + 1, self._now())
+        self._strangers[identity] = stranger(seen, identity, (known.packets if known else 0) + 1, self._now())
         self._queued.set()
 
     async def granted(self, conn: Connection, grants: Sequence[Granted]) -> None:
@@ -300,7 +231,7 @@ class Expected:
         steps: list[Advance] = []
         now = self._now()
         for grant in grants:
-            known = self._find(grant.seen)
+            known = self._index.find(grant.seen)
             if known is None or grant.answer.profile == PLAIN:
                 continue
             row = known.row
@@ -362,8 +293,8 @@ class Expected:
         noticed, self._noticed = self._noticed, {}
         strangers, self._strangers = self._strangers, {}
         async with self.database.transaction() as conn:
-            steps = [Advance(each, self._by_id[each].row.tenant_id, "seen", "seen", at, said(seen), None, said(seen))
-                     for each, (at, seen) in noticed.items() if each in self._by_id]  # fmt: skip
+            steps = [Advance(each, self._index.by_id[each].row.tenant_id, "seen", "seen", at, said(seen), None, said(seen))
+                     for each, (at, seen) in noticed.items() if each in self._index.by_id]  # fmt: skip
             await booting.advance(conn, steps)
             for tenant_id, candidate, fresh in await store.strangers(conn, list(strangers.values()), self._config.candidates):
                 try:
@@ -465,31 +396,3 @@ class Expected:
     async def close(self) -> None:
         """Let go of the feed's connection."""
         await self.feed.close()
-
-
-def identity_of(seen: ClientIdentity) -> str:
-    """What a client is told from others by, in hex: its serial number, else its identifier, else its MAC address, on its link."""
-    named = seen.serial.encode() or seen.client_id or seen.mac.encode()
-    return hashlib.sha256(b"%d %d " % (seen.family, seen.subnet_id) + named).hexdigest()
-
-
-def said(seen: ClientIdentity) -> dict[str, Any]:
-    """All that a client and its relay said, for people."""
-    told: dict[str, Any] = {
-        "family": seen.family, "mac": seen.mac, "serial": seen.serial, "model": seen.model, "profile": seen.profile, "client_id": seen.client_id.hex(),
-        "relay": str(seen.relay or ""), "circuit_id": readable(seen.circuit_id), "remote_id": readable(seen.remote_id),
-        "relay_subscriber_id": readable(seen.relay_subscriber_id), "vendor_class": readable(seen.vendor_class), "hostname": readable(seen.hostname),
-        "user_classes": [readable(each) for each in seen.user_classes],
-        "vendor_classes": [{"enterprise": number, "data": readable(data)} for number, data in seen.vendor_classes],
-        "vendor_options": [{"enterprise": number, "data": data.hex()} for number, data in seen.vendor_options],
-        "requested": list(seen.requested),
-    }  # fmt: skip
-    return {name: value for name, value in told.items() if value not in ("", [], None)}
-
-
-def _stranger(seen: ClientIdentity, identity: str, packets: int, at: datetime) -> Stranger:
-    return Stranger(
-        tenant_id=seen.tenant_id, site_id=seen.site_id, subnet_id=seen.subnet_id, identity=identity, mac=seen.mac, serial=seen.serial[:128],
-        model=seen.model[:253], profile=seen.profile, circuit_id=readable(seen.circuit_id)[:512], relay=None if seen.relay is None else str(seen.relay),
-        said=said(seen), packets=packets, at=at,
-    )  # fmt: skip

@@ -120,7 +120,7 @@ class Booting:
 
     def url(self, seen: ClientIdentity, purpose: Purpose, image: str, address: str = "127.0.0.1") -> str:
         """Where a file of a device is that has been told at this address."""
-        known = self.expected._find(seen)
+        known = self.expected._index.find(seen)
         assert known is not None
         where = ip_address(address)
         path = self.files.places.path(known.row.profile, known.secret, self.expected._generation(known, where), purpose, where, image)

@@ -17,6 +17,7 @@ from netd.model.boot import BootCandidate
 from netd.model.ztp import Granted
 from netd.store import boot as boot_store
 from netd.ztp import expected as expected_module
+from netd.ztp.known import Known
 from tests.ztp.booting import ACTOR, Booting, client, serving
 from tests.ztp.conftest import until
 
@@ -64,22 +65,22 @@ async def test_of_many_that_are_known_by_their_line_a_few_are_tried(booting, mon
         )
     await booting.expected.load()
     tried: list[str] = []
-    fits = expected_module.Known.fits
+    fits = Known.fits
 
     def counted(known: Any, seen: Any) -> bool:
         tried.append(known.row.hostname)
         return fits(known, seen)
 
-    monkeypatch.setattr(expected_module.Known, "fits", counted)
+    monkeypatch.setattr(Known, "fits", counted)
     for line, found in ((b"olt1 eth 1/1234/1:100", "cpe1234"), (b"olt0 eth 1/1/1", "first"), (b"olt7 eth 9", "any"), (b"olt1 eth 1/12/12", None)):
-        known = booting.expected._find(client("", circuit_id=line))
+        known = booting.expected._index.find(client("", circuit_id=line))
         assert (known and known.row.hostname) == found
         assert len(tried) <= 2, tried
         tried.clear()
     async with booting.database.acquire() as conn:
         gone = await conn.fetchval("delete from ztp_devices where hostname = 'cpe1234' returning id")
     await booting.expected._read_anew([gone])
-    assert booting.expected._find(client("", circuit_id=b"olt1 eth 1/1234/1:100")) is None and tried == ["any"]
+    assert booting.expected._index.find(client("", circuit_id=b"olt1 eth 1/1234/1:100")) is None and tried == ["any"]
 
 
 async def test_outside_its_window_nobody_is_expected(booting):
