@@ -11,7 +11,7 @@ import msgspec
 from netd.domain import audit, bootrights, certificates, inputs, pki
 from netd.domain.actor import Actor
 from netd.domain.pki import Pair
-from netd.errors import Conflict, NotFound
+from netd.errors import Conflict, NotFound, StoreUnavailable
 from netd.keyring import Keyring
 from netd.model.certificate import Authority, Certificate, RevocationList, RevocationReason
 from netd.store import certificates as store
@@ -73,7 +73,7 @@ class Lists:
         self._keyring = keyring
         self._now = now
         self._server = server
-        self._kept: dict[int, Signed] = {}
+        self._kept: dict[str, Signed] = {}  # by the authority's fingerprint
         self._one = asyncio.Lock()
 
     async def named(self, name: str) -> bytes:
@@ -81,11 +81,17 @@ class Lists:
         known = _NAME.fullmatch(name)
         if known is None:
             raise NotFound("list", name)
-        async with self._database.transaction() as conn:
-            found = await store.authority_of(conn, known[1])
-        if found is None:
-            raise NotFound("list", name)
-        return (await self._of(found)).octets
+        try:
+            async with self._database.transaction() as conn:
+                found = await store.authority_of(conn, known[1])
+            if found is None:
+                raise NotFound("list", name)
+            return (await self._of(found)).octets
+        except StoreUnavailable:
+            kept = self._kept.get(known[1])
+            if kept is None or kept.next_update <= self._now():
+                raise
+            return kept.octets  # it is good yet, and better than none
 
     async def shown(self, db: Database, actor: Actor, authority_id: int) -> RevocationList:
         """The list of one of the actor's authorities. Raises NotFound; Conflict if it has ended or may sign no lists."""
@@ -106,7 +112,7 @@ class Lists:
         async with self._one:  # who asks meanwhile waits for the same list
             async with self._database.transaction() as conn:
                 standing = await store.standing(conn, authority.tenant_id, authority.id)
-                kept = self._kept.get(authority.id)
+                kept = self._kept.get(authority.fingerprint)
                 if kept is not None and kept.standing == standing and timedelta() <= now - kept.this_update < MADE_ANEW:
                     return kept
                 key = self._keyring.open(await store.key(conn, authority.tenant_id, "certificate_authorities", authority.id), certificates.AUTHORITY_CONTEXT)
@@ -114,5 +120,5 @@ class Lists:
                 number = await store.next_list(conn, authority.tenant_id, authority.id)
             until = now + timedelta(days=LIST_DAYS)
             octets = await asyncio.to_thread(pki.revocation_list, Pair(authority.certificate, key.decode()), number, revoked, now, until)
-            self._kept[authority.id] = made = Signed(octets, number, len(revoked), standing, now, until)
+            self._kept[authority.fingerprint] = made = Signed(octets, number, len(revoked), standing, now, until)
         return made

@@ -11,7 +11,7 @@ from cryptography import x509
 from netd.domain import certificates, expected, pki, revocation
 from netd.domain.certificates import Held, NewAuthority, Terms
 from netd.domain.revocation import Revoke
-from netd.errors import BootRefused, Conflict
+from netd.errors import BootRefused, Conflict, StoreUnavailable
 from netd.model.boot import ExpectedDevice
 from tests.domain.test_pki import without_lists
 from tests.ztp.booting import ACTOR, Booting, serving
@@ -95,6 +95,23 @@ async def test_a_device_that_is_expected_no_longer_leaves_its_certificate_on_the
     assert status == 200 and "Cessation Of Operation" in text and f"{int(found.certificate.serial, 16):X}" in text.replace(":", "")
     booting.ahead = timedelta(days=366)  # it has ended
     assert (await fetched(booting, place(found)))[1] == set()
+
+
+async def test_while_the_database_is_away_the_last_list_is_served(booting: Booting, require_peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_peer("curl")
+    found = await held(booting, await booting.device(certificate="ec"))
+
+    def away() -> object:
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(booting.database, "transaction", away)
+        assert (await curl(booting, place(found)))[0] == 503
+    listed = await fetched(booting, place(found))
+    monkeypatch.setattr(booting.database, "transaction", away)
+    assert await fetched(booting, place(found)) == listed
+    booting.ahead = timedelta(days=revocation.LIST_DAYS)
+    assert (await curl(booting, place(found)))[0] == 503  # good no longer
 
 
 async def test_what_is_no_list(booting: Booting, require_peer) -> None:
