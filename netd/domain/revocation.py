@@ -111,13 +111,13 @@ class Lists:
             raise NotFound("list", authority.fingerprint)
         async with self._one:  # who asks meanwhile waits for the same list
             async with self._database.transaction() as conn:
-                standing = await store.standing(conn, authority.tenant_id, authority.id)
+                standing = await store.standing(conn, authority.fingerprint)
                 kept = self._kept.get(authority.fingerprint)
                 if kept is not None and kept.standing == standing and timedelta() <= now - kept.this_update < MADE_ANEW:
                     return kept
                 key = self._keyring.open(await store.key(conn, authority.tenant_id, "certificate_authorities", authority.id), certificates.AUTHORITY_CONTEXT)
-                revoked = await store.revoked(conn, authority.tenant_id, authority.id, now)
-                number = await store.next_list(conn, authority.tenant_id, authority.id)
+                revoked = await store.revoked(conn, authority.fingerprint, now)
+                number = await store.next_list(conn, authority.fingerprint)
             until = now + timedelta(days=LIST_DAYS)
             octets = await asyncio.to_thread(pki.revocation_list, Pair(authority.certificate, key.decode()), number, revoked, now, until)
             self._kept[authority.fingerprint] = made = Signed(octets, number, len(revoked), standing, now, until)

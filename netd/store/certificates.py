@@ -125,25 +125,27 @@ async def authority_of(conn: Connection, fingerprint: str) -> Authority | None:
     return None if record is None else Authority(**record)
 
 
-async def revoked(conn: Connection, tenant_id: int, authority_id: int, at: datetime) -> list[Revocation]:
-    """What an authority signed and is good no longer, though it has not ended; in the order in which that was said."""
-    records = await conn.fetch(
-        "select serial, revoked_at, reason from certificate_revocations where tenant_id = $1 and authority_id = $2 and not_after > $3 order by id",
-        tenant_id, authority_id, at,
-    )  # fmt: skip
-    return [Revocation(**record) for record in records]
+# An operator's authority may have been supplied twice, by two tenants even: its list is one, and has what all of them said.
+_ITS = "authority_id in (select id from certificate_authorities where fingerprint = $1)"
 
 
-async def standing(conn: Connection, tenant_id: int, authority_id: int) -> int:
+async def revoked(conn: Connection, fingerprint: str, at: datetime) -> list[Revocation]:
+    """What an authority signed and is good no longer, though it has not ended; each once, in the order in which that was said."""
+    records = await conn.fetch(f"select serial, revoked_at, reason from certificate_revocations where {_ITS} and not_after > $2 order by id", fingerprint, at)
+    return list({record["serial"]: Revocation(**record) for record in records}.values())
+
+
+async def standing(conn: Connection, fingerprint: str) -> int:
     """How many of an authority's certificates were ever revoked."""
-    statement = "select count(*) from certificate_revocations where tenant_id = $1 and authority_id = $2"
-    return int(await conn.fetchval(statement, tenant_id, authority_id))
+    return int(await conn.fetchval(f"select count(*) from certificate_revocations where {_ITS}", fingerprint))
 
 
-async def next_list(conn: Connection, tenant_id: int, authority_id: int) -> int:
+async def next_list(conn: Connection, fingerprint: str) -> int:
     """The number of an authority's next list."""
+    await conn.execute("select from certificate_authorities where fingerprint = $1 order by id for no key update", fingerprint)
     return int(await conn.fetchval(
-        "update certificate_authorities set list_number = list_number + 1 where tenant_id = $1 and id = $2 returning list_number", tenant_id, authority_id
+        """update certificate_authorities set list_number = 1 + (select max(list_number) from certificate_authorities where fingerprint = $1)
+           where fingerprint = $1 returning list_number""", fingerprint,
     ))  # fmt: skip
 
 

@@ -79,6 +79,8 @@ ACROSS = {
     "certificates.sealed": "keys are everybody's", "certificates.reseal": "keys are everybody's",
     "certificates.ending": "told to whoever runs this netd, by subject and day only",
     "certificates.authority_of": "a list of revoked certificates is for everybody who was shown one, and names its authority",
+    "certificates.revoked": "an authority's list is one, whoever supplied it", "certificates.standing": "likewise, and a number only",
+    "certificates.next_list": "likewise, and a number only",
     "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
     "alarms.retire": "what is old is old for everybody",
     "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",

@@ -140,6 +140,22 @@ async def test_who_may_sign_no_lists_is_named_in_no_certificate(booting: Booting
         await revoke(booting, found)
 
 
+async def test_an_authority_that_was_supplied_twice_has_one_list(booting: Booting, require_peer) -> None:
+    """By one tenant again, or by two: a certificate of either says where the list is by the authority's fingerprint."""
+    require_peer("curl")
+    certificate, key = pki.authority("Ours", booting.now())
+    found = []
+    for name in ("one", "other"):
+        await certificates.create_authority(booting.database, ACTOR, booting.keyring, NewAuthority(certificate=certificate, key=key), booting.now())
+        found.append(await held(booting, await booting.device(name, certificate="ec")))
+        await revoke(booting, found[-1])
+    assert found[0].certificate.authority_id != found[1].certificate.authority_id and place(found[0]) == place(found[1])
+    number, listed = await fetched(booting, place(found[0]))
+    assert listed == {each.certificate.serial for each in found}
+    booting.ahead = timedelta(days=1)
+    assert (await fetched(booting, place(found[0])))[0] == number + 1
+
+
 async def test_a_flood_is_bounded_by_source(database, dsn, tmp_path, extensions, require_peer) -> None:
     require_peer("curl")
     async with serving(database, dsn, tmp_path, extensions, requests_per_second=0.2) as booting:
