@@ -16,6 +16,7 @@ from netd.domain.rendering import Rendered
 from netd.domain.templates import NewTemplate, NewTemplateVariables
 from tests.ztp.booting import ACTOR, Booting, client, serving
 from tests.ztp.conftest import until
+from tests.ztp.test_tftp import loaders
 
 
 @pytest.fixture
@@ -164,7 +165,6 @@ async def test_a_template_that_cannot_be_rendered_puts_it_into_quarantine(bootin
 
 async def test_a_busy_machine_puts_nobody_into_quarantine(booting, monkeypatch, require_peer):
     require_peer("curl")
-    require_peer("tftp")
     device = await booting.device()
     path = await booting.told(client())
 
@@ -175,11 +175,13 @@ async def test_a_busy_machine_puts_nobody_into_quarantine(booting, monkeypatch, 
         patched.setattr(rendering, "_process", late)
         assert (await curl(booting, path, "-D", str(booting.folder / "head")))[0] == 503
         assert "Retry-After: 10" in (booting.folder / "head").read_text()
-        booting.tftp.outcomes.clear()
-        asking = asyncio.create_task(tftp(booting, path))
-        await until(lambda: booting.tftp.outcomes["too_busy"] > 0)
-    assert (await asking)[0].startswith(b"hostname r1")  # it asked again
-    assert await booting.reached(device, "configured")
+        with loaders(booting, path) as (loader,):
+            loader.ask()
+            await until(lambda: booting.tftp.outcomes["too_busy"] == 1)
+            patched.undo()
+            loader.ask()  # it was told nothing
+            assert (await loader.answer())[0].startswith(b"\0\3\0\1hostname r1")
+    assert (await curl(booting, path))[0] == 200 and await booting.reached(device, "configured")
     assert booting.files.answers["http", "too_busy"] == 1
 
 
