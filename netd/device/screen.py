@@ -148,7 +148,8 @@ class Screen:
                     raise PeerUnreachable(self._at_end(told), "lost")
                 case _:
                     self._stuck = wish.text
-                    raise PeerError(f"{self._name}: {told} asks what nobody answers: {wish.text}", wish.text)
+                    asked = wish.text if command.secret else self._last_lines() or wish.text
+                    raise PeerError(f"{self._name}: {told} asks what nobody answers: {asked}", asked)
 
     async def _text(self) -> str:
         """What was read; a long text is put together in a thread."""
@@ -199,6 +200,10 @@ class Screen:
     async def _type(self, text: str, *, raw: bool = False) -> None:
         self._reader.answered()
         await self._channel.write((text if raw else text + self._terminal.newline).encode(self._terminal.encoding, "replace"))
+
+    def _last_lines(self) -> str:
+        """A question, with what stands just above it: that may say why."""
+        return " ".join(" ".join(self._reader.text()[-2000:].split("\n")[-3:]).split())
 
     def _at_end(self, told: str) -> str:
         last = self._reader.text()[-200:].strip()

@@ -73,6 +73,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         self._buffered = 0
         self._paused = False
         self._ended = False
+        self._closed = asyncio.Event()
         self._fault: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -94,6 +95,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended, self._fault = True, exc
+        self._closed.set()
         self._wake()
 
     async def read(self) -> bytes:
@@ -114,6 +116,16 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         if self._fault is not None:
             raise PeerUnreachable(f"the connection was lost: {_words(self._fault)}", "lost")
         return b""
+
+    async def ended(self, within_seconds: float) -> str:
+        """How a command ended, after its last octet: ``[exit status 2]``, ``[killed by KILL]``, "" if well or if the device does not say in that time."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return ""
+        signal, status = self._channel.get_exit_signal(), self._channel.get_exit_status()
+        return f"[killed by {signal[0]}]" if signal else f"[exit status {status}]" if status else ""
 
     async def write(self, data: bytes) -> None:
         """Send. Raises PeerUnreachable ``lost``."""

@@ -22,6 +22,9 @@ LINES_AT_ONCE: Final = 1000
 LONGEST_NOISE: Final = 50
 """Lines."""
 
+LEAST_ECHO: Final = 8
+"""So many characters of what was typed are no chance, behind something else in a line."""
+
 MOST_REPEATS: Final = 10
 PROMPTS_KNOWN: Final = 32
 
@@ -90,6 +93,7 @@ class Reader:
         self._read = 0
         self._echo = ""
         self._echo_open = False
+        self._echo_seen = False
         self._patterns: Sequence[re.Pattern[str]] = ()
         self._repeats: dict[int, int] = {}
         self._prompts: dict[str, None] = {}
@@ -100,7 +104,7 @@ class Reader:
         self._limit = self._most if most_characters is None else most_characters
         self._lines.clear()
         self._tail, self._column, self._answered, self._read = "", 0, 0, 0
-        self._echo, self._echo_open = _dense(echo), bool(echo.strip())
+        self._echo, self._echo_open, self._echo_seen = _dense(echo), bool(echo.strip()), not echo.strip()
         self._patterns = patterns
         self._repeats.clear()
 
@@ -179,10 +183,23 @@ class Reader:
 
     def _end_line(self) -> None:
         line, self._tail, self._column, self._answered = self._tail, "", 0, 0
+        if not self._echo_seen and not self._echo_open and self._begins_again(line):
+            self._lines.clear()
+            self._echo_open = True
         if self._echo_open:
             self._echoed(line)
         else:
             self._lines.append(line.rstrip())
+
+    def _begins_again(self, line: str) -> bool:
+        """Whether a line is a prompt that is known and the beginning of what was typed: something came between the echo, and it is painted anew."""
+        if len(self._lines) > LONGEST_NOISE:
+            return False
+        for prompt in self._prompts:
+            typed = _dense(line[len(prompt) :]) if line.startswith(prompt) else ""
+            if typed and (typed == self._echo or (len(typed) >= LEAST_ECHO and self._echo.startswith(typed))):
+                return True
+        return False
 
     def _echoed(self, line: str) -> None:
         """The first lines are what was typed, maybe after a painted prompt, maybe broken where the device thinks that its screen ends."""
@@ -190,7 +207,7 @@ class Reader:
         seen = _dense("".join(self._lines))
         if seen.endswith(self._echo):
             self._lines.clear()
-            self._echo_open = False
+            self._echo_open, self._echo_seen = False, True
         elif seen and not self._echo.startswith(seen) and not _begins_late(seen, self._echo):
             self._echo_open = False  # no echo, or another one: it stays in the text
         elif len(self._lines) > LINES_ABOVE:
@@ -257,7 +274,8 @@ class Reader:
         found = dialect.prompt.search(window, window.rfind("\n") + 1)
         if found is not None:
             prompt = found.group().strip()
-            return Wish(Wants.COMMAND if prompt in self._prompts and last.strip() else Wants.COMMAND_PERHAPS, text=prompt)
+            known = prompt in self._prompts and last.strip() and self._echo_seen  # one before the echo is painted for what came between
+            return Wish(Wants.COMMAND if known else Wants.COMMAND_PERHAPS, text=prompt)
         if dialect.question is not None and last.strip() and dialect.question.search(window):
             return Wish(Wants.ANSWER_PERHAPS, text=last.strip())
         return TIME
@@ -275,4 +293,4 @@ def _dense(text: str) -> str:
 
 def _begins_late(seen: str, echo: str) -> bool:
     """Whether an echo has begun behind something else, a prompt painted again, and is broken at the line's end."""
-    return any(seen.endswith(echo[:length]) for length in range(8, len(echo)))
+    return any(seen.endswith(echo[:length]) for length in range(LEAST_ECHO, len(echo)))

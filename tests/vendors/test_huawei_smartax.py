@@ -5,6 +5,7 @@ from netd.model.device import Facts, MacEntry, OpticsSample, Outcome
 from netd.sdk import device
 from netd.sdk.dialogue import Command, Pause, Step, play
 from netd.sdk.terminal import Refused
+from netd.wire.terminal import ending
 from tests.vendors.recorded import Recorded
 
 
@@ -134,7 +135,7 @@ CATALOGUE = {
     "Failure: The VLAN does not exist": Outcome.BAD_REFERENCE,
     "Failure: The port is not in the VLAN": Outcome.BAD_REFERENCE,
     "Failure: The GEM port does not exist": Outcome.BAD_REFERENCE,
-    "Failure: No service virtual port can be operated": Outcome.NOT_FOUND,
+    "Failure: No service virtual port can be operated": Outcome.BAD_REFERENCE,
     "Failure: The GEM port cannot be deleted, because it is used": Outcome.IN_USE,
     "Failure: This configured object has some service virtual ports": Outcome.IN_USE,
     "Failure: The maximum bandwidth of the referenced DBA profile exceeds the limitation": Outcome.CAPACITY,
@@ -149,9 +150,35 @@ CATALOGUE = {
     "% Ambiguous command, the error locates at '^'": Outcome.SYNTAX,
     "Failure: Executing Xmodem loading is prohibited": Outcome.DENIED,
     "Failed to transfer the file": Outcome.FAILED,
+    "Number of ONTs that can be deleted: 67, success: 0": Outcome.FAILED,
+    "Number of ONTs that can be deleted: 67, success: 6": Outcome.FAILED,
+    "Set ONT port(s) VLAN configuration, success: 1, failed: 2": Outcome.FAILED,
     "Failure: anything else": Outcome.FAILED,
     "失败: 配置": Outcome.FAILED,
 }
+
+
+@pytest.mark.parametrize("text", ["Number of ONTs that can be added: 1, success: 1", "Set ONT port(s) VLAN configuration, success: 1, failed: 0"])
+def test_what_is_no_error(text: str, olt: Recorded) -> None:
+    assert olt.driver.terminal.classify(f"  {text}\n  PortID :6, ONTID :2\n") == (Outcome.OK, "")
+
+
+QUESTIONS = (
+    "{ <cr>||<K> }:", "{ groupindex<K>|<cr> }:", "{ spm<K>|<cr>|frameid/slotid<S><0,15> }:", "{ <cr>|configuration<K>|data<K> }:",
+    "{ <cr>|abnormal<K>|anti-dos<K>|\narp<K>|bandwidth<K> }:", "{ ont-type<K> }:", "{ frameid/slotid/portid<S><1,15>|\nsummary<K> }:",
+    "[<frameId/slotId>]", "Are you sure to release service virtual port(s)? (y/n)[n]:", "(y/n) [n]", "Are you sure to proceed(y/n)[y]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_questions(question: str, olt: Recorded) -> None:
+    """Any stops the reader; Enter answers those that offer it."""
+    terminal = olt.driver.terminal
+    (answer,) = terminal.answers
+    screen = f"display something\n  {question} "
+    assert ending(terminal.question).search(screen) and not ending(terminal.prompt).search(screen)
+    assert bool(ending(answer.question).search(screen)) == ("<cr>" in question)
+    assert not ending(answer.question).search(f"  All tables are configured by other user noc\n  {question}")
 
 
 @pytest.mark.parametrize("text", CATALOGUE)
