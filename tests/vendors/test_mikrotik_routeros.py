@@ -123,12 +123,20 @@ def test_a_refused_line_ends_the_change(v6: Recorded) -> None:
         ("input does not match any value of interface", Outcome.BAD_REFERENCE),
         ("not enough permissions (9)", Outcome.DENIED),
         ("action timed out - try again, if error continues contact MikroTik support and send a supout file (13)", Outcome.BUSY),
+        ("failure: std failure: timeout", Outcome.BUSY),
+        ("error: flash is busy", Outcome.BUSY),
         ("invalid value for argument address", Outcome.SYNTAX),
         ("failure: something new", Outcome.FAILED),
     ],
 )
 def test_error_texts(text: str, outcome: Outcome, v6: Recorded) -> None:
     assert v6.driver.terminal.classify(f"\n{text}\n") == (outcome, text)
+
+
+def test_words_of_others_are_no_error(v6: Recorded) -> None:
+    """What neighbours say of themselves, and what people write beside their interfaces."""
+    shown = ' 0 interface=ether1 identity="busy-road-tower" system-description="BusyBox, the busy one"\n 1 ;;; busy street, action timed out once\n'
+    assert v6.driver.terminal.classify(shown) == (Outcome.OK, "")
 
 
 def test_telemetry(v7: Recorded) -> None:

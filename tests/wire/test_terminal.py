@@ -93,6 +93,23 @@ def test_alarms_between_the_lines() -> None:
     assert wishes[-1] == (Wants.COMMAND_PERHAPS, "OLT#") and text == "one", "an alarm behind the prompt hides it"
 
 
+@pytest.mark.parametrize("typed", [0, 1, 5, 9, 20])
+def test_alarms_within_the_echo(typed: int) -> None:
+    """The prompt is painted anew with what was typed so far: it ends no output, and is none."""
+    line = "display ont port state 0 0 eth-port all"
+    alarm = "\r\n  ! 1 [2024-07-19 10:11:12]: ALARM\r\n  CAUSE : x\r\n  --- END\r\nOLT#"
+    screen = f"{line[:typed]}{alarm}{line}\r\none\r\nOLT#"
+    for size in (0, 1, 7):
+        wishes, text = read(SMARTAX, screen, echo=line, size=size, known=("OLT#",))
+        assert text == "one" and [wish for wish, _ in wishes if wish is Wants.COMMAND] == [Wants.COMMAND]
+        assert wishes[-1] == (Wants.COMMAND, "OLT#")
+
+
+def test_what_comes_after_a_prompt_is_no_echo_once_that_was_there() -> None:
+    screen = "show history\r\nOLT#show history\r\nOLT#display x\r\nOLT#"
+    assert read(SMARTAX, screen, echo="show history", known=("OLT#",))[1] == "OLT#show history\nOLT#display x"
+
+
 def test_questions() -> None:
     reader = Reader(SMARTAX)
     reader.begin("save", [ending(r"\{ <cr>\|configuration<K>[^}]*\}:")])
