@@ -290,13 +290,13 @@ class ConfigurationLines(ConfigurationText):
 
     def _line(self, line: str, *, secret: bool) -> Dialogue[tuple[Outcome, str]]:
         """Type a line, and again where the device was too busy to look at it."""
-        data = self.family.configuration
-        for left in reversed(range(data.busy_attempts)):
+        data, attempts = self.family.configuration, 1
+        while True:
             outcome, said = self.family.terminal.classify((yield Command(text=line, check=False, secret=secret)))
-            if outcome is not Outcome.BUSY or not left:
-                break
+            if outcome is not Outcome.BUSY or attempts >= data.busy_attempts:
+                return outcome, said
+            attempts += 1
             yield Pause(seconds=data.busy_seconds)
-        return outcome, said
 
     def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
         """What makes the lines count, while one still configures: for most devices each does at once."""
