@@ -1,11 +1,12 @@
 import pytest
 
+from netd.device.screen import _dialect
 from netd.extensions import Extensions
 from netd.model.device import Facts, MacEntry, OpticsSample, Outcome
 from netd.sdk import device
 from netd.sdk.dialogue import Command, Pause, Step, play
 from netd.sdk.terminal import Refused
-from netd.wire.terminal import ending
+from netd.wire.terminal import Reader, ending
 from tests.vendors.recorded import Recorded
 
 
@@ -156,6 +157,38 @@ CATALOGUE = {
     "Failure: anything else": Outcome.FAILED,
     "失败: 配置": Outcome.FAILED,
 }
+
+
+REAL_ALARM = """
+  ! 1 [01/01/2000 00:00:00-00:00]:
+
+  ALARM 11111 FAULT WARNING 0x2e112007 SERVICE QUALITY 17/01/2025 
+00:00:00-00:00
+  ALARM NAME  : The distribute fiber is broken or the OLT cannot receive 
+                expected optical signals from the ONT(LOSi/LOBi)
+  PARAMETERS  : FrameID: 0, SlotID: 0, PortID: 1, ONT ID: 1, Equipment ID: 
+                1H
+  --- END-
+"""
+UNASKED = (
+    REAL_ALARM,
+    "  ! 1 [2024-07-19 10:11:12+08:00]: ALARM\n  ALARM NAME :x\n  --- END\n",
+    "  ! 12[2024-07-19 10:11:12]:\n\n  ALARM 1 FAULT\n  CAUSE : x\n  ---   END\n",
+    "  ! RUNNING WARNING 2024-07-19\n  EVENT NAME :Parameters for automatic service port creation are incorrect\n  --- END\n",
+    "  [2017-05-05 16:08:44+08:00]:The percentage of saved data on 0 slot's control board is: 27%\n",
+    "  The data of 3 slot's control board is saved completely\n",
+    "  The data of 0 slot's main control board is saved completely\n",
+)
+
+
+@pytest.mark.parametrize("unasked", UNASKED)
+def test_what_nobody_asked_for(unasked: str, olt: Recorded) -> None:
+    """It lands between the lines of whatever is shown."""
+    reader = Reader(_dialect(olt.driver.terminal))
+    reader.begin("display x")
+    for line in f"display x\none! 1 [2024]\n{unasked}two: The data of 3 slots\nOLT#".replace("\n", "\r\n").splitlines(keepends=True):
+        reader.feed(line.encode())
+    assert reader.text().split() == ["one!", "1", "[2024]", "two:", "The", "data", "of", "3", "slots"]
 
 
 @pytest.mark.parametrize("text", ["Number of ONTs that can be added: 1, success: 1", "Set ONT port(s) VLAN configuration, success: 1, failed: 0"])
