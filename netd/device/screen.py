@@ -233,4 +233,5 @@ def _dialect(terminal: Terminal) -> Dialect:
         question=_ending(terminal.question) if terminal.question else None,
         noise=tuple(_plain(pattern) for pattern in terminal.noise),
         encoding=terminal.encoding,
+        other_encoding=terminal.other_encoding,
     )

@@ -26,6 +26,7 @@ class Quirks(msgspec.Struct, kw_only=True):
     damages_files: bool = False  # what is stored is not what was sent
     refuses: tuple[str, ...] = ()  # lines of a whole configuration that it does not take
     lacks: tuple[str, ...] = ()  # commands that this release does not know (as typed, whole)
+    encoding: str = "utf-8"  # of what it writes
     resets_after: int = 0  # the connection breaks after so many characters of an output
 
 

@@ -44,6 +44,7 @@ class Dialect(NamedTuple):
     question: re.Pattern[str] | None = None
     noise: tuple[re.Pattern[str], ...] = ()
     encoding: str = "utf-8"
+    other_encoding: str | None = None  # of lines that are not in the first: each is read by itself, for people wrote them at different times
 
 
 class Wants(Enum):
@@ -84,7 +85,7 @@ class Reader:
     def __init__(self, dialect: Dialect, *, most_characters: int = MOST_CHARACTERS) -> None:
         self._dialect = dialect
         self._most = self._limit = most_characters
-        self._decoder = codecs.getincrementaldecoder(dialect.encoding)("replace")
+        self._decoder = codecs.getincrementaldecoder("latin-1" if dialect.other_encoding else dialect.encoding)("replace")
         self._held = ""  # the beginning of an escape sequence or line end
         self._lines: list[str] = []
         self._tail = ""  # the line that is not finished
@@ -142,7 +143,7 @@ class Reader:
 
     def text(self) -> str:
         """What the device wrote: without what was typed, noise, and the prompt at the end. Lines end with ``\\n``, the last one with nothing."""
-        lines = [*self._lines, self._tail]
+        lines = [*self._lines, self._meant(self._tail)]
         if self._echo_open and _dense(lines[0]).endswith(self._echo):
             del lines[0]
         text = self._quiet(lines)
@@ -182,7 +183,7 @@ class Reader:
             del self._prompts[next(iter(self._prompts))]
 
     def _end_line(self) -> None:
-        line, self._tail, self._column, self._answered = self._tail, "", 0, 0
+        line, self._tail, self._column, self._answered = self._meant(self._tail), "", 0, 0
         if not self._echo_seen and not self._echo_open and self._begins_again(line):
             self._lines.clear()
             self._echo_open = True
@@ -190,6 +191,19 @@ class Reader:
             self._echoed(line)
         else:
             self._lines.append(line.rstrip())
+
+    def _meant(self, line: str) -> str:
+        """A line in the encoding that it is in, where there are two: until it is whole it is kept as its octets."""
+        other = self._dialect.other_encoding
+        if other is None or line.isascii():
+            return line
+        octets = line.encode("latin-1")
+        for encoding in (self._dialect.encoding, other):
+            try:
+                return octets.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+        return octets.decode(self._dialect.encoding, "replace")
 
     def _begins_again(self, line: str) -> bool:
         """Whether a line is a prompt that is known and the beginning of what was typed: something came between the echo, and it is painted anew."""
@@ -258,7 +272,7 @@ class Reader:
     def _wish(self) -> Wish:
         if len(self._tail) > LONGEST_PROMPT + self._answered:
             return TIME
-        last = self._tail[self._answered :]
+        last = self._meant(self._tail[self._answered :])
         if not last.strip() and not self._dialect.noise:
             return TIME
         dialect = self._dialect

@@ -159,6 +159,14 @@ async def test_zxan_leaves_though_something_is_not_saved(extensions: Extensions)
     assert device.sessions == 0 and device.log[-1] == "exit"
 
 
+async def test_zxan_whose_descriptions_are_in_chinese(extensions: Extensions) -> None:
+    """What is written there in GBK is no replacement characters in a backup."""
+    device = simulated("zte_zxan", encoding="gb18030")
+    device.running.put(("interface gpon-onu_1/1/1:1",), "description 一号机房模块")
+    async with lab(extensions, "zte_zxan", device) as it:
+        assert "description 一号机房模块\n" in await it.run(it.driver.configuration("running"))
+
+
 @pytest.mark.parametrize(("platform", "fact"), [("zte_zxan", {"model": "C600"}), ("zte_zxros", {"modules": "yes"})])
 async def test_a_configuration_in_modules(extensions: Extensions, platform: str, fact: dict[str, str]) -> None:
     device = simulated(platform, alarms=4, page_lines=10)

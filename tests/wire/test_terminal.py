@@ -110,6 +110,23 @@ def test_what_comes_after_a_prompt_is_no_echo_once_that_was_there() -> None:
     assert read(SMARTAX, screen, echo="show history", known=("OLT#",))[1] == "OLT#show history\nOLT#display x"
 
 
+def test_lines_in_two_encodings() -> None:
+    """Each line by itself; what is in neither is not lost altogether. A pager, an echo and a prompt are found as ever."""
+    dialect = SMARTAX._replace(other_encoding="gb18030")
+    lines = ["description 模块机房 1".encode("gb18030"), "description Montréal 模".encode(), b"description \xff\xff", b"---- More ( Press 'Q' to break ) ----"]
+    screen = b"display x\r\n" + b"\r\n".join(lines) + b"\x1b[37D" + b" " * 37 + b"\x1b[37D" + "name 名称一".encode("gb18030") + b"\r\nOLT#"
+    for size in (1, 2, 3, 7, len(screen)):
+        reader = Reader(dialect)
+        reader.trust("OLT#")
+        reader.begin("display x")
+        for at in range(0, len(screen), size):
+            wish = reader.feed(screen[at : at + size])
+            if wish.wants is Wants.PAGE:
+                reader.answered()
+        assert wish.wants is Wants.COMMAND
+        assert reader.text() == "description 模块机房 1\ndescription Montréal 模\ndescription \ufffd\ufffd\nname 名称一"
+
+
 def test_questions() -> None:
     reader = Reader(SMARTAX)
     reader.begin("save", [ending(r"\{ <cr>\|configuration<K>[^}]*\}:")])
