@@ -5,7 +5,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Final, Self, cast
 
 import asyncssh
 
@@ -25,7 +25,7 @@ STALL_SECONDS: Final = 300.0
 async def get(connection: SshConnection, path: str, most_octets: int, *, sftp: bool = True) -> bytes:
     """A file's content, without ``sftp`` by SCP at once. Raises PeerError if there is none or it is too large, PeerUnreachable if the connection broke, or
     nothing moved on it for STALL_SECONDS: it is broken off then."""
-    with _moving(connection, path) as moved:
+    with _Moving(connection, path) as moved:
         client = await _sftp(connection, path) if sftp else None
         if client is None:
             return await _scp_get(connection, path, most_octets, moved)
@@ -34,9 +34,10 @@ async def get(connection: SshConnection, path: str, most_octets: int, *, sftp: b
                 size = (await client.stat(path)).size or 0
                 if size > most_octets:
                     raise PeerError(f"{path} has {size} octets, more than {most_octets}")
-                return await _read(client, path, most_octets, moved)
+                content = await _read(client, path, most_octets, moved)
         except (asyncssh.Error, OSError) as error:
             raise _fault(connection, path, error) from None
+    return content
 
 
 async def _read(client: asyncssh.SFTPClient, path: str, most_octets: int, moved: Callable[[], None]) -> bytes:
@@ -51,30 +52,33 @@ async def _read(client: asyncssh.SFTPClient, path: str, most_octets: int, moved:
     raise PeerError(f"{path} has more than {most_octets} octets")
 
 
-@contextlib.contextmanager
-def _moving(connection: SshConnection, path: str) -> Iterator[Callable[[], None]]:
-    """Gives what is to be called whenever something moved; breaks the connection if nothing does for STALL_SECONDS."""
-    loop, stalled = asyncio.get_running_loop(), False
+class _Moving:
+    """Breaks a connection on which nothing moves for STALL_SECONDS. It is called whenever something did; who waits gets PeerUnreachable ``timeout``."""
 
-    def give_up() -> None:
-        nonlocal stalled
-        stalled = True
-        connection.close()
+    def __init__(self, connection: SshConnection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+        self._stalled = False
+        self._timer = self._started()
 
-    def moved() -> None:
-        nonlocal timer
-        timer.cancel()
-        timer = loop.call_later(STALL_SECONDS, give_up)
+    def __enter__(self) -> Self:
+        return self
 
-    timer = loop.call_later(STALL_SECONDS, give_up)
-    try:
-        yield moved
-    except PeerError:
-        if stalled:
-            raise PeerUnreachable(f"{path}: nothing moved for {STALL_SECONDS:g} s", "timeout") from None
-        raise
-    finally:
-        timer.cancel()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        if self._stalled and isinstance(error, PeerError):
+            raise PeerUnreachable(f"{self._path}: nothing moved for {STALL_SECONDS:g} s", "timeout") from None
+
+    def __call__(self) -> None:
+        self._timer.cancel()
+        self._timer = self._started()
+
+    def _started(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(STALL_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self._stalled = True
+        self._connection.close()
 
 
 async def put(connection: SshConnection, path: str, content: bytes, *, private: bool = False, sftp: bool = True) -> None:
@@ -101,7 +105,7 @@ async def put_file(
     Raises PeerError if the device says no or has another number of octets at the end, PeerUnreachable if the connection broke.
     """
     size = (await asyncio.to_thread(source.stat)).st_size
-    with _moving(connection, path) as moved:
+    with _Moving(connection, path) as moved:
         client = await _sftp(connection, path) if sftp else None
         if client is None:
             await _scp_put(connection, path, source, note, moved)

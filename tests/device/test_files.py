@@ -137,15 +137,15 @@ async def test_a_transfer_in_which_nothing_moves_any_more(sshd: Sshd, tmp_path: 
     source, program = tmp_path / "image", tmp_path / "scp"
     source.write_bytes(CONTENT)
     octets = 0 if how == "sftp at once" else 300_000
-    for path, peer in ((tmp_path / "sftp", "/usr/lib/openssh/sftp-server"), (program, '/usr/bin/scp "$@"')):
-        path.write_text(f"#!/bin/sh\n(head -c {octets}; sleep 20) | {peer}\n")
+    for path, command in ((tmp_path / "sftp", "/usr/lib/openssh/sftp-server"), (program, '/usr/bin/scp "$@"')):
+        path.write_text(f"#!/bin/sh\n(head -c {octets}; sleep 20) | {command}\n")
         path.chmod(0o755)
     forced = FORCED.replace("exec sh -c", f"PATH={tmp_path}:$PATH exec sh -c")
     peer = sshd(forced, sftp=str(tmp_path / "sftp") if how.startswith("sftp") else "/bin/false")
     made_for = target((peer.login(), peer.port))
     made = await ssh.connect(made_for, made_for.credentials[0], Pump())
     monkeypatch.setattr(files, "STALL_SECONDS", 0.7)
-    with pytest.raises(PeerUnreachable, match="nothing moved for 0.7 s") as failure:
+    with pytest.raises(PeerUnreachable, match=r"nothing moved for 0\.7 s") as failure:
         await files.put_file(made, str(tmp_path / "stored"), source, lambda text: None)
     assert failure.value.reason == "timeout" and made.connection.is_closed()
 

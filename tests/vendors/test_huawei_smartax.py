@@ -159,17 +159,11 @@ CATALOGUE = {
 }
 
 
-REAL_ALARM = """
-  ! 1 [01/01/2000 00:00:00-00:00]:
-
-  ALARM 11111 FAULT WARNING 0x2e112007 SERVICE QUALITY 17/01/2025 
-00:00:00-00:00
-  ALARM NAME  : The distribute fiber is broken or the OLT cannot receive 
-                expected optical signals from the ONT(LOSi/LOBi)
-  PARAMETERS  : FrameID: 0, SlotID: 0, PortID: 1, ONT ID: 1, Equipment ID: 
-                1H
-  --- END-
-"""
+REAL_ALARM = (
+    "\n  ! 1 [01/01/2000 00:00:00-00:00]:\n\n  ALARM 11111 FAULT WARNING 0x2e112007 SERVICE QUALITY 17/01/2025 \n00:00:00-00:00\n"
+    "  ALARM NAME  : The distribute fiber is broken or the OLT cannot receive \n                expected optical signals from the ONT(LOSi/LOBi)\n"
+    "  PARAMETERS  : FrameID: 0, SlotID: 0, PortID: 1, ONT ID: 1, Equipment ID: \n                1H\n  --- END-\n"
+)
 UNASKED = (
     REAL_ALARM,
     "  ! 1 [2024-07-19 10:11:12+08:00]: ALARM\n  ALARM NAME :x\n  --- END\n",

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from netd.errors import WireError
-from netd.wire.terminal import Dialect, Reader, Wants, ending
+from netd.wire.terminal import Dialect, Reader, Wants, Wish, ending
 
 SMARTAX = Dialect(
     prompt=ending(r"^[\w.-]+(?:\([^)\n]*\))?(?:[>#]|%%)"),
@@ -119,6 +119,7 @@ def test_lines_in_two_encodings() -> None:
         reader = Reader(dialect)
         reader.trust("OLT#")
         reader.begin("display x")
+        wish = Wish(Wants.TIME)
         for at in range(0, len(screen), size):
             wish = reader.feed(screen[at : at + size])
             if wish.wants is Wants.PAGE:

@@ -181,7 +181,8 @@ class Simulator(Hierarchical):
     @command(r"show users", "exec")
     def users(self, match: re.Match[str]) -> Reply | str:
         head = "    Line       User       Host(s)              Idle       Location\n   0 con 0     noc        idle                 00:00:12\n"
-        return f"{head}*  2 vty 0     {self.device.username:<10} idle                 00:00:00 192.0.2.5\n\n  Interface    User               Mode         Idle     Peer Address"
+        own = f"*  2 vty 0     {self.device.username:<10} idle                 00:00:00 192.0.2.5\n"
+        return f"{head}{own}\n  Interface    User               Mode         Idle     Peer Address"
 
     def archives(self) -> bool:
         return "archive" in self.device.running.lines and bool(self.device.running.find(("archive",), "path "))
