@@ -155,6 +155,13 @@ def test_telemetry(v7: Recorded) -> None:
     assert (optics.interface, optics.onu, optics.rx_dbm, optics.tx_dbm, optics.voltage_volts) == ("sfp-sfpplus1", None, -7.812, -2.35, 3.29)
 
 
+def test_health_before_it_was_a_table(v6: Recorded) -> None:
+    health = (1, 3, 6, 1, 4, 1, 14988, 1, 1, 3)
+    device = v6.driver.read("system", {(*health, 8, 0): 242, (*health, 10, 0): 385, (*health, 11, 0): 512}, {}).device
+    assert (device.voltage_volts, device.temperature_celsius) == (24.2, 51.2)
+    assert v6.driver.read("system", {(*health, 10, 0): 0, (*health, 11, 0): None}, {}).device.temperature_celsius is None
+
+
 def test_an_upgrade(v7: Recorded) -> None:
     assert v7.can(Firmware)
     newer = image("7.17")
