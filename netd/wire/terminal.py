@@ -25,6 +25,9 @@ LONGEST_NOISE: Final = 50
 LEAST_ECHO: Final = 8
 """So many characters of what was typed are no chance, behind something else in a line."""
 
+MOST_UNECHOED: Final = 3
+"""After so many commands in a row without an echo, none is expected any more."""
+
 MOST_REPEATS: Final = 10
 PROMPTS_KNOWN: Final = 32
 
@@ -95,6 +98,7 @@ class Reader:
         self._echo = ""
         self._echo_open = False
         self._echo_seen = False
+        self._unechoed = 0
         self._patterns: Sequence[re.Pattern[str]] = ()
         self._repeats: dict[int, int] = {}
         self._prompts: dict[str, None] = {}
@@ -105,6 +109,7 @@ class Reader:
         self._limit = self._most if most_characters is None else most_characters
         self._lines.clear()
         self._tail, self._column, self._answered, self._read = "", 0, 0, 0
+        self._unechoed = 0 if self._echo_seen else self._unechoed + bool(self._echo)
         self._echo, self._echo_open, self._echo_seen = _dense(echo), bool(echo.strip()), not echo.strip()
         self._patterns = patterns
         self._repeats.clear()
@@ -288,7 +293,8 @@ class Reader:
         found = dialect.prompt.search(window, window.rfind("\n") + 1)
         if found is not None:
             prompt = found.group().strip()
-            known = prompt in self._prompts and last.strip() and self._echo_seen  # one before the echo is painted for what came between
+            echoed = self._echo_seen or self._unechoed >= MOST_UNECHOED  # a prompt before the echo is painted for what came between
+            known = prompt in self._prompts and last.strip() and echoed
             return Wish(Wants.COMMAND if known else Wants.COMMAND_PERHAPS, text=prompt)
         if dialect.question is not None and last.strip() and dialect.question.search(window):
             return Wish(Wants.ANSWER_PERHAPS, text=last.strip())

@@ -105,6 +105,21 @@ def test_alarms_within_the_echo(typed: int) -> None:
         assert wishes[-1] == (Wants.COMMAND, "OLT#")
 
 
+def test_a_device_that_never_echoes_is_not_waited_for() -> None:
+    reader = Reader(SMARTAX)
+    reader.trust("OLT#")
+    wishes = []
+    for number in range(6):
+        reader.begin(f"vlan {number}")
+        wishes.append(reader.feed(b"done\r\nOLT#").wants)
+        assert reader.text() == "done"
+    assert wishes == [Wants.COMMAND_PERHAPS] * 3 + [Wants.COMMAND] * 3
+    reader.begin("vlan 7")
+    assert reader.feed(b"vlan 7\r\nOLT#").wants is Wants.COMMAND
+    reader.begin("vlan 8")
+    assert reader.feed(b"done\r\nOLT#").wants is Wants.COMMAND_PERHAPS
+
+
 def test_what_comes_after_a_prompt_is_no_echo_once_that_was_there() -> None:
     screen = "show history\r\nOLT#show history\r\nOLT#display x\r\nOLT#"
     assert read(SMARTAX, screen, echo="show history", known=("OLT#",))[1] == "OLT#show history\nOLT#display x"
