@@ -1,6 +1,6 @@
 """What devices say of their neighbours and addresses by SNMP, whatever they are: by the MIBs that all have in common. For those that nobody logs in to."""
 
-import logging
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -8,8 +8,6 @@ from netd.device.snmp import Snmp, Table
 from netd.errors import PeerError, PeerUnreachable
 from netd.sdk import addressmib, ifmib, lldpmib
 from netd.sdk.device import Oid
-
-log = logging.getLogger(__name__)
 
 Say = Callable[[str], Awaitable[None]]
 
@@ -65,7 +63,7 @@ async def _asked(session: Snmp, question: Question, walked: dict[Oid, Table], bu
         return [] if question.present is not None else None
     for column in (*columns, *question.columns):
         await _walked(session, column, walked, bulk)
-    return question.read(walked)
+    return await asyncio.to_thread(question.read, walked)  # a bridge's hundred thousand rows would hold the loop
 
 
 async def _walked(session: Snmp, column: Oid, walked: dict[Oid, Table], bulk: bool) -> Table:
