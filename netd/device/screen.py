@@ -203,10 +203,10 @@ class Screen:
 
     def _last_lines(self) -> str:
         """A question, with what stands just above it: that may say why."""
-        return " ".join(" ".join(self._reader.text()[-2000:].split("\n")[-3:]).split())
+        return " ".join(" ".join(self._reader.end().split("\n")[-3:]).split())
 
     def _at_end(self, told: str) -> str:
-        last = self._reader.text()[-200:].strip()
+        last = self._reader.end()[-200:].strip()
         return f"{self._name} ended the session at {told}" + (f": {last}" if last and told != "<secret>" else "")
 
 

@@ -158,6 +158,10 @@ class Reader:
             text = text[: prompt.start()]
         return text.strip("\n").rstrip()
 
+    def end(self) -> str:
+        """The last lines of what was read, prompt or question and all: cheap, however much there is."""
+        return self._window(self._meant(self._tail)).strip()
+
     @property
     def characters(self) -> int:
         """How much was read since ``begin``."""
