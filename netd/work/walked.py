@@ -15,7 +15,7 @@ _NAMES: Final = (ifmib.IF_NAME, ifmib.IF_DESCR)
 
 
 class Question(NamedTuple):
-    """Who does not have ``present`` does not say it. Of the ``choices`` one is walked, that whose first column has rows; with it ``columns``."""
+    """Of the ``choices`` one is walked, that whose first column has rows; with it ``columns``. Where none has, ``present`` says whether that is an answer."""
 
     present: Oid | None
     columns: tuple[Oid, ...]
@@ -53,14 +53,12 @@ async def read(session: Snmp, wanted: Collection[str], say: Say, *, bulk: bool =
 
 async def _asked(session: Snmp, question: Question, walked: dict[Oid, Table], bulk: bool) -> list[Any] | None:
     """What the agent says, None if it has nothing of it. Raises PeerError."""
-    if question.present is not None and (await session.get((question.present,)))[question.present] is None:
-        return None
-
     for columns in question.choices:
         if await _walked(session, columns[0], walked, bulk):
             break
     else:
-        return [] if question.present is not None else None
+        present = question.present
+        return [] if present is not None and (await session.get((present,)))[present] is not None else None
     for column in (*columns, *question.columns):
         await _walked(session, column, walked, bulk)
     return await asyncio.to_thread(question.read, walked)  # a bridge's hundred thousand rows would hold the loop

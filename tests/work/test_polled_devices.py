@@ -59,6 +59,13 @@ async def test_all_of_it_is_kept(lab: Lab, platform: str | None) -> None:
         assert await kept(lab) == found
 
 
+async def test_an_agent_that_has_the_tables_alone(lab: Lab) -> None:
+    async with polled(lab, ALL.replace(PRESENT, "")):
+        job = await lab.done("device.inspect", devices=["sw1"])
+        (target,) = await lab.targets(job)
+        assert target.result == {"neighbours": 1, "macs": 2, "arps": 2}
+
+
 async def test_an_agent_without_any_of_it(lab: Lab) -> None:
     async with polled(lab, SYSTEM + INTERFACES):
         job = await lab.done("device.inspect", state="failed", devices=["sw1"])
