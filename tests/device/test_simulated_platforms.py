@@ -80,7 +80,7 @@ def test_none_is_forgotten(extensions: Extensions) -> None:
 
 @pytest.mark.parametrize("platform", CASES)
 async def test_what_can_be_read(extensions: Extensions, platform: str) -> None:
-    device, case = simulated(platform, alarms=4, page_lines=10), CASES[platform]
+    device, case = simulated(platform, alarms=4, interrupts=4, page_lines=10), CASES[platform]
     async with lab(extensions, platform, device, executes=case.executes) as it:
         facts = await it.run(it.driver.facts())
         assert facts.software_version == case.version
