@@ -109,6 +109,19 @@ async def test_who_is_logged_in_to_is_asked_in_one_way(lab: Lab, monkeypatch: py
         assert found["links"] is None and found["macs"] and server.agent is not None and server.agent.asked == 0
 
 
+async def test_a_backup_asks_as_well(lab: Lab) -> None:
+    """What the command line that gave the configuration could not say; an agent that says nothing makes no backup fail."""
+    router = Simulated("core1", version="8.4.4", configuration="interface eth7\n description up\n")
+    async with lab.simulated("generic_frr", router), polled(lab, ALL) as server:
+        await lab.done("config.backup", devices=["core1"])
+        found = await kept(lab)
+        assert (found["links"], found["macs"], found["arps"]) == (["gi1 lldp core1"], 2, 2)
+        server.agent = Agent({}, "another")
+        job = await lab.done("config.backup", devices=["core1"])
+        (target,) = await lab.targets(job)
+        assert target.said == "version 1, as before" and any("it is not asked by SNMP" in text for text in await lab.said(job))
+
+
 async def test_an_agent_without_getbulk(lab: Lab) -> None:
     async with polled(lab, ALL, platform="huawei_mdu", vendor="huawei") as server:
         asked: list[int] = []
