@@ -34,6 +34,7 @@ from netd.model.inventory import Device, Protocol
 from netd.model.target import Credential, HttpLogin, SnmpCommunity, SnmpUser, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine, Records, Telemetry
 from netd.sdk.dialogue import Dialogue
+from netd.store import credentials as credential_store
 from netd.store import devices as device_store
 from netd.store.database import Database
 from netd.work import recorded, walked
@@ -79,7 +80,8 @@ class Ways(NamedTuple):
     """How a device can be asked what it says of itself. ``driver`` None: nobody knows its platform."""
 
     driver: Any
-    types: bool  # by a command line that somebody can log in to
+    types: bool  # by a command line, with a credential for it
+    opened: bool  # which has let netd in before
     walks: bool  # by SNMP
 
     def typed(self, capability: type) -> bool:
@@ -164,9 +166,10 @@ class DeviceSessions:
         """How the device can be asked. Raises PeerError for one that is not to be reached; StoreError."""
         _, target, platform = await self._known(tenant_id, device_id)
         logins = [credential.login for credential in target.credentials]
+        worked = await patiently(lambda: self._worked(tenant_id, device_id))
         return Ways(
             driver=platform and platform.driver, types=platform is not None and any(isinstance(login, SshLogin | TelnetLogin) for login in logins),
-            walks=any(isinstance(login, SnmpCommunity | SnmpUser) for login in logins),
+            opened=not worked.isdisjoint(("ssh", "telnet")), walks=any(isinstance(login, SnmpCommunity | SnmpUser) for login in logins),
         )  # fmt: skip
 
     async def walked(
@@ -223,6 +226,11 @@ class DeviceSessions:
                 raise PeerUnreachable(f"device {device_id} is not known any more", "invalid")
             made = await targets.within(conn, self._keyring, tenant_id, [device_id])
         return found[0], made[device_id]
+
+    async def _worked(self, tenant_id: int, device_id: int) -> set[str]:
+        """Protocols by which the device was opened before."""
+        async with self._database.transaction() as conn:
+            return set((await credential_store.working(conn, tenant_id, [device_id])).get(device_id, {}))
 
     def _told(self, device: Device) -> AbstractAsyncContextManager[None]:
         return _HostKeyWatch(self._database, device) if device.host_keys else nullcontext()

@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netd.device.simulated import SimulatedServer
-from netd.domain import devices
+from netd.domain import devices, targets
 from netd.domain.devices import NewDevice, Ports
 from netd.errors import PeerError
 from netd.simulate import Agent, Behaviour, Simulated, objects
 from netd.simulate.agent import GET_BULK
 from netd.store.database import Database
+from tests.device.conftest import free_port
 from tests.test_standard_mibs import BRIDGE, HEARD, INTERFACES, NEW, VLANS, local
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_inspection import kept, refuses, switch
@@ -107,6 +109,22 @@ async def test_who_is_logged_in_to_is_asked_in_one_way(lab: Lab, monkeypatch: py
         await lab.done("device.inspect", devices=["core1"])
         found = await kept(lab)
         assert found["links"] is None and found["macs"] and server.agent is not None and server.agent.asked == 0
+
+
+async def test_a_credential_that_is_everybodys(lab: Lab) -> None:
+    """Who never let anybody in is only polled, though there is a credential for its command line; who once did is asked by that."""
+    await lab.credential("noc", type="ssh", username="netd", password="hunter2hunter2", port=free_port())
+    async with polled(lab, ALL, platform="generic_linux") as server:
+        job = await lab.done("device.inspect", devices=["sw1"])
+        (target,) = await lab.targets(job)
+        assert target.result == {"neighbours": 1, "macs": 2, "arps": 2} and "not all was said: " in (target.said or "")
+        device = (await lab.rows("select id from devices"))[0]["id"]
+        ssh = (await lab.rows("select id from credentials where name = 'noc'"))[0]["id"]
+        await targets.worked(lab.database, 1, [(device, "ssh", ssh, datetime.now(UTC))])
+        assert server.agent is not None
+        server.agent.asked = 0
+        job = await lab.done("device.inspect", state="failed", devices=["sw1"])
+        assert server.agent.asked == 0
 
 
 async def test_a_backup_asks_as_well(lab: Lab) -> None:

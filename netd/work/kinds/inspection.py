@@ -100,6 +100,8 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
                 found |= more
             except PeerError as error:
                 failure = error
+                if isinstance(error, PeerUnreachable) and not ways.opened:  # it may only be polled, and the credential is everybody's
+                    ways = ways._replace(types=False)
         more, silent = await by_snmp(tools, devices, job, chosen, ways, found)
         found |= more
         failure = failure or silent
