@@ -327,7 +327,10 @@ class CliSession:
                 return connection, credential
             finally:
                 self._transport.sessions["ssh", outcome] += 1
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _login(self) -> None:
         """SSH first, then Telnet, where there are credentials for them. A changed host key ends it, and so does any failure where one is pinned: Telnet would
@@ -365,7 +368,10 @@ class CliSession:
                 return
             finally:
                 self._transport.sessions["telnet", outcome] += 1
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
         login = credential.login
