@@ -86,7 +86,10 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     async def typed(opened: Opened, job: JobContext, members: list[str]) -> tuple[dict[str, Any], PeerError | None]:
         found, failure = await inspected(opened, job, *members)
         if not found and failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # or it keeps its traceback, and that this frame
         await take(tools, opened.device, found)
         return found, failure
 
