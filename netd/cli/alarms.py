@@ -71,9 +71,10 @@ def _row(row: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    wanted = {"state": arguments.state} if arguments.state else {} if arguments.every else {"state__in": "raised,acknowledged"}
+    usual = {} if arguments.state or arguments.every else {"state__in": "raised,acknowledged"}
+    wanted = {"state": arguments.state, "severity": arguments.severity, "device": arguments.device}
     header = ("ID", "SEVERITY", "STATE", "DEVICE", "SUBJECT", "NAME", "VALUE", "RAISED", "CLEARED", "KNOWN TO")
-    return show_list(client.find(), ALARMS, arguments, header, _row, severity=arguments.severity, device=arguments.device, **wanted)
+    return show_list(client.find(), ALARMS, arguments, header, _row, "there are no alarms", usual, **wanted)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -103,7 +104,8 @@ def _thresholds(arguments: argparse.Namespace) -> int:
         when = f"{found['metric']} {sign} {found['raise_level']:g} (over at {found['clear_level']:g})"
         return found["id"], found["name"], when, found["hold_seconds"], found["severity"], found["interfaces"], json.dumps(found["selector"]), found["enabled"]
 
-    return show_list(client.find(), THRESHOLDS, arguments, ("ID", "NAME", "WRONG IF", "FOR S", "SEVERITY", "INTERFACES", "SELECTS", "ENABLED"), row)
+    header = ("ID", "NAME", "WRONG IF", "FOR S", "SEVERITY", "INTERFACES", "SELECTS", "ENABLED")
+    return show_list(client.find(), THRESHOLDS, arguments, header, row, "no thresholds yet: netd threshold add NAME --metric METRIC --raise-level LEVEL")
 
 
 def _threshold(arguments: argparse.Namespace) -> int:

@@ -1,11 +1,9 @@
 """``netd device backup | inspect | diff | drift | approve | show-commands | run | change | restore | upgrade``: jobs, followed to their end."""
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Any
 
-from netd.cli import client, output
+from netd.cli import client, files, output
 from netd.cli.arguments import Commands, command
 from netd.cli.client import REFUSED, USAGE, Client, CliError
 from netd.cli.jobs import follow
@@ -21,8 +19,8 @@ def register(device: Commands) -> None:
         run.add_argument("--command", "-c", action="append", required=True, metavar="TEXT", help="a command; several are typed one after the other")
         run.set_defaults(kind="device.show" if name == "show-commands" else "device.run")
     change = _many(device, "change", "type lines of configuration; without --commit only what that would change is shown", _change)
-    change.add_argument("--lines", required=True, type=Path, metavar="FILE", help="the lines; - is standard input. A secret is ${name} there")
-    change.add_argument("--secrets", type=Path, metavar="FILE", help="name=value for each secret")
+    change.add_argument("--lines", required=True, metavar="FILE", help="the lines; - is standard input. A secret is ${name} there")
+    change.add_argument("--secrets", metavar="FILE", help="name=value for each secret")
     change.add_argument("--expect", action="append", default=[], metavar="LINE", help="must stand in the configuration afterwards, else all is taken back")
     _batches(change)
     change.add_argument("--commit", action="store_true", help="do it")
@@ -131,19 +129,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    args = {**_chosen(arguments), "lines": [line for line in _read(arguments.lines).splitlines() if line.strip()]}
+    args = {**_chosen(arguments), "lines": [line for line in files.text(arguments.lines).splitlines() if line.strip()]}
     if arguments.secrets is not None:
-        args["secrets"] = _read(arguments.secrets)
+        args["secrets"] = files.text(arguments.secrets)
     if arguments.expect:
         args["expected"] = arguments.expect
     return _started(arguments, "config.change" if arguments.commit else "config.change.preview", args, "diff")
-
-
-def _read(path: Path) -> str:
-    try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text()
-    except (OSError, UnicodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}", USAGE) from None
 
 
 def _restore(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from netd.cli import client, device_work, output, telemetry
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import yes_no
+from netd.cli.values import json_object, yes_no
 
 PATH, GROUPS = "/devices", "/device-groups"
 KINDS, STATES = ("router", "switch", "olt", "onu", "server", "other"), ("planned", "active", "maintenance", "retired")
@@ -61,13 +61,6 @@ def _ports(text: str) -> dict[str, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form ssh=2222,snmp=1161") from None
 
 
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON") from None
-
-
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--address", "mgmt_address", "its management address", required=new, metavar="A")
     option(parser, "--vendor", "vendor", "mikrotik, huawei, zte, nokia, cisco, generic, or an extension's name", required=new, metavar="V")
@@ -85,7 +78,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--credential", "credential", "the only one of its protocol that is tried (the site's, then the tenant's)", nullable(), metavar="NAME")
     option(parser, "--subscriber", "subscriber", "user name of the customer whose it is", nullable(), metavar="NAME")
     option(parser, "--role", "role", "which template its configuration is made of", nullable(), metavar="TEXT")
-    option(parser, "--variables", "variables", "for that template, a JSON object", _json, metavar="JSON")
+    option(parser, "--variables", "variables", "for that template, a JSON object, or @FILE", json_object, metavar="JSON")
     option(parser, "--tags", "tags", "comma separated", listed, metavar="TAGS")
     option(parser, "--ports", "ports", "as ssh=2222,snmp=1161, where they are not the usual ones", _ports, metavar="PORTS")
     text = "pinned SSH host keys, comma separated; none: the next one that it shows is pinned"
@@ -118,7 +111,9 @@ def _add(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ID", "NAME", "ADDRESS", "PLATFORM", "SITE", "STATE", "MODEL", "SOFTWARE", "SEEN")
     wanted = {name: getattr(arguments, name) for name in FILTERS}
-    return show_list(client.find(), PATH, arguments, header, _row, **wanted)
+    return show_list(
+        client.find(), PATH, arguments, header, _row, "no devices yet: netd device add NAME --address A --vendor V, or netd discovery start RANGE", **wanted
+    )
 
 
 def _id(api: client.Client, name: str) -> int:
@@ -166,8 +161,8 @@ def _interface(row: dict[str, Any]) -> tuple[object, ...]:
 def _interfaces(arguments: argparse.Namespace) -> int:
     api = client.find()
     header = ("INDEX", "NAME", "ALIAS", "ADMIN", "OPER", "SPEED", "MAC", "MONITORED")
-    gone = {} if arguments.gone else {"gone_at__null": True}
-    return show_list(api, "/interfaces", arguments, header, _interface, device_id=_id(api, arguments.device), sort="if_index", **gone)
+    usual = {"device_id": _id(api, arguments.device), "sort": "if_index", **({} if arguments.gone else {"gone_at__null": True})}
+    return show_list(api, "/interfaces", arguments, header, _interface, f"none was seen yet: netd device inspect {arguments.device}", usual)
 
 
 def _link(row: dict[str, Any]) -> tuple[object, ...]:
@@ -178,7 +173,8 @@ def _link(row: dict[str, Any]) -> tuple[object, ...]:
 def _links(arguments: argparse.Namespace) -> int:
     api = client.find()
     header = ("INTERFACE", "PROTOCOL", "NEIGHBOUR", "ITS INTERFACE", "KNOWN", "LAST SEEN")
-    return show_list(api, "/links", arguments, header, _link, device_id=_id(api, arguments.device), sort="local_interface")
+    usual = {"device_id": _id(api, arguments.device), "sort": "local_interface"}
+    return show_list(api, "/links", arguments, header, _link, f"none was heard yet: netd device inspect {arguments.device}", usual)
 
 
 def _history(arguments: argparse.Namespace) -> int:
@@ -186,7 +182,7 @@ def _history(arguments: argparse.Namespace) -> int:
     return show_list(
         api, "/device-facts", arguments, ("AT", "OF", "FACT", "BEFORE", "AFTER", "SOURCE"),
         lambda row: (output.moment(row["at"]), row["subject"], row["fact"], output.brief(row["before"]), output.brief(row["after"]), row["source"]),
-        device_id=_id(api, arguments.device),
+        "nothing changed yet", {"device_id": _id(api, arguments.device)},
     )  # fmt: skip
 
 
@@ -196,7 +192,7 @@ def _where(arguments: argparse.Namespace) -> int:
         client.find(), "/endpoints", arguments, ("DEVICE", "INTERFACE", "VLAN", "MAC", "ADDRESS", "FIRST SEEN", "LAST SEEN"),
         lambda row: (row["device"], row["interface"], row["vlan"], row["mac"], row["address"],
                      output.moment(row["first_seen_at"]), output.moment(row["last_seen_at"])),
-        sort="-last_seen_at", **{by: arguments.address},
+        f"{arguments.address} was seen nowhere", {"sort": "-last_seen_at", by: arguments.address},
     )  # fmt: skip
 
 
@@ -236,7 +232,9 @@ def _group_list(arguments: argparse.Namespace) -> int:
     def row(found: dict[str, Any]) -> tuple[object, ...]:
         return found["id"], found["name"], found["devices"], json.dumps(found["selector"]), found["note"]
 
-    return show_list(client.find(), GROUPS, arguments, ("ID", "NAME", "DEVICES", "SELECTS", "NOTE"), row)
+    return show_list(
+        client.find(), GROUPS, arguments, ("ID", "NAME", "DEVICES", "SELECTS", "NOTE"), row, "no groups yet: netd device-group add NAME --tags TAG"
+    )
 
 
 def _group_path(api: client.Client, name: str) -> str:

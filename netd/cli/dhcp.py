@@ -76,8 +76,16 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _row(subnet: dict[str, Any]) -> tuple[object, ...]:
-    state = "" if subnet["enabled"] else "disabled"
-    return subnet["id"], subnet["name"], subnet["prefix"], subnet["serves"], ",".join(subnet["profiles"]), subnet["pool"], subnet["lease_seconds"], state
+    return (
+        subnet["id"],
+        subnet["name"],
+        subnet["prefix"],
+        subnet["serves"],
+        ",".join(subnet["profiles"]),
+        subnet["pool"],
+        subnet["lease_seconds"],
+        subnet["enabled"],
+    )
 
 
 def _path(api: client.Client, name: str) -> str:
@@ -90,7 +98,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    return show_list(client.find(), "/dhcp/subnets", arguments, ("ID", "NAME", "PREFIX", "SERVES", "PROFILES", "POOL", "LEASE", ""), _row)
+    none = "no subnet is served yet: netd dhcp serve NAME --prefix P --pool POOL"
+    return show_list(client.find(), "/dhcp/subnets", arguments, ("ID", "NAME", "PREFIX", "SERVES", "PROFILES", "POOL", "LEASE", "ENABLED"), _row, none)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -124,7 +133,7 @@ def _reservations(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["subnet"], each["address"], each["kind"], each["value"], each["description"]
 
-    return show_list(api, "/dhcp/reservations", arguments, ("RESERVATION", "SUBNET", "ADDRESS", "BY", "VALUE", ""), row, subnet_id=subnet_id)
+    return show_list(api, "/dhcp/reservations", arguments, ("RESERVATION", "SUBNET", "ADDRESS", "BY", "VALUE", "NOTE"), row, subnet_id=subnet_id)
 
 
 def _free(arguments: argparse.Namespace) -> int:

@@ -71,8 +71,9 @@ def _row(found: dict[str, Any]) -> tuple[object, ...]:
 
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ADDRESS", "NAME", "PLATFORM", "SAYS", "ANSWERS", "SITE", "DEVICE")
-    state = None if arguments.state == "all" else arguments.state
-    return show_list(client.find(), PATH, arguments, header, _row, state=state, sort="address")
+    usual = {"sort": "address"} if arguments.state == "all" else {"sort": "address", "state": arguments.state}
+    none = "there are no candidates" + (": netd discovery start RANGE" if arguments.state in ("new", "all") else f" that are {arguments.state}")
+    return show_list(client.find(), PATH, arguments, header, _row, none, usual)
 
 
 def _path(api: client.Client, address: str) -> str:

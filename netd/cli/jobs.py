@@ -53,14 +53,14 @@ def _of_one(commands: Commands, name: str, help_text: str, run: Any) -> argparse
 def arguments_of(parser: argparse.ArgumentParser) -> None:
     """What a job is given: ``--arg name=value`` and ``--args-file``."""
     parser.add_argument("--arg", dest="args", action="append", default=[], metavar="NAME=VALUE", help="an argument; a value that is JSON is taken as that")
-    parser.add_argument("--args-file", type=Path, metavar="FILE", help="arguments as a JSON object; - is standard input, for what is secret")
+    parser.add_argument("--args-file", metavar="FILE", help="arguments as a JSON object; - is standard input, for what is secret")
 
 
 def job_arguments(given: argparse.Namespace) -> dict[str, Any]:
     """The same as the API takes them. Raises CliError."""
     found: dict[str, Any] = {}
     if given.args_file is not None:
-        text = sys.stdin.read() if str(given.args_file) == "-" else given.args_file.read_text()
+        text = files.text(given.args_file)
         try:
             found = json.loads(text)
         except ValueError as error:
@@ -104,7 +104,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     header = ("ID", "KIND", "STATE", "DONE", "BY", "MADE", "ENDED", "SAID")
     query = {"state__in": arguments.state, "kind": arguments.kind, "target": arguments.target}
-    return show_list(client.find(), "/jobs", arguments, header, row, **query)
+    return show_list(client.find(), "/jobs", arguments, header, row, "no jobs yet", **query)
 
 
 def _share(job: dict[str, Any]) -> str:
@@ -135,9 +135,9 @@ def _targets(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["key"], each["name"], each["state"], each["outcome"], output.moment(each["finished_at"]), output.brief(each["said"])
 
-    query = {"state__in": "failed,unverified,cancelled,skipped"} if arguments.failed else {}
+    failed = "failed,unverified,cancelled,skipped" if arguments.failed else None
     header = ("TARGET", "NAME", "STATE", "OUTCOME", "ENDED", "SAID")
-    return show_list(client.find(), f"/jobs/{arguments.job}/targets", arguments, header, row, **query)
+    return show_list(client.find(), f"/jobs/{arguments.job}/targets", arguments, header, row, state__in=failed)
 
 
 def _log(arguments: argparse.Namespace) -> int:

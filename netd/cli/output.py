@@ -18,7 +18,7 @@ def print_json(raw: bytes) -> None:
 def print_table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
     """Left-aligned columns, two blanks apart; numbers to the right. The header is bold on a terminal."""
     texts = [[_text(cell) for cell in row] for row in rows]
-    widths = [max([len(name), *(len(row[at]) for row in texts)]) for at, name in enumerate(header)]
+    widths = [max([width(name), *(width(row[at]) for row in texts)]) for at, name in enumerate(header)]
     right = [bool(texts) and all(row[at].isdigit() or row[at] == "-" for row in texts) for at in range(len(header))]
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(bold + _line(header, widths, right) + plain)
@@ -27,8 +27,20 @@ def print_table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    padded = (cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(cells, widths, right, strict=True))
+    padded = []
+    for cell, columns, to_right in zip(cells, widths, right, strict=True):
+        blanks = " " * (columns - width(cell))
+        padded.append(blanks + cell if to_right else cell + blanks)
     return "  ".join(padded).rstrip()
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese, Japanese and Korean characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def _text(cell: object) -> str:
@@ -47,7 +59,7 @@ def printable(text: str) -> str:
 def print_fields(value: dict[str, Any]) -> None:
     """One object, a member per line; members without a value are left out."""
     shown = {name: member for name, member in value.items() if member not in (None, "", [], {})}
-    width = max((len(name) for name in shown), default=0)
+    longest = max((len(name) for name in shown), default=0)
     for name, member in shown.items():
         if name.endswith("_bps") and isinstance(member, int):
             member = rate(member)
@@ -55,7 +67,7 @@ def print_fields(value: dict[str, Any]) -> None:
             member = moment(member)
         if isinstance(member, list):
             member = ", ".join(_inline(each) for each in member)
-        print(f"{name.ljust(width)}  {_text(member)}")
+        print(f"{name.ljust(longest)}  {_text(member)}")
 
 
 def _inline(value: object) -> str:

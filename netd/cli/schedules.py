@@ -62,7 +62,7 @@ def _list(arguments: argparse.Namespace) -> int:
         return each["id"], each["name"], each["kind"], when, each["time_zone"], runs, output.moment(each["last_due_at"]), each["missed_count"]
 
     header = ("ID", "NAME", "KIND", "WHEN", "ZONE", "NEXT", "LAST", "MISSED")
-    return show_list(client.find(), "/schedules", arguments, header, row)
+    return show_list(client.find(), "/schedules", arguments, header, row, "no schedules yet: netd schedule add NAME KIND --cron CRON")
 
 
 def _show(arguments: argparse.Namespace) -> int:

@@ -45,7 +45,8 @@ def _images(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["platform"], each["software_version"], each["file_name"], output.octets(each["octets"]), each["sha256"][:16], each["note"]
 
-    return show_list(client.find(), "/software-images", arguments, ("ID", "PLATFORM", "VERSION", "NAME", "SIZE", "SHA-256", "NOTE"), row)
+    none = "no images yet: netd software add FILE --platform P --version V"
+    return show_list(client.find(), "/software-images", arguments, ("ID", "PLATFORM", "VERSION", "NAME", "SIZE", "SHA-256", "NOTE"), row, none)
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -71,7 +72,8 @@ def _targets(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["platform"], each["model"], each["software_version"], each["reason"]
 
-    return show_list(client.find(), "/software-targets", arguments, ("ID", "PLATFORM", "MODEL", "VERSION", "WHY"), row)
+    none = "nobody said yet what devices should run: netd software want PLATFORM VERSION --reason TEXT"
+    return show_list(client.find(), "/software-targets", arguments, ("ID", "PLATFORM", "MODEL", "VERSION", "WHY"), row, none)
 
 
 def _want(arguments: argparse.Namespace) -> int:

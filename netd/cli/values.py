@@ -1,8 +1,12 @@
 """Values as operators type them."""
 
 import argparse
+import json
 import re
 import sys
+from typing import Any
+
+from netd.cli import files
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?", re.ASCII)
 _ATTRIBUTE = re.compile(r"([A-Za-z0-9][\w.:-]*?)\s*(==|!=|>=|<=|=~|!~|=\*|!\*|:=|\+=|=|>|<)\s*(.*)", re.ASCII | re.DOTALL)
@@ -49,6 +53,22 @@ def yes_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
     return text == "yes"
+
+
+def text(given: str) -> str:
+    """A text, or with ``@FILE`` what a file holds."""
+    return files.text(given[1:]) if given.startswith("@") else given
+
+
+def json_object(given: str) -> dict[str, Any]:
+    """A JSON object, or with ``@FILE`` the one in a file."""
+    try:
+        found = json.loads(text(given))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError("is not a JSON object")
+    return found
 
 
 _VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i?))?(?:b|octets)?", re.ASCII | re.IGNORECASE)
