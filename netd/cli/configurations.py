@@ -8,6 +8,7 @@ from typing import Any
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
 from netd.cli.client import REFUSED, USAGE, Client, CliError
+from netd.cli.device_work import version_of
 from netd.cli.lists import show_list
 
 NOTHING_READ = "no configuration was read yet: netd device backup --all"
@@ -21,8 +22,10 @@ def register(commands: Commands) -> None:
     listing.add_argument("--device", metavar="NAME", help="only of this device")
     listing.add_argument("--which", choices=("running", "startup"), help="only of what runs, or of what a device would start with")
     paging(listing)
-    show = command(config, "show", "show a version, without secrets", _show)
-    show.add_argument("id", type=int, metavar="ID")
+    show = command(config, "show", "show a version of a device's configuration, without secrets", _show)
+    show.add_argument("device", metavar="NAME")
+    show.add_argument("number", type=int, nargs="?", metavar="VERSION", help="the latest, unless one is given")
+    show.add_argument("--startup", action="store_true", help="of what it would start with, not of what it runs")
     show.add_argument("--reveal", action="store_true", help="with secrets; it is recorded that you saw them")
     status = command(config, "status", "how devices stand: what they differ from, and which could not be read", _status)
     status.add_argument("--drifted", action="store_true", help="only those that differ from something")
@@ -35,17 +38,18 @@ def _list(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         approved = f"{each['approved_by']}, {output.moment(each['approved_at'])}" if each["approved_at"] else None
         return (
-            each["id"], each["device"], each["which"], each["number"], each["lines"], output.moment(each["first_seen_at"]), output.moment(each["last_seen_at"]),
+            each["device"], each["which"], each["number"], each["lines"], output.moment(each["first_seen_at"]), output.moment(each["last_seen_at"]),
             each["source"], approved,
         )  # fmt: skip
 
-    header = ("ID", "DEVICE", "WHICH", "VERSION", "LINES", "FROM", "TO", "SOURCE", "APPROVED")
+    header = ("DEVICE", "WHICH", "VERSION", "LINES", "FROM", "TO", "SOURCE", "APPROVED")
     return show_list(client.find(), "/configurations", arguments, header, row, NOTHING_READ, device=arguments.device, which=arguments.which)
 
 
 def _show(arguments: argparse.Namespace) -> int:
     api = client.find()
-    path = f"/configurations/{arguments.id}"
+    which = "startup" if arguments.startup else "running"
+    path = f"/configurations/{version_of(api, arguments.device, which, arguments.number)['id']}"
     reply = api.post(f"{path}/reveal") if arguments.reveal else api.get(path)
     if arguments.json:
         output.print_json(reply.raw)
@@ -58,7 +62,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         drift = ", ".join(each["drift"]) or None
-        return each["device"], each["site"], drift, output.moment(each["drifted_at"]), output.moment(each["backed_up_at"]), output.brief(each["error"])
+        error = each["error"] or (each["intended"] and f"its template does not render: {each['intended']}")
+        return each["device"], each["site"], drift, output.moment(each["drifted_at"]), output.moment(each["backed_up_at"]), error
 
     header = ("DEVICE", "SITE", "DIFFERS FROM", "SINCE", "READ", "ERROR")
     wanted: dict[str, Any] = {"drifted": arguments.drifted or None, "failed": arguments.failed or None}

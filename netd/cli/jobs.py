@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
 from netd.cli.client import USAGE, Client, CliError, Reply
 from netd.cli.lists import show_list
+
+Form = Literal["text", "json", "nothing"]
+"""How a log is shown; ``json``: a line for each entry."""
 
 
 def register(commands: Commands) -> None:
@@ -82,7 +85,7 @@ def _start(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.post("/jobs", wanted)
     if arguments.follow:
-        return follow(api, reply.value["id"], arguments.json)
+        return follow(api, reply.value["id"], _form(arguments))
     if arguments.json:
         output.print_json(reply.raw)
     else:
@@ -143,9 +146,9 @@ def _targets(arguments: argparse.Namespace) -> int:
 def _log(arguments: argparse.Namespace) -> int:
     api = client.find()
     if arguments.follow:
-        return follow(api, arguments.job, arguments.json)
+        return follow(api, arguments.job, _form(arguments))
     for page in _pages(api, arguments.job):
-        _print_entries(page, arguments.json)
+        _print_entries(page, _form(arguments))
         if not page.value["items"]:
             break
     return 0
@@ -160,13 +163,13 @@ def _pages(api: Client, job: int) -> Iterator[Reply]:
         after = page.value["next"]
 
 
-def follow(api: Client, job: int, as_json: bool) -> int:
+def follow(api: Client, job: int, form: Form) -> int:
     """Show the log until the job has ended; Ctrl-C leaves it to itself."""
     import time
 
     try:
         for page in _pages(api, job):
-            _print_entries(page, as_json)
+            _print_entries(page, form)
             if page.value["ended"]:
                 break
             if not page.value["items"]:
@@ -178,9 +181,13 @@ def follow(api: Client, job: int, as_json: bool) -> int:
     return 0 if state == "succeeded" else client.REFUSED
 
 
-def _print_entries(page: Reply, as_json: bool) -> None:
-    for entry in page.value["items"]:
-        if as_json:
+def _form(arguments: argparse.Namespace) -> Form:
+    return "json" if arguments.json else "text"
+
+
+def _print_entries(page: Reply, form: Form) -> None:
+    for entry in page.value["items"] if form != "nothing" else ():
+        if form == "json":
             print(json.dumps(entry, ensure_ascii=False))
             continue
         where = f"[{entry['target']}] " if entry["target"] else ""

@@ -33,6 +33,10 @@ async def test_devices(netd, database: Database):
     assert (await netd("device", "history", "core1")).out.splitlines()[1].split()[2:] == ["-", "software_version", "7.15", "7.16", "snmp"]
     assert (await netd("device", "update", "core1", "--state", "maintenance", "--site", "none", "--json")).value["state"] == "maintenance"
     assert (await netd("device", "update", "core1")).code == 2
+    wrong = await netd("device-group", "add", "x", "--kinds", "olt,foo")
+    assert wrong.err == "netd: selector/kinds/1: 'foo' is none of olt, onu, other, router, server, switch\n"
+    assert (await netd("job", "list", "--state", "queued,foo")).err.startswith("netd: state__in: 'foo' is none of awaiting_approval, cancelled, failed")
+    assert (await netd("site", "list", "--limit", "0")).err == "netd: limit: must be at least 1\n"
     assert (await netd("device", "add", "x", "--address", "10.0.0.0/8", "--vendor", "acme")).err.count("netd: ") == 1
     group = await netd("device-group", "add", "north", "--tags", "north", "--states", "active,maintenance", "--json")
     assert group.value["devices"] == 1
