@@ -37,7 +37,9 @@ def register(commands: Commands) -> None:
     option(update, "--profile", "profile", "its boot profile", metavar="NAME")
     _options(update)
     command(ztp, "remove", "expect a device no longer: its URLs end at once", _remove).add_argument("device", metavar="NAME")
-    command(ztp, "preview", "print what a device would fetch, with tokens that are not its own", _preview).add_argument("device", metavar="NAME")
+    command(
+        ztp, "preview", "print what a device would fetch and what would follow over its command line, with tokens that are not its own", _preview
+    ).add_argument("device", metavar="NAME")
     command(ztp, "check", "render the files of all devices that may still boot; exit code 1 if one cannot be", _check)
     retry = command(ztp, "retry", "let a device go on that is in quarantine, or configure a verified one anew", _retry)
     retry.add_argument("device", metavar="NAME")
@@ -199,9 +201,11 @@ def _preview(arguments: argparse.Namespace) -> int:
         return 0
     found = reply.value
     if found["fault"]:
-        print(found["fault"], file=sys.stderr)
-        return 1
-    print(found["text"] + found["configuration"], end="")
+        raise client.CliError(found["fault"])
+    for title, part in ((found["name"], found["text"]), ("configuration", found["configuration"]), ("afterwards, over its command line", found["follows"])):
+        if part:
+            print(f"--- {title}")
+            print("\n".join(output.printable(line) for line in part.splitlines()))
     return 0
 
 
@@ -210,9 +214,9 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(reply.raw)
     else:
-        print(f"{reply.value['rendered']} can be rendered")
+        print(f"{reply.value['rendered']} can be rendered, {len(reply.value['faults'])} cannot")
         for each in reply.value["faults"]:
-            print(f"{each['hostname']}: {each['fault']}")
+            print(output.printable(f"{each['hostname']}: {each['fault']}"))
     return 1 if reply.value["faults"] else 0
 
 
@@ -302,8 +306,7 @@ def _authority(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(reply.raw)
     elif not reply.value["items"]:
-        print("there is none yet: it is made with the first certificate, or by `netd ztp new-authority`", file=sys.stderr)
-        return 1
+        raise client.CliError("there is none yet: it is made with the first certificate, or by `netd ztp new-authority`")
     else:
         print(reply.value["items"][0]["certificate"], end="")
     return 0
