@@ -58,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not all(map(_is_text, given)):
         return _fault("an argument is not UTF-8", USAGE)
     try:
-        arguments = parser(given[0] if given else "").parse_args(given)  # reads files, where an option names one
+        arguments, unknown = parser(given[0] if given else "").parse_known_args(given)  # reads files, where an option names one
+        if unknown:
+            called = getattr(arguments, "called", f"netd {arguments.command}")
+            return _fault(f"unrecognized arguments: {' '.join(unknown)} (see `{called} --help`)", USAGE)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code

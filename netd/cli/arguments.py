@@ -30,6 +30,7 @@ def command(commands: Commands, name: str, help_text: str, run: Run) -> argparse
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
     parser.add_argument("--json", action="store_true", help="print the API's answer as it is")
     parser.set_defaults(run=run)
+    parser.set_defaults(called=parser.prog)
     return parser
 
 

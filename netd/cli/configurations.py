@@ -159,7 +159,8 @@ def _template_check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(reply.raw)
     else:
-        print(f"{reply.value['rendered']} render")
+        broken = len(reply.value["faults"]) + len(reply.value["without"])
+        print(f"for {reply.value['rendered']} of {reply.value['rendered'] + broken} devices there is a template that renders")
         for each in reply.value["faults"]:
             print(output.printable(f"{each['device']}: {each['error']}"))
         for name in reply.value["without"]:

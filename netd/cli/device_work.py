@@ -8,7 +8,7 @@ from typing import Any
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, command
 from netd.cli.client import REFUSED, USAGE, ApiError, Client, CliError, Reply
-from netd.cli.jobs import follow
+from netd.cli.jobs import Log, follow
 
 
 def register(device: Commands) -> None:
@@ -94,8 +94,8 @@ def _started(arguments: argparse.Namespace, kind: str, args: dict[str, Any], sho
             print(f"job {job['id']} waits for the approval of somebody else: netd job approve {job['id']}")
         else:
             print(f"job {job['id']} is {job['state']}: netd job log {job['id']} --follow")
-        return 0
-    code = follow(api, job["id"], "nothing" if arguments.json else "text")
+        return 0 if arguments.detach else REFUSED  # nothing is done yet
+    code = follow(api, job["id"], None if arguments.json else Log(api, job["id"], as_json=False, stream=sys.stderr))
     targets = [target for page in api.pages(f"/jobs/{job['id']}/targets") for target in page.value["items"]]
     if arguments.json:
         _print_job(api.get(f"/jobs/{job['id']}").value, targets)
@@ -113,7 +113,8 @@ def _print_job(job: dict[str, Any], targets: list[dict[str, Any]]) -> None:
 
 
 def _print_target(target: dict[str, Any], shows: str) -> None:
-    print(output.printable(f"{target['name']}: {target['state']}{': ' + target['said'] if target['said'] else ''}"))
+    said = (target["said"] or "").removeprefix(f"{target['name']}: ")
+    print(output.printable(f"{target['name']}: {target['state']}{': ' + said if said else ''}"))
     result = target["result"] if isinstance(target["result"], dict) else {}
     for each in result.get("outputs", ()):
         print(output.printable(f"{target['name']}> {each['command']}"))

@@ -19,6 +19,7 @@ MEMBERS = (
 )  # fmt: skip
 FILTERS = ("vendor", "platform", "kind", "state", "model", "software_version", "site", "tag", "role")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}([.-][0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12}")
+NONE = "no devices yet: netd device add NAME --address A --vendor V, or netd discovery start RANGE"
 SELECTS = ("hostnames", "tags", "sites", "vendors", "platforms", "kinds", "roles", "models", "states")
 
 
@@ -29,7 +30,10 @@ def register(commands: Commands) -> None:
     _options(add, new=True)
     listing = command(device, "list", "list devices", _list)
     for name in FILTERS:
-        listing.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help="only those")
+        choices = {"kind": KINDS, "state": STATES}.get(name)
+        text = "only with this tag" if name == "tag" else f"only devices of this {name.replace('_', ' ')}"
+        listing.add_argument(f"--{name.replace('_', '-')}", dest=name, choices=choices, metavar="X", help=text)
+    listing.add_argument("--search", metavar="TEXT", help="only those with this in their name")
     paging(listing)
     _named(device, "show", "show a device: what was written of it, and what it says", _show)
     _options(_named(device, "update", "change a device", _update), new=False)
@@ -104,16 +108,13 @@ def _row(device: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    output.show(client.find().post(PATH, {"hostname": arguments.device, **body(arguments, MEMBERS)}), arguments.json)
-    return 0
+    return _print(client.find().post(PATH, {"hostname": arguments.device, **body(arguments, MEMBERS)}), arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    header = ("ID", "NAME", "ADDRESS", "PLATFORM", "SITE", "STATE", "MODEL", "SOFTWARE", "SEEN")
-    wanted = {name: getattr(arguments, name) for name in FILTERS}
-    return show_list(
-        client.find(), PATH, arguments, header, _row, "no devices yet: netd device add NAME --address A --vendor V, or netd discovery start RANGE", **wanted
-    )
+    header = ("ID", "NAME", "ADDRESS", "PLATFORM", "SITE", "STATE", "MODEL", "SOFTWARE", "INSPECTED")
+    wanted = {name: getattr(arguments, name) for name in FILTERS} | {"q": arguments.search}
+    return show_list(client.find(), PATH, arguments, header, _row, NONE, sort="hostname", **wanted)
 
 
 def _id(api: client.Client, name: str) -> int:
@@ -124,6 +125,11 @@ def _id(api: client.Client, name: str) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.get(f"{PATH}/{_id(api, arguments.device)}")
+    return _print(reply, arguments)
+
+
+def _print(reply: client.Reply, arguments: argparse.Namespace) -> int:
+    """A device, and what was observed of it as a table."""
     if arguments.json:
         output.print_json(reply.raw)
         return 0
@@ -140,8 +146,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _update(arguments: argparse.Namespace) -> int:
     wanted = changes(arguments, MEMBERS)
     api = client.find()
-    output.show(api.patch(f"{PATH}/{_id(api, arguments.device)}", wanted), arguments.json)
-    return 0
+    return _print(api.patch(f"{PATH}/{_id(api, arguments.device)}", wanted), arguments)
 
 
 def _remove(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
+from netd.cli.values import span
 
 MEMBERS = (
     "name", "prefix", "serves", "profiles", "pool", "site", "router", "dns_servers", "ntp_servers", "domain", "lease_seconds", "variables", "interface",
@@ -66,7 +67,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--dns", "dns_servers", "resolvers, comma separated", listed, metavar="A,A")
     option(parser, "--ntp", "ntp_servers", "time servers, comma separated", listed, metavar="A,A")
     option(parser, "--domain", "domain", "domain of the clients", nullable(), metavar="NAME")
-    option(parser, "--lease", "lease_seconds", "seconds of a lease (3600)", int, metavar="N")
+    option(parser, "--lease", "lease_seconds", "how long a lease is good: 1h, 1d, or seconds (1h)", span, metavar="TIME")
     option(parser, "--variables", "variables", "what the profiles' templates are filled with", _variables, metavar="NAME=VALUE,…")
     option(parser, "--interface", "interface", "network interface where its clients are attached directly", nullable(), metavar="NAME")
     option(parser, "--description", "description", "free text", nullable(), metavar="TEXT")

@@ -30,7 +30,7 @@ def show_list(
         output.print_json(raw)
         return 0
     if not items:
-        print("netd: " + ("nothing is like that" if narrowed else none), file=sys.stderr)
+        print("netd: " + ("nothing fits what was asked for" if narrowed else none), file=sys.stderr)
         return 0
     output.print_table([row(item) for item in items], header)
     if more:

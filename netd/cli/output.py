@@ -1,11 +1,13 @@
 """How answers look on a terminal: aligned tables for people, the API's own octets for programs."""
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netd.cli.client import Reply
 
+TIMES = ("since", "until", "not_before", "not_after")
 _UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
@@ -24,6 +26,15 @@ def print_table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None
     print(bold + _line(header, widths, right) + plain)
     for row in texts:
         print(_line(row, widths, right))
+
+
+def table_or(rows: Sequence[Sequence[object]], header: Sequence[str], none: str) -> int:
+    """The table, or on standard error ``none`` if it has no row. Returns the exit code."""
+    if rows:
+        print_table(rows, header)
+    else:
+        print(f"netd: {none}", file=sys.stderr)
+    return 0
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
@@ -61,20 +72,35 @@ def print_fields(value: dict[str, Any]) -> None:
     shown = {name: member for name, member in value.items() if member not in (None, "", [], {})}
     longest = max((len(name) for name in shown), default=0)
     for name, member in shown.items():
-        if name.endswith("_bps") and isinstance(member, int):
-            member = rate(member)
-        if name.endswith("_at"):
-            member = moment(member)
-        if isinstance(member, list):
-            member = ", ".join(_inline(each) for each in member)
-        print(f"{name.ljust(longest)}  {_text(member)}")
+        for place, line in enumerate(str(_field(name, member)).rstrip("\n").split("\n")):
+            print(f"{'' if place else name:{longest}}  {printable(line)}".rstrip())
+
+
+def _field(name: str, member: object) -> object:
+    """A member as people read it: times to the second, rates and figures short, objects as JSON."""
+    if name.endswith("_bps") and isinstance(member, int):
+        return rate(member)
+    if isinstance(member, str) and (name.endswith("_at") or name in TIMES):
+        return moment(member)
+    if isinstance(member, list):
+        return ", ".join(_inline(each) for each in member)
+    if isinstance(member, dict):
+        return json.dumps(member, ensure_ascii=False)
+    return round(member, 3) if isinstance(member, float) else plain(member)
 
 
 def _inline(value: object) -> str:
     if not isinstance(value, dict):
         return str(value)
-    shown = {name: moment(member) if name.endswith("_at") else member for name, member in value.items() if member is not None}
+    shown = {name: moment(member) if name.endswith("_at") else plain(member) for name, member in value.items() if member is not None}
     return " ".join(f"{name}={member}" for name, member in shown.items())
+
+
+def plain(value: object) -> object:
+    """A value without Python's own marks: yes and no, lists with commas."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def brief(value: object) -> str:
@@ -100,6 +126,14 @@ def octets(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {letter}"
     return f"{count} B"
+
+
+def span(seconds: int) -> str:
+    """1h, 90m, 45s: an interval as ``values.span`` reads it."""
+    for unit, letter in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds and seconds % unit == 0:
+            return f"{seconds // unit}{letter}"
+    return f"{seconds}s"
 
 
 def duration(seconds: int) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,8 +88,9 @@ def _now(arguments: argparse.Namespace) -> int:
         return 0
     told = reply.value
     system = {name: _figure(value) for name, value in (told["system"] or {}).items() if value is not None}
-    shown = {"up": told["up"], "rtt_ms": _figure(told["rtt_ms"]), "seen": output.moment(told["up_at"]), **system, "missed_slots": told["missed_slots"]}
-    output.print_fields({**shown, **({"last_error": told["last_error"]} if told["last_error"] else {}), "from": told["source"]})
+    elsewhere = {} if told["source"] == "memory" else {"polled by": "another node: this is what that stored last"}
+    shown = {"up": told["up"], "rtt_ms": _figure(told["rtt_ms"]), "looked_at": told["up_at"], **system, "missed_slots": told["missed_slots"]}
+    output.print_fields({**shown, "last_error": told["last_error"], **elsewhere})
     if told["interfaces"]:
         print()
         output.print_table([_line(each) for each in told["interfaces"]], ("INTERFACE", "ALIAS", "OPER", "SPEED", "IN", "OUT", "USED %", "ERRORS/S"))
@@ -116,13 +118,18 @@ def _series(arguments: argparse.Namespace) -> int:
         output.print_json(reply.raw)
         return 0
     told = reply.value
-    output.print_table([(output.moment(at), *map(_figure, values)) for at, *values in told["points"]], [name.upper() for name in told["columns"]])
-    return 0
+    rows = [(output.moment(at), *map(_figure, values)) for at, *values in told["points"]]
+    return output.table_or(
+        rows, [name.upper() for name in told["columns"]], "nothing of it was measured in that time; what is newer than five minutes shows with --since 30m"
+    )
 
 
 def _availability(arguments: argparse.Namespace) -> int:
     api = client.find()
-    output.show(api.get(f"{DEVICES}/{_device(api, arguments)}/availability", **_span(arguments)), arguments.json)
+    reply = api.get(f"{DEVICES}/{_device(api, arguments)}/availability", **_span(arguments))
+    output.show(reply, arguments.json)
+    if reply.value["percent"] is None:
+        print("netd: nobody looked at it in that time; it is summed up every five minutes", file=sys.stderr)
     return 0
 
 
@@ -141,5 +148,5 @@ def _top(arguments: argparse.Namespace) -> int:
         (each["device"], each["interface"], each["alias"], _rate(each["in_bps"]), _rate(each["out_bps"]), output.rate(each["speed_bps"]),
          each["utilisation_percent"], _figure(each["errors"])) for each in reply.value["items"]
     ]  # fmt: skip
-    output.print_table(rows, ("DEVICE", "INTERFACE", "ALIAS", "IN", "OUT", "SPEED", "USED %", "ERRORS/S"))
-    return 0
+    header = ("DEVICE", "INTERFACE", "ALIAS", "IN", "OUT", "SPEED", "USED %", "ERRORS/S")
+    return output.table_or(rows, header, "no interface was measured in that time")

@@ -9,6 +9,7 @@ from typing import Any
 from netd.cli import files
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?", re.ASCII)
+_LEVEL = re.compile(r"([-+]?\d+(?:\.\d+)?)([kKmMgG]?)", re.ASCII)
 _ATTRIBUTE = re.compile(r"([A-Za-z0-9][\w.:-]*?)\s*(==|!=|>=|<=|=~|!~|=\*|!\*|:=|\+=|=|>|<)\s*(.*)", re.ASCII | re.DOTALL)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -24,6 +25,14 @@ def rate(text: str) -> int:
     if bps != int(bps) or bps <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of bit/s above 0")
     return int(bps)
+
+
+def level(text: str) -> float:
+    """A level of any metric: ``-27``, ``0.5``, ``800M``; powers of 1000."""
+    match = _LEVEL.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a level: write -27, 0.5, 90 or 800M")
+    return float(match[1]) * _FACTORS[match[2].lower()]
 
 
 def contention(text: str) -> int:

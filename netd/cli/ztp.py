@@ -7,7 +7,7 @@ from typing import Any
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import json_object, text
+from netd.cli.values import json_object, moment, text
 
 MEMBERS = (
     "hostname", "profile", "serial", "mac", "circuit_id", "site", "vendor", "platform", "role", "transport", "address", "credential", "variables",
@@ -86,7 +86,7 @@ def _register_rules(ztp: Commands) -> None:
 def _register_certificates(ztp: Commands) -> None:
     listing = command(ztp, "certificates", "list certificates of devices", _certificates)
     listing.add_argument("--device", metavar="NAME", help="only those of this device")
-    listing.add_argument("--ends-before", dest="ends_before", metavar="TIME", help="only those that end before (RFC 3339)")
+    listing.add_argument("--ends-before", dest="ends_before", type=moment, metavar="TIME", help="only those that end before, as 2026-12-31")
     listing.add_argument("--replaced", action="store_true", help="also those that others have taken the place of")
     paging(listing)
     paging(command(ztp, "authorities", "list the certification authorities that signed them; the first one signs", _authorities))
@@ -125,7 +125,14 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--certificate", "certificate", "give it a key of this kind with a certificate: ec or rsa", nullable(), metavar="KIND")
     where = "put certificate, key and authority there before its configuration, as netd.crt, netd.key and netd-ca.crt"
     option(parser, "--certificate-folder", "certificate_folder", where, nullable(), metavar="PATH")
-    option(parser, "--closes-at", "closes_at", "until when it must come (RFC 3339)", metavar="TIME")
+    option(
+        parser,
+        "--closes-at",
+        "closes_at",
+        "until when it must come, as 2026-12-31 or 2026-12-31T12:00+01:00; without an offset it is UTC",
+        moment,
+        metavar="TIME",
+    )
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--nas", dest="make_nas", action="store_true", default=argparse.SUPPRESS, help="make a NAS entry of it, with a secret of its own")
     either.add_argument("--no-nas", dest="make_nas", action="store_false", default=argparse.SUPPRESS, help="make none")
@@ -172,11 +179,8 @@ def _steps(arguments: argparse.Namespace) -> int:
     api = client.find()
 
     def row(step: dict[str, Any]) -> tuple[object, ...]:
-        return (
-            output.moment(step["at"]),
-            step["step"],
-            ", ".join(f"{name}={value}" for name, value in step["evidence"].items() if not isinstance(value, dict | list)),
-        )
+        told = {name: value for name, value in step["evidence"].items() if not isinstance(value, dict | list) and value != step["step"]}
+        return output.moment(step["at"]), step["step"], ", ".join(f"{name}={output.plain(value)}" for name, value in told.items())
 
     return show_list(api, f"{_path(api, arguments.device)}/steps", arguments, ("WHEN", "STEP", "EVIDENCE"), row, "it was not heard of yet")
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import inspect
 
-from netd.config.tables import BootConfig, Config, Secret
+from netd.config.tables import Config, Secret
 from netd.errors import ConfigError
 
 DEFAULT_FILE = Path("/etc/netd/netd.toml")

@@ -192,6 +192,13 @@ async def unread(db: Database, device: Device) -> None:
         await store.forgive(conn, device.tenant_id, device.id)
 
 
+async def was_read(db: Database, device: Device) -> bool:
+    """Whether any version of what the device runs is known. For services."""
+    async with db.transaction() as conn:
+        stands = await store.state(conn, device.tenant_id, device.id)
+    return stands is not None and stands.running_id is not None
+
+
 async def _drift(conn: Connection, device: Device, normals: Mapping[Which, bytes], wanted: Difference | None) -> tuple[Drift, ...]:
     found: list[Drift] = []
     approved = await store.approved_normal(conn, device.tenant_id, device.id)

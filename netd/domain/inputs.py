@@ -39,6 +39,7 @@ _WORDS = (
     (re.compile(r"Expected `(?:int|float)` >= (-?\d+(?:\.\d*[1-9])?)(?:\.0)?"), r"must be at least \1"),
     (re.compile(r"Expected `(?:int|float)` <= (-?\d+(?:\.\d*[1-9])?)(?:\.0)?"), r"must be at most \1"),
     (re.compile(r"Expected `(?:int|float)` > (-?\d+(?:\.\d*[1-9])?)(?:\.0)?"), r"must be more than \1"),
+    (re.compile(r"Invalid RFC3339 encoded datetime"), "is not a time such as 2026-01-02T03:04:05Z"),
     (re.compile(r"Object missing required field `.*`", re.DOTALL), "is missing"),
     (re.compile(r"Object contains unknown field `.*`", re.DOTALL), "is not known here"),
 )

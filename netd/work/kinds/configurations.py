@@ -122,6 +122,8 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
 
         async def each(subject: Subject) -> Done:
             device = await devices.known(job, found[subject.key])
+            if not await configurations.was_read(tools.owner, device):
+                return Done(outcome=Outcome.EMPTY, said="it was never read: there is nothing to compare")
             intended = await intents.of(device.id)
             drift = await configurations.judge(tools.owner, tools.keyring, devices.sessions.platforms, device, intended, tools.now())
             return Done(said=f"differs from what is {', '.join(drift)}" if drift else "", result={"drift": drift})

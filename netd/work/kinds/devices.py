@@ -83,7 +83,7 @@ class Devices:
         await configurations.failed(self._tools.owner, await self.known(job, chosen), error, self._tools.now())
 
     async def unread(self, job: JobContext, chosen: Chosen) -> None:
-        """Remember that the device has no configuration that could be read: an attempt of before, at another platform, failed in nothing. Raises as ``failed``."""
+        """Remember that there is nothing to read of the device: no attempt of before failed in that. Raises as ``failed``."""
         await configurations.unread(self._tools.owner, await self.known(job, chosen))
 
 
