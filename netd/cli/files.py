@@ -42,7 +42,7 @@ def save(target: Path, path: str, query: Mapping[str, object]) -> int:
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
-        raise client.CliError(f"{target} cannot be written: {error.strerror}", client.USAGE) from None
+        raise client.CliError(f"{target} cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(handle, "wb") as file:
             client.find().download(path, query, file)

@@ -17,7 +17,7 @@ PLACES = {"ID": "1", "N": "1"}
 
 def commands(lines: list[str]) -> list[list[str]]:
     """What is typed after ``netd``, up to what the shell takes."""
-    found = []
+    found: list[list[str]] = []
     for line in lines:
         words = shlex.shlex(line, posix=True, punctuation_chars=True)
         words.whitespace_split = True
