@@ -60,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments, unknown = parser(given[0] if given else "").parse_known_args(given)  # reads files, where an option names one
         if unknown:
-            called = getattr(arguments, "called", f"netd {arguments.command}")
-            return _fault(f"unrecognized arguments: {' '.join(unknown)} (see `{called} --help`)", USAGE)
+            return _fault(f"unrecognized arguments: {' '.join(unknown)} (see `{arguments.called} --help`)", USAGE)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code

@@ -12,7 +12,11 @@ Run = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other fault of the command line is told."""
+    """Says what is wrong in one line, as every other fault of the command line is told. What it parses knows what the command is ``called``."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.set_defaults(called=self.prog)
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
@@ -30,7 +34,6 @@ def command(commands: Commands, name: str, help_text: str, run: Run) -> argparse
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
     parser.add_argument("--json", action="store_true", help="print the API's answer as it is")
     parser.set_defaults(run=run)
-    parser.set_defaults(called=parser.prog)
     return parser
 
 

@@ -41,6 +41,10 @@ def register(commands: Commands) -> None:
     interfaces = _named(device, "interfaces", "list its interfaces as last seen", _interfaces)
     interfaces.add_argument("--gone", action="store_true", help="also those that it shows no more")
     paging(interfaces)
+    changed = _named(device, "update-interface", "say whether an interface is monitored, and more of it", _update_interface)
+    changed.add_argument("interface", metavar="INTERFACE")
+    option(changed, "--monitored", "monitored", "no: its figures are not kept, and raise no alarms", yes_no, metavar="yes|no")
+    option(changed, "--note", "note", "free text", nullable(), metavar="TEXT")
     paging(_named(device, "links", "list its neighbours", _links))
     paging(_named(device, "history", "what changed of what it says, newest first", _history))
     telemetry.add(device)
@@ -168,6 +172,14 @@ def _interfaces(arguments: argparse.Namespace) -> int:
     header = ("INDEX", "NAME", "ALIAS", "ADMIN", "OPER", "SPEED", "MAC", "MONITORED")
     usual = {"device_id": _id(api, arguments.device), "sort": "if_index", **({} if arguments.gone else {"gone_at__null": True})}
     return show_list(api, "/interfaces", arguments, header, _interface, f"none was seen yet: netd device inspect {arguments.device}", usual)
+
+
+def _update_interface(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, ("monitored", "note"))
+    api = client.find()
+    found = api.one("/interfaces", "interface", name=arguments.interface, device_id=_id(api, arguments.device))
+    output.show(api.patch(f"/interfaces/{found['id']}", wanted), arguments.json)
+    return 0
 
 
 def _link(row: dict[str, Any]) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import json_object, moment, text
+from netd.cli.values import json_object, moment, text, yes_no
 
 MEMBERS = (
     "hostname", "profile", "serial", "mac", "circuit_id", "site", "vendor", "platform", "role", "transport", "address", "credential", "variables",
@@ -72,15 +72,24 @@ def _register_candidates(ztp: Commands) -> None:
 def _register_rules(ztp: Commands) -> None:
     add = command(ztp, "add-rule", "let candidates be adopted that fit", _add_rule)
     add.add_argument("name", metavar="NAME")
-    option(add, "--profiles", "profiles", "recognised as one of these, comma separated", listed, required=True, metavar="N,N")
-    option(add, "--hostname", "hostname", "name template: cpe-{serial}, {mac_plain}, {model}, {circuit_id}", required=True, metavar="TEMPLATE")
-    option(add, "--position", "position", "the first that fits counts (100)", int, metavar="N")
-    option(add, "--site", "site", "at this site", nullable(), metavar="NAME")
-    option(add, "--circuit-id", "circuit_id", "regular expression for the line", nullable(), metavar="RE")
-    option(add, "--model", "model", "regular expression for the model", nullable(), metavar="RE")
-    option(add, "--settings", "settings", "members of the expected device, a JSON object, or @FILE", json_object, metavar="JSON")
+    _rule_options(add, new=True)
+    update = command(ztp, "update-rule", "change a rule; who was adopted stays", _update_rule)
+    update.add_argument("rule", metavar="NAME")
+    option(update, "--name", "name", "a new name", metavar="NAME")
+    _rule_options(update, new=False)
     paging(command(ztp, "rules", "list rules", _rules))
-    command(ztp, "remove-rule", "remove a rule; who was adopted stays", _remove_rule).add_argument("name", metavar="NAME")
+    command(ztp, "remove-rule", "remove a rule; who was adopted stays", _remove_rule).add_argument("rule", metavar="NAME")
+
+
+def _rule_options(parser: argparse.ArgumentParser, *, new: bool) -> None:
+    option(parser, "--profiles", "profiles", "recognised as one of these, comma separated", listed, required=new, metavar="N,N")
+    option(parser, "--hostname", "hostname", "name template: cpe-{serial}, {mac_plain}, {model}, {circuit_id}", required=new, metavar="TEMPLATE")
+    option(parser, "--position", "position", "the first that fits counts (100)", int, metavar="N")
+    option(parser, "--site", "site", "at this site", nullable(), metavar="NAME")
+    option(parser, "--circuit-id", "circuit_id", "regular expression for the line", nullable(), metavar="RE")
+    option(parser, "--model", "model", "regular expression for the model", nullable(), metavar="RE")
+    option(parser, "--settings", "settings", "members of the expected device, a JSON object, or @FILE", json_object, metavar="JSON")
+    option(parser, "--enabled", "enabled", "no: it adopts nobody", yes_no, metavar="yes|no")
 
 
 def _register_certificates(ztp: Commands) -> None:
@@ -272,10 +281,20 @@ def _rules(arguments: argparse.Namespace) -> int:
     return show_list(client.find(), "/ztp/rules", arguments, ("POSITION", "NAME", "PROFILES", "SITE", "LINE", "MODEL", "HOSTNAME", "ENABLED"), row)
 
 
+def _rule(api: client.Client, name: str) -> str:
+    return f"/ztp/rules/{api.one('/ztp/rules', 'rule', name=name)['id']}"
+
+
+def _update_rule(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, RULE)
+    api = client.find()
+    output.show(api.patch(_rule(api, arguments.rule), wanted), arguments.json)
+    return 0
+
+
 def _remove_rule(arguments: argparse.Namespace) -> int:
     api = client.find()
-    found = api.one("/ztp/rules", "rule", name=arguments.name)
-    return output.done(api.delete(f"/ztp/rules/{found['id']}"), arguments.json, f"rule {arguments.name} is removed")
+    return output.done(api.delete(_rule(api, arguments.rule)), arguments.json, f"rule {arguments.rule} is removed")
 
 
 def _certificates(arguments: argparse.Namespace) -> int:

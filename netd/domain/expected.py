@@ -147,7 +147,7 @@ async def _columns(
     columns = dict(members)
     profile = next((each for each in profiles if each.name == columns.get("profile")), None)
     if "profile" in columns and profile is None:
-        faults.add("/profile", "there is no such boot profile")
+        faults.add("/profile", f"there is no such boot profile; there are {', '.join(sorted(each.name for each in profiles))}")
     if before is None and columns.get("transport") is None:
         columns["transport"] = "http" if profile is None else profile.transports[0]
     if profile is not None and "transport" in columns:
