@@ -77,16 +77,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _row(subnet: dict[str, Any]) -> tuple[object, ...]:
-    return (
-        subnet["id"],
-        subnet["name"],
-        subnet["prefix"],
-        subnet["serves"],
-        ",".join(subnet["profiles"]),
-        subnet["pool"],
-        subnet["lease_seconds"],
-        subnet["enabled"],
-    )
+    serves = subnet["serves"], ",".join(subnet["profiles"])
+    return subnet["id"], subnet["name"], subnet["prefix"], *serves, subnet["pool"], output.span(subnet["lease_seconds"]), subnet["enabled"]
 
 
 def _path(api: client.Client, name: str) -> str:

@@ -37,9 +37,8 @@ def register(commands: Commands) -> None:
     option(update, "--profile", "profile", "its boot profile", metavar="NAME")
     _options(update)
     command(ztp, "remove", "expect a device no longer: its URLs end at once", _remove).add_argument("device", metavar="NAME")
-    command(
-        ztp, "preview", "print what a device would fetch and what would follow over its command line, with tokens that are not its own", _preview
-    ).add_argument("device", metavar="NAME")
+    preview = command(ztp, "preview", "print what a device would fetch and be typed afterwards, with tokens that are not its own", _preview)
+    preview.add_argument("device", metavar="NAME")
     command(ztp, "check", "render the files of all devices that may still boot; exit code 1 if one cannot be", _check)
     retry = command(ztp, "retry", "let a device go on that is in quarantine, or configure a verified one anew", _retry)
     retry.add_argument("device", metavar="NAME")
@@ -134,14 +133,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--certificate", "certificate", "give it a key of this kind with a certificate: ec or rsa", nullable(), metavar="KIND")
     where = "put certificate, key and authority there before its configuration, as netd.crt, netd.key and netd-ca.crt"
     option(parser, "--certificate-folder", "certificate_folder", where, nullable(), metavar="PATH")
-    option(
-        parser,
-        "--closes-at",
-        "closes_at",
-        "until when it must come, as 2026-12-31 or 2026-12-31T12:00+01:00; without an offset it is UTC",
-        moment,
-        metavar="TIME",
-    )
+    option(parser, "--closes-at", "closes_at", "until when it must come, as 2026-12-31 or 2026-12-31T12:00+01:00 (UTC)", moment, metavar="TIME")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--nas", dest="make_nas", action="store_true", default=argparse.SUPPRESS, help="make a NAS entry of it, with a secret of its own")
     either.add_argument("--no-nas", dest="make_nas", action="store_false", default=argparse.SUPPRESS, help="make none")

@@ -41,4 +41,4 @@ async def test_rules_and_subnets(netd):
     await netd("pool", "add", "street", "--kind", "ipv4", "--ranges", "10.1.0.10-10.1.0.250")
     served = await netd("dhcp", "serve", "access", "--prefix", "10.1.0.0/24", "--pool", "street", "--lease", "1d", "--json")
     assert served.value["lease_seconds"] == 86_400
-    assert (await netd("dhcp", "list")).out.splitlines()[1].split()[-2:] == ["86400", "yes"]
+    assert (await netd("dhcp", "list")).out.splitlines()[1].split()[-2:] == ["1d", "yes"]
