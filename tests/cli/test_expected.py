@@ -1,4 +1,4 @@
-"""``netd dhcp`` and ``netd ztp`` against a running API."""
+"""``netd ztp`` and ``netd dhcp`` against a running API: who is expected, rules and subnets."""
 
 from pathlib import Path
 
