@@ -12,6 +12,8 @@ MEMBERS = (
     "name", "prefix", "serves", "profiles", "pool", "site", "router", "dns_servers", "ntp_servers", "domain", "lease_seconds", "variables", "interface",
     "enabled", "description",
 )  # fmt: skip
+FILLED = ("url", "tftp_address", "image", "target_version")
+"""How those variables of profiles begin that netd fills in."""
 KINDS = ("mac", "client_id", "circuit_id", "remote_id", "serial")
 
 
@@ -143,11 +145,11 @@ def _profiles(arguments: argparse.Namespace) -> int:
             each["name"],
             each["title"],
             each["evidence"],
-            "itself" if each["recognised"] else "binding",
+            "its packets" if each["recognised"] else "whoever expects it",
             "-" if each["first_file"] == "none" else ",".join(each["transports"]),
-            ",".join(each["variables"]),
+            ",".join(name for name in each["variables"] if not name.startswith(FILLED)),
         )
         for each in reply.value["items"]
     ]
-    output.print_table(rows, ("PROFILE", "DEVICES", "EVIDENCE", "KNOWN BY", "FETCHES BY", "VARIABLES"))
+    output.print_table(rows, ("PROFILE", "DEVICES", "EVIDENCE", "KNOWN BY", "FETCHES BY", "YOUR VARIABLES"))
     return 0

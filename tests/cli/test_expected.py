@@ -39,6 +39,8 @@ async def test_rules_and_subnets(netd):
     assert (await netd("ztp", "update-rule", "phones")).code == 2
     assert (await netd("ztp", "remove-rule", "phones")).out == "rule phones is removed\n"
     await netd("pool", "add", "street", "--kind", "ipv4", "--ranges", "10.1.0.10-10.1.0.250")
+    profiles = {line.split()[0]: line.split()[-3:] for line in (await netd("dhcp", "profiles")).out.splitlines()[1:]}
+    assert profiles["plain"][-1] == profiles["tr069_cpe"][-1] == "-" and profiles["plain"][0] == "it"
     served = await netd("dhcp", "serve", "access", "--prefix", "10.1.0.0/24", "--pool", "street", "--lease", "1d", "--json")
     assert served.value["lease_seconds"] == 86_400
     assert (await netd("dhcp", "list")).out.splitlines()[1].split()[-2:] == ["1d", "yes"]
