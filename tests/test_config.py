@@ -171,7 +171,7 @@ def test_which_file(tmp_path):
         ("[boot]\nhost6 = 'fe80::1'\n", "boot.host6", "fe80::1 is good on one link only: devices behind a relay do not reach it"),
         ("[boot]\nhost6 = '192.0.2.1'\n", "boot.host6", "192.0.2.1 is an IPv4 address: that is for boot.host"),
         ("[boot]\nenabled = true\nhost = '192.0.2.5'\nhttp_port = 8080\n", "boot.http_port", "boot.http_port and web.port are both 8080"),
-        ("[web]\nport = 8443\n[boot]\nenabled = true\nhost = 'x'\n", "web.port", "boot.https_port and web.port are both 8443"),
+        ("[web]\nport = 8443\n[boot]\nenabled = true\nhost = 'x'\ncertificate = '/c'\nkey = '/k'\n", "web.port", "boot.https_port and web.port are both 8443"),
         ("[web]\naddress = ''\n", "web.address", "'' is not an IP address"),
         ("[extensions]\nfolders = ['x']\n", "extensions.folders", "'x' is not an absolute path"),
         ("data_dir = 'x'\n", "data_dir", "'x' is not an absolute path"),
@@ -191,6 +191,7 @@ def test_every_service_has_a_port_of_its_own(tmp_path):
     assert len({*tcp}) == len(tcp) and len({*udp}) == len(udp)
     apart = "[web]\naddress = '127.0.0.1'\n[boot]\nenabled = true\nhost = 'x'\nhttp_port = 8080\naddresses = ['192.0.2.5']\n"
     assert from_text(tmp_path, apart).boot.http_port == 8080
+    assert from_text(tmp_path, "[web]\nport = 8443\n[boot]\nenabled = true\nhost = 'x'\n").web.port == 8443, "no HTTPS without a certificate"
 
 
 def test_not_toml(tmp_path):
