@@ -182,7 +182,7 @@ async def connect(target: Target, credential: Credential, pump: Pump, *, usernam
     if not isinstance(login, SshLogin):
         raise PeerUnreachable(f"{credential.name} is no SSH login", "invalid")
     port = credential.port or PORT
-    name = f"{target.key} ({target.address} port {port})"
+    name = f"{target.called} ({target.address} port {port})"
     client = _Client(target.host_keys)
     try:
         await pump.turn()

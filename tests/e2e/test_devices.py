@@ -103,8 +103,8 @@ def restored(daemon: Inside, router: Router) -> str:
     """Backed up, changed behind netd's back with vtysh, drifted, and restored; returns what netd showed of it."""
     daemon.netd("device", "backup", "router1")
     text = router.vtysh("show running-config")
-    (version,) = daemon.json("config", "list", "--device", "router1")["items"]
-    kept = daemon.netd("config", "show", str(version["id"]))
+    assert len(daemon.json("config", "list", "--device", "router1")["items"]) == 1
+    kept = daemon.netd("config", "show", "router1")
     assert "description to leaf1" in kept and lines(kept) == lines(text)
     assert daemon.json("device", "show", "router1")["observed"]["software_version"]["value"] in router.vtysh("show version")
     daemon.netd("device", "approve", "router1", "--note", "as built")

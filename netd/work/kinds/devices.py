@@ -94,6 +94,10 @@ class Devices:
         """Remember that the device's configuration could not be read. Raises PeerUnreachable if it is not known any more."""
         await configurations.failed(self._tools.owner, await self.known(job, chosen), error, self._tools.now())
 
+    async def unread(self, job: JobContext, chosen: Chosen) -> None:
+        """Remember that there is nothing to read of the device: no attempt of before failed in that. Raises as ``failed``."""
+        await configurations.unread(self._tools.owner, await self.known(job, chosen))
+
 
 async def in_batches(job: JobContext, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], order: Batches) -> Mapping[str, int]:
     """Do ``work`` batch by batch, as the order says; returns how many there are by state."""
