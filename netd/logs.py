@@ -168,8 +168,21 @@ def setup(config: LogConfig, stream: TextIO, environ: Mapping[str, str] = os.env
     root.setLevel(config.level.upper())
     logging.getLogger("asyncio").setLevel(max(logging.WARNING, root.level))  # at debug it reports every selector it makes
     logging.getLogger("aiohttp.access").setLevel(root.level if config.level == "debug" else logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_malformed)
     logging.captureWarnings(True)
     return output
+
+
+def _malformed(record: logging.LogRecord) -> bool:
+    """Whether a record of aiohttp's server is kept, and without what. A request that is no HTTP is told at debug only, for anybody can send them, and never
+    with its own text, in which a header's secret may stand (a token with a stray control character)."""
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__module__ != "aiohttp.http_exceptions":
+        return True
+    record.exc_info, record.exc_text = None, None
+    record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+    record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}", None
+    return logging.getLogger().level <= logging.DEBUG
 
 
 Form = Literal["console", "journal", "json"]

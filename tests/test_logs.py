@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ from ipaddress import ip_address
 from typing import Literal
 
 import pytest
+from aiohttp import web
 
 from netd.config import LogConfig, Secret
 from netd.logs import JsonFormatter, Output, TextFormatter, setup
@@ -199,3 +201,22 @@ def test_setup_replaces_what_was_set_up():
     with setup(LogConfig(format="console"), second, {}):
         log.info("x")
     assert first.getvalue() == "" and second.getvalue().count("x") == 1
+
+
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
+async def test_a_malformed_request_fills_no_log_and_shows_no_secret(level: Literal["info", "debug"], lines: int):
+    """aiohttp would log each with a traceback, and the line of the header at fault in it."""
+    stream = io.StringIO()
+    with setup(LogConfig(level=level, format="console"), stream, {}):
+        runner = web.AppRunner(web.Application(), access_log=None, handle_signals=False)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer canary\x01\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await runner.cleanup()
+    written = stream.getvalue()
+    assert "canary" not in written and "Traceback" not in written
+    assert written.count("Error handling request") == lines == written.count("DEBUG   aiohttp.server")

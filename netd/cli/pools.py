@@ -203,9 +203,10 @@ def _who(arguments: argparse.Namespace) -> int:
         output.print_json(reply.raw)
         return 0
     rows = [
-        (_plain(each["prefix"]), each["username"], each["source"], each["pool"], each["state"], output.moment(each["since"])) for each in reply.value["items"]
+        (_plain(each["prefix"]), each["username"], each["source"], each["pool"], each["state"], output.moment(each["since"]), each["client"])
+        for each in reply.value["items"]
     ]
-    output.print_table(rows, ("ADDRESS", "SUBSCRIBER", "BY", "POOL", "STATE", "SINCE"))
+    output.print_table(rows, ("ADDRESS", "SUBSCRIBER", "BY", "POOL", "STATE", "SINCE", "DHCP CLIENT"))
     return 0
 
 

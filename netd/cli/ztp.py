@@ -14,7 +14,10 @@ MEMBERS = (
     "boot_template", "configuration", "target_version", "make_nas", "subscriber", "verify", "certificate", "certificate_folder", "opens_at", "closes_at",
 )  # fmt: skip
 RULE = ("name", "profiles", "hostname", "position", "site", "circuit_id", "model", "settings", "enabled")
+REASONS = ("unspecified", "key_compromise", "affiliation_changed", "superseded", "cessation_of_operation")
 STATES = ("expected", "seen", "offered", "fetching", "configured", "verified", "failed")
+
+NO_AUTHORITY = "there is none yet: it is made with the first certificate, or by `netd ztp new-authority`"
 
 
 def register(commands: Commands) -> None:
@@ -99,6 +102,11 @@ def _register_certificates(ztp: Commands) -> None:
     paging(listing)
     paging(command(ztp, "authorities", "list the certification authorities that signed them; the first one signs", _authorities))
     command(ztp, "authority", "print the certificate of the authority that signs, in PEM: what is to be trusted", _authority)
+    revoke = command(ztp, "revoke", "say that a certificate is good no longer; its device gets another one when it is configured (retry)", _revoke)
+    revoke.add_argument("id", type=int, metavar="CERTIFICATE")
+    option(revoke, "--reason", "reason", "why (unspecified)", choices=REASONS)
+    crl = command(ztp, "crl", "print the list of revoked certificates of the authority that signs, in PEM", _crl)
+    crl.add_argument("--authority", type=int, metavar="ID", help="of another authority")
     add = command(ztp, "new-authority", "let another authority sign from now on: yours, or without options one that netd makes", _new_authority)
     option(add, "--certificate", "certificate", "its certificate in PEM, or @FILE", text, metavar="PEM")
     option(add, "--key", "key", "its unencrypted private key in PEM: @FILE, or - to read it from the standard input", _secret, metavar="@FILE|-")
@@ -302,10 +310,11 @@ def _certificates(arguments: argparse.Namespace) -> int:
             each["algorithm"],
             output.moment(each["not_after"]),
             output.moment(each["installed_at"]),
+            output.moment(each["revoked_at"]),
             each["fingerprint"],
         )
 
-    columns = ("ID", "DEVICE", "SERIAL", "KEY", "ENDS", "INSTALLED", "SHA-256")
+    columns = ("ID", "DEVICE", "SERIAL", "KEY", "ENDS", "INSTALLED", "REVOKED", "SHA-256")
     return show_list(api, "/ztp/certificates", arguments, columns, row, "no device has one: netd ztp expect … --certificate ec", usual, **wanted)
 
 
@@ -316,12 +325,33 @@ def _authorities(arguments: argparse.Namespace) -> int:
     return show_list(client.find(), "/ztp/authorities", arguments, ("ID", "SUBJECT", "WHOSE", "ENDS", "SHA-256"), row)
 
 
+def _revoke(arguments: argparse.Namespace) -> int:
+    reply = client.find().post(f"/ztp/certificates/{arguments.id}/revoke", body(arguments, ("reason",)))
+    return output.done(reply, arguments.json, f"the certificate {reply.value['serial']} of {reply.value['hostname']} is good no longer")
+
+
+def _crl(arguments: argparse.Namespace) -> int:
+    api = client.find()
+    found = arguments.authority
+    if found is None:
+        items = api.get("/ztp/authorities", limit=1).value["items"]
+        if not items:
+            raise client.CliError(NO_AUTHORITY)
+        found = items[0]["id"]
+    reply = api.get(f"/ztp/authorities/{found}/crl")
+    if arguments.json:
+        output.print_json(reply.raw)
+    else:
+        print(reply.value["crl"], end="")
+    return 0
+
+
 def _authority(arguments: argparse.Namespace) -> int:
     reply = client.find().get("/ztp/authorities", limit=1)
     if arguments.json:
         output.print_json(reply.raw)
     elif not reply.value["items"]:
-        raise client.CliError("there is none yet: it is made with the first certificate, or by `netd ztp new-authority`")
+        raise client.CliError(NO_AUTHORITY)
     else:
         print(reply.value["items"][0]["certificate"], end="")
     return 0

@@ -184,7 +184,9 @@ async def _kinds(
         upgrade_patience_seconds=config.boot.upgrade_patience_seconds, rules=show_rules(config.commands),
         export=exporter(config.configurations, config.data_dir / EXPORT), measured=Measured(config.poll.kept_days(), config.poll.reach_seconds),
         looks=Looks(snmp, recogniser, extensions.guard, pinger.ping, acs), managed=Places(config.boot, profiles).managed,
-        terms=Terms(days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days), renderer=renderer,
+        terms=Terms(
+            days=config.boot.certificate_days, renew_days=config.boot.certificate_renew_days, lists_at=Places(config.boot, profiles).lists_at(),
+        ), renderer=renderer,
     )  # fmt: skip
     return Kinds((*bundled(tools), *poll_kinds.kinds(databases.handlers, databases.jobs, keyring, discovery), *more))
 

@@ -14,9 +14,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from netd.domain import rendering
-from netd.domain.rendering import Renderer, Wanted
+from netd.domain.rendering import AGAIN_SECONDS, Renderer, Wanted
 from netd.domain.templates import Library, laid_over
-from netd.errors import Fault, InvalidInput
+from netd.errors import Fault, InvalidInput, TooOften
 from netd.model.boot import ExpectedDevice
 from netd.model.dhcp import FirstFile
 
@@ -47,7 +47,8 @@ async def rendered(
     asked: rendering.Purpose = "work",
 ) -> str | None:  # fmt: skip
     """A device's text: of its own template, else of its role's at its site, else of its role's; None if there is none. ``context`` lies over the variables
-    that the library has for the role and the site, and the device's own. Raises InvalidInput for what does not render, Conflict."""
+    that the library has for the role and the site, and the device's own. Raises InvalidInput for what does not render, Conflict; TooOften where somebody else
+    than who looks waited in vain: a busy machine is no fault of the template."""
     own = device.boot_template if purpose == "boot" else device.configuration
     fitting = [each for each in library.templates if each.purpose == purpose and device.role and each.role == device.role and each.site in (None, device.site)]
     chosen = max(fitting, key=lambda each: each.site is not None, default=None)
@@ -62,6 +63,8 @@ async def rendered(
     name = OWN if own is not None or chosen is None else chosen.name
     hidden = tuple(each.name for each in library.templates if each.site not in (None, device.site))
     (made,) = await renderer.render(asked, sources, [Wanted(template=name, variables=variables, hidden=hidden)])
+    if made.late and asked != "look":
+        raise TooOften(made.error or "not rendered in time", AGAIN_SECONDS)
     if made.text is None:
         raise InvalidInput([Fault("/boot_template" if purpose == "boot" else "/configuration", made.error or "does not render")])
     return made.text

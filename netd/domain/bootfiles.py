@@ -24,8 +24,9 @@ from netd.domain.booting import BOOT_USER, Places
 from netd.domain.boottokens import SECRET_CONTEXT, Wanted
 from netd.domain.kinds import Kinds
 from netd.domain.rendering import Renderer
+from netd.domain.revocation import Lists
 from netd.domain.templates import Library
-from netd.errors import BootRefused, Fault, InvalidInput, StoreError, WireError
+from netd.errors import BootRefused, Fault, InvalidInput, NotFound, StoreError, TooOften, WireError
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
 from netd.model.boot import ExpectedDevice, Purpose, Transport
@@ -123,6 +124,7 @@ class BootFiles:
     ) -> None:  # fmt: skip
         self.database = database
         self.places = Places(config, profiles)
+        self.lists = Lists(database, keyring, now, self.places.lists_at())
         self.images = images
         self.answers: Counts = Counts()  # (via, outcome)
         self.sent_octets: Counts = Counts()  # via
@@ -150,7 +152,7 @@ class BootFiles:
         metrics.counter_of("netd_boot_octets", "Octets of boot files sent", lambda: self.sent_octets, ("via",))
 
     async def ask(self, path: str, source: str, via: Transport, *, begins: bool = True) -> BootFile:
-        """The file; ``begins``: it is about to be sent, and its end will be told. Raises BootRefused, StoreUnavailable."""
+        """The file; ``begins``: it is about to be sent, and its end will be told. Raises BootRefused, StoreUnavailable, TooOften."""
         known: TokenRow | None = None
         try:
             if not self._sources.may(source, self._clock()):
@@ -166,6 +168,10 @@ class BootFiles:
         except BootRefused as error:
             self._refused(known, source, via, error.reason)
             raise
+        except TooOften as error:  # the machine is busy: the device asks again, and is no worse off than before
+            log.warning("a boot file is not made in time", extra={"source": source, "error": str(error)})
+            self.answers[via, "too_busy"] += 1
+            raise
         except InvalidInput as error:  # its template: nobody gets half a configuration
             if known is not None:
                 async with self.database.transaction() as conn:
@@ -174,6 +180,21 @@ class BootFiles:
             raise BootRefused("not_rendered") from None
         self.answers[via, "served"] += 1
         self._note(found.tenant_id, source, str(found.ztp_device_id), "ok", {"file": found.name, "purpose": found.purpose, "via": via, "octets": found.octets})
+        return found
+
+    async def revocation_list(self, name: str, source: str, via: Transport) -> bytes:
+        """An authority's list of revoked certificates, in DER; for everybody. Raises BootRefused, StoreUnavailable."""
+        try:
+            if not self._sources.may(source, self._clock()):
+                raise BootRefused("too_fast")
+            found = await self.lists.named(name)
+        except BootRefused as error:
+            self._refused(None, source, via, error.reason)
+            raise
+        except NotFound:
+            self._refused(None, source, via, "no_list")
+            raise BootRefused("no_list") from None
+        self.answers[via, "list"] += 1
         return found
 
     async def ended(self, file: BootFile, octets: int, via: Transport, *, sent: bool) -> None:
@@ -211,12 +232,7 @@ class BootFiles:
             raise BootRefused("unknown_token")
         if str(known.address) != source:
             raise BootRefused("wrong_source")
-        if known.expires_at <= now or known.closes_at <= now or not known.current:
-            raise BootRefused("expired")
-        if not known.serves:
-            raise BootRefused("no_service")
-        if known.state in ("verified", "failed"):
-            raise BootRefused("used")
+        _check_still_good(known, now)
         device = await expected.get(conn, known.tenant_id, known.ztp_device_id)
         if device is None:
             raise BootRefused("unknown_token")
@@ -259,6 +275,10 @@ class BootFiles:
         """Written before the first octet goes out: what a crash leaves is seen by that."""
         now, known = self._now(), asked.known
         await store.whose(conn, file.ztp_device_id)  # locked before its tokens, as by who takes these away
+        again = await store.token(conn, known.digest)
+        if again is None:  # while it was made: that may have had to wait
+            raise BootRefused("expired")
+        _check_still_good(again, now)
         configures = file.purpose == self.places.configures(asked.device.profile)
         await store.fetched(conn, known.digest, now, configures=configures)
         if configures:
@@ -272,7 +292,7 @@ class BootFiles:
         asked: rendering.Purpose = "boot", *, told: int | None = None,
     ) -> bytes:  # fmt: skip
         """What the device is sent at this address, with its first password; ``told`` is the generation of its tokens there, ``asked`` says whether it asks
-        itself. Raises InvalidInput, Conflict."""
+        itself. Raises InvalidInput, Conflict, TooOften."""
         kind = self.places.kind(device.profile)
         files = self._files(device, sources.image, secret, generation if told is None else told, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
@@ -388,6 +408,16 @@ async def sources(conn: Connection, device: ExpectedDevice) -> Sources:
         image = await image_store.image_of_version(conn, device.tenant_id, device.platform, device.target_version)
     subscriber = await service.shown(conn, device.tenant_id, device.subscriber_id)
     return Sources(await templates.library(conn, device.tenant_id), image, subscriber)
+
+
+def _check_still_good(known: TokenRow, now: datetime) -> None:
+    """Raises BootRefused for a token whose time is over, or whose device gets no file any more."""
+    if known.expires_at <= now or known.closes_at <= now or not known.current:
+        raise BootRefused("expired")
+    if not known.serves:
+        raise BootRefused("no_service")
+    if known.state in ("verified", "failed"):
+        raise BootRefused("used")
 
 
 def _parsed(path: str) -> Wanted:

@@ -89,6 +89,10 @@ class Places:
         port = {"http": self.config.http_port, "https": self.config.https_port, "tftp": self.config.tftp_port}[transport]
         return f"{transport}://{host}" + ("" if port == _STANDARD[transport] else f":{port}")
 
+    def lists_at(self) -> str:
+        """The server that has lists of revoked certificates, "" where this node serves no files."""
+        return self.server("http", 4) if self.config.enabled else ""
+
     def path(self, profile: str, secret: bytes, generation: int, purpose: Purpose, address: IPv4Address | IPv6Address, image: str | None = None) -> str:
         """A file's path on the server, "" where the device has none of that purpose."""
         name = self.name(profile, purpose, image)

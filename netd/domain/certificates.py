@@ -24,6 +24,9 @@ from netd.store.database import Connection, Database
 AUTHORITY_CONTEXT: Final = b"certificate_authorities.key"
 CONTEXT: Final = b"certificates.key"
 
+LISTS: Final = "crl"
+"""The boot server's folder of lists of revoked certificates."""
+
 Pem = Annotated[str, Meta(min_length=1, max_length=65_536)]
 
 
@@ -38,10 +41,12 @@ class NewAuthority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How long certificates are good, and how many days before their end they are renewed."""
+    """How long certificates are good, how many days before their end they are renewed, and by which server (a URL, "": none) netd serves lists of those that
+    are revoked."""
 
     days: int = 365
     renew_days: int = 30
+    lists_at: str = ""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,16 +130,30 @@ async def held(
     """The certificate that the device is to have: its newest one, or a new one where that ends soon, is of other names or another kind of key, or is on the
     device and one ``anew`` is wanted. The tenant's authority is made with the first one. Raises InvalidInput for names that no certificate can have."""
     assert device.certificate is not None
+    if (held := await _held(db, keyring, device, names, now, terms, anew, None)) is not None:
+        return held
+    key = await asyncio.to_thread(pki.key, device.certificate)  # it takes its time, for which no lock is held
+    held = await _held(db, keyring, device, names, now, terms, anew, key)
+    assert held is not None
+    return held
+
+
+async def _held(
+    db: Database, keyring: Keyring, device: ExpectedDevice, names: Sequence[str], now: datetime, terms: Terms, anew: bool, key: str | None
+) -> Held | None:  # fmt: skip
+    """The same with this ``key`` for a new one; None if one is needed and there is no key for it."""
     actor = system(device.tenant_id, "netd boot")
     async with db.transaction() as conn:
         await store.lock(conn, device.tenant_id)
         found = await store.newest(conn, device.tenant_id, device.id)
         signs = await _signer(conn, actor, keyring, now, terms)
         if found is None or _stale(found, device, names, signs, now, terms) or (anew and found.installed_at is not None):
-            found = await _issued(conn, actor, keyring, signs, device, names, now, terms)
-        key = keyring.open(await store.key(conn, device.tenant_id, "certificates", found.id), CONTEXT).decode()
+            if key is None:
+                return None
+            found = await _issued(conn, actor, keyring, signs, device, names, key, now, terms)
+        opened = keyring.open(await store.key(conn, device.tenant_id, "certificates", found.id), CONTEXT).decode()
         signed = await store.authority(conn, device.tenant_id, found.authority_id)
-    return Held(certificate=found, key=key, authority="" if signed is None else signed.certificate)
+    return Held(certificate=found, key=opened, authority="" if signed is None else signed.certificate)
 
 
 async def _signer(conn: Connection, actor: Actor, keyring: Keyring, now: datetime, terms: Terms) -> Authority:
@@ -151,17 +170,18 @@ async def _signer(conn: Connection, actor: Actor, keyring: Keyring, now: datetim
 def _stale(found: Certificate, device: ExpectedDevice, names: Sequence[str], signs: Authority, now: datetime, terms: Terms) -> bool:
     """Whether another is needed. One that ends with the operator's authority is not replaced by one that would end with it, too."""
     ends = found.not_after <= now + timedelta(days=terms.renew_days) and signs.not_after > found.not_after
-    return found.replaced_at is not None or found.algorithm != device.certificate or found.names != tuple(names) or ends
+    return found.replaced_at is not None or found.revoked_at is not None or found.algorithm != device.certificate or found.names != tuple(names) or ends
 
 
 async def _issued(
-    conn: Connection, actor: Actor, keyring: Keyring, signs: Authority, device: ExpectedDevice, names: Sequence[str], now: datetime, terms: Terms
+    conn: Connection, actor: Actor, keyring: Keyring, signs: Authority, device: ExpectedDevice, names: Sequence[str], key: str, now: datetime, terms: Terms
 ) -> Certificate:
-    assert device.certificate is not None
-    key = keyring.open(await store.key(conn, device.tenant_id, "certificate_authorities", signs.id), AUTHORITY_CONTEXT).decode()
+    by = keyring.open(await store.key(conn, device.tenant_id, "certificate_authorities", signs.id), AUTHORITY_CONTEXT).decode()
     serial = device.serial or ""  # what it claims by DHCP is not for an authority to confirm
     try:
-        pair = await asyncio.to_thread(pki.issue, Pair(signs.certificate, key), names, serial, device.certificate, now, terms.days)
+        pair = await asyncio.to_thread(
+            pki.issue, Pair(signs.certificate, by), names, serial, key, now, terms.days, list_url(terms.lists_at, signs)
+        )  # fmt: skip
     except (ValueError, UnicodeError) as error:
         raise InvalidInput([Fault("/hostname", f"cannot stand in a certificate: {error}")]) from None
     columns: dict[str, Any] = {
@@ -172,6 +192,11 @@ async def _issued(
     assert made is not None
     await audit.record(conn, actor, "certificate.issue", "certificate", made.id, after=_told(audit.values(made)))
     return made
+
+
+def list_url(server: str, authority: Authority) -> str:
+    """Where the authority's list of revoked certificates is; "" where no server has it, or it may sign none."""
+    return f"{server}/{LISTS}/{authority.fingerprint}.crl" if server and pki.signs_lists(authority.certificate) else ""
 
 
 def _told(values: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from netd.domain.devices import Catalogue, NewDevice
 from netd.domain.inputs import Faults
 from netd.domain.nas import NewNas
 from netd.domain.rendering import Renderer
-from netd.errors import Conflict, NotFound
+from netd.errors import Conflict, JobFailed, NotFound
 from netd.keyring import Keyring
 from netd.model.boot import ExpectedDevice
 from netd.model.inventory import Device
@@ -118,7 +118,7 @@ async def lines(
     db: Database, keyring: Keyring, renderer: Renderer, expected: ExpectedDevice, device: Device, radius_secret: str, certificate: Held | None = None
 ) -> tuple[list[str], list[str]]:
     """The configuration that follows the first file, and the secrets that stand in it: its credentials', its NAS's and its subscriber's. From now on it is
-    configured with what its subscriber is told now. Raises InvalidInput."""
+    configured with what its subscriber is told now. Raises InvalidInput, TooOften."""
     async with db.transaction() as conn:
         library = await templates.library(conn, expected.tenant_id)
         logins = [each.login for each in (await targets.within(conn, keyring, expected.tenant_id, [device.id]))[device.id].credentials]
@@ -203,9 +203,17 @@ def _told(login: SshLogin | TelnetLogin | SnmpCommunity | SnmpUser | HttpLogin) 
     return {}
 
 
-async def verified(db: Database, expected: ExpectedDevice, now: datetime, evidence: dict[str, Any]) -> bool:
-    """It is what was expected: its URLs and boot account are good for nothing from now on."""
+async def _same(conn: Connection, expected: ExpectedDevice, generation: int) -> None:
+    """Lock the device. Raises JobFailed if what was begun with is not so any more: what comes of that says nothing of how the device is now."""
+    await boot_store.whose(conn, expected.id)
+    if (await store.delivery(conn, expected.tenant_id, expected.id)).generation != generation:
+        raise JobFailed("meanwhile somebody told it to boot anew, or its service ended")
+
+
+async def verified(db: Database, expected: ExpectedDevice, generation: int, now: datetime, evidence: dict[str, Any]) -> bool:
+    """It is what was expected: its URLs and boot account are good for nothing from now on. Raises JobFailed if it is of another ``generation`` by now."""
     async with db.transaction() as conn:
+        await _same(conn, expected, generation)
         if expected.state == "fetching":
             shown = {"by": "a log-in, for nobody said that its file had arrived"}
             await booting.advance(conn, [Advance(expected.id, expected.tenant_id, "configured", "configured", now, shown)])
@@ -217,27 +225,29 @@ async def verified(db: Database, expected: ExpectedDevice, now: datetime, eviden
     return bool(moved)
 
 
-async def configured_anew(db: Database, expected: ExpectedDevice, now: datetime, evidence: dict[str, Any]) -> None:
-    """A verified device has what its subscriber, template and certificate say now."""
+async def configured_anew(db: Database, expected: ExpectedDevice, generation: int, now: datetime, evidence: dict[str, Any]) -> None:
+    """A verified device has what its subscriber, template and certificate say now. Raises JobFailed, likewise."""
     async with db.transaction() as conn:
+        await _same(conn, expected, generation)
         await store.update(conn, expected.tenant_id, expected.id, {"reason": None})
         await boot_store.note(conn, Advance(expected.id, expected.tenant_id, None, "configured_anew", now, evidence))
         await booting.tell(conn, expected.tenant_id, expected.id, "configured_anew", evidence)
         await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.configure", "ztp_device", expected.id, after=evidence)
 
 
-async def waits(db: Database, expected: ExpectedDevice, now: datetime, reason: str) -> None:
-    """It stays what it is, configured or verified, with what is not done of it: that is no reason for a quarantine."""
+async def waits(db: Database, expected: ExpectedDevice, generation: int, now: datetime, reason: str) -> None:
+    """It stays what it is, configured or verified, with what is not done of it: that is no reason for a quarantine. Raises JobFailed, likewise."""
     async with db.transaction() as conn:
+        await _same(conn, expected, generation)
         step = "not_configured_anew" if expected.state == "verified" else "waiting"
         await booting.waits(conn, expected.tenant_id, expected.id, now, reason, step)
         await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.wait", "ztp_device", expected.id, after={"reason": reason})
 
 
-async def delivery(db: Database, expected: ExpectedDevice) -> Delivery:
-    """What it has of its files."""
+async def delivery(db: Database, tenant_id: int, row_id: int) -> Delivery:
+    """What it has of its files. Raises NotFound."""
     async with db.transaction() as conn:
-        return await store.delivery(conn, expected.tenant_id, expected.id)
+        return await store.delivery(conn, tenant_id, row_id)
 
 
 async def typed(db: Database, expected: ExpectedDevice, now: datetime) -> None:
@@ -252,9 +262,10 @@ async def serves(db: Database, expected: ExpectedDevice) -> bool:
         return await store.serves(conn, expected.tenant_id, expected.id)
 
 
-async def quarantined(db: Database, expected: ExpectedDevice, now: datetime, reason: str) -> None:
-    """Leave it alone until somebody says otherwise."""
+async def quarantined(db: Database, expected: ExpectedDevice, generation: int, now: datetime, reason: str) -> None:
+    """Leave it alone until somebody says otherwise. Raises JobFailed, likewise."""
     async with db.transaction() as conn:
+        await _same(conn, expected, generation)
         await booting.fail(conn, expected.tenant_id, expected.id, now, reason)
         await audit.record(conn, booting.netd(expected.tenant_id), "ztp_device.fail", "ztp_device", expected.id, after={"reason": reason})
 

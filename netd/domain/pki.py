@@ -1,7 +1,7 @@
 """Keys and X.509 certificates (RFC 5280): an authority, and what it signs for devices. Pure but for entropy; ``now`` is an argument."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple, TypeVar
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from netd.model.certificate import KeyAlgorithm
+from netd.model.certificate import KeyAlgorithm, Revocation, RevocationReason
 
 AUTHORITY_DAYS: Final = 3650
 RSA_BITS: Final = 2048
@@ -21,6 +21,11 @@ NAME_MOST: Final = 64
 
 BEFORE: Final = timedelta(minutes=10)
 """A certificate is good from a little earlier on: clocks of devices that have just started are late."""
+
+_REASONS: Final[Mapping[RevocationReason, x509.ReasonFlags]] = {
+    "key_compromise": x509.ReasonFlags.key_compromise, "affiliation_changed": x509.ReasonFlags.affiliation_changed, "superseded": x509.ReasonFlags.superseded,
+    "cessation_of_operation": x509.ReasonFlags.cessation_of_operation,
+}  # fmt: skip
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 E = TypeVar("E", bound=x509.ExtensionType)
@@ -89,28 +94,62 @@ def supplied(certificate: str, key: str, now: datetime) -> Pair:
     return Pair(_pem(found), _key_pem(opened))
 
 
-def issue(by: Pair, names: Sequence[str], serial: str, algorithm: KeyAlgorithm, now: datetime, days: int) -> Pair:
-    """A key and a certificate for a device, as server and as client: the first of ``names`` (host names and addresses) is whose it is, ``serial`` its
-    device's serial number ("": not known). It ends with the authority's at the latest. Raises ValueError for a name that no certificate can have."""
+def key(algorithm: KeyAlgorithm) -> str:
+    """A private key, in PEM. One of RSA takes a tenth of a second, and sometimes a whole one."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()) if algorithm == "ec" else rsa.generate_private_key(65537, RSA_BITS))
+
+
+def issue(by: Pair, names: Sequence[str], serial: str, key: str, now: datetime, days: int, list_url: str = "") -> Pair:
+    """A certificate for a device with this key, as server and as client: the first of ``names`` (host names and addresses) is whose it is, ``serial`` its
+    device's serial number ("": not known), ``list_url`` where it is looked up whether it is good yet. It ends with the authority's at the latest. Raises
+    ValueError for a name that no certificate can have."""
     signer = x509.load_pem_x509_certificate(by.certificate.encode())
     signing = serialization.load_pem_private_key(by.key.encode(), None)
-    assert isinstance(signing, Key)
-    key: Key = ec.generate_private_key(ec.SECP256R1()) if algorithm == "ec" else rsa.generate_private_key(65537, RSA_BITS)
+    own = serialization.load_pem_private_key(key.encode(), None)
+    assert isinstance(signing, Key) and isinstance(own, Key)
     whose = [x509.NameAttribute(NameOID.COMMON_NAME, names[0][:NAME_MOST])]
     if serial:
         whose.append(x509.NameAttribute(NameOID.SERIAL_NUMBER, serial[:NAME_MOST]))
     until = min(now + timedelta(days=days), signer.not_valid_after_utc)
-    made = (
-        _begun(x509.Name(whose), signer.subject, key, now, until)
+    begun = (
+        _begun(x509.Name(whose), signer.subject, own, now, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False, enciphers=algorithm == "rsa"), critical=True)
+        .add_extension(_usage(signs=False, enciphers=isinstance(own, rsa.RSAPrivateKey)), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_name(each) for each in names]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(own.public_key()), critical=False)
         .add_extension(_issuer(signer), critical=False)
-        .sign(signing, hashes.SHA256())
     )
-    return Pair(_pem(made), _key_pem(key))
+    if list_url:
+        place = x509.DistributionPoint([x509.UniformResourceIdentifier(list_url)], None, None, None)
+        begun = begun.add_extension(x509.CRLDistributionPoints([place]), critical=False)
+    return Pair(_pem(begun.sign(signing, hashes.SHA256())), key)
+
+
+def signs_lists(authority_pem: str) -> bool:
+    """Whether the authority may sign lists of revoked certificates."""
+    usage = _extension(x509.load_pem_x509_certificate(authority_pem.encode()), x509.KeyUsage)
+    return usage is None or usage.crl_sign
+
+
+def revocation_list(by: Pair, number: int, revoked: Sequence[Revocation], now: datetime, until: datetime) -> bytes:
+    """The authority's list (RFC 5280 5) in DER, the so many-th of it; there will be another one before ``until``."""
+    signer = x509.load_pem_x509_certificate(by.certificate.encode())
+    signing = serialization.load_pem_private_key(by.key.encode(), None)
+    assert isinstance(signing, Key)
+    begun = x509.CertificateRevocationListBuilder().issuer_name(signer.subject).last_update(now - BEFORE).next_update(until)
+    for each in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(int(each.serial, 16)).revocation_date(each.revoked_at)
+        if each.reason in _REASONS:  # unspecified is not said (RFC 5280 5.3.1)
+            entry = entry.add_extension(x509.CRLReason(_REASONS[each.reason]), critical=False)
+        begun = begun.add_revoked_certificate(entry.build())
+    made = begun.add_extension(_issuer(signer), critical=False).add_extension(x509.CRLNumber(number), critical=False).sign(signing, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.DER)
+
+
+def armoured(revocation_list: bytes) -> str:
+    """A list in PEM."""
+    return x509.load_der_x509_crl(revocation_list).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def signed_by(pem: str, authority_pem: str) -> bool:

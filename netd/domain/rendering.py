@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from netd.errors import Conflict, StoreError
+from netd.errors import Conflict, StoreError, TooOften
 
 MEMORY_OCTETS: Final = 512 << 20
 TEXT_CPU_SECONDS: Final = 5.0
@@ -39,7 +39,10 @@ LINE_MOST: Final = 32 << 20
 GIVEN_UP: Final = 3
 TOO_MUCH: Final = "the template uses too much time or memory"
 WAITS_SECONDS: Final = 30.0
-"""So long somebody who only looks waits until it is his turn."""
+"""So long somebody who only looks, and a device that boots, waits for a turn."""
+
+AGAIN_SECONDS: Final = 10
+"""After so long a device that waited in vain may ask again."""
 
 _COMMAND: Final = (
     sys.executable, "-I", "-c", "import os, sys; os.nice({nice}); sys.path[:0] = {path!r}; from netd.domain.rendering import main; main({text_seconds})",
@@ -50,7 +53,7 @@ Purpose = Literal["boot", "work", "look"]
 
 
 class Patience(NamedTuple):
-    """For one text, until it is there, and for all texts that are wanted together; ``nice`` is the processes' priority."""
+    """For one text, until it is there, and for all texts that are wanted together, from the first turn on; ``nice`` is the processes' priority."""
 
     text_seconds: float
     all_seconds: float
@@ -69,10 +72,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
-    """The text, or why there is none: with the template and line at fault."""
+    """The text, or why there is none: with the template and line at fault. ``late``: it was not done in time, which may be the machine's fault alone."""
 
     text: str | None = None
     error: str | None = None
+    late: bool = False
+
+
+_TOO_MUCH: Final = Rendered(error=TOO_MUCH)
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -92,21 +99,22 @@ class Renderer:
         """Render each of ``wanted``; ``sources`` are all templates by name, which may include, import and extend each other.
 
         What takes too much time or memory has an error; so have, after ``GIVEN_UP`` of them, all others of that template. Raises StoreError if no process can
-        be started, Conflict if somebody who looks must wait too long.
+        be started, Conflict if somebody who looks must wait too long, TooOften if a device must.
         """
         found: dict[int, Rendered] = {}
         lost: Counter[str] = Counter()
         left = list(range(len(wanted)))
-        until = asyncio.get_running_loop().time() + PATIENCE[purpose].all_seconds
+        until = None
         while left:
             async with self._turn(purpose):
-                made, why = await _process(sources, [wanted[place] for place in left], PATIENCE[purpose], until)
+                until = until or asyncio.get_running_loop().time() + PATIENCE[purpose].all_seconds
+                made, lost_for = await _process(sources, [wanted[place] for place in left], PATIENCE[purpose], until)
             found.update(zip(left, made, strict=False))
             if len(made) < len(left):
                 template = wanted[left[len(made)]].template
                 lost[template] += 1
                 given_up = left[len(made) :] if lost[template] >= GIVEN_UP else [left[len(made)]]
-                found.update({place: Rendered(error=why) for place in given_up if wanted[place].template == template})
+                found.update({place: lost_for for place in given_up if wanted[place].template == template})
             left = [place for place in left if place not in found]
         return [found[place] for place in range(len(wanted))]
 
@@ -114,7 +122,11 @@ class Renderer:
     async def _turn(self, purpose: Purpose) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             if purpose == "boot":
-                await stack.enter_async_context(self._boot)
+                try:
+                    async with asyncio.timeout(WAITS_SECONDS):
+                        await stack.enter_async_context(self._boot)
+                except TimeoutError:
+                    raise TooOften("too many devices want their files rendered at a time", AGAIN_SECONDS) from None
             elif purpose == "work":
                 await stack.enter_async_context(self._others)
             else:
@@ -127,11 +139,11 @@ class Renderer:
             yield
 
 
-async def _process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], str]:
-    """Render in one process; returns what it made, and why it made no more. Raises StoreError."""
+async def _process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], Rendered]:
+    """Render in one process; returns what it made, and for the next text why it made no more. Raises StoreError."""
     order = msgspec.json.encode(_Order(dict(sources), list(wanted)))
     if len(order) > ORDER_MOST:
-        return [Rendered(error=f"templates and variables are longer than {ORDER_MOST >> 20} MiB together")] * len(wanted), ""
+        return [Rendered(error=f"templates and variables are longer than {ORDER_MOST >> 20} MiB together")] * len(wanted), _TOO_MUCH
     command = _COMMAND[-1].format(path=[each for each in sys.path if each], nice=patience.nice, text_seconds=min(TEXT_CPU_SECONDS, patience.text_seconds))
     try:
         process = await asyncio.create_subprocess_exec(
@@ -152,15 +164,15 @@ async def _process(sources: Mapping[str, str], wanted: Sequence[Wanted], patienc
                 break
             found.append(msgspec.json.decode(line, type=Rendered))
     except TimeoutError:
-        return found, _late(patience, until)
+        return found, Rendered(error=_late(patience, until), late=True)
     except (ValueError, msgspec.DecodeError):  # a line too long for the reader, or one that the process could not end
-        return found, TOO_MUCH
+        return found, _TOO_MUCH
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):  # it ended in this moment
                 process.kill()
         await process.wait()
-    return found, TOO_MUCH
+    return found, _TOO_MUCH
 
 
 def _late(patience: Patience, until: float) -> str:

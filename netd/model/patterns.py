@@ -51,6 +51,28 @@ def fits_whole(pattern: re.Pattern[str], text: str) -> bool:
     return len(text) <= _VALUE and pattern.fullmatch(text) is not None
 
 
+def beginning(text: str) -> str:
+    """What every text begins with that the whole of a valid pattern fits; "" where that is not plain to see. Many patterns are told apart by it."""
+    tokens = list(_TOKEN.finditer(text))
+    depth = 0
+    for token in tokens:
+        depth += (token.lastgroup == "open" and token["end"] != ")") - (token.lastgroup == "close")
+        if token["flags"] or (token.lastgroup == "either" and not depth):
+            return ""
+    found = ""
+    for at, token in enumerate(tokens):
+        written = token.group()
+        literal = written[1] if len(written) == 2 and written[0] == "\\" and not written[1].isalnum() else written
+        if written == "^" and not found:
+            continue
+        if token.lastgroup != "atom" or len(literal) != 1 or (literal == written and literal in ".^$"):
+            break
+        if at + 1 < len(tokens) and tokens[at + 1].lastgroup == "times":
+            break
+        found += literal
+    return found
+
+
 def _compiled(text: str, longest: int, flags: re.RegexFlag, *, anchored: bool) -> re.Pattern[str]:
     if len(text) > longest:
         raise ValueError(f"the pattern is longer than {longest} characters")

@@ -99,12 +99,14 @@ class FramedRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
-    """Who has an address, and by what right: fixed with the subscriber, routed to it, or leased from a pool."""
+    """Who has an address, and by what right: fixed with the subscriber, routed to it, leased from a pool, or a single IPv6 address given by DHCP.
+    ``client`` is a DHCP client's MAC address, or where it tells none its identifier."""
 
-    source: Literal["fixed", "route", "lease"]
+    source: Literal["fixed", "route", "lease", "dhcp"]
     prefix: IPv4Network | IPv6Network
     subscriber_id: int | None
     username: str | None
     pool: str | None
     state: LeaseState | None
     since: datetime | None
+    client: str | None

@@ -37,11 +37,12 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sub-option. Left out if a variable that it names is not there."""
+    """A sub-option. Left out if a variable that it names is not there; and the whole option, if it is ``required``: without it the others mean nothing."""
 
     code: int
     value: str
     kind: Literal["text", "address", "u8", "u16", "u32", "hex"] = "text"
+    required: bool = False
 
 
 class BootOption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,7 +210,8 @@ def _check(name: str, option: BootOption) -> None:
 
 def _value(name: str, option: BootOption, variables: Mapping[str, str], family: Literal[4, 6]) -> bytes | None:
     if option.kind in ("suboptions", "vendor"):
-        members = [(m.code, value) for m in option.members if (value := _octets(m.kind, filled(m.value, variables))) is not None]
+        made = [(m, _octets(m.kind, filled(m.value, variables))) for m in option.members]
+        members = [] if any(m.required and value is None for m, value in made) else [(m.code, value) for m, value in made if value is not None]
         if members and option.kind == "suboptions":
             return dhcp.join_suboptions(members) + b"\xff" * option.end
         if members and family == 4:
@@ -225,7 +227,8 @@ def _value(name: str, option: BootOption, variables: Mapping[str, str], family: 
 
 
 def _names(option: BootOption, variables: Mapping[str, str]) -> list[str]:
-    texts = (option.value, *(member.value for member in option.members))
+    needed = [member for member in option.members if member.required] or option.members
+    texts = (option.value, *(member.value for member in needed))
     return sorted({found for text in texts for found in _VARIABLE.findall(text) if not variables.get(found)})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from netd.model.certificate import Authority, Certificate
+from netd.model.certificate import Authority, Certificate, Revocation
 from netd.store import rows
 from netd.store.database import Connection
 from netd.store.listing import Column, Listing
@@ -16,7 +16,11 @@ COLUMNS = (
     "ztp_device_id", "authority_id", "subject", "names", "algorithm", "certificate", "key", "serial", "fingerprint", "not_before", "not_after",
 )  # fmt: skip
 _HOSTNAME = "(select z.hostname from ztp_devices z where z.id = c.ztp_device_id)"
-_MEMBERS = ", ".join(f"{_HOSTNAME} as hostname" if name == "hostname" else f"c.{name}" for name in Certificate.__struct_fields__)
+_BESIDE = {
+    "hostname": f"{_HOSTNAME} as hostname", "revoked_at": "v.revoked_at", "revocation_reason": "v.reason as revocation_reason",
+}  # fmt: skip
+_MEMBERS = ", ".join(_BESIDE.get(name, f"c.{name}") for name in Certificate.__struct_fields__)
+_FROM = "certificates c left join certificate_revocations v on v.authority_id = c.authority_id and v.serial = c.serial"
 
 AUTHORITIES = Listing(
     kind="certificate_authority", select=f"select {', '.join(Authority.__struct_fields__)} from certificate_authorities", counted="certificate_authorities",
@@ -24,12 +28,13 @@ AUTHORITIES = Listing(
     columns={"id": Column(sql="id", kind=int, cast="bigint"), "not_after": Column(sql="not_after", kind=datetime, sortable=True)},
 )  # fmt: skip
 LISTING = Listing(
-    kind="certificate", select=f"select {_MEMBERS} from certificates c", counted="certificates c", tenant="c.tenant_id", id="c.id",
+    kind="certificate", select=f"select {_MEMBERS} from {_FROM}", counted=_FROM, tenant="c.tenant_id", id="c.id",
     columns={
         "id": Column(sql="c.id", kind=int, cast="bigint"), "ztp_device_id": Column(sql="c.ztp_device_id", kind=int, cast="bigint"),
         "hostname": Column(sql=f"lower({_HOSTNAME})", param="lower({})"), "serial": Column(sql="c.serial"),
         "fingerprint": Column(sql="c.fingerprint"), "not_after": Column(sql="c.not_after", kind=datetime, sortable=True),
         "replaced_at": Column(sql="c.replaced_at", kind=datetime, nullable=True),
+        "revoked_at": Column(sql="v.revoked_at", kind=datetime, nullable=True),
     },
 )  # fmt: skip
 
@@ -103,6 +108,45 @@ async def installed(conn: Connection, tenant_id: int, certificate: Certificate, 
     return rows.updated(await conn.execute(
         "update certificates set installed_at = $3 where tenant_id = $1 and id = $2 and installed_at is null", tenant_id, certificate.id, at,
     )) > 0  # fmt: skip
+
+
+async def revoke(conn: Connection, tenant_id: int, certificate: Certificate, reason: str, by: str, at: datetime) -> bool:
+    """It is good no longer; False if it was not before."""
+    return rows.updated(await conn.execute(
+        """insert into certificate_revocations (tenant_id, authority_id, serial, subject, reason, not_after, revoked_at, revoked_by)
+           values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing""", tenant_id, certificate.authority_id, certificate.serial,
+        certificate.subject, reason, certificate.not_after, at, by,
+    )) > 0  # fmt: skip
+
+
+async def authority_of(conn: Connection, fingerprint: str) -> Authority | None:
+    """The authority of this certificate, of whatever tenant."""
+    record = await conn.fetchrow(f"{AUTHORITIES.select} where fingerprint = $1 order by id desc limit 1", fingerprint)
+    return None if record is None else Authority(**record)
+
+
+# An operator's authority may have been supplied twice, by two tenants even: its list is one, and has what all of them said.
+_ITS = "authority_id in (select id from certificate_authorities where fingerprint = $1)"
+
+
+async def revoked(conn: Connection, fingerprint: str, at: datetime) -> list[Revocation]:
+    """What an authority signed and is good no longer, though it has not ended; each once, in the order in which that was said."""
+    records = await conn.fetch(f"select serial, revoked_at, reason from certificate_revocations where {_ITS} and not_after > $2 order by id", fingerprint, at)
+    return list({record["serial"]: Revocation(**record) for record in records}.values())
+
+
+async def standing(conn: Connection, fingerprint: str) -> int:
+    """How many of an authority's certificates were ever revoked."""
+    return int(await conn.fetchval(f"select count(*) from certificate_revocations where {_ITS}", fingerprint))
+
+
+async def next_list(conn: Connection, fingerprint: str) -> int:
+    """The number of an authority's next list."""
+    await conn.execute("select from certificate_authorities where fingerprint = $1 order by id for no key update", fingerprint)
+    return int(await conn.fetchval(
+        """update certificate_authorities set list_number = 1 + (select max(list_number) from certificate_authorities where fingerprint = $1)
+           where fingerprint = $1 returning list_number""", fingerprint,
+    ))  # fmt: skip
 
 
 async def sealed(conn: Connection, *, table: KeyTable, after: int, limit: int) -> list[tuple[int, bytes]]:

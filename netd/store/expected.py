@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from netd.errors import NotFound
 from netd.model.boot import BootCandidate, BootCandidateState, BootRule, BootState, BootStep, ExpectedDevice
 from netd.store import rows
 from netd.store.database import Connection
@@ -173,8 +174,10 @@ async def secret(conn: Connection, tenant_id: int, row_id: int) -> tuple[bytes, 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """What a device has of its files: ``sent_generation`` is that of the password in the one that it was last sent, ``delivered_at`` when it last had one
-    whole that it goes on from, ``presumed_at`` since when it is taken to have it, ``typed_at`` when it last got its configuration by its command line."""
+    whole that it goes on from, ``presumed_at`` since when it is taken to have it, ``typed_at`` when it last got its configuration by its command line.
+    ``generation`` is another one as soon as it is to boot anew, or its service has ended."""
 
+    generation: int
     sent_generation: int | None
     delivered_at: datetime | None
     presumed_at: datetime | None
@@ -182,11 +185,13 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def delivery(conn: Connection, tenant_id: int, row_id: int) -> Delivery:
-    """What it has of its files."""
+    """What it has of its files. Raises NotFound."""
     record = await conn.fetchrow(
-        "select sent_generation, delivered_at, presumed_at, typed_at from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id
+        "select generation, sent_generation, delivered_at, presumed_at, typed_at from ztp_devices where tenant_id = $1 and id = $2", tenant_id, row_id
     )  # fmt: skip
-    return Delivery(sent_generation=None, delivered_at=None, presumed_at=None, typed_at=None) if record is None else Delivery(**record)
+    if record is None:
+        raise NotFound("expected device", row_id)
+    return Delivery(**record)
 
 
 async def typed(conn: Connection, tenant_id: int, row_id: int, at: datetime) -> None:

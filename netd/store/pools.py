@@ -247,16 +247,21 @@ async def release(conn: Connection, tenant_id: int, lease_id: int) -> bool:
 # -- who has what --------------------------------------------------------------------------------------------------------
 
 _HOLDINGS = f"""
-    select 'fixed' as source, v.p as prefix, s.id as subscriber_id, s.username, null::text as pool, null::text as state, null::timestamptz as since
+    select 'fixed' as source, v.p as prefix, s.id as subscriber_id, s.username, null::text as pool, null::text as state, null::timestamptz as since,
+           null::text as client
     from subscribers s cross join lateral (values (s.ipv4), (s.ipv6_prefix::inet), (s.delegated_ipv6_prefix::inet)) v (p)
     where s.tenant_id = $1 and s.state <> 'terminated' and v.p is not null and {{fixed}}
     union all
-    select 'route', r.prefix::inet, s.id, s.username, null, null, r.created_at from framed_routes r join subscribers s on s.id = r.subscriber_id
+    select 'route', r.prefix::inet, s.id, s.username, null, null, r.created_at, null from framed_routes r join subscribers s on s.id = r.subscriber_id
     where r.tenant_id = $1 and {{routed}}
     union all
-    select 'lease', l.prefix, l.subscriber_id, s.username, p.name, {_STATE}, l.leased_at
+    select 'lease', l.prefix, l.subscriber_id, s.username, p.name, {_STATE}, l.leased_at,
+           case when l.dhcp_subnet_id is not null then coalesce(l.mac, nullif(l.client_id, '')) end
     from leases l join pools p on p.id = l.pool_id left join subscribers s on s.id = l.subscriber_id and s.tenant_id = l.tenant_id
     where l.tenant_id = $1 and {{leased}}
+    union all
+    select 'dhcp', d.address, null, null, null, case when d.until_at > now() then 'in_use' else 'remembered' end, d.leased_at, coalesce(d.mac, d.client_id)
+    from dhcp_addresses d where d.tenant_id = $1 and not d.declined and {{given}}
     limit 100"""
 _BY_ADDRESS = _HOLDINGS.format(
     # Each column by an index of its own; what comes out is looked at again in the form of the list.
@@ -267,8 +272,9 @@ _BY_ADDRESS = _HOLDINGS.format(
              and v.p >>= $2::inet""",
     routed="netd_span(r.prefix::inet) && netd_span($2::inet) and r.prefix::inet >>= $2::inet",
     leased="netd_span(l.prefix) && netd_span($2::inet) and l.prefix >>= $2::inet",
+    given="d.subnet_id in (select id from dhcp_subnets where tenant_id = $1 and prefix >>= $2::inet) and d.address = $2::inet",
 )  # fmt: skip
-_BY_SUBSCRIBER = _HOLDINGS.format(fixed="s.id = $2", routed="r.subscriber_id = $2", leased="l.subscriber_id = $2")
+_BY_SUBSCRIBER = _HOLDINGS.format(fixed="s.id = $2", routed="r.subscriber_id = $2", leased="l.subscriber_id = $2", given="false")
 
 
 def _holding(record: Mapping[str, Any]) -> Holding:

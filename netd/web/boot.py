@@ -18,7 +18,8 @@ from aiohttp.abc import AbstractStreamWriter
 
 from netd.config import BootConfig
 from netd.domain.bootfiles import BootFile, BootFiles, bucket, source_of
-from netd.errors import BootRefused, ConfigError, StoreError
+from netd.domain.certificates import LISTS
+from netd.errors import BootRefused, ConfigError, StoreError, TooOften
 from netd.model.boot import Transport
 from netd.web.app import Listening
 from netd.web.gate import Gate, listening
@@ -43,15 +44,32 @@ def create(files: BootFiles, via: Transport, asked: Callable[[web.Request], None
         try:
             file = await files.ask(request.raw_path, source_of(request.remote or "0.0.0.0"), via, begins=request.method == "GET")
         except BootRefused as error:
-            return web.Response(status=429 if error.reason == "too_fast" else 404, headers={"Retry-After": "5"} if error.reason == "too_fast" else None)
-        except StoreError:
+            return _refused(error)
+        except (StoreError, TooOften):
             return web.Response(status=503, headers={"Retry-After": "10"})
         return Image(files, file, via) if file.path is not None else await _text(request, files, file, via)
 
+    async def serve_list(request: web.Request) -> web.StreamResponse:
+        asked(request)
+        try:
+            found = await files.revocation_list(request.match_info["name"], source_of(request.remote or "0.0.0.0"), via)
+        except BootRefused as error:
+            return _refused(error)
+        except StoreError:
+            return web.Response(status=503, headers={"Retry-After": "10"})
+        return web.Response(body=found, content_type="application/pkix-crl")
+
+    app.router.add_get(f"/{LISTS}/{{name}}", serve_list)
     app.router.add_route("GET", "/{path:.*}", serve)
     app.router.add_route("HEAD", "/{path:.*}", serve)
     app.on_response_prepare.append(_headers)
     return app
+
+
+def _refused(error: BootRefused) -> web.Response:
+    if error.reason == "too_fast":
+        return web.Response(status=429, headers={"Retry-After": "5"})
+    return web.Response(status=404)
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:

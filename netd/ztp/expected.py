@@ -6,13 +6,12 @@ a few times a second, each client once however many packets it sends.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final
+from typing import Final
 
 from netd.config import BootConfig
 from netd.domain import adoption, arming, booting, boottokens
@@ -23,17 +22,16 @@ from netd.domain.ports import Part
 from netd.errors import StoreError, StoreUnavailable
 from netd.keyring import Keyring
 from netd.metrics import Counts, Metrics
-from netd.model import patterns
-from netd.model.boot import Purpose
+from netd.model.boot import BootCandidate, Purpose
 from netd.model.dhcp import BootProfile
 from netd.model.ztp import BootAnswer, ClientIdentity, Granted
 from netd.store import boot as store
 from netd.store import certificates
 from netd.store.boot import Advance, ExpectedRow, NewToken, Stranger
-from netd.store.database import Connection, Database, Target
+from netd.store.database import Connection, Database, Target, savepoint
 from netd.store.feed import Batch, ChangeFeed
-from netd.ztp.newcomers import Newcomers
-from netd.ztp.subnets import readable
+from netd.ztp.known import Index, Known
+from netd.ztp.newcomers import Newcomers, identity_of, said, stranger
 
 log = logging.getLogger(__name__)
 
@@ -59,39 +57,12 @@ PLAIN: Final = "plain"
 Address = IPv4Address | IPv6Address
 
 
-class Known:
-    """An expected device by heart."""
-
-    __slots__ = ("good", "pattern", "row", "secret")
-
-    def __init__(self, row: ExpectedRow, secret: bytes) -> None:
-        self.row = row
-        self.secret = secret
-        self.pattern = patterns.compile_whole(row.circuit_id) if row.circuit_id else None
-        self.good: dict[tuple[str, str], tuple[int, datetime, datetime | None]] = {}  # (address, purpose) -> generation, until, fetched at
-
-    def fits(self, seen: ClientIdentity) -> bool:
-        """Whether all that is known of it is what this client, and its relay, say."""
-        row = self.row
-        return (
-            row.tenant_id == seen.tenant_id
-            and (row.site_id is None or seen.site_id is None or row.site_id == seen.site_id)
-            and (row.serial is None or row.serial.upper() == seen.serial.upper())
-            and (row.mac is None or row.mac == seen.mac)
-            and (self.pattern is None or bool(seen.circuit_id and patterns.fits_whole(self.pattern, readable(seen.circuit_id))))
-        )
-
-    def weight(self) -> int:
-        """How much is known of it: who fits more is meant."""
-        return sum(each is not None for each in (self.row.serial, self.row.mac, self.row.circuit_id))
-
-
 class Expected:
     """Keeps the devices current by the change feed, and answers the DHCP responder."""
 
     def __init__(
         self, database: Database, target: Target, keyring: Keyring, profiles: Mapping[str, BootProfile], config: BootConfig, kinds: Kinds,
-        now: Callable[[], datetime],
+        now: Callable[[], datetime], monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self.database = database
         self.places = Places(config, profiles)
@@ -104,11 +75,8 @@ class Expected:
         self._config = config
         self._kinds = kinds
         self._now = now
-        self._by_id: dict[int, Known] = {}
-        self._by_serial: dict[str, set[int]] = {}
-        self._by_mac: dict[str, set[int]] = {}
-        self._by_line: set[int] = set()
-        self._linked: set[int] = set()  # those that are subscribers'
+        self._monotonic = monotonic
+        self._index = Index()
         self._noticed: dict[int, tuple[datetime, ClientIdentity]] = {}
         self._strangers: dict[str, Stranger] = {}
         self._newcomers = Newcomers()
@@ -124,7 +92,7 @@ class Expected:
 
     def register(self, metrics: Metrics) -> None:
         """Add the series."""
-        metrics.gauge("netd_ztp_expected", "Devices that are expected or have booted", lambda: len(self._by_id))
+        metrics.gauge("netd_ztp_expected", "Devices that are expected or have booted", lambda: len(self._index.by_id))
         metrics.counter_of("netd_ztp_unexpected", "DHCP packets of devices that nobody expects", lambda: self.strange, ("outcome",))
 
     def parts(self) -> list[Part]:
@@ -141,13 +109,18 @@ class Expected:
         async with self.database.transaction() as conn:
             rows, good = await store.load(conn), await store.spent(conn)
             self._follow(await store.behind(conn))
-        self._by_id, self._by_serial, self._by_mac, self._by_line, self._linked, self.faults = {}, {}, {}, set(), set(), {}
-        self._put(rows, good)
+        known: list[Known] = []
+        faults: dict[int, str] = {}
+        for start in range(0, len(rows), APPLIED_ROWS):
+            known += self._opened(rows[start : start + APPLIED_ROWS], faults)
+            await asyncio.sleep(0)
+        self._index, self.faults = Index(), faults
+        self._index.put(known, good)
 
     async def _apply(self, batch: Batch) -> None:
         ids = set(batch.changed.get("ztp", ()))
         subscribers, plans = batch.changed.get("subscriber", frozenset()), batch.changed.get("plan", frozenset())
-        if not ids and not ((subscribers or plans) and self._linked):
+        if not ids and not ((subscribers or plans) and self._index.linked):
             return
         async with self.database.transaction() as conn:
             ids |= set(await store.followers(conn, list(subscribers), list(plans)))
@@ -159,8 +132,9 @@ class Expected:
         async with self.database.transaction() as conn:
             rows, good = await store.load(conn, ids), await store.spent(conn, ids)
         for each in ids:
-            self._forget(each)
-        self._put(rows, good)
+            self.faults.pop(each, None)
+            self._index.forget(each)
+        self._index.put(self._opened(rows, self.faults), good)
         self._follow(row.id for row in rows if row.subscriber_id is not None or row.state == "expected" or row.armed != row.serves)
 
     def _follow(self, ids: Iterable[int]) -> None:
@@ -169,51 +143,22 @@ class Expected:
         if self._to_follow:
             self._changed.set()
 
-    def _put(self, rows: Sequence[ExpectedRow], good: Mapping[tuple[int, str, str], tuple[int, datetime, datetime | None]]) -> None:
+    def _opened(self, rows: Sequence[ExpectedRow], faults: dict[int, str]) -> list[Known]:
+        """Devices made ready; ``faults`` is told of those that cannot be used."""
+        made = []
         for row in rows:
             try:
-                known = Known(row, self._keyring.open(row.secret, SECRET_CONTEXT))
+                made.append(Known(row, self._keyring.open(row.secret, SECRET_CONTEXT)))
             except (StoreError, ValueError) as error:
-                self.faults[row.id] = f"{row.hostname}: {error}"
+                faults[row.id] = f"{row.hostname}: {error}"
                 log.error("an expected device cannot be used", extra={"ztp_device": row.id, "error": str(error)})
-                continue
-            self._by_id[row.id] = known
-            if row.subscriber_id is not None:
-                self._linked.add(row.id)
-            if row.serial:
-                self._by_serial.setdefault(row.serial.upper(), set()).add(row.id)
-            elif row.mac:
-                self._by_mac.setdefault(row.mac, set()).add(row.id)
-            else:
-                self._by_line.add(row.id)
-        for (device, address, purpose), token in good.items():
-            if device in self._by_id:
-                self._by_id[device].good[address, purpose] = token
-
-    def _forget(self, device: int) -> None:
-        self.faults.pop(device, None)
-        known = self._by_id.pop(device, None)
-        if known is None:
-            return
-        for index, key in ((self._by_serial, (known.row.serial or "").upper()), (self._by_mac, known.row.mac or "")):
-            index.get(key, set()).discard(device)
-        self._by_line.discard(device)
-        self._linked.discard(device)
-
-    def _find(self, seen: ClientIdentity) -> Known | None:
-        ids = self._by_serial.get(seen.serial.upper(), set()) if seen.serial else set()
-        if seen.mac:
-            ids = ids | self._by_mac.get(seen.mac, set())
-        if seen.circuit_id:
-            ids = ids | self._by_line
-        fitting = [known for each in ids if (known := self._by_id[each]).fits(seen)]
-        return min(fitting, key=lambda known: (-known.weight(), known.row.id), default=None)
+        return made
 
     # -- Binding -----------------------------------------------------------------------------------------------------
 
     def resolve(self, seen: ClientIdentity) -> BootAnswer | None:
         """As its profile says while it may boot; who has booted, or is in quarantine, gets an address and no file."""
-        known = self._find(seen)
+        known = self._index.find(seen)
         if known is None:
             return None
         row, now = known.row, self._now()
@@ -240,7 +185,7 @@ class Expected:
 
     def boot_url(self, seen: ClientIdentity, answer: BootAnswer, address: Address) -> str:
         """The first file's, the same until it is used up or its time is nearly over."""
-        known = self._find(seen)
+        known = self._index.find(seen)
         if known is None or not self._config.enabled or answer.profile == PLAIN or self.places.kind(known.row.profile) == "none":
             return ""
         if not self.places.host(address.version):  # this family is told no place: whoever needs one gets no answer
@@ -257,23 +202,27 @@ class Expected:
         now = self._now()
         generation, until, done = token
         used = done is not None and done + timedelta(seconds=self._config.retry_seconds / 2) <= now
-        return generation + (used or until - now < timedelta(seconds=self._config.token_seconds / 4))
+        ends = until - now < timedelta(seconds=self._config.token_seconds / 4) and until < known.row.closes_at  # at its window's end another is good no longer
+        return generation + (used or ends)
 
     def unexpected(self, seen: ClientIdentity) -> None:
         """Keep it for the list of candidates, once; not who waits for a subscriber."""
-        waiting = self._find(seen)
+        waiting = self._index.find(seen)
         if waiting is not None and not waiting.row.serves:
+            return
+        if not (seen.serial or seen.client_id or seen.mac):  # DHCPv6's Information-request may say nothing of who sends it
+            self.strange["nameless"] += 1
             return
         identity = identity_of(seen)
         known = self._strangers.get(identity)
-        if known is None and not self._newcomers.may(seen, identity, self._now().timestamp()):
+        if known is None and not self._newcomers.may(seen, identity, self._monotonic()):
             self.strange["line_too_many"] += 1
             return
         if known is None and len(self._strangers) >= STRANGERS:
             self.strange["not_kept"] += 1
             return
         self.strange["candidate"] += 1
-        self._strangers[identity] = _stranger(seen, identity, (known.packets if known else 0) + 1, self._now())
+        self._strangers[identity] = stranger(seen, identity, (known.packets if known else 0) + 1, self._now())
         self._queued.set()
 
     async def granted(self, conn: Connection, grants: Sequence[Granted]) -> None:
@@ -282,7 +231,7 @@ class Expected:
         steps: list[Advance] = []
         now = self._now()
         for grant in grants:
-            known = self._find(grant.seen)
+            known = self._index.find(grant.seen)
             if known is None or grant.answer.profile == PLAIN:
                 continue
             row = known.row
@@ -334,6 +283,9 @@ class Expected:
                 log.warning("devices that were seen are not written", extra={"error": str(error)})
                 await asyncio.sleep(1.0)
                 self._queued.set()
+            except Exception:  # barrier: a defect of this must not end the daemon, and RADIUS with it; who was seen comes again
+                log.exception("devices that were seen are not written")
+                await asyncio.sleep(1.0)
 
     async def flush(self) -> None:
         """Write what waits. Raises StoreError; then it comes again with the devices' next packets."""
@@ -341,19 +293,28 @@ class Expected:
         noticed, self._noticed = self._noticed, {}
         strangers, self._strangers = self._strangers, {}
         async with self.database.transaction() as conn:
-            steps = [Advance(each, self._by_id[each].row.tenant_id, "seen", "seen", at, said(seen), None, said(seen))
-                     for each, (at, seen) in noticed.items() if each in self._by_id]  # fmt: skip
+            steps = [Advance(each, self._index.by_id[each].row.tenant_id, "seen", "seen", at, said(seen), None, said(seen))
+                     for each, (at, seen) in noticed.items() if each in self._index.by_id]  # fmt: skip
             await booting.advance(conn, steps)
             for tenant_id, candidate, fresh in await store.strangers(conn, list(strangers.values()), self._config.candidates):
-                if fresh and self._newcomers.own_event(tenant_id, self._now().timestamp()):
-                    await adoption.announced(conn, tenant_id, candidate)
-                await adoption.arrived(
-                    conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days, self._config.rule_line_devices
-                )  # fmt: skip
+                try:
+                    async with savepoint(conn):
+                        await self._arrived(conn, tenant_id, candidate, fresh=fresh)
+                except StoreUnavailable:
+                    raise
+                except Exception:  # barrier: what one candidate, or a rule, brings up must keep no other from the list
+                    log.exception("a candidate is not looked at", extra={"candidate": candidate.id})
             await self._sum_up(conn)
 
+    async def _arrived(self, conn: Connection, tenant_id: int, candidate: BootCandidate, *, fresh: bool) -> None:
+        if fresh and self._newcomers.own_event(tenant_id, self._monotonic()):
+            await adoption.announced(conn, tenant_id, candidate)
+        await adoption.arrived(
+            conn, tenant_id, candidate, self._keyring, self._profiles, self._now(), self._config.window_days, self._config.rule_line_devices
+        )  # fmt: skip
+
     async def _sum_up(self, conn: Connection) -> None:
-        for tenant_id, count in self._newcomers.due(self._now().timestamp()).items():
+        for tenant_id, count in self._newcomers.due(self._monotonic()).items():
             await adoption.announced_together(conn, tenant_id, count)
 
     async def _sweeping(self) -> None:
@@ -415,40 +376,23 @@ class Expected:
             ending = await certificates.ending(conn, now + timedelta(days=self._config.certificate_renew_days))
         self._ending = [f"the certification authority {subject} ends at {end:%Y-%m-%d}, and all that it signed: another is needed" for subject, end in ending]
         for tenant_id, device in due:
-            async with self.database.transaction() as conn:
+            async with self._alone(device) as conn:
                 await arming.overdue(conn, self._kinds, self._keyring, tenant_id, device, now)
         for tenant_id, device in left:
-            async with self.database.transaction() as conn:
+            async with self._alone(device) as conn:
                 await booting.finish(conn, self._kinds, self._keyring, tenant_id, device, self._now())
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, device: int) -> AsyncIterator[Connection]:
+        """A transaction about one device. Raises StoreUnavailable; what else comes up is told, and the devices behind it are looked at all the same."""
+        try:
+            async with self.database.transaction() as conn:
+                yield conn
+        except StoreUnavailable:
+            raise
+        except Exception:  # barrier: what one device brings up must not leave all others undone
+            log.exception("a device that boots is not looked after", extra={"ztp_device": device})
 
     async def close(self) -> None:
         """Let go of the feed's connection."""
         await self.feed.close()
-
-
-def identity_of(seen: ClientIdentity) -> str:
-    """What a client is told from others by, in hex: its serial number, else its identifier, else its MAC address, on its link."""
-    named = seen.serial.encode() or seen.client_id or seen.mac.encode()
-    return hashlib.sha256(b"%d %d " % (seen.family, seen.subnet_id) + named).hexdigest()
-
-
-def said(seen: ClientIdentity) -> dict[str, Any]:
-    """All that a client and its relay said, for people."""
-    told: dict[str, Any] = {
-        "family": seen.family, "mac": seen.mac, "serial": seen.serial, "model": seen.model, "profile": seen.profile, "client_id": seen.client_id.hex(),
-        "relay": str(seen.relay or ""), "circuit_id": readable(seen.circuit_id), "remote_id": readable(seen.remote_id),
-        "relay_subscriber_id": readable(seen.relay_subscriber_id), "vendor_class": readable(seen.vendor_class), "hostname": readable(seen.hostname),
-        "user_classes": [readable(each) for each in seen.user_classes],
-        "vendor_classes": [{"enterprise": number, "data": readable(data)} for number, data in seen.vendor_classes],
-        "vendor_options": [{"enterprise": number, "data": data.hex()} for number, data in seen.vendor_options],
-        "requested": list(seen.requested),
-    }  # fmt: skip
-    return {name: value for name, value in told.items() if value not in ("", [], None)}
-
-
-def _stranger(seen: ClientIdentity, identity: str, packets: int, at: datetime) -> Stranger:
-    return Stranger(
-        tenant_id=seen.tenant_id, site_id=seen.site_id, subnet_id=seen.subnet_id, identity=identity, mac=seen.mac, serial=seen.serial[:128],
-        model=seen.model[:253], profile=seen.profile, circuit_id=readable(seen.circuit_id)[:512], relay=None if seen.relay is None else str(seen.relay),
-        said=said(seen), packets=packets, at=at,
-    )  # fmt: skip

@@ -113,10 +113,11 @@ class Leasing:
         self._others.arrived.set()
 
     async def run(self) -> None:
-        """Serve until told to finish."""
+        """Serve until told to finish, and what is being probed is answered."""
         async with asyncio.TaskGroup() as group:
             for lane in (self._offers, self._others):
                 group.create_task(self._serve_lane(lane))
+        await asyncio.gather(*self._probing, return_exceptions=True)
 
     async def _serve_lane(self, lane: _Lane) -> None:
         while not (self._finishing and not lane.queue):

@@ -13,13 +13,14 @@ from typing import Final, Literal
 
 from netd.config import DhcpConfig
 from netd.domain.stock import Stock
-from netd.errors import StoreError
+from netd.errors import StoreError, StoreUnavailable
 from netd.model.ztp import Granted
 from netd.store import dhcp as store
 from netd.store import leases as lease_store
 from netd.store.database import Connection, Database
 from netd.ztp.binding import Binding
 from netd.ztp.client4 import off_line, on_line
+from netd.ztp.leasing import STALE_SECONDS
 from netd.ztp.limits import Limits, Source
 from netd.ztp.subnets import Subnet
 
@@ -36,6 +37,9 @@ DECLINABLE: Final = 80_000
 Kind = Literal["advertise", "assign", "renew", "release", "decline"]
 Got = dict[tuple[str, int], int]
 """("na" or "pd", IAID) -> the address, or the prefix's first; 0: none."""
+
+Outcome = tuple[Got | None, str]
+"""What a client has; None: why it has nothing."""
 
 
 class Ask6:
@@ -125,31 +129,50 @@ class Leasing6:
                 self._arrived.clear()
                 await self._arrived.wait()
             batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
+            stale = self._monotonic() - STALE_SECONDS
+            self._answer([(ask, (None, "stale")) for ask in batch if ask.at < stale])
+            batch = [ask for ask in batch if ask.at >= stale]
             if batch:
                 await self.serve(batch)
 
     async def serve(self, batch: Sequence[Ask6]) -> None:
         """One transaction for all of them, and their answers."""
-        outcomes: list[tuple[Got | None, str]]
+        outcomes: list[Outcome]
         try:
-            async with self.database.transaction() as conn:
-                outcomes = await self._transact(conn, batch)
+            outcomes = await self._committed(batch)
+        except StoreUnavailable as error:
+            log.warning("DHCPv6 clients wait in vain for the database", extra={"clients": len(batch), "error": str(error)})
+            outcomes = [(None, "database_away")] * len(batch)
         except Exception as error:  # barrier: one client that the database or a bug trips over must not keep all others from their addresses
-            if len(batch) > 1 and self.database.up:
+            if len(batch) > 1:
                 await self.serve(batch[: len(batch) // 2])
                 await self.serve(batch[len(batch) // 2 :])
                 return
             known = isinstance(error, StoreError)
             log.error("DHCPv6 lease failed", extra={"client": batch[0].client, "error": str(error)}, exc_info=None if known else error)
-            outcomes = [(None, "failed" if self.database.up else "database_away")] * len(batch)
-        for ask, (got, why) in zip(batch, outcomes, strict=True):
+            outcomes = [(None, "failed")]
+        self._answer(list(zip(batch, outcomes, strict=True)))
+
+    async def _committed(self, batch: Sequence[Ask6]) -> list[Outcome]:
+        """One transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it."""
+        try:
+            async with self.database.transaction() as conn:
+                return await self._transact(conn, batch)
+        except StoreUnavailable:
+            if not self.database.up:
+                raise
+        async with self.database.transaction() as conn:
+            return await self._transact(conn, batch)
+
+    def _answer(self, pairs: Sequence[tuple[Ask6, Outcome]]) -> None:
+        for ask, (got, why) in pairs:
             self.in_work -= 1
             try:
                 ask.done(got, why)
             except Exception:  # barrier: one answer that cannot be made must not keep the others waiting
                 log.exception("DHCPv6 client not answered", extra={"client": ask.client})
 
-    async def _transact(self, conn: Connection, batch: Sequence[Ask6]) -> list[tuple[Got | None, str]]:
+    async def _transact(self, conn: Connection, batch: Sequence[Ask6]) -> list[Outcome]:
         await lease_store.by_index(conn)
         strange = await self._on_other_lines(conn, batch)
         results: dict[int, Got] = {place: {} for place in range(len(batch))}
@@ -229,28 +252,53 @@ class Leasing6:
         chosen: dict[tuple[int, str], int] = {}
         wanted: dict[tuple[int, str], Ask6] = {}
         for _, ask in asks:
+            favoured = self._favoured(ask, known)
             for key in ask.address_keys():
                 if key not in known and (ask.kind == "renew" or (ask.kind == "assign" and key not in chosen and not self._new(ask))):
                     continue
-                if ask.fixed and await store.fixed(conn, ask.subnet.row.tenant_id, [str(IPv6Address(ask.reserved))]):
+                if key == favoured and ask.fixed and await store.fixed(conn, ask.subnet.row.tenant_id, [str(IPv6Address(ask.reserved))]):
                     continue  # by a subscriber
-                chosen[key] = ask.reserved or known.get(key, 0) or interface_address(ask.subnet, key[1], 0)
-                if ask.kind != "advertise":
+                had = known.get(key, 0)
+                if key == favoured and had != ask.reserved and ask.kind == "advertise" and await self._held(conn, key[0], ask.reserved):
+                    continue  # by who had it before it was reserved
+                kept = had if had != ask.reserved and had not in ask.subnet.reserved and ask.subnet.fits(had) else 0
+                chosen[key] = ask.reserved if key == favoured else kept or self._hashed(ask, key, 0)
+                if ask.kind != "advertise" and chosen[key]:
                     wanted[key] = ask
         for attempt in range(1, ATTEMPTS + 1):
             if not wanted:
                 break
+            places = {(key[0], chosen[key]): key for key in reversed(wanted)}  # one client on two lines may ask for what is reserved for it at once
             rows = [
                 store.Address6(ask.subnet.row.tenant_id, key[0], str(IPv6Address(chosen[key])), key[1], ask.seconds, ask.mac, ask.profile)
-                for key, ask in wanted.items()
-            ]
+                for key in places.values() for ask in (wanted[key],)
+            ]  # fmt: skip
             got = await store.assign(conn, rows)
             wanted = {key: ask for key, ask in wanted.items() if key not in got}
             for key, ask in wanted.items():
-                chosen[key] = interface_address(ask.subnet, key[1], attempt) if not ask.reserved and attempt < ATTEMPTS else 0
+                chosen[key] = self._hashed(ask, key, attempt) if chosen[key] != ask.reserved else 0
+            wanted = {key: ask for key, ask in wanted.items() if chosen[key]}
         for place, ask in asks:
             for iaid, key in zip(ask.addresses, ask.address_keys(), strict=True):
                 results[place]["na", iaid] = chosen.get(key, 0)
+
+    @staticmethod
+    async def _held(conn: Connection, subnet_id: int, address: int) -> bool:
+        return bool(await store.holders(conn, [(subnet_id, str(IPv6Address(address)))]))
+
+    @staticmethod
+    def _hashed(ask: Ask6, key: tuple[int, str], attempt: int) -> int:
+        """The address of the hash taken for the so many-th time, or of the next that is not somebody else's own; 0 once all were tried."""
+        tried = (interface_address(ask.subnet, key[1], each) for each in range(attempt, ATTEMPTS))
+        return next((address for address in tried if address not in ask.subnet.reserved), 0)
+
+    @staticmethod
+    def _favoured(ask: Ask6, known: Mapping[tuple[int, str], int]) -> tuple[int, str] | None:
+        """Which of the client's associations gets what is reserved for it: the one that has it, else the first."""
+        keys = ask.address_keys()
+        if not ask.reserved or not keys:
+            return None
+        return next((key for key in keys if known.get(key) == ask.reserved), keys[0])
 
     async def _prefixes(self, conn: Connection, ask: Ask6, result: Got) -> None:
         """Prefixes of one client, from the subnet's delegated pool."""

@@ -1,11 +1,16 @@
-"""How many devices that nobody expects are written down, and told of: one line must fill neither the list of candidates nor everybody's mailbox."""
+"""Devices that nobody expects: what is written of one, and how many are written down and told of. One line must fill neither the list of candidates nor
+everybody's mailbox."""
 
+import hashlib
 from collections import OrderedDict
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from netd.model.ztp import ClientIdentity
+from netd.store.boot import Stranger
 from netd.ztp.client4 import line_of
 from netd.ztp.limits import Bucket
+from netd.ztp.subnets import readable
 
 LINES: Final = 10_000
 KNOWN: Final = 10_000
@@ -67,3 +72,32 @@ class Newcomers:
             del self._untold[tenant]
             self._summed_at[tenant] = now
         return found
+
+
+def identity_of(seen: ClientIdentity) -> str:
+    """What a client is told from others by, in hex: its serial number, else its identifier, else its MAC address, on its link."""
+    named = seen.serial.encode() or seen.client_id or seen.mac.encode()
+    return hashlib.sha256(b"%d %d " % (seen.family, seen.subnet_id) + named).hexdigest()
+
+
+def said(seen: ClientIdentity) -> dict[str, Any]:
+    """All that a client and its relay said, for people."""
+    told: dict[str, Any] = {
+        "family": seen.family, "mac": seen.mac, "serial": seen.serial, "model": seen.model, "profile": seen.profile, "client_id": seen.client_id.hex(),
+        "relay": str(seen.relay or ""), "circuit_id": readable(seen.circuit_id), "remote_id": readable(seen.remote_id),
+        "relay_subscriber_id": readable(seen.relay_subscriber_id), "vendor_class": readable(seen.vendor_class), "hostname": readable(seen.hostname),
+        "user_classes": [readable(each) for each in seen.user_classes],
+        "vendor_classes": [{"enterprise": number, "data": readable(data)} for number, data in seen.vendor_classes],
+        "vendor_options": [{"enterprise": number, "data": data.hex()} for number, data in seen.vendor_options],
+        "requested": list(seen.requested),
+    }  # fmt: skip
+    return {name: value for name, value in told.items() if value not in ("", [], None)}
+
+
+def stranger(seen: ClientIdentity, identity: str, packets: int, at: datetime) -> Stranger:
+    """As it is written down."""
+    return Stranger(
+        tenant_id=seen.tenant_id, site_id=seen.site_id, subnet_id=seen.subnet_id, identity=identity, mac=seen.mac, serial=seen.serial[:128],
+        model=seen.model[:253], profile=seen.profile, circuit_id=readable(seen.circuit_id)[:512], relay=None if seen.relay is None else str(seen.relay),
+        said=said(seen), packets=packets, at=at,
+    )  # fmt: skip

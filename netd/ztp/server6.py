@@ -183,9 +183,9 @@ class Server6:
         client = seen.client_id.hex()
         if message.type == dhcpv6.SOLICIT and message.get(dhcpv6.RAPID_COMMIT) is not None:
             kind = "assign"
-        named = {(kind_of(code), ia.iaid): named_addresses(code, ia) for code, ia in wanted}
+        names = {(kind_of(code), ia.iaid): [each.address for each in named(code, ia)] for code, ia in wanted}
         if message.type == dhcpv6.REQUEST:
-            astray = {which for which, addresses in named.items() if which[0] == "na" and not all(subnet.holds(address) for address in addresses)}
+            astray = {which for which, addresses in names.items() if which[0] == "na" and not all(subnet.holds(address) for address in addresses)}
         else:
             astray = set()
         asked = [(code, ia) for code, ia in wanted if (kind_of(code), ia.iaid) not in astray]
@@ -205,7 +205,7 @@ class Server6:
         ask = Ask6(kind, subnet, client, settled)
         ask.addresses = [ia.iaid for code, ia in asked if code == dhcpv6.IA_NA]
         ask.prefixes = [ia.iaid for code, ia in asked if code == dhcpv6.IA_PD]
-        ask.named = {} if kind == "advertise" else named
+        ask.named = {} if kind == "advertise" else names
         ask.reserved = subnet.reservation(seen)
         ask.mac, ask.profile, ask.relay, ask.line = seen.mac, call.profile.name, call.source(), call.line
         ask.seconds = self._seconds(call)
@@ -253,21 +253,21 @@ class Server6:
     ) -> Option:  # fmt: skip
         prefix = code == dhcpv6.IA_PD
         which = kind_of(code), ia.iaid
-        address = got.get(which, 0)
+        address, preferred = got.get(which, 0), seconds * 5 // 8
         members: tuple[Option, ...] = ()
         if address:
             length = call.subnet.pool.layout.prefix_length if prefix and call.subnet.pool is not None else 128
-            members = (dhcpv6.leased_option(Leased(address, length, seconds * 5 // 8, seconds), prefix),)
+            members = (dhcpv6.leased_option(Leased(address, length, preferred, seconds), prefix),)
         elif which in astray:
             members = (dhcpv6.status(dhcpv6.NOT_ON_LINK, "not of this link"),)
         elif kind == "renew":
             members = (dhcpv6.status(dhcpv6.NO_BINDING, "not known here"),)
         else:
             members = (dhcpv6.status(dhcpv6.NO_PREFIXES if prefix else dhcpv6.NO_ADDRESSES, "none is free"),)
-        if kind == "renew" and address and not prefix:  # what else it says to have ends now (RFC 8415 18.3.4)
-            wrong = [other for other in named_addresses(code, ia) if other != address]
-            members += tuple(dhcpv6.leased_option(Leased(other, 128, 0, 0), prefix=False) for other in wrong)
-        return code, dhcpv6.association_octets(Association(ia.iaid, seconds // 2, seconds * 4 // 5, members))
+        if kind == "renew" and address:  # what else it says to have ends now (RFC 8415 18.3.4)
+            wrong = [Leased(other.address, other.length, 0, 0) for other in named(code, ia) if other.address != address]
+            members += tuple(dhcpv6.leased_option(other, prefix) for other in wrong)
+        return code, dhcpv6.association_octets(Association(ia.iaid, preferred // 2, preferred * 4 // 5, members))
 
     def _lacks(self, call: Call6) -> bool:
         """Whether the client cannot be told what it needs, whatever its address: then it gets none."""
@@ -297,7 +297,7 @@ class Server6:
             answer.append((dhcpv6.DNS_SERVERS, b"".join(server.to_bytes(16, "big") for server in row.dns_servers)))
         if row.domain and dhcpv6.DOMAIN_LIST in wanted:
             answer.append((dhcpv6.DOMAIN_LIST, domain(row.domain)))
-        if made or message.type == dhcpv6.INFORMATION_REQUEST:
+        if address or message.type == dhcpv6.INFORMATION_REQUEST:  # who is given nothing is told nothing to boot from
             try:
                 answer += call.profile.options(variables(call, url, address), wanted, 6)
             except ValueError as error:
@@ -320,11 +320,11 @@ def kind_of(code: int) -> str:
     return "pd" if code == dhcpv6.IA_PD else "na"
 
 
-def named_addresses(code: int, ia: Association) -> list[int]:
-    """The addresses, or first ones of prefixes, that a client says to have. Raises WireError."""
+def named(code: int, ia: Association) -> list[Leased]:
+    """The addresses, or prefixes, that a client says to have. Raises WireError."""
     if code == dhcpv6.IA_PD:
-        return [dhcpv6.leased_prefix(value).address for which, value in ia.options if which == dhcpv6.IA_PREFIX][:NAMED]
-    return [dhcpv6.leased_address(value).address for which, value in ia.options if which == dhcpv6.IA_ADDRESS][:NAMED]
+        return [dhcpv6.leased_prefix(value) for which, value in ia.options if which == dhcpv6.IA_PREFIX][:NAMED]
+    return [dhcpv6.leased_address(value) for which, value in ia.options if which == dhcpv6.IA_ADDRESS][:NAMED]
 
 
 def identify(message: Message, subnet: Subnet, judged: Believed | None) -> ClientIdentity:

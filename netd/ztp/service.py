@@ -5,8 +5,8 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from netd.config import DhcpConfig
 from netd.domain.ports import Part
@@ -40,6 +40,9 @@ SHORT_SECONDS: Final = 60.0
 SWEEP_SECONDS: Final = 3600.0
 SWEEP_DAYS: Final = 7
 
+BOUND_SECONDS: Final = 5.0
+"""How often it is looked whether interfaces are still those that were listened on."""
+
 ANYBODY_RELAYS: Final = "dhcp.relays is empty: whoever reaches the port may claim to be a relay"
 
 ENTITIES: Final = frozenset(("dhcp", "pool"))
@@ -68,6 +71,7 @@ class DhcpService:
         self._probe: Probe | None = None
         self._started_at = time.time()
         self._tasks: list[asyncio.Task[None]] = []
+        self._deaf: dict[str, str] = {}  # interfaces that nothing is heard from, and why
 
     async def open(self) -> None:
         """Take the feed's position and read everything. Raises StoreUnavailable."""
@@ -120,6 +124,7 @@ class DhcpService:
             "DHCP feed": self.feed.run(),
             "lease queries": self.queries.run(),
             "DHCP sweep": self._keep_swept(),
+            "DHCP interfaces": self._keep_listening(),
         }
         self._tasks = [group.create_task(work, name=name) for name, work in endless.items()]
         loop = asyncio.get_running_loop()
@@ -129,7 +134,7 @@ class DhcpService:
         if sockets6 is not None:
             self._sockets6 = sockets6
             self.server6.send = sockets6.send
-            for sock6 in sockets6.sockets:
+            for sock6 in sockets6.every():
                 self._discard(sock6.socket, self.server6.drops)
                 loop.add_reader(sock6.socket.fileno(), self._readable6, sock6)
 
@@ -145,6 +150,35 @@ class DhcpService:
     def _readable6(self, sock: Socket6) -> None:
         sock.receive(self.server6.packet)
 
+    async def _keep_listening(self) -> None:
+        while True:
+            await asyncio.sleep(BOUND_SECONDS)
+            self.listen_anew()
+
+    def listen_anew(self) -> None:
+        """Bind again to interfaces that were made anew (a VLAN or bond that somebody changed): a socket is bound to what had the name before."""
+        before, self._deaf = self._deaf, {}
+        if self._sockets is not None:
+            self._listen_anew(self._sockets, self._readable4)
+        if self._sockets6 is not None:
+            self._listen_anew(self._sockets6, self._readable6)
+        for name, why in self._deaf.items():
+            if name not in before:
+                log.error("DHCP hears nothing from an interface", extra={"interface": name, "error": why})
+
+    def _listen_anew(self, sockets: Sockets4 | Sockets6, readable: Callable[[Any], None]) -> None:
+        loop = asyncio.get_running_loop()
+        every: Sequence[Socket4 | Socket6] = sockets.every()
+        for sock in tuple(each for each in every if each.deaf):
+            loop.remove_reader(sock.socket.fileno())
+            try:
+                made = sockets.renew(sock.interface)
+            except OSError as error:
+                self._deaf[sock.interface] = f"interface {sock.interface}: {error.strerror}"
+                continue
+            loop.add_reader(made.socket.fileno(), readable, made)
+            log.warning("DHCP listens on an interface that was made anew", extra={"interface": sock.interface})
+
     async def stop(self) -> None:
         """Read no more, and end. Who was not answered yet asks again."""
         loop = asyncio.get_running_loop()
@@ -152,7 +186,7 @@ class DhcpService:
             for sock in self._sockets.every():
                 loop.remove_reader(sock.socket.fileno())
         if self._sockets6 is not None:
-            for sock6 in self._sockets6.sockets:
+            for sock6 in self._sockets6.every():
                 loop.remove_reader(sock6.socket.fileno())
         self.leasing.finish()
         self.leasing6.finish()
@@ -175,7 +209,7 @@ class DhcpService:
 
     def parts(self) -> list[Part]:
         """The state of the responder, from memory."""
-        faults = [f"{name}: {fault}" for name, fault in self.subnets.faults.items()]
+        faults = [*self._deaf.values(), *(f"{name}: {fault}" for name, fault in self.subnets.faults.items())]
         now = time.monotonic()
         for pool in self.subnets.pools.values():
             if max(short.get(pool.id, now - SHORT_SECONDS) for short in (self.leasing.short, self.leasing6.short)) > now - SHORT_SECONDS:

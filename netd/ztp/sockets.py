@@ -25,6 +25,9 @@ IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)
 ALL_AGENTS: Final = "ff02::1:2"
 """All_DHCP_Relay_Agents_and_Servers (RFC 8415 7.1)."""
 
+NAME_OCTETS: Final = 16
+"""Of an interface's name, with its end (IFNAMSIZ)."""
+
 _PKTINFO: Final = struct.Struct("@i4s4s")
 ETHERTYPE_IPV4: Final = 0x0800
 _QUIET: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH))
@@ -48,7 +51,12 @@ class Socket4:
             sock.close()
             raise
         self.port: int = sock.getsockname()[1]
-        self._index = socket.if_nametoindex(interface) if interface else 0
+        self.index = socket.if_nametoindex(interface) if interface else 0
+
+    @property
+    def deaf(self) -> bool:
+        """Whether its interface was made anew since, or is gone, or has another name: nothing of that interface comes in here any more."""
+        return _deaf(self.socket, self.interface)
 
     def receive(self, take: Callable[[bytes, Arrival], None], skip: frozenset[int]) -> None:
         """Hand on what waits, some dozens at the most. ``skip``: interfaces (numbers) with a socket of their own."""
@@ -70,7 +78,7 @@ class Socket4:
 
     def send(self, data: bytes, address: int, port: int, local: int) -> None:
         """Send from ``local``; what the kernel will not take is dropped, and its client asks again."""
-        control = [(socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(self._index, local.to_bytes(4, "big"), bytes(4)))] if local or self._index else []
+        control = [(socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(self.index, local.to_bytes(4, "big"), bytes(4)))] if local or self.index else []
         try:
             self.socket.sendmsg((data,), control, 0, (socket.inet_ntoa(address.to_bytes(4, "big")), port))
         except OSError as error:
@@ -78,6 +86,13 @@ class Socket4:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def _deaf(sock: socket.socket, interface: str) -> bool:
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, NAME_OCTETS).rstrip(b"\0") != interface.encode()
+    except OSError:  # what it was bound to is gone
+        return True
 
 
 def discard(sock: socket.socket) -> int:
@@ -137,7 +152,20 @@ class Sockets4:
         self.relays = relays
         self.links = {sock.interface: (sock, frames) for sock, frames in links}
         self._any = self.every()[0]  # the kernel routes, and the answer leaves from the address that was asked, whichever socket it goes through
-        self.direct = frozenset(socket.if_nametoindex(name) for name in self.links)
+        self.direct = self._numbers()
+
+    def _numbers(self) -> frozenset[int]:
+        return frozenset(sock.index for sock, _ in self.links.values())
+
+    def renew(self, interface: str) -> Socket4:
+        """Listen anew on an interface that was made anew. Raises OSError."""
+        before, frames = self.links[interface]
+        made = Socket4("0.0.0.0", before.port, interface)
+        before.close()
+        self.links[interface] = made, frames
+        self._any = self.every()[0]
+        self.direct = self._numbers()
+        return made
 
     def every(self) -> list[Socket4]:
         """Those that are read from."""
@@ -193,6 +221,7 @@ class Socket6:
 
     def __init__(self, address: str, port: int, interface: str = "") -> None:
         self.interface = interface
+        self.port = port
         self.socket = sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -218,6 +247,11 @@ class Socket6:
                 return
             take(data, Peer6(source[0].partition("%")[0], source[1], source[3], self.interface))
 
+    @property
+    def deaf(self) -> bool:
+        """As of IPv4."""
+        return _deaf(self.socket, self.interface)
+
     def close(self) -> None:
         self.socket.close()
 
@@ -226,8 +260,20 @@ class Sockets6:
     """All sockets for DHCPv6."""
 
     def __init__(self, sockets: Sequence[Socket6]) -> None:
-        self.sockets = sockets
+        self.sockets = list(sockets)
         self._by_interface = {sock.interface: sock for sock in sockets}
+
+    def every(self) -> list[Socket6]:
+        """Those that are read from."""
+        return self.sockets
+
+    def renew(self, interface: str) -> Socket6:
+        """As of IPv4."""
+        before = self._by_interface[interface]
+        made = Socket6("::", before.port, interface)
+        before.close()
+        self.sockets[self.sockets.index(before)] = self._by_interface[interface] = made
+        return made
 
     def send(self, data: bytes, peer: Peer6) -> None:
         """``netd.ztp.server6.Send``."""

@@ -11,6 +11,7 @@ from netd.model.ztp import ClientIdentity
 from netd.sdk.bootstrap import Profile
 from netd.store.dhcp import ReservationRow, SubnetRow
 from netd.store.leases import PoolRow
+from netd.ztp.lines import Lines
 
 PATTERN_KINDS: Final = ("circuit_id", "remote_id")
 
@@ -18,7 +19,7 @@ PATTERN_KINDS: Final = ("circuit_id", "remote_id")
 class Subnet:
     """A subnet with all that is needed to answer in it."""
 
-    __slots__ = ("by_key", "cache", "patterns", "pool", "profiles", "reserved", "row")
+    __slots__ = ("by_key", "cache", "lines", "patterns", "pool", "profiles", "reserved", "row")
 
     def __init__(self, row: SubnetRow, pool: PoolRecord | None, profiles: tuple[Profile, ...]) -> None:
         self.row = row
@@ -27,6 +28,7 @@ class Subnet:
         self.reserved: dict[int, ReservationRow] = {}  # by address
         self.by_key: dict[tuple[str, str], int] = {}  # (kind, value) -> address
         self.patterns: list[tuple[str, re.Pattern[str], int]] = []
+        self.lines = {kind: Lines() for kind in PATTERN_KINDS}  # of places among the patterns
         self.cache: dict[tuple[str, bytes], tuple[list[tuple[int, bytes]], bytes, int]] = {}  # options that are the same for everybody
 
     def answers(self, profile: Profile, *, bound: bool) -> bool:
@@ -50,11 +52,21 @@ class Subnet:
         for key in (("mac", seen.mac), ("client_id", seen.client_id.hex()), ("serial", seen.serial)):
             if key[1] and key in self.by_key:
                 return self.by_key[key]
-        for kind, pattern, address in self.patterns:
-            raw = seen.circuit_id if kind == "circuit_id" else seen.remote_id
-            if raw and patterns.fits_whole(pattern, readable(raw)):
+        told = {kind: readable(raw) for kind, raw in (("circuit_id", seen.circuit_id), ("remote_id", seen.remote_id)) if raw}
+        for place in sorted(place for kind, text in told.items() for place in self.lines[kind].near(text)):
+            kind, pattern, address = self.patterns[place]
+            if patterns.fits_whole(pattern, told[kind]):
                 return address
         return 0
+
+    def set_aside(self, each: ReservationRow) -> None:
+        """Take in a reservation. Raises ValueError for a pattern that is none."""
+        self.reserved[each.address] = each
+        if each.kind in PATTERN_KINDS:
+            self.patterns.append((each.kind, patterns.compile_whole(each.value), each.address))
+            self.lines[each.kind].add(patterns.beginning(each.value), len(self.patterns) - 1)
+        else:
+            self.by_key[each.kind, each.value] = each.address
 
     def fixed(self, seen: ClientIdentity, address: int) -> bool:
         """Whether a device whose record says this address may have it here: as if it were reserved for it, and for nobody else."""
@@ -92,14 +104,10 @@ class Subnets:
             subnet = self.by_id.get(each.subnet_id)
             if subnet is None:
                 continue
-            subnet.reserved[each.address] = each
-            if each.kind in PATTERN_KINDS:
-                try:
-                    subnet.patterns.append((each.kind, patterns.compile_whole(each.value), each.address))
-                except ValueError as error:
-                    self.faults[subnet.row.name] = f"reservation {each.value!r}: {error}"
-            else:
-                subnet.by_key[each.kind, each.value] = each.address
+            try:
+                subnet.set_aside(each)
+            except ValueError as error:
+                self.faults[subnet.row.name] = f"reservation {each.value!r}: {error}"
         for version in (4, 6):
             ordered = sorted((subnet for subnet in self.by_id.values() if subnet.row.version == version), key=lambda subnet: subnet.row.first)
             self._ordered[version] = ordered

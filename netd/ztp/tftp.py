@@ -13,7 +13,7 @@ from typing import Final
 
 from netd.config import BootConfig
 from netd.domain.bootfiles import BootFile, BootFiles, source_of
-from netd.errors import BootRefused, ConfigError, NetdError, StoreError, WireError
+from netd.errors import BootRefused, ConfigError, NetdError, StoreError, TooOften, WireError
 from netd.metrics import Counts, Metrics
 from netd.wire import tftp
 from netd.wire.tftp import Request, Sending, Step
@@ -35,9 +35,14 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Transfer:
-    """A file on its way to one client."""
+    """A file on its way to one ``client``, which asked for it with ``request``."""
 
-    def __init__(self, service: "TftpService", sock: socket.socket, sending: Sending, file: BootFile, body: bytes | None, descriptor: int) -> None:
+    def __init__(
+        self, service: "TftpService", sock: socket.socket, client: Address, request: Request, sending: Sending, file: BootFile, body: bytes | None,
+        descriptor: int,
+    ) -> None:  # fmt: skip
+        self.client = client
+        self._request = request
         self._service = service
         self._socket = sock
         self._sending = sending
@@ -49,6 +54,14 @@ class Transfer:
         self._timer: asyncio.TimerHandle | None = None
         self._reading: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
+
+    def repeats(self, request: Request) -> bool:
+        """Whether this is what its client asked for already, and has nothing of yet: the answer is on its way, or comes again with the timer."""
+        return request == self._request and not self._sending.acknowledged
+
+    def give_way(self) -> None:
+        """Its client begins anew from the same port, as loaders do after a restart: nobody is there any more for this one."""
+        self._end("restarted")
 
     def begin(self) -> None:
         """Send the first thing."""
@@ -217,11 +230,14 @@ class TftpService:
         if key in self._asking:
             self.drops["repeated"] += 1
             return
+        if any(each.client == client and each.repeats(request) for each in self.transfers):
+            self.drops["repeated"] += 1
+            return
         source = source_of(client[0])
         if len(self.transfers) + len(self._asking) >= self._config.transfers:
             self.drops["too_many"] += 1
             return
-        if sum(each.file.source == source for each in self.transfers) >= OF_A_SOURCE:
+        if sum(each.file.source == source for each in self.transfers) + sum(host == client[0] for host, _, _ in self._asking) >= OF_A_SOURCE:
             self.drops["too_many_of_source"] += 1
             return
         task = asyncio.get_running_loop().create_task(self._answer(sock, request, client, source, local), name="tftp request")
@@ -238,6 +254,9 @@ class TftpService:
             log.warning("a boot file is not served", extra={"source": source, "error": str(error)})
             self.outcomes["database_away"] += 1
             return  # it asks again
+        except TooOften:
+            self.outcomes["too_busy"] += 1
+            return  # likewise
         try:
             self._begin(sock, request, file, client, local)
         except (OSError, NetdError) as error:
@@ -266,7 +285,9 @@ class TftpService:
         except OSError:
             own.close()
             raise
-        transfer = Transfer(self, own, sending, file, body, descriptor)
+        for each in [each for each in self.transfers if each.client == client]:
+            each.give_way()
+        transfer = Transfer(self, own, client, request, sending, file, body, descriptor)
         self.transfers.add(transfer)
         transfer.begin()
 

@@ -7,7 +7,7 @@ import pytest
 
 from netd.domain import rendering
 from netd.domain.rendering import PATIENCE, Patience, Rendered, Renderer, Wanted
-from netd.errors import Conflict
+from netd.errors import Conflict, TooOften
 
 HOSTILE = {
     "python": "{{ ''.__class__.__mro__ }}",
@@ -52,11 +52,11 @@ async def test_a_template_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each text of it costs all its time: a few are tried."""
     tried = 0
 
-    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], str]:
+    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], Rendered]:
         nonlocal tried
         tried += 1
         made = next((place for place, each in enumerate(wanted) if each.template == "hangs"), len(wanted))
-        return [Rendered(text=each.template) for each in wanted[:made]], "hung"
+        return [Rendered(text=each.template) for each in wanted[:made]], Rendered(error="hung")
 
     monkeypatch.setattr(rendering, "_process", process)
     order = ["hangs", "fine", *["hangs"] * 50, "fine"]
@@ -71,14 +71,14 @@ async def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     most: dict[str, int] = {}
     over = asyncio.Event()
 
-    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], str]:
+    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], Rendered]:
         purpose = wanted[0].template
         running.append(purpose)
         most[purpose] = max(most.get(purpose, 0), running.count(purpose))
         most["all"] = max(most.get("all", 0), len(running))
         await over.wait()
         running.remove(purpose)
-        return [Rendered(text="")], ""
+        return [Rendered(text="")], Rendered()
 
     monkeypatch.setattr(rendering, "_process", process)
     renderer = Renderer()
@@ -101,6 +101,47 @@ async def test_who_looks_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(Conflict, match="try again"):
         await renderer.render("look", HOSTILE, [Wanted(template="divides", variables={})])
     assert (await first)[0].error
+
+
+async def test_who_waits_for_a_turn_loses_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A street has its power back: all of its devices want their files at once."""
+    left: list[float] = []
+
+    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], Rendered]:
+        left.append(until - asyncio.get_running_loop().time())
+        await asyncio.sleep(0.1)
+        return [Rendered(text="")], Rendered()
+
+    monkeypatch.setattr(rendering, "_process", process)
+    monkeypatch.setitem(PATIENCE, "boot", Patience(0.2, 0.2, 5))
+    renderer = Renderer()
+    made = await asyncio.gather(*(renderer.render("boot", {}, [Wanted(template="", variables={})]) for _ in range(8)))
+    assert [each[0].error for each in made] == [None] * 8
+    assert len(left) == 8 and min(left) > 0.15
+
+
+async def test_a_device_that_waits_too_long_may_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = asyncio.Event()
+
+    async def process(sources: Mapping[str, str], wanted: Sequence[Wanted], patience: Patience, until: float) -> tuple[list[Rendered], Rendered]:
+        await over.wait()
+        return [Rendered(text="")], Rendered()
+
+    monkeypatch.setattr(rendering, "WAITS_SECONDS", 0.01)
+    monkeypatch.setattr(rendering, "_process", process)
+    renderer = Renderer()
+    busy = [asyncio.ensure_future(renderer.render("boot", {}, [Wanted(template="", variables={})])) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooOften):
+        await renderer.render("boot", {}, [Wanted(template="", variables={})])
+    over.set()
+    assert [each[0].text for each in await asyncio.gather(*busy)] == ["", ""]
+
+
+async def test_what_a_busy_machine_does_not_do_in_time_is_no_fault_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PATIENCE, "work", Patience(0.001, 60.0, 0))
+    (made,) = await render({"fine": "fine"}, [Wanted(template="fine", variables={})])
+    assert made.late and "not done in" in str(made.error)
 
 
 async def test_a_template_sees_none_that_is_hidden() -> None:

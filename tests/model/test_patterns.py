@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from netd.model.patterns import compile_pattern, compile_whole, fits_whole
+from netd.model.patterns import beginning, compile_pattern, compile_whole, fits_whole
 
 HARD = ("a" * 253, "1" * 253, "ab" * 126, "a" * 126 + "b" * 127)
 
@@ -106,3 +106,52 @@ def test_what_must_fit_the_whole():
     started = time.thread_time()
     fits_whole(pattern, "a" * 254 + "b\n")
     assert time.thread_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "begins", "fitting"),
+    [
+        ("olt1 eth 1/1/4(:.*)?", "olt1 eth 1/1/4", "olt1 eth 1/1/4:100"),
+        (r"^olt1\.example eth 1/.*", "olt1.example eth 1/", "olt1.example eth 1/7"),
+        ("olt1a?b", "olt1", "olt1b"),
+        ("ol{1,2}t", "o", "ollt"),
+        ("olt1|olt2", "", "olt2"),
+        ("(olt1|olt2) eth", "", "olt2 eth"),
+        ("olt(1|2) eth", "olt", "olt2 eth"),
+        ("(?i)olt1", "", "OLT1"),
+        ("(?i:olt)1", "", "OLT1"),
+        ("olt1(?i:x)", "", "olt1X"),
+        ("x(?=y)y", "x", "xy"),
+        (r"olt\d", "olt", "olt7"),
+        (r"\x6flt", "", "olt"),
+        ("[o]lt", "", "olt"),
+        (".*", "", "anything"),
+        ("", "", ""),
+        ("a$", "a", "a"),
+        ("a^", "a", None),
+        (r"a\$\^", "a$^", "a$^"),
+        ("ä ö{1}", "ä ", "ä ö"),
+    ],
+)
+def test_what_a_pattern_begins_with(pattern: str, begins: str, fitting: str | None):
+    assert beginning(pattern) == begins
+    if fitting is not None:
+        assert fits_whole(compile_whole(pattern), fitting) and fitting.startswith(begins)
+
+
+def test_nothing_that_fits_begins_otherwise():
+    chance = random.Random(7)
+    parts = ("a", "b", "/", "(", ")", "|", "*", "?", "{2}", ".", "[ab]", "\\.", "\\d", "^", "$", "(?:", "(?i)", "+")
+    tried = 0
+    for _ in range(20_000):
+        pattern = "".join(chance.choices(parts, k=chance.randint(1, 6)))
+        try:
+            compiled = compile_whole(pattern)
+        except ValueError:
+            continue
+        begins = beginning(pattern)
+        for text in ("a", "b", "ab", "a/b", "A", "B", "aa", "bb", "", ".", "a.", "1", "aab", "/", "//a"):
+            if fits_whole(compiled, text):
+                tried += 1
+                assert text.startswith(begins), (pattern, text)
+    assert tried > 1000

@@ -90,6 +90,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "NewExpected": {"hostname": "stolen", "profile": "plain", "serial": "S9"},
     "ExpectedPatch": {"target_version": "stolen"},
     "Retry": {"boot": True},
+    "Revoke": {"reason": "superseded"},
     "Adoption": {"hostname": "stolen", "profile": "plain"},
     "Disregard": {"ignored": True},
     "NewRule": {"name": "stolen", "profiles": ["plain"], "hostname": "stolen-{serial}"},
@@ -262,8 +263,12 @@ async def booting(api: Api, database: Database, subnet: int) -> dict[str, int]:
         made["ztp-certificates"] = await conn.fetchval(
             """insert into certificates (tenant_id, ztp_device_id, authority_id, subject, names, algorithm, certificate, key, serial, fingerprint, not_before,
                                          not_after)
-               values (1, $1, $2, 'CN=north', '{north}', 'ec', 'north', $3, '1', 'f', now(), now()) returning id""", made["ztp-devices"],
+               values (1, $1, $2, 'CN=north', '{north}', 'ec', 'north', $3, '1', 'f', now(), now() + interval '1 year') returning id""", made["ztp-devices"],
             made["ztp-authorities"], api.deps.keyring.seal(b"north", certificates.CONTEXT),
+        )  # fmt: skip
+        await conn.execute(
+            """insert into certificate_revocations (tenant_id, authority_id, serial, subject, reason, not_after, revoked_by)
+               values (1, $1, '2', 'CN=north', 'superseded', now() + interval '1 year', 'north')""", made["ztp-authorities"],
         )  # fmt: skip
     return made
 

@@ -85,3 +85,28 @@ async def test_leases_and_who_has_what(api: Api, database):
     taken = await api.post("/subscribers", {"username": "eve", "plan": "fibre 100", "ipv4": "100.64.0.8"})
     assert (taken.status, taken.value["errors"][0]["pointer"]) == (409, "/ipv4")
     assert (await api.delete(f"{path}/routes/{way.value['id']}")).status == 204
+
+
+async def test_who_has_an_address_by_dhcp(api: Api, database):
+    await subscriber(api)
+    pool = (await api.post("/pools", POOL)).value
+    number = await lease(database, pool["id"], "alice", "100.64.0.7")
+    six = (await api.post("/dhcp/subnets", {"name": "six", "prefix": "2001:db8:1::/64"})).value["id"]
+    async with database.acquire() as conn:
+        await conn.execute(
+            "update leases set dhcp_subnet_id = $2, dhcp_state = 'bound', mac = '02:00:00:00:00:07', subscriber_id = null, client_id = '01' where id = $1",
+            number, six,
+        )  # fmt: skip
+        await conn.execute(
+            """insert into dhcp_addresses (tenant_id, subnet_id, address, client_id, mac, profile, until_at, declined)
+               select 1, $1, a::inet, a, m, 'plain', now() + u, d from (values ('2001:db8:1::7', '02:00:00:00:00:08', interval '1 hour', false),
+                   ('2001:db8:1::8', null, interval '-1 hour', false), ('2001:db8:1::9', null, interval '1 hour', true)) v (a, m, u, d)""", six,
+        )  # fmt: skip
+
+    async def who(ip: str) -> list[tuple[str, str, str | None, str | None]]:
+        return [(each["source"], each["prefix"], each["state"], each["client"]) for each in (await api.get(f"/addresses?ip={ip}")).value["items"]]
+
+    assert await who("100.64.0.7") == [("lease", "100.64.0.7/32", "in_use", "02:00:00:00:00:07")]
+    assert await who("2001:db8:1::7") == [("dhcp", "2001:db8:1::7/128", "in_use", "02:00:00:00:00:08")]
+    assert await who("2001:db8:1::8") == [("dhcp", "2001:db8:1::8/128", "remembered", "2001:db8:1::8")]
+    assert await who("2001:db8:1::9") == [] == await who("2001:db8:1::10")

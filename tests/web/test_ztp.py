@@ -138,3 +138,32 @@ async def test_authorities_and_certificates(api: Api, database: Database) -> Non
     async with database.acquire() as conn:
         told = str(await conn.fetch("select to_jsonb(a) from audit_log a"))
     assert "certificate_authority.create" in told and ours.key[40:80] not in told
+
+
+async def test_a_certificate_is_revoked(api: Api, database: Database) -> None:
+    authority = (await api.post("/ztp/authorities", {})).value
+    empty = (await api.get(f"/ztp/authorities/{authority['id']}/crl")).value
+    assert empty["crl"].startswith("-----BEGIN X509 CRL-----\n") and (empty["revoked"], empty["number"], empty["url"]) == (0, 1, "")
+    device = (await api.post("/ztp/devices", {**LEAF, "certificate": "ec"})).value
+    async with database.acquire() as conn:
+        found = await conn.fetchval(
+            """insert into certificates (tenant_id, ztp_device_id, authority_id, subject, names, algorithm, certificate, serial, fingerprint, not_before,
+                                         not_after)
+               values (1, $1, $2, 'CN=leaf1', '{leaf1}', 'ec', 'x', 'ab', 'f', now(), now() + interval '1 day') returning id""", device["id"], authority["id"],
+        )  # fmt: skip
+    path = f"/ztp/certificates/{found}"
+    narrow = await api.post("/tokens", {"name": "expects", "role": "operator", "permissions": ["ztp:read", "ztp:write"]})
+    expects = {"Authorization": f"Bearer {narrow.value['text']}"}
+    refused = await api.post(f"{path}/revoke", {}, role=None, headers=expects)
+    assert refused.status == 403 and "devices:write" in refused.value["detail"]
+    assert (await api.post(f"{path}/revoke", {"reason": "whim"})).status == 422
+    assert (await api.get(path)).value["revoked_at"] is None
+    revoked = await api.post(f"{path}/revoke", {"reason": "key_compromise"})
+    assert (revoked.status, revoked.value["revocation_reason"]) == (200, "key_compromise")
+    assert (await api.get("/ztp/certificates?revoked_at__null=false")).value["items"] == [revoked.value] == [(await api.get(path)).value]
+    assert (await api.post(f"{path}/revoke", {})).status == 409
+    assert (await api.get(f"/ztp/authorities/{authority['id']}/crl")).value["revoked"] == 1
+    assert (await api.post("/ztp/certificates/999/revoke", {})).status == 404 and (await api.get("/ztp/authorities/999/crl")).status == 404
+    assert (await api.delete(f"/ztp/devices/{device['id']}")).status == 204
+    async with database.acquire() as conn:
+        assert await conn.fetchval("select reason from certificate_revocations") == "key_compromise"  # as it was said

@@ -74,3 +74,24 @@ async def test_a_rule_does_not_take_the_name_of_a_device(api: Api, database: Dat
         profiles = {each.name: each for each in deps.boot_profiles}
         assert await adoption.arrived(conn, 1, candidate, deps.keyring, profiles, deps.now(), 30, 0) is None
     assert (await api.get("/ztp/devices")).value["items"] == []
+
+
+async def test_a_certificate_is_revoked_where_its_device_is_managed(api: Api, database: Database) -> None:
+    await api.post("/sites", {"name": "oslo"})
+    await api.post("/roles", {"name": "keeper", "title": "K", "permissions": ["ztp:read", "ztp:write", "devices:write"]})
+    site = bearer(await api.post("/tokens", {"name": "site", "role": "keeper", "site": "oslo"}))
+    authority = (await api.post("/ztp/authorities", {})).value["id"]
+    found: dict[str, int] = {}
+    for serial, place in (("here", "oslo"), ("elsewhere", None)):
+        device = (await api.post("/ztp/devices", {**MINE, "hostname": serial, "serial": serial, "site": place})).value
+        async with database.acquire() as conn:
+            found[serial] = await conn.fetchval(
+                """insert into certificates (tenant_id, ztp_device_id, authority_id, subject, names, algorithm, certificate, serial, fingerprint, not_before,
+                                             not_after)
+                   values (1, $1, $2, 'CN=x', '{x}', 'ec', 'x', $3, 'f', now(), now() + interval '1 day') returning id""", device["id"], authority, serial,
+            )  # fmt: skip
+    revoked = await api.post(f"/ztp/certificates/{found['here']}/revoke", {}, role=None, headers=site)
+    assert (revoked.status, revoked.value["revocation_reason"]) == (200, "unspecified")
+    assert (await api.post(f"/ztp/certificates/{found['elsewhere']}/revoke", {}, role=None, headers=site)).status == 404
+    async with database.acquire() as conn:
+        assert await conn.fetchval("select array_agg(serial) from certificate_revocations") == ["here"]

@@ -1,6 +1,8 @@
 """What follows a first file: the job that logs in, configures, and looks whether it is what was expected; against simulated devices over SSH."""
 
+import asyncio
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from netd.domain import bootfile, certificates, expected, finishing, pki, plans, subscribers, templates
+from netd.domain import bootfile, certificates, expected, finishing, pki, plans, rendering, subscribers, templates
 from netd.domain.boottokens import SECRET_CONTEXT, password
 from netd.domain.expected import NewExpected, Retry
-from netd.domain.rendering import Renderer
+from netd.domain.rendering import Rendered, Renderer
 from netd.errors import InvalidInput
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
@@ -231,11 +233,32 @@ async def test_a_device_that_restarts_is_waited_for(lab: Lab) -> None:
     assert (await expected.get(lab.database, ACTOR, device.id)).state == "configured"
 
 
+async def test_a_machine_that_is_too_busy_to_render_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    device, _ = await booted(lab)
+    await lab.device("edge1", "cisco_ios", 1)
+    rendered = 0
+
+    async def late(*_: object) -> tuple[list[Rendered], Rendered]:
+        nonlocal rendered
+        rendered += 1
+        return [], Rendered(error="not done in 30 s", late=True)
+
+    monkeypatch.setattr(rendering, "_process", late)
+    await lab.submit("ztp.finish", ztp_device_id=device.id)
+
+    async def waits() -> bool:
+        return rendered >= 2
+
+    await lab.eventually(waits)
+    assert (await expected.get(lab.database, ACTOR, device.id)).state == "configured"
+
+
 async def test_what_has_no_configuration_is_logged_in_to(lab: Lab) -> None:
     device, simulated = await booted(lab, configuration=None)
     job = await finished(lab, device, simulated)
     assert job.result["by"] == "a log-in"
-    assert await finishing.verified(lab.database, device, datetime.now(UTC), {}) is False  # once
+    generation = (await finishing.delivery(lab.database, 1, device.id)).generation
+    assert await finishing.verified(lab.database, device, generation, datetime.now(UTC), {}) is False  # once
 
 
 async def customer(lab: Lab) -> None:
@@ -324,6 +347,45 @@ async def test_a_certificate_that_is_not_on_its_device_yet_is_the_one_of_the_nex
     with pytest.raises(InvalidInput, match="do not belong together"):
         new = certificates.NewAuthority(certificate=made.certificate, key=found.key)
         await certificates.create_authority(lab.database, ACTOR, lab.keyring, new, now)
+
+
+async def test_nobody_waits_for_a_key_to_be_made(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant's certificates and authorities are made one by one; keys of RSA take their time."""
+    device, _ = await booted(lab, certificate="rsa")
+    begun, go, key = threading.Event(), threading.Event(), pki.key
+
+    def slow(algorithm: Any) -> str:
+        begun.set()
+        assert go.wait(60)
+        return key(algorithm)
+
+    monkeypatch.setattr(pki, "key", slow)
+    now = datetime.now(UTC)
+    making = asyncio.create_task(certificates.held(lab.database, lab.keyring, device, ["edge1"], now, certificates.Terms()))
+    try:
+        assert await asyncio.to_thread(begun.wait, 60)
+        async with asyncio.timeout(20):
+            another = await certificates.create_authority(lab.database, ACTOR, lab.keyring, certificates.NewAuthority(), now)
+    finally:
+        go.set()
+    found = await making
+    assert (found.certificate.algorithm, found.authority) == ("rsa", another.certificate)
+
+
+@pytest.mark.parametrize("ends", ["verified", "quarantined"])
+async def test_a_job_says_nothing_of_a_device_that_is_to_boot_anew_meanwhile(lab: Lab, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
+    device, simulated = await booted(lab, serial="FTX1" if ends == "verified" else "FTX2")
+    conclude = getattr(finishing, ends)
+
+    async def late(db: Database, *more: Any) -> Any:
+        await expected.retry(lab.database, ACTOR, lab.kinds, lab.keyring, device.id, Retry(boot=True), datetime.now(UTC))
+        return await conclude(db, *more)
+
+    monkeypatch.setattr(finishing, ends, late)
+    job = await finished(lab, device, simulated, "failed")
+    assert job.error == "meanwhile somebody told it to boot anew, or its service ended"
+    after = await expected.get(lab.database, ACTOR, device.id)
+    assert (after.state, after.reason) == ("expected", None)
 
 
 async def test_a_certificate_says_no_serial_number_that_a_device_only_claims(lab: Lab) -> None:

@@ -39,7 +39,7 @@ TEMPLATE = "hostname {{ hostname }}\nuser {{ boot_user }} {{ boot_password }}\n"
 
 
 class Booting:
-    """The parts, put together as the daemon does; ``ahead`` is how far its clock is."""
+    """The parts, put together as the daemon does; ``ahead`` is how far its clock is, and ``later`` (seconds) its monotonic one."""
 
     def __init__(self, database: Database, dsn: str, folder: Path, extensions: Extensions, config: BootConfig) -> None:
         self.database = database
@@ -47,6 +47,7 @@ class Booting:
         self.folder = folder
         self.extensions = extensions
         self.ahead = timedelta()
+        self.later = 0.0
         self.keyring = Keyring.load_or_create(folder / "secret.key")
         self.profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
         self.catalogue = Catalogue(frozenset(extensions.vendors), extensions.platforms)
@@ -54,7 +55,7 @@ class Booting:
         self.images.mkdir(exist_ok=True)
         self.kinds = Kinds(bundled(Tools(database=database, owner=database, keyring=self.keyring)))
         self.files = BootFiles(database, self.keyring, self.profiles, config, self.images, self.kinds, self.now, time.monotonic)
-        self.expected = Expected(database, dsn, self.keyring, self.profiles, config, self.kinds, self.now)
+        self.expected = Expected(database, dsn, self.keyring, self.profiles, config, self.kinds, self.now, lambda: time.monotonic() + self.later)
         self.tftp = TftpService(self.files, config)
         self.http_port = 0
         self.tftp_port = 0
@@ -119,7 +120,7 @@ class Booting:
 
     def url(self, seen: ClientIdentity, purpose: Purpose, image: str, address: str = "127.0.0.1") -> str:
         """Where a file of a device is that has been told at this address."""
-        known = self.expected._find(seen)
+        known = self.expected._index.find(seen)
         assert known is not None
         where = ip_address(address)
         path = self.files.places.path(known.row.profile, known.secret, self.expected._generation(known, where), purpose, where, image)

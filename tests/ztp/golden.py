@@ -79,7 +79,8 @@ DEVICES = (
         variables={"tftp_address": "10.99.0.1", "image_list": "images.txt"},
     ),
     Device(
-        "juniper_junos", {60: b"Juniper-qfx10002-36q-DN817", 55: bytes((1, 3, 43, 150))}, "DN817", "qfx10002-36q", url=HTTP, variables={"image": "junos.tgz"},
+        "juniper_junos", {60: b"Juniper-qfx10002-36q-DN817", 55: bytes((1, 3, 43, 150))}, "DN817", "qfx10002-36q", url=HTTP,
+        variables={"image": "junos.tgz", "tftp_address": "10.99.0.1"},
     ),
     Device("arista_eos", {60: b"Arista;DCS-7050S-64;01.23;JPE12221671", 55: bytes((1, 3, 67))}, "JPE12221671", "DCS-7050S-64", url=HTTP),
     Device("sonic", {60: b"SONiC-Device", 55: bytes((1, 3, 67, 239))}, url=HTTP),

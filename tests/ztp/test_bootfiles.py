@@ -10,10 +10,13 @@ from datetime import timedelta
 import pytest
 
 from netd.domain import expected as operations
-from netd.domain import templates
+from netd.domain import rendering, templates
 from netd.domain.expected import Retry
+from netd.domain.rendering import Rendered
 from netd.domain.templates import NewTemplate, NewTemplateVariables
 from tests.ztp.booting import ACTOR, Booting, client, serving
+from tests.ztp.conftest import until
+from tests.ztp.test_tftp import loaders
 
 
 @pytest.fixture
@@ -158,6 +161,44 @@ async def test_a_template_that_cannot_be_rendered_puts_it_into_quarantine(bootin
     after = await booting.state(device)
     assert after.state == "failed" and "missing" in (after.reason or "")
     assert booting.files.answers["http", "not_rendered"] == 1
+
+
+async def test_a_busy_machine_puts_nobody_into_quarantine(booting, monkeypatch, require_peer):
+    require_peer("curl")
+    device = await booting.device()
+    path = await booting.told(client())
+
+    async def late(*_: object) -> tuple[list[Rendered], Rendered]:
+        return [], Rendered(error="not done in 30 s", late=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rendering, "_process", late)
+        assert (await curl(booting, path, "-D", str(booting.folder / "head")))[0] == 503
+        assert "Retry-After: 10" in (booting.folder / "head").read_text()
+        with loaders(booting, path) as (loader,):
+            loader.ask()
+            await until(lambda: booting.tftp.outcomes["too_busy"] == 1)
+            patched.undo()
+            loader.ask()  # it was told nothing
+            assert (await loader.answer())[0].startswith(b"\0\3\0\1hostname r1")
+    assert (await curl(booting, path))[0] == 200 and await booting.reached(device, "configured")
+    assert booting.files.answers["http", "too_busy"] == 1
+
+
+async def test_what_ends_while_a_file_is_made_is_not_served(booting, monkeypatch, require_peer):
+    require_peer("curl")
+    device = await booting.device()
+    path = await booting.told(client())
+    made = booting.files._made
+
+    async def slowly(*asked: object) -> object:
+        found = await made(*asked)
+        await operations.retry(booting.database, ACTOR, booting.kinds, booting.keyring, device.id, Retry(boot=True), booting.now())
+        return found
+
+    monkeypatch.setattr(booting.files, "_made", slowly)
+    assert await curl(booting, path) == (404, b"")
+    assert booting.files.answers["http", "expired"] == 1 and (await booting.state(device)).state == "expected"
 
 
 async def test_an_image_that_is_a_link_or_another_is_not_served(booting, require_peer):

@@ -95,6 +95,13 @@ def expect(daemon: Daemon, folder: Path, name: str, serial: str, *more: str) -> 
     )  # fmt: skip
 
 
+def read(what: str, file: Path) -> str:
+    """A list of revoked certificates, or a certificate, as OpenSSL shows it."""
+    form = "DER" if what == "crl" else "PEM"
+    done = subprocess.run(["openssl", what, "-inform", form, "-in", str(file), "-noout", "-text"], capture_output=True, text=True, check=True)
+    return done.stdout.replace(":", "") if what == "crl" else done.stdout
+
+
 def verified(daemon: Daemon, name: str) -> bool:
     found = daemon.json("ztp", "show", name)
     assert found["state"] != "failed", found["reason"]
@@ -104,13 +111,13 @@ def verified(daemon: Daemon, name: str) -> bool:
 @pytest.mark.slow
 def test_a_device_boots_and_a_stranger_gets_nothing(site: Site, ready_data_dir: Path, require_peer):
     relay = require_peer("dhcrelay")
-    for peer in ("udhcpc", "curl"):
+    for peer in ("udhcpc", "curl", "openssl"):
         require_peer(peer)
     daemon = Inside(site.server, ready_data_dir, **SETTINGS).start()
     newcomers = Newcomers(site)
     try:
         prepared(daemon, site.folder)
-        expect(daemon, site.folder, "leaf1", "JPE1")
+        expect(daemon, site.folder, "leaf1", "JPE1", "--certificate", "ec")
         assert "hostname leaf1" in daemon.netd("ztp", "preview", "leaf1")
         assert daemon.netd("ztp", "check").startswith("1 can be rendered")
         site.start_relay(relay)
@@ -123,6 +130,13 @@ def test_a_device_boots_and_a_stranger_gets_nothing(site: Site, ready_data_dir: 
         device = daemon.json("device", "show", "leaf1")
         leased = newcomers.until("leased")
         assert device["mgmt_address"] == leased["address"]
+        (certificate,) = daemon.json("ztp", "certificates", "--device", "leaf1")["items"]
+        daemon.netd("ztp", "revoke", str(certificate["id"]), "--reason", "key_compromise")
+        place = daemon.json("ztp", "crl")["url"]
+        (site.folder / "crt").write_text(certificate["certificate"])
+        assert f"URI:{place}" in read("x509", site.folder / "crt")
+        site.client.run("curl", "-sf", "-o", str(site.folder / "crl"), place)
+        assert certificate["serial"].upper() in read("crl", site.folder / "crl")
         newcomers.plug_in("JPE2")  # nobody expects it
         assert newcomers.until("no lease")["code"] == 1
         (stranger,) = daemon.json("ztp", "candidates")["items"]

@@ -15,7 +15,11 @@ from netd.domain.expected import Retry
 from netd.errors import Conflict, InvalidInput
 from netd.model.boot import BootCandidate
 from netd.model.ztp import Granted
+from netd.store import boot as boot_store
+from netd.ztp import expected as expected_module
+from netd.ztp.known import Known
 from tests.ztp.booting import ACTOR, Booting, client, serving
+from tests.ztp.conftest import until
 
 
 @pytest.fixture
@@ -47,6 +51,36 @@ async def test_all_that_is_known_must_fit(booting):
     answer = resolve(client("", mac="", circuit_id=b"olt9 x"))
     assert answer is not None and answer.variables == {"name": "line", "tftp_address": "192.0.2.5"}
     assert resolve(client("", mac="", circuit_id=b"olt10 x")) is None
+
+
+async def test_of_many_that_are_known_by_their_line_a_few_are_tried(booting, monkeypatch):
+    """Each packet asks, in the loop that decides log-ins."""
+    await booting.device("first", serial=None, circuit_id="olt0 eth 1/1/1(:.*)?")
+    await booting.device("any", serial=None, circuit_id=".*eth 9")
+    async with booting.database.acquire() as conn:
+        await conn.execute(
+            """insert into ztp_devices (tenant_id, hostname, circuit_id, profile, vendor, transport, opens_at, closes_at, secret)
+               select tenant_id, 'cpe' || n, 'olt1 eth 1/' || n || '/1(:.*)?', profile, vendor, transport, opens_at, closes_at, secret
+               from ztp_devices, generate_series(1, 2000) n where hostname = 'first'"""
+        )
+    await booting.expected.load()
+    tried: list[str] = []
+    fits = Known.fits
+
+    def counted(known: Any, seen: Any) -> bool:
+        tried.append(known.row.hostname)
+        return fits(known, seen)
+
+    monkeypatch.setattr(Known, "fits", counted)
+    for line, found in ((b"olt1 eth 1/1234/1:100", "cpe1234"), (b"olt0 eth 1/1/1", "first"), (b"olt7 eth 9", "any"), (b"olt1 eth 1/12/12", None)):
+        known = booting.expected._index.find(client("", circuit_id=line))
+        assert (known and known.row.hostname) == found
+        assert len(tried) <= 2, tried
+        tried.clear()
+    async with booting.database.acquire() as conn:
+        gone = await conn.fetchval("delete from ztp_devices where hostname = 'cpe1234' returning id")
+    await booting.expected._read_anew([gone])
+    assert booting.expected._index.find(client("", circuit_id=b"olt1 eth 1/1234/1:100")) is None and tried == ["any"]
 
 
 async def test_outside_its_window_nobody_is_expected(booting):
@@ -165,6 +199,12 @@ async def test_a_candidate_is_kept_once_with_all_that_it_said(booting):
         assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 1
 
 
+async def test_who_says_nothing_of_itself_is_no_candidate(booting):
+    booting.expected.unexpected(client("", family=6, mac=""))
+    await booting.expected.flush()
+    assert await candidates(booting) == [] and booting.expected.strange == {"nameless": 1}
+
+
 async def test_a_client_that_invents_itself_fills_no_table(booting):
     for number in range(5000):
         booting.expected.unexpected(client("", mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"))
@@ -188,10 +228,74 @@ async def test_one_line_fills_neither_the_list_nor_the_events(booting):
     async with booting.database.acquire() as conn:
         assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 20
         assert await conn.fetchval("select packets from ztp_candidates where mac = '02:00:00:00:00:00'") == 2
-    booting.ahead = timedelta(seconds=61)
+    booting.later = 61.0
     await booting.expected.sweep()
     async with booting.database.acquire() as conn:
         assert await conn.fetchval("select sum((data->>'count')::int) from events where type = 'ztp.candidates'") == 35
+
+
+async def test_a_clock_that_is_set_back_keeps_nobody_from_the_list(booting):
+    line: dict[str, Any] = {"circuit_id": b"olt1 eth 1/1", "serial": ""}
+    for number in range(40):
+        booting.expected.unexpected(client(mac=f"02:00:00:00:00:{number:02x}", **line))
+    await booting.expected.flush()
+    booting.ahead, booting.later = timedelta(days=-400), 181.0
+    for number in range(40):
+        booting.expected.unexpected(client(mac=f"02:00:00:00:01:{number:02x}", **line))
+    await booting.expected.flush()
+    assert len(await candidates(booting)) == 16 + 3
+    async with booting.database.acquire() as conn:
+        assert await conn.fetchval("select count(*) from events where type = 'ztp.candidate'") == 19
+
+
+async def listed(booting: Booting, count: int) -> None:
+    for _ in range(2000):
+        if len(await candidates(booting)) == count:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"{len(await candidates(booting))} candidates, not {count}")
+
+
+async def test_a_defect_keeps_no_other_candidate_from_the_list_and_ends_nothing(booting, monkeypatch, caplog):
+    arrived = adoption.arrived
+
+    async def broken(conn: Any, tenant_id: int, found: Any, *more: Any) -> Any:
+        if found.serial == "BAD":
+            await conn.execute("insert into events (tenant_id) values (1)")  # and its part of the transaction is undone
+        return await arrived(conn, tenant_id, found, *more)
+
+    monkeypatch.setattr(adoption, "arrived", broken)
+    monkeypatch.setattr(expected_module, "FLUSH_SECONDS", 0.01)
+    await booting.expected.open()
+    running = asyncio.create_task(booting.expected.run())
+    try:
+        for serial in ("ALSO", "BAD", "GOOD"):
+            booting.expected.unexpected(client(serial, circuit_id=serial.encode()))
+        await listed(booting, 3)
+        monkeypatch.setattr(adoption, "arrived", None)
+        monkeypatch.setattr(boot_store, "strangers", None)  # all of it is broken
+        booting.expected.unexpected(client("LATE"))
+        await until(lambda: "devices that were seen are not written" in caplog.text)
+        monkeypatch.undo()
+        booting.expected.unexpected(client("LAST"))
+        await listed(booting, 4)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert caplog.text.count("a candidate is not looked at") == 1
+
+
+async def test_at_the_end_of_its_window_the_url_stays_the_same(booting):
+    """No other would be good for longer."""
+    device = await booting.device("a")
+    async with booting.database.acquire() as conn:
+        await conn.execute("update ztp_devices set closes_at = now() + interval '5 minutes' where id = $1", device.id)
+    paths = {await booting.told(client("A"), "10.1.0.9") for _ in range(3)}
+    assert len(paths) == 1
+    async with booting.database.acquire() as conn:
+        assert await conn.fetchval("select count(*) from ztp_tokens where purpose = 'boot'") == 1
+        await conn.execute("update ztp_devices set closes_at = now() + interval '5 days' where id = $1", device.id)
+    assert await booting.told(client("A"), "10.1.0.9") not in paths
 
 
 async def test_what_somebody_decided_on_does_not_give_way(database, dsn, tmp_path, extensions):

@@ -6,14 +6,16 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from netd.extensions import Extensions
+from netd.sdk.bootstrap import Profile
 from netd.wire import dhcp
 from netd.ztp.client4 import identify, recognised, relay_info
 from netd.ztp.server4 import Arrival
 from netd.ztp.subnets import Subnets
-from tests.ztp.golden import DEVICES, FOLDER, TFTP, Device, discover, exchange, files, number, server, subnet_row, whole
+from tests.ztp.golden import DEVICES, FOLDER, HTTP, TFTP, Device, discover, exchange, files, number, server, subnet_row, whole
 
 BY_PROFILE = {device.profile: device for device in DEVICES}
 
@@ -84,6 +86,28 @@ def test_a_tftp_client_is_told_a_path_and_no_url(extensions: Extensions) -> None
     cisco = BY_PROFILE["cisco_ios"]
     assert dhcp.parse(exchange(extensions, cisco._replace(url=TFTP))["ack"]).options[67] == b"3q2-7wAAAAAAAAAAAAAAAA/device.cfg"
     assert dhcp.parse(exchange(extensions, cisco)["ack"]).options[67].startswith(b"http://")
+
+
+def test_junos_is_told_a_server_that_has_a_name_only(extensions: Extensions) -> None:
+    """150 holds addresses; 66 names."""
+    named = BY_PROFILE["juniper_junos"]._replace(url=HTTP.replace("10.99.0.1", "boot.example.net"), variables={})
+    told = dhcp.parse(exchange(extensions, named)["ack"]).options
+    assert (told[66], 150 in told) == (b"boot.example.net", False)
+
+
+def test_ios_is_told_a_tftp_server_that_has_a_name_only(extensions: Extensions) -> None:
+    cisco = BY_PROFILE["cisco_ios"]
+    named = cisco._replace(options={**cisco.options, 55: bytes((1, 66, 67, 150))}, url=TFTP.replace("10.99.0.1", "boot.example.net"), variables={})
+    told = dhcp.parse(exchange(extensions, named)["ack"]).options
+    assert (told[66], told[67], 150 in told) == (b"boot.example.net", b"3q2-7wAAAAAAAAAAAAAAAA/device.cfg", False)
+
+
+def test_an_acs_is_told_with_its_url_or_not_at_all(extensions: Extensions) -> None:
+    (option,) = [each for each in extensions.profiles["tr069_cpe"].data.options if each.code == 125]
+    profile = Profile(msgspec.structs.replace(extensions.profiles["tr069_cpe"].data, options=(option,)))
+    assert profile.options({"provisioning_code": "x"}, (125,)) == []
+    with pytest.raises(ValueError, match="needs acs_url for option 43"):
+        extensions.profiles["tr069_cpe"].options({"provisioning_code": "x"}, ())
 
 
 SIX = ("solicit", "advertise", "request6", "reply")

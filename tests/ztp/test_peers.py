@@ -4,8 +4,10 @@ import asyncio
 import re
 
 from netd.config import DhcpConfig
-from netd.ztp.sockets import bind4, bind6
+from netd.ztp import service as service_module
+from netd.ztp.sockets import Sockets4, Sockets6, bind4, bind6
 from tests.ztp.conftest import Net, Site, until, within
+from tests.ztp.links import wire
 
 RELAYS = DhcpConfig(enabled=True, addresses=("0.0.0.0",))
 
@@ -32,10 +34,11 @@ async def test_udhcpc_behind_a_relay_with_option_82(site: Site, net: Net, respon
         await service.stop()
 
 
-def started(service, site: Site, group: asyncio.TaskGroup, interfaces: tuple[str, ...] = ()) -> None:
-    service.start(
-        group, within(site.server, lambda: bind4(("0.0.0.0",), 67, interfaces)), within(site.server, lambda: bind6(("::",), 547, interfaces))
-    )  # fmt: skip
+def started(service, site: Site, group: asyncio.TaskGroup, interfaces: tuple[str, ...] = ()) -> tuple[Sockets4, Sockets6]:
+    bound = within(site.server, lambda: (bind4(("0.0.0.0",), 67, interfaces), bind6(("::",), 547, interfaces)))
+    service.start(group, *bound)
+    assert bound[0] is not None and bound[1] is not None
+    return bound[0], bound[1]
 
 
 async def test_dhclient_and_dhcpcd_behind_the_same_relay(site: Site, net: Net, responder, require_peer):
@@ -76,6 +79,26 @@ async def test_clients_on_the_servers_own_link(site: Site, net: Net, responder, 
         assert (await site.udhcpc(interface="up0"))["ip"] == "10.99.0.10"
         assert (await site.udhcpc("-B", interface="up0"))["ip"] == "10.99.0.10"
         assert service.server4.drops == {}
+        await service.stop()
+
+
+async def test_an_interface_that_is_made_anew_is_listened_on_again(site: Site, net: Net, responder, require_peer, monkeypatch):
+    """Somebody changes a VLAN or a bond: its name stays, what a socket was bound to is gone."""
+    require_peer("udhcpc")
+    monkeypatch.setattr(service_module, "BOUND_SECONDS", 0.05)
+    pool = await net.pool("near", "10.99.0.10", "10.99.0.40")
+    await net.subnet("10.99.0.0/24", pool, interface="up0", router="10.99.0.1")
+    service = await responder(RELAYS)
+    site.client = site.relay
+    async with asyncio.TaskGroup() as group:
+        for sockets in started(service, site, group, ("up0",)):
+            monkeypatch.setattr(sockets, "renew", lambda name, renew=sockets.renew: within(site.server, lambda: renew(name)))
+        site.server.run("ip", "link", "delete", "up0")
+        await until(lambda: service.parts()[0].detail.startswith("interface up0: No such device"))
+        wire(site.server, "up0", site.relay, "up0")
+        site.server.run("ip", "addr", "add", "10.99.0.1/24", "dev", "up0")
+        await until(lambda: service.parts()[0].state == "ok")
+        assert (await site.udhcpc(interface="up0"))["ip"] == "10.99.0.10"
         await service.stop()
 
 

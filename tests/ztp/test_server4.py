@@ -401,6 +401,26 @@ async def test_an_address_that_answers_is_set_aside_and_another_is_offered(net: 
     await talk.end()
 
 
+async def test_what_is_being_probed_is_answered_before_the_end(net: Net, responder):
+    await net.subnet("10.1.0.0/24", await net.pool("access", "10.1.0.10", "10.1.0.40"))
+    service = await responder(DhcpConfig(enabled=True, relay_new_per_second=0.0, probe_milliseconds=100))
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def probe(addresses):
+        begun.set()
+        await over.wait()
+        return set()
+
+    service.leasing.probe = probe
+    talk = Talk(service)
+    talk.send(dhcp.DISCOVER, 1)
+    await asyncio.wait_for(begun.wait(), 10)
+    service.leasing.finish()
+    asyncio.get_running_loop().call_later(0.05, over.set)
+    await talk.end()
+    assert talk.answers.get_nowait()[1].type == dhcp.OFFER and len(service.leasing) == 0
+
+
 async def test_while_the_database_is_away_nobody_is_told_anything(talk: Talk, net: Net, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(talk.service.database, "up", False)
     talk.send(dhcp.DISCOVER, 1)

@@ -6,10 +6,12 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from netd.config import DhcpConfig
+from netd.errors import StoreUnavailable
 from netd.model.ztp import BootAnswer
 from netd.wire import dhcpv6
 from netd.wire.dhcpv6 import Association, Message, Relay
 from netd.ztp.binding import Remembered
+from netd.ztp.leasing import STALE_SECONDS
 from netd.ztp.server6 import Peer6
 from netd.ztp.service import DhcpService
 from tests.ztp.conftest import Net, until
@@ -350,3 +352,94 @@ async def test_a_fixed_address_of_a_device_is_as_good_as_a_reservation(net: Net,
     talk = Talk(await responder(CONFIG, Remembered({"02:00:00:00:00:01": BootAnswer(profile="plain", address=IPv6Address(fixed))})))
     assert (address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)) == IPv6Address(fixed)) == given
     await talk.end()
+
+
+async def test_a_device_that_boots_is_answered_where_no_file_is_told(net: Net, responder):
+    """Confirm, Release and the news that it has no binding: for these nothing is missing that it must be told."""
+    await net.subnet("2001:db8:1::/64", None, serves="expected", profiles=[])
+    binding = Remembered({"02:00:00:00:00:01": BootAnswer(profile="generic_boot")}, lambda seen, address: f"http://[2001:db8:99::1]/{address}")
+    talk = Talk(await responder(CONFIG, binding))
+    got = await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)
+    assert got.get(dhcpv6.BOOT_FILE_URL) == f"http://[2001:db8:99::1]/{address(got)}".encode()
+    right = await talk.ask(dhcpv6.CONFIRM, 1, na(1, holds(str(address(got)))))
+    assert (right.get(dhcpv6.STATUS_CODE), right.get(dhcpv6.BOOT_FILE_URL)) == (b"\0\0", None)
+    assert (await talk.ask(dhcpv6.RELEASE, 1, na(), server=True)).get(dhcpv6.STATUS_CODE) == b"\0\0"
+    assert status(await talk.ask(dhcpv6.RENEW, 1, na(), server=True), dhcpv6.IA_NA) == dhcpv6.NO_BINDING
+    assert talk.drops == {}
+    await talk.end()
+
+
+async def test_one_association_of_a_client_gets_what_is_reserved(talk: Talk, net: Net, caplog: pytest.LogCaptureFixture):
+    await net.reserve(await net.connection.fetchval("select id from dhcp_subnets"), "mac", "02:00:00:00:00:07", "2001:db8:1::7")
+    await talk.service.load()
+
+    async def both(kind: int) -> list[str]:
+        answer = await talk.ask(kind, 7, na(1), na(2), server=True)
+        associations = [dhcpv6.association(value) for code, value in answer.options if code == dhcpv6.IA_NA]
+        return [str(IPv6Address(dhcpv6.leased_address(dhcpv6.first(ia.options, dhcpv6.IA_ADDRESS) or b"").address)) for ia in associations]
+
+    first, second = await both(dhcpv6.REQUEST)
+    assert first == "2001:db8:1::7" != second
+    assert await both(dhcpv6.RENEW) == [first, second]
+    assert await talk.ask(dhcpv6.RELEASE, 7, na(1), server=True)
+    alone = await talk.ask(dhcpv6.RENEW, 7, na(2, holds(second)), server=True)
+    assert address(alone) == IPv6Address(first)  # the one that is left gets it
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_reservation_made_later_moves_who_had_the_address(talk: Talk, net: Net):
+    had = address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True))
+    await net.reserve(await net.connection.fetchval("select id from dhcp_subnets"), "mac", "02:00:00:00:00:02", str(had))
+    await talk.service.load()
+    assert status(await talk.ask(dhcpv6.SOLICIT, 2, na()), dhcpv6.IA_NA) == dhcpv6.NO_ADDRESSES
+    assert status(await talk.ask(dhcpv6.REQUEST, 2, na(), server=True), dhcpv6.IA_NA) == dhcpv6.NO_ADDRESSES
+    assert await net.connection.fetchval("select array_agg(host(address)) from dhcp_addresses") == [str(had)]
+    moved = dhcpv6.association((await talk.ask(dhcpv6.RENEW, 1, na(1, holds(str(had))), server=True)).get(dhcpv6.IA_NA) or b"")
+    new, old = (dhcpv6.leased_address(value) for _, value in moved.options)
+    assert (new.address != int(had), new.valid, old.address, old.valid) == (True, 600, int(had), 0)
+    assert address(await talk.ask(dhcpv6.REQUEST, 2, na(), server=True)) == had
+
+
+async def test_a_prefix_that_is_the_pools_no_longer_ends_with_its_renewal(talk: Talk, net: Net):
+    had = prefix(await talk.ask(dhcpv6.REQUEST, 1, pd(), server=True))
+    for table in ("pool_ranges", "pool_spans"):
+        await net.connection.execute(f"update {table} set first_address = '2001:db8:4000:200::'")
+    await talk.service.load()
+    named = dhcpv6.leased_option(dhcpv6.Leased(int(had.network_address), 56, 0, 0), True)
+    ia = dhcpv6.association((await talk.ask(dhcpv6.RENEW, 1, pd(1, named), server=True)).get(dhcpv6.IA_PD) or b"")
+    new, old = (dhcpv6.leased_prefix(value) for _, value in ia.options)
+    assert str(IPv6Network((new.address, new.length))) == "2001:db8:4000:200::/56" and new.valid == 600
+    assert (IPv6Network((old.address, old.length)), old.preferred, old.valid) == (had, 0, 0)
+
+
+async def test_it_is_renewed_while_it_is_preferred(talk: Talk):
+    """RFC 8415 21.4: T1 and T2 are half and four fifths of the preferred lifetime."""
+    ia = dhcpv6.association((await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)).get(dhcpv6.IA_NA) or b"")
+    told = dhcpv6.leased_address(ia.options[0][1])
+    assert (told.preferred, told.valid, ia.t1, ia.t2) == (375, 600, 187, 300)
+
+
+async def test_while_the_database_refuses_a_batch_is_tried_twice_and_no_more(talk: Talk, monkeypatch: pytest.MonkeyPatch):
+    """A database that hangs takes its time for each statement: a hundred clients must not wait for it one by one."""
+    begun = 0
+
+    def refused() -> object:
+        nonlocal begun
+        begun += 1
+        raise StoreUnavailable("it hangs")
+
+    monkeypatch.setattr(talk.service.leasing6.database, "transaction", refused)
+    for client in range(100):
+        talk.send(dhcpv6.REQUEST, client, na(), server=True, line=False)
+    await talk.silence()
+    assert talk.drops == {"database_away": 100} and begun <= 4
+
+
+async def test_what_waited_too_long_is_not_answered(talk: Talk, monkeypatch: pytest.MonkeyPatch):
+    now = [1000.0]
+    talk.service.leasing6._monotonic = lambda: now[0]
+    talk.send(dhcpv6.REQUEST, 1, na(), server=True)
+    now[0] += STALE_SECONDS + 1
+    await talk.silence()
+    assert talk.drops == {"stale": 1}
+    assert (await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)).type == dhcpv6.REPLY

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from netd.config import BootConfig
-from netd.domain import arming, certificates, expected, pki, plans, standing, subscribers
+from netd.domain import arming, booting, certificates, expected, pki, plans, standing, subscribers
 from netd.domain.bootfiles import BootFile
 from netd.domain.expected import ExpectedPatch, Retry
 from netd.errors import BootRefused, Conflict, InvalidInput
@@ -377,6 +377,23 @@ async def test_what_is_left_undone_or_ends_soon_is_tried_once_a_day(home):
         if days == 0:
             await home.end_jobs()
     assert {each["ztp_device_id"] for each in await home.jobs()} == {undone.id, ends.id, fine.id}
+
+
+async def test_what_one_device_brings_up_leaves_no_other_undone(home, monkeypatch, caplog):
+    bad, good = [await home.device(name) for name in ("bad", "good")]
+    async with home.database.transaction() as conn:
+        await boot_store.advance(conn, [Advance(each.id, 1, "configured", "configured", home.now(), {}, "10.1.0.9") for each in (bad, good)])
+    finish = booting.finish
+
+    async def broken(conn: Any, kinds: Any, keyring: Any, tenant: int, device: int, *more: Any, **named: Any) -> bool:
+        if device == bad.id:
+            raise ZeroDivisionError
+        return await finish(conn, kinds, keyring, tenant, device, *more, **named)
+
+    monkeypatch.setattr(booting, "finish", broken)
+    await home.expected.sweep()
+    assert await home.jobs() == [{"ztp_device_id": good.id}]
+    assert [record.ztp_device for record in caplog.records if record.exc_info] == [bad.id]
 
 
 async def test_an_operators_authority_that_ends_soon_is_told_of(home):

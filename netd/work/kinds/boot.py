@@ -17,7 +17,7 @@ from netd.domain.facts import Observation
 from netd.domain.jobs import NewJob
 from netd.domain.kinds import JobContext, Kind, Reach
 from netd.domain.redact import Redactor
-from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, NotYet, PeerError, PeerUnreachable, TryAgain, Undecided
+from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, NotYet, PeerError, PeerUnreachable, TooOften, TryAgain, Undecided
 from netd.model.boot import ExpectedDevice
 from netd.model.inventory import Device
 from netd.model.target import Credential
@@ -57,10 +57,10 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
 
     async def finish(job: JobContext, order: Finish) -> dict[str, Any]:
+        delivery = await finishing.delivery(tools.owner, job.job.tenant_id, order.ztp_device_id)  # before the device: what changes after this is noticed
         device = await finishing.held(tools.owner, job.job.tenant_id, order.ztp_device_id)
         if device.state == "verified" and not order.again:
             return {"state": "verified"}
-        delivery = await finishing.delivery(tools.owner, device)
         if device.state not in ("configured", "verified") and not (device.state == "fetching" and delivery.presumed_at):
             raise JobFailed(f"it is {device.state}: there is nothing to finish")
         if not await finishing.serves(tools.owner, device):
@@ -73,7 +73,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         except Undecided as error:
             if error.seconds is not None and not last:
                 raise TryAgain(str(error), error.seconds) from None
-            await finishing.waits(tools.owner, device, tools.now(), str(error))
+            await finishing.waits(tools.owner, device, delivery.generation, tools.now(), str(error))
             raise JobFailed(str(error)) from None
         except PeerUnreachable as error:
             if pause is not None:
@@ -83,10 +83,12 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             reason = str(error)
             if pause is not None and device.state != "verified":
                 raise TryAgain(reason, pause) from None
+        except TooOften as error:  # this machine is busy, which says nothing of the device
+            raise TryAgain(str(error), pause or error.retry_seconds) from None
         except (PeerError, InvalidInput, Conflict, ExtensionError, JobFailed) as error:
             reason = str(error)
         reason = work.told.text(reason)
-        await (finishing.waits if device.state == "verified" else finishing.quarantined)(tools.owner, device, tools.now(), reason)
+        await (finishing.waits if device.state == "verified" else finishing.quarantined)(tools.owner, device, delivery.generation, tools.now(), reason)
         raise JobFailed(reason)
 
     return (
@@ -205,9 +207,9 @@ class _Work:
         if certificate is not None:
             await certificates.installed(tools.owner, certificate, tools.now())
         if device.state == "verified":
-            await finishing.configured_anew(tools.owner, device, tools.now(), evidence)
+            await finishing.configured_anew(tools.owner, device, self._delivery.generation, tools.now(), evidence)
         else:
-            await finishing.verified(tools.owner, device, tools.now(), evidence)
+            await finishing.verified(tools.owner, device, self._delivery.generation, tools.now(), evidence)
         if found.source == "cli":
             await _backed_up(tools, self._job, record)
 

@@ -1,13 +1,14 @@
 """/ztp: devices that boot through netd: who is expected, who came unexpected, rules that adopt, and the devices' certificates."""
 
-from netd.domain import adoption, certificates, expected
+from netd.domain import adoption, certificates, expected, revocation
 from netd.domain.adoption import Adoption, Disregard, NewRule, RulePatch
 from netd.domain.certificates import NewAuthority
 from netd.domain.expected import BootCheck, BootPreview, ExpectedPatch, NewExpected, Retry
 from netd.domain.lists import ListQuery
 from netd.domain.paging import Page
+from netd.domain.revocation import Revoke
 from netd.model.boot import BootCandidate, BootRule, BootStep, ExpectedDevice
-from netd.model.certificate import Authority, Certificate
+from netd.model.certificate import Authority, Certificate, RevocationList
 from netd.web.api.route import Call, route
 
 READ, WRITE = "ztp:read", "ztp:write"
@@ -127,6 +128,13 @@ async def ztp_certificate_show(call: Call, id: int) -> Certificate:
     return await certificates.get(call.deps.database, call.actor, id)
 
 
+@route(
+    "POST", "/ztp/certificates/{id}/revoke", permission=WRITE, summary="Say that a certificate is good no longer", action="certificate.revoke"
+)  # fmt: skip
+async def ztp_certificate_revoke(call: Call, id: int, body: Revoke) -> Certificate:
+    return await revocation.revoke(call.deps.database, call.actor, id, body, call.deps.now())
+
+
 @route("GET", "/ztp/authorities", permission=READ, summary="List certification authorities; the newest one signs", query=certificates.AuthorityQuery)
 async def ztp_authority_list(call: Call, query: ListQuery) -> Page[Authority]:
     return await certificates.authorities(call.deps.database, call.actor, query)
@@ -144,9 +152,14 @@ async def ztp_authority_show(call: Call, id: int) -> Authority:
     return await certificates.authority(call.deps.database, call.actor, id)
 
 
+@route("GET", "/ztp/authorities/{id}/crl", permission=READ, summary="Show an authority's list of revoked certificates")
+async def ztp_authority_crl(call: Call, id: int) -> RevocationList:
+    return await call.deps.boot_files.lists.shown(call.deps.database, call.actor, id)
+
+
 ROUTES = (
     ztp_device_list, ztp_device_create, ztp_device_show, ztp_device_update, ztp_device_delete, ztp_device_steps,
     ztp_device_preview, ztp_device_retry, ztp_check, ztp_candidate_list, ztp_candidate_show, ztp_candidate_adopt,
     ztp_candidate_update, ztp_rule_list, ztp_rule_create, ztp_rule_show, ztp_rule_update, ztp_rule_delete,
-    ztp_certificate_list, ztp_certificate_show, ztp_authority_list, ztp_authority_create, ztp_authority_show,
+    ztp_certificate_list, ztp_certificate_show, ztp_certificate_revoke, ztp_authority_list, ztp_authority_create, ztp_authority_show, ztp_authority_crl,
 )  # fmt: skip
