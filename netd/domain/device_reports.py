@@ -43,12 +43,13 @@ async def availability(asked: Asked) -> Parts:
     seconds, every = (until - since).total_seconds(), asked.measured.reach_seconds
 
     async def read(conn: Connection, ids: Sequence[int]) -> Sequence[tuple[Any, ...]]:
-        return await store.availability(conn, asked.actor.tenant_id, ids, level, since, until)
+        return await store.availability(conn, asked.actor.tenant_id, ids, level, since, until, every)
 
     def line(row: tuple[Any, ...]) -> Sequence[Any]:
-        looks, failed, outages, longest = row[6:]
-        known = telemetry.percent(looks * every, seconds)
-        return (telemetry.up_percent(looks, failed), known, looks, failed, failed * every, *((outages, longest * every) if looks else (None, None)), level)
+        looks, failed, measured, down, outages, longest = row[6:]
+        known = telemetry.percent(measured, seconds)
+        told = (outages, round(longest)) if looks else (None, None)
+        return telemetry.up_percent(measured, down), known, looks, failed, round(down), *told, level
 
     async for part in _by_name(asked, read, line, at_a_time=_at_a_time(AT_A_TIME, seconds, level)):
         yield part

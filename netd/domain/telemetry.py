@@ -180,16 +180,18 @@ async def availability(db: Database, actor: Actor, polling: Polling, device_id: 
     since, until = span(query, now, timedelta(days=1))
     async with db.transaction(actor.scope) as conn:
         await devices.held(conn, actor, device_id)
-        looks, failed, mean, most = await store.looks(conn, actor.tenant_id, device_id, _source(since, until, now, polling), since, until)
+        looks, failed, mean, most, seconds, down = await store.looks(
+            conn, actor.tenant_id, device_id, _source(since, until, now, polling), since, until, polling.reach_seconds()
+        )  # fmt: skip
     return Availability(
-        percent=up_percent(looks, failed), looks=looks, failed=failed, rtt_ms_avg=mean, rtt_ms_max=most,
-        known_percent=percent(looks * polling.reach_seconds(), (until - since).total_seconds()),
+        percent=up_percent(seconds, down), looks=looks, failed=failed, rtt_ms_avg=mean, rtt_ms_max=most,
+        known_percent=percent(seconds, (until - since).total_seconds()),
     )  # fmt: skip
 
 
-def up_percent(looks: int, failed: int) -> float | None:
-    """Of all looks at a device those that found it; None where nobody looked."""
-    return round(100 * (looks - failed) / looks, 4) if looks else None
+def up_percent(seconds: float, down_seconds: float) -> float | None:
+    """How much of the time in which somebody looked a device was there; None where nobody did."""
+    return round(100 * (seconds - down_seconds) / seconds, 4) if seconds else None
 
 
 def percent(part: float, whole: float) -> float:

@@ -1,13 +1,13 @@
 """Writing and reading what devices were measured to do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from netd.store.database import Connection
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "reach_samples": ("tenant_id", "device_id", "at", "up", "rtt_ms"),
+    "reach_samples": ("tenant_id", "device_id", "at", "up", "rtt_ms", "seconds"),
     "device_samples": (
         "tenant_id", "device_id", "at", "uptime_seconds", "cpu_percent", "memory_used_octets", "memory_total_octets", "temperature_celsius", "voltage_volts",
         "power_watts",
@@ -35,6 +35,16 @@ async def ports(conn: Connection, device_ids: Sequence[int]) -> list[tuple[int, 
         "select device_id, name, id, monitored from interfaces where device_id = any($1::bigint[]) and gone_at is null", list(device_ids)
     )
     return [tuple(record) for record in records]
+
+
+async def silent(conn: Connection, device_ids: Collection[int], since: datetime) -> list[int]:
+    """Those of the devices that did not answer when they were asked last, not before ``since``."""
+    records = await conn.fetch(
+        """select d.id from unnest($1::bigint[]) as d (id) cross join lateral (
+               select up from reach_samples where device_id = d.id and at >= $2 order by at desc limit 1
+           ) s where not s.up""", list(device_ids), since,
+    )  # fmt: skip
+    return [record["id"] for record in records]
 
 
 async def last(conn: Connection, tenant_id: int, device_id: int, since: datetime) -> dict[str, Any]:

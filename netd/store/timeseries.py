@@ -123,9 +123,14 @@ def _interface(level: str, source: str) -> str:
 def _reach(level: str, source: str) -> str:
     if source == "reach_samples":
         parts = ["count(*) filter (where up)", "count(*) filter (where not up)", "avg(rtt_ms)", "max(rtt_ms)"]
+        down = "sum(seconds) filter (where not up)"
     else:
         parts = ["sum(up)", "sum(down)", "sum(rtt_avg * up) / nullif(sum(up) filter (where rtt_avg is not null), 0)", "max(rtt_max)"]
-    return _insertion(f"reach_{level}", ("tenant_id", "device_id"), ("device_id",), source, ["up", "down", "rtt_avg", "rtt_max"], parts)
+        down = "sum(down_seconds)"
+    # Where one does not say for how long it stands, neither does the sum.
+    parts += ["case when count(seconds) = count(*) then sum(seconds) end", f"case when count(seconds) = count(*) then coalesce({down}, 0) end"]
+    names = ["up", "down", "rtt_avg", "rtt_max", "seconds", "down_seconds"]
+    return _insertion(f"reach_{level}", ("tenant_id", "device_id"), ("device_id",), source, names, parts)
 
 
 def _insertion(table: str, keys: tuple[str, ...], unique: tuple[str, ...], source: str, names: list[str], parts: list[str], also: str = "") -> str:
@@ -144,6 +149,8 @@ _STATEMENTS = {
     level: [make(level, f"{subject}_{'samples' if level == '5m' else '5m'}") for subject, make in _MAKERS.items()] for level in LEVELS
 }  # fmt: skip
 MOST_AT_A_TIME: Final = timedelta(hours=6)
+AHEAD_MOST: Final = timedelta(hours=1)
+"""By how much the clocks of two nodes may differ. What is summed up further ahead was so by a clock that was wrong."""
 
 # -- restarts ------------------------------------------------------------------------------------------------------------
 
@@ -210,6 +217,9 @@ async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | N
             if oldest is None:
                 return None
             begin = _floor(oldest, step)
+        if begin > until + max(AHEAD_MOST, step):  # there is nothing of then: what comes from now on is summed up again
+            await conn.execute("update rollups set done_until = $2 where level = $1", level, until)
+            return None
         until = min(until, _floor(begin + max(MOST_AT_A_TIME, step), step))
         if until <= begin:
             return None
@@ -224,7 +234,9 @@ async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | N
 
 
 async def late(conn: Connection, oldest: datetime) -> None:
-    """Samples came that are older than what is summed up already: it is to be done again from there."""
+    """Samples came that are older than what is summed up already: it is to be done again from there. Who is at it just now is waited for: it may have
+    looked before these came."""
+    await conn.execute("select from rollups order by level for update")
     for level, seconds in LEVELS.items():
         await conn.execute("update rollups set done_until = $2 where level = $1 and done_until > $2", level, _floor(oldest, timedelta(seconds=seconds)))
 

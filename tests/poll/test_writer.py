@@ -34,7 +34,7 @@ async def days(database: Database) -> Database:
 
 
 def row(number: int, at: datetime = NOW) -> tuple[Any, ...]:
-    return (1, number, at, True, 1.0)
+    return (1, number, at, True, 1.0, 60.0)
 
 
 async def test_an_outage_drops_the_oldest_and_nothing_else(days: Database) -> None:

@@ -1,5 +1,6 @@
 """Samples by day, their sums, and what is past keeping."""
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
@@ -26,7 +27,7 @@ async def fill(conn: asyncpg.Connection, minutes: int, *, begin: datetime = DAY,
         (1, device, 7, when, 60.0, 100 * n, 10 * n, 1.0 * n, 0.0, 0.5, 0.0, 0.0, 0.0, True, 10_000) for n, when in enumerate(at, 1)
     ])  # fmt: skip
     await telemetry.copy(conn, "device_samples", [(1, device, when, 60 * n, float(n % 100), 25, 100, None, None, None) for n, when in enumerate(at, 1)])
-    await telemetry.copy(conn, "reach_samples", [(1, device, when, n % 5 != 0, None if n % 5 == 0 else 2.0) for n, when in enumerate(at, 1)])
+    await telemetry.copy(conn, "reach_samples", [(1, device, when, n % 5 != 0, None if n % 5 == 0 else 2.0, 60.0) for n, when in enumerate(at, 1)])
 
 
 async def sums(conn: asyncpg.Connection, until: datetime) -> None:
@@ -112,7 +113,8 @@ async def test_series(conn: asyncpg.Connection) -> None:
     assert await series.device(conn, 1, 1, "voltage_volts", "samples", DAY, end, 3600) == []
     assert (await series.reach(conn, 1, 1, "samples", DAY, end, 3600))[0][1:] == (80, 60, 2, 2)
     assert (await series.reach(conn, 1, 1, "5m", DAY, end, 3600))[0][1:] == (80, 60, 2, 2)
-    assert await series.looks(conn, 1, 1, "5m", DAY, end) == (60, 12, 2, 2) and await series.looks(conn, 1, 9, "5m", DAY, end) == (0, 0, None, None)
+    assert await series.looks(conn, 1, 1, "5m", DAY, end, 60) == (60, 12, 2, 2, 3600, 720)
+    assert await series.looks(conn, 1, 9, "5m", DAY, end, 60) == (0, 0, None, None, 0, 0)
     used = await series.utilisation(conn, 1, 7, "5m", DAY, end)
     assert (used["in_bps_avg"], used["in_bps_max"], used["speed_bps"], used["seconds"]) == (3050, 6000, 10_000, 3600)
     with pytest.raises(ValueError, match="1; drop"):
@@ -120,10 +122,68 @@ async def test_series(conn: asyncpg.Connection) -> None:
     assert await series.interface(conn, 2, 7, "in_bps", "samples", DAY, end, 300) == []
 
 
+async def test_the_95th_percentile_is_of_averages_over_five_minutes(conn: asyncpg.Connection) -> None:
+    """Of an hour it is what was summed up as that, and not its average; the same over a span, and of gauges."""
+    await fill(conn, 24 * 60)
+    await sums(conn, DAY + timedelta(days=1, minutes=1))
+    hour = 300 + 500 * 11 * 0.95  # of 300, 800, 1300 …
+    assert [row[4] for row in await series.interface(conn, 1, 7, "in_bps", "1h", DAY, DAY + timedelta(hours=2), 3600)] == [hour, hour + 6000]
+    assert [row[4] for row in await series.interface(conn, 1, 7, "in_bps", "1d", DAY, DAY + timedelta(days=1), 86_400)] == [300 + 500 * 287 * 0.95]
+    assert [row[4] for row in await series.interface(conn, 1, 7, "in_bps", "5m", DAY, DAY + timedelta(hours=1), 3600)] == [hour]
+    assert [row[4] for row in await series.interface(conn, 1, 7, "in_bps", "5m", DAY, DAY + timedelta(minutes=5), 300)] == [480]  # of five samples
+    assert [row[4] for row in await series.interface(conn, 1, 7, "in_pps", "1h", DAY, DAY + timedelta(hours=1), 3600)] == [30.5]
+    assert (await series.device(conn, 1, 1, "cpu_percent", "1h", DAY, DAY + timedelta(hours=1), 3600))[0][4] == 3 + 5 * 11 * 0.95
+    assert (await series.utilisation(conn, 1, 7, "1d", DAY, DAY + timedelta(days=1)))["in_bps_p95"] == round(300 + 500 * 287 * 0.95)
+
+
+async def test_each_look_stands_for_as_long_as_looks_did_then(conn: asyncpg.Connection) -> None:
+    """An hour asked once a minute and away for half of it, then one asked every ten seconds; looks of before that was kept stand for today's time."""
+    later = DAY + timedelta(hours=1)
+    await telemetry.copy(conn, "reach_samples", [(1, 1, DAY + timedelta(minutes=n), n >= 30, 1.0, 60.0) for n in range(60)])
+    await telemetry.copy(conn, "reach_samples", [(1, 1, later + timedelta(seconds=10 * n), True, 1.0, 10.0) for n in range(360)])
+    await telemetry.copy(conn, "reach_samples", [(1, 2, DAY + timedelta(seconds=10 * n), n >= 60, 1.0, None) for n in range(360)])
+    await conn.execute("insert into interface_samples (tenant_id, device_id, interface_id, at) values (1, 1, 7, $1)", DAY)
+    await sums(conn, DAY + timedelta(days=1, minutes=1))
+    for source in ("samples", "5m", "1h", "1d"):
+        assert (await series.looks(conn, 1, 1, source, DAY, DAY + timedelta(days=1), 10))[4:] == (7200, 1800), source
+        assert (await series.looks(conn, 1, 2, source, DAY, DAY + timedelta(days=1), 10))[4:] == (3600, 600), source
+
+
+async def test_what_a_wrong_clock_summed_up_holds_up_nothing(conn: asyncpg.Connection) -> None:
+    """A node whose clock was a year ahead said that all is summed up until then."""
+    await fill(conn, 60)
+    await conn.execute("update rollups set done_until = $1", DAY + timedelta(days=365))
+    await sums(conn, DAY)
+    assert {at for (at,) in await conn.fetch("select done_until from rollups")} == {DAY}
+    await sums(conn, DAY + timedelta(hours=1))
+    assert await conn.fetchval("select count(*) from interface_5m") == 12
+    await sums(conn, DAY + timedelta(minutes=50))  # another node's clock, ten minutes behind
+    assert await conn.fetchval("select done_until from rollups where level = '5m'") == DAY + timedelta(hours=1)
+
+
+async def test_what_comes_late_waits_for_who_sums_up(conn: asyncpg.Connection, dsn: str) -> None:
+    """Who sums up may have looked before the samples came: what they find done must not be what was done before it."""
+    await conn.execute("update rollups set done_until = $1", DAY)
+    other = await asyncpg.connect(dsn)
+    try:
+        summing = other.transaction()
+        await summing.start()
+        await other.execute("select from rollups where level = '5m' for update")
+        await other.execute("update rollups set done_until = $1 where level = '5m'", DAY + timedelta(minutes=5))
+        telling = asyncio.create_task(timeseries.late(conn, DAY + timedelta(minutes=2)))
+        await asyncio.sleep(0.1)
+        assert not telling.done()
+        await summing.commit()
+        await telling
+    finally:
+        await other.close()
+    assert await conn.fetchval("select done_until from rollups where level = '5m'") == DAY
+
+
 async def test_a_day_that_is_not_there_is_refused(database: Database) -> None:
     with pytest.raises(StoreError):
         async with database.transaction() as conn:
-            await telemetry.copy(conn, "reach_samples", [(1, 1, DAY - timedelta(days=400), True, None)])
+            await telemetry.copy(conn, "reach_samples", [(1, 1, DAY - timedelta(days=400), True, None, 60.0)])
 
 
 async def test_a_few_minutes_are_found_without_reading_the_day(conn: asyncpg.Connection) -> None:

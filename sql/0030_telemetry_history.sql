@@ -1,0 +1,13 @@
+-- Alarms outlive the threshold that raised them: they end with it, and stay as what was. `threshold_id` may name one that is gone; ids are not used twice.
+alter table alarms drop constraint alarms_tenant_id_threshold_id_fkey;
+
+-- For how long each look at whether a device is there stands: it was another time where `poll.reach_seconds` was. Null: written before it was kept.
+alter table reach_samples add column seconds real;
+do $$
+declare
+    level text;
+begin
+    foreach level in array array['5m', '1h', '1d'] loop
+        execute format('alter table reach_%s add column seconds real, add column down_seconds real', level);
+    end loop;
+end $$;
