@@ -1,7 +1,8 @@
 """SNMP v1, v2c and v3: read objects and walk columns of one device, patiently and within bounds.
 
 What a device can give at once is found out: GETBULK begins with 25 rows and is halved where the answers are too big to arrive (``Snmp.bulk`` says with
-what it works; give it back in ``Target.snmp_bulk``). A walk ends with its column, its deadline, its ceiling, or an agent that goes backwards.
+what it works; give it back in ``Target.snmp_bulk``, and :meth:`Snmp.trust` it again now and then). A walk ends with its column, its deadline, its ceiling,
+or an agent that goes backwards.
 """
 
 import asyncio
@@ -74,6 +75,10 @@ class Snmp:
         self._clock = clock
         self._counts = counts
         self._turn = asyncio.Lock()
+
+    def trust(self) -> None:
+        """Let it be tried whether the agent bears twice as many rows at a time: what looked like too much may have been a lost packet or a restart."""
+        self.bulk = min(2 * self.bulk, BULK)
 
     async def get(self, oids: Sequence[Oid]) -> Table:
         """Values by OID; None where the agent has no such object."""

@@ -46,7 +46,7 @@ Work = Callable[[Watched, tuple[str, ...]], Awaitable[bool]]
 class Ping(Protocol):
     """Whether somebody is there, as :class:`netd.device.ping.Pinger`."""
 
-    async def ping(self, address: Any) -> bool: ...
+    async def round_trip(self, address: Any) -> float | None: ...
 
 
 class Poller:
@@ -191,19 +191,18 @@ class Poller:
         """Ask whether it is there. One that hides from pings but answers SNMP is. Always True: who is away is asked at every slot."""
         if watched.target is None:
             return True
-        begun = self._clock()
-        answered = await self._pinger.ping(watched.target.address)
-        took = (self._clock() - begun) * 1000
+        took = await self._pinger.round_trip(watched.target.address)
         ended = self._clock()
         by_snmp = watched.snmp_at is not None and ended - watched.snmp_at < STALE_PERIODS * self._config.system_seconds
-        was, watched.up = watched.up, answered or by_snmp
-        watched.up_at, watched.rtt_ms = self._now(), took if answered else None
-        watched.down_since = None if watched.up else watched.down_since if watched.down_since is not None else begun
+        was, watched.up = watched.up, took is not None or by_snmp
+        watched.up_at, watched.rtt_ms = self._now(), None if took is None else took * 1000
         if watched.up and not was:
             self.snmp.forgive(watched.device.id)
         self.pings["up" if watched.up else "down"] += 1
         device = watched.device
-        self._writer.add("reach_samples", [(device.tenant_id, device.id, watched.up_at, watched.up, real(watched.rtt_ms))])
+        self._writer.add("reach_samples", [
+            (device.tenant_id, device.id, watched.up_at, watched.up, real(watched.rtt_ms), float(self._config.reach_seconds))
+        ])  # fmt: skip
         self.looked(watched, REACH)
         return True
 
@@ -237,24 +236,36 @@ class Poller:
         return answered
 
     async def _read(self, watched: Watched, groups: tuple[str, ...], read: set[Aspect]) -> str:
-        """Read the groups, and add to ``read`` what was; what the agent breaks off in one keeps no other from being read, and is what is returned."""
+        """Read the groups, and add to ``read`` what was; what the agent breaks off or gets wrong in one keeps no other from being read, and is what is
+        returned. Raises PeerError if all that was asked for is wrong: who answers nothing of use is left alone."""
         session = await self._session(watched)
-        broken = ""
-        for name in ORDER:
-            if name not in groups:
-                continue
-            try:
-                if name == "identity":
-                    await self._identity(watched, session)
-                elif watched.driver is not None and name in watched.groups:
-                    await getattr(self, f"_{name}")(watched, session, watched.driver)
-                    read.add(name)
-            except ErrorStatus as error:
-                broken = broken or str(error)
-        assert watched.target is not None
-        if session.bulk != (watched.target.snmp_bulk or session.bulk):
+        wrong: list[PeerError] = []
+        done = 0
+        try:
+            for name in ORDER:
+                if name not in groups:
+                    continue
+                try:
+                    if name == "identity":
+                        await self._identity(watched, session)
+                    elif watched.driver is not None and name in watched.groups:
+                        await getattr(self, f"_{name}")(watched, session, watched.driver)
+                        read.add(name)
+                    done += 1
+                except PeerUnreachable:
+                    raise
+                except PeerError as error:
+                    wrong.append(error)
+        finally:
+            self._learn(watched, session)
+        if wrong and not done and not isinstance(wrong[0], ErrorStatus):
+            raise wrong[0]
+        return str(wrong[0]) if wrong else ""
+
+    def _learn(self, watched: Watched, session: Snmp) -> None:
+        """Remember how many rows at a time it bears, also of a look that came to nothing: else the next one begins with too many again."""
+        if watched.target is not None and session.bulk != (watched.target.snmp_bulk or session.bulk):
             self._roster.bulk(watched, session.bulk)
-        return broken
 
     async def _session(self, watched: Watched) -> Snmp:
         """The one that is open, else one with the profile that is answered."""
@@ -279,6 +290,7 @@ class Poller:
 
     async def _identity(self, watched: Watched, session: Snmp) -> None:
         said = await self._reader.identity(watched, session)
+        session.trust()
         platform = self._recogniser.recognise(said.sys_object_id, said.sys_descr)
         name = None if platform is None else platform.platform.name
         self._roster.observe(

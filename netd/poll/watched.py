@@ -32,7 +32,7 @@ class Watched:
     """A device that this node polls. ``groups`` are what its driver reads, by name, without the costly ones that nobody asked for."""
 
     __slots__ = (
-        "device", "down_since", "driver", "full_in", "groups", "interfaces_at", "last_error", "optics", "optics_at", "platform", "ports", "rtt_ms",
+        "device", "driver", "full_in", "groups", "interfaces_at", "last_error", "optics", "optics_at", "platform", "ports", "rtt_ms",
         "seen", "session", "snmp_at", "system", "system_at", "target", "up", "up_at", "uptime",
     )  # fmt: skip
 
@@ -50,7 +50,6 @@ class Watched:
         self.up: bool | None = None
         self.up_at: datetime | None = None
         self.rtt_ms: float | None = None
-        self.down_since: float | None = None
         self.snmp_at: float | None = None  # when it last answered SNMP, monotonic
         self.system: DeviceSample | None = None
         self.system_at: datetime | None = None

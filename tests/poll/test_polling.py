@@ -257,8 +257,8 @@ def _cannot_tell(data: bytes) -> bytes:
     return data[:at] + b"\xa2" + data[at + 1 : end] + b"\x02\x01\x05" + data[end + 3 :]
 
 
-async def _no_answer(address: object) -> bool:
-    return False
+async def _no_answer(address: object) -> None:
+    return None
 
 
 async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(service: PollService, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(s
         current = service.current(device)
         assert current is not None and "answered genErr to what follows 1.3.6.1.2.1.25.3" in current.last_error
         assert current.system is None and len(current.interfaces) == 3 and service.poller.looks == {"incomplete": 1}
-        monkeypatch.setattr(service.pinger, "ping", _no_answer)
+        monkeypatch.setattr(service.pinger, "round_trip", _no_answer)
         await service.poller.ping(watched := service.roster.devices[device], ("ping",))
         assert watched.up, "who hides from pings and answers SNMP is there"
         monkeypatch.setattr(served.simulated, "answer", lambda data: None)
