@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol
 
 from netd.config import PollConfig
 from netd.device.agent import ErrorStatus
-from netd.device.snmp import Snmp, SnmpTransport
+from netd.device.snmp import BULK, Snmp, SnmpTransport
 from netd.domain.facts import Observation
 from netd.domain.ports import Part
 from netd.domain.recognition import Recogniser
@@ -264,7 +264,7 @@ class Poller:
 
     def _learn(self, watched: Watched, session: Snmp) -> None:
         """Remember how many rows at a time it bears, also of a look that came to nothing: else the next one begins with too many again."""
-        if watched.target is not None and session.bulk != (watched.target.snmp_bulk or session.bulk):
+        if watched.target is not None and session.bulk != (watched.target.snmp_bulk or BULK):
             self._roster.bulk(watched, session.bulk)
 
     async def _session(self, watched: Watched) -> Snmp:

@@ -285,6 +285,69 @@ async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(s
         assert current is not None and current.system is not None and current.last_error == ""
 
 
+async def test_a_table_that_goes_backwards_keeps_no_other_group_from_being_read(service: PollService, add: Add) -> None:
+    """Interfaces keep their minute; a device that answers nothing of use is left alone, as before."""
+    simulated = agent()
+    for number in (1, 2):
+        simulated.put((*ifmib.HR_PROCESSOR_LOAD, number), Object(INTEGER, number))
+    async with Served(simulated) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        answer = simulated.answer
+        first, second = (bytes((43, *ifmib.HR_PROCESSOR_LOAD[2:], number)) for number in (1, 2))
+
+        def twisted(data: bytes) -> bytes | None:
+            said = answer(data)
+            return None if said is None else said.replace(second, first)
+
+        simulated.answer = twisted  # type: ignore[method-assign]
+        assert await round_of(service, device)
+        current = service.current(device)
+        assert current is not None and "do not increase" in current.last_error and current.system is None and len(current.interfaces) == 3
+        assert not await round_of(service, device, "system") and service.roster.devices[device].session is None
+
+
+async def test_what_a_device_bears_is_learned_of_a_look_that_came_to_nothing(service: PollService, add: Add, database: Database) -> None:
+    """Else the next one begins with too many rows again, and never comes to its end either. Once in a while it is trusted with more."""
+    async with Served(agent(40)) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        answer = served.simulated.answer
+        silent = bytes((43, *ifmib.IF_HC_OUT_OCTETS[2:]))
+
+        def few(data: bytes) -> bytes | None:
+            said = answer(data)
+            return None if said is None or len(said) > 300 or silent in data else said
+
+        served.simulated.answer = few  # type: ignore[method-assign]
+        assert not await round_of(service, device, "interfaces")
+        await service.roster.learn_once()
+        await service.roster.refresh()
+        target = service.roster.devices[device].target
+        assert target is not None and target.snmp_bulk is not None and target.snmp_bulk < 25
+        served.simulated.answer = answer  # type: ignore[method-assign]
+        assert await round_of(service, device)
+        session = service.roster.devices[device].session
+        assert session is not None and session.bulk == min(25, 2 * target.snmp_bulk)
+
+
+async def test_what_counts_is_read_first(service: PollService, add: Add) -> None:
+    """A rate is by the time at which looks begin: with the names first, a slow device's counters would be read later by them, every tenth time."""
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        answer = served.simulated.answer
+        asked: list[str] = []
+
+        def seen(data: bytes) -> bytes | None:
+            asked.extend(name for name, column in (("octets", ifmib.IF_HC_IN_OCTETS), ("name", ifmib.IF_NAME)) if bytes((43, *column[2:])) in data)
+            return answer(data)
+
+        served.simulated.answer = seen  # type: ignore[method-assign]
+        assert await round_of(service, device, "interfaces")
+        assert asked.index("octets") < asked.index("name")
+
+
 async def test_what_is_changed_is_followed(service: PollService, add: Add, database: Database) -> None:
     async with Served(agent()) as served:
         device = await add("lab", served.port, platform="generic_linux")
