@@ -11,3 +11,6 @@ begin
         execute format('alter table reach_%s add column seconds real, add column down_seconds real', level);
     end loop;
 end $$;
+
+-- Where Prometheus reaches a node, for the devices that it polls.
+alter table poll_nodes add column scrape_address text;

@@ -303,6 +303,8 @@ class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which sums of a day are kept."""
     alarm_days: Days = 400
     """Days for which alarms are kept that are over."""
+    scrape_address: str = ""
+    """Where Prometheus reaches this node (netd1.example.net:8080): devices that it polls are scraped there. Empty: wherever it asks for targets."""
     export_url: str = ""
     """Where devices' values are sent in Prometheus' text format, too (https://vm.example.net/api/v1/import/prometheus); empty: nowhere."""
     export_token: Secret = Secret()

@@ -12,7 +12,7 @@ from netd.domain.actor import Actor
 from netd.domain.ports import Polling
 from netd.errors import Fault, InvalidInput
 from netd.model.device import DeviceSample, InterfaceSample
-from netd.model.telemetry import Availability, CurrentDevice, CurrentInterface, Rates, Series, Talker, Utilisation
+from netd.model.telemetry import Aspect, Availability, CurrentDevice, CurrentInterface, Rates, Series, Talker, Utilisation
 from netd.store import series as store
 from netd.store import telemetry
 from netd.store.database import Database
@@ -22,6 +22,9 @@ SOURCES: Final = (("1d", 86_400), ("1h", 3600), ("5m", 300), ("samples", 0))
 LONGEST: Final = timedelta(days=3660)
 FRESH: Final = timedelta(hours=2)
 """Samples older than this are not the state of now."""
+
+STALE_PERIODS: Final = 2.5
+"""What was not read for so many times as long as it should have been is what was, and not what is."""
 
 Moment = Annotated[datetime, Meta(tz=True)]
 DeviceMetric = Literal["cpu_percent", "memory_percent", "temperature_celsius", "voltage_volts", "power_watts", "reach"]
@@ -221,16 +224,24 @@ async def current(db: Database, actor: Actor, polling: Polling, device_id: int, 
         if known is not None:
             return known
         found = await telemetry.last(conn, actor.tenant_id, device_id, now - FRESH)
-    return _stored(device_id, found)
+    return _stored(device_id, found, now)
 
 
-def _stored(device_id: int, found: Mapping[str, Any]) -> CurrentDevice:
+def _stored(device_id: int, found: Mapping[str, Any], now: datetime) -> CurrentDevice:
     reach, system, ports = found.get("reach"), found.get("device"), found["interfaces"]
+    newest: tuple[tuple[Aspect, Mapping[str, Any] | None], ...] = (
+        ("reach", reach), ("system", system), ("interfaces", max(ports, key=lambda each: each["at"], default=None)),
+    )  # fmt: skip
+    stale = tuple(
+        name for name, each in newest
+        if each is not None and each["seconds"] is not None and (now - each["at"]).total_seconds() > STALE_PERIODS * each["seconds"]
+    )  # fmt: skip
     return CurrentDevice(
         device_id=device_id, source="store", up=None if reach is None else reach["up"], up_at=None if reach is None else reach["at"],
         rtt_ms=None if reach is None else reach["rtt_ms"], system_at=None if system is None else system["at"],
         system=None if system is None else DeviceSample(**{name: system[name] for name in DeviceSample.__struct_fields__}),
         interfaces_at=max((each["at"] for each in ports), default=None), interfaces=tuple(_stored_interface(each) for each in ports),
+        stale=stale,
     )  # fmt: skip
 
 

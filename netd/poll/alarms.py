@@ -11,6 +11,7 @@ from typing import Final
 from netd.domain import alarms as domain
 from netd.domain.alarms import OF_DEVICE, OF_INTERFACE
 from netd.domain.imports import Slices
+from netd.domain.telemetry import STALE_PERIODS
 from netd.errors import StoreError, StoreUnavailable
 from netd.metrics import Counts, Metrics
 from netd.model.telemetry import Aspect, Threshold
@@ -29,7 +30,6 @@ READ_SECONDS: Final = 15.0
 WRITE_SECONDS: Final = 2.0
 MOST_WAITING: Final = 20_000
 CHAIN_MOST: Final = 32
-STALE_PERIODS: Final = 2.5
 ELSEWHERE_SECONDS: Final = READ_SECONDS + 5.0
 """How long what another node finds out takes until it is read here: a ping, its way into the store, and the next reading."""
 

@@ -18,6 +18,7 @@ from netd.device.snmp import BULK, Snmp, SnmpTransport
 from netd.domain.facts import Observation
 from netd.domain.ports import Part
 from netd.domain.recognition import Recogniser
+from netd.domain.telemetry import STALE_PERIODS
 from netd.errors import ExtensionError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
 from netd.model.telemetry import Aspect, CurrentDevice
@@ -33,7 +34,6 @@ IDENTITY: Final = "identity"
 PING: Final = "ping"
 ORDER: Final[tuple[Literal["identity", "system", "interfaces", "optics"], ...]] = (IDENTITY, "system", "interfaces", "optics")
 REACH: Final[frozenset[Aspect]] = frozenset(("reach",))
-STALE_PERIODS: Final = 2.5
 IDLE_SECONDS: Final = 1.0
 SESSIONS_MOST: Final = 8000
 """SNMP sockets that are kept open, if the process may have twice as many files; beyond that a device gets a new one for each look."""

@@ -56,7 +56,7 @@ class PollService:
         self.pinger = Pinger()
         self.writer = Writer(database, now, most_rows=config.buffer_rows)
         self.poller = Poller(config, self.transport, self.pinger, self.writer, guard, Recogniser(platforms), now=now, clock=clock)
-        self.shares = Shares(database, node, lambda: self.roster.wake.set())
+        self.shares = Shares(database, node, lambda: self.roster.wake.set(), config.scrape_address)
         self.roster = Roster(database, keyring, platforms, self.shares.mine, came=self.poller.came, went=self._went, now=now)
         self.poller.attach(self.roster)
         self.alarms = Alarms(database, self.roster.devices, down_seconds=config.down_seconds, period_seconds=config.reach_seconds, now=now, clock=clock)
@@ -182,6 +182,10 @@ class PollService:
     def reach_seconds(self) -> int:
         """How often it is asked whether a device is there."""
         return self.config.reach_seconds
+
+    def scrape_address(self, device_id: int) -> str:
+        """Where the node is scraped that polls a device; "" if that is not known."""
+        return self.shares.scrape_address(device_id)
 
     def parts(self) -> list[Part]:
         """For the health page."""

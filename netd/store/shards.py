@@ -8,13 +8,17 @@ from netd.store.database import Connection
 SHARDS: Final = 256
 
 
-async def share(conn: Connection, node: str, lease: timedelta) -> set[int]:
-    """Say that a node is there, renew its leases, and bring it to its fair part: give back what is too much, take what is free. Returns its shards.
+async def share(conn: Connection, node: str, lease: timedelta, scrape_address: str = "") -> set[int]:
+    """Say that a node is there, and where it is scraped, renew its leases, and bring it to its fair part: give back what is too much, take what is free.
+    Returns its shards.
 
     A database's clock counts, so that nodes need not agree on theirs.
     """
     seconds = lease.total_seconds()
-    await conn.execute("insert into poll_nodes values ($1, now()) on conflict (node) do update set seen_at = now()", node)
+    await conn.execute(
+        """insert into poll_nodes (node, seen_at, scrape_address) values ($1, now(), nullif($2, ''))
+           on conflict (node) do update set seen_at = now(), scrape_address = excluded.scrape_address""", node, scrape_address,
+    )  # fmt: skip
     await conn.execute("delete from poll_nodes where seen_at < now() - make_interval(secs => $1)", seconds * 100)
     nodes = await conn.fetchval("select count(*) from poll_nodes where seen_at >= now() - make_interval(secs => $1)", seconds)
     fair = -(-SHARDS // nodes)
@@ -29,6 +33,13 @@ async def share(conn: Connection, node: str, lease: timedelta) -> set[int]:
     held = [*keep, *(record["shard"] for record in taken)]
     await conn.execute("update poll_shards set node = $1, until_at = now() + make_interval(secs => $2) where shard = any($3::smallint[])", node, seconds, held)
     return set(held)
+
+
+async def scrape_addresses(conn: Connection) -> dict[int, str]:
+    """Where each shard's devices are scraped, as far as their nodes say it."""
+    return dict(await conn.fetch(
+        "select s.shard, n.scrape_address from poll_shards s join poll_nodes n on n.node = s.node where s.until_at > now() and n.scrape_address is not null"
+    ))  # fmt: skip
 
 
 async def leave(conn: Connection, node: str) -> None:

@@ -48,14 +48,16 @@ async def silent(conn: Connection, device_ids: Collection[int], since: datetime)
 
 
 async def last(conn: Connection, tenant_id: int, device_id: int, since: datetime) -> dict[str, Any]:
-    """The newest samples of a device after ``since``, by table without its ending; what there is none of is not there."""
+    """The newest samples of a device after ``since``, by table without its ending, each with the seconds since the one before (None: not known); what there
+    is none of is not there."""
     found: dict[str, Any] = {}
     for table in ("reach", "device"):
-        record = await conn.fetchrow(
-            f"select * from {table}_samples where tenant_id = $1 and device_id = $2 and at >= $3 order by at desc limit 1", tenant_id, device_id, since
+        records = await conn.fetch(
+            f"select * from {table}_samples where tenant_id = $1 and device_id = $2 and at >= $3 order by at desc limit 2", tenant_id, device_id, since
         )
-        if record is not None:
-            found[table] = dict(record)
+        if records:
+            between = (records[0]["at"] - records[1]["at"]).total_seconds() if len(records) == 2 else None
+            found[table] = {**records[0], "seconds": records[0].get("seconds") or between}
     records = await conn.fetch(
         """select i.id, i.name, i.if_index, i.alias, i.type, i.mac, i.mtu, i.admin_up, s.*
            from interfaces i cross join lateral (

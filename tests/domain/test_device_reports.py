@@ -162,7 +162,9 @@ async def test_uptime(ids: dict[str, int], ask: Ask, database: Database):
         await timeseries.late(conn, at(650))
         await sum_up(conn)
         assert [tuple(each) for each in await conn.fetch(history)] == noticed
-        await samples.copy(conn, "reach_samples", [(1, core, NOW - timedelta(minutes=1), True, 1.0, 60.0), (1, edge, NOW - timedelta(hours=3), True, 1.0, 60.0)])
+        await samples.copy(
+            conn, "reach_samples", [(1, core, NOW - timedelta(minutes=1), True, 1.0, 60.0), (1, edge, NOW - timedelta(hours=3), True, 1.0, 60.0)]
+        )
     first, second = await ask("uptime", **DAYS)
     told = ["yes", "2026-11-25T11:59:55Z", "43145", "2026-11-25T23:59:00Z", "2", "2026-11-25T12:00:00Z"]
     columns = ("up", "running_since", "uptime_seconds", "told_at", "restarts", "last_restart_at")

@@ -26,8 +26,9 @@ async def test_series_that_are_asked_for_exist(name: str, database: Database, tm
     extensions, metrics = Extensions.discover(packages=()), Metrics("test")
     async with Client(allowed=LOOPBACK) as client:
         keyring = Keyring.load_or_create(tmp_path / "secret.key")
+        config = PollConfig(export_url="http://vm.example.net/import")
         service: Any = PollService(
-            PollConfig(export_url="http://vm.example.net/import"), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=lambda: datetime.now(UTC)
+            config, database, keyring, extensions.platforms, extensions.guard, client, node="here", now=lambda: datetime.now(UTC)
         )  # fmt: skip
         service.register(metrics)
     shown = set(re.findall(r"^# TYPE (\S+)", metrics.render()[0].decode(), re.MULTILINE)) | set(FAMILIES)

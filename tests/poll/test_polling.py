@@ -388,7 +388,16 @@ async def test_the_whole_service_polls_by_itself_and_shares(database: Database, 
     """Two nodes: each device is polled by one; when that stops, by the other."""
     config = PollConfig(reach_seconds=5, system_seconds=10, interfaces_seconds=10)
     nodes = [
-        PollService(config, database, keyring, extensions.platforms, extensions.guard, client, node=name, now=lambda: datetime.now(UTC))
+        PollService(
+            msgspec.structs.replace(config, scrape_address=f"{name}:8080"),
+            database,
+            keyring,
+            extensions.platforms,
+            extensions.guard,
+            client,
+            node=name,
+            now=lambda: datetime.now(UTC),
+        )
         for name in ("one", "two")
     ]
     async with Served(agent()) as served:
@@ -399,6 +408,8 @@ async def test_the_whole_service_polls_by_itself_and_shares(database: Database, 
             assert [len(node.shares.held) for node in nodes] == [128, 128]
             owners = [[node.shares.mine(each) for node in nodes] for each in ids]
             assert all(sum(each) == 1 for each in owners)
+            for each, owner in zip(ids, owners, strict=True):  # whichever node is asked
+                assert {node.scrape_address(each) for node in nodes} == {"one:8080" if owner[0] else "two:8080"}
             async with asyncio.timeout(20), asyncio.TaskGroup() as group:
                 for node in nodes:
                     node.start(group)

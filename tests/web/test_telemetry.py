@@ -41,13 +41,17 @@ def since(minutes: int) -> str:
     return urlencode({"since": (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()})
 
 
-async def test_now(api: Api, ids: tuple[int, int]) -> None:
+async def test_now(api: Api, ids: tuple[int, int], database: Database) -> None:
     """From memory where this node polls the device; counters as they were read, up to 2^64 - 1. Else from the store, which says so."""
     device, interface = ids
     path = f"/devices/{device}/telemetry"
     told = (await api.get(path, role="read_only")).value
     assert (told["source"], told["up"], told["system"]["cpu_percent"]) == ("store", False, 40.0)
-    assert told["interfaces"][0]["rates"]["out_bps"] == 8_000_000 and told["interfaces"][0]["utilisation_percent"] == 80.0
+    assert told["interfaces"][0]["rates"]["out_bps"] == 8_000_000 and told["interfaces"][0]["utilisation_percent"] == 80.0 and told["stale"] == []
+    async with database.acquire() as conn:
+        for table in ("reach", "device", "interface"):
+            await conn.execute(f"update {table}_samples set at = at - interval '160 seconds'")
+    assert (await api.get(path)).value["stale"] == ["reach", "system", "interfaces"], "the node that polled it is gone"
     sample = InterfaceSample(if_index=7, name="eth0", in_octets=2**64 - 1)
     one = CurrentInterface(id=interface, at=datetime.now(UTC), counters=sample, rates=Rates(seconds=60.0, in_bps=8), utilisation_percent=None)
     api.polling.devices[device] = CurrentDevice(device_id=device, up=True, interfaces=(one,), missed_slots=3)
@@ -169,6 +173,11 @@ async def test_prometheus_scrapes_devices(api: Api, ids: tuple[int, int], databa
     assert found["netd_device_polled", "edge1"] == 0
     targets = (await api.get("//metrics/devices/targets?group=core", role="read_only")).value
     assert [each["labels"]["__param_device"] for each in targets] == ["core1"] and targets[0]["targets"] == [api.url.removeprefix("http://")]
+    api.polling.scraped[device] = "netd2.example.net:8080"  # another node polls it
+    targets = (await api.get("//metrics/devices/targets", role="read_only")).value
+    assert {each["labels"]["instance"]: each["targets"] for each in targets} == {
+        "core1": ["netd2.example.net:8080"], "edge1": [api.url.removeprefix("http://")],
+    }  # fmt: skip
     assert (await api.get("//metrics/devices?colour=red")).status == 422 and (await api.get("//metrics/devices?group=none")).status == 404
     other = {"Authorization": f"Bearer {(await api.post('/tenants', {'name': 'other'})).value['token']}"}
     for path in ("//metrics/devices?device=core1", "//metrics/devices", "//metrics/devices/targets"):
