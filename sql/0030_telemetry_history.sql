@@ -14,3 +14,4 @@ end $$;
 
 -- Where Prometheus reaches a node, for the devices that it polls.
 alter table poll_nodes add column scrape_address text;
+comment on table poll_shards is 'A device''s shard is made of its id by netd.store.shards.of, so that devices added one after the other are of different nodes.';

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -48,7 +49,7 @@ class _Echo:
         self._sequence = (self._sequence + 1) & 0xFFFF
         answered: asyncio.Future[None] = self._loop.create_future()
         self._waiting[address, token] = answered
-        begun = self._loop.time()
+        begun = time.perf_counter()  # uvloop counts whole milliseconds
         try:
             self._socket.sendto(icmp.echo_request(self._version, self._identifier, self._sequence, token), (str(address), 0))
             async with asyncio.timeout(seconds):
@@ -57,7 +58,7 @@ class _Echo:
             return None
         finally:
             del self._waiting[address, token]
-        return self._loop.time() - begun
+        return time.perf_counter() - begun
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -115,8 +116,8 @@ class Pinger:
         """How many seconds the answer took, counted from the attempt that was answered; None if none was."""
         echo = self._echo.get(address.version)
         if echo is None:
-            begun = asyncio.get_running_loop().time()
-            return asyncio.get_running_loop().time() - begun if await self._connects(address) else None
+            begun = time.perf_counter()
+            return time.perf_counter() - begun if await self._connects(address) else None
         for _ in range(self._attempts):
             try:
                 took = await echo.ask(address, self._seconds)

@@ -29,11 +29,11 @@ class Shares:
 
     def mine(self, device_id: int) -> bool:
         """Whether this node polls a device."""
-        return device_id % shards.SHARDS in self.held
+        return shards.of(device_id) in self.held
 
     def scrape_address(self, device_id: int) -> str:
         """Where the node is scraped that polls a device; "" if it does not say."""
-        return self._scraped.get(device_id % shards.SHARDS, "")
+        return self._scraped.get(shards.of(device_id), "")
 
     async def try_to_renew(self) -> None:
         """Renew; if the store is away this node goes on with what it had."""

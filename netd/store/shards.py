@@ -8,6 +8,11 @@ from netd.store.database import Connection
 SHARDS: Final = 256
 
 
+def of(device_id: int) -> int:
+    """A device's shard. Ids follow each other, and so do the shards that a node holds: unless ids are spread over them, a hundred devices are all one node's."""
+    return (device_id * 0x9E3779B1 & 0xFFFFFFFF) >> 24
+
+
 async def share(conn: Connection, node: str, lease: timedelta, scrape_address: str = "") -> set[int]:
     """Say that a node is there, and where it is scraped, renew its leases, and bring it to its fair part: give back what is too much, take what is free.
     Returns its shards.

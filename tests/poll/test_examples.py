@@ -55,3 +55,9 @@ def test_what_is_compared_has_the_same_labels(expression: str) -> None:
     left = re.sub(r"(sum|max|count) by \([^)]*\) \((?:[^()]|\([^()]*\))*\)", "", expression)
     families = set(re.findall(r"\bnetd_[a-z_]+", left))
     assert len({re.match(r"netd_(device|interface|optics)_|", each)[0] or each for each in families}) <= 1, families  # type: ignore[index]
+
+
+def test_the_type_of_the_token_is_said() -> None:
+    """Prometheus 2.42 sends "Authorization: TOKEN" to service discovery where it is left to be Bearer by default."""
+    lines = [line for line in (CONFIG / "prometheus" / "netd.scrape.yml").read_text().splitlines() if "authorization:" in line]
+    assert len(lines) == 2 and all("{type: Bearer, credentials_file:" in line for line in lines)

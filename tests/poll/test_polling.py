@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -27,6 +28,7 @@ from netd.sdk import ifmib
 from netd.sdk.device import Oid
 from netd.simulate import Agent as Simulated
 from netd.simulate.agent import COUNTER64, GAUGE32, INTEGER, OBJECT, OCTETS, TICKS, Object
+from netd.store import shards
 from netd.store.database import Database
 from tests.bench.polling import request_id
 from tests.device.agent import GETBULK, Agent, Request, Response, octets
@@ -424,6 +426,13 @@ async def test_the_whole_service_polls_by_itself_and_shares(database: Database, 
     async with database.acquire() as conn:
         assert await conn.fetchval("select count(distinct device_id) from device_samples") == 4
         assert await conn.fetchval("select count(*) from poll_shards where node is not null") == 0
+
+
+def test_devices_added_one_after_the_other_are_of_different_nodes() -> None:
+    """A node holds shards in a row: with ids as they are, the first hundred devices would all be one node's."""
+    for devices, nodes in ((10, 2), (40, 3), (1000, 4)):
+        parts = Counter(shards.of(device_id) * nodes // shards.SHARDS for device_id in range(1, devices + 1))
+        assert len(parts) == nodes and max(parts.values()) <= devices / nodes * 1.4
 
 
 async def test_a_port_nobody_listens_on(service: PollService, add: Add) -> None:
