@@ -35,6 +35,9 @@ PING: Final = "ping"
 ORDER: Final[tuple[Literal["identity", "system", "interfaces", "optics"], ...]] = (IDENTITY, "system", "interfaces", "optics")
 REACH: Final[frozenset[Aspect]] = frozenset(("reach",))
 IDLE_SECONDS: Final = 1.0
+FULL_PATIENCE_EVERY: Final = 4
+"""Of the looks in a row at a device that does not answer pings either, those in which it is waited for as for others."""
+
 SESSIONS_MOST: Final = 8000
 """SNMP sockets that are kept open, if the process may have twice as many files; beyond that a device gets a new one for each look."""
 
@@ -276,7 +279,9 @@ class Poller:
             if (session.target.address, session.target.credentials) == (target.address, target.credentials):
                 return session
             self._drop(watched)
-        session = await self._transport.connect(target)
+        # Many that are away at once, each with several profiles, must not keep those that are there waiting; yet who hides from pings may just be slow.
+        quick = watched.up is False and self.snmp.failures(watched.device.id) % FULL_PATIENCE_EVERY != 0
+        session = await self._transport.connect(target, attempts=1 if quick else None)
         self._roster.opened(watched, session.credential.id)
         if self._sessions < self._sessions_most and self._roster.devices.get(watched.device.id) is watched:
             self._sessions += 1

@@ -17,9 +17,11 @@ async def share(conn: Connection, node: str, lease: timedelta, scrape_address: s
     """Say that a node is there, and where it is scraped, renew its leases, and bring it to its fair part: give back what is too much, take what is free.
     Returns its shards.
 
-    A database's clock counts, so that nodes need not agree on theirs.
+    A database's clock counts, so that nodes need not agree on theirs. A node that was away for longer than a lease takes back only what was its own: if it was
+    the database that was away, the others are coming back as well, and devices had better stay where they are.
     """
     seconds = lease.total_seconds()
+    was_away = await conn.fetchval("select seen_at < now() - make_interval(secs => $2) from poll_nodes where node = $1", node, seconds)
     await conn.execute(
         """insert into poll_nodes (node, seen_at, scrape_address) values ($1, now(), nullif($2, ''))
            on conflict (node) do update set seen_at = now(), scrape_address = excluded.scrape_address""", node, scrape_address,
@@ -27,14 +29,12 @@ async def share(conn: Connection, node: str, lease: timedelta, scrape_address: s
     await conn.execute("delete from poll_nodes where seen_at < now() - make_interval(secs => $1)", seconds * 100)
     nodes = await conn.fetchval("select count(*) from poll_nodes where seen_at >= now() - make_interval(secs => $1)", seconds)
     fair = -(-SHARDS // nodes)
-    mine = await conn.fetch(
-        "select shard from poll_shards where node = $1 and until_at > now() order by shard for update", node
-    )  # a lease that ran out is anybody's
+    mine = await conn.fetch("select shard from poll_shards where node = $1 order by shard for update", node)  # also what ran out, if nobody took it
     keep = [record["shard"] for record in mine][:fair]
     await conn.execute("update poll_shards set node = null, until_at = '-infinity' where node = $1 and shard <> all($2::smallint[])", node, keep)
-    taken = await conn.fetch(
-        "select shard from poll_shards where until_at <= now() order by shard limit $1 for update skip locked", fair - len(keep)
-    )  # fmt: skip
+    wanted = 0 if was_away else fair - len(keep)
+    taken = await conn.fetch("select shard from poll_shards where until_at <= now() and shard <> all($2) order by shard limit $1 for update skip locked",
+                             wanted, keep)  # fmt: skip
     held = [*keep, *(record["shard"] for record in taken)]
     await conn.execute("update poll_shards set node = $1, until_at = now() + make_interval(secs => $2) where shard = any($3::smallint[])", node, seconds, held)
     return set(held)

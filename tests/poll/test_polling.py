@@ -333,6 +333,22 @@ async def test_what_a_device_bears_is_learned_of_a_look_that_came_to_nothing(ser
         assert session is not None and session.bulk == min(25, 2 * target.snmp_bulk)
 
 
+async def test_who_does_not_answer_pings_either_is_not_waited_for_as_long(service: PollService, add: Add, clock: Clock) -> None:
+    """Hundreds that are away, with several profiles each, would keep those that are there waiting; but one that hides from pings may just be slow."""
+    async with Agent(bad("silent")) as silent:
+        device = await add("lab", silent.port, platform="generic_linux")
+        await service.roster.refresh()
+        watched, asked = service.roster.devices[device], []
+        for up, failures in ((None, 0), (True, 1), (False, 1), (False, 2), (False, 4)):
+            watched.up, before = up, service.transport.requests["timeout"]
+            service.poller.snmp.at_once(device, clock())
+            for _ in range(failures):
+                service.poller.snmp.done(device, clock(), ok=False)
+            assert not await round_of(service, device, "system")
+            asked.append(service.transport.requests["timeout"] - before)
+    assert asked == [2, 2, 1, 1, 2]
+
+
 async def test_what_counts_is_read_first(service: PollService, add: Add) -> None:
     """A rate is by the time at which looks begin: with the names first, a slow device's counters would be read later by them, every tenth time."""
     async with Served(agent()) as served:
