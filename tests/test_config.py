@@ -164,7 +164,7 @@ def test_which_file(tmp_path):
         ("[radius]\nwall_url = 'ftp://x/'\n", "radius.wall_url", "'ftp://x/' is not an http or https URL"),
         ("[poll]\nscrape_address = 'http://netd1:8080'\n", "poll.scrape_address", f"'http://netd1:8080' is not {HOST_AND_PORT}"),
         ("[poll]\nscrape_address = 'netd1'\n", "poll.scrape_address", f"'netd1' is not {HOST_AND_PORT}"),
-        ("[poll]\nexport_token = \"a\\n\"\n", "poll.export_token", "has a blank, a control character or one outside ASCII in it"),
+        ('[poll]\nexport_token = "a\\n"\n', "poll.export_token", "has a blank, a control character or one outside ASCII in it"),
         ("[radius]\nwall_url = 'https://'\n", "radius.wall_url", "'https://' is not an http or https URL"),
         ("[radius]\nwall_url = 'http://x:99999/'\n", "radius.wall_url", "'http://x:99999/' is not an http or https URL"),
         ("[radius]\nauth_port = 1813\n", "radius.auth_port", "radius.auth_port and radius.acct_port are both 1813"),

@@ -13,15 +13,23 @@ from netd.domain.ports import Polling
 from netd.errors import Fault, InvalidInput
 from netd.model.device import DeviceSample, InterfaceSample
 from netd.model.telemetry import Aspect, Availability, CurrentDevice, CurrentInterface, Rates, Series, Talker, Utilisation
+from netd.store import device_reports, telemetry
 from netd.store import series as store
-from netd.store import telemetry
 from netd.store.database import Database
+from netd.store.device_reports import Selected
+from netd.store.timeseries import LEVELS
 
 STEPS: Final = (60, 300, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800, 2_592_000)
 SOURCES: Final = (("1d", 86_400), ("1h", 3600), ("5m", 300), ("samples", 0))
 LONGEST: Final = timedelta(days=3660)
 FRESH: Final = timedelta(hours=2)
 """Samples older than this are not the state of now."""
+
+SUMS_MOST: Final = 10_000_000
+"""Sums that one answer about all interfaces, or one report of them, is made of: of what would need more the sums of longer spans are taken."""
+
+SAMPLE_SECONDS: Final = 60
+"""As often as interfaces are measured, unless somebody set something else."""
 
 STALE_PERIODS: Final = 2.5
 """What was not read for so many times as long as it should have been is what was, and not what is."""
@@ -164,6 +172,16 @@ def sums(since: datetime, now: datetime, kept_days: Mapping[str, int]) -> str:
     return next((level for level in ("5m", "1h") if now - since <= timedelta(days=kept_days[level])), "1d")
 
 
+def level_for(interfaces: int, since: datetime, until: datetime, now: datetime, kept_days: Mapping[str, int]) -> str:
+    """Of which level so many interfaces' figures are made: the finest that is kept for so long, and of which they are not too many sums. Pure."""
+    finest = sums(since, now, kept_days)
+    levels = list(LEVELS)
+    for level in levels[levels.index(finest) :]:
+        if interfaces * (until - since).total_seconds() / LEVELS[level] <= SUMS_MOST:
+            return level
+    return levels[-1]
+
+
 async def utilisation(db: Database, actor: Actor, polling: Polling, interface_id: int, query: SpanQuery, now: datetime) -> Utilisation:
     """How much of an interface was used over a span. Raises NotFound, InvalidInput."""
     since, until = span(query, now, timedelta(days=1))
@@ -206,7 +224,11 @@ async def top(db: Database, actor: Actor, polling: Polling, query: TopQuery, now
     """The interfaces that have most of something. Raises InvalidInput."""
     since, until = span(query, now, timedelta(minutes=15))
     async with db.transaction(actor.scope) as conn:
-        rows = await store.top(conn, actor.tenant_id, query.by, _source(since, until, now, polling), since, until, query.limit)
+        interfaces = await device_reports.interface_count(conn, actor.tenant_id, Selected(()))
+        source = _source(since, until, now, polling)
+        if source != "samples" or interfaces * (until - since).total_seconds() / SAMPLE_SECONDS > SUMS_MOST:
+            source = level_for(interfaces, since, until, now, polling.kept_days())
+        rows = await store.top(conn, actor.tenant_id, query.by, source, since, until, query.limit)
     return Talkers(since=since, until=until, items=tuple(_talker(row) for row in rows))
 
 

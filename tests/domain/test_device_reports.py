@@ -14,9 +14,8 @@ from openpyxl import load_workbook
 
 from netd.domain import device_reports, periods, reports, telemetry
 from netd.domain.actor import Actor
-from netd.domain.device_reports import level_for
 from netd.domain.report_queries import Measured
-from netd.domain.telemetry import SpanQuery
+from netd.domain.telemetry import SpanQuery, level_for
 from netd.errors import InvalidInput, StoreError
 from netd.sheets.converter import Converter
 from netd.store import telemetry as samples
@@ -188,7 +187,7 @@ async def test_utilisation(ids: dict[str, int], ask: Ask, monkeypatch: pytest.Mo
     assert [row["interface"] for row in await ask("interface-utilisation", **DAYS, top=1)] == ["eth0"]
     # Of many, sums of longer spans: the 95th percentile is that of theirs.
     for most, level, p95 in ((3 * 24, "1h", "7800"), (3, "1d", "9000"), (0, "1d", "9000")):
-        monkeypatch.setattr(device_reports, "SUMS_MOST", most)
+        monkeypatch.setattr(telemetry, "SUMS_MOST", most)
         row = (await ask("interface-utilisation", **DAYS))[0]
         assert (row["resolution"], row["in_p95_bps"], row["in_avg_bps"], row["in_max_bps"]) == (level, p95, "1556", "9000")
 

@@ -16,6 +16,7 @@ from netd.model.telemetry import Aspect
 from netd.poll.alarms import Alarms
 from netd.poll.counters import Look
 from netd.poll.watched import Port, Watched
+from netd.sdk.device import SnmpGroup
 from netd.store import alarms as store
 from netd.store import telemetry, timeseries
 from netd.store.database import Database
@@ -217,10 +218,10 @@ async def test_what_is_not_asked_of_a_device_any_more_has_no_alarm(world: World)
     core, edge = world.devices
     await threshold(world, name="dark", metric="rx_dbm", raise_level=-27, above=False)
     for device in (core, edge):
-        world.devices[device].groups = dict.fromkeys(("system", "optics"))  # type: ignore[arg-type]
+        world.devices[device].groups = {name: SnmpGroup(name=name, period_seconds=60) for name in ("system", "optics")}
         world.look(device, optics=(OpticsSample(interface="0/1", rx_dbm=-30.0),))
     assert [each[-1] for each in await world.told()] == ["raised", "raised"]
-    world.devices[core].groups = dict.fromkeys(("system",))  # type: ignore[arg-type]
+    world.devices[core].groups = {"system": SnmpGroup(name="system", period_seconds=60)}
     world.devices[edge].groups = {}  # nobody knows: its driver is away
     await world.alarms.read()
     assert await world.told() == [(core, "dark", "0/1", "cleared"), (edge, "dark", "0/1", "raised")]

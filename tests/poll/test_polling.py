@@ -298,8 +298,8 @@ async def test_a_table_that_goes_backwards_keeps_no_other_group_from_being_read(
         answer = simulated.answer
         first, second = (bytes((43, *ifmib.HR_PROCESSOR_LOAD[2:], number)) for number in (1, 2))
 
-        def twisted(data: bytes) -> bytes | None:
-            said = answer(data)
+        def twisted(datagram: bytes) -> bytes | None:
+            said = answer(datagram)
             return None if said is None else said.replace(second, first)
 
         simulated.answer = twisted  # type: ignore[method-assign]
@@ -317,9 +317,9 @@ async def test_what_a_device_bears_is_learned_of_a_look_that_came_to_nothing(ser
         answer = served.simulated.answer
         silent = bytes((43, *ifmib.IF_HC_OUT_OCTETS[2:]))
 
-        def few(data: bytes) -> bytes | None:
-            said = answer(data)
-            return None if said is None or len(said) > 300 or silent in data else said
+        def few(datagram: bytes) -> bytes | None:
+            said = answer(datagram)
+            return None if said is None or len(said) > 300 or silent in datagram else said
 
         served.simulated.answer = few  # type: ignore[method-assign]
         assert not await round_of(service, device, "interfaces")
@@ -357,9 +357,9 @@ async def test_what_counts_is_read_first(service: PollService, add: Add) -> None
         answer = served.simulated.answer
         asked: list[str] = []
 
-        def seen(data: bytes) -> bytes | None:
-            asked.extend(name for name, column in (("octets", ifmib.IF_HC_IN_OCTETS), ("name", ifmib.IF_NAME)) if bytes((43, *column[2:])) in data)
-            return answer(data)
+        def seen(datagram: bytes) -> bytes | None:
+            asked.extend(name for name, column in (("octets", ifmib.IF_HC_IN_OCTETS), ("name", ifmib.IF_NAME)) if bytes((43, *column[2:])) in datagram)
+            return answer(datagram)
 
         served.simulated.answer = seen  # type: ignore[method-assign]
         assert await round_of(service, device, "interfaces")
@@ -446,9 +446,9 @@ async def test_the_whole_service_polls_by_itself_and_shares(database: Database, 
 
 def test_devices_added_one_after_the_other_are_of_different_nodes() -> None:
     """A node holds shards in a row: with ids as they are, the first hundred devices would all be one node's."""
-    for devices, nodes in ((10, 2), (40, 3), (1000, 4)):
-        parts = Counter(shards.of(device_id) * nodes // shards.SHARDS for device_id in range(1, devices + 1))
-        assert len(parts) == nodes and max(parts.values()) <= devices / nodes * 1.4
+    for count, nodes in ((10, 2), (40, 3), (1000, 4)):
+        parts = Counter(shards.of(device_id) * nodes // shards.SHARDS for device_id in range(1, count + 1))
+        assert len(parts) == nodes and max(parts.values()) <= count / nodes * 1.4
 
 
 async def test_a_port_nobody_listens_on(service: PollService, add: Add) -> None:

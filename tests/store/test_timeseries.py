@@ -161,23 +161,56 @@ async def test_what_a_wrong_clock_summed_up_holds_up_nothing(conn: asyncpg.Conne
     assert await conn.fetchval("select done_until from rollups where level = '5m'") == DAY + timedelta(hours=1)
 
 
-async def test_what_comes_late_waits_for_who_sums_up(conn: asyncpg.Connection, dsn: str) -> None:
-    """Who sums up may have looked before the samples came: what they find done must not be what was done before it."""
-    await conn.execute("update rollups set done_until = $1", DAY)
+async def test_what_comes_while_it_is_summed_up_is_counted_in_the_next_time(conn: asyncpg.Connection, dsn: str) -> None:
+    """Who sums up has looked already, and nobody waits for the other: an hour that the late sample is of is made again after its five minutes."""
+    await fill(conn, 65)
+    await sums(conn, DAY + timedelta(hours=1))
+    await timeseries.late(conn, DAY)
     other = await asyncpg.connect(dsn)
     try:
-        summing = other.transaction()
-        await summing.start()
-        await other.execute("select from rollups where level = '5m' for update")
-        await other.execute("update rollups set done_until = $1 where level = '5m'", DAY + timedelta(minutes=5))
-        telling = asyncio.create_task(timeseries.late(conn, DAY + timedelta(minutes=2)))
-        await asyncio.sleep(0.1)
-        assert not telling.done()
-        await summing.commit()
-        await telling
+        async with other.transaction():
+            assert await timeseries.roll_up(other, "5m", DAY + timedelta(hours=1)) == DAY + timedelta(minutes=30)
+            async with asyncio.timeout(5), conn.transaction():
+                await fill(conn, 1, begin=DAY + timedelta(minutes=2), device=2)
+                await conn.execute("update interface_samples set interface_id = 8 where device_id = 2")
+                await timeseries.late(conn, DAY + timedelta(minutes=2))
+                assert await timeseries.roll_up(conn, "5m", DAY + timedelta(hours=1)) is None
+            assert await timeseries.roll_up(conn, "1h", DAY + timedelta(hours=1)) is None
     finally:
         await other.close()
-    assert await conn.fetchval("select done_until from rollups where level = '5m'") == DAY
+    assert await timeseries.roll_up(conn, "1h", DAY + timedelta(hours=1)) is None  # the five minutes are not that far again
+    await sums(conn, DAY + timedelta(hours=1))
+    for level in ("5m", "1h"):
+        assert [row[0] for row in await conn.fetch(f"select interface_id from interface_{level} where at = $1 order by 1", DAY)] == [7, 8], level
+    assert await conn.fetchval("select count(*) from rollup_late where level <> '1d'") == 0
+
+
+async def test_many_interfaces_are_summed_up_some_at_a_time(conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day of a quarter of a million interfaces is 72 million sums: one statement would not end in the time that statements have."""
+    monkeypatch.setattr(timeseries, "IDS_AT_A_TIME", 2)
+    for device in (1, 2, 9):
+        await fill(conn, 60, device=device)
+    await conn.execute("update interface_samples set interface_id = device_id")
+    await sums(conn, DAY + timedelta(days=1))
+    for level in ("1h", "1d"):
+        found = [tuple(row) for row in await conn.fetch(f"select interface_id, in_bps_avg, seconds from interface_{level} order by 1")]
+        assert found == [(each, 3050, 3600) for each in (1, 2, 9)], level
+        assert await conn.fetchval(f"select count(*) from device_{level}") == await conn.fetchval(f"select count(*) from reach_{level}") == 3
+
+
+async def test_days_are_made_while_somebody_reads(connection: asyncpg.Connection, dsn: str) -> None:
+    """A backup reads for hours. What is made is indexed like the rest."""
+    await timeseries.ensure(connection, DAY.date())
+    other = await asyncpg.connect(dsn)
+    try:
+        async with other.transaction():
+            await other.execute("lock table interface_samples, interface_5m, interface_1h in access share mode")
+            made = await timeseries.ensure(connection, DAY.date() + timedelta(days=30))
+    finally:
+        await other.close()
+    assert "interface_samples_20261226" in made
+    indexes = [row[0] for row in await connection.fetch("select indexdef from pg_indexes where tablename = 'interface_5m_20261226' order by 1")]
+    assert len(indexes) == 2 and "UNIQUE INDEX" in indexes[1] and "USING brin (at) WITH (pages_per_range='32', autosummarize='on')" in indexes[0]
 
 
 async def test_a_day_that_is_not_there_is_refused(database: Database) -> None:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from netd.domain import telemetry as telemetry_domain
 from netd.domain.telemetry import resolution
 from netd.model.device import DeviceSample, InterfaceSample, OpticsSample
 from netd.model.telemetry import CurrentDevice, CurrentInterface, Rates
@@ -91,7 +92,7 @@ async def test_light_by_time(api: Api, ids: tuple[int, int], database: Database)
     assert (await api.get(f"/devices/{device}/optics-series?metric=rx_dbm")).status == 422
 
 
-async def test_over_a_span(api: Api, ids: tuple[int, int], database: Database) -> None:
+async def test_over_a_span(api: Api, ids: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     device, interface = ids
     told = (await api.get(f"/devices/{device}/availability?{since(59)}")).value
     assert told["failed"] == 6 and told["percent"] == round(100 * (told["looks"] - 6) / told["looks"], 4) and told["known_percent"] > 95
@@ -100,6 +101,8 @@ async def test_over_a_span(api: Api, ids: tuple[int, int], database: Database) -
     top = (await api.get("/top-talkers?by=utilisation")).value["items"]
     assert [(each["interface"], each["alias"], each["device"], each["utilisation_percent"]) for each in top] == [("eth0", "uplink", "core1", 80.0)]
     assert (await api.get("/top-talkers?by=errors")).value["items"][0]["errors"] == 0.5
+    monkeypatch.setattr(telemetry_domain, "SUMS_MOST", 10)  # of more samples the sums are taken, and there are none yet
+    assert (await api.get(f"/top-talkers?{since(9)}")).value["items"] and (await api.get("/top-talkers")).value["items"] == []
     assert (await api.get("/top-talkers?limit=1000")).status == 422
     nothing = (await api.get(f"/devices/{device}/availability?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z")).value
     assert (nothing["percent"], nothing["looks"], nothing["known_percent"]) == (None, 0, 0.0)
