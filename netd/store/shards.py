@@ -9,7 +9,7 @@ SHARDS: Final = 256
 
 
 def of(device_id: int) -> int:
-    """A device's shard. Ids follow each other, and so do the shards that a node holds: unless ids are spread over them, a hundred devices are all one node's."""
+    """A device's shard. Ids follow each other, and so do the shards that a node holds: unless ids are spread, a hundred devices are all one node's."""
     return (device_id * 0x9E3779B1 & 0xFFFFFFFF) >> 24
 
 
