@@ -156,6 +156,9 @@ _STATEMENTS = {
 }
 """By level: what its ids are called, where they stand, and how they are summed up."""
 
+LOCK_KEY: Final = 0x726F6C6C
+"""First key of the locks that keep two nodes from summing up a level at the same time."""
+
 MOST_AT_A_TIME: Final = timedelta(minutes=30)
 """Of five minutes. Of a quarter of a million interfaces that is eight million samples."""
 
@@ -212,36 +215,48 @@ _RESTARTS = f"""
 async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | None:
     """Sum up the next closed spans of a level, up to ``until`` and half an hour of them (one at least); returns up to when it is done now.
 
-    None: another node is at it, or there is nothing to do. Hours and days are made of the five minutes, so they do not overtake those.
+    None: another node is at it, or there is nothing to do. Hours and days are made of the five minutes, so they do not overtake those. Each statement is a
+    transaction of its own, for one that writes for minutes would hold events back: ``conn`` must not be in one. A lock of the session keeps others out.
     """
+    lock = (LOCK_KEY, LEVELS[level])
+    if not await conn.fetchval("select pg_try_advisory_lock($1, $2)", *lock):
+        return None
+    try:
+        done = await _summed_up(conn, level, until)
+    except BaseException:
+        conn.terminate()  # the lock ends with the session, once what that is at has ended
+        raise
+    await conn.execute("select pg_advisory_unlock($1, $2)", *lock)
+    return done
+
+
+async def _summed_up(conn: Connection, level: str, until: datetime) -> datetime | None:
     step = timedelta(seconds=LEVELS[level])
-    async with conn.transaction():
-        done = await conn.fetchrow("select done_until from rollups where level = $1 for update skip locked", level)
-        if done is None:
+    begin = await _begun(conn, level)
+    if level != "5m":  # read after what came late, for these change together
+        reached: datetime | None = await conn.fetchval("select done_until from rollups where level = '5m'")
+        if reached is None:
             return None
-        begin = await _begun(conn, level, done["done_until"])
-        if level != "5m":  # read after what came late, for these change together
-            reached: datetime | None = await conn.fetchval("select done_until from rollups where level = '5m'")
-            if reached is None:
-                return None
-            until = min(until, reached)
-        until = _floor(until, step)
-        if begin is None:
-            table = "interface_samples" if level == "5m" else "interface_5m"
-            oldest = await conn.fetchval(f"select least((select min(at) from reach_{table[10:]}), (select min(at) from {table}))")
-            if oldest is None:
-                return None
-            begin = _floor(oldest, step)
-        if begin > until + max(AHEAD_MOST, step):  # there is nothing of then: what comes from now on is summed up again
-            await conn.execute("update rollups set done_until = $2 where level = $1", level, until)
+        until = min(until, reached)
+    until = _floor(until, step)
+    if begin is None:
+        table = "interface_samples" if level == "5m" else "interface_5m"
+        oldest = await conn.fetchval(f"select least((select min(at) from reach_{table[10:]}), (select min(at) from {table}))")
+        if oldest is None:
             return None
-        until = min(until, _floor(begin + max(MOST_AT_A_TIME, step), step))
-        if until <= begin:
-            return None
-        await conn.execute("set local work_mem = '64MB'")  # a span of 250,000 interfaces is sorted in memory
-        for key, source, statement in _STATEMENTS[level]:
-            for first, end in await _ids(conn, key, source, whole=level == "5m"):
+        begin = _floor(oldest, step)
+    if begin > until + max(AHEAD_MOST, step):  # there is nothing of then: what comes from now on is summed up again
+        await conn.execute("update rollups set done_until = $2 where level = $1", level, until)
+        return None
+    until = min(until, _floor(begin + max(MOST_AT_A_TIME, step), step))
+    if until <= begin:
+        return None
+    for key, source, statement in _STATEMENTS[level]:
+        for first, end in await _ids(conn, key, source, whole=level == "5m"):
+            async with conn.transaction():
+                await conn.execute("set local work_mem = '64MB'")  # a span of 250,000 interfaces is sorted in memory
                 await conn.execute(statement, float(LEVELS[level]), begin, until, first, end, timeout=STATEMENT_SECONDS)
+    async with conn.transaction():
         if level == "5m":
             await conn.execute(_FORGET_RESTARTS, begin, until)  # done again it gives what is there by then
             await conn.execute(_RESTARTS, begin, until)
@@ -249,16 +264,18 @@ async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | N
     return until
 
 
-async def _begun(conn: Connection, level: str, done_until: datetime | None) -> datetime | None:
+async def _begun(conn: Connection, level: str) -> datetime | None:
     """From when on spans of a level are to be summed up: again, where samples came late, and then those of longer spans, too."""
-    came: datetime | None = await conn.fetchval("with gone as (delete from rollup_late where level = $1 returning at) select min(at) from gone", level)
-    if done_until is None or came is None or came >= done_until:
-        return done_until
-    begin = _floor(came, timedelta(seconds=LEVELS[level]))
-    await conn.execute("update rollups set done_until = $2 where level = $1", level, begin)
-    if level == "5m":
-        await conn.execute("insert into rollup_late (level, at) select level, $1 from rollups where level <> '5m'", begin)
-    return begin
+    async with conn.transaction():
+        done_until: datetime | None = await conn.fetchval("select done_until from rollups where level = $1", level)
+        came: datetime | None = await conn.fetchval("with gone as (delete from rollup_late where level = $1 returning at) select min(at) from gone", level)
+        if done_until is None or came is None or came >= done_until:
+            return done_until
+        begin = _floor(came, timedelta(seconds=LEVELS[level]))
+        await conn.execute("update rollups set done_until = $2 where level = $1", level, begin)
+        if level == "5m":
+            await conn.execute("insert into rollup_late (level, at) select level, $1 from rollups where level <> '5m'", begin)
+        return begin
 
 
 async def _ids(conn: Connection, key: str, source: str, *, whole: bool) -> list[tuple[int, int]]:

@@ -91,9 +91,8 @@ async def test_another_node_at_it_is_left_alone(conn: asyncpg.Connection, dsn: s
     await fill(conn, 12)
     other = await asyncpg.connect(dsn)
     try:
-        async with other.transaction():
-            await other.execute("select from rollups where level = '5m' for update")
-            assert await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is None
+        assert await other.fetchval("select pg_try_advisory_lock($1, 300)", timeseries.LOCK_KEY)
+        assert await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is None
     finally:
         await other.close()
     assert await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is not None
@@ -161,28 +160,45 @@ async def test_what_a_wrong_clock_summed_up_holds_up_nothing(conn: asyncpg.Conne
     assert await conn.fetchval("select done_until from rollups where level = '5m'") == DAY + timedelta(hours=1)
 
 
-async def test_what_comes_while_it_is_summed_up_is_counted_in_the_next_time(conn: asyncpg.Connection, dsn: str) -> None:
+async def test_what_comes_while_it_is_summed_up_is_counted_in_the_next_time(conn: asyncpg.Connection, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sums up has looked already, and nobody waits for the other: an hour that the late sample is of is made again after its five minutes."""
     await fill(conn, 65)
     await sums(conn, DAY + timedelta(hours=1))
     await timeseries.late(conn, DAY)
-    other = await asyncpg.connect(dsn)
+    other, real, came = await asyncpg.connect(dsn), timeseries._ids, []
+
+    async def ids(of: asyncpg.Connection, key: str, source: str, *, whole: bool) -> list[tuple[int, int]]:
+        if source == "interface_samples" and not came:  # whether devices were there is summed up by now
+            came.append(source)
+            async with asyncio.timeout(5), other.transaction():
+                await telemetry.copy(other, "reach_samples", [(1, 2, DAY + timedelta(minutes=2), False, None, 60.0)])
+                await timeseries.late(other, DAY + timedelta(minutes=2))
+            assert await timeseries.roll_up(other, "5m", DAY + timedelta(hours=1)) is None
+        return await real(of, key, source, whole=whole)
+
+    monkeypatch.setattr(timeseries, "_ids", ids)
     try:
-        async with other.transaction():
-            assert await timeseries.roll_up(other, "5m", DAY + timedelta(hours=1)) == DAY + timedelta(minutes=30)
-            async with asyncio.timeout(5), conn.transaction():
-                await fill(conn, 1, begin=DAY + timedelta(minutes=2), device=2)
-                await conn.execute("update interface_samples set interface_id = 8 where device_id = 2")
-                await timeseries.late(conn, DAY + timedelta(minutes=2))
-                assert await timeseries.roll_up(conn, "5m", DAY + timedelta(hours=1)) is None
-            assert await timeseries.roll_up(conn, "1h", DAY + timedelta(hours=1)) is None
+        assert await timeseries.roll_up(conn, "5m", DAY + timedelta(hours=1)) == DAY + timedelta(minutes=30)
+        assert await timeseries.roll_up(other, "1h", DAY + timedelta(hours=1)) is None  # the five minutes are not that far again
     finally:
         await other.close()
-    assert await timeseries.roll_up(conn, "1h", DAY + timedelta(hours=1)) is None  # the five minutes are not that far again
     await sums(conn, DAY + timedelta(hours=1))
     for level in ("5m", "1h"):
-        assert [row[0] for row in await conn.fetch(f"select interface_id from interface_{level} where at = $1 order by 1", DAY)] == [7, 8], level
+        assert [row[0] for row in await conn.fetch(f"select device_id from reach_{level} where at = $1 order by 1", DAY)] == [1, 2], level
     assert await conn.fetchval("select count(*) from rollup_late where level <> '1d'") == 0
+
+
+async def test_who_sums_up_and_fails_lets_others_do_it(conn: asyncpg.Connection, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(conn, 12)
+    other = await asyncpg.connect(dsn)
+    with monkeypatch.context() as patched:
+        patched.setattr(timeseries, "_RESTARTS", "select 1/0 from rollups where $1 < $2::timestamptz")
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await timeseries.roll_up(other, "5m", DAY + timedelta(minutes=12))
+    assert other.is_closed()
+    async with asyncio.timeout(10):
+        while await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is None:  # the server has to notice
+            await asyncio.sleep(0.01)
 
 
 async def test_many_interfaces_are_summed_up_some_at_a_time(conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
