@@ -165,7 +165,8 @@ async def test_what_comes_while_it_is_summed_up_is_counted_in_the_next_time(conn
     await fill(conn, 65)
     await sums(conn, DAY + timedelta(hours=1))
     await timeseries.late(conn, DAY)
-    other, real, came = await asyncpg.connect(dsn), timeseries._ids, []
+    other, real = await asyncpg.connect(dsn), timeseries._ids
+    came: list[str] = []
 
     async def ids(of: asyncpg.Connection, key: str, source: str, *, whole: bool) -> list[tuple[int, int]]:
         if source == "interface_samples" and not came:  # whether devices were there is summed up by now
@@ -197,7 +198,7 @@ async def test_who_sums_up_and_fails_lets_others_do_it(conn: asyncpg.Connection,
             await timeseries.roll_up(other, "5m", DAY + timedelta(minutes=12))
     assert other.is_closed()
     async with asyncio.timeout(10):
-        while await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is None:  # the server has to notice
+        while await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is None:  # noqa: ASYNC110 - the server has to notice
             await asyncio.sleep(0.01)
 
 
