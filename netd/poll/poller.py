@@ -25,7 +25,7 @@ from netd.model.telemetry import Aspect, CurrentDevice
 from netd.poll.reader import Guard, Reader
 from netd.poll.roster import Roster
 from netd.poll.schedule import Schedule
-from netd.poll.watched import Watched
+from netd.poll.watched import Watched, Wrong
 from netd.poll.writer import Writer, real, whole
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ PING: Final = "ping"
 ORDER: Final[tuple[Literal["identity", "system", "interfaces", "optics"], ...]] = (IDENTITY, "system", "interfaces", "optics")
 REACH: Final[frozenset[Aspect]] = frozenset(("reach",))
 IDLE_SECONDS: Final = 1.0
+SPARED_MOST: Final = 15
+"""Looks in a row in which a group is left out that was wrong the last time."""
+
 FULL_PATIENCE_EVERY: Final = 4
 """Of the looks in a row at a device that does not answer pings either, those in which it is waited for as for others."""
 
@@ -240,14 +243,20 @@ class Poller:
 
     async def _read(self, watched: Watched, groups: tuple[str, ...], read: set[Aspect]) -> str:
         """Read the groups, and add to ``read`` what was; what the agent breaks off or gets wrong in one keeps no other from being read, and is what is
-        returned. Raises PeerError if all that was asked for is wrong: who answers nothing of use is left alone."""
+        returned. One that is wrong is left out for more and more looks. Raises PeerError if nothing of use was read: then the device is left alone."""
         session = await self._session(watched)
         wrong: list[PeerError] = []
-        done = 0
+        asked = done = 0
         try:
             for name in ORDER:
                 if name not in groups:
                     continue
+                was = watched.wrong.pop(name, None)
+                if was is not None and was.spared:
+                    watched.wrong[name] = was._replace(spared=was.spared - 1)
+                    wrong.append(PeerError(was.error))
+                    continue
+                asked += 1
                 try:
                     if name == "identity":
                         await self._identity(watched, session)
@@ -257,12 +266,16 @@ class Poller:
                     done += 1
                 except PeerUnreachable:
                     raise
+                except ErrorStatus as error:  # said at once, and costs nothing
+                    wrong.append(error)
                 except PeerError as error:
                     wrong.append(error)
+                    times = 1 if was is None else was.times + 1
+                    watched.wrong[name] = Wrong(times, min(2**times - 1, SPARED_MOST), str(error))
         finally:
             self._learn(watched, session)
-        if wrong and not done and not isinstance(wrong[0], ErrorStatus):
-            raise wrong[0]
+        if asked and not done and not any(isinstance(error, ErrorStatus) for error in wrong):
+            raise wrong[-1]
         return str(wrong[0]) if wrong else ""
 
     def _learn(self, watched: Watched, session: Snmp) -> None:

@@ -306,7 +306,13 @@ async def test_a_table_that_goes_backwards_keeps_no_other_group_from_being_read(
         assert await round_of(service, device)
         current = service.current(device)
         assert current is not None and "do not increase" in current.last_error and current.system is None and len(current.interfaces) == 3
-        assert not await round_of(service, device, "system") and service.roster.devices[device].session is None
+        watched, before = service.roster.devices[device], simulated.asked
+        assert await round_of(service, device) and watched.wrong["system"].spared == 0 and "do not increase" in watched.last_error
+        assert not await round_of(service, device, "system") and watched.session is None and watched.wrong["system"].spared == 3
+        simulated.answer = answer  # type: ignore[method-assign]
+        for _ in range(3):
+            assert await round_of(service, device) and watched.system is None
+        assert simulated.asked > before and await round_of(service, device) and watched.system is not None and not watched.wrong and not watched.last_error
 
 
 async def test_what_a_device_bears_is_learned_of_a_look_that_came_to_nothing(service: PollService, add: Add, database: Database) -> None:
