@@ -218,7 +218,7 @@ class SnmpTransport:
         """A session with the first SNMP profile that is answered well; ``credential`` says which. ``attempts``: how often each is tried, if not as often as
         the limits say. Raises PeerUnreachable: ``timeout`` if none is answered; PeerError if what answers is of no use with any."""
         profiles = [credential for credential in target.credentials if isinstance(credential.login, SnmpCommunity | SnmpUser)]
-        failure: PeerError = PeerUnreachable(f"{target.key} has no SNMP profile", "invalid")
+        failure: PeerError = PeerUnreachable(f"{target.called} has no SNMP profile", "invalid")
         for credential in profiles:
             session = self.session(target, credential)
             try:
@@ -226,11 +226,15 @@ class SnmpTransport:
             except PeerError as error:
                 failure = failure if _outcome(failure) == "credentials" else error
                 continue
+            del failure
             return session
         if len(profiles) > 1:
-            said = f"{target.key}: none of {len(profiles)} SNMP profiles works; {failure}"
+            said = f"{target.called}: none of {len(profiles)} SNMP profiles works; {failure}"
             failure = PeerUnreachable(said, failure.reason) if isinstance(failure, PeerUnreachable) else PeerError(said)
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     def session(self, target: Target, credential: Credential) -> Snmp:
         """A session that has not asked anything yet. Raises PeerUnreachable ``invalid`` if the credential is no SNMP profile."""

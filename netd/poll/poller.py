@@ -245,8 +245,8 @@ class Poller:
         """Read the groups, and add to ``read`` what was; what the agent breaks off or gets wrong in one keeps no other from being read, and is what is
         returned. One that is wrong is left out for more and more looks. Raises PeerError if nothing of use was read: then the device is left alone."""
         session = await self._session(watched)
-        wrong: list[PeerError] = []
-        asked = done = 0
+        wrong: list[str] = []  # no errors: their tracebacks hold this frame
+        asked = done = broken = 0
         try:
             for name in ORDER:
                 if name not in groups:
@@ -254,7 +254,7 @@ class Poller:
                 was = watched.wrong.pop(name, None)
                 if was is not None and was.spared:
                     watched.wrong[name] = was._replace(spared=was.spared - 1)
-                    wrong.append(PeerError(was.error))
+                    wrong.append(was.error)
                     continue
                 asked += 1
                 try:
@@ -267,16 +267,17 @@ class Poller:
                 except PeerUnreachable:
                     raise
                 except ErrorStatus as error:  # said at once, and costs nothing
-                    wrong.append(error)
+                    wrong.append(str(error))
+                    broken += 1
                 except PeerError as error:
-                    wrong.append(error)
+                    wrong.append(str(error))
                     times = 1 if was is None else was.times + 1
                     watched.wrong[name] = Wrong(times, min(2**times - 1, SPARED_MOST), str(error))
         finally:
             self._learn(watched, session)
-        if asked and not done and not any(isinstance(error, ErrorStatus) for error in wrong):
-            raise wrong[-1]
-        return str(wrong[0]) if wrong else ""
+        if asked and not done and not broken:
+            raise PeerError(wrong[-1])
+        return wrong[0] if wrong else ""
 
     def _learn(self, watched: Watched, session: Snmp) -> None:
         """Remember how many rows at a time it bears, also of a look that came to nothing: else the next one begins with too many again."""
