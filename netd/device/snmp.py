@@ -219,19 +219,18 @@ class SnmpTransport:
         the limits say. Raises PeerUnreachable: ``timeout`` if none is answered; PeerError if what answers is of no use with any."""
         profiles = [credential for credential in target.credentials if isinstance(credential.login, SnmpCommunity | SnmpUser)]
         failure: PeerError = PeerUnreachable(f"{target.called} has no SNMP profile", "invalid")
-        for credential in profiles:
-            session = self.session(target, credential)
-            try:
-                await session.get((SYS_OBJECT_ID,), attempts=attempts)
-            except PeerError as error:
-                failure = failure if _outcome(failure) == "credentials" else error
-                continue
-            del failure
-            return session
-        if len(profiles) > 1:
-            said = f"{target.called}: none of {len(profiles)} SNMP profiles works; {failure}"
-            failure = PeerUnreachable(said, failure.reason) if isinstance(failure, PeerUnreachable) else PeerError(said)
         try:
+            for credential in profiles:
+                session = self.session(target, credential)
+                try:
+                    await session.get((SYS_OBJECT_ID,), attempts=attempts)
+                except PeerError as error:
+                    failure = failure if _outcome(failure) == "credentials" else error
+                    continue
+                return session
+            if len(profiles) > 1:
+                said = f"{target.called}: none of {len(profiles)} SNMP profiles works; {failure}"
+                failure = PeerUnreachable(said, failure.reason) if isinstance(failure, PeerUnreachable) else PeerError(said)
             raise failure
         finally:
             del failure  # its traceback holds this frame
