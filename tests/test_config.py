@@ -13,6 +13,8 @@ from netd.errors import ConfigError
 NOWHERE = Path("/nonexistent/netd.toml")
 EXAMPLE = Path(__file__).parents[1] / "config" / "netd.toml"
 
+HOST_AND_PORT = "a host and a port (netd1.example.net:8080, [2001:db8::1]:8080)"
+
 
 def from_text(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> Config:
     file = tmp_path / "netd.toml"
@@ -160,6 +162,9 @@ def test_which_file(tmp_path):
         ("[radius]\naddresses = []\n", "radius.addresses", "expected at least one IP address"),
         ("[radius]\nwall = ''\n", "radius.wall", "expected a string of 1 to 128 characters, not ''"),
         ("[radius]\nwall_url = 'ftp://x/'\n", "radius.wall_url", "'ftp://x/' is not an http or https URL"),
+        ("[poll]\nscrape_address = 'http://netd1:8080'\n", "poll.scrape_address", f"'http://netd1:8080' is not {HOST_AND_PORT}"),
+        ("[poll]\nscrape_address = 'netd1'\n", "poll.scrape_address", f"'netd1' is not {HOST_AND_PORT}"),
+        ('[poll]\nexport_token = "a\\n"\n', "poll.export_token", "has a blank, a control character or one outside ASCII in it"),
         ("[radius]\nwall_url = 'https://'\n", "radius.wall_url", "'https://' is not an http or https URL"),
         ("[radius]\nwall_url = 'http://x:99999/'\n", "radius.wall_url", "'http://x:99999/' is not an http or https URL"),
         ("[radius]\nauth_port = 1813\n", "radius.auth_port", "radius.auth_port and radius.acct_port are both 1813"),

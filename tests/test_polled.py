@@ -2,6 +2,7 @@
 
 import pytest
 
+from netd.sdk import ifmib
 from netd.sdk.device import Oid, Varbind
 from netd.sdk.polled import Gauge, Optics, Polled, oid
 
@@ -42,3 +43,8 @@ def test_columns_with_longer_indexes_are_of_one_row() -> None:
     first, second = driver.optics(table, tables)
     assert (first.interface, first.rx_dbm, first.distance_metres) == ("7.1", -20.0, 100)
     assert (second.interface, second.rx_dbm, second.distance_metres) == ("7.2", -21.0, None)
+
+
+def test_a_name_has_no_nul_in_it() -> None:
+    """PostgreSQL takes none, and would refuse the samples of all others that are written with it."""
+    assert ifmib.text(b" 0/1\0/2 \0\r\n") == "0/1/2" and ifmib.text(b"\xff") == "\ufffd" and ifmib.text(7) == ""

@@ -197,6 +197,15 @@ def _http_url(value: str) -> str | None:
     return None if good and value.isprintable() and " " not in value else f"{value!r} is not an http or https URL"
 
 
+def _host_and_port(value: str) -> str | None:
+    try:
+        parts = urlsplit(f"//{value}")
+        good = bool(parts.hostname) and bool(parts.port) and parts.netloc == value and parts.username is None
+    except ValueError:
+        good = False
+    return None if good and value.isprintable() and " " not in value else f"{value!r} is not a host and a port (netd1.example.net:8080, [2001:db8::1]:8080)"
+
+
 def _integration_url(value: str) -> str | None:
     """Nothing, or where an integration is. What stands in it may be a password, so the message tells nothing of it."""
     if not value:
@@ -315,7 +324,9 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "oidc.groups": _groups,
     "webhooks.allowed_networks": _prefixes,
     **{f"{name}.url": _integration_url for name in ("netbox", "awx", "genieacs", "voltha", "vault")},
+    "poll.scrape_address": lambda value: _host_and_port(value) if value else None,
     **{f"{name}.token": _header_text for name in ("netbox", "awx", "vault")},
+    "poll.export_token": _header_text,
     "extensions.folders": _absolutes,
 }
 """Dotted key -> what is wrong with a value of the right type, or None."""

@@ -303,10 +303,14 @@ class PollConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Days for which sums of a day are kept."""
     alarm_days: Days = 400
     """Days for which alarms are kept that are over."""
+    scrape_address: str = ""
+    """Where Prometheus reaches this node (netd1.example.net:8080): devices that it polls are scraped there. Empty: wherever it asks for targets."""
     export_url: str = ""
     """Where devices' values are sent in Prometheus' text format, too (https://vm.example.net/api/v1/import/prometheus); empty: nowhere."""
     export_token: Secret = Secret()
     """Bearer token for that."""
+    export_buffer_octets: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 34)] = 64 << 20
+    """Values, packed, that wait in memory while that is away; beyond that the oldest are dropped."""
 
     def kept_days(self) -> dict[str, int]:
         """For how many days samples (raw, optics) and sums (5m, 1h, 1d) are kept."""

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -42,21 +43,22 @@ class _Echo:
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
-    async def ask(self, address: Address, seconds: float) -> bool:
-        """Send one request and wait for its answer. Raises OSError if there is no way there."""
+    async def ask(self, address: Address, seconds: float) -> float | None:
+        """Send one request and wait for its answer; how many seconds that took, None if it did not come. Raises OSError if there is no way there."""
         token = self._entropy(TOKEN_OCTETS)
         self._sequence = (self._sequence + 1) & 0xFFFF
         answered: asyncio.Future[None] = self._loop.create_future()
         self._waiting[address, token] = answered
+        begun = time.perf_counter()  # uvloop counts whole milliseconds
         try:
             self._socket.sendto(icmp.echo_request(self._version, self._identifier, self._sequence, token), (str(address), 0))
             async with asyncio.timeout(seconds):
                 await answered
         except (TimeoutError, BlockingIOError):  # a full buffer is a lost packet
-            return False
+            return None
         finally:
             del self._waiting[address, token]
-        return True
+        return time.perf_counter() - begun
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -108,16 +110,22 @@ class Pinger:
 
     async def ping(self, address: Address) -> bool:
         """Whether it answers one of the attempts, each of which has ``seconds``."""
+        return await self.round_trip(address) is not None
+
+    async def round_trip(self, address: Address) -> float | None:
+        """How many seconds the answer took, counted from the attempt that was answered; None if none was."""
         echo = self._echo.get(address.version)
         if echo is None:
-            return await self._connects(address)
+            begun = time.perf_counter()
+            return time.perf_counter() - begun if await self._connects(address) else None
         for _ in range(self._attempts):
             try:
-                if await echo.ask(address, self._seconds):
-                    return True
+                took = await echo.ask(address, self._seconds)
             except OSError:  # no route, or forbidden: it does not answer
-                return False
-        return False
+                return None
+            if took is not None:
+                return took
+        return None
 
     def _open(self, version: Literal[4, 6] | int) -> _Echo | None:
         family, protocol = (socket.AF_INET, socket.IPPROTO_ICMP) if version == 4 else (socket.AF_INET6, socket.IPPROTO_ICMPV6)

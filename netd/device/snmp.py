@@ -1,7 +1,8 @@
 """SNMP v1, v2c and v3: read objects and walk columns of one device, patiently and within bounds.
 
 What a device can give at once is found out: GETBULK begins with 25 rows and is halved where the answers are too big to arrive (``Snmp.bulk`` says with
-what it works; give it back in ``Target.snmp_bulk``). A walk ends with its column, its deadline, its ceiling, or an agent that goes backwards.
+what it works; give it back in ``Target.snmp_bulk``, and :meth:`Snmp.trust` it again now and then). A walk ends with its column, its deadline, its ceiling,
+or an agent that goes backwards.
 """
 
 import asyncio
@@ -75,12 +76,16 @@ class Snmp:
         self._counts = counts
         self._turn = asyncio.Lock()
 
-    async def get(self, oids: Sequence[Oid]) -> Table:
-        """Values by OID; None where the agent has no such object."""
+    def trust(self) -> None:
+        """Let it be tried whether the agent bears twice as many rows at a time: what looked like too much may have been a lost packet or a restart."""
+        self.bulk = min(2 * self.bulk, BULK)
+
+    async def get(self, oids: Sequence[Oid], *, attempts: int | None = None) -> Table:
+        """Values by OID; None where the agent has no such object. ``attempts``: how often to ask, if not as often as the limits say."""
         found: Table = {}
         async with self._turn:
             for start in range(0, len(oids), OIDS_IN_A_GET):
-                await self._get(oids[start : start + OIDS_IN_A_GET], found)
+                await self._get(oids[start : start + OIDS_IN_A_GET], found, attempts)
         return found
 
     async def walk(self, column: Oid, *, bulk: bool = True, expected: int = 0) -> Table:
@@ -106,12 +111,12 @@ class Snmp:
         scalars = await self.get(group.scalars)
         return scalars, {column: await self.walk(column, bulk=group.bulk, expected=expected) for column in group.tables}
 
-    async def _get(self, oids: Sequence[Oid], found: Table) -> None:
+    async def _get(self, oids: Sequence[Oid], found: Table, attempts: int | None = None) -> None:
         """Objects that are missing and an error-status look alike, so sysUpTime is asked for with them: without it the answer was an error."""
         names = [dotted(oid) for oid in oids]
         witness = dotted(SYS_UP_TIME)
         try:
-            answer = await self._patiently(lambda seconds: self._socket.get([*names, witness], seconds))
+            answer = await self._patiently(lambda seconds: self._socket.get([*names, witness], seconds), attempts=attempts)
         except Unreadable:
             if len(oids) == 1:
                 raise
@@ -209,21 +214,23 @@ class SnmpTransport:
         self.requests = Counts()  # by outcome
         self._clock = clock
 
-    async def connect(self, target: Target) -> Snmp:
-        """A session with the first SNMP profile that is answered; ``credential`` says which. Raises PeerUnreachable: ``timeout`` if none is."""
+    async def connect(self, target: Target, *, attempts: int | None = None) -> Snmp:
+        """A session with the first SNMP profile that is answered well; ``credential`` says which. ``attempts``: how often each is tried, if not as often as
+        the limits say. Raises PeerUnreachable: ``timeout`` if none is answered; PeerError if what answers is of no use with any."""
         profiles = [credential for credential in target.credentials if isinstance(credential.login, SnmpCommunity | SnmpUser)]
-        failure = PeerUnreachable(f"{target.called} has no SNMP profile", "invalid")
-        for credential in profiles:
-            session = self.session(target, credential)
-            try:
-                await session.get((SYS_OBJECT_ID,))
-            except PeerUnreachable as error:
-                failure = failure if failure.reason == "credentials" else error
-                continue
-            return session
-        if len(profiles) > 1:
-            failure = PeerUnreachable(f"{target.called}: none of {len(profiles)} SNMP profiles works; {failure}", failure.reason)
+        failure: PeerError = PeerUnreachable(f"{target.called} has no SNMP profile", "invalid")
         try:
+            for credential in profiles:
+                session = self.session(target, credential)
+                try:
+                    await session.get((SYS_OBJECT_ID,), attempts=attempts)
+                except PeerError as error:
+                    failure = failure if _outcome(failure) == "credentials" else error
+                    continue
+                return session
+            if len(profiles) > 1:
+                said = f"{target.called}: none of {len(profiles)} SNMP profiles works; {failure}"
+                failure = PeerUnreachable(said, failure.reason) if isinstance(failure, PeerUnreachable) else PeerError(said)
             raise failure
         finally:
             del failure  # its traceback holds this frame

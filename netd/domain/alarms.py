@@ -169,7 +169,7 @@ async def update_threshold_in(conn: Connection, actor: Actor, before: Threshold,
 
 
 async def delete_threshold(db: Database, actor: Actor, threshold_id: int, *, version: int | None = None) -> None:
-    """Remove a threshold with the alarms that it raised. Raises NotFound; Conflict on another ``version``."""
+    """Remove a threshold; the alarms that it raised end within seconds, and stay as history. Raises NotFound; Conflict on another ``version``."""
     async with db.transaction(actor.scope) as conn:
         before = await held_threshold(conn, actor, threshold_id, lock=True, version=version)
         if not await store.delete_threshold(conn, actor.tenant_id, threshold_id):

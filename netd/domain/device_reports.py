@@ -1,7 +1,6 @@
 """Reports of devices: their rows, read a part at a time in transactions of their own, and merged into one order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from netd.domain import telemetry
@@ -21,8 +20,7 @@ AT_A_TIME: Final = 250
 """Devices, or four times as many interfaces, that one statement is about."""
 
 SUMS_AT_A_TIME: Final = 1_000_000
-SUMS_MOST: Final = 10_000_000
-"""Sums that one statement, and one report of utilisation, reads: of what would need more the sums of longer spans are taken."""
+"""Sums that one statement reads."""
 
 
 async def uptime(asked: Asked) -> Parts:
@@ -43,12 +41,13 @@ async def availability(asked: Asked) -> Parts:
     seconds, every = (until - since).total_seconds(), asked.measured.reach_seconds
 
     async def read(conn: Connection, ids: Sequence[int]) -> Sequence[tuple[Any, ...]]:
-        return await store.availability(conn, asked.actor.tenant_id, ids, level, since, until)
+        return await store.availability(conn, asked.actor.tenant_id, ids, level, since, until, every)
 
     def line(row: tuple[Any, ...]) -> Sequence[Any]:
-        looks, failed, outages, longest = row[6:]
-        known = telemetry.percent(looks * every, seconds)
-        return (telemetry.up_percent(looks, failed), known, looks, failed, failed * every, *((outages, longest * every) if looks else (None, None)), level)
+        looks, failed, measured, down, outages, longest = row[6:]
+        known = telemetry.percent(measured, seconds)
+        told = (outages, round(longest)) if looks else (None, None)
+        return telemetry.up_percent(measured, down), known, looks, failed, round(down), *told, level
 
     async for part in _by_name(asked, read, line, at_a_time=_at_a_time(AT_A_TIME, seconds, level)):
         yield part
@@ -92,7 +91,7 @@ async def utilisation(asked: Asked) -> Parts:
     (since, until), tenant, selected = asked.span, asked.actor.tenant_id, _selected(asked)
     async with asked.db.transaction(asked.actor.scope) as conn:
         count = await store.interface_count(conn, tenant, selected)
-    level = level_for(count, since, until, asked.now, asked.measured.kept_days)
+    level = telemetry.level_for(count, since, until, asked.now, asked.measured.kept_days)
     seconds = (until - since).total_seconds()
 
     async def ids(conn: Connection, after: int, limit: int) -> list[int]:
@@ -103,16 +102,6 @@ async def utilisation(asked: Asked) -> Parts:
 
     async for part in _merged(asked, ids, read, _at_a_time(4 * AT_A_TIME, seconds, level), asked.query.top):
         yield part
-
-
-def level_for(interfaces: int, since: datetime, until: datetime, now: datetime, kept_days: Mapping[str, int]) -> str:
-    """Of which level so many interfaces' figures are made: the finest that is kept for so long, and of which they are not too many sums. Pure."""
-    finest = telemetry.sums(since, now, kept_days)
-    levels = list(LEVELS)
-    for level in levels[levels.index(finest) :]:
-        if interfaces * (until - since).total_seconds() / LEVELS[level] <= SUMS_MOST:
-            return level
-    return levels[-1]
 
 
 def _used(row: tuple[Any, ...], level: str, seconds: float) -> Keyed:

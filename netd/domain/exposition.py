@@ -3,11 +3,12 @@
 Labels are bounded by what the inventory holds: device and interface, for optics the ONU. Descriptions and addresses, which change, are none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, Literal
 
-from netd.model.telemetry import CurrentDevice
+from netd.domain.imports import Slices
+from netd.model.telemetry import Aspect, CurrentDevice
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Kind = Literal["gauge", "counter"]
@@ -40,23 +41,25 @@ FAMILIES: Final[dict[str, tuple[Kind, str]]] = {
     "netd_optics_tx_dbm": ("gauge", "Light sent"),
     "netd_optics_olt_rx_dbm": ("gauge", "Light that the OLT receives from the ONU"),
 }
+ASPECTS: Final[tuple[Aspect, ...]] = ("reach", "system", "interfaces", "optics")
 _SYSTEM = ("uptime_seconds", "cpu_percent", "memory_used_octets", "memory_total_octets", "temperature_celsius", "voltage_volts", "power_watts")
 _COUNTERS = ("in_octets", "out_octets", "in_packets", "out_packets", "in_errors", "out_errors", "in_discards", "out_discards")
 
 
-def samples(current: CurrentDevice) -> Iterator[Sample]:
-    """All that is known of a device; what is not known, or is not known any more, is not there: a gap stays a gap."""
-    reached = "reach" not in current.stale
-    if current.up is not None and reached:
+def samples(current: CurrentDevice, aspects: Collection[Aspect] = ASPECTS) -> Iterator[Sample]:
+    """All that is known of these aspects of a device; what is not known, or is not known any more, is not there: a gap stays a gap."""
+    known = frozenset(aspects).difference(current.stale)
+    if "reach" in aspects:
+        yield "netd_device_missed_slots_total", (), float(current.missed_slots), current.up_at
+    if current.up is not None and "reach" in known:
         yield "netd_device_up", (), float(current.up), current.up_at
-    if current.rtt_ms is not None and reached:
+    if current.rtt_ms is not None and "reach" in known:
         yield "netd_device_rtt_seconds", (), current.rtt_ms / 1000, current.up_at
-    yield "netd_device_missed_slots_total", (), float(current.missed_slots), None
-    for name in _SYSTEM if current.system is not None and "system" not in current.stale else ():
+    for name in _SYSTEM if current.system is not None and "system" in known else ():
         value = getattr(current.system, name)
         if value is not None:
             yield f"netd_device_{name}", (), value, current.system_at
-    for each in current.interfaces if "interfaces" not in current.stale else ():
+    for each in current.interfaces if "interfaces" in known else ():
         labels: tuple[tuple[str, str], ...] = (("interface", each.counters.name),)
         if each.counters.oper_up is not None:
             yield "netd_interface_up", labels, float(each.counters.oper_up), each.at
@@ -66,7 +69,7 @@ def samples(current: CurrentDevice) -> Iterator[Sample]:
             value = getattr(each.counters, name)
             if value is not None:
                 yield f"netd_interface_{name}_total", labels, value, each.at
-    for optics in current.optics if "optics" not in current.stale else ():
+    for optics in current.optics if "optics" in known else ():
         labels = (("interface", optics.interface), ("onu", optics.onu or ""))
         for name in ("rx_dbm", "tx_dbm", "olt_rx_dbm"):
             value = getattr(optics, name)
@@ -82,17 +85,22 @@ def line(sample: Sample, own: Mapping[str, str], *, timed: bool = False) -> str:
     return f"{name}{{{shown}}} {figure}" + (f" {int(at.timestamp() * 1000)}" if timed and at is not None else "")
 
 
-def page(devices: Mapping[str, tuple[Mapping[str, str], CurrentDevice | None]]) -> str:
-    """A scrape's answer: by device its labels and what is known, None where another node polls it. Families stand together, as the format demands."""
-    found: dict[str, list[str]] = {}
-    for own, current in devices.values():
+async def page(devices: Iterable[tuple[Mapping[str, str], CurrentDevice | None]]) -> str:
+    """A scrape's answer: of each device its labels and what is known, None where another node polls it. Families stand together, as the format demands,
+    and no series twice. A device may have twenty thousand interfaces: others have their turn meanwhile."""
+    found: dict[str, dict[str, str]] = {}
+    slices = Slices()
+    for own, current in devices:
         here = ("netd_device_polled", (), float(current is not None), None)
         for sample in (here, *(() if current is None else samples(current))):
-            found.setdefault(sample[0], []).append(line(sample, own))
+            series, _, figure = line(sample, own).rpartition(" ")
+            found.setdefault(sample[0], {}).setdefault(series, figure)
+            await slices.breathe()
     parts = []
     for name, (kind, text) in FAMILIES.items():
         if name in found:
-            parts += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *dict.fromkeys(found[name])]
+            parts += [f"# HELP {name} {text}", f"# TYPE {name} {kind}", *(f"{series} {figure}" for series, figure in found[name].items())]
+            await slices.breathe()
     return "\n".join([*parts, ""])
 
 

@@ -114,6 +114,10 @@ class Polling(Protocol):
         """How often it is asked whether a device is there."""
         ...
 
+    def scrape_address(self, device_id: int) -> str:
+        """Where Prometheus reaches the node that polls a device; "" if that is not known."""
+        ...
+
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one part of the daemon for /health. A critical part that is down makes the daemon not ready."""

@@ -12,16 +12,27 @@ from netd.domain.actor import Actor
 from netd.domain.ports import Polling
 from netd.errors import Fault, InvalidInput
 from netd.model.device import DeviceSample, InterfaceSample
-from netd.model.telemetry import Availability, CurrentDevice, CurrentInterface, Rates, Series, Talker, Utilisation
+from netd.model.telemetry import Aspect, Availability, CurrentDevice, CurrentInterface, Rates, Series, Talker, Utilisation
+from netd.store import device_reports, telemetry
 from netd.store import series as store
-from netd.store import telemetry
 from netd.store.database import Database
+from netd.store.device_reports import Selected
+from netd.store.timeseries import LEVELS
 
 STEPS: Final = (60, 300, 900, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800, 2_592_000)
 SOURCES: Final = (("1d", 86_400), ("1h", 3600), ("5m", 300), ("samples", 0))
 LONGEST: Final = timedelta(days=3660)
 FRESH: Final = timedelta(hours=2)
 """Samples older than this are not the state of now."""
+
+SUMS_MOST: Final = 10_000_000
+"""Sums that one answer about all interfaces, or one report of them, is made of: of what would need more the sums of longer spans are taken."""
+
+SAMPLE_SECONDS: Final = 60
+"""As often as interfaces are measured, unless somebody set something else."""
+
+STALE_PERIODS: Final = 2.5
+"""What was not read for so many times as long as it should have been is what was, and not what is."""
 
 Moment = Annotated[datetime, Meta(tz=True)]
 DeviceMetric = Literal["cpu_percent", "memory_percent", "temperature_celsius", "voltage_volts", "power_watts", "reach"]
@@ -161,6 +172,16 @@ def sums(since: datetime, now: datetime, kept_days: Mapping[str, int]) -> str:
     return next((level for level in ("5m", "1h") if now - since <= timedelta(days=kept_days[level])), "1d")
 
 
+def level_for(interfaces: int, since: datetime, until: datetime, now: datetime, kept_days: Mapping[str, int]) -> str:
+    """Of which level so many interfaces' figures are made: the finest that is kept for so long, and of which they are not too many sums. Pure."""
+    finest = sums(since, now, kept_days)
+    levels = list(LEVELS)
+    for level in levels[levels.index(finest) :]:
+        if interfaces * (until - since).total_seconds() / LEVELS[level] <= SUMS_MOST:
+            return level
+    return levels[-1]
+
+
 async def utilisation(db: Database, actor: Actor, polling: Polling, interface_id: int, query: SpanQuery, now: datetime) -> Utilisation:
     """How much of an interface was used over a span. Raises NotFound, InvalidInput."""
     since, until = span(query, now, timedelta(days=1))
@@ -180,16 +201,18 @@ async def availability(db: Database, actor: Actor, polling: Polling, device_id: 
     since, until = span(query, now, timedelta(days=1))
     async with db.transaction(actor.scope) as conn:
         await devices.held(conn, actor, device_id)
-        looks, failed, mean, most = await store.looks(conn, actor.tenant_id, device_id, _source(since, until, now, polling), since, until)
+        looks, failed, mean, most, seconds, down = await store.looks(
+            conn, actor.tenant_id, device_id, _source(since, until, now, polling), since, until, polling.reach_seconds()
+        )  # fmt: skip
     return Availability(
-        percent=up_percent(looks, failed), looks=looks, failed=failed, rtt_ms_avg=mean, rtt_ms_max=most,
-        known_percent=percent(looks * polling.reach_seconds(), (until - since).total_seconds()),
+        percent=up_percent(seconds, down), looks=looks, failed=failed, rtt_ms_avg=mean, rtt_ms_max=most,
+        known_percent=percent(seconds, (until - since).total_seconds()),
     )  # fmt: skip
 
 
-def up_percent(looks: int, failed: int) -> float | None:
-    """Of all looks at a device those that found it; None where nobody looked."""
-    return round(100 * (looks - failed) / looks, 4) if looks else None
+def up_percent(seconds: float, down_seconds: float) -> float | None:
+    """How much of the time in which somebody looked a device was there; None where nobody did."""
+    return round(100 * (seconds - down_seconds) / seconds, 4) if seconds else None
 
 
 def percent(part: float, whole: float) -> float:
@@ -201,7 +224,11 @@ async def top(db: Database, actor: Actor, polling: Polling, query: TopQuery, now
     """The interfaces that have most of something. Raises InvalidInput."""
     since, until = span(query, now, timedelta(minutes=15))
     async with db.transaction(actor.scope) as conn:
-        rows = await store.top(conn, actor.tenant_id, query.by, _source(since, until, now, polling), since, until, query.limit)
+        interfaces = await device_reports.interface_count(conn, actor.tenant_id, Selected(()))
+        source = _source(since, until, now, polling)
+        if source != "samples" or interfaces * (until - since).total_seconds() / SAMPLE_SECONDS > SUMS_MOST:
+            source = level_for(interfaces, since, until, now, polling.kept_days())
+        rows = await store.top(conn, actor.tenant_id, query.by, source, since, until, query.limit)
     return Talkers(since=since, until=until, items=tuple(_talker(row) for row in rows))
 
 
@@ -219,16 +246,24 @@ async def current(db: Database, actor: Actor, polling: Polling, device_id: int, 
         if known is not None:
             return known
         found = await telemetry.last(conn, actor.tenant_id, device_id, now - FRESH)
-    return _stored(device_id, found)
+    return _stored(device_id, found, now)
 
 
-def _stored(device_id: int, found: Mapping[str, Any]) -> CurrentDevice:
+def _stored(device_id: int, found: Mapping[str, Any], now: datetime) -> CurrentDevice:
     reach, system, ports = found.get("reach"), found.get("device"), found["interfaces"]
+    newest: tuple[tuple[Aspect, Mapping[str, Any] | None], ...] = (
+        ("reach", reach), ("system", system), ("interfaces", max(ports, key=lambda each: each["at"], default=None)),
+    )  # fmt: skip
+    stale = tuple(
+        name for name, each in newest
+        if each is not None and each["seconds"] is not None and (now - each["at"]).total_seconds() > STALE_PERIODS * each["seconds"]
+    )  # fmt: skip
     return CurrentDevice(
         device_id=device_id, source="store", up=None if reach is None else reach["up"], up_at=None if reach is None else reach["at"],
         rtt_ms=None if reach is None else reach["rtt_ms"], system_at=None if system is None else system["at"],
         system=None if system is None else DeviceSample(**{name: system[name] for name in DeviceSample.__struct_fields__}),
         interfaces_at=max((each["at"] for each in ports), default=None), interfaces=tuple(_stored_interface(each) for each in ports),
+        stale=stale,
     )  # fmt: skip
 
 

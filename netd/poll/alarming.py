@@ -68,7 +68,14 @@ class Alarming:
 
     def __len__(self) -> int:
         """Alarms that are raised."""
-        return sum(mark.raised for rules in self._marks.values() for marks in rules.values() for mark in marks.values())
+        return len(self.raised())
+
+    def raised(self) -> list[Key]:
+        """All of them."""
+        return [
+            (device_id, rule_id, subject)
+            for device_id, rules in self._marks.items() for rule_id, marks in rules.items() for subject, mark in marks.items() if mark.raised
+        ]  # fmt: skip
 
     def is_raised(self, key: Key) -> bool:
         """Whether it is."""

@@ -1,23 +1,26 @@
 """Alarms of the devices that this node polls: which thresholds hold for which, what is measured against them, and what of it is news for the store."""
 
+import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Set
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
 from netd.domain import alarms as domain
 from netd.domain.alarms import OF_DEVICE, OF_INTERFACE
 from netd.domain.imports import Slices
+from netd.domain.telemetry import STALE_PERIODS
 from netd.errors import StoreError, StoreUnavailable
 from netd.metrics import Counts, Metrics
 from netd.model.telemetry import Aspect, Threshold
-from netd.poll.alarming import UNREACHABLE, Alarming, Change, Rule
+from netd.poll.alarming import UNREACHABLE, Alarming, Change, Key, Rule
 from netd.poll.counters import utilisation_percent
 from netd.poll.watched import Port, Watched
 from netd.store import alarms as store
 from netd.store import devices as device_store
+from netd.store import telemetry
 from netd.store.alarms import Raised
 from netd.store.database import Database
 
@@ -27,6 +30,8 @@ READ_SECONDS: Final = 15.0
 WRITE_SECONDS: Final = 2.0
 MOST_WAITING: Final = 20_000
 CHAIN_MOST: Final = 32
+ELSEWHERE_SECONDS: Final = READ_SECONDS + 5.0
+"""How long what another node finds out takes until it is read here: a ping, its way into the store, and the next reading."""
 
 
 class Alarms:
@@ -51,6 +56,7 @@ class Alarms:
         self._parents: Mapping[int, int] = {}  # of all devices
         self._opened: set[int] = set()  # devices whose alarms of before are known
         self._waiting: deque[tuple[int, Change]] = deque()
+        self._storing = asyncio.Lock()  # nothing is written between what is read of the store and what is made of it
 
     # -- what is measured ------------------------------------------------------------------------------------------------
 
@@ -78,22 +84,28 @@ class Alarms:
         self._opened.discard(watched.device.id)
 
     def _reach(self, watched: Watched) -> Rule:
-        """A device behind another one waits a look longer: until then it is known whether that one is away."""
+        """A device behind another one waits a look longer: until then it is known whether that one is away; if another node looks at that, until it is read."""
         if watched.device.parent_id is None:
             return self._unreachable
-        held = self._unreachable.hold_seconds + self._period_seconds
+        elsewhere = any(each not in self._devices for each in self._above(watched.device.id))
+        held = self._unreachable.hold_seconds + self._period_seconds + (ELSEWHERE_SECONDS if elsewhere else 0.0)
         return Rule(id=UNREACHABLE, name="unreachable", metric="reach", raise_level=0.5, clear_level=0.5, hold_seconds=held, severity="critical")
 
     def _behind_one_that_is_down(self, device_id: int) -> bool:
-        parent = self._parent(device_id)
-        for _ in range(CHAIN_MOST):
-            if parent is None:
-                return False
+        for parent in self._above(device_id):
             above = self._devices.get(parent)
             if parent in self._down_elsewhere or (above is not None and above.up is False):
                 return True
-            parent = self._parent(parent)
         return False
+
+    def _above(self, device_id: int) -> Iterator[int]:
+        """What it is reached through, the next one first."""
+        parent = self._parent(device_id)
+        for _ in range(CHAIN_MOST):
+            if parent is None:
+                return
+            yield parent
+            parent = self._parent(parent)
 
     def _parent(self, device_id: int) -> int | None:
         """What it is reached through, also where another node polls it: a silenced one in between has no alarm of its own to be known by."""
@@ -116,32 +128,55 @@ class Alarms:
         rules: dict[int, list[Rule]] = defaultdict(list)
         in_force: dict[int, set[int]] = {}
         slices = Slices()
-        async with self._database.transaction() as conn:
-            for each in await store.in_force(conn):
-                rule = _rule(each)
-                for device_id, _ in await device_store.selected(conn, each.tenant_id, each.selector):
+        async with self._storing:
+            async with self._database.transaction() as conn:
+                for each in await store.in_force(conn):
+                    rule = _rule(each)
+                    for device_id, _ in await device_store.selected(conn, each.tenant_id, each.selector):
+                        await slices.breathe()
+                        if device_id in here and self._is_read(device_id, rule):
+                            rules[device_id].append(rule)
+                for device_id in here:
                     await slices.breathe()
-                    if device_id in here:
-                        rules[device_id].append(rule)
-            for device_id in here:
-                await slices.breathe()
-                in_force[device_id] = {rule.id for rule in rules.get(device_id, ())}
-            open_ = await store.standing(conn)
-            self._parents = await device_store.parents(conn)
-        unknown = here - self._opened
-        for device_id, threshold_id, subject, name, severity in open_:
-            if device_id in unknown:
-                key = (device_id, threshold_id or UNREACHABLE, subject)
-                self._alarming.open(key, Rule(id=key[1], name=name, metric="", raise_level=0.0, clear_level=0.0, severity=severity))
-        self._opened |= unknown
+                    in_force[device_id] = {rule.id for rule in rules.get(device_id, ())}
+                open_ = await store.standing(conn)
+                self._parents = await device_store.parents(conn)
+                elsewhere = frozenset(self._parents.values()) - self._devices.keys()
+                silent = await telemetry.silent(conn, elsewhere, self._now() - timedelta(seconds=STALE_PERIODS * self._period_seconds)) if elsewhere else ()
+            self._agree(here, open_)
+        self._opened |= here
         self._rules = rules
         for change in self._alarming.retain(in_force, self._now()):
             if change.key[0] in self._devices:
                 self._changed(self._devices[change.key[0]], change)
-        self._down_elsewhere = frozenset(device for device, threshold, *_ in open_ if threshold is None and device not in self._devices)
+        self._down_elsewhere = frozenset((*silent, *(device for device, threshold, *_ in open_ if threshold is None and device not in self._devices)))
+
+    def _is_read(self, device_id: int, rule: Rule) -> bool:
+        """Whether what a rule is about is asked of a device at all: else its alarms would stay for ever."""
+        watched = self._devices.get(device_id)
+        return watched is None or not watched.groups or _aspect(rule.metric) in watched.groups
+
+    def _agree(self, here: Collection[int], open_: Sequence[store.Standing]) -> None:
+        """Take for raised what the store has, apart from changes that are on their way there: it was raised before this process began, or by another node,
+        or what became of it was lost; the next look says whether it is over. What it does not have is raised anew, if it is still so."""
+        on_their_way = {change.key for _, change in self._waiting}
+        stored: set[Key] = set()
+        for device_id, threshold_id, subject, name, severity in open_:
+            if device_id in here:
+                key = (device_id, threshold_id or UNREACHABLE, subject)
+                stored.add(key)
+                if key not in on_their_way and not self._alarming.is_raised(key):
+                    self._alarming.open(key, Rule(id=key[1], name=name, metric="", raise_level=0.0, clear_level=0.0, severity=severity))
+        for key in self._alarming.raised():
+            if key not in stored and key not in on_their_way:
+                self._alarming.close(key)
 
     async def write(self) -> None:
         """Write what was raised and is over, in order; if the store is away, it waits."""
+        async with self._storing:
+            await self._write()
+
+    async def _write(self) -> None:
         while self._waiting:
             tenant_id, first = self._waiting[0]
             batch: list[Change] = []

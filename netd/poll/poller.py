@@ -14,17 +14,18 @@ from typing import Any, Final, Literal, Protocol
 
 from netd.config import PollConfig
 from netd.device.agent import ErrorStatus
-from netd.device.snmp import Snmp, SnmpTransport
+from netd.device.snmp import BULK, Snmp, SnmpTransport
 from netd.domain.facts import Observation
 from netd.domain.ports import Part
 from netd.domain.recognition import Recogniser
+from netd.domain.telemetry import STALE_PERIODS
 from netd.errors import ExtensionError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
 from netd.model.telemetry import Aspect, CurrentDevice
 from netd.poll.reader import Guard, Reader
 from netd.poll.roster import Roster
 from netd.poll.schedule import Schedule
-from netd.poll.watched import Watched
+from netd.poll.watched import Watched, Wrong
 from netd.poll.writer import Writer, real, whole
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,13 @@ IDENTITY: Final = "identity"
 PING: Final = "ping"
 ORDER: Final[tuple[Literal["identity", "system", "interfaces", "optics"], ...]] = (IDENTITY, "system", "interfaces", "optics")
 REACH: Final[frozenset[Aspect]] = frozenset(("reach",))
-STALE_PERIODS: Final = 2.5
 IDLE_SECONDS: Final = 1.0
+SPARED_MOST: Final = 15
+"""Looks in a row in which a group is left out that was wrong the last time."""
+
+FULL_PATIENCE_EVERY: Final = 4
+"""Of the looks in a row at a device that does not answer pings either, those in which it is waited for as for others."""
+
 SESSIONS_MOST: Final = 8000
 """SNMP sockets that are kept open, if the process may have twice as many files; beyond that a device gets a new one for each look."""
 
@@ -46,7 +52,7 @@ Work = Callable[[Watched, tuple[str, ...]], Awaitable[bool]]
 class Ping(Protocol):
     """Whether somebody is there, as :class:`netd.device.ping.Pinger`."""
 
-    async def ping(self, address: Any) -> bool: ...
+    async def round_trip(self, address: Any) -> float | None: ...
 
 
 class Poller:
@@ -191,19 +197,18 @@ class Poller:
         """Ask whether it is there. One that hides from pings but answers SNMP is. Always True: who is away is asked at every slot."""
         if watched.target is None:
             return True
-        begun = self._clock()
-        answered = await self._pinger.ping(watched.target.address)
-        took = (self._clock() - begun) * 1000
+        took = await self._pinger.round_trip(watched.target.address)
         ended = self._clock()
         by_snmp = watched.snmp_at is not None and ended - watched.snmp_at < STALE_PERIODS * self._config.system_seconds
-        was, watched.up = watched.up, answered or by_snmp
-        watched.up_at, watched.rtt_ms = self._now(), took if answered else None
-        watched.down_since = None if watched.up else watched.down_since if watched.down_since is not None else begun
+        was, watched.up = watched.up, took is not None or by_snmp
+        watched.up_at, watched.rtt_ms = self._now(), None if took is None else took * 1000
         if watched.up and not was:
             self.snmp.forgive(watched.device.id)
         self.pings["up" if watched.up else "down"] += 1
         device = watched.device
-        self._writer.add("reach_samples", [(device.tenant_id, device.id, watched.up_at, watched.up, real(watched.rtt_ms))])
+        self._writer.add("reach_samples", [
+            (device.tenant_id, device.id, watched.up_at, watched.up, real(watched.rtt_ms), float(self._config.reach_seconds))
+        ])  # fmt: skip
         self.looked(watched, REACH)
         return True
 
@@ -237,24 +242,47 @@ class Poller:
         return answered
 
     async def _read(self, watched: Watched, groups: tuple[str, ...], read: set[Aspect]) -> str:
-        """Read the groups, and add to ``read`` what was; what the agent breaks off in one keeps no other from being read, and is what is returned."""
+        """Read the groups, and add to ``read`` what was; what the agent breaks off or gets wrong in one keeps no other from being read, and is what is
+        returned. One that is wrong is left out for more and more looks. Raises PeerError if nothing of use was read: then the device is left alone."""
         session = await self._session(watched)
-        broken = ""
-        for name in ORDER:
-            if name not in groups:
-                continue
-            try:
-                if name == "identity":
-                    await self._identity(watched, session)
-                elif watched.driver is not None and name in watched.groups:
-                    await getattr(self, f"_{name}")(watched, session, watched.driver)
-                    read.add(name)
-            except ErrorStatus as error:
-                broken = broken or str(error)
-        assert watched.target is not None
-        if session.bulk != (watched.target.snmp_bulk or session.bulk):
+        wrong: list[str] = []  # no errors: their tracebacks hold this frame
+        asked = done = broken = 0
+        try:
+            for name in ORDER:
+                if name not in groups:
+                    continue
+                was = watched.wrong.pop(name, None)
+                if was is not None and was.spared:
+                    watched.wrong[name] = was._replace(spared=was.spared - 1)
+                    wrong.append(was.error)
+                    continue
+                asked += 1
+                try:
+                    if name == "identity":
+                        await self._identity(watched, session)
+                    elif watched.driver is not None and name in watched.groups:
+                        await getattr(self, f"_{name}")(watched, session, watched.driver)
+                        read.add(name)
+                    done += 1
+                except PeerUnreachable:
+                    raise
+                except ErrorStatus as error:  # said at once, and costs nothing
+                    wrong.append(str(error))
+                    broken += 1
+                except PeerError as error:
+                    wrong.append(str(error))
+                    times = 1 if was is None else was.times + 1
+                    watched.wrong[name] = Wrong(times, min(2**times - 1, SPARED_MOST), str(error))
+        finally:
+            self._learn(watched, session)
+        if asked and not done and not broken:
+            raise PeerError(wrong[-1])
+        return wrong[0] if wrong else ""
+
+    def _learn(self, watched: Watched, session: Snmp) -> None:
+        """Remember how many rows at a time it bears, also of a look that came to nothing: else the next one begins with too many again."""
+        if watched.target is not None and session.bulk != (watched.target.snmp_bulk or BULK):
             self._roster.bulk(watched, session.bulk)
-        return broken
 
     async def _session(self, watched: Watched) -> Snmp:
         """The one that is open, else one with the profile that is answered."""
@@ -265,7 +293,9 @@ class Poller:
             if (session.target.address, session.target.credentials) == (target.address, target.credentials):
                 return session
             self._drop(watched)
-        session = await self._transport.connect(target)
+        # Many that are away at once, each with several profiles, must not keep those that are there waiting; yet who hides from pings may just be slow.
+        quick = watched.up is False and self.snmp.failures(watched.device.id) % FULL_PATIENCE_EVERY != 0
+        session = await self._transport.connect(target, attempts=1 if quick else None)
         self._roster.opened(watched, session.credential.id)
         if self._sessions < self._sessions_most and self._roster.devices.get(watched.device.id) is watched:
             self._sessions += 1
@@ -279,6 +309,7 @@ class Poller:
 
     async def _identity(self, watched: Watched, session: Snmp) -> None:
         said = await self._reader.identity(watched, session)
+        session.trust()
         platform = self._recogniser.recognise(said.sys_object_id, said.sys_descr)
         name = None if platform is None else platform.platform.name
         self._roster.observe(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from heapq import nsmallest
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from netd.domain import facts, targets
 from netd.domain.facts import Observation
@@ -21,6 +21,9 @@ from netd.store import devices as store
 from netd.store import telemetry
 from netd.store.database import Database
 from netd.store.devices import Polled
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class Roster:
         self._doubtful: set[int] = set()
         self._nameless: set[int] = set()
         self._observations: dict[tuple[int, bool], tuple[int, Observation]] = {}  # of each device the newest of either kind
-        self._worked: dict[int, list[tuple[int, Protocol, int, datetime]]] = defaultdict(list)
+        self._worked: dict[int, dict[int, tuple[int, Protocol, int, datetime]]] = defaultdict(dict)
         self._bulk: dict[int, dict[int, int]] = defaultdict(dict)
 
     async def try_to_refresh(self) -> None:
@@ -119,7 +122,7 @@ class Roster:
 
     def opened(self, watched: Watched, credential_id: int) -> None:
         """This SNMP profile worked."""
-        self._worked[watched.device.tenant_id].append((watched.device.id, "snmp", credential_id, self._now()))
+        self._worked[watched.device.tenant_id][watched.device.id] = (watched.device.id, "snmp", credential_id, self._now())
 
     def bulk(self, watched: Watched, size: int) -> None:
         """So many rows at a time are what it bears."""
@@ -144,17 +147,17 @@ class Roster:
             tenant_id = next(iter(self._observations.values()))[0]
             batch = {key: each for key, each in islice(self._observations.items(), OBSERVATIONS_AT_A_TIME) if each[0] == tenant_id}
             taken = await facts.take(self._database, tenant_id, [each for _, each in batch.values()])
-            for key, each in batch.items():
-                if self._observations.get(key) is each:
-                    del self._observations[key]
+            _forget(self._observations, batch)
             if taken.changes:
                 self.wake.set()
-        for tenant_id in list(self._worked):
-            await targets.worked(self._database, tenant_id, self._worked[tenant_id])
-            del self._worked[tenant_id]
-        for tenant_id in list(self._bulk):
-            await targets.bulk_sizes(self._database, tenant_id, self._bulk[tenant_id])
-            del self._bulk[tenant_id]
+        for tenant_id, worked in list(self._worked.items()):
+            opened = dict(worked)
+            await targets.worked(self._database, tenant_id, list(opened.values()))
+            _forget(worked, opened)
+        for tenant_id, bulk in list(self._bulk.items()):
+            sizes = dict(bulk)
+            await targets.bulk_sizes(self._database, tenant_id, sizes)
+            _forget(bulk, sizes)
         while self._nameless:
             some = nsmallest(NAMED_AT_A_TIME, self._nameless)
             async with self._database.transaction() as conn:
@@ -165,3 +168,10 @@ class Roster:
                 if port is not None:
                     port.id, port.monitored = interface_id, monitored
             self._nameless.difference_update(some)
+
+
+def _forget(waiting: dict[K, V], written: Mapping[K, V]) -> None:
+    """Leave what came while the rest was written."""
+    for key, value in written.items():
+        if waiting.get(key) is value:
+            del waiting[key]

@@ -21,7 +21,7 @@ from netd.keyring import Keyring
 from netd.metrics import Metrics
 from netd.model.telemetry import CurrentDevice
 from netd.poll.alarms import READ_SECONDS, WRITE_SECONDS, Alarms
-from netd.poll.export import EVERY_SECONDS, Export
+from netd.poll.export import GATHER_SECONDS, SEND_SECONDS, Export
 from netd.poll.poller import Poller
 from netd.poll.reader import Guard
 from netd.poll.roster import LEARN_SECONDS, REFRESH_SECONDS, Roster
@@ -56,12 +56,16 @@ class PollService:
         self.pinger = Pinger()
         self.writer = Writer(database, now, most_rows=config.buffer_rows)
         self.poller = Poller(config, self.transport, self.pinger, self.writer, guard, Recogniser(platforms), now=now, clock=clock)
-        self.shares = Shares(database, node, lambda: self.roster.wake.set())
+        self.shares = Shares(database, node, lambda: self.roster.wake.set(), config.scrape_address)
         self.roster = Roster(database, keyring, platforms, self.shares.mine, came=self.poller.came, went=self._went, now=now)
         self.poller.attach(self.roster)
         self.alarms = Alarms(database, self.roster.devices, down_seconds=config.down_seconds, period_seconds=config.reach_seconds, now=now, clock=clock)
         self.poller.looked = self.alarms.looked
-        self.export = Export(client, config.export_url, config.export_token, self.roster.devices) if config.export_url else None
+        self.export: Export | None = None
+        if config.export_url:
+            self.export = Export(
+                client, config.export_url, config.export_token, self.roster.devices, self.poller.current, most_octets=config.export_buffer_octets
+            )  # fmt: skip
         self._database = database
         self._now = now
         self._stack = AsyncExitStack()
@@ -94,7 +98,8 @@ class PollService:
             "days of samples": self._every(TURN_SECONDS, self.turn),
         }  # fmt: skip
         if self.export is not None:
-            loops["copies of samples"] = self._every(EVERY_SECONDS, self.export.run_once)
+            loops["copies of values"] = self._every(GATHER_SECONDS, self.export.gather)
+            loops["sending copies of values"] = self._every(SEND_SECONDS, self.export.send)
         self._polling = group.create_task(self.poller.run(), name="poller")
         self._tasks = {group.create_task(loop, name=name) for name, loop in loops.items()}
 
@@ -111,6 +116,11 @@ class PollService:
         await asyncio.gather(self._polling, *late, return_exceptions=True)
         await self.writer.flush()
         await self.alarms.write()
+        if self.export is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await self.export.gather()
+                    await self.export.send()
         await self.shares.leave()
 
     def _went(self, watched: Watched) -> None:
@@ -173,9 +183,15 @@ class PollService:
         """How often it is asked whether a device is there."""
         return self.config.reach_seconds
 
+    def scrape_address(self, device_id: int) -> str:
+        """Where the node is scraped that polls a device; "" if that is not known."""
+        return self.shares.scrape_address(device_id)
+
     def parts(self) -> list[Part]:
         """For the health page."""
-        return self.poller.parts() if self.config.enabled else []
+        if not self.config.enabled:
+            return []
+        return [*self.poller.parts(), *(self.export.parts() if self.export is not None else ())]
 
     def register(self, metrics: Metrics) -> None:
         """Add all series."""

@@ -16,17 +16,24 @@ RENEW_SECONDS: Final = 10.0
 
 
 class Shares:
-    """``node`` names this process among all that share the database; ``changed`` is called when its part is another one."""
+    """``node`` names this process among all that share the database; ``changed`` is called when its part is another one. ``scrape_address`` is where
+    Prometheus reaches it, "" if nobody said."""
 
-    def __init__(self, database: Database, node: str, changed: Callable[[], None]) -> None:
+    def __init__(self, database: Database, node: str, changed: Callable[[], None], scrape_address: str = "") -> None:
         self.held: frozenset[int] = frozenset()
+        self._scraped: dict[int, str] = {}  # by shard, of all nodes
+        self._scrape_address = scrape_address
         self._database = database
         self._node = node
         self._changed = changed
 
     def mine(self, device_id: int) -> bool:
         """Whether this node polls a device."""
-        return device_id % shards.SHARDS in self.held
+        return shards.of(device_id) in self.held
+
+    def scrape_address(self, device_id: int) -> str:
+        """Where the node is scraped that polls a device; "" if it does not say."""
+        return self._scraped.get(shards.of(device_id), "")
 
     async def try_to_renew(self) -> None:
         """Renew; if the store is away this node goes on with what it had."""
@@ -38,7 +45,8 @@ class Shares:
     async def renew(self) -> None:
         """Once."""
         async with self._database.transaction() as conn:
-            held = frozenset(await shards.share(conn, self._node, LEASE))
+            held = frozenset(await shards.share(conn, self._node, LEASE, self._scrape_address))
+            self._scraped = await shards.scrape_addresses(conn)
         if held != self.held:
             log.info("devices to poll", extra={"shards": len(held), "of": shards.SHARDS})
             self.held = held

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from netd.device.snmp import Snmp
 from netd.domain.facts import named
@@ -28,12 +29,20 @@ class Port:
         self.rates: Rates | None = None
 
 
+class Wrong(NamedTuple):
+    """A group whose answers are of no use: how often in a row, in how many looks it is left out from now on, and what was wrong."""
+
+    times: int
+    spared: int
+    error: str
+
+
 class Watched:
     """A device that this node polls. ``groups`` are what its driver reads, by name, without the costly ones that nobody asked for."""
 
     __slots__ = (
-        "device", "down_since", "driver", "full_in", "groups", "interfaces_at", "last_error", "optics", "optics_at", "platform", "ports", "rtt_ms",
-        "seen", "session", "snmp_at", "system", "system_at", "target", "up", "up_at", "uptime",
+        "device", "driver", "full_in", "groups", "interfaces_at", "last_error", "optics", "optics_at", "platform", "ports", "rtt_ms",
+        "seen", "session", "snmp_at", "system", "system_at", "target", "up", "up_at", "uptime", "wrong",
     )  # fmt: skip
 
     def __init__(self, device: Polled) -> None:
@@ -50,7 +59,6 @@ class Watched:
         self.up: bool | None = None
         self.up_at: datetime | None = None
         self.rtt_ms: float | None = None
-        self.down_since: float | None = None
         self.snmp_at: float | None = None  # when it last answered SNMP, monotonic
         self.system: DeviceSample | None = None
         self.system_at: datetime | None = None
@@ -58,6 +66,7 @@ class Watched:
         self.optics: tuple[OpticsSample, ...] = ()
         self.optics_at: datetime | None = None
         self.last_error = ""
+        self.wrong: dict[str, Wrong] = {}
 
     def use(self, device: Polled, platforms: Mapping[str, DevicePlatform]) -> None:
         """Take what the inventory says of it now."""

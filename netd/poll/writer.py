@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 2.0
 BATCH_ROWS: Final = 10_000
-LATE: Final = timedelta(minutes=2)
+LATE: Final = timedelta(seconds=60)
+"""What is older when it is written may be of a span that is summed up already (``service.SUM_AFTER``)."""
 BIGINT_MAX: Final = 2**63 - 1
 REAL_MAX: Final = 3.4e38
 

@@ -100,7 +100,7 @@ def _interface(tables: Columns, index: Oid, counters: Literal[32, 64]) -> Interf
 
 def text(value: Varbind) -> str:
     """An OCTET STRING as text: UTF-8 where it is that, never NULs; empty for everything else."""
-    return value.decode("utf-8", "replace").strip("\0 \r\n") if isinstance(value, bytes) else ""
+    return value.decode("utf-8", "replace").replace("\0", "").strip(" \r\n") if isinstance(value, bytes) else ""
 
 
 def uptime_seconds(scalars: Mapping[Oid, Varbind], *, engine_time: bool = True) -> int | None:

@@ -100,7 +100,7 @@ async def update_threshold(conn: Connection, tenant_id: int, threshold_id: int, 
 
 
 async def delete_threshold(conn: Connection, tenant_id: int, threshold_id: int) -> bool:
-    """Remove one with its alarms; whether it was there."""
+    """Remove one; whether it was there. Its alarms are history, and those that are open :func:`groundless`."""
     return rows.updated(await conn.execute("delete from thresholds where tenant_id = $1 and id = $2", tenant_id, threshold_id)) > 0
 
 
@@ -112,8 +112,12 @@ async def in_force(conn: Connection) -> list[Threshold]:
     return thresholds_of(await conn.fetch("select * from thresholds where enabled order by id"))
 
 
-async def standing(conn: Connection) -> list[tuple[int, int | None, str, str, Severity]]:
-    """(device, threshold, subject, name, severity) of every tenant's alarms that are not over."""
+Standing = tuple[int, int | None, str, str, Severity]
+"""(device, threshold, subject, name, severity)."""
+
+
+async def standing(conn: Connection) -> list[Standing]:
+    """Every tenant's alarms that are not over."""
     records = await conn.fetch("select device_id, threshold_id, subject, name, severity from alarms where state <> 'cleared'")
     return [tuple(record) for record in records]
 
@@ -150,12 +154,12 @@ async def clear(conn: Connection, tenant_id: int, cleared: Sequence[Raised]) -> 
 
 
 async def groundless(conn: Connection, now: datetime) -> list[tuple[int, Raised]]:
-    """End alarms that nobody looks after any more: of devices that are not polled, of thresholds that are not enabled. (tenant, alarm) of each."""
+    """End alarms that nobody looks after any more: of devices that are not polled, of thresholds that are not enabled, or gone. (tenant, alarm) of each."""
     records = await conn.fetch(
         """update alarms a set state = 'cleared', cleared_at = $1, version = a.version + 1, updated_at = now()
            where a.state <> 'cleared' and (
                not exists (select from devices d where d.id = a.device_id and d.state = 'active' and d.polling)
-               or exists (select from thresholds t where t.id = a.threshold_id and not t.enabled))
+               or (a.threshold_id is not null and not exists (select from thresholds t where t.id = a.threshold_id and t.enabled)))
            returning a.tenant_id, a.device_id, a.threshold_id, a.subject, a.name, a.severity, a.value""", now,
     )  # fmt: skip
     return [(record["tenant_id"], Raised(**{name: value for name, value in record.items() if name != "tenant_id"}, at=now)) for record in records]

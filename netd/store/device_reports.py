@@ -78,27 +78,30 @@ async def uptime(conn: Connection, tenant_id: int, ids: Sequence[int], since: da
     ))  # fmt: skip
 
 
-async def availability(conn: Connection, tenant_id: int, ids: Sequence[int], level: str, since: datetime, until: datetime) -> Rows:
-    """(id, hostname, address, site, vendor, model; looks, failed ones; outages, failed looks of the longest), by sums of a level.
+async def availability(conn: Connection, tenant_id: int, ids: Sequence[int], level: str, since: datetime, until: datetime, reach_seconds: float) -> Rows:
+    """(id, hostname, address, site, vendor, model; looks, failed ones, seconds that looks stand for, those of failed ones; outages, seconds of the longest),
+    by sums of a level. ``reach_seconds`` is what a look stands for where the sum does not say it.
 
     An outage is spans one behind the other with a failed look in each. Where there is no sum nobody looked: an outage ends there, for nobody knows.
     """
     step = float(LEVELS[level])
     return _tuples(await conn.fetch(
-        f"""select {_HEAD}, coalesce(s.looks, 0)::bigint, coalesce(s.failed, 0)::bigint, coalesce(o.outages, 0)::bigint, coalesce(o.longest, 0)::bigint
+        f"""select {_HEAD}, coalesce(s.looks, 0)::bigint, coalesce(s.failed, 0)::bigint, coalesce(s.seconds, 0)::float8, coalesce(s.lost, 0)::float8,
+                coalesce(o.outages, 0)::bigint, coalesce(o.longest, 0)::float8
             from devices d
             left join (
-                select device_id, sum(up + down) as looks, sum(down) as failed, array_agg(at) filter (where down > 0) as ats,
-                    array_agg(down) filter (where down > 0) as downs
+                select device_id, sum(up + down) as looks, sum(down) as failed, sum(coalesce(seconds, (up + down) * $6::float8)) as seconds,
+                    sum(coalesce(down_seconds, down * $6::float8)) as lost, array_agg(at) filter (where down > 0) as ats,
+                    array_agg(coalesce(down_seconds, down * $6::float8)) filter (where down > 0) as downs
                 from reach_{level} where tenant_id = $1 and device_id = any($2::bigint[]) and at >= $3 and at < $4 group by device_id
             ) s on s.device_id = d.id
             left join lateral (
-                select count(*) as outages, max(failed) as longest from (
-                    select sum(down) as failed from (
+                select count(*) as outages, max(seconds) as longest from (
+                    select sum(down) as seconds from (
                         select down, at - row_number() over (order by at) * make_interval(secs => $5) as outage from unnest(s.ats, s.downs) as u (at, down)
                     ) n group by outage
                 ) e
-            ) o on true where {_OF_IDS}""", tenant_id, list(ids), since, until, step,
+            ) o on true where {_OF_IDS}""", tenant_id, list(ids), since, until, step, reach_seconds,
     ))  # fmt: skip
 
 

@@ -23,13 +23,25 @@ def _value(metric: str, raw: bool) -> tuple[str, str, str]:
     return f"{metric}_avg", f"{metric}_avg" if metric in SMALL else f"{metric}_min", f"{metric}_max"
 
 
-def _binned(table: str, subject: str, metric: str, weight: str) -> str:
-    mean, low, high = _value(metric, table.endswith("_samples"))
-    weighted = f"sum({mean} * {weight}) / nullif(sum({weight}) filter (where {mean} is not null), 0)"
+def _weighted(mean: str, weight: str = "seconds") -> str:
+    """The mean over the time that is known."""
+    return f"sum({mean} * {weight}) / nullif(sum({weight}) filter (where {mean} is not null), 0)"
+
+
+def _ranked(metric: str, source: str, step_seconds: int | None) -> str:
+    """What a 95th percentile is that of: averages over five minutes. Hours and days have it of theirs; over several of those it is that of their own, and
+    within five minutes that of the samples. Packets and errors only have averages."""
+    of_own = source in ("1h", "1d") or (source == "5m" and step_seconds == 300)
+    return f"{metric}_p95" if of_own and metric not in SMALL else _value(metric, source == "samples")[0]
+
+
+def _binned(subject: str, source: str, metric: str, weight: str, step_seconds: int) -> str:
+    table = f"{subject}_{source}"
+    mean, low, high = _value(metric, source == "samples")
     return f"""
-        select date_bin(make_interval(secs => $5), at, {_ORIGIN}) as span, {weighted}::float8, min({low})::float8, max({high})::float8,
-            percentile_cont(0.95) within group (order by {mean})
-        from {table} where tenant_id = $1 and {subject} = $2 and at >= $3 and at < $4
+        select date_bin(make_interval(secs => $5), at, {_ORIGIN}) as span, ({_weighted(mean, weight)})::float8, min({low})::float8, max({high})::float8,
+            percentile_cont(0.95) within group (order by {_ranked(metric, source, step_seconds)})
+        from {table} where tenant_id = $1 and {subject}_id = $2 and at >= $3 and at < $4
         group by span having count({mean}) > 0 order by span
     """
 
@@ -40,7 +52,7 @@ async def device(
     """(at, mean, least, greatest, 95th percentile) of a gauge of a device; ``source``: samples, 5m, 1h, 1d. ``metric`` is one of GAUGES."""
     if metric not in GAUGES:
         raise ValueError(metric)
-    statement = _binned(f"device_{source}", "device_id", metric, "1" if source == "samples" else "samples")
+    statement = _binned("device", source, metric, "1" if source == "samples" else "samples", step_seconds)
     return [tuple(record) for record in await conn.fetch(statement, tenant_id, device_id, since, until, float(step_seconds))]
 
 
@@ -50,7 +62,7 @@ async def interface(
     """The same of a rate of an interface: one of BITS and SMALL."""
     if metric not in BITS + SMALL:
         raise ValueError(metric)
-    statement = _binned(f"interface_{source}", "interface_id", metric, "seconds")
+    statement = _binned("interface", source, metric, "seconds", step_seconds)
     return [tuple(record) for record in await conn.fetch(statement, tenant_id, interface_id, since, until, float(step_seconds))]
 
 
@@ -87,14 +99,25 @@ async def reach(conn: Connection, tenant_id: int, device_id: int, source: str, s
     return [tuple(record) for record in records]
 
 
-async def looks(conn: Connection, tenant_id: int, device_id: int, source: str, since: datetime, until: datetime) -> tuple[Any, ...]:
-    """(looks, failed ones, mean and greatest round trip in ms) over a span."""
+async def looks(
+    conn: Connection, tenant_id: int, device_id: int, source: str, since: datetime, until: datetime, reach_seconds: float
+) -> tuple[int, int, float | None, float | None, float, float]:
+    """(looks, failed ones, mean and greatest round trip in ms, seconds that looks stand for, those of failed ones) over a span. ``reach_seconds`` is what a
+    look stands for that does not say it."""
+    known, failed, mean, most = _looks(source)
+    if source == "samples":
+        seconds = "coalesce(seconds, $5::float8)"
+        lost = f"{seconds}) filter (where not up"
+    else:
+        seconds, lost = "coalesce(seconds, (up + down) * $5::float8)", "coalesce(down_seconds, down * $5::float8)"
     record = await conn.fetchrow(
-        f"""select coalesce({", ".join(_looks(source)[:1])}, 0)::bigint, coalesce({_looks(source)[1]}, 0)::bigint, ({_looks(source)[2]})::float8,
-                ({_looks(source)[3]})::float8
-            from reach_{source} where tenant_id = $1 and device_id = $2 and at >= $3 and at < $4""", tenant_id, device_id, since, until,
+        f"""select coalesce({known}, 0)::bigint, coalesce({failed}, 0)::bigint, ({mean})::float8, ({most})::float8,
+                coalesce(sum({seconds}), 0)::float8, coalesce(sum({lost}), 0)::float8
+            from reach_{source} where tenant_id = $1 and device_id = $2 and at >= $3 and at < $4""",
+        tenant_id, device_id, since, until, reach_seconds,
     )  # fmt: skip
-    return tuple(record)
+    found: tuple[int, int, float | None, float | None, float, float] = tuple(record)
+    return found
 
 
 async def utilisation(conn: Connection, tenant_id: int, interface_id: int, source: str, since: datetime, until: datetime) -> dict[str, Any]:
@@ -104,11 +127,12 @@ async def utilisation(conn: Connection, tenant_id: int, interface_id: int, sourc
     for name in BITS:
         mean, _, high = _value(name, raw)
         parts += [
-            f"(sum({mean} * seconds) / nullif(sum(seconds) filter (where {mean} is not null), 0))::bigint as {name}_avg", f"max({high}) as {name}_max",
-            f"(percentile_cont(0.95) within group (order by {mean}))::bigint as {name}_p95",
+            f"({_weighted(mean)})::bigint as {name}_avg", f"max({high}) as {name}_max",
+            f"(percentile_cont(0.95) within group (order by {_ranked(name, source, None)}))::bigint as {name}_p95",
         ]  # fmt: skip
     record = await conn.fetchrow(
-        f"""select {", ".join(parts)}, (array_agg(speed_bps order by at desc))[1] as speed_bps, coalesce(sum(seconds), 0)::float8 as seconds
+        f"""select {", ".join(parts)}, (array_agg(speed_bps order by at desc) filter (where speed_bps > 0))[1] as speed_bps,
+                coalesce(sum(seconds), 0)::float8 as seconds
             from interface_{source} where tenant_id = $1 and interface_id = $2 and at >= $3 and at < $4""", tenant_id, interface_id, since, until,
     )  # fmt: skip
     return dict(record)
@@ -123,13 +147,12 @@ _BY: Final = {
 async def top(conn: Connection, tenant_id: int, by: str, source: str, since: datetime, until: datetime, limit: int) -> list[dict[str, Any]]:
     """The interfaces that have most of something over a span, the first has most."""
     raw = source == "samples"
-    means = {name: _value(name, raw)[0] for name in (*BITS, "in_errors", "out_errors")}
-    errors = f"coalesce({means['in_errors']}, 0) + coalesce({means['out_errors']}, 0)"
+    in_bps, out_bps, in_errors, out_errors = (_value(name, raw)[0] for name in (*BITS, "in_errors", "out_errors"))
+    errors = f"case when coalesce({in_errors}, {out_errors}) is not null then coalesce({in_errors}, 0) + coalesce({out_errors}, 0) end"
     records = await conn.fetch(
         f"""select t.*, d.hostname as device, i.name as interface, i.alias from (
-                select interface_id, device_id, (sum({means["in_bps"]} * seconds) / nullif(sum(seconds), 0))::bigint as in_bps,
-                    (sum({means["out_bps"]} * seconds) / nullif(sum(seconds), 0))::bigint as out_bps, max(speed_bps) as speed_bps,
-                    (sum(({errors}) * seconds) / nullif(sum(seconds), 0))::float8 as errors
+                select interface_id, device_id, ({_weighted(in_bps)})::bigint as in_bps, ({_weighted(out_bps)})::bigint as out_bps,
+                    max(speed_bps) as speed_bps, ({_weighted(errors)})::float8 as errors
                 from interface_{source} where tenant_id = $1 and at >= $2 and at < $3 group by interface_id, device_id
             ) t join interfaces i on i.id = t.interface_id join devices d on d.id = t.device_id
             where {_BY[by]} is not null order by {_BY[by]} desc, t.interface_id limit $4""", tenant_id, since, until, limit,

@@ -1,13 +1,13 @@
 """Writing and reading what devices were measured to do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from netd.store.database import Connection
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "reach_samples": ("tenant_id", "device_id", "at", "up", "rtt_ms"),
+    "reach_samples": ("tenant_id", "device_id", "at", "up", "rtt_ms", "seconds"),
     "device_samples": (
         "tenant_id", "device_id", "at", "uptime_seconds", "cpu_percent", "memory_used_octets", "memory_total_octets", "temperature_celsius", "voltage_volts",
         "power_watts",
@@ -37,15 +37,27 @@ async def ports(conn: Connection, device_ids: Sequence[int]) -> list[tuple[int, 
     return [tuple(record) for record in records]
 
 
+async def silent(conn: Connection, device_ids: Collection[int], since: datetime) -> list[int]:
+    """Those of the devices that did not answer when they were asked last, not before ``since``."""
+    records = await conn.fetch(
+        """select d.id from unnest($1::bigint[]) as d (id) cross join lateral (
+               select up from reach_samples where device_id = d.id and at >= $2 order by at desc limit 1
+           ) s where not s.up""", list(device_ids), since,
+    )  # fmt: skip
+    return [record["id"] for record in records]
+
+
 async def last(conn: Connection, tenant_id: int, device_id: int, since: datetime) -> dict[str, Any]:
-    """The newest samples of a device after ``since``, by table without its ending; what there is none of is not there."""
+    """The newest samples of a device after ``since``, by table without its ending, each with the seconds since the one before (None: not known); what there
+    is none of is not there."""
     found: dict[str, Any] = {}
     for table in ("reach", "device"):
-        record = await conn.fetchrow(
-            f"select * from {table}_samples where tenant_id = $1 and device_id = $2 and at >= $3 order by at desc limit 1", tenant_id, device_id, since
+        records = await conn.fetch(
+            f"select * from {table}_samples where tenant_id = $1 and device_id = $2 and at >= $3 order by at desc limit 2", tenant_id, device_id, since
         )
-        if record is not None:
-            found[table] = dict(record)
+        if records:
+            between = (records[0]["at"] - records[1]["at"]).total_seconds() if len(records) == 2 else None
+            found[table] = {**records[0], "seconds": records[0].get("seconds") or between}
     records = await conn.fetch(
         """select i.id, i.name, i.if_index, i.alias, i.type, i.mac, i.mtu, i.admin_up, s.*
            from interfaces i cross join lateral (

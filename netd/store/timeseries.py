@@ -50,7 +50,9 @@ async def ensure(conn: Connection, today: date) -> list[str]:
                 await conn.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
                 await conn.execute(f"lock table only {table} in share update exclusive mode")  # of two nodes one makes it
                 if not await conn.fetchval("select to_regclass($1) is not null", partition):
-                    await conn.execute(f"create table {partition} partition of {table} for values from ('{start.isoformat()}') to ('{end.isoformat()}')")
+                    # Made by itself and attached, which whoever reads the table does not hold up: a backup reads it for hours.
+                    await conn.execute(f"create table {partition} (like {table} including defaults including constraints)")
+                    await conn.execute(f"alter table {table} attach partition {partition} for values from ('{start.isoformat()}') to ('{end.isoformat()}')")
                     made.append(partition)
             have.add(partition)
     return made
@@ -123,27 +125,50 @@ def _interface(level: str, source: str) -> str:
 def _reach(level: str, source: str) -> str:
     if source == "reach_samples":
         parts = ["count(*) filter (where up)", "count(*) filter (where not up)", "avg(rtt_ms)", "max(rtt_ms)"]
+        down = "sum(seconds) filter (where not up)"
     else:
         parts = ["sum(up)", "sum(down)", "sum(rtt_avg * up) / nullif(sum(up) filter (where rtt_avg is not null), 0)", "max(rtt_max)"]
-    return _insertion(f"reach_{level}", ("tenant_id", "device_id"), ("device_id",), source, ["up", "down", "rtt_avg", "rtt_max"], parts)
+        down = "sum(down_seconds)"
+    # Where one does not say for how long it stands, neither does the sum.
+    parts += ["case when count(seconds) = count(*) then sum(seconds) end", f"case when count(seconds) = count(*) then coalesce({down}, 0) end"]
+    names = ["up", "down", "rtt_avg", "rtt_max", "seconds", "down_seconds"]
+    return _insertion(f"reach_{level}", ("tenant_id", "device_id"), ("device_id",), source, names, parts)
 
 
 def _insertion(table: str, keys: tuple[str, ...], unique: tuple[str, ...], source: str, names: list[str], parts: list[str], also: str = "") -> str:
-    """One statement for all spans of ``$1`` seconds from ``$2`` until ``$3``; done again it gives what is there by then."""
+    """One statement for all spans of ``$1`` seconds from ``$2`` until ``$3``, of ids from ``$4`` until ``$5``; done again it gives what is there by then."""
     sets = ", ".join(f"{name} = excluded.{name}" for name in names)
     return f"""
         insert into {table} ({", ".join(keys)}, at, {", ".join(names)})
         select {", ".join(keys)}, date_bin(make_interval(secs => $1), at, '2000-01-01 00:00+00') as span, {", ".join(parts)}
-        from {source} where at >= $2 and at < $3{also} group by {", ".join(keys)}, span
+        from {source} where at >= $2 and at < $3 and {unique[0]} >= $4 and {unique[0]} < $5{also} group by {", ".join(keys)}, span
         on conflict ({", ".join(unique)}, at) do update set {sets}
     """
 
 
 _MAKERS = {"reach": _reach, "device": _device, "interface": _interface}
 _STATEMENTS = {
-    level: [make(level, f"{subject}_{'samples' if level == '5m' else '5m'}") for subject, make in _MAKERS.items()] for level in LEVELS
-}  # fmt: skip
-MOST_AT_A_TIME: Final = timedelta(hours=6)
+    level: [
+        ("interface_id" if subject == "interface" else "device_id", f"{subject}_{source}", make(level, f"{subject}_{source}"))
+        for subject, make in _MAKERS.items()
+    ]
+    for level, source in (("5m", "samples"), ("1h", "5m"), ("1d", "5m"))
+}
+"""By level: what its ids are called, where they stand, and how they are summed up."""
+
+LOCK_KEY: Final = 0x726F6C6C
+"""First key of the locks that keep two nodes from summing up a level at the same time."""
+
+MOST_AT_A_TIME: Final = timedelta(minutes=30)
+"""Of five minutes. Of a quarter of a million interfaces that is eight million samples."""
+
+IDS_AT_A_TIME: Final = 5000
+"""Of hours and days, whose five minutes an index finds by id: a day of so many interfaces is a million and a half of them."""
+
+STATEMENT_SECONDS: Final = 300.0
+"""As long as one statement may take; nobody waits for it."""
+AHEAD_MOST: Final = timedelta(hours=1)
+"""By how much the clocks of two nodes may differ. What is summed up further ahead was so by a clock that was wrong."""
 
 # -- restarts ------------------------------------------------------------------------------------------------------------
 
@@ -188,34 +213,50 @@ _RESTARTS = f"""
 
 
 async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | None:
-    """Sum up the next closed spans of a level, up to ``until`` and six hours of them (a day at least); returns up to when it is done now.
+    """Sum up the next closed spans of a level, up to ``until`` and half an hour of them (one at least); returns up to when it is done now.
 
-    None: another node is at it, or there is nothing to do. Hours and days are made of the five minutes, so they do not overtake those.
+    None: another node is at it, or there is nothing to do. Hours and days are made of the five minutes, so they do not overtake those. Each statement is a
+    transaction of its own, for one that writes for minutes would hold events back: ``conn`` must not be in one. A lock of the session keeps others out.
     """
+    lock = (LOCK_KEY, LEVELS[level])
+    if not await conn.fetchval("select pg_try_advisory_lock($1, $2)", *lock):
+        return None
+    try:
+        done = await _summed_up(conn, level, until)
+    except BaseException:
+        conn.terminate()  # the lock ends with the session, once what that is at has ended
+        raise
+    await conn.execute("select pg_advisory_unlock($1, $2)", *lock)
+    return done
+
+
+async def _summed_up(conn: Connection, level: str, until: datetime) -> datetime | None:
     step = timedelta(seconds=LEVELS[level])
+    begin = await _begun(conn, level)
+    if level != "5m":  # read after what came late, for these change together
+        reached: datetime | None = await conn.fetchval("select done_until from rollups where level = '5m'")
+        if reached is None:
+            return None
+        until = min(until, reached)
+    until = _floor(until, step)
+    if begin is None:
+        table = "interface_samples" if level == "5m" else "interface_5m"
+        oldest = await conn.fetchval(f"select least((select min(at) from reach_{table[10:]}), (select min(at) from {table}))")
+        if oldest is None:
+            return None
+        begin = _floor(oldest, step)
+    if begin > until + max(AHEAD_MOST, step):  # there is nothing of then: what comes from now on is summed up again
+        await conn.execute("update rollups set done_until = $2 where level = $1", level, until)
+        return None
+    until = min(until, _floor(begin + max(MOST_AT_A_TIME, step), step))
+    if until <= begin:
+        return None
+    for key, source, statement in _STATEMENTS[level]:
+        for first, end in await _ids(conn, key, source, whole=level == "5m"):
+            async with conn.transaction():
+                await conn.execute("set local work_mem = '64MB'")  # a span of 250,000 interfaces is sorted in memory
+                await conn.execute(statement, float(LEVELS[level]), begin, until, first, end, timeout=STATEMENT_SECONDS)
     async with conn.transaction():
-        done = await conn.fetchrow("select done_until from rollups where level = $1 for update skip locked", level)
-        if done is None:
-            return None
-        if level != "5m":
-            reached: datetime | None = await conn.fetchval("select done_until from rollups where level = '5m'")
-            if reached is None:
-                return None
-            until = min(until, reached)
-        until = _floor(until, step)
-        begin: datetime | None = done["done_until"]
-        if begin is None:
-            table = "interface_samples" if level == "5m" else "interface_5m"
-            oldest = await conn.fetchval(f"select least((select min(at) from reach_{table[10:]}), (select min(at) from {table}))")
-            if oldest is None:
-                return None
-            begin = _floor(oldest, step)
-        until = min(until, _floor(begin + max(MOST_AT_A_TIME, step), step))
-        if until <= begin:
-            return None
-        await conn.execute("set local work_mem = '64MB'")  # a span of 250,000 interfaces is sorted in memory
-        for statement in _STATEMENTS[level]:
-            await conn.execute(statement, float(LEVELS[level]), begin, until)
         if level == "5m":
             await conn.execute(_FORGET_RESTARTS, begin, until)  # done again it gives what is there by then
             await conn.execute(_RESTARTS, begin, until)
@@ -223,10 +264,32 @@ async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | N
     return until
 
 
+async def _begun(conn: Connection, level: str) -> datetime | None:
+    """From when on spans of a level are to be summed up: again, where samples came late, and then those of longer spans, too."""
+    async with conn.transaction():
+        done_until: datetime | None = await conn.fetchval("select done_until from rollups where level = $1", level)
+        came: datetime | None = await conn.fetchval("with gone as (delete from rollup_late where level = $1 returning at) select min(at) from gone", level)
+        if done_until is None or came is None or came >= done_until:
+            return done_until
+        begin = _floor(came, timedelta(seconds=LEVELS[level]))
+        await conn.execute("update rollups set done_until = $2 where level = $1", level, begin)
+        if level == "5m":
+            await conn.execute("insert into rollup_late (level, at) select level, $1 from rollups where level <> '5m'", begin)
+        return begin
+
+
+async def _ids(conn: Connection, key: str, source: str, *, whole: bool) -> list[tuple[int, int]]:
+    """The spans of ids that are summed up one after the other; ``whole``: in one."""
+    if whole:
+        return [(0, 2**63 - 1)]
+    least, most = await conn.fetchrow(f"select min({key}), max({key}) from {source}")
+    return [] if least is None else [(first, first + IDS_AT_A_TIME) for first in range(least, most + 1, IDS_AT_A_TIME)]
+
+
 async def late(conn: Connection, oldest: datetime) -> None:
-    """Samples came that are older than what is summed up already: it is to be done again from there."""
-    for level, seconds in LEVELS.items():
-        await conn.execute("update rollups set done_until = $2 where level = $1 and done_until > $2", level, _floor(oldest, timedelta(seconds=seconds)))
+    """Samples came that may be older than what is summed up already: it is to be done again from there. To be said in the transaction in which they come:
+    who is at it just now may not see them, and does not see this either, so that it is there the next time."""
+    await conn.execute("insert into rollup_late (level, at) values ('5m', $1)", oldest)
 
 
 def _floor(at: datetime, step: timedelta) -> datetime:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from netd.domain import devices, exposition
 from netd.domain.actor import Actor
+from netd.domain.imports import Slices
 from netd.errors import Fault, InvalidInput
 from netd.model.inventory import Selector
 from netd.store import devices as store
@@ -19,7 +20,6 @@ from netd.web.deps import WebDeps
 PATH: Final = "/metrics/devices"
 PERMISSION: Final = "devices:read"
 MOST_DEVICES: Final = 100
-MOST_TARGETS: Final = 20_000
 
 
 async def _caller(deps: WebDeps, request: web.Request) -> Actor:
@@ -53,17 +53,17 @@ def add_exposition(app: web.Application, deps: WebDeps) -> None:
             raise InvalidInput((Fault("/group", f"{len(wanted)} devices are more than the {MOST_DEVICES} of one scrape: see {PATH}/targets"),))
         async with deps.database.transaction(actor.scope) as conn:
             known = await store.by_ids(conn, actor.tenant_id, [device_id for device_id, _ in wanted])
-        text = exposition.page({
-            each.hostname: ({"device": each.hostname, "site": each.site or ""}, deps.polling.current(each.id)) for each in known
-        })  # fmt: skip
+        text = await exposition.page(({"device": each.hostname, "site": each.site or ""}, deps.polling.current(each.id)) for each in known)
         return web.Response(body=text.encode(), headers={"Content-Type": exposition.CONTENT_TYPE})
 
     async def targets(request: web.Request) -> web.Response:
         actor = await _caller(deps, request)
-        found: list[dict[str, Any]] = [
-            {"targets": [request.host], "labels": {"__metrics_path__": PATH, "__param_device": name, "instance": name}}
-            for _, name in (await _wanted(deps, request, actor))[:MOST_TARGETS]
-        ]  # fmt: skip
+        found: list[dict[str, Any]] = []
+        slices = Slices()
+        for device_id, name in await _wanted(deps, request, actor):
+            where = deps.polling.scrape_address(device_id) or request.host
+            found.append({"targets": [where], "labels": {"__metrics_path__": PATH, "__param_device": name, "instance": name}})
+            await slices.breathe()
         return web.Response(body=codec.encode(found), content_type="application/json")
 
     app.router.add_get(PATH, metrics, allow_head=False)

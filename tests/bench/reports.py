@@ -15,8 +15,8 @@ import msgspec
 from netd.config import PollConfig
 from netd.domain import reports
 from netd.domain.actor import system
-from netd.domain.device_reports import level_for
 from netd.domain.report_queries import Measured, ReportQuery
+from netd.domain.telemetry import level_for
 from netd.sheets.converter import Converter
 from netd.store import timeseries
 from netd.store.database import TENANT_ROLE, Connection, Database, connect

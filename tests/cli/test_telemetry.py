@@ -17,7 +17,7 @@ async def test_what_devices_do(netd, database: Database):
         interface = await conn.fetchval("insert into interfaces (tenant_id, device_id, if_index, name) values (1, $1, 7, 'eth0') returning id", device)
         row = (60.0, 4_000_000, 8_000_000, 1.0, 2.0, 0.0, 0.5, 0.0, 0.0, True, 10_000_000)
         await telemetry.copy(conn, "interface_samples", [(1, device, interface, now - timedelta(minutes=number), *row) for number in range(5)])
-        await telemetry.copy(conn, "reach_samples", [(1, device, now - timedelta(minutes=number), True, 2.0) for number in range(5)])
+        await telemetry.copy(conn, "reach_samples", [(1, device, now - timedelta(minutes=number), True, 2.0, 60.0) for number in range(5)])
         await telemetry.copy(conn, "device_samples", [(1, device, now, 100, 40.0, 25, 100, None, None, None)])
     told = (await netd("device", "now", "core1")).out
     assert ["up", "yes"] in [line.split() for line in told.splitlines()] and ["cpu_percent", "40.0"] in [line.split() for line in told.splitlines()], told

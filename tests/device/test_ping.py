@@ -69,6 +69,21 @@ async def test_a_raw_socket():
         assert all(await asyncio.gather(*(pinger.ping(ip_address(f"127.0.0.{n}")) for n in range(1, 100))))
 
 
+async def test_a_lost_packet_is_not_a_slow_one():
+    """The round trip is that of the attempt that was answered."""
+    if os.geteuid() != 0:
+        pytest.skip("a raw socket needs root")
+    async with Pinger(ways=("raw",), seconds=0.5) as pinger:
+        real, tokens = pinger._echo[4].ask, iter((True, False))
+
+        async def ask(address: object, seconds: float) -> float | None:
+            return await real(ip_address("192.0.2.1") if next(tokens) else HERE, seconds)
+
+        pinger._echo[4].ask = ask  # type: ignore[method-assign]
+        took = await pinger.round_trip(HERE)
+    assert took is not None and took < 0.5
+
+
 async def test_by_tcp():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -137,6 +137,15 @@ async def test_versions_and_v3_pairs(snmpd: int, login: SnmpCommunity | SnmpUser
     assert len(walked) == len(await asyncio.to_thread(_said, "snmpbulkwalk", snmpd, ORS)) and await session.walk((*SYSTEM, 99)) == {}
 
 
+async def test_a_profile_that_is_answered_with_nonsense_keeps_no_other_from_being_tried(snmpd: int) -> None:
+    async with Agent(lambda request: Response([(request.oids[0], b"\xff\xff\xff")])) as nonsense:
+        transport = SnmpTransport(QUICK)
+        session = await transport.connect(target((COMMUNITY, nonsense.port), (COMMUNITY, snmpd)))
+        assert session.credential.port == snmpd
+        with pytest.raises(PeerError, match="none of 2 SNMP profiles works"):
+            await transport.connect(target((COMMUNITY, nonsense.port), (COMMUNITY, nonsense.port)))
+
+
 async def test_credentials_are_tried_in_order(snmpd: int) -> None:
     wrong = SnmpCommunity(version="2c", community=Secret("wrong"))
     transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=0.3))

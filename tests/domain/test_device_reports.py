@@ -14,9 +14,8 @@ from openpyxl import load_workbook
 
 from netd.domain import device_reports, periods, reports, telemetry
 from netd.domain.actor import Actor
-from netd.domain.device_reports import level_for
 from netd.domain.report_queries import Measured
-from netd.domain.telemetry import SpanQuery
+from netd.domain.telemetry import SpanQuery, level_for
 from netd.errors import InvalidInput, StoreError
 from netd.sheets.converter import Converter
 from netd.store import telemetry as samples
@@ -109,7 +108,7 @@ async def ids(database: Database) -> dict[str, int]:
             )  # fmt: skip
         for each in (core, gone):
             down = {*minutes((60, 72), (760, 762)), 600}
-            await samples.copy(conn, "reach_samples", [(1, each, at(n), n not in down, 2.0) for n in minutes((0, 700), (760, 1440))])
+            await samples.copy(conn, "reach_samples", [(1, each, at(n), n not in down, 2.0, 60.0) for n in minutes((0, 700), (760, 1440))])
         for name, rate in (("eth0", 9000), ("eth1", 20_000), ("eth0 gone", 9000)):
             await samples.copy(conn, "interface_samples", [
                 (1, core, found[name], at(n), 60.0, rate if n < 100 or name == "eth1" else 1000, None, *(None,) * 6, True, 10_000 if name == "eth0" else 0)
@@ -134,7 +133,7 @@ async def test_availability(ids: dict[str, int], ask: Ask, database: Database, a
     assert [edge[name] for name in ("device", "address", "up_percent", "known_percent", "looks", "outages")] == ["Edge2", "2001:db8::2", "", "0.0", "0", ""]
     # Failed looks on both sides of a gap are two outages.
     async with database.acquire() as conn:
-        await conn.execute("update reach_5m set down = 5, up = 0 where at = $1", at(695))
+        await conn.execute("update reach_5m set down = 5, up = 0, down_seconds = 300 where at = $1", at(695))
     assert (await ask("availability", **DAYS))[0]["outages"] == "4"
 
 
@@ -162,7 +161,9 @@ async def test_uptime(ids: dict[str, int], ask: Ask, database: Database):
         await timeseries.late(conn, at(650))
         await sum_up(conn)
         assert [tuple(each) for each in await conn.fetch(history)] == noticed
-        await samples.copy(conn, "reach_samples", [(1, core, NOW - timedelta(minutes=1), True, 1.0), (1, edge, NOW - timedelta(hours=3), True, 1.0)])
+        await samples.copy(
+            conn, "reach_samples", [(1, core, NOW - timedelta(minutes=1), True, 1.0, 60.0), (1, edge, NOW - timedelta(hours=3), True, 1.0, 60.0)]
+        )
     first, second = await ask("uptime", **DAYS)
     told = ["yes", "2026-11-25T11:59:55Z", "43145", "2026-11-25T23:59:00Z", "2", "2026-11-25T12:00:00Z"]
     columns = ("up", "running_since", "uptime_seconds", "told_at", "restarts", "last_restart_at")
@@ -186,7 +187,7 @@ async def test_utilisation(ids: dict[str, int], ask: Ask, monkeypatch: pytest.Mo
     assert [row["interface"] for row in await ask("interface-utilisation", **DAYS, top=1)] == ["eth0"]
     # Of many, sums of longer spans: the 95th percentile is that of theirs.
     for most, level, p95 in ((3 * 24, "1h", "7800"), (3, "1d", "9000"), (0, "1d", "9000")):
-        monkeypatch.setattr(device_reports, "SUMS_MOST", most)
+        monkeypatch.setattr(telemetry, "SUMS_MOST", most)
         row = (await ask("interface-utilisation", **DAYS))[0]
         assert (row["resolution"], row["in_p95_bps"], row["in_avg_bps"], row["in_max_bps"]) == (level, p95, "1556", "9000")
 

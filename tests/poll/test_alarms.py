@@ -11,12 +11,14 @@ from netd.domain import alarms as domain
 from netd.domain.actor import system
 from netd.domain.alarms import Acknowledgement, NewThreshold, ThresholdPatch
 from netd.errors import Conflict
-from netd.model.device import DeviceSample, InterfaceSample
+from netd.model.device import DeviceSample, InterfaceSample, OpticsSample
 from netd.model.telemetry import Aspect
 from netd.poll.alarms import Alarms
 from netd.poll.counters import Look
 from netd.poll.watched import Port, Watched
+from netd.sdk.device import SnmpGroup
 from netd.store import alarms as store
+from netd.store import telemetry, timeseries
 from netd.store.database import Database
 from netd.store.devices import Polled
 
@@ -145,6 +147,84 @@ async def test_behind_one_that_another_node_polls(world: World) -> None:
         world.look(core, up=False)
         world.look(leaf, up=False)
     assert await world.told() == [(core, "unreachable", "", "raised")]
+
+
+async def test_a_parent_elsewhere_is_known_before_its_alarm_is_raised(world: World) -> None:
+    """The other node's alarm comes after as long a while as one's own: what it found at its last ping counts, and is waited for."""
+    core, edge = world.devices
+    del world.devices[core]
+    async with world.database.acquire() as conn:
+        await timeseries.ensure(conn, NOW.date())
+        await telemetry.copy(conn, "reach_samples", [(1, core, NOW - timedelta(seconds=ago), up, None, 60.0) for ago, up in ((70, True), (10, False))])
+    for seconds in (0, 60, 120):
+        world.seconds = seconds
+        world.look(edge, up=False)
+    world.seconds = 175  # longer than down_seconds and a period, but not than it takes until the store tells
+    world.look(edge, up=False)
+    await world.alarms.read()
+    world.seconds = 240
+    world.look(edge, up=False)
+    assert await world.told() == []
+    async with world.database.acquire() as conn:
+        await telemetry.copy(conn, "reach_samples", [(1, core, NOW, True, 1.0, 60.0)])
+    await world.alarms.read()
+    world.look(edge, up=False)
+    assert await world.told() == [(edge, "unreachable", "", "raised")]
+
+
+async def test_memory_and_store_agree_in_the_end(world: World) -> None:
+    """Whatever was lost on the way, or done by another node meanwhile: what is open and well is cleared, what is wrong and not open is raised."""
+    core, edge = world.devices
+    await threshold(world, name="busy", metric="cpu_percent", raise_level=90)
+    world.look(core, system=DeviceSample(cpu_percent=95))
+    assert [each[-1] for each in await world.told()] == ["raised"]
+    world.look(core, system=DeviceSample(cpu_percent=5))
+    world.alarms._waiting.clear()  # the change is lost
+    world.look(core, system=DeviceSample(cpu_percent=5))
+    assert [each[-1] for each in await world.told()] == ["raised"]
+    await world.alarms.read()
+    world.look(core, system=DeviceSample(cpu_percent=5))
+    assert [each[-1] for each in await world.told()] == ["cleared"]
+    world.look(edge, system=DeviceSample(cpu_percent=95))
+    await world.alarms.read()
+    world.look(edge, system=DeviceSample(cpu_percent=95))
+    assert world.alarms.changes["raised"] == 2, "what is on its way is not raised twice"
+    assert [each[-1] for each in await world.told()] == ["cleared", "raised"]
+    world.look(edge, system=DeviceSample(cpu_percent=5))
+    await world.alarms.read()
+    world.look(edge, system=DeviceSample(cpu_percent=95))
+    assert [each[-1] for each in await world.told()] == ["cleared", "cleared", "raised"], "nor is what is being cleared taken for raised"
+    async with world.database.acquire() as conn:
+        await conn.execute("update alarms set state = 'cleared', cleared_at = now()")  # by another node that was cut off, and wrong
+    await world.alarms.read()
+    world.look(edge, system=DeviceSample(cpu_percent=95))
+    assert [each[-1] for each in await world.told()] == ["cleared", "cleared", "cleared", "raised"]
+
+
+async def test_a_threshold_that_is_removed_ends_its_alarms_and_leaves_them_as_history(world: World) -> None:
+    core, _ = world.devices
+    busy = await threshold(world, name="busy", metric="cpu_percent", raise_level=90)
+    world.look(core, system=DeviceSample(cpu_percent=95))
+    assert [each[-1] for each in await world.told()] == ["raised"]
+    await domain.delete_threshold(world.database, system(1), busy)
+    world.look(core, system=DeviceSample(cpu_percent=96))
+    assert len(await domain.end_groundless(world.database, NOW)) == 1
+    await world.alarms.read()
+    assert await world.told() == [(core, "busy", "", "cleared")] and await world.events() == ["alarm.raised", "alarm.cleared"]
+    assert len(world.alarms._alarming) == 0
+
+
+async def test_what_is_not_asked_of_a_device_any_more_has_no_alarm(world: World) -> None:
+    core, edge = world.devices
+    await threshold(world, name="dark", metric="rx_dbm", raise_level=-27, above=False)
+    for device in (core, edge):
+        world.devices[device].groups = {name: SnmpGroup(name=name, period_seconds=60) for name in ("system", "optics")}
+        world.look(device, optics=(OpticsSample(interface="0/1", rx_dbm=-30.0),))
+    assert [each[-1] for each in await world.told()] == ["raised", "raised"]
+    world.devices[core].groups = {"system": SnmpGroup(name="system", period_seconds=60)}
+    world.devices[edge].groups = {}  # nobody knows: its driver is away
+    await world.alarms.read()
+    assert await world.told() == [(core, "dark", "0/1", "cleared"), (edge, "dark", "0/1", "raised")]
 
 
 async def test_one_that_joins_while_thresholds_are_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

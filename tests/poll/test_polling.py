@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -27,6 +28,7 @@ from netd.sdk import ifmib
 from netd.sdk.device import Oid
 from netd.simulate import Agent as Simulated
 from netd.simulate.agent import COUNTER64, GAUGE32, INTEGER, OBJECT, OCTETS, TICKS, Object
+from netd.store import shards
 from netd.store.database import Database
 from tests.bench.polling import request_id
 from tests.device.agent import GETBULK, Agent, Request, Response, octets
@@ -257,8 +259,8 @@ def _cannot_tell(data: bytes) -> bytes:
     return data[:at] + b"\xa2" + data[at + 1 : end] + b"\x02\x01\x05" + data[end + 3 :]
 
 
-async def _no_answer(address: object) -> bool:
-    return False
+async def _no_answer(address: object) -> None:
+    return None
 
 
 async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(service: PollService, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +274,7 @@ async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(s
         current = service.current(device)
         assert current is not None and "answered genErr to what follows 1.3.6.1.2.1.25.3" in current.last_error
         assert current.system is None and len(current.interfaces) == 3 and service.poller.looks == {"incomplete": 1}
-        monkeypatch.setattr(service.pinger, "ping", _no_answer)
+        monkeypatch.setattr(service.pinger, "round_trip", _no_answer)
         await service.poller.ping(watched := service.roster.devices[device], ("ping",))
         assert watched.up, "who hides from pings and answers SNMP is there"
         monkeypatch.setattr(served.simulated, "answer", lambda data: None)
@@ -283,6 +285,91 @@ async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(s
         assert await round_of(service, device)
         current = service.current(device)
         assert current is not None and current.system is not None and current.last_error == ""
+
+
+async def test_a_table_that_goes_backwards_keeps_no_other_group_from_being_read(service: PollService, add: Add) -> None:
+    """Interfaces keep their minute; a device that answers nothing of use is left alone, as before."""
+    simulated = agent()
+    for number in (1, 2):
+        simulated.put((*ifmib.HR_PROCESSOR_LOAD, number), Object(INTEGER, number))
+    async with Served(simulated) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        answer = simulated.answer
+        first, second = (bytes((43, *ifmib.HR_PROCESSOR_LOAD[2:], number)) for number in (1, 2))
+
+        def twisted(datagram: bytes) -> bytes | None:
+            said = answer(datagram)
+            return None if said is None else said.replace(second, first)
+
+        simulated.answer = twisted  # type: ignore[method-assign]
+        assert await round_of(service, device)
+        current = service.current(device)
+        assert current is not None and "do not increase" in current.last_error and current.system is None and len(current.interfaces) == 3
+        watched, before = service.roster.devices[device], simulated.asked
+        assert await round_of(service, device) and watched.wrong["system"].spared == 0 and "do not increase" in watched.last_error
+        assert not await round_of(service, device, "system") and watched.session is None and watched.wrong["system"].spared == 3
+        simulated.answer = answer  # type: ignore[method-assign]
+        for _ in range(3):
+            assert await round_of(service, device) and watched.system is None
+        assert simulated.asked > before and await round_of(service, device) and watched.system is not None and not watched.wrong and not watched.last_error
+
+
+async def test_what_a_device_bears_is_learned_of_a_look_that_came_to_nothing(service: PollService, add: Add, database: Database) -> None:
+    """Else the next one begins with too many rows again, and never comes to its end either. Once in a while it is trusted with more."""
+    async with Served(agent(40)) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        answer = served.simulated.answer
+        silent = bytes((43, *ifmib.IF_HC_OUT_OCTETS[2:]))
+
+        def few(datagram: bytes) -> bytes | None:
+            said = answer(datagram)
+            return None if said is None or len(said) > 300 or silent in datagram else said
+
+        served.simulated.answer = few  # type: ignore[method-assign]
+        assert not await round_of(service, device, "interfaces")
+        await service.roster.learn_once()
+        await service.roster.refresh()
+        target = service.roster.devices[device].target
+        assert target is not None and target.snmp_bulk is not None and target.snmp_bulk < 25
+        served.simulated.answer = answer  # type: ignore[method-assign]
+        assert await round_of(service, device)
+        session = service.roster.devices[device].session
+        assert session is not None and session.bulk == min(25, 2 * target.snmp_bulk)
+
+
+async def test_who_does_not_answer_pings_either_is_not_waited_for_as_long(service: PollService, add: Add, clock: Clock) -> None:
+    """Hundreds that are away, with several profiles each, would keep those that are there waiting; but one that hides from pings may just be slow."""
+    async with Agent(bad("silent")) as silent:
+        device = await add("lab", silent.port, platform="generic_linux")
+        await service.roster.refresh()
+        watched, asked = service.roster.devices[device], []
+        for up, failures in ((None, 0), (True, 1), (False, 1), (False, 2), (False, 4)):
+            watched.up, before = up, service.transport.requests["timeout"]
+            service.poller.snmp.at_once(device, clock())
+            for _ in range(failures):
+                service.poller.snmp.done(device, clock(), ok=False)
+            assert not await round_of(service, device, "system")
+            asked.append(service.transport.requests["timeout"] - before)
+    assert asked == [2, 2, 1, 1, 2]
+
+
+async def test_what_counts_is_read_first(service: PollService, add: Add) -> None:
+    """A rate is by the time at which looks begin: with the names first, a slow device's counters would be read later by them, every tenth time."""
+    async with Served(agent()) as served:
+        device = await add("lab", served.port, platform="generic_linux")
+        await service.roster.refresh()
+        answer = served.simulated.answer
+        asked: list[str] = []
+
+        def seen(datagram: bytes) -> bytes | None:
+            asked.extend(name for name, column in (("octets", ifmib.IF_HC_IN_OCTETS), ("name", ifmib.IF_NAME)) if bytes((43, *column[2:])) in datagram)
+            return answer(datagram)
+
+        served.simulated.answer = seen  # type: ignore[method-assign]
+        assert await round_of(service, device, "interfaces")
+        assert asked.index("octets") < asked.index("name")
 
 
 async def test_what_is_changed_is_followed(service: PollService, add: Add, database: Database) -> None:
@@ -325,17 +412,28 @@ async def test_the_whole_service_polls_by_itself_and_shares(database: Database, 
     """Two nodes: each device is polled by one; when that stops, by the other."""
     config = PollConfig(reach_seconds=5, system_seconds=10, interfaces_seconds=10)
     nodes = [
-        PollService(config, database, keyring, extensions.platforms, extensions.guard, client, node=name, now=lambda: datetime.now(UTC))
+        PollService(
+            msgspec.structs.replace(config, scrape_address=f"{name}:8080"),
+            database,
+            keyring,
+            extensions.platforms,
+            extensions.guard,
+            client,
+            node=name,
+            now=lambda: datetime.now(UTC),
+        )
         for name in ("one", "two")
     ]
     async with Served(agent()) as served:
         ids = [await add(f"lab{number}", served.port) for number in range(4)]
         async with nodes[0], nodes[1]:
-            for node in (*nodes, *nodes):
+            for node in (*nodes, *nodes, nodes[0]):  # who gave a part away hears where it went with the next renewal
                 await node.shares.renew()
             assert [len(node.shares.held) for node in nodes] == [128, 128]
             owners = [[node.shares.mine(each) for node in nodes] for each in ids]
             assert all(sum(each) == 1 for each in owners)
+            for each, owner in zip(ids, owners, strict=True):  # whichever node is asked
+                assert {node.scrape_address(each) for node in nodes} == {"one:8080" if owner[0] else "two:8080"}
             async with asyncio.timeout(20), asyncio.TaskGroup() as group:
                 for node in nodes:
                     node.start(group)
@@ -350,6 +448,13 @@ async def test_the_whole_service_polls_by_itself_and_shares(database: Database, 
     async with database.acquire() as conn:
         assert await conn.fetchval("select count(distinct device_id) from device_samples") == 4
         assert await conn.fetchval("select count(*) from poll_shards where node is not null") == 0
+
+
+def test_devices_added_one_after_the_other_are_of_different_nodes() -> None:
+    """A node holds shards in a row: with ids as they are, the first hundred devices would all be one node's."""
+    for count, nodes in ((10, 2), (40, 3), (1000, 4)):
+        parts = Counter(shards.of(device_id) * nodes // shards.SHARDS for device_id in range(1, count + 1))
+        assert len(parts) == nodes and max(parts.values()) <= count / nodes * 1.4
 
 
 async def test_a_port_nobody_listens_on(service: PollService, add: Add) -> None:

@@ -72,6 +72,30 @@ async def test_all_are_found_some_at_a_time(followed: Roster, monkeypatch: pytes
     assert loaded == [4, 4, 4, 1]
 
 
+async def test_what_is_learned_while_the_rest_is_written_is_not_forgotten(followed: Roster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of each device the newest is kept, however long the store is away."""
+    await followed.refresh()
+    first, second = (followed.devices[each] for each in (1, 3))
+    written: list[tuple[list[int], dict[int, int]]] = []
+
+    async def worked(database: Database, tenant_id: int, opened: Any) -> None:
+        written.append(([device for device, *_ in opened], {}))
+        followed.opened(second, 8)
+
+    async def bulk_sizes(database: Database, tenant_id: int, sizes: dict[int, int]) -> None:
+        written.append(([], dict(sizes)))
+        followed.bulk(first, 6)
+
+    monkeypatch.setattr(targets, "worked", worked)
+    monkeypatch.setattr(targets, "bulk_sizes", bulk_sizes)
+    for credential in (7, 8, 7):
+        followed.opened(first, credential)
+    followed.bulk(first, 12)
+    for _ in range(2):
+        await followed.learn_once()
+    assert written == [([1], {}), ([], {1: 12}), ([3], {}), ([], {1: 6})]
+
+
 async def test_interfaces_are_named_some_devices_at_a_time(followed: Roster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster, "NAMED_AT_A_TIME", 4)
     await followed.refresh()

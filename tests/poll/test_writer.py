@@ -34,7 +34,7 @@ async def days(database: Database) -> Database:
 
 
 def row(number: int, at: datetime = NOW) -> tuple[Any, ...]:
-    return (1, number, at, True, 1.0)
+    return (1, number, at, True, 1.0, 60.0)
 
 
 async def test_an_outage_drops_the_oldest_and_nothing_else(days: Database) -> None:
@@ -67,8 +67,13 @@ async def test_late_samples_have_their_sums_made_again(days: Database) -> None:
     await writer.flush()
     async with days.acquire() as conn:
         assert await conn.fetchval("select min(done_until) from rollups") == NOW
-        writer.add("reach_samples", [row(1, NOW - timedelta(minutes=61))])
-        await writer.flush()
+        assert await conn.fetchval("select count(*) from rollup_late") == 0
+        for ago in (61 * 60, 80):  # what is older than a minute may be of five minutes that are summed up a minute and a half after their end
+            writer.add("reach_samples", [row(1, NOW - timedelta(seconds=ago))])
+            await writer.flush()
+        assert {at for (at,) in await conn.fetch("select at from rollup_late")} == {NOW - timedelta(seconds=61 * 60), NOW - timedelta(seconds=80)}
+        for level in timeseries.LEVELS:
+            assert await timeseries.roll_up(conn, level, NOW - timedelta(hours=2)) is None
         found = dict(await conn.fetch("select level, done_until from rollups"))
     assert found == {"5m": NOW - timedelta(minutes=65), "1h": NOW - timedelta(hours=2), "1d": NOW - timedelta(hours=12)}
 

@@ -84,6 +84,7 @@ ACROSS = {
     "alarms.in_force": "each carries its tenant", "alarms.standing": "of devices that the poller has", "alarms.groundless": "nobody's business any more",
     "alarms.retire": "what is old is old for everybody",
     "telemetry.copy": "each row carries its tenant", "telemetry.ports": "of devices that the poller has",
+    "telemetry.silent": "of devices that the poller's are reached through",
     "subscribers.reseal": "keys are everybody's", "subscribers.is_future": "the clock",
 }  # fmt: skip
 

@@ -56,6 +56,10 @@ class Polling:
 
     def __init__(self) -> None:
         self.devices: dict[int, CurrentDevice] = {}
+        self.scraped: dict[int, str] = {}
+
+    def scrape_address(self, device_id: int) -> str:
+        return self.scraped.get(device_id, "")
 
     def current(self, device_id: int) -> CurrentDevice | None:
         return self.devices.get(device_id)

@@ -277,7 +277,7 @@ async def measured(conn: Connection, device_id: int, interface_id: int) -> None:
     """Samples of now, and their sums."""
     now = datetime.now(UTC)
     await timeseries.ensure(conn, now.date())
-    await telemetry.copy(conn, "reach_samples", [(1, device_id, now, True, 1.0)])
+    await telemetry.copy(conn, "reach_samples", [(1, device_id, now, True, 1.0, 60.0)])
     await telemetry.copy(conn, "device_samples", [(1, device_id, now, 100, 50.0, 1, 2, None, None, None)])
     await telemetry.copy(conn, "interface_samples", [(1, device_id, interface_id, now, 60.0, 1000, 2000, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, True, 10**6)])
     await telemetry.copy(conn, "optics_samples", [(1, device_id, "north-0", None, now, -20.0, 2.0, None, None, None, None, None)])

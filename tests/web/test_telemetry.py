@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from netd.domain import telemetry as telemetry_domain
 from netd.domain.telemetry import resolution
 from netd.model.device import DeviceSample, InterfaceSample, OpticsSample
 from netd.model.telemetry import CurrentDevice, CurrentInterface, Rates
@@ -33,7 +34,7 @@ async def ids(api: Api, database: Database) -> tuple[int, int]:
             (1, device, interface, when, 60.0, 4_000_000, 8_000_000, 1.0, 2.0, 0.0, 0.5, 0.0, 0.0, True, 10_000_000) for when in at
         ])  # fmt: skip
         await telemetry.copy(conn, "device_samples", [(1, device, when, 100, 40.0, 25, 100, None, None, None) for when in at])
-        await telemetry.copy(conn, "reach_samples", [(1, device, when, n >= 6, 2.0 if n >= 6 else None) for n, when in enumerate(at)])
+        await telemetry.copy(conn, "reach_samples", [(1, device, when, n >= 6, 2.0 if n >= 6 else None, 60.0) for n, when in enumerate(at)])
     return device, interface
 
 
@@ -41,13 +42,17 @@ def since(minutes: int) -> str:
     return urlencode({"since": (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()})
 
 
-async def test_now(api: Api, ids: tuple[int, int]) -> None:
+async def test_now(api: Api, ids: tuple[int, int], database: Database) -> None:
     """From memory where this node polls the device; counters as they were read, up to 2^64 - 1. Else from the store, which says so."""
     device, interface = ids
     path = f"/devices/{device}/telemetry"
     told = (await api.get(path, role="read_only")).value
     assert (told["source"], told["up"], told["system"]["cpu_percent"]) == ("store", False, 40.0)
-    assert told["interfaces"][0]["rates"]["out_bps"] == 8_000_000 and told["interfaces"][0]["utilisation_percent"] == 80.0
+    assert told["interfaces"][0]["rates"]["out_bps"] == 8_000_000 and told["interfaces"][0]["utilisation_percent"] == 80.0 and told["stale"] == []
+    async with database.acquire() as conn:
+        for table in ("reach", "device", "interface"):
+            await conn.execute(f"update {table}_samples set at = at - interval '160 seconds'")
+    assert (await api.get(path)).value["stale"] == ["reach", "system", "interfaces"], "the node that polled it is gone"
     sample = InterfaceSample(if_index=7, name="eth0", in_octets=2**64 - 1)
     one = CurrentInterface(id=interface, at=datetime.now(UTC), counters=sample, rates=Rates(seconds=60.0, in_bps=8), utilisation_percent=None)
     api.polling.devices[device] = CurrentDevice(device_id=device, up=True, interfaces=(one,), missed_slots=3)
@@ -87,7 +92,7 @@ async def test_light_by_time(api: Api, ids: tuple[int, int], database: Database)
     assert (await api.get(f"/devices/{device}/optics-series?metric=rx_dbm")).status == 422
 
 
-async def test_over_a_span(api: Api, ids: tuple[int, int], database: Database) -> None:
+async def test_over_a_span(api: Api, ids: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     device, interface = ids
     told = (await api.get(f"/devices/{device}/availability?{since(59)}")).value
     assert told["failed"] == 6 and told["percent"] == round(100 * (told["looks"] - 6) / told["looks"], 4) and told["known_percent"] > 95
@@ -96,6 +101,8 @@ async def test_over_a_span(api: Api, ids: tuple[int, int], database: Database) -
     top = (await api.get("/top-talkers?by=utilisation")).value["items"]
     assert [(each["interface"], each["alias"], each["device"], each["utilisation_percent"]) for each in top] == [("eth0", "uplink", "core1", 80.0)]
     assert (await api.get("/top-talkers?by=errors")).value["items"][0]["errors"] == 0.5
+    monkeypatch.setattr(telemetry_domain, "SUMS_MOST", 10)  # of more samples the sums are taken, and there are none yet
+    assert (await api.get(f"/top-talkers?{since(9)}")).value["items"] and (await api.get("/top-talkers")).value["items"] == []
     assert (await api.get("/top-talkers?limit=1000")).status == 422
     nothing = (await api.get(f"/devices/{device}/availability?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z")).value
     assert (nothing["percent"], nothing["looks"], nothing["known_percent"]) == (None, 0, 0.0)
@@ -136,7 +143,9 @@ async def test_alarms_and_thresholds(api: Api, ids: tuple[int, int], database: D
     known = await api.post(f"/alarms/{alarm}/acknowledge", {"note": "on it"}, role="operator")
     assert (known.status, known.value["state"], known.value["note"]) == (200, "acknowledged", "on it")
     assert (await api.get("/alarms?state=raised")).value["items"] == [] and (await api.get(f"/alarms/{alarm}")).value == known.value
-    assert (await api.delete(where)).status == 204 and (await api.get("/alarms")).value["items"] == []
+    assert (await api.delete(where)).status == 204
+    left = (await api.get("/alarms")).value["items"]
+    assert [(each["id"], each["name"], each["threshold_id"]) for each in left] == [(alarm, "busy", made.value["id"])]  # history outlives its threshold
 
 
 async def test_prometheus_scrapes_devices(api: Api, ids: tuple[int, int], database: Database) -> None:
@@ -167,6 +176,11 @@ async def test_prometheus_scrapes_devices(api: Api, ids: tuple[int, int], databa
     assert found["netd_device_polled", "edge1"] == 0
     targets = (await api.get("//metrics/devices/targets?group=core", role="read_only")).value
     assert [each["labels"]["__param_device"] for each in targets] == ["core1"] and targets[0]["targets"] == [api.url.removeprefix("http://")]
+    api.polling.scraped[device] = "netd2.example.net:8080"  # another node polls it
+    targets = (await api.get("//metrics/devices/targets", role="read_only")).value
+    assert {each["labels"]["instance"]: each["targets"] for each in targets} == {
+        "core1": ["netd2.example.net:8080"], "edge1": [api.url.removeprefix("http://")],
+    }  # fmt: skip
     assert (await api.get("//metrics/devices?colour=red")).status == 422 and (await api.get("//metrics/devices?group=none")).status == 404
     other = {"Authorization": f"Bearer {(await api.post('/tenants', {'name': 'other'})).value['token']}"}
     for path in ("//metrics/devices?device=core1", "//metrics/devices", "//metrics/devices/targets"):

@@ -45,7 +45,13 @@ async def threshold_update(call: Call, id: int, body: ThresholdPatch) -> Thresho
     return await alarms.update_threshold(call.deps.database, call.actor, id, body, version=call.if_match)
 
 
-@route("DELETE", "/thresholds/{id}", permission=WRITE, summary="Remove a threshold and the alarms that it raised", action="threshold.delete")
+@route(
+    "DELETE",
+    "/thresholds/{id}",
+    permission=WRITE,
+    summary="Remove a threshold: the alarms that it raised end within seconds, and stay as history",
+    action="threshold.delete",
+)
 async def threshold_delete(call: Call, id: int) -> None:
     await alarms.delete_threshold(call.deps.database, call.actor, id, version=call.if_match)
 
