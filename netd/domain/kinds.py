@@ -81,6 +81,11 @@ class JobContext(Protocol):
         ...
 
     @property
+    def devices(self) -> Sequence[int] | None:
+        """Ids of the devices that it was made for, if that is settled: names and groups in its arguments may mean others by now. See ``choice.chosen``."""
+        ...
+
+    @property
     def cancelled(self) -> bool:
         """Whether it is to stop, for work between two awaits."""
         ...

@@ -26,6 +26,7 @@ class Claim(NamedTuple):
     address: str | None
     request_id: str | None
     log_octets: int
+    devices: tuple[int, ...] | None
 
 
 class Line(NamedTuple):
@@ -50,7 +51,7 @@ class News(NamedTuple):
     log_cut: bool
 
 
-_MORE = "fence, sealed, token_id, host(address) as address, request_id, log_octets"
+_MORE = "fence, sealed, token_id, host(address) as address, request_id, log_octets, devices"
 # Of those that share a key the first is begun first, also where another worker has just locked its row and passes over it here. That the keys are free
 # is decided by the insertion into job_locks.
 _PICK = """
@@ -88,9 +89,7 @@ async def claim(conn: Connection, worker: str, kinds: Sequence[str], lease_secon
             raise Busy
     record = await conn.fetchrow(_TAKE, picked["id"], worker, lease_seconds)
     await jobs.note(conn, record["tenant_id"], record["id"], "running")
-    job = jobs.job(record)
-    rest = (record[name] for name in ("fence", "sealed", "token_id", "address", "request_id", "log_octets"))
-    return Claim(job, *rest)
+    return _claim(record)
 
 
 class Held(NamedTuple):
@@ -210,7 +209,13 @@ async def unapproved(conn: Connection) -> Claim | None:
 
 async def _claim_of(conn: Connection, job_id: int) -> Claim:
     record = await conn.fetchrow(f"select {jobs.MEMBERS}, {_MORE} from jobs where id = $1", job_id)
-    return Claim(jobs.job(record), *(record[name] for name in ("fence", "sealed", "token_id", "address", "request_id", "log_octets")))
+    return _claim(record)
+
+
+def _claim(record: Mapping[str, Any]) -> Claim:
+    devices = record["devices"]
+    rest = (record[name] for name in ("fence", "sealed", "token_id", "address", "request_id", "log_octets"))
+    return Claim(jobs.job(record), *rest, devices=None if devices is None else tuple(devices))
 
 
 async def is_idempotent(conn: Connection, job_id: int) -> bool:

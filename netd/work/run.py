@@ -77,6 +77,11 @@ class Run:
         return self._actor
 
     @property
+    def devices(self) -> Sequence[int] | None:
+        """Ids of the devices that it was made for; None: whatever its arguments mean now."""
+        return self.lease.claim.devices
+
+    @property
     def cancelled(self) -> bool:
         """Whether it is to stop."""
         return self.lease.changed.is_set()

@@ -91,11 +91,14 @@ class Changes:
         return await self._restored(job, order, only_show=True)
 
     async def _found(self, job: JobContext, order: ChangeOrder) -> dict[str, choice.Chosen]:
-        return {each.subject.key: each for each in await choice.chosen(self._tools.database, job.actor, order)}
+        return {each.subject.key: each for each in await choice.chosen(self._tools.database, job, order)}
 
     async def _restored(self, job: JobContext, order: RestoreOrder, *, only_show: bool) -> dict[str, Any]:
         tools = self._tools
-        (target,) = await choice.chosen(tools.database, job.actor, choice.DeviceChoice(devices=(order.device,)))
+        found = await choice.chosen(tools.database, job, choice.DeviceChoice(devices=(order.device,)))
+        if not found:
+            raise JobFailed(f"{order.device} is not there any more")
+        (target,) = found
         async with tools.database.transaction(job.actor.scope) as conn:
             version, text = await configurations.read(conn, job.actor, tools.keyring, order.configuration_id)
         if version.device_id != target.id:  # names may have changed since somebody looked

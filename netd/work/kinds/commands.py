@@ -70,7 +70,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
     async def run(job: JobContext, order: ShowOrder) -> dict[str, Any]:
         secrets = known_secrets(job, order.secrets if isinstance(order, RunOrder) else "")
         lines = commands.filled(order.commands, secrets) if secrets else list(order.commands)
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job, order)}
 
         async def one(subject: Subject) -> Done:
             async def work(opened: Opened) -> Done:

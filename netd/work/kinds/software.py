@@ -159,7 +159,7 @@ class Upgrades:
         if image is None:
             raise JobFailed(f"there is no image {order.image_id} any more")
         path = self._file(image)
-        found = {each.subject.key: each for each in await choice.chosen(self._tools.database, job.actor, order)}
+        found = {each.subject.key: each for each in await choice.chosen(self._tools.database, job, order)}
 
         async def one(subject: Subject) -> Done:
             return await self._one(job, found[subject.key], image, path, order)
