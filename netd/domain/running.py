@@ -1,7 +1,7 @@
 """How jobs go on: taken, ended, begun again; each with its audit row and event in one transaction. The caller is ``work.jobs``."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -67,10 +67,13 @@ async def again(db: Database, claim: Claim, why: str, *, after_seconds: float = 
         return await _again(conn, claim, why, after_seconds, counted)
 
 
-async def reap(db: Database) -> str | None:
-    """Let a job whose worker is lost be begun again, if its kind may be, or have failed. Returns what became of it; None if there is none."""
+async def reap(db: Database, alive: Collection[tuple[int, int]] = ()) -> str | None:
+    """Let a job whose worker is lost be begun again, if its kind may be, or have failed. Returns what became of it; None if there is none.
+
+    ``alive`` are those that the caller itself works on, by id and fence: whatever their leases say it is not lost, and tells itself what becomes of them.
+    """
     async with db.transaction() as conn:
-        claim = await store.lost(conn)
+        claim = await store.lost(conn, alive)
         if claim is None:
             return None
         job, gone = claim.job, f"worker {claim.job.worker} lost"

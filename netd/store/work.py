@@ -3,7 +3,7 @@
 A claim is a lease with a fence: nothing is written under a fence that is no longer the job's, or once the job has ended.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -190,11 +190,14 @@ async def _let_go(conn: Connection, job_id: int) -> None:
     await conn.execute("delete from job_locks where job_id = $1", job_id)
 
 
-async def lost(conn: Connection) -> Claim | None:
-    """A running job whose lease is over, locked; None if there is none."""
+async def lost(conn: Connection, alive: Collection[tuple[int, int]] = ()) -> Claim | None:
+    """A running job whose lease is over, and that is none of ``alive`` (by id and fence), locked; None if there is none."""
     record = await conn.fetchrow(
-        "select id from jobs where state = 'running' and lease_until < clock_timestamp() order by lease_until limit 1 for no key update skip locked"
-    )
+        """select id from jobs where state = 'running' and lease_until < clock_timestamp()
+               and (id, fence) not in (select * from unnest($1::bigint[], $2::bigint[]))
+           order by lease_until limit 1 for no key update skip locked""",
+        [job_id for job_id, _ in alive], [fence for _, fence in alive],
+    )  # fmt: skip
     return None if record is None else await _claim_of(conn, record["id"])
 
 

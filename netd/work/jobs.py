@@ -204,7 +204,7 @@ class JobService:
 
     async def upkeep(self) -> None:
         """What every node does for all: jobs of lost workers, approvals that did not come, schedules that are due. Raises StoreError."""
-        while became := await running.reap(self._database):
+        while became := await running.reap(self._database, self._runs.keys()):
             self.reaped[(became,)] += 1
             log.warning("a job's worker was lost", extra={"state": became})
         while await running.expire(self._database, self._now()):

@@ -194,7 +194,6 @@ async def test_without_its_database_a_worker_stops_before_another_may_begin(worl
 async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch):
     """While the handler of the attempt before still cleans up: the two are not taken for one another."""
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
-    monkeypatch.setattr(work, "REAP_SECONDS", 0.05)
     monkeypatch.setattr(running, "LOST_RETRY_SECONDS", 0.0)
     world.kinds = kinds(world.stage, clean_up_seconds=3.0)
     job = await world.submit(what="clean slowly")
@@ -204,6 +203,7 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
         (old,) = [run for run, _ in service._runs.values()]
         async with world.database.acquire() as conn:
             await conn.execute("update jobs set lease_until = now() - interval '1 second'")
+        assert await running.reap(world.database) == "queued"  # as another node does
         await world.stage.until(lambda: len(world.stage.begun) == 2)
         assert len(service._runs) == 2
         (new,) = [run for run, _ in service._runs.values() if run is not old]
@@ -222,6 +222,26 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
         world.stage.go.set()
         (done,) = await world.until([job])
     assert (done.state, done.attempt) == ("succeeded", 2)
+
+
+async def test_a_node_does_not_take_itself_for_lost(world: World, monkeypatch):
+    """The database's clock was set forward, or it hung for longer than a lease: the node goes on, or says itself how far it came."""
+    monkeypatch.setattr(work, "REAP_SECONDS", 0.02)
+    monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
+    job = await world.submit("once", what="hold")
+    service = world.service(lease_seconds=3.0)
+    async with serving(service):
+        await world.stage.until(lambda: world.stage.at_work == 1)
+        async with world.database.acquire() as conn:
+            over = await conn.fetchval("update jobs set lease_until = now() - interval '1 hour' returning lease_until")
+
+        async def renewed() -> bool:
+            return bool((await world.rows("select lease_until > $1 as later from jobs", over))[0]["later"])
+
+        await world.eventually(renewed)
+        world.stage.go.set()
+        (done,) = await world.until([job])
+    assert (done.state, done.error, service.reaped) == ("succeeded", None, {})
 
 
 async def test_leases_are_renewed(world: World, monkeypatch):
