@@ -13,9 +13,9 @@ import asyncssh
 import pytest
 
 from netd.device.cli import CliSession
-from netd.domain import jobs
+from netd.domain import configurations, jobs
 from netd.domain.kinds import Kinds
-from netd.errors import PeerError, PeerUnreachable
+from netd.errors import PeerError, PeerUnreachable, StoreError
 from netd.model.job import Job, JobTarget
 from netd.sdk.dialogue import Note, Step
 from netd.simulate import Simulated
@@ -269,7 +269,7 @@ async def test_a_device_goes_back_to_its_own_checkpoint(lab: Lab) -> None:
         del device.facts["rollbacks"]
         job = await lab.done("config.change", state="failed", devices=["pe1"], lines=['/configure system location "x"', "/configure nonsense"])
         (target,) = await lab.targets(job)
-        assert "classic command line" in (target.said or "") and "1 lines more and 0 less than before stay" in (target.said or "")
+        assert "classic command line" in (target.said or "") and "2 lines more and 0 less than before stay" in (target.said or "")
 
 
 @pytest.mark.parametrize("platform", ["nokia_sros", "nokia_srlinux"])
@@ -334,3 +334,49 @@ async def test_what_is_not_confirmed_shuts_a_device_until_it_goes_by_itself(lab:
         (target,) = await lab.targets(job)
         how = "taken back" if goes else "not taken back: a commit is to be confirmed; 2 lines more and 1 less than before stay"
         assert target.result["rolled_back"] is goes and (target.said or "").startswith(f"it does not take the confirmation; {how}"), target.said
+
+
+async def test_a_driver_that_stumbles_leaves_no_half_change(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+    whole, restored = driver.configure, driver.restore
+
+    def half(self: Any, lines: Sequence[str]) -> Any:
+        yield from whole(self, lines[:1])
+        raise IndexError("canaryppp")
+
+    def not_restored(self: Any, text: str) -> Any:
+        raise KeyError("canaryppp")
+        yield
+
+    monkeypatch.setattr(driver, "configure", half)
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=LINES)
+        (target,) = await lab.targets(job)
+        assert target.said == "a defect of its driver, see netd's log: IndexError; taken back"
+        assert device.generation == 1 and "192.0.2" not in device.running.render()
+        monkeypatch.setattr(driver, "restore", not_restored)
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=LINES)
+        (target,) = await lab.targets(job)
+        assert target.said == (
+            "a defect of its driver, see netd's log: IndexError; not taken back: a defect of its driver, see netd's log: KeyError; "
+            "2 lines more and 0 less than before stay"
+        )
+        monkeypatch.setattr(driver, "restore", restored)
+    assert await leaks(lab) == []
+
+
+async def test_a_change_whose_end_cannot_be_kept_is_judged_all_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = configurations.keep
+
+    async def kept(*arguments: Any, **more: Any) -> Any:
+        if more["source"] == "after":
+            raise StoreError("no room")
+        return await keep(*arguments, **more)
+
+    monkeypatch.setattr(configurations, "keep", kept)
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        order: dict[str, Any] = {"devices": ["edge1"], "lines": LINES[:1]}
+        job = await lab.done("config.change", **order, expected=["add address=192.0.2.1/24 interface=ether1"])
+        assert "after the change: what it runs is not kept: no room" in await lab.said(job) and "192.0.2.1" in device.running.render()

@@ -4,6 +4,8 @@ What does not go to its end is taken back, where the driver can; also what is ca
 """
 
 import asyncio
+import logging
+import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Annotated, Any, Final
 
@@ -12,7 +14,7 @@ from msgspec import Meta
 from netd.domain import choice, configurations
 from netd.domain.differences import difference
 from netd.domain.kinds import Done, JobContext, Stopped
-from netd.errors import NetdError, PeerError, PeerUnreachable
+from netd.errors import NetdError, PeerError, PeerUnreachable, StoreError
 from netd.model.configuration import Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup, Checkpoint, Configure, Confirms, Restore, TakeBack
@@ -23,6 +25,8 @@ from netd.work.kinds.configurations import snapshot
 from netd.work.kinds.devices import Batches, Devices
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
+
+log = logging.getLogger(__name__)
 
 DEADLINE_SECONDS: Final = 1800.0
 TAKE_BACK_SECONDS: Final = 240.0
@@ -96,6 +100,14 @@ class Change:
         await self._job.log(f"{source} the change: version {kept.number}", "info", self._key)
         return texts[running]
 
+    async def after(self) -> str:
+        """The same once it was changed: that it cannot be kept is told, and no reason to leave off in the middle."""
+        try:
+            return await self.snapshot("after")
+        except StoreError as error:
+            await self._job.log(f"after the change: what it runs is not kept: {error}", "warning", self._key)
+            return await self._opened.run(self._reads.configuration("running"))
+
     async def differs(self, before: str, after: str) -> dict[str, Any]:
         """How one text became the other, without secrets. In a thread: a large one takes its time."""
         return await asyncio.to_thread(_differs, self._reads, before, after)
@@ -151,7 +163,7 @@ class Change:
         if order.save:
             self._saved = True
             await self._opened.run(driver.save())
-        after = await self.snapshot("after")
+        after = await self.after()
         outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
         return Done(outcome=outcome, said=wrong, result={"lines": said, **await self.differs(before, after)})
 
@@ -168,7 +180,7 @@ class Change:
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
         outcome = await self._opened.run(driver.restore(text))
-        after = await self.snapshot("after")
+        after = await self.after()
         left = await self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
             said = f"what it runs then differs from the version in {left['added'] + left['removed']} lines"
@@ -192,15 +204,24 @@ class Change:
             if not self._marked and not isinstance(self._opened.driver, Restore | TakeBack):
                 return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore, {_stays(left)}", result=result)
             back = await self._back(before)
-            result["left"] = left = await self.differs(before, await self.snapshot("after"))
+            result["left"] = left = await self.differs(before, await self.after())
         except PeerUnreachable as error:
             raise self._broken(before, f"{why}; {error}", outcome) from error
-        except PeerError as error:
+        except Exception as error:  # barrier: whatever its driver brings up, what stays on the device has to be told
+            if isinstance(error, NetdError) and not isinstance(error, PeerError):
+                raise
             stays = _stays(result["left"]) if "left" in result else "what it runs is not known"
-            return Done(outcome=outcome, said=f"{why}; not taken back: {error}; {stays}", result=result)
+            return Done(outcome=outcome, said=f"{why}; not taken back: {self._told(error)}; {stays}", result=result)
         result["rolled_back"] = back in FINE and not left["added"] and not left["removed"]
         how = "taken back" if result["rolled_back"] else "taken back, but not all of it"
         return Done(outcome=outcome, said=f"{why}; {how}", result=result)
+
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, NetdError):
+            return str(error)
+        # Without what the error says, in which there may be anything that the device said.
+        log.error("a driver failed in the middle of a change\n%s", "".join(traceback.format_tb(error.__traceback__)), extra={"device": self._opened.device.hostname})
+        return f"a defect of its driver, see netd's log: {type(error).__name__}"
 
     async def _back(self, before: str) -> Outcome:
         """To the device's own checkpoint, else to the text."""
@@ -240,6 +261,10 @@ class Change:
                 raise self._broken(before, str(error)) from error
             except PeerError as error:
                 return await self.back(before, error.whole, _outcome(error))
+            except NetdError:
+                raise
+            except Exception as error:  # barrier: a driver that stumbles over an answer must not leave half a change
+                return await self.back(before, self._told(error), Outcome.FAILED)
         except asyncio.CancelledError:
             self._stopped(await self._stopped_in_the_middle(before))
             raise
