@@ -92,6 +92,7 @@ class Change:
         self._marked = False  # the device keeps what it ran
         self._saved = False  # the change may be there after a restart
         self._lines: Sequence[dict[str, Any]] = ()  # what was typed, as far as it is known
+        self._unkept = ""  # why it is not kept what the device runs afterwards
 
     async def snapshot(self, source: Any) -> str:
         """What it runs, which is kept."""
@@ -105,8 +106,14 @@ class Change:
         try:
             return await self.snapshot("after")
         except StoreError as error:
-            await self._job.log(f"after the change: what it runs is not kept: {error}", "warning", self._key)
+            self._unkept = f"what it runs then is not kept: {error}"
             return await self._opened.run(self._reads.configuration("running"))
+
+    def _done(self, outcome: Outcome, said: str, result: Any) -> Done:
+        """What became of it, which is not known to be good where it could not be kept."""
+        if self._unkept and outcome in FINE:
+            outcome = Outcome.UNVERIFIED
+        return Done(outcome=outcome, said="; ".join(filter(None, (said, self._unkept))), result=result)
 
     async def differs(self, before: str, after: str) -> dict[str, Any]:
         """How one text became the other, without secrets. In a thread: a large one takes its time."""
@@ -165,7 +172,7 @@ class Change:
             await self._opened.run(driver.save())
         after = await self.after()
         outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
-        return Done(outcome=outcome, said=wrong, result={"lines": said, **await self.differs(before, after)})
+        return self._done(outcome, wrong, {"lines": said, **await self.differs(before, after)})
 
     def _wrong(self, running: Collection[str], expected: Sequence[str], unexpected: Sequence[str] = ()) -> str:
         """What of the wanted is not so, "" if all is; masked before it is quoted, for patterns of secrets look at whole lines."""
@@ -184,8 +191,8 @@ class Change:
         left = await self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
             said = f"what it runs then differs from the version in {left['added'] + left['removed']} lines"
-            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**await self.differs(before, after), "left": left})
-        return Done(outcome=outcome, result=await self.differs(before, after))
+            return self._done(Outcome.UNVERIFIED, said, {**await self.differs(before, after), "left": left})
+        return self._done(outcome, "", await self.differs(before, after))
 
     def _broken(self, before: str, why: str, outcome: Outcome = Outcome.FAILED) -> Broken:
         driver = self._opened.driver
@@ -214,7 +221,7 @@ class Change:
             return Done(outcome=outcome, said=f"{why}; not taken back: {self._told(error)}; {stays}", result=result)
         result["rolled_back"] = back in FINE and not left["added"] and not left["removed"]
         how = "taken back" if result["rolled_back"] else "taken back, but not all of it"
-        return Done(outcome=outcome, said=f"{why}; {how}", result=result)
+        return self._done(outcome, f"{why}; {how}", result)
 
     def _told(self, error: Exception) -> str:
         if isinstance(error, NetdError):
