@@ -157,8 +157,9 @@ async def submit_in(
     if new.unique_key is not None and ":" in new.unique_key:
         raise InvalidInput([Fault("/unique_key", "keys with a colon are netd's own")])
     values = {
-        "unique_key": new.unique_key, "idempotency_key": idempotency_key, "priority": new.priority, "run_at": new.run_at or now,
+        "unique_key": new.unique_key, "idempotency_key": idempotency_key, "priority": new.priority,
         "person": await store.person(conn, actor.tenant_id, actor.caller),
+        **({} if new.run_at is None else {"run_at": new.run_at}),  # else it is due at once by the database's clock, which says what is due
     }  # fmt: skip
     return await make(conn, actor, keyring, kind, new.args, values, now, approved=False if new.approval else None)
 
@@ -306,7 +307,7 @@ async def retry(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, job_
         hidden = await store.sealed_of(conn, actor.tenant_id, job_id)
         args = {**before.args, **secrets_of(keyring, hidden.sealed)}
         values = {
-            "unique_key": before.unique_key, "priority": before.priority, "run_at": now, "retry_of": before.id,
+            "unique_key": before.unique_key, "priority": before.priority, "retry_of": before.id,
             "person": await store.person(conn, actor.tenant_id, actor.caller),
         }  # fmt: skip
         return await make(conn, confined(actor, kind), keyring, kind, args, values, now, action="job.retry")

@@ -209,6 +209,8 @@ class JobService:
             log.warning("a job's worker was lost", extra={"state": became})
         while await running.expire(self._database, self._now()):
             log.info("a job was not approved in time")
+        while await schedules.return_to_now(self._database, self._now()):
+            log.info("a schedule is due by the clock as it is now")
         while await schedules.fire(self._database, self._kinds, self._keyring, self._now()):
             log.debug("a schedule was due")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from netd.domain import jobs, schedules
+from netd.domain import jobs, schedules, timetable
 from netd.domain.actor import Actor, Grant
 from netd.domain.choice import DeviceChoice
 from netd.domain.kinds import Kinds, Reach
@@ -276,3 +276,42 @@ async def test_devices_that_came_since_need_an_approval(world: World):
     assert (job["args"]["devices"], job["args"]["group"]) == (["core1", "core2"], None)  # what is approved is done with these
     (said,) = await world.rows("select text from job_log where job_id = $1", job["id"])
     assert said["text"].endswith("it has other devices than its maker agreed to")
+
+
+async def test_a_time_zone_that_is_gone_is_one_schedules_fault(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Time zone data are the machine's: a name may be gone with an update, or unknown to one of the nodes."""
+    gone, other = await make(world, time_zone="Europe/Kyiv"), await make(world, "other")
+    known_zone = timetable.time_zone
+
+    def zone(name: str) -> Any:
+        if name == "Europe/Kyiv":
+            raise ValueError(f"{name!r} is not a time zone that this machine knows")
+        return known_zone(name)
+
+    monkeypatch.setattr(timetable, "time_zone", zone)
+    assert await fire(world, at(13)) == 2
+    assert [schedule_id for schedule_id, *_ in await made(world)] == [other.id]
+    after = await schedules.get(world.database, ACTOR, gone.id)
+    assert (after.due_at, after.fires_at) == (at(13), at(13, second=20))
+    assert after.missed_why == "it is not known when it is due: 'Europe/Kyiv' is not a time zone that this machine knows"
+    assert await fire(world, at(13, second=20)) == 1
+    assert len(await world.rows("select from events where type = 'schedule.missed'")) == 1  # not with every look
+    monkeypatch.undo()
+    assert await fire(world, at(13, second=40)) == 1
+    assert (gone.id, at(13), "queued", "quick") in await made(world)
+
+
+@pytest.mark.parametrize("members", [{}, {"interval_seconds": 3600}], ids=["cron", "interval"])
+async def test_a_clock_that_was_far_ahead(world: World, members: dict[str, Any]):
+    """A node that starts with a wrong clock must not put its schedules off for ten years."""
+    schedule = await make(world, **members)
+    assert await fire(world, NOW + timedelta(days=3650)) == 1
+    ahead = await schedules.get(world.database, ACTOR, schedule.id)
+    assert ahead.due_at is not None and ahead.due_at > NOW + timedelta(days=3649)
+    assert not await schedules.return_to_now(world.database, NOW + timedelta(days=3650))
+    assert await schedules.return_to_now(world.database, NOW)
+    assert not await schedules.return_to_now(world.database, NOW)
+    back = await schedules.get(world.database, ACTOR, schedule.id)
+    assert (back.due_at, back.fires_at) == (schedule.due_at, schedule.fires_at)
+    assert await fire(world, NOW + timedelta(hours=1)) == 1
+    assert (schedule.id, schedule.due_at, "queued", "quick") in await made(world)

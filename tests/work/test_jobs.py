@@ -121,6 +121,26 @@ async def test_what_waits_can_be_cancelled_at_once(world: World):
     assert len(world.stage.begun) == 1
 
 
+async def test_what_a_node_with_a_clock_ahead_wants_is_done_at_once(world: World):
+    """What is due is told by one clock, the database's."""
+    new = NewJob(kind="quick")
+    job = await jobs.submit(world.database, ACTOR, world.kinds, world.keyring, new, datetime.now(UTC) + timedelta(hours=1))
+    async with serving(world.service()):
+        await world.until([job])
+
+
+async def test_cancelling_what_waits_to_be_begun_again_leaves_no_target_waiting(world: World):
+    job = await world.submit(what="hold targets", targets=2)
+    async with serving(world.service()):
+        await world.have(job, {"succeeded": 1, "running": 1})
+    confined = await Database.open(world.database.target, size=1, role=TENANT_ROLE)
+    try:
+        done = await jobs.cancel(confined, ACTOR, world.kinds, job.id, datetime.now(UTC))
+    finally:
+        await confined.close()
+    assert (done.state, done.targets) == ("cancelled", {"succeeded": 1, "skipped": 1})
+
+
 async def test_cancelling_stops_the_work(world: World):
     job = await world.submit(what="hold")
     async with serving(world.service()):
