@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from netd import __version__
 from netd.cli.arguments import Parser
-from netd.cli.client import REFUSED, USAGE, CliError
+from netd.cli.client import REFUSED, USAGE, ApiError, CliError
 from netd.errors import ConfigError, NetdError
 
 EPILOG = (
@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
+    except ApiError as error:
+        return _fault(error.told(getattr(arguments, "option_names", {})), error.code)
     except CliError as error:
         return _fault(str(error), error.code)
     except ConfigError as error:
