@@ -12,6 +12,7 @@ Handlers stand in ``netd/work/kinds``, the device's and the network's in modules
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import IO, Any, Final, NamedTuple, Protocol
 
@@ -105,6 +106,10 @@ class JobContext(Protocol):
     async def keep_file(self, name: str, media_type: str, permission: str, file: IO[bytes]) -> int:
         """Keep ``file`` as what the job made, for who may see the job and has ``permission`` where it reaches; returns how many octets it has, FILE_OCTETS
         at the most. An attempt that keeps another takes the place of those before."""
+        ...
+
+    def alone(self, subject: Subject) -> AbstractAsyncContextManager[None]:
+        """Have a subject that is no target for this job alone meanwhile: other jobs at it are waited for, and wait."""
         ...
 
     async def each(

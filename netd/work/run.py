@@ -5,7 +5,8 @@ import logging
 import os
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any, Final, NamedTuple
@@ -146,11 +147,19 @@ class Run:
         self._tally += tally
         return dict(tally)
 
+    @asynccontextmanager
+    async def alone(self, subject: Subject) -> AsyncIterator[None]:
+        """Have it for this job alone meanwhile. Raises Lost, StoreError."""
+        await self._locked(subject)
+        try:
+            yield
+        finally:
+            if not self.lease.lost:
+                await self._write(lambda conn: store.free_target(conn, self.lease.claim, subject.key))
+
     async def _one(self, subject: Subject, work: Callable[[Subject], Awaitable[Done]], locked: bool) -> TargetState:
         claim = self.lease.claim
-        if locked:
-            await self._locked(subject)
-        try:
+        async with self.alone(subject) if locked else nullcontext():
             _ours(await self._write(lambda conn: store.begin_target(conn, claim, subject.key)))
             try:
                 done = await work(subject)
@@ -163,9 +172,6 @@ class Run:
                 done = Done(outcome=Outcome.FAILED, said=self._told(error))
             await self._kept(subject, done)
             return done.state
-        finally:
-            if locked and not self.lease.lost:
-                await self._write(lambda conn: store.free_target(conn, claim, subject.key))
 
     async def _kept(self, subject: Subject, done: Done) -> None:
         """Write what became of a subject. Raises Lost, StoreError."""
