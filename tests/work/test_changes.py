@@ -20,7 +20,7 @@ from netd.sdk.device import Backup, Configure
 from netd.sdk.terminal import Refused
 from netd.simulate import Simulated
 from netd.store.database import Database
-from tests.device.test_simulated_platforms import CASES
+from tests.device.test_simulated_platforms import CASES, restorable
 from tests.work.jobs import known
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import ios, leaks, router
@@ -336,3 +336,18 @@ async def test_a_change_that_is_taken_back_has_failed(lab: Lab, monkeypatch: pyt
         job = await lab.done("config.change", state="failed", devices=["edge1"], lines=["/ip address add address=192.0.2.1/24 interface=ether1"])
         (target,) = await lab.targets(job)
         assert (target.state, target.outcome, target.said) == ("failed", outcome, f"{error}; taken back")
+
+
+@pytest.mark.parametrize("platform", ["cisco_ios", "huawei_vrp", "nokia_srlinux"])
+async def test_taking_back_saves_nothing_that_others_left_unsaved(lab: Lab, platform: str) -> None:
+    """Where the change was not to be saved."""
+    case = CASES[platform]
+    device = restorable(platform)
+    unsaved = {"nokia_srlinux": "set / system information location somebody"}.get(platform, "ntp server 192.0.2.77")
+    device.running.put((), unsaved)
+    stored, before = device.startup.render(), device.running.render()
+    async with lab.simulated(platform, device):
+        order: dict[str, Any] = {"devices": [device.hostname], "lines": list(case.good), "expected": ["never there"]}
+        job = await lab.done("config.change", state="failed", **order, save=False)
+        (target,) = await lab.targets(job)
+        assert (target.said or "").endswith("; taken back") and (device.running.render(), device.startup.render()) == (before, stored)

@@ -344,7 +344,7 @@ async def test_a_driver_that_stumbles_leaves_no_half_change(lab: Lab, monkeypatc
         yield from whole(self, lines[:1])
         raise IndexError("canaryppp")
 
-    def not_restored(self: Any, text: str) -> Any:
+    def not_restored(self: Any, text: str, *, save: bool) -> Any:
         raise KeyError("canaryppp")
         yield
 

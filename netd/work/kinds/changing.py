@@ -235,7 +235,8 @@ class Change:
         driver = self._opened.driver
         if not self._marked:
             try:
-                restored: Outcome = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
+                back = driver.take_back if isinstance(driver, TakeBack) else driver.restore
+                restored: Outcome = await self._opened.run(back(before, save=self._saved))  # else what others left unsaved before stays unsaved
             except PeerUnreachable:
                 raise
             except PeerError as error:
