@@ -6,6 +6,8 @@ from difflib import SequenceMatcher
 import msgspec
 
 CONTEXT_LINES = 3
+DEEPEST = 32
+"""So many headings are told of a line at the most, however far a device indents it."""
 SHOWN_LINES = 5000
 """What is shown of one difference at the most; counted is all of it."""
 
@@ -77,11 +79,33 @@ def paths(text: str, comments: tuple[str, ...] = ("!", "#")) -> list[tuple[str, 
         indent = len(line) - len(line.lstrip())
         if above and above[0][1].startswith("/") and not words.startswith("/"):
             indent = max(indent, 1)
-        while above and above[-1][0] >= indent:
+        while above and (above[-1][0] >= indent or len(above) >= DEEPEST):
             above.pop()
         above.append((indent, words))
         found.append(tuple(heading for _, heading in above))
     return found
+
+
+def absent(running: str, lines: Sequence[str]) -> str | None:
+    """The first of ``lines`` that ``running`` does not have, None if it has all of them. They are read as they are typed: behind the heading of a section a
+    line is looked for in that section, or as one of those around it; before the first heading, and behind a line that leaves its section, anywhere."""
+    found: dict[str, list[tuple[str, ...]]] = {}
+    headings: set[tuple[str, ...]] = set()
+    for path in paths(running, comments=()):
+        found.setdefault(path[-1], []).append(path)
+        headings.add(path[:-1])
+    within: set[tuple[str, ...]] = {()}  # where the next line may stand, at any depth
+    around: set[tuple[str, ...]] = set()  # or there, right below
+    for line in filter(str.strip, lines):
+        beside = [path for path in found.get(line.strip(), ()) if path[:-1] in around]
+        there = [path for path in found.get(line.strip(), ()) if any(path[:depth] in within for depth in range(len(path)))] + beside
+        if not there:
+            return line
+        if entered := {path for path in there if path in headings}:
+            within, around = entered, {path[:depth] for path in entered for depth in range(len(path))}
+        elif len(beside) == len(there):
+            within, around = {()}, set()
+    return None
 
 
 def significant(text: str) -> str:

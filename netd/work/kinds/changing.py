@@ -6,13 +6,13 @@ What does not go to its end is taken back, where the driver can; also what is ca
 import asyncio
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
 from netd.domain import choice, configurations
-from netd.domain.differences import difference
+from netd.domain.differences import absent, difference
 from netd.domain.kinds import Done, JobContext, Stopped
 from netd.errors import NetdError, PeerError, PeerUnreachable, StoreError
 from netd.model.configuration import Which
@@ -47,7 +47,8 @@ class ChangeOrder(Batches, frozen=True, kw_only=True, forbid_unknown_fields=True
     """``lines`` as they are typed in configuration mode; a secret in one is ``${name}``, with ``secrets`` having lines ``name=value``.
 
     ``expected`` must stand in the configuration afterwards, ``unexpected`` must not, else the change is taken back. Without ``expected`` every line should
-    be found there; where it is not (devices write some in another way), the change stays and is *unverified*.
+    be found there; where it is not (devices write some in another way), the change stays and is *unverified*. Behind the heading of a section a line is
+    looked for in that section.
     """
 
     lines: Lines
@@ -163,10 +164,10 @@ class Change:
         refused = next((each for each in typed if each[1] not in FINE), None)
         if refused is not None:
             return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1])
-        running = {line.strip() for line in (await self._opened.run(self._reads.configuration("running"))).splitlines()}
-        if wrong := self._wrong(running, order.expected, order.unexpected):
+        running = await self._opened.run(self._reads.configuration("running"))
+        if wrong := await asyncio.to_thread(self._wrong, running, order.expected, order.unexpected):
             return await self.back(before, f"afterwards {wrong}", Outcome.FAILED)
-        wrong = "" if order.expected else self._wrong(running, _kept(lines))
+        wrong = "" if order.expected else await asyncio.to_thread(self._wrong, running, _kept(lines))
         if order.save:
             self._saved = True
             await self._opened.run(driver.save())
@@ -174,15 +175,14 @@ class Change:
         outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
         return self._done(outcome, wrong, {"lines": said, **await self.differs(before, after)})
 
-    def _wrong(self, running: Collection[str], expected: Sequence[str], unexpected: Sequence[str] = ()) -> str:
+    def _wrong(self, running: str, expected: Sequence[str], unexpected: Sequence[str] = ()) -> str:
         """What of the wanted is not so, "" if all is; masked before it is quoted, for patterns of secrets look at whole lines."""
+        there = {line.strip() for line in running.splitlines()}
         for line in unexpected:
-            if line.strip() in running:
+            if line.strip() in there:
                 return f"{self._reads.masked(line.strip())!r} is still there"
-        for line in expected:
-            if line.strip() not in running:
-                return f"{self._reads.masked(line.strip())!r} is not there"
-        return ""
+        line = absent(running, expected)
+        return "" if line is None else f"{self._reads.masked(line.strip())!r} is not there"
 
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
