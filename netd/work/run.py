@@ -176,11 +176,16 @@ class Run:
     async def _kept(self, subject: Subject, done: Done) -> None:
         """Write what became of a subject. Raises Lost, StoreError."""
         said = cut(self._redactor.text(done.said)) or None
-        result = storable_json(self._redactor.value(conversion.plain(done.result)))
-        if (octets := len(msgspec.json.encode(result))) > RESULT_OCTETS:  # what a device says is as long as it likes
+        result, octets = await asyncio.to_thread(self._shown, done.result)  # which may be long
+        if octets > RESULT_OCTETS:  # what a device says is as long as it likes
             said, result = cut(f"{said or ''}; its result is not kept: it has {octets} octets, more than {RESULT_OCTETS}".lstrip("; ")), None
         claim = self.lease.claim
         _ours(await self._write(lambda conn: store.end_target(conn, claim, subject.key, done.state, done.outcome, said, result)))
+
+    def _shown(self, value: Any) -> tuple[Any, int]:
+        """A result as it is kept, and how long it is."""
+        result = storable_json(self._redactor.value(conversion.plain(value)))
+        return result, len(msgspec.json.encode(result))
 
     async def _locked(self, subject: Subject) -> None:
         told = False
