@@ -1,12 +1,14 @@
 """Differences between configurations: what is counted, what is shown, and that a secret is not."""
 
 import re
+import time
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netd.domain import differences
 from netd.domain.differences import Difference, absent, difference, foreseen, missing, paths, significant
 
 LINES = st.lists(st.sampled_from(("interface a", " description x", " description y", "ntp server 1", "snmp canary1", "snmp canary2", "!")), max_size=30)
@@ -43,6 +45,24 @@ def test_what_differs_makes_one_of_the_other(before: list[str], after: list[str]
     found = difference("\n".join(before), "\n".join(after), as_is)
     assert bool(found) == (before != after) and found.added - found.removed == len(after) - len(before)
     assert applied(before, found) == after
+
+
+@pytest.mark.parametrize("most", [0, 1, 4])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=LINES, after=LINES)
+def test_long_texts_are_parted_first(monkeypatch: pytest.MonkeyPatch, most: int, before: list[str], after: list[str]) -> None:
+    monkeypatch.setattr(differences, "LONG_LINES", most)
+    test_what_differs_makes_one_of_the_other.hypothesis.inner_test(before, after)  # type: ignore[attr-defined]
+
+
+def test_long_texts_take_no_minutes() -> None:
+    before = [f"add address=10.0.{number >> 8}.{number & 255} list=customers" for number in range(30_000)]
+    after = [f"{line} disabled=yes" if not number % 50 else line for number, line in enumerate(before)]
+    begun = time.process_time()
+    found = difference("\n".join(before), "\n".join(after), as_is)
+    assert (found.added, found.removed) == (600, 600)
+    shown = foreseen("\n".join(before), [f"no {line.partition(' list')[0]}" for line in before[:500]])
+    assert shown.removed == 500 and time.process_time() - begun < 5
 
 
 @given(LINES, LINES)
