@@ -108,6 +108,10 @@ class JobContext(Protocol):
         at the most. An attempt that keeps another takes the place of those before."""
         ...
 
+    async def expect(self, subjects: Sequence[Subject]) -> None:
+        """Say at once with which subjects :meth:`each` will be called, some at a time: they are listed, and it is told how far the job is with all of them."""
+        ...
+
     def alone(self, subject: Subject) -> AbstractAsyncContextManager[None]:
         """Have a subject that is no target for this job alone meanwhile: other jobs at it are waited for, and wait."""
         ...

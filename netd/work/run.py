@@ -66,6 +66,7 @@ class Run:
         self._redactor = Redactor()
         self._actor = running.actor_of(lease.claim, kind.permission)
         self._tally: Counter[str] = Counter()  # of all subjects, by state
+        self._expected = 0
 
     @property
     def job(self) -> Job:
@@ -120,13 +121,16 @@ class Run:
         _ours(await self._write(lambda conn: store.end_file(conn, claim, number, name, media_type, permission, octets)))
         return octets
 
+    async def expect(self, subjects: Sequence[Subject]) -> None:
+        """These subjects come, some at a time. Raises Lost, StoreError."""
+        unique, _ = await self._declared(subjects)
+        self._expected = len(unique)
+
     async def each(
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
     ) -> Mapping[str, int]:  # fmt: skip
         """Do ``work`` for every subject. Raises Lost; StoreError if what became of one cannot be written."""
-        fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
-        unique = {subject.key: subject for subject in fit}
-        known = _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
+        unique, known = await self._declared(subjects)
         waiting = [subject for key, subject in unique.items() if known[key] not in ("succeeded", "unverified")]
         tally: Counter[str] = Counter(known[key] for key, subject in unique.items() if subject not in waiting)
         slots = asyncio.Semaphore(at_once)
@@ -138,14 +142,20 @@ class Run:
                     tally["skipped"] += 1
                     return
                 tally[await self._one(subject, work, locked)] += 1
-                ended = sum(tally.values())
-                self.progress(ended / total, f"{ended} of {total}")
+                ended, of = self._tally.total() + tally.total(), max(self._expected, self._tally.total() + total)
+                self.progress(ended / of, f"{ended} of {of}")
 
         async with asyncio.TaskGroup() as group:
             for subject in waiting:
                 group.create_task(one(subject), name=f"job {self.job.id} {subject.key}")
         self._tally += tally
         return dict(tally)
+
+    async def _declared(self, subjects: Sequence[Subject]) -> tuple[dict[str, Subject], dict[str, TargetState]]:
+        """The subjects by their keys, each once, and how they stand."""
+        fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
+        unique = {subject.key: subject for subject in fit}
+        return unique, _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
 
     @asynccontextmanager
     async def alone(self, subject: Subject) -> AsyncIterator[None]:

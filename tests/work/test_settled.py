@@ -11,9 +11,10 @@ from netd.domain import choice, jobs
 from netd.domain.actor import Actor, Grant
 from netd.domain.choice import DeviceChoice
 from netd.domain.jobs import Decision
-from netd.domain.kinds import JobContext, Kinds
+from netd.domain.kinds import Done, JobContext, Kinds, Subject
 from netd.keyring import Keyring
 from netd.store.database import Database
+from netd.work.kinds.devices import Batches, in_batches
 from tests.work.jobs import ACTOR, Stage, World, kinds, known, serving
 
 EVE = Actor(tenant_id=1, name="eve", role="x", grants=(Grant(frozenset(("nas:write", "jobs:write"))),), sites=None, token_id=9)
@@ -76,3 +77,29 @@ async def test_more_devices_than_can_be_named(world: World) -> None:
     async with serving(world.service()):
         (ended,) = await world.until([asked])
     assert ended.state == "succeeded" and ended.result == ids
+
+
+async def test_all_that_comes_batch_by_batch_is_listed_and_counted(world: World) -> None:
+    """Also what a job that was stopped never came to."""
+
+    async def run(job: JobContext, order: Batches) -> Any:
+        async def one(subject: Subject) -> Done:
+            if subject.key == "device:3":
+                world.stage.changed.set()
+                await world.stage.go.wait()
+            return Done()
+
+        return await in_batches(job, [Subject(f"device:{number}", f"core{number}") for number in range(1, 9)], one, order)
+
+    world.kinds = Kinds([replace(world.kinds.get("look"), name="roll", args=Batches, reach=None, run=run)])
+    job = await world.submit("roll", at_once=1, first=1)
+    async with serving(world.service()):
+        await world.have(job, {"succeeded": 2, "running": 1, "queued": 5})
+
+        async def told() -> bool:
+            return (await world.job(job)).progress_text == "2 of 8"
+
+        await world.eventually(told)
+        await jobs.cancel(world.database, ACTOR, world.kinds, job.id, datetime.now(UTC))
+        (ended,) = await world.until([job])
+    assert (ended.progress, ended.targets) == (0.25, {"succeeded": 2, "cancelled": 1, "skipped": 5})
