@@ -9,7 +9,7 @@ import pytest
 
 from netd.domain import jobs, running
 from netd.domain.kinds import Subject
-from netd.errors import StoreUnavailable
+from netd.errors import StoreError, StoreUnavailable
 from netd.keyring import Keyring
 from netd.store import work as store
 from netd.store.database import Database
@@ -189,6 +189,30 @@ async def test_without_its_database_a_worker_stops_before_another_may_begin(worl
         done = await world.until([again, once])
     assert [(job.state, job.attempt) for job in done] == [("succeeded", 2), ("failed", 1)]
     assert done[1].error == "the database was away for longer than its lease"
+
+
+async def test_a_database_that_refuses_to_renew_is_not_asked_without_end(world: World, monkeypatch):
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 60.0)
+    await world.submit()
+    claim = await running.take(world.database, "w", ["work"], 30.0)
+    assert claim is not None
+    asked: list[int] = []
+
+    class Refusing(Gone):
+        def transaction(self) -> Any:
+            asked.append(1)
+            raise StoreError("no")
+
+    writing = writer.Writer(Refusing(world.database), 30.0)  # type: ignore[arg-type]
+    task = asyncio.create_task(writing.run())
+    writing.renew(writer.Lease(claim, 1e9))
+    async with asyncio.timeout(30):
+        while not asked:  # noqa: ASYNC110 - it says nothing
+            await asyncio.sleep(0.01)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert len(asked) == 1
 
 
 async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch):

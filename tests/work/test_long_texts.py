@@ -58,8 +58,10 @@ async def test_the_loop_looks_at_none(lab: Lab, monkeypatch: pytest.MonkeyPatch)
         await lab.done("device.show", devices=["core1"], commands=["show running-config"])
         await lab.done("config.change.preview", devices=["core1"], lines=lines)
         await lab.done("config.change", devices=["core1"], lines=lines[:1])
+        unsealed, unseal = list[bool](), configurations.unseal
+        monkeypatch.setattr(configurations, "unseal", lambda *given: unsealed.append(threading.current_thread() is threading.main_thread()) or unseal(*given))
         await lab.drift("core1")
-    assert not here and {"masked", "normal"} <= set(elsewhere)
+    assert not here and {"masked", "normal"} <= set(elsewhere) and unsealed and not any(unsealed)
 
 
 async def test_the_export_reads_only_what_is_new(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
