@@ -35,7 +35,6 @@ class ApiError(CliError):
         self.problem = problem
         self.raw = raw
 
-
     def told(self, options: Mapping[str, str]) -> str:
         """The same with members called as the command's options that they come from."""
         return _problem_text(self.status, self.problem, options)

@@ -111,9 +111,7 @@ async def put_off(conn: Connection, schedule_id: int, fires_at: datetime, why: s
 
 async def ahead(conn: Connection, moment: datetime) -> Schedule | None:
     """A schedule of any tenant whose last run is said to have been due behind ``moment``, locked; None if there is none."""
-    record = await conn.fetchrow(
-        f"select {MEMBERS} from job_schedules where enabled and last_due_at > $1 order by id limit 1 for update skip locked", moment
-    )
+    record = await conn.fetchrow(f"select {MEMBERS} from job_schedules where enabled and last_due_at > $1 order by id limit 1 for update skip locked", moment)
     return None if record is None else schedule(record)
 
 

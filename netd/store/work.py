@@ -26,7 +26,7 @@ class Claim(NamedTuple):
     address: str | None
     request_id: str | None
     log_octets: int
-    devices: tuple[int, ...] | None
+    devices: list[int] | None
 
 
 class Line(NamedTuple):
@@ -216,9 +216,7 @@ async def _claim_of(conn: Connection, job_id: int) -> Claim:
 
 
 def _claim(record: Mapping[str, Any]) -> Claim:
-    devices = record["devices"]
-    rest = (record[name] for name in ("fence", "sealed", "token_id", "address", "request_id", "log_octets"))
-    return Claim(jobs.job(record), *rest, devices=None if devices is None else tuple(devices))
+    return Claim(jobs.job(record), *(record[name] for name in Claim._fields[1:]))
 
 
 async def is_idempotent(conn: Connection, job_id: int) -> bool:

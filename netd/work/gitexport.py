@@ -57,7 +57,7 @@ class GitExport:
     """Exports into repositories below ``folder``."""
 
     def __init__(self, folder: Path, *, secrets: bool, git: str, remote: str = "") -> None:
-        self._folder = folder
+        self._folder = folder.absolute()
         self._secrets = secrets
         self._git = git
         self._remote = remote
@@ -141,7 +141,7 @@ class GitExport:
             ("NAME", "netd"), ("EMAIL", "netd@localhost"), ("DATE", now.isoformat()))}  # fmt: skip
         environment = {
             "PATH": os.environ.get("PATH", ""), "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **who,
-            "GIT_DIR": str(folder.absolute() / ".git"), "GIT_WORK_TREE": str(folder.absolute()),  # never one of a folder above
+            "GIT_DIR": str(folder / ".git"), "GIT_WORK_TREE": str(folder),  # never one of a folder above
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         }  # fmt: skip
         process = await asyncio.create_subprocess_exec(

@@ -58,7 +58,13 @@ def test_many_secrets_are_taken_out_as_few_are(secrets: list[str], text: str):
     few, many = Redactor(), Redactor([f"another secret {number}" for number in range(FEW)])
     few.add(secrets)
     many.add(secrets)
-    expected = re.sub("|".join(sorted({re.escape(form) for found in few._by_head.values() for forms in found.values() for form in forms}, key=lambda form: (-len(form), form))), "***", text)
+    expected = re.sub(
+        "|".join(
+            sorted({re.escape(form) for found in few._by_head.values() for forms in found.values() for form in forms}, key=lambda form: (-len(form), form))
+        ),
+        "***",
+        text,
+    )
     assert few.text(text) == many.text(text) == expected
 
 

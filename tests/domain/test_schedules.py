@@ -15,6 +15,7 @@ from netd.domain.kinds import Kinds, Reach
 from netd.domain.schedules import NewSchedule, SchedulePatch
 from netd.errors import Conflict, InvalidInput, NotFound, OutsideScope
 from netd.keyring import Keyring
+from netd.model.hours import time_zone
 from netd.model.job import Schedule
 from netd.model.permission import BUILT_IN
 from netd.store.database import Database
@@ -281,12 +282,11 @@ async def test_devices_that_came_since_need_an_approval(world: World):
 async def test_a_time_zone_that_is_gone_is_one_schedules_fault(world: World, monkeypatch: pytest.MonkeyPatch):
     """Time zone data are the machine's: a name may be gone with an update, or unknown to one of the nodes."""
     gone, other = await make(world, time_zone="Europe/Kyiv"), await make(world, "other")
-    known_zone = timetable.time_zone
 
     def zone(name: str) -> Any:
         if name == "Europe/Kyiv":
             raise ValueError(f"{name!r} is not a time zone that this machine knows")
-        return known_zone(name)
+        return time_zone(name)
 
     monkeypatch.setattr(timetable, "time_zone", zone)
     assert await fire(world, at(13)) == 2

@@ -110,7 +110,7 @@ async def test_a_job_waits_where_too_many_make_spreadsheets(api: Api, monkeypatc
     monkeypatch.setattr("netd.sheets.converter.WAITING", 0)
     job = (await api.post("/jobs", {"kind": "report.inventory", "args": {"format": "xlsx"}})).value["id"]
     async with asyncio.timeout(30):
-        while (found := (await api.get(f"/jobs/{job}")).value)["attempt"] != 1 or found["state"] == "running":
+        while (found := (await api.get(f"/jobs/{job}")).value)["attempt"] != 1 or found["state"] == "running":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert found["state"] == "queued"
     assert (await api.get(f"/jobs/{job}/log")).value["items"][-1]["text"] == "queued: too many spreadsheets are being read and written"

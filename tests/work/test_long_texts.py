@@ -59,7 +59,12 @@ async def test_the_loop_looks_at_none(lab: Lab, monkeypatch: pytest.MonkeyPatch)
         await lab.done("config.change.preview", devices=["core1"], lines=lines)
         await lab.done("config.change", devices=["core1"], lines=lines[:1])
         unsealed, unseal = list[bool](), configurations.unseal
-        monkeypatch.setattr(configurations, "unseal", lambda *given: unsealed.append(threading.current_thread() is threading.main_thread()) or unseal(*given))
+
+        def unsealing(*given: Any) -> str:
+            unsealed.append(threading.current_thread() is threading.main_thread())
+            return unseal(*given)
+
+        monkeypatch.setattr(configurations, "unseal", unsealing)
         await lab.drift("core1")
     assert not here and {"masked", "normal"} <= set(elsewhere) and unsealed and not any(unsealed)
 

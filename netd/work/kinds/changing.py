@@ -181,8 +181,8 @@ class Change:
         for line in unexpected:
             if line.strip() in there:
                 return f"{self._reads.masked(line.strip())!r} is still there"
-        line = absent(running, expected)
-        return "" if line is None else f"{self._reads.masked(line.strip())!r} is not there"
+        missing = absent(running, expected)
+        return "" if missing is None else f"{self._reads.masked(missing.strip())!r} is not there"
 
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
@@ -227,7 +227,9 @@ class Change:
         if isinstance(error, NetdError):
             return str(error)
         # Without what the error says, in which there may be anything that the device said.
-        log.error("a driver failed in the middle of a change\n%s", "".join(traceback.format_tb(error.__traceback__)), extra={"device": self._opened.device.hostname})
+        log.error(
+            "a driver failed in the middle of a change\n%s", "".join(traceback.format_tb(error.__traceback__)), extra={"device": self._opened.device.hostname}
+        )
         return f"a defect of its driver, see netd's log: {type(error).__name__}"
 
     async def _back(self, before: str) -> Outcome:
