@@ -25,6 +25,7 @@ from tests.device.conftest import USER, Peer, frr, sshd  # noqa: F401 - fixtures
 from tests.device.test_simulated_platforms import CASES
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import leaks, router
+from tests.work.test_job_leases import Gone
 
 LINES = ("/ip address add address=192.0.2.1/24 interface=ether1", "/ip address add address=192.0.2.2/24 interface=ether2")
 STOPPED = "it was stopped in the middle"
@@ -385,3 +386,23 @@ async def test_a_change_whose_end_cannot_be_kept_is_judged_all_the_same(lab: Lab
         (target,) = await lab.targets(job)
         assert target.said == "afterwards 'never there' is not there; taken back; what it runs then is not kept: no room"
         assert target.result["rolled_back"] is True and "192.0.2.2" not in device.running.render()
+
+
+async def test_a_change_is_taken_back_when_the_database_is_there_again(lab: Lab, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was away for longer than the job's lease, and no other node was there to find that out."""
+    stalls(lab, "mikrotik_routeros", monkeypatch)
+    device, service = router(), lab.services[0]
+    service._lease_seconds = service._writer._lease_seconds = 2.0
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.submit("config.change", devices=["edge1"], lines=LINES)
+        await held.there.wait()
+        ((run, _),) = service._runs.values()
+        service._writer._database = Gone(lab.database)  # type: ignore[assignment]
+        await run.lease.changed.wait()
+        await lab.rows("update jobs set lease_until = now() - interval '1 second'")
+        await service.upkeep()
+        service._writer._database = lab.database
+        (ended,) = await lab.until([job])
+        (target,) = await lab.targets(ended)
+        assert (ended.state, ended.error) == ("failed", "the database was away for longer than its lease")
+        assert (target.state, target.said) == ("failed", f"{STOPPED}; taken back") and "192.0.2" not in device.running.render()
