@@ -10,7 +10,10 @@ from typing import Any
 
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
-from netd.cli.client import USAGE, Client, CliError, Reply
+from netd.cli.client import UNREACHABLE, USAGE, ApiError, Client, CliError, Reply
+
+AWAY_SECONDS = 60.0
+AWAY_PAUSE_SECONDS = 1.0
 from netd.cli.lists import show_list
 
 
@@ -155,7 +158,7 @@ def _pages(api: Client, job: int) -> Iterator[Reply]:
     """The log page by page, for ever: an empty one where there is nothing new."""
     after = 0
     while True:
-        page = api.get(f"/jobs/{job}/log", after=after)
+        page = _got(api, job, "/log", after=after)
         yield page
         after = page.value["next"]
 
@@ -174,8 +177,25 @@ def follow(api: Client, job: int, as_json: bool) -> int:
     except KeyboardInterrupt:
         print(f"netd: job {job} goes on; `netd job cancel {job}` stops it", file=sys.stderr)
         raise
-    state = api.get(f"/jobs/{job}").value["state"]
+    state = _got(api, job).value["state"]
     return 0 if state == "succeeded" else client.REFUSED
+
+
+def _got(api: Client, job: int, what: str = "", **query: object) -> Reply:
+    """What the daemon says of a job, which goes on while that is started again or has no database. Raises CliError if it stays away."""
+    import time
+
+    until = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return api.get(f"/jobs/{job}{what}", **query)
+        except CliError as error:
+            away = error.status in (502, 503, 504) if isinstance(error, ApiError) else error.code == UNREACHABLE
+            if not away:
+                raise
+            if time.monotonic() > until:
+                raise CliError(f"{error}; what becomes of job {job} is told by `netd job log -f {job}`", error.code) from None
+            time.sleep(AWAY_PAUSE_SECONDS)
 
 
 def _print_entries(page: Reply, as_json: bool) -> None:
