@@ -53,6 +53,8 @@ async def test_commands_that_show_something(lab: Lab) -> None:
         ):
             with pytest.raises(InvalidInput, match="/args/commands/0"):
                 await lab.submit("device.show", devices=["core1"], commands=[command])
+        with pytest.raises(InvalidInput, match="/args/commands/1: has a secret in it"):  # what is wanted is shown with the job
+            await lab.submit("device.run", devices=["core1"], commands=["configure terminal", "snmp-server community canaryios RO"])
         job = await lab.done("device.run", devices=["core1"], commands=["show users ${word}"], secrets="word=canaryvty", state="failed")
         assert job.args["secrets"] == "***"
         (target,) = await lab.targets(job)

@@ -15,7 +15,7 @@ from netd.simulate import Simulated
 from netd.store.database import Database
 from netd.work import gitexport
 from netd.work.gitexport import exporter
-from netd.work.kinds.changes import secret_lines
+from netd.work.kinds.masking import secret_lines
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import ios
 
