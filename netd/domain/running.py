@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from netd.domain import audit, jobs, makers
 from netd.domain.actor import Actor, Grant
+from netd.domain.kinds import Kind
 from netd.model.job import EndState
 from netd.store import events
 from netd.store import jobs as job_store
@@ -29,12 +30,18 @@ def actor_of(claim: Claim, permission: str) -> Actor:
     )  # fmt: skip
 
 
-async def refusal(db: Database, claim: Claim, permission: str, now: datetime) -> str | None:
-    """Why the job is not done, though it was wanted: whoever wanted it may not any more. Raises StoreError."""
+async def refusal(db: Database, claim: Claim, kind: Kind, now: datetime) -> str | None:
+    """Why the job is not done, though it was wanted: whoever wanted it may not any more, or not without an approval. Raises StoreError."""
     async with db.transaction() as conn:
         person = (await job_store.sealed_of(conn, claim.job.tenant_id, claim.job.id)).person
         maker = await makers.present(conn, claim.job.tenant_id, person, claim.token_id, now)
-    return makers.refusal(maker, permission, None if claim.job.sites is None else frozenset(claim.job.sites))
+    sites = None if claim.job.sites is None else frozenset(claim.job.sites)
+    refused = makers.refusal(maker, kind.permission, sites)
+    if refused is not None or isinstance(maker, str):
+        return refused
+    if kind.approval and claim.job.approved_by is None and not jobs.trusted(maker, sites):
+        return "whoever made it needs an approval for it by now"
+    return None
 
 
 async def take(db: Database, worker: str, kinds: Sequence[str], lease_seconds: float) -> Claim | None:

@@ -248,7 +248,7 @@ class Run:
             return End("failed", error=f"its arguments cannot be used: {error}")
         self.hide(*secrets)
         try:
-            if refused := await running.refusal(self._database, self.lease.claim, self.kind.permission, datetime.now(UTC)):
+            if refused := await running.refusal(self._database, self.lease.claim, self.kind, datetime.now(UTC)):
                 return End("failed", error=refused)
         except StoreError as error:
             return End("failed", error=f"it is not known whether it may be done: {error}", again_seconds=RETRY_SECONDS, counted=False)

@@ -333,6 +333,20 @@ async def test_a_job_that_waits_is_not_done_for_who_may_not_any_more(world: Worl
     assert world.stage.begun == []
 
 
+async def test_a_job_that_waits_is_not_done_without_an_approval_that_it_needs_by_now(world: World):
+    bob, nora = operator("bob", 7), operator("nora", 4, "noc_engineer")
+    await known(world.database, bob, nora)
+    direct, plain = await world.submit("risky", actor=bob), await world.submit("work", actor=bob)
+    asked = await world.submit("risky", actor=nora)
+    await jobs.approve(world.database, bob, asked.id, Decision(), datetime.now(UTC))
+    async with world.database.acquire() as conn:
+        await conn.execute("update api_tokens set permissions = array_remove(permissions, 'jobs:direct')")
+    async with serving(world.service()):
+        done = await world.until([direct, plain, asked])
+    assert [job.state for job in done] == ["failed", "succeeded", "succeeded"]
+    assert done[0].error == "whoever made it needs an approval for it by now"
+
+
 async def test_trust_holds_where_it_was_given():
     local = Grant(frozenset(("jobs:direct",)), frozenset((1, 2)))
     actor = Actor(tenant_id=1, name="ole", role="", grants=(local, Grant(frozenset(("nas:write",)))))
