@@ -233,6 +233,12 @@ async def _put_off(conn: Connection, schedule: Schedule, now: datetime, why: str
         await events.insert(conn, schedule.tenant_id, "schedule.missed", "schedule", str(schedule.id), None, audit.values(told))
 
 
+async def are_ahead(db: Database, now: datetime) -> bool:
+    """Whether a schedule's last run was due far ahead of now: then some clock was wrong, or this one is. Raises StoreError."""
+    async with db.transaction() as conn:
+        return await store.are_ahead(conn, now + AHEAD)
+
+
 async def return_to_now(db: Database, now: datetime) -> bool:
     """Let a schedule be due by the clock as it is now, that of a node whose clock was far ahead let be due far ahead; False if there is none."""
     async with db.transaction() as conn:

@@ -109,6 +109,12 @@ async def put_off(conn: Connection, schedule_id: int, fires_at: datetime, why: s
     await conn.execute("update job_schedules set fires_at = $2, missed_why = $3 where id = $1", schedule_id, fires_at, why)
 
 
+async def are_ahead(conn: Connection, moment: datetime) -> bool:
+    """Whether there is such a schedule as :func:`ahead` finds."""
+    found: bool = await conn.fetchval("select exists (select from job_schedules where enabled and last_due_at > $1)", moment)
+    return found
+
+
 async def ahead(conn: Connection, moment: datetime) -> Schedule | None:
     """A schedule of any tenant whose last run is said to have been due behind ``moment``, locked; None if there is none."""
     record = await conn.fetchrow(f"select {MEMBERS} from job_schedules where enabled and last_due_at > $1 order by id limit 1 for update skip locked", moment)

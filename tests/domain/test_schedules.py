@@ -19,6 +19,7 @@ from netd.model.hours import time_zone
 from netd.model.job import Schedule
 from netd.model.permission import BUILT_IN
 from netd.store.database import Database
+from netd.work.jobs import AHEAD_SECONDS
 from tests.work.jobs import ACTOR, Stage, World, kinds, known
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
@@ -309,7 +310,14 @@ async def test_a_clock_that_was_far_ahead(world: World, members: dict[str, Any])
     ahead = await schedules.get(world.database, ACTOR, schedule.id)
     assert ahead.due_at is not None and ahead.due_at > NOW + timedelta(days=3649)
     assert not await schedules.return_to_now(world.database, NOW + timedelta(days=3650))
-    assert await schedules.return_to_now(world.database, NOW)
+    seconds = [0.0]
+    service = world.service(now=lambda: NOW, monotonic=lambda: seconds[0])
+    for uptime in (0.0, AHEAD_SECONDS - 1):  # this clock may be the wrong one, until it is told
+        seconds[0] = uptime
+        await service.upkeep()
+        assert (await schedules.get(world.database, ACTOR, schedule.id)).due_at == ahead.due_at
+    seconds[0] = AHEAD_SECONDS
+    await service.upkeep()
     assert not await schedules.return_to_now(world.database, NOW)
     back = await schedules.get(world.database, ACTOR, schedule.id)
     assert (back.due_at, back.fires_at) == (schedule.due_at, schedule.fires_at)
