@@ -136,7 +136,7 @@ async def test_a_cancelled_change_that_cannot_be_taken_back(lab: Lab, held: Held
     driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
     notes = iter(("no", "hold"))
 
-    def restore(self: Any, text: str) -> Any:
+    def restore(self: Any, text: str, *, save: bool) -> Any:
         yield Note(text=next(notes))
         raise PeerError("it was reset by somebody else")
 
@@ -163,10 +163,10 @@ async def test_a_device_that_is_lost_while_a_change_is_taken_back(lab: Lab, held
     driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
     restore, lost = driver.restore, [True, True, False, True, False, True, True, True]
 
-    def once(self: Any, text: str) -> Any:
+    def once(self: Any, text: str, *, save: bool) -> Any:
         if lost.pop(0):
             raise PeerUnreachable("edge1: the connection was lost", "lost")
-        return (yield from restore(self, text))
+        return (yield from restore(self, text, save=save))
 
     monkeypatch.setattr(driver, "restore", once)
     monkeypatch.setattr(changing, "PAUSES_SECONDS", (0.0,))
@@ -322,7 +322,7 @@ async def test_what_is_not_confirmed_shuts_a_device_until_it_goes_by_itself(lab:
         yield from type(driver).configure(driver, lines)
         raise PeerError("it does not take the confirmation")
 
-    def restore(text: str) -> Any:
+    def restore(text: str, *, save: bool) -> Any:
         yield Note(text="refused")
         if goes:
             device.running = before
