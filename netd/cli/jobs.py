@@ -11,10 +11,12 @@ from typing import Any
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
 from netd.cli.client import UNREACHABLE, USAGE, ApiError, Client, CliError, Reply
+from netd.cli.lists import show_list
 
 AWAY_SECONDS = 60.0
+"""So long a daemon that does not answer is waited for by who follows a job."""
+
 AWAY_PAUSE_SECONDS = 1.0
-from netd.cli.lists import show_list
 
 
 def register(commands: Commands) -> None:
