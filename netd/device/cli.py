@@ -22,6 +22,7 @@ from netd.device.pump import Pump
 from netd.device.screen import Busy, LoginRefused, Screen
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
+from netd.model.device import Outcome
 from netd.model.target import Credential, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, Step
@@ -32,6 +33,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 LARGE_CHARACTERS: Final = 64 << 10
+ENDING_SECONDS: Final = 5.0
+"""So long a device may take to say how a command ended on a channel of its own, once its output has."""
+
 CLOSINGS: Final = 16
 """How often a dialogue is told to end; more than one nests ``finally``."""
 
@@ -194,8 +198,11 @@ class CliSession:
         except PeerUnreachable as error:
             outcome = error.reason
             raise
-        except PeerError:
+        except PeerError as error:
             outcome = "question"
+            asked, said = self._terminal.classify(error.said)
+            if command.check and asked is Outcome.BUSY:  # whether to take what somebody else has
+                raise Refused(str(error), asked, said) from None
             raise
         finally:
             self._transport.commands[outcome] += 1
@@ -232,7 +239,7 @@ class CliSession:
         silence = self._terminal.idle_timeout_seconds if command.timeout_seconds is None else command.timeout_seconds
         told = "<secret>" if command.secret else command.text
         most = self._most(command)
-        read = bytearray()
+        read, ended = bytearray(), ""
         try:
             while True:
                 async with asyncio.timeout(silence):
@@ -242,6 +249,7 @@ class CliSession:
                 read += data
                 if len(read) > most:
                     raise PeerUnreachable(f"{self.target.key}: {told}: more than {most} octets", "too_large")
+            ended = await channel.ended(min(silence, ENDING_SECONDS))
         except TimeoutError:
             raise PeerUnreachable(f"{self.target.key}: {told}: no word for {silence:g} s", "timeout") from None
         except PeerUnreachable as error:
@@ -249,7 +257,8 @@ class CliSession:
                 raise
         finally:
             await channel.close()
-        return bytes(read).decode(self._terminal.encoding, "replace").replace("\r\n", "\n").strip("\n")
+        text = bytes(read).decode(self._terminal.encoding, "replace").replace("\r\n", "\n").strip("\n")
+        return f"{text}\n{ended}".lstrip("\n") if ended else text
 
     async def _put(self, step: Put) -> None:
         if step.image and self._image is None:
@@ -318,7 +327,10 @@ class CliSession:
                 return connection, credential
             finally:
                 self._transport.sessions["ssh", outcome] += 1
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _login(self) -> None:
         """SSH first, then Telnet, where there are credentials for them. A changed host key ends it, and so does any failure where one is pinned: Telnet would
@@ -356,7 +368,10 @@ class CliSession:
                 return
             finally:
                 self._transport.sessions["telnet", outcome] += 1
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
         login = credential.login

@@ -58,7 +58,10 @@ class RestTransport:
                     break
             else:
                 return session
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
 
 class Rest:

@@ -223,7 +223,10 @@ class SnmpTransport:
             return session
         if len(profiles) > 1:
             failure = PeerUnreachable(f"{target.key}: none of {len(profiles)} SNMP profiles works; {failure}", failure.reason)
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     def session(self, target: Target, credential: Credential) -> Snmp:
         """A session that has not asked anything yet. Raises PeerUnreachable ``invalid`` if the credential is no SNMP profile."""

@@ -170,16 +170,25 @@ def translated(error: BaseException) -> NetdError | None:
     return None
 
 
+def raise_known(error: BaseException) -> None:
+    """Raise netd's own error for what the driver raised, if there is one."""
+    known = translated(error)
+    if known is None:
+        return
+    try:
+        raise known from error
+    finally:
+        del known  # its traceback holds this frame: if the frame held it as well, only the garbage collector would free the two, and all frames above
+
+
 @contextlib.contextmanager
 def translating() -> Iterator[None]:
     """Raise netd's errors instead of asyncpg's in the block: for dedicated connections; a pool's do it by themselves."""
     try:
         yield
     except Exception as error:
-        known = translated(error)
-        if known is None:
-            raise
-        raise known from error
+        raise_known(error)
+        raise
 
 
 def _conflict(error: asyncpg.PostgresError) -> Conflict:

@@ -14,7 +14,7 @@ from netd.model.configuration import Source, Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup
 from netd.work.kinds.devices import Devices
-from netd.work.kinds.inspection import by_http, inspected, take
+from netd.work.kinds.inspection import by_http, by_snmp, inspected, take
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
 from netd.work.sessions import Opened
@@ -87,6 +87,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         try:
             known = await by_http(tools, devices, job, chosen)
             await devices.at(job, chosen, lambda opened: work(opened, known))
+            await by_snmp(tools, devices, job, chosen, await devices.ways(job, chosen), known)
         except PeerError as error:
             if kept is None:
                 await devices.failed(job, chosen, str(error))
