@@ -121,7 +121,7 @@ async def test_a_timer_of_somebody_else_is_left_to_him(extensions: Extensions, w
         await it.run(it.driver._timed())
         device.running.put(("interface Gi0/1",), "description of somebody else")
         with pytest.raises(Refused, match="waits to be confirmed") as refusal:
-            await it.run(it.driver.take_back(before))
+            await it.run(it.driver.take_back(before, save=True))
         assert refusal.value.outcome is Outcome.BUSY
         assert "configure revert now" not in device.log and "revert" in device.facts
 

@@ -250,14 +250,23 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
 
 async def test_a_node_does_not_take_itself_for_lost(world: World, monkeypatch):
     """The database's clock was set forward, or it hung for longer than a lease: the node goes on, or says itself how far it came."""
-    monkeypatch.setattr(work, "REAP_SECONDS", 0.02)
-    monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
-    job = await world.submit("once", what="hold")
-    service = world.service(lease_seconds=3.0)
+    monkeypatch.setattr(work, "REAP_SECONDS", 3600.0)
+    looked, reap = asyncio.Event(), running.reap
+
+    async def noted(*arguments: Any) -> str | None:
+        found = await reap(*arguments)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(running, "reap", noted)
+    service = world.service(lease_seconds=6.0)
     async with serving(service):
+        await looked.wait()  # no look that began before the job did is under way
+        job = await world.submit("once", what="hold")
         await world.stage.until(lambda: world.stage.at_work == 1)
         async with world.database.acquire() as conn:
             over = await conn.fetchval("update jobs set lease_until = now() - interval '1 hour' returning lease_until")
+        await service.upkeep()
 
         async def renewed() -> bool:
             return bool((await world.rows("select lease_until > $1 as later from jobs", over))[0]["later"])
