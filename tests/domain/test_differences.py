@@ -48,7 +48,7 @@ def test_what_differs_makes_one_of_the_other(before: list[str], after: list[str]
 
 
 @pytest.mark.parametrize("most", [0, 1, 4])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(before=LINES, after=LINES)
 def test_long_texts_are_parted_first(monkeypatch: pytest.MonkeyPatch, most: int, before: list[str], after: list[str]) -> None:
     monkeypatch.setattr(differences, "LONG_LINES", most)
