@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from netd import __version__
 from netd.cli.arguments import Parser
-from netd.cli.client import REFUSED, USAGE, CliError
+from netd.cli.client import REFUSED, USAGE, ApiError, CliError
 from netd.errors import ConfigError, NetdError
 
 EPILOG = (
@@ -57,13 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     if not all(map(_is_text, given)):
         return _fault("an argument is not UTF-8", USAGE)
+    options: dict[str, str] = {}
     try:
         arguments, unknown = parser(given[0] if given else "").parse_known_args(given)  # reads files, where an option names one
         if unknown:
             return _fault(f"unrecognized arguments: {' '.join(unknown)} (see `{arguments.called} --help`)", USAGE)
+        options = getattr(arguments, "option_names", options)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
+    except ApiError as error:
+        return _fault(error.told(options), error.code)
     except CliError as error:
         return _fault(str(error), error.code)
     except ConfigError as error:

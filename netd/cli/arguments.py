@@ -33,7 +33,7 @@ def command(commands: Commands, name: str, help_text: str, run: Run) -> argparse
     """A command that runs ``run``; every one can answer in JSON."""
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
     parser.add_argument("--json", action="store_true", help="print the API's answer as it is")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, option_names={})
     return parser
 
 
@@ -54,6 +54,9 @@ def listed(text: str) -> list[str]:
 
 def option(parser: argparse.ArgumentParser, flag: str, member: str, help_text: str, kind: Callable[[str], Any] = str, **more: Any) -> None:
     """An option whose value becomes a member of the request's body, if it is given at all."""
+    names = parser.get_default("option_names")
+    if names is not None and flag.lstrip("-").replace("-", "_") != member:  # else nobody takes the one for something else than the other
+        names[member] = f"{names[member]} or {flag}" if member in names else flag
     parser.add_argument(flag, dest=member, type=kind, help=help_text, default=argparse.SUPPRESS, **more)
 
 

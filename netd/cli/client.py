@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -34,9 +35,16 @@ class ApiError(CliError):
         self.problem = problem
         self.raw = raw
 
+    def told(self, options: Mapping[str, str]) -> str:
+        """The same with members called as the command's options that they come from."""
+        return _problem_text(self.status, self.problem, options)
 
-def _problem_text(status: int, problem: Mapping[str, Any]) -> str:
-    faults = [f"{fault['pointer'].lstrip('/') or 'body'}: {fault['detail']}" for fault in problem.get("errors", ())]
+
+def _problem_text(status: int, problem: Mapping[str, Any], options: Mapping[str, str] = MappingProxyType({})) -> str:
+    faults = []
+    for fault in problem.get("errors", ()):
+        where = fault["pointer"].lstrip("/")
+        faults.append(f"{options.get(where, where) or 'body'}: {fault['detail']}")
     text = "; ".join(faults) or str(problem.get("detail") or problem.get("title") or f"the daemon answered {status}")
     return f"{text} (request {problem['request_id']})" if status >= 500 and "request_id" in problem else text
 

@@ -8,7 +8,7 @@ from typing import Any
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, command
 from netd.cli.client import REFUSED, USAGE, ApiError, Client, CliError, Reply
-from netd.cli.jobs import Log, follow
+from netd.cli.jobs import Log, follow, got
 
 
 def register(device: Commands) -> None:
@@ -98,7 +98,7 @@ def _started(arguments: argparse.Namespace, kind: str, args: dict[str, Any], sho
     code = follow(api, job["id"], None if arguments.json else Log(api, job["id"], as_json=False, stream=sys.stderr))
     targets = [target for page in api.pages(f"/jobs/{job['id']}/targets") for target in page.value["items"]]
     if arguments.json:
-        _print_job(api.get(f"/jobs/{job['id']}").value, targets)
+        _print_job(got(api, job["id"]).value, targets)
         return code
     for target in targets:
         _print_target(target, shows)

@@ -10,9 +10,14 @@ from typing import Any, TextIO
 
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
-from netd.cli.client import USAGE, Client, CliError, Reply
+from netd.cli.client import UNREACHABLE, USAGE, ApiError, Client, CliError, Reply
 from netd.cli.lists import show_list
 from netd.cli.values import moment
+
+AWAY_SECONDS = 60.0
+"""So long a daemon that does not answer is waited for by who follows a job."""
+
+AWAY_PAUSE_SECONDS = 1.0
 
 
 def register(commands: Commands) -> None:
@@ -162,7 +167,7 @@ def _pages(api: Client, job: int) -> Iterator[Reply]:
     """The log page by page, for ever: an empty one where there is nothing new."""
     after = 0
     while True:
-        page = api.get(f"/jobs/{job}/log", after=after)
+        page = got(api, job, "/log", after=after)
         yield page
         after = page.value["next"]
 
@@ -191,7 +196,7 @@ class Log:
 
     def _name(self, key: str) -> str:
         if key not in self._names:
-            found = self._api.get(f"/jobs/{self._job}/targets", key=key, limit=1).value["items"]
+            found = got(self._api, self._job, "/targets", key=key, limit=1).value["items"]
             self._names[key] = found[0]["name"] if found else key
         return self._names[key]
 
@@ -211,8 +216,25 @@ def follow(api: Client, job: int, log: Log | None) -> int:
     except KeyboardInterrupt:
         print(f"netd: job {job} goes on; `netd job cancel {job}` stops it", file=sys.stderr)
         raise
-    state = api.get(f"/jobs/{job}").value["state"]
+    state = got(api, job).value["state"]
     return 0 if state == "succeeded" else client.REFUSED
+
+
+def got(api: Client, job: int, what: str = "", **query: object) -> Reply:
+    """What the daemon says of a job, which goes on while that is started again or has no database. Raises CliError if it stays away."""
+    import time
+
+    until = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return api.get(f"/jobs/{job}{what}", **query)
+        except CliError as error:
+            away = error.status in (502, 503, 504) if isinstance(error, ApiError) else error.code == UNREACHABLE
+            if not away:
+                raise
+            if time.monotonic() > until:
+                raise CliError(f"{error}; what becomes of job {job} is told by `netd job log -f {job}`", error.code) from None
+            time.sleep(AWAY_PAUSE_SECONDS)
 
 
 def _cancel(arguments: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ from msgspec import Meta
 from netd.domain.actor import Actor
 from netd.domain.devices import Hostname
 from netd.domain.inputs import Faults, Label
-from netd.domain.kinds import Reach, Subject
-from netd.model.inventory import Selector
+from netd.domain.kinds import JobContext, Reach, Subject
+from netd.model.inventory import Device, Selector
 from netd.store import devices as store
 from netd.store.database import Connection, Database
 
@@ -65,13 +65,22 @@ async def within(conn: Connection, actor: Actor, choice: DeviceChoice, where: st
         faults.add(f"{where}/devices", "say with which devices: devices, group or selector")
     faults.check()
     ids = {each for selector in selectors for each, _ in await store.selected(conn, actor.tenant_id, selector)}
-    return [Chosen(device.id, device.hostname, device.site_id, device.driver_platform) for device in await store.by_ids(conn, actor.tenant_id, sorted(ids))]
+    return _chosen(await store.by_ids(conn, actor.tenant_id, sorted(ids)))
 
 
-async def chosen(db: Database, actor: Actor, choice: DeviceChoice) -> list[Chosen]:
-    """The same in a transaction of its own, confined to the actor's scope."""
-    async with db.transaction(actor.scope) as conn:
-        return await within(conn, actor, choice)
+def _chosen(devices: Sequence[Device]) -> list[Chosen]:
+    return [Chosen(device.id, device.hostname, device.site_id, device.driver_platform) for device in devices]
+
+
+async def chosen(db: Database, job: JobContext, choice: DeviceChoice) -> list[Chosen]:
+    """The devices of a job that is done, as far as its maker sees them: those that it was made for where that is settled, else those that are chosen now."""
+    async with db.transaction(job.actor.scope) as conn:
+        if job.devices is None:
+            return await within(conn, job.actor, choice)
+        found = _chosen(await store.by_ids(conn, job.actor.tenant_id, job.devices))
+    if gone := len(job.devices) - len(found):
+        await job.log(f"{gone} of the {len(job.devices)} devices that it was made for are not there any more", "warning")
+    return found
 
 
 async def reach(conn: Connection, actor: Actor, choice: DeviceChoice) -> Reach:

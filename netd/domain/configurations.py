@@ -378,7 +378,7 @@ async def read(conn: Connection, actor: Actor, keyring: Keyring, configuration_i
     sealed = await store.text(conn, actor.tenant_id, configuration_id)
     if sealed is None:
         raise NotFound("configuration", configuration_id)
-    return found, unseal(keyring, sealed)
+    return found, await asyncio.to_thread(unseal, keyring, sealed)
 
 
 async def _state(conn: Connection, actor: Actor, device_id: int) -> ConfigurationState:

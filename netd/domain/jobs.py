@@ -10,6 +10,7 @@ from msgspec import Meta
 from netd.domain import audit, conversion, inputs, lists
 from netd.domain.actor import Actor
 from netd.domain.audit import MASK
+from netd.domain.choice import DEVICES_MOST
 from netd.domain.inputs import Label, Note
 from netd.domain.kinds import Kind, Kinds, Reach
 from netd.domain.lists import ListQuery
@@ -156,8 +157,9 @@ async def submit_in(
     if new.unique_key is not None and ":" in new.unique_key:
         raise InvalidInput([Fault("/unique_key", "keys with a colon are netd's own")])
     values = {
-        "unique_key": new.unique_key, "idempotency_key": idempotency_key, "priority": new.priority, "run_at": new.run_at or now,
+        "unique_key": new.unique_key, "idempotency_key": idempotency_key, "priority": new.priority,
         "person": await store.person(conn, actor.tenant_id, actor.caller),
+        **({} if new.run_at is None else {"run_at": new.run_at}),  # else it is due at once by the database's clock, which says what is due
     }  # fmt: skip
     return await make(conn, actor, keyring, kind, new.args, values, now, approved=False if new.approval else None)
 
@@ -181,18 +183,18 @@ async def make(
         "sites": _columns(prepared.reach.sites), "lock_keys": list(prepared.reach.lock_keys), "unique_key": unique_key, "idempotent": kind.idempotent,
         "max_attempts": kind.max_attempts, "timeout_seconds": kind.timeout_seconds, "created_by": actor.name, "token_id": actor.token_id,
         "address": audit.address(actor), "request_id": actor.request_id, "approval_until": now + APPROVAL if waits else None,
+        "devices": sorted(devices) if (waits or kind.approval) and prepared.reach.devices is not None else None,
     }  # fmt: skip
-    job = await store.insert(
-        conn, actor.tenant_id, columns, f"{state}: by {actor.name}" + ("; it has other devices than its maker agreed to" if others else "")
-    )
+    said = f"{state}: by {actor.name}" + (f"; with {len(devices)} devices" if waits and len(devices) > DEVICES_MOST else "")
+    job = await store.insert(conn, actor.tenant_id, columns, said + ("; it has other devices than its maker agreed to" if others else ""))
     await audit.record(conn, actor, action, "job", job.id, after=told(job))
     return job
 
 
 def _fixed(prepared: Prepared) -> dict[str, Any]:
-    """The arguments with the devices that a group or selector means now: that is what somebody agrees to."""
+    """The arguments with the names of the devices that a group or selector means now, for who is to agree to them; unless they are more than can be named."""
     args, devices = prepared.args, prepared.reach.devices
-    if devices is None or (args.get("group") is None and args.get("selector") is None):
+    if devices is None or (args.get("group") is None and args.get("selector") is None) or len(devices) > DEVICES_MOST:
         return args
     return {**args, "devices": sorted(devices.values()), "group": None, "selector": None}
 
@@ -305,7 +307,7 @@ async def retry(db: Database, actor: Actor, kinds: Kinds, keyring: Keyring, job_
         hidden = await store.sealed_of(conn, actor.tenant_id, job_id)
         args = {**before.args, **secrets_of(keyring, hidden.sealed)}
         values = {
-            "unique_key": before.unique_key, "priority": before.priority, "run_at": now, "retry_of": before.id,
+            "unique_key": before.unique_key, "priority": before.priority, "retry_of": before.id,
             "person": await store.person(conn, actor.tenant_id, actor.caller),
         }  # fmt: skip
         return await make(conn, confined(actor, kind), keyring, kind, args, values, now, action="job.retry")

@@ -12,6 +12,7 @@ Handlers stand in ``netd/work/kinds``, the device's and the network's in modules
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import IO, Any, Final, NamedTuple, Protocol
 
@@ -81,6 +82,11 @@ class JobContext(Protocol):
         ...
 
     @property
+    def devices(self) -> Sequence[int] | None:
+        """Ids of the devices that it was made for, if that is settled: names and groups in its arguments may mean others by now. See ``choice.chosen``."""
+        ...
+
+    @property
     def cancelled(self) -> bool:
         """Whether it is to stop, for work between two awaits."""
         ...
@@ -100,6 +106,14 @@ class JobContext(Protocol):
     async def keep_file(self, name: str, media_type: str, permission: str, file: IO[bytes]) -> int:
         """Keep ``file`` as what the job made, for who may see the job and has ``permission`` where it reaches; returns how many octets it has, FILE_OCTETS
         at the most. An attempt that keeps another takes the place of those before."""
+        ...
+
+    async def expect(self, subjects: Sequence[Subject]) -> None:
+        """Say at once with which subjects :meth:`each` will be called, some at a time: they are listed, and it is told how far the job is with all of them."""
+        ...
+
+    def alone(self, subject: Subject) -> AbstractAsyncContextManager[None]:
+        """Have a subject that is no target for this job alone meanwhile: other jobs at it are waited for, and wait."""
         ...
 
     async def each(

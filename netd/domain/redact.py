@@ -13,34 +13,63 @@ MASK: Final = "***"
 SHORTEST: Final = 4
 """Shorter secrets stay: taking every ``a`` out would leave nothing to read, and tell what the secret is."""
 
+FEW: Final = 40
+"""Up to so many forms one pattern is the quickest; what it costs to make and to use grows with them."""
+
 
 class Redactor:
     """Knows secrets and takes them out of texts and values: as they are, in base64 wherever they begin in what was encoded, quoted for a URL, and as
-    JSON writes them. A secret that is spread over two texts is not found."""
+    JSON writes them. A secret that is spread over two texts is not found.
+
+    A job at thousands of devices knows thousands of secrets, so one more costs little, and a text costs the same however many there are. Texts may be
+    looked at in one thread while another adds secrets.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._forms: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._known: set[str] = set()
+        self._by_head: dict[str, dict[int, set[str]]] = {}  # forms by their first characters, and by their length
+        self._few: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None  # of those, if they are few
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Know more secrets."""
-        known = len(self._forms)
-        for secret in secrets:
+        for secret in {*secrets} - self._known:
+            self._known.add(secret)
             for form in {secret, *secret.splitlines()}:
                 if len(form) >= SHORTEST:
-                    self._forms |= _forms(form)
-        if len(self._forms) > known:
-            longest_first = sorted(self._forms, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+                    self._add(_forms(form))
+
+    def _add(self, forms: Iterable[str]) -> None:
+        for form in forms:
+            self._by_head.setdefault(form[:SHORTEST], {}).setdefault(len(form), set()).add(form)
+            if len(self._few) <= FEW and form not in self._few:
+                self._few.add(form)
+                self._pattern = None
 
     def text(self, text: str) -> str:
         """``text`` with ``***`` for every secret."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        heads = self._by_head
+        if not heads:
+            return text
+        if len(self._few) <= FEW:
+            if self._pattern is None:
+                self._pattern = re.compile("|".join(map(re.escape, sorted(self._few, key=len, reverse=True))))
+            return self._pattern.sub(MASK, text)
+        parts, at = list[str](), 0
+        for place in [place for place in range(len(text) - SHORTEST + 1) if text[place : place + SHORTEST] in heads]:
+            if place < at:
+                continue
+            by_length = heads[text[place : place + SHORTEST]]
+            longest = next((length for length in sorted(by_length, reverse=True) if text[place : place + length] in by_length[length]), None)
+            if longest is not None:
+                parts += (text[at:place], MASK)
+                at = place + longest
+        return "".join((*parts, text[at:]))
 
     def value(self, value: Any) -> Any:
         """The same for a value made of JSON's own types, names of members included."""
-        if self._pattern is None:
+        if not self._by_head:
             return value
         if isinstance(value, str):
             return self.text(value)

@@ -1,5 +1,6 @@
 """Reports: each a definition from which its CSV, XLSX and PDF, its route, its command and its kind of job follow. A new one is a line in ``REPORTS``."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,7 +14,7 @@ from netd.domain.cells import Cell
 from netd.domain.device_reports import HEAD
 from netd.domain.exports import Rows
 from netd.domain.report_queries import Asked, DevicePeriodQuery, DeviceQuery, DriftQuery, Measured, PeriodQuery, ReportQuery, UtilisationQuery
-from netd.errors import Fault, InvalidInput
+from netd.errors import Fault, InvalidInput, TooOften
 from netd.model.inventory import DeviceState
 from netd.sheets.converter import PDF, XLSX, Converter
 from netd.store import reports as store
@@ -22,6 +23,9 @@ from netd.store.database import Connection, Database
 IN_USE: Final[tuple[DeviceState, ...]] = ("active", "maintenance")
 MEDIA_TYPES: Final = {"csv": "text/csv", "xlsx": XLSX, "pdf": PDF}
 _PART: Final = 500
+AT_ONCE: Final = 2
+MOST_WAITING: Final = 30
+RETRY_SECONDS: Final = 10
 
 
 class ReportLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +188,34 @@ def _filters(query: ReportQuery) -> list[str]:
         return []
     named = [name for name in query.__struct_fields__ if name not in ("format", "first", "last", "period")]
     return [f"{name} {value}" for name in named if (value := getattr(query, name))]
+
+
+class Turns:
+    """Hands out the turns in which parts of reports are made for people who wait for them, for all of a node: each part is work for the database. Who reads
+    what was made slowly has no turn meanwhile."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+
+    async def of(self, rows: Rows) -> AsyncIterator[Sequence[Sequence[Cell]]]:
+        """The rows, each part in its turn. Raises TooOften, before the first part, where too many wait."""
+        if self._waiting >= MOST_WAITING:
+            raise TooOften("too many reports are being made", RETRY_SECONDS)
+        parts = aiter(rows)
+        while True:
+            self._waiting += 1
+            try:
+                await self._free.acquire()
+            finally:
+                self._waiting -= 1
+            try:
+                part = await anext(parts, None)
+            finally:
+                self._free.release()
+            if part is None:
+                return
+            yield part
 
 
 async def _neutral(parts: AsyncIterator[Sequence[Sequence[Any]]]) -> AsyncIterator[Sequence[Sequence[Cell]]]:

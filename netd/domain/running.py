@@ -1,12 +1,13 @@
 """How jobs go on: taken, ended, begun again; each with its audit row and event in one transaction. The caller is ``work.jobs``."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from netd.domain import audit, jobs, makers
 from netd.domain.actor import Actor, Grant
+from netd.domain.kinds import Kind
 from netd.model.job import EndState
 from netd.store import events
 from netd.store import jobs as job_store
@@ -29,12 +30,18 @@ def actor_of(claim: Claim, permission: str) -> Actor:
     )  # fmt: skip
 
 
-async def refusal(db: Database, claim: Claim, permission: str, now: datetime) -> str | None:
-    """Why the job is not done, though it was wanted: whoever wanted it may not any more. Raises StoreError."""
+async def refusal(db: Database, claim: Claim, kind: Kind, now: datetime) -> str | None:
+    """Why the job is not done, though it was wanted: whoever wanted it may not any more, or not without an approval. Raises StoreError."""
     async with db.transaction() as conn:
         person = (await job_store.sealed_of(conn, claim.job.tenant_id, claim.job.id)).person
         maker = await makers.present(conn, claim.job.tenant_id, person, claim.token_id, now)
-    return makers.refusal(maker, permission, None if claim.job.sites is None else frozenset(claim.job.sites))
+    sites = None if claim.job.sites is None else frozenset(claim.job.sites)
+    refused = makers.refusal(maker, kind.permission, sites)
+    if refused is not None or isinstance(maker, str):
+        return refused
+    if kind.approval and claim.job.approved_by is None and not jobs.trusted(maker, sites):
+        return "whoever made it needs an approval for it by now"
+    return None
 
 
 async def take(db: Database, worker: str, kinds: Sequence[str], lease_seconds: float) -> Claim | None:
@@ -67,10 +74,13 @@ async def again(db: Database, claim: Claim, why: str, *, after_seconds: float = 
         return await _again(conn, claim, why, after_seconds, counted)
 
 
-async def reap(db: Database) -> str | None:
-    """Let a job whose worker is lost be begun again, if its kind may be, or have failed. Returns what became of it; None if there is none."""
+async def reap(db: Database, alive: Collection[tuple[int, int]] = ()) -> str | None:
+    """Let a job whose worker is lost be begun again, if its kind may be, or have failed. Returns what became of it; None if there is none.
+
+    ``alive`` are those that the caller itself works on, by id and fence: whatever their leases say it is not lost, and tells itself what becomes of them.
+    """
     async with db.transaction() as conn:
-        claim = await store.lost(conn)
+        claim = await store.lost(conn, alive)
         if claim is None:
             return None
         job, gone = claim.job, f"worker {claim.job.worker} lost"

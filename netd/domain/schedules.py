@@ -30,6 +30,12 @@ _WHEN: Final = frozenset(("cron", "interval_seconds", "time_zone", "jitter_secon
 LATE: Final = timedelta(seconds=60)
 """A run that could not be made for longer than this was missed."""
 
+UNKNOWN: Final = timedelta(seconds=20)
+"""So long a schedule is left to other nodes, or to another try, of whose time zone nothing is known here."""
+
+AHEAD: Final = timedelta(hours=1)
+"""A run that is further in the future than this, and was made, was made by a clock that was wrong."""
+
 Cron = Annotated[str, Meta(min_length=1, max_length=200, description="minute hour day-of-month month day-of-week, or @daily …", examples=["30 2 * * *"])]
 Interval = Annotated[int, Meta(ge=timetable.SHORTEST_SECONDS, le=366 * 86400)]
 Jitter = Annotated[int, Meta(ge=0, le=86400, description="a run begins up to so much later, each time another")]
@@ -190,13 +196,18 @@ async def fire(db: Database, kinds: Kinds, keyring: Keyring, now: datetime) -> b
             return False
         schedule, times = found.schedule, _timetable(found.schedule)
         assert schedule.due_at is not None and schedule.fires_at is not None  # it is what it was found by
+        try:
+            last, before = times.passed(schedule.due_at, now - timetable.jitter(schedule.id, schedule.due_at, schedule.jitter_seconds))
+            due = times.after(last)
+        except ValueError as error:  # its time zone: this machine's data has it no more, or not yet
+            await _put_off(conn, schedule, now, f"it is not known when it is due: {error}")
+            return True
         maker = await makers.present(conn, schedule.tenant_id, found.person, found.token_id, now)
         sites = None if schedule.sites is None else frozenset(schedule.sites)
         actor = Actor(
             tenant_id=schedule.tenant_id, name=schedule.created_by, role="", sites=sites, token_id=found.token_id, request_id=f"schedule {schedule.name}"
         )  # fmt: skip
         await confine(conn, actor.scope)
-        last, before = times.passed(schedule.due_at, now - timetable.jitter(schedule.id, schedule.due_at, schedule.jitter_seconds))
         late = now - schedule.fires_at > LATE
         missed, why, job_id = 0, None, None
         if late:
@@ -204,7 +215,6 @@ async def fire(db: Database, kinds: Kinds, keyring: Keyring, now: datetime) -> b
         if not late or schedule.missed == "run_once":
             job_id, refused = await _make(conn, actor, maker, kinds, keyring, found, last, now)
             missed, why = (missed + 1, refused) if refused else (missed, why)
-        due = times.after(last)
         await store.fired(
             conn, schedule.id, last_due_at=last, last_job_id=job_id, due_at=due, missed=missed, missed_at=last if missed else None, missed_why=why,
             fires_at=None if due is None else due + timetable.jitter(schedule.id, due, schedule.jitter_seconds),
@@ -212,6 +222,36 @@ async def fire(db: Database, kinds: Kinds, keyring: Keyring, now: datetime) -> b
         if missed:
             told = {"after": {"name": schedule.name, "missed": missed, "due_at": last.isoformat(), "why": why}}
             await events.insert(conn, schedule.tenant_id, "schedule.missed", "schedule", str(schedule.id), None, told)
+    return True
+
+
+async def _put_off(conn: Connection, schedule: Schedule, now: datetime, why: str) -> None:
+    await store.put_off(conn, schedule.id, now + UNKNOWN, why)
+    if schedule.missed_why != why:
+        log.warning("a schedule is put off", extra={"schedule": schedule.id, "error": why})
+        told = {"after": {"name": schedule.name, "missed": 0, "due_at": schedule.due_at, "why": why}}
+        await events.insert(conn, schedule.tenant_id, "schedule.missed", "schedule", str(schedule.id), None, audit.values(told))
+
+
+async def are_ahead(db: Database, now: datetime) -> bool:
+    """Whether a schedule's last run was due far ahead of now: then some clock was wrong, or this one is. Raises StoreError."""
+    async with db.transaction() as conn:
+        return await store.are_ahead(conn, now + AHEAD)
+
+
+async def return_to_now(db: Database, now: datetime) -> bool:
+    """Let a schedule be due by the clock as it is now, that of a node whose clock was far ahead let be due far ahead; False if there is none."""
+    async with db.transaction() as conn:
+        schedule = await store.ahead(conn, now + AHEAD)
+        if schedule is None:
+            return False
+        try:
+            due = _timetable(schedule).after(now)
+        except ValueError:  # its time zone: found out when it fires
+            due = now
+        fires = None if due is None else due + timetable.jitter(schedule.id, due, schedule.jitter_seconds)
+        await store.timed(conn, schedule.id, last_due_at=now, due_at=due, fires_at=fires)
+        log.warning("a schedule was far ahead", extra={"schedule": schedule.id, "last_due_at": str(schedule.last_due_at), "due_at": str(due)})
     return True
 
 
@@ -239,8 +279,7 @@ async def _make(
 async def _made(conn: Connection, actor: Actor, maker: Actor | str, kinds: Kinds, keyring: Keyring, found: store.Due, due: datetime, now: datetime) -> int:
     schedule = found.schedule
     values = {
-        "priority": schedule.priority, "unique_key": f"schedule:{schedule.id}", "run_at": now, "person": found.person, "schedule_id": schedule.id,
-        "due_at": due,
+        "priority": schedule.priority, "unique_key": f"schedule:{schedule.id}", "person": found.person, "schedule_id": schedule.id, "due_at": due,
     }  # fmt: skip
     args = {**schedule.args, **jobs.secrets_of(keyring, found.sealed)}
     kind = kinds.get(schedule.kind)

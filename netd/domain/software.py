@@ -1,9 +1,11 @@
 """The library of software images, and which software devices should run."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -56,11 +58,19 @@ class SoftwareTargetPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     reason: Annotated[str, Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
 
 
+LEFT_SECONDS: Final = 6 * 3600.0
+"""No file is on its way for so long: a netd that was killed left it, perhaps another node's that shares the folder."""
+
+
 class _File:
     """A file on its way into the library, with its sums."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
+        for left in folder.glob(".*.part"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                    left.unlink()
         self.path = folder / f".{secrets.token_hex(8)}.part"
         self.octets = 0
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)

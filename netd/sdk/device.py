@@ -156,7 +156,9 @@ class Configure(Protocol):
 class Restore(Protocol):
     """Takes a whole configuration in place of its own."""
 
-    def restore(self, text: str) -> Dialogue[Outcome]: ...
+    def restore(self, text: str, *, save: bool = True) -> Dialogue[Outcome]:
+        """Let it run the text; with ``save`` over a restart, too, else what it would start with stays as it is, where a device can tell the two apart."""
+        ...
 
 
 @runtime_checkable
@@ -166,8 +168,8 @@ class TakeBack(Protocol):
     A driver without it restores what was there before.
     """
 
-    def take_back(self, before: str) -> Dialogue[Outcome]:
-        """Let it run ``before`` again. PeerError, in words for the operator, where there is no gentler way."""
+    def take_back(self, before: str, *, save: bool) -> Dialogue[Outcome]:
+        """Let it run ``before`` again; ``save`` as :meth:`Restore.restore` has it. PeerError, in words for the operator, where there is no gentler way."""
         ...
 
 

@@ -14,7 +14,7 @@ CHANNEL: Final = "netd_jobs"
 
 COLUMNS = (
     "kind", "state", "args", "sealed", "sites", "priority", "run_at", "idempotent", "max_attempts", "timeout_seconds", "lock_keys", "unique_key",
-    "idempotency_key", "created_by", "person", "token_id", "address", "request_id", "approval_until", "schedule_id", "due_at", "retry_of",
+    "idempotency_key", "created_by", "person", "token_id", "address", "request_id", "approval_until", "schedule_id", "due_at", "retry_of", "devices",
 )  # fmt: skip
 
 _TARGETS = """(select coalesce(jsonb_object_agg(c.state, c.n), '{}')
@@ -143,11 +143,14 @@ async def approved(conn: Connection, tenant_id: int, job_id: int, who: str, at: 
 
 
 async def cancelled(conn: Connection, tenant_id: int, job_id: int, who: str, at: datetime, why: str) -> None:
-    """A job that nobody works on has ended."""
+    """A job that nobody works on has ended, and what an attempt before left of its targets is left alone."""
     await conn.execute(
         """update jobs set state = 'cancelled', cancel_requested_at = $4, cancelled_by = $3, finished_at = $4, error = $5
            where tenant_id = $1 and id = $2 and state in ('awaiting_approval', 'queued')""", tenant_id, job_id, who, at, why,
     )  # fmt: skip
+    await conn.execute(
+        "update job_targets set state = 'skipped', finished_at = $3 where tenant_id = $1 and job_id = $2 and state = 'queued'", tenant_id, job_id, at
+    )
 
 
 async def request_cancel(conn: Connection, tenant_id: int, job_id: int, who: str, at: datetime) -> None:

@@ -104,6 +104,28 @@ async def due(conn: Connection, now: datetime) -> Due | None:
     return None if record is None else Due(schedule(record), *(record[name] for name in Due._fields[1:]))
 
 
+async def put_off(conn: Connection, schedule_id: int, fires_at: datetime, why: str) -> None:
+    """It is looked at again at ``fires_at``: it is not known when it is due."""
+    await conn.execute("update job_schedules set fires_at = $2, missed_why = $3 where id = $1", schedule_id, fires_at, why)
+
+
+async def are_ahead(conn: Connection, moment: datetime) -> bool:
+    """Whether there is such a schedule as :func:`ahead` finds."""
+    found: bool = await conn.fetchval("select exists (select from job_schedules where enabled and last_due_at > $1)", moment)
+    return found
+
+
+async def ahead(conn: Connection, moment: datetime) -> Schedule | None:
+    """A schedule of any tenant whose last run is said to have been due behind ``moment``, locked; None if there is none."""
+    record = await conn.fetchrow(f"select {MEMBERS} from job_schedules where enabled and last_due_at > $1 order by id limit 1 for update skip locked", moment)
+    return None if record is None else schedule(record)
+
+
+async def timed(conn: Connection, schedule_id: int, *, last_due_at: datetime, due_at: datetime | None, fires_at: datetime | None) -> None:
+    """It is due then, and its last run was due at ``last_due_at``."""
+    await conn.execute("update job_schedules set last_due_at = $2, due_at = $3, fires_at = $4 where id = $1", schedule_id, last_due_at, due_at, fires_at)
+
+
 async def fired(
     conn: Connection, schedule_id: int, *, last_due_at: datetime, last_job_id: int | None, due_at: datetime | None, fires_at: datetime | None,
     missed: int, missed_at: datetime | None, missed_why: str | None,

@@ -3,7 +3,7 @@
 A claim is a lease with a fence: nothing is written under a fence that is no longer the job's, or once the job has ended.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,7 @@ class Claim(NamedTuple):
     address: str | None
     request_id: str | None
     log_octets: int
+    devices: list[int] | None
 
 
 class Line(NamedTuple):
@@ -50,7 +51,7 @@ class News(NamedTuple):
     log_cut: bool
 
 
-_MORE = "fence, sealed, token_id, host(address) as address, request_id, log_octets"
+_MORE = "fence, sealed, token_id, host(address) as address, request_id, log_octets, devices"
 # Of those that share a key the first is begun first, also where another worker has just locked its row and passes over it here. That the keys are free
 # is decided by the insertion into job_locks.
 _PICK = """
@@ -88,9 +89,7 @@ async def claim(conn: Connection, worker: str, kinds: Sequence[str], lease_secon
             raise Busy
     record = await conn.fetchrow(_TAKE, picked["id"], worker, lease_seconds)
     await jobs.note(conn, record["tenant_id"], record["id"], "running")
-    job = jobs.job(record)
-    rest = (record[name] for name in ("fence", "sealed", "token_id", "address", "request_id", "log_octets"))
-    return Claim(job, *rest)
+    return _claim(record)
 
 
 class Held(NamedTuple):
@@ -191,11 +190,14 @@ async def _let_go(conn: Connection, job_id: int) -> None:
     await conn.execute("delete from job_locks where job_id = $1", job_id)
 
 
-async def lost(conn: Connection) -> Claim | None:
-    """A running job whose lease is over, locked; None if there is none."""
+async def lost(conn: Connection, alive: Collection[tuple[int, int]] = ()) -> Claim | None:
+    """A running job whose lease is over, and that is none of ``alive`` (by id and fence), locked; None if there is none."""
     record = await conn.fetchrow(
-        "select id from jobs where state = 'running' and lease_until < clock_timestamp() order by lease_until limit 1 for no key update skip locked"
-    )
+        """select id from jobs where state = 'running' and lease_until < clock_timestamp()
+               and (id, fence) not in (select * from unnest($1::bigint[], $2::bigint[]))
+           order by lease_until limit 1 for no key update skip locked""",
+        [job_id for job_id, _ in alive], [fence for _, fence in alive],
+    )  # fmt: skip
     return None if record is None else await _claim_of(conn, record["id"])
 
 
@@ -210,7 +212,11 @@ async def unapproved(conn: Connection) -> Claim | None:
 
 async def _claim_of(conn: Connection, job_id: int) -> Claim:
     record = await conn.fetchrow(f"select {jobs.MEMBERS}, {_MORE} from jobs where id = $1", job_id)
-    return Claim(jobs.job(record), *(record[name] for name in ("fence", "sealed", "token_id", "address", "request_id", "log_octets")))
+    return _claim(record)
+
+
+def _claim(record: Mapping[str, Any]) -> Claim:
+    return Claim(jobs.job(record), *(record[name] for name in Claim._fields[1:]))
 
 
 async def is_idempotent(conn: Connection, job_id: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from netd.config import LoginConfig
 from netd.device.http import Client
+from netd.domain import reports as report
 from netd.domain.bootfiles import BootFiles
 from netd.domain.devices import Catalogue
 from netd.domain.events import Stream
@@ -76,6 +77,7 @@ class WebDeps:
     renderer: Renderer = field(default_factory=Renderer)
     converter: Converter = field(default_factory=Converter)
     imports: Turns = field(default_factory=Turns)
+    reports: report.Turns = field(default_factory=report.Turns)
     public_limit: RateLimit = field(default_factory=lambda: RateLimit(5.0, 60))
     login_attempts: Counts = field(default_factory=Counts)  # by method and result
     listeners: Listeners = field(default_factory=Listeners)

@@ -37,6 +37,7 @@ PROGRESS_SECONDS: Final = 0.5
 STOP_SECONDS: Final = 12.0
 """How long handlers and what they leave to be written have when netd stops."""
 
+AHEAD_SECONDS: Final = 3600.0
 SLACK_SECONDS: Final = 2.0
 LATE_SECONDS: Final = 300.0
 """A job that is due and waits for longer than this makes the health page say so."""
@@ -61,6 +62,7 @@ class JobService:
         self._runs: dict[tuple[int, int], tuple[Run, asyncio.Task[None]]] = {}  # by job and fence: one that was lost may be claimed again
         self._wake = asyncio.Event()
         self._stopping = False
+        self._ahead_since: float | None = None
         self._fault = ""
         self._since = time.time()
         self._waiting = Waiting({"awaiting_approval": 0, "queued": 0, "running": 0}, 0.0)
@@ -204,13 +206,25 @@ class JobService:
 
     async def upkeep(self) -> None:
         """What every node does for all: jobs of lost workers, approvals that did not come, schedules that are due. Raises StoreError."""
-        while became := await running.reap(self._database):
+        while became := await running.reap(self._database, self._runs.keys()):
             self.reaped[(became,)] += 1
             log.warning("a job's worker was lost", extra={"state": became})
         while await running.expire(self._database, self._now()):
             log.info("a job was not approved in time")
+        await self._return_to_now()
         while await schedules.fire(self._database, self._kinds, self._keyring, self._now()):
             log.debug("a schedule was due")
+
+    async def _return_to_now(self) -> None:
+        """Let schedules that are far ahead be due by the clock as it is, once it is that for long: a machine may start with a wrong one, and soon be told."""
+        if not await schedules.are_ahead(self._database, self._now()):
+            self._ahead_since = None
+            return
+        if self._ahead_since is None:
+            self._ahead_since = self._monotonic()
+        if self._monotonic() - self._ahead_since >= AHEAD_SECONDS:
+            while await schedules.return_to_now(self._database, self._now()):
+                log.info("a schedule is due by the clock as it is now")
 
     async def _look_at_queue(self) -> None:
         async with self._database.acquire() as conn:

@@ -5,7 +5,8 @@ import logging
 import os
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any, Final, NamedTuple
@@ -65,6 +66,7 @@ class Run:
         self._redactor = Redactor()
         self._actor = running.actor_of(lease.claim, kind.permission)
         self._tally: Counter[str] = Counter()  # of all subjects, by state
+        self._expected = 0
 
     @property
     def job(self) -> Job:
@@ -75,6 +77,11 @@ class Run:
     def actor(self) -> Actor:
         """Who wanted it, confined to where it may reach."""
         return self._actor
+
+    @property
+    def devices(self) -> Sequence[int] | None:
+        """Ids of the devices that it was made for; None: whatever its arguments mean now."""
+        return self.lease.claim.devices
 
     @property
     def cancelled(self) -> bool:
@@ -114,13 +121,16 @@ class Run:
         _ours(await self._write(lambda conn: store.end_file(conn, claim, number, name, media_type, permission, octets)))
         return octets
 
+    async def expect(self, subjects: Sequence[Subject]) -> None:
+        """These subjects come, some at a time. Raises Lost, StoreError."""
+        unique, _ = await self._declared(subjects)
+        self._expected = len(unique)
+
     async def each(
         self, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], *, at_once: int = 10, most_failed: float = 1.0, locked: bool = True,
     ) -> Mapping[str, int]:  # fmt: skip
         """Do ``work`` for every subject. Raises Lost; StoreError if what became of one cannot be written."""
-        fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
-        unique = {subject.key: subject for subject in fit}
-        known = _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
+        unique, known = await self._declared(subjects)
         waiting = [subject for key, subject in unique.items() if known[key] not in ("succeeded", "unverified")]
         tally: Counter[str] = Counter(known[key] for key, subject in unique.items() if subject not in waiting)
         slots = asyncio.Semaphore(at_once)
@@ -132,8 +142,8 @@ class Run:
                     tally["skipped"] += 1
                     return
                 tally[await self._one(subject, work, locked)] += 1
-                ended = sum(tally.values())
-                self.progress(ended / total, f"{ended} of {total}")
+                ended, of = self._tally.total() + tally.total(), max(self._expected, self._tally.total() + total)
+                self.progress(ended / of, f"{ended} of {of}")
 
         async with asyncio.TaskGroup() as group:
             for subject in waiting:
@@ -141,11 +151,25 @@ class Run:
         self._tally += tally
         return dict(tally)
 
+    async def _declared(self, subjects: Sequence[Subject]) -> tuple[dict[str, Subject], dict[str, TargetState]]:
+        """The subjects by their keys, each once, and how they stand."""
+        fit = [Subject(storable(key) or "", storable(name) or "") for key, name in subjects]
+        unique = {subject.key: subject for subject in fit}
+        return unique, _ours(await self._write(lambda conn: store.declare_targets(conn, self.lease.claim, list(unique.values()))))
+
+    @asynccontextmanager
+    async def alone(self, subject: Subject) -> AsyncIterator[None]:
+        """Have it for this job alone meanwhile. Raises Lost, StoreError."""
+        await self._locked(subject)
+        try:
+            yield
+        finally:
+            if not self.lease.lost:
+                await self._write(lambda conn: store.free_target(conn, self.lease.claim, subject.key))
+
     async def _one(self, subject: Subject, work: Callable[[Subject], Awaitable[Done]], locked: bool) -> TargetState:
         claim = self.lease.claim
-        if locked:
-            await self._locked(subject)
-        try:
+        async with self.alone(subject) if locked else nullcontext():
             _ours(await self._write(lambda conn: store.begin_target(conn, claim, subject.key)))
             try:
                 done = await work(subject)
@@ -158,18 +182,20 @@ class Run:
                 done = Done(outcome=Outcome.FAILED, said=self._told(error))
             await self._kept(subject, done)
             return done.state
-        finally:
-            if locked and not self.lease.lost:
-                await self._write(lambda conn: store.free_target(conn, claim, subject.key))
 
     async def _kept(self, subject: Subject, done: Done) -> None:
         """Write what became of a subject. Raises Lost, StoreError."""
         said = cut(self._redactor.text(done.said)) or None
-        result = storable_json(self._redactor.value(conversion.plain(done.result)))
-        if (octets := len(msgspec.json.encode(result))) > RESULT_OCTETS:  # what a device says is as long as it likes
+        result, octets = await asyncio.to_thread(self._shown, done.result)  # which may be long
+        if octets > RESULT_OCTETS:  # what a device says is as long as it likes
             said, result = cut(f"{said or ''}; its result is not kept: it has {octets} octets, more than {RESULT_OCTETS}".lstrip("; ")), None
         claim = self.lease.claim
         _ours(await self._write(lambda conn: store.end_target(conn, claim, subject.key, done.state, done.outcome, said, result)))
+
+    def _shown(self, value: Any) -> tuple[Any, int]:
+        """A result as it is kept, and how long it is."""
+        result = storable_json(self._redactor.value(conversion.plain(value)))
+        return result, len(msgspec.json.encode(result))
 
     async def _locked(self, subject: Subject) -> None:
         told = False
@@ -222,7 +248,7 @@ class Run:
             return End("failed", error=f"its arguments cannot be used: {error}")
         self.hide(*secrets)
         try:
-            if refused := await running.refusal(self._database, self.lease.claim, self.kind.permission, datetime.now(UTC)):
+            if refused := await running.refusal(self._database, self.lease.claim, self.kind, datetime.now(UTC)):
                 return End("failed", error=refused)
         except StoreError as error:
             return End("failed", error=f"it is not known whether it may be done: {error}", again_seconds=RETRY_SECONDS, counted=False)

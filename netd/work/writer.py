@@ -142,8 +142,7 @@ class Writer:
             return False
         except StoreError as error:  # something in it cannot be kept, so line by line, to keep the others
             log.error("what a job said was refused by the database", extra={"lines": len(batch), "error": str(error)})
-            self._refused(batch, error)
-            return True
+            return self._refused(batch, error)
         self.fault, self._most = "", MOST_LINES
         held = {(each.job_id, each.fence): each for each in found}
         for key, lease in leases.items():
@@ -167,11 +166,11 @@ class Writer:
         if not lease.unwritten:
             lease.quiet.set()
 
-    def _refused(self, batch: Sequence[tuple[Lease, Line, "asyncio.Future[bool]"]], error: StoreError) -> None:
-        """Find out which line it is; its job is told."""
+    def _refused(self, batch: Sequence[tuple[Lease, Line, "asyncio.Future[bool]"]], error: StoreError) -> bool:
+        """Find out which line it is; its job is told. False if it is none: then it is tried again, and not at once."""
         if len(batch) > 1:
             self._most = 1
-            return
+            return True
         for lease in self._due.values():
             lease.progress, lease.progress_text = None, None
         for lease, _, future in batch:
@@ -179,3 +178,4 @@ class Writer:
             self._taken(lease)
             if not future.done():
                 future.set_exception(error)
+        return bool(batch)

@@ -36,6 +36,8 @@ async def test_devices(netd, database: Database):
     assert (await netd("device", "history", "core1")).out.splitlines()[1].split()[2:] == ["-", "software_version", "7.15", "7.16", "snmp"]
     assert (await netd("device", "update", "core1", "--state", "maintenance", "--site", "none", "--json")).value["state"] == "maintenance"
     assert (await netd("device", "update", "core1")).code == 2
+    wrong = await netd("device", "update", "core1", "--address", "10.1.0.300", "--site", "nowhere")
+    assert wrong.code == 2 and wrong.err.startswith("netd: --address: ") and "; site: " in wrong.err  # as it was given, not as the API calls it
     assert (await netd("device", "add", "x", "--address", "10.0.0.0/8", "--vendor", "acme")).err.count("netd: ") == 1
     group = await netd("device-group", "add", "north", "--tags", "north", "--states", "active,maintenance", "--json")
     assert group.value["devices"] == 1

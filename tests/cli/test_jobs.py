@@ -1,10 +1,14 @@
 """``netd job`` and ``netd schedule`` against a running API with a worker."""
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from netd.cli import jobs
+from netd.cli.client import UNREACHABLE, ApiError, CliError, Reply
 from netd.keyring import Keyring
 from netd.store.database import Database
 from tests.web.running import Api, running
@@ -72,3 +76,34 @@ async def test_schedules(netd):
     assert "missed_count" in (await netd("schedule", "show", "nightly")).out
     assert (await netd("schedule", "remove", "nightly")).out == "schedule nightly is removed\n"
     assert (await netd("schedule", "show", "nightly")).err == "netd: schedule nightly does not exist\n"
+
+
+class Away:
+    """A daemon that is away for some questions; then its job has ended."""
+
+    def __init__(self, *faults: CliError) -> None:
+        self.faults = list(faults)
+        self.asked: list[object] = []
+
+    def get(self, path: str, **query: object) -> Reply:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.asked.append(query.get("after"))
+        entry = {"seq": 1, "at": "2026-11-26T12:00:00Z", "type": "state", "level": "info", "target": None, "text": "succeeded"}
+        return Reply({"state": "succeeded", "items": [entry] if query else [], "next": 1, "ended": True}, b"")
+
+
+def test_a_log_is_followed_through_a_restart_of_the_daemon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(jobs, "AWAY_PAUSE_SECONDS", 0.0)
+    gone, starting = CliError("no daemon answers", UNREACHABLE), ApiError(503, {"title": "no database"}, b"")
+    daemon: Any = Away(gone, starting, gone)
+    assert jobs.follow(daemon, 7, jobs.Log(daemon, 7, as_json=False, stream=sys.stdout)) == 0 and daemon.asked == [0, None]
+    assert capsys.readouterr().out.endswith("== succeeded\n")
+    missing: Any = Away(ApiError(404, {"title": "no such job"}, b""))
+    with pytest.raises(ApiError):
+        jobs.follow(missing, 7, None)
+    monkeypatch.setattr(jobs, "AWAY_SECONDS", -1.0)
+    lost: Any = Away(gone)
+    with pytest.raises(CliError, match="no daemon answers; what becomes of job 7 is told by `netd job log -f 7`") as caught:
+        jobs.follow(lost, 7, None)
+    assert caught.value.code == UNREACHABLE

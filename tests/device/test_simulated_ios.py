@@ -108,7 +108,7 @@ async def test_a_session_that_breaks_while_a_timer_runs(extensions: Extensions) 
         device.running.put(("interface Gi0/1",), "description other")
     device.log.clear()
     async with lab(extensions, "cisco_ios", device) as it:
-        assert await it.run(it.driver.take_back(before)) is Outcome.OK
+        assert await it.run(it.driver.take_back(before, save=True)) is Outcome.OK
         assert same(it, before, await it.run(it.driver.configuration("running")))
     assert "configure revert now" in device.log and not any("configure replace" in line for line in device.log)
 
@@ -121,7 +121,7 @@ async def test_a_timer_of_somebody_else_is_left_to_him(extensions: Extensions, w
         await it.run(it.driver._timed())
         device.running.put(("interface Gi0/1",), "description of somebody else")
         with pytest.raises(Refused, match="waits to be confirmed") as refusal:
-            await it.run(it.driver.take_back(before))
+            await it.run(it.driver.take_back(before, save=True))
         assert refusal.value.outcome is Outcome.BUSY
         assert "configure revert now" not in device.log and "revert" in device.facts
 

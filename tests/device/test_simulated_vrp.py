@@ -119,12 +119,12 @@ async def test_a_failed_change_does_not_restart_anything(extensions: Extensions)
     async with lab(extensions, "huawei_vrp", device) as it:
         before, after = await changed(it)
         with pytest.raises(PeerError, match="restart"):
-            await it.run(it.driver.take_back(before))
+            await it.run(it.driver.take_back(before, save=True))
         assert await runs(it, after)
     assert device.generation == 0
     async with lab(extensions, "huawei_vrp", router(STAGED)) as it:
         before, after = await changed(it)
-        assert await it.run(it.driver.take_back(before)) is Outcome.OK
+        assert await it.run(it.driver.take_back(before, save=True)) is Outcome.OK
         assert await runs(it, before)
 
 

@@ -1,13 +1,15 @@
 """Differences between configurations: what is counted, what is shown, and that a secret is not."""
 
 import re
+import time
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netd.domain.differences import Difference, difference, foreseen, missing, paths, significant
+from netd.domain import differences
+from netd.domain.differences import Difference, absent, difference, foreseen, missing, paths, significant
 
 LINES = st.lists(st.sampled_from(("interface a", " description x", " description y", "ntp server 1", "snmp canary1", "snmp canary2", "!")), max_size=30)
 
@@ -43,6 +45,24 @@ def test_what_differs_makes_one_of_the_other(before: list[str], after: list[str]
     found = difference("\n".join(before), "\n".join(after), as_is)
     assert bool(found) == (before != after) and found.added - found.removed == len(after) - len(before)
     assert applied(before, found) == after
+
+
+@pytest.mark.parametrize("most", [0, 1, 4])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(before=LINES, after=LINES)
+def test_long_texts_are_parted_first(monkeypatch: pytest.MonkeyPatch, most: int, before: list[str], after: list[str]) -> None:
+    monkeypatch.setattr(differences, "LONG_LINES", most)
+    test_what_differs_makes_one_of_the_other.hypothesis.inner_test(before, after)  # type: ignore[attr-defined]
+
+
+def test_long_texts_take_no_minutes() -> None:
+    before = [f"add address=10.0.{number >> 8}.{number & 255} list=customers" for number in range(30_000)]
+    after = [f"{line} disabled=yes" if not number % 50 else line for number, line in enumerate(before)]
+    begun = time.process_time()
+    found = difference("\n".join(before), "\n".join(after), as_is)
+    assert (found.added, found.removed) == (600, 600)
+    shown = foreseen("\n".join(before), [f"no {line.partition(' list')[0]}" for line in before[:500]])
+    assert shown.removed == 500 and time.process_time() - begun < 5
 
 
 @given(LINES, LINES)
@@ -93,3 +113,50 @@ def test_what_only_separates() -> None:
 )  # fmt: skip
 def test_what_typing_a_line_would_do(line: str, shown: str) -> None:
     assert foreseen("hostname a\nntp server 1\n", [line]).text == f"{shown}\n"
+
+
+RUNNING = """\
+interface a
+ description up
+ shutdown
+interface b
+ ip address 192.0.2.1 255.255.255.0
+interface null
+router bgp 1
+ address-family ipv4
+  neighbor 192.0.2.9 activate
+ address-family ipv6
+  neighbor 2001:db8::9 activate
+ntp server 192.0.2.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "wrong"),
+    [
+        ((), None),
+        (("interface a", " description up", "shutdown"), None),
+        (("interface b", "description up"), "description up"),  # it stands in another section
+        (("interface b", "shutdown", "interface a"), "shutdown"),
+        (("interface a", "description up", "interface b", "ip address 192.0.2.1 255.255.255.0", "ntp server 192.0.2.1"), None),
+        (("description up", "ntp server 192.0.2.1", "ip address 192.0.2.1 255.255.255.0"), None),  # nobody says in which
+        (("interface b", "ntp server 192.0.2.1", "description up"), None),  # nor any more
+        (("router bgp 1", "neighbor 192.0.2.9 activate"), None),  # at any depth
+        (("router bgp 1", "address-family ipv4", "neighbor 192.0.2.9 activate", "address-family ipv6", "neighbor 2001:db8::9 activate"), None),
+        (("address-family ipv4", "neighbor 2001:db8::9 activate"), "neighbor 2001:db8::9 activate"),
+        (("interface c",), "interface c"),
+    ],
+)
+def test_lines_are_looked_for_in_their_sections(lines: tuple[str, ...], wrong: str | None) -> None:
+    assert absent(RUNNING, lines) == wrong
+
+
+def test_lines_of_routeros_are_looked_for_in_their_menus() -> None:
+    running = "/ip address\nadd address=192.0.2.1/24 interface=ether1\n/ip route\nadd gateway=192.0.2.2\n"
+    assert absent(running, ("/ip address", "add address=192.0.2.1/24 interface=ether1", "/ip route", "add gateway=192.0.2.2")) is None
+    assert absent(running, ("/ip route", "add address=192.0.2.1/24 interface=ether1")) == "add address=192.0.2.1/24 interface=ether1"
+
+
+def test_what_is_indented_without_end_costs_no_memory_without_end() -> None:
+    found = paths("".join(f"{' ' * depth}x\n" for depth in range(1000)))
+    assert len(found) == 1000 and max(map(len, found)) <= 32

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from netd.domain import jobs, schedules
+from netd.domain import jobs, schedules, timetable
 from netd.domain.actor import Actor, Grant
 from netd.domain.choice import DeviceChoice
 from netd.domain.kinds import Kinds, Reach
 from netd.domain.schedules import NewSchedule, SchedulePatch
 from netd.errors import Conflict, InvalidInput, NotFound, OutsideScope
 from netd.keyring import Keyring
+from netd.model.hours import time_zone
 from netd.model.job import Schedule
 from netd.model.permission import BUILT_IN
 from netd.store.database import Database
+from netd.work.jobs import AHEAD_SECONDS
 from tests.work.jobs import ACTOR, Stage, World, kinds, known
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
@@ -276,3 +278,48 @@ async def test_devices_that_came_since_need_an_approval(world: World):
     assert (job["args"]["devices"], job["args"]["group"]) == (["core1", "core2"], None)  # what is approved is done with these
     (said,) = await world.rows("select text from job_log where job_id = $1", job["id"])
     assert said["text"].endswith("it has other devices than its maker agreed to")
+
+
+async def test_a_time_zone_that_is_gone_is_one_schedules_fault(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Time zone data are the machine's: a name may be gone with an update, or unknown to one of the nodes."""
+    gone, other = await make(world, time_zone="Europe/Kyiv"), await make(world, "other")
+
+    def zone(name: str) -> Any:
+        if name == "Europe/Kyiv":
+            raise ValueError(f"{name!r} is not a time zone that this machine knows")
+        return time_zone(name)
+
+    monkeypatch.setattr(timetable, "time_zone", zone)
+    assert await fire(world, at(13)) == 2
+    assert [schedule_id for schedule_id, *_ in await made(world)] == [other.id]
+    after = await schedules.get(world.database, ACTOR, gone.id)
+    assert (after.due_at, after.fires_at) == (at(13), at(13, second=20))
+    assert after.missed_why == "it is not known when it is due: 'Europe/Kyiv' is not a time zone that this machine knows"
+    assert await fire(world, at(13, second=20)) == 1
+    assert len(await world.rows("select from events where type = 'schedule.missed'")) == 1  # not with every look
+    monkeypatch.undo()
+    assert await fire(world, at(13, second=40)) == 1
+    assert (gone.id, at(13), "queued", "quick") in await made(world)
+
+
+@pytest.mark.parametrize("members", [{}, {"interval_seconds": 3600}], ids=["cron", "interval"])
+async def test_a_clock_that_was_far_ahead(world: World, members: dict[str, Any]):
+    """A node that starts with a wrong clock must not put its schedules off for ten years."""
+    schedule = await make(world, **members)
+    assert await fire(world, NOW + timedelta(days=3650)) == 1
+    ahead = await schedules.get(world.database, ACTOR, schedule.id)
+    assert ahead.due_at is not None and ahead.due_at > NOW + timedelta(days=3649)
+    assert not await schedules.return_to_now(world.database, NOW + timedelta(days=3650))
+    seconds = [0.0]
+    service = world.service(now=lambda: NOW, monotonic=lambda: seconds[0])
+    for uptime in (0.0, AHEAD_SECONDS - 1):  # this clock may be the wrong one, until it is told
+        seconds[0] = uptime
+        await service.upkeep()
+        assert (await schedules.get(world.database, ACTOR, schedule.id)).due_at == ahead.due_at
+    seconds[0] = AHEAD_SECONDS
+    await service.upkeep()
+    assert not await schedules.return_to_now(world.database, NOW)
+    back = await schedules.get(world.database, ACTOR, schedule.id)
+    assert (back.due_at, back.fires_at) == (schedule.due_at, schedule.fires_at)
+    assert await fire(world, NOW + timedelta(hours=1)) == 1
+    assert (schedule.id, schedule.due_at, "queued", "quick") in await made(world)

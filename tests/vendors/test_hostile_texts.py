@@ -78,7 +78,7 @@ def ways(driver: Any) -> Iterator[tuple[str, Callable[[], Dialogue[Any]]]]:
     yield "startup", lambda: driver.configuration("startup")
     yield "configure", lambda: driver.configure(["hostname x", "ntp server 192.0.2.1"])
     yield "restore", lambda: driver.restore("hostname x\nend\n")
-    yield "take_back", lambda: driver.take_back("hostname x\nend\n")
+    yield "take_back", lambda: driver.take_back("hostname x\nend\n", save=True)
     yield "verify", lambda: driver.verify(IMAGE)
     yield "activate", lambda: driver.activate(IMAGE)
     yield "onu_optics", lambda: driver.onu_optics("0/1/0")

@@ -181,8 +181,8 @@ def test_a_trial_of_a_session_that_is_gone(router: Recorded) -> None:
             raise Refused(said, Outcome.FAILED, said)
         return router.player(step)
 
-    assert play(router.driver.take_back(text), act) is Outcome.OK and waited == [120]
-    assert play(router.driver.take_back(text + "#\n"), act) is Outcome.UNVERIFIED
+    assert play(router.driver.take_back(text, save=True), act) is Outcome.OK and waited == [120]
+    assert play(router.driver.take_back(text + "#\n", save=True), act) is Outcome.UNVERIFIED
 
 
 def test_telemetry(router: Recorded) -> None:

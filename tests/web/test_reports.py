@@ -101,6 +101,19 @@ async def test_what_cannot_be_made(api: Api, monkeypatch: pytest.MonkeyPatch):
     assert failed["state"] == "failed" and "more than 0 MiB" in failed["error"]
     missing = await fetch(api, failed["id"])
     assert (missing.status, missing.value["type"]) == (404, "/problems/not-found")
+    monkeypatch.setattr("netd.domain.reports.MOST_WAITING", 0)
+    refused = await api.get("/reports/inventory")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "10")
+
+
+async def test_a_job_waits_where_too_many_make_spreadsheets(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("netd.sheets.converter.WAITING", 0)
+    job = (await api.post("/jobs", {"kind": "report.inventory", "args": {"format": "xlsx"}})).value["id"]
+    async with asyncio.timeout(30):
+        while (found := (await api.get(f"/jobs/{job}")).value)["attempt"] != 1 or found["state"] == "running":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert found["state"] == "queued"
+    assert (await api.get(f"/jobs/{job}/log")).value["items"][-1]["text"] == "queued: too many spreadsheets are being read and written"
 
 
 async def test_who_fetches_what_was_made(api: Api, database: Database):

@@ -118,6 +118,32 @@ async def test_a_device_is_configured_verified_and_backed_up(lab: Lab) -> None:
     assert [row["type"] for row in await lab.rows("select type from events where type = 'ztp.verified'")] == ["ztp.verified"]
 
 
+async def test_other_jobs_at_the_device_and_this_one_wait_for_each_other(lab: Lab) -> None:
+    device, simulated = await booted(lab)
+    with hurried(lab):
+        async with served(lab.extensions, "cisco_ios", simulated) as server:
+            record = await lab.device("edge1", "cisco_ios", server.ssh_port)
+            key = f"device:{record.id}"
+            async with lab.database.acquire() as conn:
+                await conn.execute("update devices set site_addressed = false")
+                other = await lab.submit("device.show", devices=["edge1"], commands=["show version"], job={"run_at": datetime.now(UTC) + timedelta(hours=1)})
+                await conn.execute("insert into job_locks (tenant_id, key, job_id) values (1, $1, $2)", key, other.id)
+            job = await lab.submit("ztp.finish", ztp_device_id=device.id)
+
+            async def waits() -> bool:
+                return "edge1 is waited for: another job is at it" in await lab.said(job)
+
+            await lab.eventually(waits)
+            assert simulated.log == []
+            await lab.rows("create table held as select key, job_id from job_locks with no data")
+            await lab.rows("create rule held as on delete to job_locks do also insert into held values (old.key, old.job_id)")
+            await lab.rows("delete from job_locks where job_id = $1", other.id)
+            (ended,) = await lab.until([job])
+    assert ended.state == "succeeded", ended.error
+    held = [(row["key"], row["job_id"]) for row in await lab.rows("select key, job_id from held")]
+    assert held.count((key, job.id)) == 1  # once, from the first session to the last
+
+
 async def test_another_device_than_expected_is_quarantined_and_may_be_tried_again(lab: Lab) -> None:
     device, simulated = await booted(lab, serial="FTX2")
     job = await finished(lab, device, simulated, "failed")

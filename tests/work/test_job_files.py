@@ -64,7 +64,7 @@ async def test_the_last_attempts_file_is_the_jobs(world: World):
     with pytest.raises(NotFound, match="the rest of the file"):  # of who was reading the one before: a part must not look like the whole
         await anext(pieces)
     with pytest.raises(OutsideScope, match="nas:read"):
-        await jobs.file(world.database, running.actor_of(store.Claim(done, 0, None, None, None, None, 0), "nas:write"), job.id)
+        await jobs.file(world.database, running.actor_of(store.Claim(done, 0, None, None, None, None, 0, None), "nas:write"), job.id)
 
 
 async def test_who_lost_the_job_keeps_nothing(world: World):

@@ -9,7 +9,7 @@ import pytest
 
 from netd.domain import jobs, running
 from netd.domain.kinds import Subject
-from netd.errors import StoreUnavailable
+from netd.errors import StoreError, StoreUnavailable
 from netd.keyring import Keyring
 from netd.store import work as store
 from netd.store.database import Database
@@ -191,10 +191,33 @@ async def test_without_its_database_a_worker_stops_before_another_may_begin(worl
     assert done[1].error == "the database was away for longer than its lease"
 
 
+async def test_a_database_that_refuses_to_renew_is_not_asked_without_end(world: World, monkeypatch):
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 60.0)
+    await world.submit()
+    claim = await running.take(world.database, "w", ["work"], 30.0)
+    assert claim is not None
+    asked: list[int] = []
+
+    class Refusing(Gone):
+        def transaction(self) -> Any:
+            asked.append(1)
+            raise StoreError("no")
+
+    writing = writer.Writer(Refusing(world.database), 30.0)  # type: ignore[arg-type]
+    task = asyncio.create_task(writing.run())
+    writing.renew(writer.Lease(claim, 1e9))
+    async with asyncio.timeout(30):
+        while not asked:  # noqa: ASYNC110 - it says nothing
+            await asyncio.sleep(0.01)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert len(asked) == 1
+
+
 async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch):
     """While the handler of the attempt before still cleans up: the two are not taken for one another."""
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
-    monkeypatch.setattr(work, "REAP_SECONDS", 0.05)
     monkeypatch.setattr(running, "LOST_RETRY_SECONDS", 0.0)
     world.kinds = kinds(world.stage, clean_up_seconds=3.0)
     job = await world.submit(what="clean slowly")
@@ -204,6 +227,7 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
         (old,) = [run for run, _ in service._runs.values()]
         async with world.database.acquire() as conn:
             await conn.execute("update jobs set lease_until = now() - interval '1 second'")
+        assert await running.reap(world.database) == "queued"  # as another node does
         await world.stage.until(lambda: len(world.stage.begun) == 2)
         assert len(service._runs) == 2
         (new,) = [run for run, _ in service._runs.values() if run is not old]
@@ -222,6 +246,35 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
         world.stage.go.set()
         (done,) = await world.until([job])
     assert (done.state, done.attempt) == ("succeeded", 2)
+
+
+async def test_a_node_does_not_take_itself_for_lost(world: World, monkeypatch):
+    """The database's clock was set forward, or it hung for longer than a lease: the node goes on, or says itself how far it came."""
+    monkeypatch.setattr(work, "REAP_SECONDS", 3600.0)
+    looked, reap = asyncio.Event(), running.reap
+
+    async def noted(*arguments: Any) -> str | None:
+        found = await reap(*arguments)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(running, "reap", noted)
+    service = world.service(lease_seconds=6.0)
+    async with serving(service):
+        await looked.wait()  # no look that began before the job did is under way
+        job = await world.submit("once", what="hold")
+        await world.stage.until(lambda: world.stage.at_work == 1)
+        async with world.database.acquire() as conn:
+            over = await conn.fetchval("update jobs set lease_until = now() - interval '1 hour' returning lease_until")
+        await service.upkeep()
+
+        async def renewed() -> bool:
+            return bool((await world.rows("select lease_until > $1 as later from jobs", over))[0]["later"])
+
+        await world.eventually(renewed)
+        world.stage.go.set()
+        (done,) = await world.until([job])
+    assert (done.state, done.error, service.reaped) == ("succeeded", None, {})
 
 
 async def test_leases_are_renewed(world: World, monkeypatch):

@@ -121,6 +121,26 @@ async def test_what_waits_can_be_cancelled_at_once(world: World):
     assert len(world.stage.begun) == 1
 
 
+async def test_what_a_node_with_a_clock_ahead_wants_is_done_at_once(world: World):
+    """What is due is told by one clock, the database's."""
+    new = NewJob(kind="quick")
+    job = await jobs.submit(world.database, ACTOR, world.kinds, world.keyring, new, datetime.now(UTC) + timedelta(hours=1))
+    async with serving(world.service()):
+        await world.until([job])
+
+
+async def test_cancelling_what_waits_to_be_begun_again_leaves_no_target_waiting(world: World):
+    job = await world.submit(what="hold targets", targets=2)
+    async with serving(world.service()):
+        await world.have(job, {"succeeded": 1, "running": 1})
+    confined = await Database.open(world.database.target, size=1, role=TENANT_ROLE)
+    try:
+        done = await jobs.cancel(confined, ACTOR, world.kinds, job.id, datetime.now(UTC))
+    finally:
+        await confined.close()
+    assert (done.state, done.targets) == ("cancelled", {"succeeded": 1, "skipped": 1})
+
+
 async def test_cancelling_stops_the_work(world: World):
     job = await world.submit(what="hold")
     async with serving(world.service()):
@@ -311,6 +331,20 @@ async def test_a_job_that_waits_is_not_done_for_who_may_not_any_more(world: Worl
         (done,) = await world.until([job])
     assert (done.state, done.error) == ("failed", "the token that it was made with is no longer good")
     assert world.stage.begun == []
+
+
+async def test_a_job_that_waits_is_not_done_without_an_approval_that_it_needs_by_now(world: World):
+    bob, nora = operator("bob", 7), operator("nora", 4, "noc_engineer")
+    await known(world.database, bob, nora)
+    direct, plain = await world.submit("risky", actor=bob), await world.submit("work", actor=bob)
+    asked = await world.submit("risky", actor=nora)
+    await jobs.approve(world.database, bob, asked.id, Decision(), datetime.now(UTC))
+    async with world.database.acquire() as conn:
+        await conn.execute("update api_tokens set permissions = array_remove(permissions, 'jobs:direct')")
+    async with serving(world.service()):
+        done = await world.until([direct, plain, asked])
+    assert [job.state for job in done] == ["failed", "succeeded", "succeeded"]
+    assert done[0].error == "whoever made it needs an approval for it by now"
 
 
 async def test_trust_holds_where_it_was_given():

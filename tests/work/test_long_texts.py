@@ -15,7 +15,7 @@ from netd.simulate import Simulated
 from netd.store.database import Database
 from netd.work import gitexport
 from netd.work.gitexport import exporter
-from netd.work.kinds.changes import secret_lines
+from netd.work.kinds.masking import secret_lines
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import ios
 
@@ -58,8 +58,15 @@ async def test_the_loop_looks_at_none(lab: Lab, monkeypatch: pytest.MonkeyPatch)
         await lab.done("device.show", devices=["core1"], commands=["show running-config"])
         await lab.done("config.change.preview", devices=["core1"], lines=lines)
         await lab.done("config.change", devices=["core1"], lines=lines[:1])
+        unsealed, unseal = list[bool](), configurations.unseal
+
+        def unsealing(*given: Any) -> str:
+            unsealed.append(threading.current_thread() is threading.main_thread())
+            return unseal(*given)
+
+        monkeypatch.setattr(configurations, "unseal", unsealing)
         await lab.drift("core1")
-    assert not here and {"masked", "normal"} <= set(elsewhere)
+    assert not here and {"masked", "normal"} <= set(elsewhere) and unsealed and not any(unsealed)
 
 
 async def test_the_export_reads_only_what_is_new(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ import asyncssh
 import pytest
 
 from netd.device.cli import CliSession
-from netd.domain import jobs
+from netd.domain import configurations, jobs
 from netd.domain.kinds import Kinds
-from netd.errors import PeerError, PeerUnreachable
+from netd.errors import PeerError, PeerUnreachable, StoreError
 from netd.model.job import Job, JobTarget
 from netd.sdk.dialogue import Note, Step
 from netd.simulate import Simulated
@@ -25,6 +25,7 @@ from tests.device.conftest import USER, Peer, frr, sshd  # noqa: F401 - fixtures
 from tests.device.test_simulated_platforms import CASES
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_configurations import leaks, router
+from tests.work.test_job_leases import Gone
 
 LINES = ("/ip address add address=192.0.2.1/24 interface=ether1", "/ip address add address=192.0.2.2/24 interface=ether2")
 STOPPED = "it was stopped in the middle"
@@ -135,7 +136,7 @@ async def test_a_cancelled_change_that_cannot_be_taken_back(lab: Lab, held: Held
     driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
     notes = iter(("no", "hold"))
 
-    def restore(self: Any, text: str) -> Any:
+    def restore(self: Any, text: str, *, save: bool) -> Any:
         yield Note(text=next(notes))
         raise PeerError("it was reset by somebody else")
 
@@ -162,10 +163,10 @@ async def test_a_device_that_is_lost_while_a_change_is_taken_back(lab: Lab, held
     driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
     restore, lost = driver.restore, [True, True, False, True, False, True, True, True]
 
-    def once(self: Any, text: str) -> Any:
+    def once(self: Any, text: str, *, save: bool) -> Any:
         if lost.pop(0):
             raise PeerUnreachable("edge1: the connection was lost", "lost")
-        return (yield from restore(self, text))
+        return (yield from restore(self, text, save=save))
 
     monkeypatch.setattr(driver, "restore", once)
     monkeypatch.setattr(changing, "PAUSES_SECONDS", (0.0,))
@@ -321,7 +322,7 @@ async def test_what_is_not_confirmed_shuts_a_device_until_it_goes_by_itself(lab:
         yield from type(driver).configure(driver, lines)
         raise PeerError("it does not take the confirmation")
 
-    def restore(text: str) -> Any:
+    def restore(text: str, *, save: bool) -> Any:
         yield Note(text="refused")
         if goes:
             device.running = before
@@ -334,3 +335,74 @@ async def test_what_is_not_confirmed_shuts_a_device_until_it_goes_by_itself(lab:
         (target,) = await lab.targets(job)
         how = "taken back" if goes else "not taken back: a commit is to be confirmed; 2 lines more and 1 less than before stay"
         assert target.result["rolled_back"] is goes and (target.said or "").startswith(f"it does not take the confirmation; {how}"), target.said
+
+
+async def test_a_driver_that_stumbles_leaves_no_half_change(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver: Any = type(lab.extensions.platforms["mikrotik_routeros"].driver)
+    whole, restored = driver.configure, driver.restore
+
+    def half(self: Any, lines: Sequence[str]) -> Any:
+        yield from whole(self, lines[:1])
+        raise IndexError("canaryppp")
+
+    def not_restored(self: Any, text: str, *, save: bool) -> Any:
+        raise KeyError("canaryppp")
+        yield
+
+    monkeypatch.setattr(driver, "configure", half)
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=LINES)
+        (target,) = await lab.targets(job)
+        assert target.said == "a defect of its driver, see netd's log: IndexError; taken back"
+        assert device.generation == 1 and "192.0.2" not in device.running.render()
+        monkeypatch.setattr(driver, "restore", not_restored)
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=LINES)
+        (target,) = await lab.targets(job)
+        assert target.said == (
+            "a defect of its driver, see netd's log: IndexError; not taken back: a defect of its driver, see netd's log: KeyError; "
+            "2 lines more and 0 less than before stay"
+        )
+        monkeypatch.setattr(driver, "restore", restored)
+    assert await leaks(lab) == []
+
+
+async def test_a_change_whose_end_cannot_be_kept_is_judged_all_the_same(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = configurations.keep
+
+    async def kept(*arguments: Any, **more: Any) -> Any:
+        if more["source"] == "after":
+            raise StoreError("no room")
+        return await keep(*arguments, **more)
+
+    monkeypatch.setattr(configurations, "keep", kept)
+    device = router()
+    async with lab.simulated("mikrotik_routeros", device):
+        order: dict[str, Any] = {"devices": ["edge1"], "lines": LINES[:1]}
+        job = await lab.done("config.change", state="failed", **order, expected=["add address=192.0.2.1/24 interface=ether1"])
+        (target,) = await lab.targets(job)
+        assert (target.state, target.said) == ("unverified", "what it runs then is not kept: no room") and "+add address=192.0.2.1" in target.result["diff"]
+        job = await lab.done("config.change", state="failed", devices=["edge1"], lines=LINES[1:], expected=["never there"])
+        (target,) = await lab.targets(job)
+        assert target.said == "afterwards 'never there' is not there; taken back; what it runs then is not kept: no room"
+        assert target.result["rolled_back"] is True and "192.0.2.2" not in device.running.render()
+
+
+async def test_a_change_is_taken_back_when_the_database_is_there_again(lab: Lab, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was away for longer than the job's lease, and no other node was there to find that out."""
+    stalls(lab, "mikrotik_routeros", monkeypatch)
+    device, service = router(), lab.services[0]
+    service._lease_seconds = service._writer._lease_seconds = 2.0
+    async with lab.simulated("mikrotik_routeros", device):
+        job = await lab.submit("config.change", devices=["edge1"], lines=LINES)
+        await held.there.wait()
+        ((run, _),) = service._runs.values()
+        service._writer._database = Gone(lab.database)  # type: ignore[assignment]
+        await run.lease.changed.wait()
+        await lab.rows("update jobs set lease_until = now() - interval '1 second'")
+        await service.upkeep()
+        service._writer._database = lab.database
+        (ended,) = await lab.until([job])
+        (target,) = await lab.targets(ended)
+        assert (ended.state, ended.error) == ("failed", "the database was away for longer than its lease")
+        assert (target.state, target.said) == ("failed", f"{STOPPED}; taken back") and "192.0.2" not in device.running.render()

@@ -111,7 +111,7 @@ class Driver(Shell, ConfigurationLines, Polled):
         yield from say("end")
         return "Rollback Confirmed Change" in said
 
-    def take_back(self, before: str) -> Dialogue[Outcome]:
+    def take_back(self, before: str, *, save: bool) -> Dialogue[Outcome]:
         """What the timer kept, if netd's runs; else by this text. Somebody else's timer is his, and what he is about."""
         timer = yield from self._timer()
         if timer:
@@ -120,7 +120,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield from self._revert()
             if self.normal((yield from self.configuration("running"))) == self.normal(before):
                 return Outcome.OK
-        return (yield from self.restore(before))
+        return (yield from self.restore(before, save=save))
 
     def _timer(self) -> Dialogue[str]:
         """What the router says of the timer that runs; nothing if none does."""
@@ -142,7 +142,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def _revert(self) -> Dialogue[None]:
         yield from say("configure revert now", check=False, timeout_seconds=_SLOW_SECONDS)
 
-    def restore(self, text: str) -> Dialogue[Outcome]:
+    def restore(self, text: str, *, save: bool = True) -> Dialogue[Outcome]:
         """Replace the configuration by this text, read back from the router before and compared afterwards; saved only if it is the same."""
         yield from self._nothing_pending()
         flash, _ = yield from self._flash()
@@ -156,7 +156,8 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield from say(f"delete /force {path}", check=False)  # it has secrets
         if self.normal((yield from self.configuration("running"))) != self.normal(text):
             return Outcome.UNVERIFIED
-        yield from self.save()
+        if save:
+            yield from self.save()
         return Outcome.OK
 
     def _replace(self, path: str) -> Dialogue[None]:

@@ -11,8 +11,8 @@ from netd.sdk.terminal import Refused
 class Driver(Shell, ConfigurationLines, Polled):
     """Any daemon that vtysh speaks for, with the integrated configuration file."""
 
-    def restore(self, text: str) -> Dialogue[Outcome]:
-        """Type what differs, ``no`` in front of what is too much; then save, if what runs is what was wanted."""
+    def restore(self, text: str, *, save: bool = True) -> Dialogue[Outcome]:
+        """Type what differs, ``no`` in front of what is too much; then save, if that is wanted and what runs is what was."""
         lines = changes((yield from self.configuration("running")), text)
         yield Note(text=f"{len(lines)} lines differ")
         yield from routine(self.family.configuration.enter)
@@ -23,7 +23,8 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield from routine(self.family.configuration.exit)
         if self.normal((yield from self.configuration("running"))) != self.normal(text):
             return Outcome.UNVERIFIED
-        yield from self.save()
+        if save:
+            yield from self.save()
         return Outcome.OK
 
     def _type(self, line: str) -> Dialogue[None]:

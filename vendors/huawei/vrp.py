@@ -105,17 +105,17 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield from say(back, _YES, check=False, timeout_seconds=_SLOW_SECONDS)
             raise Refused(f"with the new configuration nobody can log in ({error}); the device went back to what it had", Outcome.FAILED) from error
 
-    def restore(self, text: str) -> Dialogue[Outcome]:
+    def restore(self, text: str, *, save: bool = True) -> Dialogue[Outcome]:
         """By a rollback to this text with VRP 8, by a restart with it with VRP 5; saved only if what runs then is the same."""
         if (yield from self._rolls_back()):
-            return (yield from self._rolled_back(text))
+            return (yield from self._rolled_back(text, save=save))
         return (yield from self._started(text))
 
-    def take_back(self, before: str) -> Dialogue[Outcome]:
+    def take_back(self, before: str, *, save: bool) -> Dialogue[Outcome]:
         if not (yield from self._rolls_back()):
             raise PeerError("VRP 5 takes a whole configuration only with a restart, which is left to you: `netd device restore`")
         try:
-            return (yield from self._rolled_back(before))
+            return (yield from self._rolled_back(before, save=save))
         except Refused as refused:
             if "trial" not in f"{refused} {refused.said}":
                 raise
@@ -126,7 +126,7 @@ class Driver(Shell, ConfigurationLines, Polled):
     def _rolls_back(self) -> Dialogue[bool]:
         return re.search(r"^VRP \(R\) software, Version 8\.", (yield from say("display version")), re.MULTILINE) is not None
 
-    def _rolled_back(self, text: str) -> Dialogue[Outcome]:
+    def _rolled_back(self, text: str, *, save: bool) -> Dialogue[Outcome]:
         yield from self._store(text)
         try:
             said = yield from say(f"rollback configuration to file {_RESTORE}", _YES, timeout_seconds=_SLOW_SECONDS)
@@ -136,7 +136,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield from self._log_in("rollback configuration last 1")
         finally:
             yield from self._delete()
-        return (yield from self._kept(text))
+        return (yield from self._kept(text, save=save))
 
     def _started(self, text: str) -> Dialogue[Outcome]:
         """Start with the text. If it does what was wanted, the file that the device started with before gets it."""
@@ -178,10 +178,11 @@ class Driver(Shell, ConfigurationLines, Polled):
     def _delete(self, path: str = _RESTORE) -> Dialogue[None]:
         yield from say(f"delete /unreserved /quiet {path}", _YES, check=False)  # it has secrets
 
-    def _kept(self, text: str) -> Dialogue[Outcome]:
+    def _kept(self, text: str, *, save: bool) -> Dialogue[Outcome]:
         if self.normal((yield from self.configuration("running"))) != self.normal(text):
             return Outcome.UNVERIFIED
-        yield from self.save()
+        if save:
+            yield from self.save()
         return Outcome.OK
 
     def free_octets(self) -> Dialogue[int]:

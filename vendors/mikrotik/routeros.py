@@ -54,8 +54,8 @@ class Driver(Shell, ConfigurationLines, Polled):
         """Menus in which a name is a secret."""
         return re.compile(rf"^(?:{'|'.join(map(re.escape, self.data['configuration_menus']))})(?= |$)", re.MULTILINE)
 
-    def restore(self, text: str) -> Dialogue[Outcome]:
-        """Start with nothing but the users and this text; what the router shows then must be it.
+    def restore(self, text: str, *, save: bool = True) -> Dialogue[Outcome]:
+        """Start with nothing but the users and this text; what the router shows then must be it. What is set stays, so ``save`` makes no difference.
 
         The text is read back before anything is reset: where there is a folder ``flash``, all else is gone with the restart.
         """

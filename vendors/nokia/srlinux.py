@@ -56,7 +56,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield from routine(data.exit)
         return done
 
-    def restore(self, text: str) -> Dialogue[Outcome]:
+    def restore(self, text: str, *, save: bool = True) -> Dialogue[Outcome]:
         """Load the text into an empty candidate; only if that is then the text, it is committed."""
         data, wanted = self.family.configuration, _object(text, "the text")
         yield Put(path=_STORED, content=text.encode(), private=True)  # others may read what lies there
@@ -78,7 +78,8 @@ class Driver(Shell, ConfigurationLines, Polled):
             yield Put(path=_STORED, private=True)  # it had secrets
         if _object((yield from self.configuration("running")), "the configuration") != wanted:
             return Outcome.UNVERIFIED
-        yield from self.save()
+        if save:
+            yield from self.save()
         return Outcome.OK
 
     def neighbours(self) -> Dialogue[Sequence[Neighbour]]:

@@ -65,7 +65,7 @@ class Driver(Shell, ConfigurationLines, Polled):
             return (yield from super().configure(lines))
         return (yield from self._committed(lines))
 
-    def restore(self, text: str) -> Dialogue[Outcome]:
+    def restore(self, text: str, *, save: bool = True) -> Dialogue[Outcome]:
         """Load the text in place of everything, and see that the router runs it then; refused over the classic command line."""
         if not (yield from self._model_driven()):
             raise Refused("the classic command line loads no configuration in place of the one that runs", Outcome.SYNTAX)
@@ -83,7 +83,8 @@ class Driver(Shell, ConfigurationLines, Polled):
             raise Refused(f"{line}: {said}; nothing was changed", outcome, said)
         if self.normal((yield from self.configuration("running"))) != self.normal(text):
             return Outcome.UNVERIFIED
-        yield from self.save()
+        if save:
+            yield from self.save()
         return Outcome.OK
 
     def checkpoint(self) -> Dialogue[bool]:

@@ -15,7 +15,7 @@ from netd.domain.certificates import Held
 from netd.domain.devices import Catalogue
 from netd.domain.facts import Observation
 from netd.domain.jobs import NewJob
-from netd.domain.kinds import JobContext, Kind, Reach
+from netd.domain.kinds import JobContext, Kind, Reach, Subject
 from netd.domain.redact import Redactor
 from netd.errors import Conflict, ExtensionError, InvalidInput, JobFailed, NotYet, PeerError, PeerUnreachable, TooOften, TryAgain, Undecided
 from netd.model.boot import ExpectedDevice
@@ -137,6 +137,11 @@ class _Work:
         platforms = self._devices.sessions.platforms
         catalogue = Catalogue(frozenset(each.vendor for each in platforms.values()) | {device.vendor}, platforms)
         record = await finishing.record(tools.owner, device, catalogue)
+        async with self._job.alone(Subject(f"device:{record.id}", record.hostname)):  # from one session to the next it is no other job's
+            return await self._of(record)
+
+    async def _of(self, record: Device) -> dict[str, Any]:
+        tools, device = self._tools, self._device
         if device.state != "verified" and (self._job.job.attempt == 1 or device.image is not None):  # new software may have made a new key
             record = await finishing.forget_host_key(tools.owner, device, record)
         first = await finishing.first_login(tools.owner, tools.keyring, device, record)

@@ -1,8 +1,8 @@
 """``config.change`` and ``config.restore``, each with a ``.preview`` that only shows what would differ. How one device is changed: ``changing``."""
 
 import asyncio
-from collections.abc import Collection, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -11,19 +11,15 @@ from netd.domain import choice, commands, configurations
 from netd.domain.actor import Actor
 from netd.domain.devices import Hostname
 from netd.domain.differences import foreseen
-from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Kind, Reach, Subject
 from netd.errors import Fault, InvalidInput, JobFailed, NotFound
 from netd.sdk.device import Backup, Configure
-from netd.sdk.shell import SECRET
 from netd.store.database import Connection
 from netd.work.kinds.changing import CLEAN_UP_SECONDS, Change, ChangeOrder, Changing
 from netd.work.kinds.devices import Devices, in_batches, known_secrets, told_secrets
+from netd.work.kinds.masking import unmasked
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
-
-_STAND_IN: Final = "netdnetd"
-"""What no pattern takes for anything but a word; long enough to be taken for a secret."""
 
 
 class RestoreOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +42,7 @@ class Changes:
         platforms = {each.platform for each in found}
         for member in ("lines", "expected", "unexpected"):
             told_secrets(getattr(order, member), order.secrets, member)
-            await asyncio.to_thread(_unmasked, self._tools, platforms, getattr(order, member), member)
+            await asyncio.to_thread(unmasked, self._tools, platforms, getattr(order, member), member)
         return choice.reach_of(actor, found)
 
     async def restore_reach(self, conn: Connection, actor: Actor, order: RestoreOrder) -> Reach:
@@ -91,11 +87,14 @@ class Changes:
         return await self._restored(job, order, only_show=True)
 
     async def _found(self, job: JobContext, order: ChangeOrder) -> dict[str, choice.Chosen]:
-        return {each.subject.key: each for each in await choice.chosen(self._tools.database, job.actor, order)}
+        return {each.subject.key: each for each in await choice.chosen(self._tools.database, job, order)}
 
     async def _restored(self, job: JobContext, order: RestoreOrder, *, only_show: bool) -> dict[str, Any]:
         tools = self._tools
-        (target,) = await choice.chosen(tools.database, job.actor, choice.DeviceChoice(devices=(order.device,)))
+        found = await choice.chosen(tools.database, job, choice.DeviceChoice(devices=(order.device,)))
+        if not found:
+            raise JobFailed(f"{order.device} is not there any more")
+        (target,) = found
         async with tools.database.transaction(job.actor.scope) as conn:
             version, text = await configurations.read(conn, job.actor, tools.keyring, order.configuration_id)
         if version.device_id != target.id:  # names may have changed since somebody looked
@@ -132,30 +131,3 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         Kind(name="config.restore", title="Let a device run a version of its configuration again", run=does.restore, **risky, **restores),
         Kind(name="config.restore.preview", title="Show what restoring a version would change", run=does.restore_preview, idempotent=True, **restores),
     )  # fmt: skip
-
-
-def secret_lines(reads: Backup, lines: Sequence[str]) -> list[int]:
-    """Which lines have a secret besides those that they ask for with ``${name}``. Pure."""
-    names = sorted(commands.places(lines))
-    typed = commands.filled(lines, dict.fromkeys(names, _STAND_IN))
-    shown = reads.masked("\n".join(typed)).split("\n")
-    if len(shown) != len(lines):  # some were joined
-        shown = [reads.masked(line) for line in typed]
-    asked = commands.filled(lines, dict.fromkeys(names, SECRET))
-    return [place for place, (line, masked) in enumerate(zip(asked, shown, strict=True)) if _bare(masked.replace(_STAND_IN, SECRET)) != _bare(line)]
-
-
-def _bare(line: str) -> str:
-    """Drivers take a secret with its quotation marks."""
-    return line.replace('"', "")
-
-
-def _unmasked(tools: Tools, platforms: Collection[str | None], lines: Sequence[str], member: str) -> None:
-    """Refuse a secret that stands in the lines themselves: they are shown with the job. Raises InvalidInput."""
-    faults = Faults()
-    for platform in tools.sessions.platforms.values() if tools.sessions is not None else ():
-        if platform.platform.name not in platforms or not isinstance(platform.driver, Backup):
-            continue
-        for place in secret_lines(platform.driver, lines):
-            faults.add(f"/args/{member}/{place}", "has a secret in it: write ${name} for it, and name=value in secrets")
-    faults.check()

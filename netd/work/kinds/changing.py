@@ -4,15 +4,17 @@ What does not go to its end is taken back, where the driver can; also what is ca
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
 from netd.domain import choice, configurations
-from netd.domain.differences import difference
+from netd.domain.differences import absent, difference
 from netd.domain.kinds import Done, JobContext, Stopped
-from netd.errors import NetdError, PeerError, PeerUnreachable
+from netd.errors import NetdError, PeerError, PeerUnreachable, StoreError
 from netd.model.configuration import Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup, Checkpoint, Configure, Confirms, Restore, TakeBack
@@ -23,6 +25,8 @@ from netd.work.kinds.configurations import snapshot
 from netd.work.kinds.devices import Batches, Devices
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
+
+log = logging.getLogger(__name__)
 
 DEADLINE_SECONDS: Final = 1800.0
 TAKE_BACK_SECONDS: Final = 240.0
@@ -43,7 +47,8 @@ class ChangeOrder(Batches, frozen=True, kw_only=True, forbid_unknown_fields=True
     """``lines`` as they are typed in configuration mode; a secret in one is ``${name}``, with ``secrets`` having lines ``name=value``.
 
     ``expected`` must stand in the configuration afterwards, ``unexpected`` must not, else the change is taken back. Without ``expected`` every line should
-    be found there; where it is not (devices write some in another way), the change stays and is *unverified*.
+    be found there; where it is not (devices write some in another way), the change stays and is *unverified*. Behind the heading of a section a line is
+    looked for in that section.
     """
 
     lines: Lines
@@ -88,6 +93,7 @@ class Change:
         self._marked = False  # the device keeps what it ran
         self._saved = False  # the change may be there after a restart
         self._lines: Sequence[dict[str, Any]] = ()  # what was typed, as far as it is known
+        self._unkept = ""  # why it is not kept what the device runs afterwards
 
     async def snapshot(self, source: Any) -> str:
         """What it runs, which is kept."""
@@ -95,6 +101,20 @@ class Change:
         running: Which = "running"
         await self._job.log(f"{source} the change: version {kept.number}", "info", self._key)
         return texts[running]
+
+    async def after(self) -> str:
+        """The same once it was changed: that it cannot be kept is told, and no reason to leave off in the middle."""
+        try:
+            return await self.snapshot("after")
+        except StoreError as error:
+            self._unkept = f"what it runs then is not kept: {error}"
+            return await self._opened.run(self._reads.configuration("running"))
+
+    def _done(self, outcome: Outcome, said: str, result: Any) -> Done:
+        """What became of it, which is not known to be good where it could not be kept."""
+        if self._unkept and outcome in FINE:
+            outcome = Outcome.UNVERIFIED
+        return Done(outcome=outcome, said="; ".join(filter(None, (said, self._unkept))), result=result)
 
     async def differs(self, before: str, after: str) -> dict[str, Any]:
         """How one text became the other, without secrets. In a thread: a large one takes its time."""
@@ -144,36 +164,35 @@ class Change:
         refused = next((each for each in typed if each[1] not in FINE), None)
         if refused is not None:
             return await self.back(before, f"{refused[0]}: {refused[2]}", refused[1])
-        running = {line.strip() for line in (await self._opened.run(self._reads.configuration("running"))).splitlines()}
-        if wrong := self._wrong(running, order.expected, order.unexpected):
+        running = await self._opened.run(self._reads.configuration("running"))
+        if wrong := await asyncio.to_thread(self._wrong, running, order.expected, order.unexpected):
             return await self.back(before, f"afterwards {wrong}", Outcome.FAILED)
-        wrong = "" if order.expected else self._wrong(running, _kept(lines))
+        wrong = "" if order.expected else await asyncio.to_thread(self._wrong, running, _kept(lines))
         if order.save:
             self._saved = True
             await self._opened.run(driver.save())
-        after = await self.snapshot("after")
+        after = await self.after()
         outcome = Outcome.UNVERIFIED if wrong else Outcome.OK
-        return Done(outcome=outcome, said=wrong, result={"lines": said, **await self.differs(before, after)})
+        return self._done(outcome, wrong, {"lines": said, **await self.differs(before, after)})
 
-    def _wrong(self, running: Collection[str], expected: Sequence[str], unexpected: Sequence[str] = ()) -> str:
+    def _wrong(self, running: str, expected: Sequence[str], unexpected: Sequence[str] = ()) -> str:
         """What of the wanted is not so, "" if all is; masked before it is quoted, for patterns of secrets look at whole lines."""
+        there = {line.strip() for line in running.splitlines()}
         for line in unexpected:
-            if line.strip() in running:
+            if line.strip() in there:
                 return f"{self._reads.masked(line.strip())!r} is still there"
-        for line in expected:
-            if line.strip() not in running:
-                return f"{self._reads.masked(line.strip())!r} is not there"
-        return ""
+        missing = absent(running, expected)
+        return "" if missing is None else f"{self._reads.masked(missing.strip())!r} is not there"
 
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
         outcome = await self._opened.run(driver.restore(text))
-        after = await self.snapshot("after")
+        after = await self.after()
         left = await self.differs(text, after)
         if outcome not in FINE or left["added"] or left["removed"]:
             said = f"what it runs then differs from the version in {left['added'] + left['removed']} lines"
-            return Done(outcome=Outcome.UNVERIFIED, said=said, result={**await self.differs(before, after), "left": left})
-        return Done(outcome=outcome, result=await self.differs(before, after))
+            return self._done(Outcome.UNVERIFIED, said, {**await self.differs(before, after), "left": left})
+        return self._done(outcome, "", await self.differs(before, after))
 
     def _broken(self, before: str, why: str, outcome: Outcome = Outcome.FAILED) -> Broken:
         driver = self._opened.driver
@@ -192,22 +211,34 @@ class Change:
             if not self._marked and not isinstance(self._opened.driver, Restore | TakeBack):
                 return Done(outcome=outcome, said=f"{why}; not taken back: the driver cannot restore, {_stays(left)}", result=result)
             back = await self._back(before)
-            result["left"] = left = await self.differs(before, await self.snapshot("after"))
+            result["left"] = left = await self.differs(before, await self.after())
         except PeerUnreachable as error:
             raise self._broken(before, f"{why}; {error}", outcome) from error
-        except PeerError as error:
+        except Exception as error:  # barrier: whatever its driver brings up, what stays on the device has to be told
+            if isinstance(error, NetdError) and not isinstance(error, PeerError):
+                raise
             stays = _stays(result["left"]) if "left" in result else "what it runs is not known"
-            return Done(outcome=outcome, said=f"{why}; not taken back: {error}; {stays}", result=result)
+            return Done(outcome=outcome, said=f"{why}; not taken back: {self._told(error)}; {stays}", result=result)
         result["rolled_back"] = back in FINE and not left["added"] and not left["removed"]
         how = "taken back" if result["rolled_back"] else "taken back, but not all of it"
-        return Done(outcome=outcome, said=f"{why}; {how}", result=result)
+        return self._done(outcome, f"{why}; {how}", result)
+
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, NetdError):
+            return str(error)
+        # Without what the error says, in which there may be anything that the device said.
+        log.error(
+            "a driver failed in the middle of a change\n%s", "".join(traceback.format_tb(error.__traceback__)), extra={"device": self._opened.device.hostname}
+        )
+        return f"a defect of its driver, see netd's log: {type(error).__name__}"
 
     async def _back(self, before: str) -> Outcome:
         """To the device's own checkpoint, else to the text."""
         driver = self._opened.driver
         if not self._marked:
             try:
-                restored: Outcome = await self._opened.run(driver.take_back(before) if isinstance(driver, TakeBack) else driver.restore(before))
+                back = driver.take_back if isinstance(driver, TakeBack) else driver.restore
+                restored: Outcome = await self._opened.run(back(before, save=self._saved))  # else what others left unsaved before stays unsaved
             except PeerUnreachable:
                 raise
             except PeerError as error:
@@ -243,6 +274,10 @@ class Change:
                 raise self._broken(before, str(error)) from error
             except PeerError as error:
                 return await self.back(before, error.whole, _outcome(error))
+            except NetdError:
+                raise
+            except Exception as error:  # barrier: a driver that stumbles over an answer must not leave half a change
+                return await self.back(before, self._told(error), Outcome.FAILED)
         except asyncio.CancelledError:
             self._stopped(await self._stopped_in_the_middle(before))
             raise

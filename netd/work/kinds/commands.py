@@ -18,6 +18,7 @@ from netd.sdk.dialogue import Command, Dialogue
 from netd.sdk.shell import FINE
 from netd.store.database import Connection
 from netd.work.kinds.devices import Devices, known_secrets, told_secrets
+from netd.work.kinds.masking import unmasked
 from netd.work.kinds.tools import Tools
 from netd.work.sessions import Opened
 
@@ -65,12 +66,14 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
 
     async def run_reach(conn: Connection, actor: Actor, order: RunOrder) -> Reach:
         told_secrets(order.commands, order.secrets, "commands")
-        return await choice.reach(conn, actor, order)
+        found = await choice.within(conn, actor, order)
+        await asyncio.to_thread(unmasked, tools, {each.platform for each in found}, order.commands, "commands")
+        return choice.reach_of(actor, found)
 
     async def run(job: JobContext, order: ShowOrder) -> dict[str, Any]:
         secrets = known_secrets(job, order.secrets if isinstance(order, RunOrder) else "")
         lines = commands.filled(order.commands, secrets) if secrets else list(order.commands)
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job, order)}
 
         async def one(subject: Subject) -> Done:
             async def work(opened: Opened) -> Done:

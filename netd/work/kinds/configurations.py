@@ -102,7 +102,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         return Done(said=said(kept), result=kept)
 
     async def backup(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job, order)}
         intents = Intents(tools, job.job.tenant_id, [each.id for each in found.values()])
         named = {name.lower() for name in order.devices}
 
@@ -118,7 +118,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         return {"devices": len(found), **tally, **({} if exported is None else {"exported": exported})}
 
     async def compare(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job, order)}
         intents = Intents(tools, job.job.tenant_id, [each.id for each in found.values()])
 
         async def each(subject: Subject) -> Done:

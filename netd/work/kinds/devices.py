@@ -104,6 +104,7 @@ async def in_batches(job: JobContext, subjects: Sequence[Subject], work: Callabl
     tally: Counter[str] = Counter()
     first = min(order.first, len(subjects) - 1) if len(subjects) > 1 else 0
     cuts = [0, *([first] if first else []), *range(first + order.at_once, len(subjects), order.at_once), len(subjects)]
+    await job.expect(subjects)
     stop = False
     for number, (begin, end) in enumerate(pairwise(cuts)):
         batch = subjects[begin:end]

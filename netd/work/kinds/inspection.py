@@ -115,7 +115,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         return Done(said=f"{said}; not all was said: {failure}" if failure else said, result=tally)
 
     async def inspect(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
-        found = {each.subject.key: each for each in await choice.chosen(tools.database, job.actor, order)}
+        found = {each.subject.key: each for each in await choice.chosen(tools.database, job, order)}
 
         async def each(subject: Subject) -> Done:
             return await one(found[subject.key], job)

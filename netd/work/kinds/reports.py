@@ -12,7 +12,7 @@ from netd.domain.exports import Rows
 from netd.domain.kinds import FILE_OCTETS, JobContext, Kind, Reach
 from netd.domain.report_queries import ReportQuery
 from netd.domain.reports import Made, Report
-from netd.errors import JobFailed
+from netd.errors import JobFailed, TooOften, TryAgain
 from netd.store.database import Connection
 from netd.work.kinds.tools import Tools
 
@@ -52,7 +52,8 @@ def _temporary() -> IO[bytes]:
 
 
 async def _write(tools: Tools, made: Made, file: IO[bytes], told: Callable[[int], None]) -> int:
-    """Write the report; returns how many rows it has. Raises JobFailed for one that is too large, InvalidInput for what such a file does not hold."""
+    """Write the report; returns how many rows it has. Raises JobFailed for one that is too large, InvalidInput for what such a file does not hold,
+    TryAgain."""
     count = octets = 0
 
     async def counted(rows: Rows) -> AsyncIterator[Any]:
@@ -62,7 +63,11 @@ async def _write(tools: Tools, made: Made, file: IO[bytes], told: Callable[[int]
             told(count)
             yield part
 
-    async for chunk in await replace(made, rows=counted(made.rows)).file(tools.converter, tools.now()):
+    try:
+        chunks = await replace(made, rows=counted(made.rows)).file(tools.converter, tools.now())
+    except TooOften as error:  # people have their turns at spreadsheets, too
+        raise TryAgain(str(error), error.retry_seconds) from None
+    async for chunk in chunks:
         octets += len(chunk)
         if octets > FILE_OCTETS:
             raise JobFailed(f"the file has more than {FILE_OCTETS >> 20} MiB; ask for less of it, or for XLSX")

@@ -159,7 +159,7 @@ class Upgrades:
         if image is None:
             raise JobFailed(f"there is no image {order.image_id} any more")
         path = self._file(image)
-        found = {each.subject.key: each for each in await choice.chosen(self._tools.database, job.actor, order)}
+        found = {each.subject.key: each for each in await choice.chosen(self._tools.database, job, order)}
 
         async def one(subject: Subject) -> Done:
             return await self._one(job, found[subject.key], image, path, order)
@@ -205,6 +205,8 @@ class Upgrades:
             back = await self._devices.at(job, chosen, work, image=self._file(old), deadline_seconds=DEADLINE_SECONDS)
         except (PeerError, JobFailed) as error:
             return _with(done, f"{done.said}; going back failed: {error}")
+        except asyncio.CancelledError:
+            raise Stopped(_with(done, f"{done.said}; going back to {version} was stopped in the middle: what it runs is not known")) from None
         return _with(done, f"{done.said}; {'went back to' if back.state == 'succeeded' else 'could not go back to'} {version}")
 
     def _file(self, image: SoftwareImage) -> Path:

@@ -1,5 +1,6 @@
 """/reports"""
 
+from dataclasses import replace
 from typing import Any
 
 from netd.domain import reports
@@ -18,6 +19,7 @@ def _reporting(report: Report) -> Route:
         deps = call.deps
         measured = Measured(deps.polling.kept_days(), deps.polling.reach_seconds())
         made = await reports.make(deps.database, call.actor, report, query, deps.now(), measured)
+        made = replace(made, rows=deps.reports.of(made.rows))
         return Download(f"{report.name}.{query.format}", MEDIA_TYPES[query.format], await made.file(deps.converter, deps.now()))
 
     handler.__name__ = f"report_{report.name.replace('-', '_')}"
