@@ -1,10 +1,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 import uvloop
 
+from netd.store.feed import ChangeFeed
 from tests.radius.world import TestNas, World, nas_at, world
 
 
@@ -18,6 +20,19 @@ def brisk_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let enforcement sweep several times a second: what is tested is that it does, not how long it takes its rest."""
     monkeypatch.setattr("netd.radius.enforce.SWEEP_SECONDS", 0.3)
     monkeypatch.setattr("netd.domain.stock.SHORT_SECONDS", 0.0)  # an exhausted pool is asked again at once
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need longer until memory has what was committed than the API waits for."""
+    monkeypatch.setattr(ChangeFeed, "settle", partialmethod(ChangeFeed.settle, timeout_seconds=60.0))
+
+
+@pytest.fixture
+def by_notice_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing happens because time goes by: no sweep, no look at what changed. What comes all the same comes at once, however long this machine needs."""
+    monkeypatch.setattr("netd.radius.enforce.SWEEP_SECONDS", 3600.0)
+    monkeypatch.setattr(ChangeFeed, "__init__", partialmethod(ChangeFeed.__init__, poll_seconds=3600.0))
 
 
 @pytest.fixture
