@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.daemon import NETD, STOP_SECONDS, Daemon, eventually, furnish, one_line
 from tests.e2e.device import device, silence
 from tests.e2e.load import Accountant, Logins, check_books
+from tests.ports import free_port
 
 
 def serve(data_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -110,8 +111,7 @@ def test_sigterm_during_the_start(data_dir: Path, ready_data_dir: Path, when: st
 
 
 def test_sigterm_while_waiting_for_the_database(data_dir: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     daemon = Daemon(data_dir, NETD_DATABASE__URL=f"postgresql://netd:secret@127.0.0.1:{port}/netd")
     try:
         daemon.launch()
@@ -124,8 +124,7 @@ def test_sigterm_while_waiting_for_the_database(data_dir: Path) -> None:
 
 
 def test_a_database_that_never_comes(data_dir: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     daemon = Daemon(data_dir, NETD_DATABASE__URL=f"postgresql://netd:secret@127.0.0.1:{port}/netd", NETD_DATABASE__START_TIMEOUT_SECONDS="1")
     try:
         daemon.launch()

@@ -46,7 +46,7 @@ async def test_a_search(database: Database, tmp_path: Path):
     assert job.sites == (oslo,)
     serving = asyncio.create_task(JobService(database, known, keyring).run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while (done := await jobs.get(confined, ACTOR, job.id)).finished_at is None:  # noqa: ASYNC110 - what is waited for is in the database
                 await asyncio.sleep(0.02)
     finally:

@@ -35,11 +35,11 @@ from netd.store.database import Database
 from netd.work.sessions import DeviceSessions, Opened
 from tests.bench.processes import end
 from tests.device.agent import Agent
-from tests.device.conftest import free_port
 from tests.device.fake import Line, SshDevice
 from tests.device.simulators import LIMITS, served
 from tests.device.test_bad_devices import silent_port
 from tests.poll.test_polling import bad
+from tests.ports import free_port
 
 WELL, WELL_BY_CLI, OF_A_KIND = 1000, 20, 6
 PERIOD: Final = 10.0

@@ -38,7 +38,9 @@ async def test_a_session_from_login_to_stop(bras: TestNas) -> None:
     assert (closed.id, closed.session_seconds, closed.down_octets, closed.terminate_cause, closed.closed_by) == (
         session.id, 310, 3 * 2**32 + 9, "User-Request", "stop",
     )  # fmt: skip
-    assert await rows(world, "select sum(up_octets)::bigint, sum(down_octets)::bigint, sum(session_seconds)::bigint from usage_daily") == [(5, 3 * 2**32 + 9, 310)]
+    assert await rows(world, "select sum(up_octets)::bigint, sum(down_octets)::bigint, sum(session_seconds)::bigint from usage_daily") == [
+        (5, 3 * 2**32 + 9, 310)
+    ]
 
 
 async def test_out_of_order_and_replayed_packets_leave_one_row(bras: TestNas) -> None:

@@ -370,7 +370,8 @@ async def test_slow_reports_do_not_hold_accounting_up(bras: TestNas) -> None:
             await conn.execute("select pg_sleep(120)")
 
     async def all_at_it() -> bool:
-        return (await rows(bras.world, "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"))[0][0] >= 10
+        ((count,),) = await rows(bras.world, "select count(*) from pg_stat_activity where wait_event = 'PgSleep'")
+        return int(count) >= 10
 
     reports = [asyncio.create_task(report()) for _ in range(10)]
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyrad import packet as pyrad
 
-from tests.bench.processes import free_port
+from tests.ports import free_port
 from tests.radius.test_relay import SECRET, let_in, relay_of
 from tests.radius.world import TestNas, eventually
 
