@@ -239,8 +239,8 @@ def connect_kwargs(dsn: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
-    """A pool on a fresh migrated database."""
-    opened = await Database.open(dsn, size=5)
+    """A pool on a fresh migrated database, whose connections are waited for as long as a busy machine may need."""
+    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=60)
     yield opened
     await opened.close()
 

@@ -82,7 +82,7 @@ class Receiver:
         finally:
             self.busy -= 1
 
-    async def until(self, what: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, what: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until ``what`` holds; fails with what came."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
