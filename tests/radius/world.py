@@ -121,7 +121,8 @@ Reply = Callable[[pyrad.CoAPacket], pyrad.CoAPacket | None]
 class TestNas(asyncio.DatagramProtocol):
     """A NAS at its own loopback address: asks, accounts, and is told what to do. ``say`` decides how CoA and Disconnect are answered.
 
-    ``heard`` is every datagram, ``told`` every order once: a retransmission, which a slow machine brings about, is the same octets (RFC 5176 2.3).
+    ``heard`` is every datagram, the last one from ``peer``; ``told`` is every order once: a retransmission, which a slow machine brings about, is the
+    same octets (RFC 5176 2.3).
     """
 
     __test__ = False
@@ -130,6 +131,7 @@ class TestNas(asyncio.DatagramProtocol):
     secret: bytes = SECRET
     told: list[pyrad.CoAPacket] = field(default_factory=list)
     heard: list[bytes] = field(default_factory=list)
+    peer: Any = None
     say: Reply | None = None
     coa_port: int = 0
     identifiers: Any = field(default_factory=lambda: itertools.cycle(range(256)))
@@ -141,6 +143,7 @@ class TestNas(asyncio.DatagramProtocol):
         if data not in self.heard:
             self.told.append(request)
         self.heard.append(data)
+        self.peer = addr
         answer = self.say(request) if self.say else request.CreateReply()
         if answer is not None:
             self.transport.sendto(answer.ReplyPacket(), addr)
