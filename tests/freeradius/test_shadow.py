@@ -126,7 +126,7 @@ async def test_every_user_by_every_method_at_both(extensions, servers):
 async def test_no_answer_is_a_difference_even_if_neither_answers(extensions, servers):
     async with servers(accept, lambda packet: None) as (one, silent):
         for ours, theirs in ((one, silent), (silent, silent)):
-            shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared", timeout_seconds=0.05)
+            shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared", timeout_seconds=0.3)
             (found,) = [each async for each in shadow.replay([Login("a", "b")], METHODS[:1])]
             assert found.peer.code == "no answer"
             assert shadow.unanswered == 1
@@ -135,7 +135,7 @@ async def test_no_answer_is_a_difference_even_if_neither_answers(extensions, ser
 
 async def test_an_answer_signed_with_another_secret_is_none(extensions, servers):
     async with servers(accept, accept) as (ours, theirs):
-        shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"another", timeout_seconds=0.05)
+        shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"another", timeout_seconds=0.3)
         assert len([each async for each in shadow.replay([Login("a", "b")], METHODS[:1])]) == 1
 
 
@@ -167,7 +167,7 @@ async def test_a_mirror_answers_from_the_peer_and_tells_what_netd_says_otherwise
 async def test_a_mirror_serves_nobody_else_and_goes_on_while_netd_is_away(extensions, servers):
     loop = asyncio.get_running_loop()
     async with servers(lambda packet: None, accept) as (away, theirs):
-        shadow = Shadow(extensions.dictionary, away.address, theirs.address, b"shared", timeout_seconds=0.05)
+        shadow = Shadow(extensions.dictionary, away.address, theirs.address, b"shared", timeout_seconds=0.3)
         for allowed, expected in (([ip_network("192.0.2.0/24")], 0), (LOOPBACK, 1)):
             started: asyncio.Future[Address] = loop.create_future()
             differences = shadow.mirror(("127.0.0.1", 0), allowed, started.set_result)

@@ -149,7 +149,7 @@ async def test_an_agent_and_a_server(database: Database, snmpd: int, sshd: Sshd)
         Credential(id=number, name=text, login=SnmpCommunity(version="2c", community=Secret(text)), port=snmpd)
         for number, text in enumerate(("wrong", "c0mmunity", "also-wrong"), 7)
     ]
-    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=0.3))
+    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=1))
     counts: Counter[tuple[str, str]] = Counter()
     for fault, serial in ((None, "of 1"), (RuntimeError("broken"), None)):
         known = Recogniser({"linux": DevicePlatform(platform=LINUX, vendor="generic", driver=Serial(fault))})
