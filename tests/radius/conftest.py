@@ -25,7 +25,12 @@ def brisk_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may need longer until memory has what was committed than the API waits for."""
-    monkeypatch.setattr(ChangeFeed, "settle", partialmethod(ChangeFeed.settle, timeout_seconds=60.0))
+    real = ChangeFeed.settle
+
+    async def settle(feed: ChangeFeed, timeout_seconds: float = 0.0) -> bool:
+        return await real(feed, max(timeout_seconds, 60.0))
+
+    monkeypatch.setattr(ChangeFeed, "settle", settle)
 
 
 @pytest.fixture

@@ -73,7 +73,11 @@ async def listener(made: World, query: str) -> AsyncIterator[Portal]:
     async with aiohttp.ClientSession() as client:
         portal = Portal(made, client)
         listening = asyncio.create_task(portal.listen(query))
-        await portal.listening.wait()
+        begun = asyncio.create_task(portal.listening.wait())
+        await asyncio.wait((listening, begun), return_when=asyncio.FIRST_COMPLETED)
+        if not begun.done():
+            begun.cancel()
+            listening.result()  # why it could not
         yield portal
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
