@@ -1,7 +1,9 @@
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partialmethod
+from functools import partialmethod, wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -13,6 +15,25 @@ from tests.radius.world import TestNas, World, nas_at, world
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that the daemon runs on: it differs from the standard one in what a socket's errors do."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+TEST_SECONDS = 240.0
+"""Less than pytest's own limit, whose exception uvloop takes for a callback's and goes on: a test that hangs there would hang for ever."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each coroutine of these tests an end."""
+    function = getattr(item, "obj", None)
+    if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(function):
+        return
+
+    @wraps(function)
+    async def bounded(*arguments: Any, **more: Any) -> Any:
+        async with asyncio.timeout(TEST_SECONDS):
+            return await function(*arguments, **more)
+
+    item.obj = bounded
 
 
 @pytest.fixture(autouse=True)
