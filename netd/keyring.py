@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,9 @@ _HEAD = 5  # version and key id
 _NONCE = 12
 _TAG = 16
 _urandom = os.urandom
+
+Opener = Callable[[bytes, bytes], bytes]
+"""``Keyring.open``, or what stands in for it: (sealed, context) -> plain."""
 
 
 class _Line(NamedTuple):

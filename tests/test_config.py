@@ -170,6 +170,8 @@ def test_which_file(tmp_path):
         ("[boot]\nhost = '[2001:db8::1]'\n", "boot.host", "'[2001:db8::1]' is neither a name nor an IP address"),
         ("[boot]\nhost6 = 'fe80::1'\n", "boot.host6", "fe80::1 is good on one link only: devices behind a relay do not reach it"),
         ("[boot]\nhost6 = '192.0.2.1'\n", "boot.host6", "192.0.2.1 is an IPv4 address: that is for boot.host"),
+        ("[boot]\nenabled = true\nhost = '192.0.2.5'\nhttp_port = 8080\n", "boot.http_port", "boot.http_port and web.port are both 8080"),
+        ("[web]\nport = 8443\n[boot]\nenabled = true\nhost = 'x'\ncertificate = '/c'\nkey = '/k'\n", "web.port", "boot.https_port and web.port are both 8443"),
         ("[web]\naddress = ''\n", "web.address", "'' is not an IP address"),
         ("[extensions]\nfolders = ['x']\n", "extensions.folders", "'x' is not an absolute path"),
         ("data_dir = 'x'\n", "data_dir", "'x' is not an absolute path"),
@@ -180,6 +182,16 @@ def test_a_wrong_file_names_file_key_and_reason(tmp_path, text, key, reason):
     error = fault(from_text, tmp_path, text)
     assert (error.source, error.key, error.reason) == (str(tmp_path / "netd.toml"), key, reason)
     assert str(error) == f"{tmp_path / 'netd.toml'}: {key}: {reason}"
+
+
+def test_every_service_has_a_port_of_its_own(tmp_path):
+    config = from_text(tmp_path, "[dhcp]\nenabled = true\n[boot]\nenabled = true\nhost = '192.0.2.5'\n")
+    tcp = (config.web.port, config.boot.http_port, config.boot.https_port)
+    udp = (config.radius.auth_port, config.radius.acct_port, config.relay.port, config.boot.tftp_port)
+    assert len({*tcp}) == len(tcp) and len({*udp}) == len(udp)
+    apart = "[web]\naddress = '127.0.0.1'\n[boot]\nenabled = true\nhost = 'x'\nhttp_port = 8080\naddresses = ['192.0.2.5']\n"
+    assert from_text(tmp_path, apart).boot.http_port == 8080
+    assert from_text(tmp_path, "[web]\nport = 8443\n[boot]\nenabled = true\nhost = 'x'\n").web.port == 8443, "no HTTPS without a certificate"
 
 
 def test_not_toml(tmp_path):

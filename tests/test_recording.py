@@ -95,7 +95,7 @@ ip route 0.0.0.0 0.0.0.0 203.0.113.1
 acl permit 10.1.2.0 0.0.0.255
 ntp 2001:4860:4860::8888 fe80::1
 805e-0c5c-4277 80:5E:0C:5C:42:77 ffff-ffff-ffff 8cdc.0294.a5cd
-sn-auth 485754430B086EA9 HWTC1F14CAAD ALCL:FE12FC43
+sn-auth 485754430B086EA9 HWTC1F14CAAD ALCL:FE12FC43 (HWTC-0B086EA9)
 version 6.49.14 at 12:34:56 oid 1.3.6.1.4.1.2011.2.248
 password simple topsecret
 """
@@ -125,6 +125,8 @@ def test_scrubbing() -> None:
     dashes, colons = lines[5].split()[:2]
     assert read.mac(dashes) == read.mac(colons) and colons == colons.upper() and dashes.startswith("02")
     assert lines[4].split()[2].startswith("fe80::")
+    in_hex, *_, in_words = lines[6].split()[1:]
+    assert in_hex[8:] == in_words[6:14], "one serial number, in both notations"
     assert scrubber.text(REAL) == text and Scrubber(b"other").text(REAL) != text
 
 

@@ -57,8 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     if not all(map(_is_text, given)):
         return _fault("an argument is not UTF-8", USAGE)
-    arguments = parser(given[0] if given else "").parse_args(given)
     try:
+        arguments, unknown = parser(given[0] if given else "").parse_known_args(given)  # reads files, where an option names one
+        if unknown:
+            return _fault(f"unrecognized arguments: {' '.join(unknown)} (see `{arguments.called} --help`)", USAGE)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code

@@ -7,7 +7,7 @@ from typing import Any
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import yes_no
+from netd.cli.values import level, span, yes_no
 
 ALARMS, THRESHOLDS = "/alarms", "/thresholds"
 SEVERITIES = ("warning", "major", "critical")
@@ -49,10 +49,10 @@ def _named(commands: Commands, name: str, help_text: str, run: Any) -> argparse.
 
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--metric", "metric", ", ".join(METRICS), required=new, choices=METRICS, metavar="M")
-    option(parser, "--raise-level", "raise_level", "beyond this it is wrong", float, required=new, metavar="X")
-    option(parser, "--clear-level", "clear_level", "back at this it is over (the same)", float, metavar="X")
+    option(parser, "--raise-level", "raise_level", "beyond this it is wrong; rates also as 800M", level, required=new, metavar="X")
+    option(parser, "--clear-level", "clear_level", "back at this it is over (the same)", level, metavar="X")
     option(parser, "--above", "above", "whether it is wrong to be above; no: below (yes)", yes_no, metavar="yes|no")
-    option(parser, "--hold", "hold_seconds", "seconds for which it must be wrong (0)", int, metavar="S")
+    option(parser, "--hold", "hold_seconds", "for how long it must be wrong: 10m, or seconds (0)", span, metavar="TIME")
     option(parser, "--severity", "severity", ", ".join(SEVERITIES) + " (warning)", choices=SEVERITIES, metavar="S")
     option(parser, "--interfaces", "interfaces", "names with * and ?: only those", nullable(), metavar="PATTERN")
     option(parser, "--enabled", "enabled", "whether it holds (yes)", yes_no, metavar="yes|no")
@@ -63,7 +63,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
 
 
 def _row(row: dict[str, Any]) -> tuple[object, ...]:
-    value = row["value"]
+    value = row["value"] if row["threshold_id"] else None  # that a device is not there has no measure
     return (
         row["id"], row["severity"], row["state"], row["device"], row["subject"], row["name"], None if value is None else round(value, 2),
         output.moment(row["raised_at"]), output.moment(row["cleared_at"]), row["acknowledged_by"],
@@ -71,9 +71,10 @@ def _row(row: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    wanted = {"state": arguments.state} if arguments.state else {} if arguments.every else {"state__in": "raised,acknowledged"}
-    header = ("ID", "SEVERITY", "STATE", "DEVICE", "SUBJECT", "NAME", "VALUE", "RAISED", "CLEARED", "KNOWN TO")
-    return show_list(client.find(), ALARMS, arguments, header, _row, severity=arguments.severity, device=arguments.device, **wanted)
+    usual = {} if arguments.state or arguments.every else {"state__in": "raised,acknowledged"}
+    wanted = {"state": arguments.state, "severity": arguments.severity, "device": arguments.device}
+    header = ("ID", "SEVERITY", "STATE", "DEVICE", "SUBJECT", "NAME", "VALUE", "RAISED", "CLEARED", "ACKNOWLEDGED BY")
+    return show_list(client.find(), ALARMS, arguments, header, _row, "there are no alarms", usual, **wanted)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -100,10 +101,25 @@ def _add(arguments: argparse.Namespace) -> int:
 def _thresholds(arguments: argparse.Namespace) -> int:
     def row(found: dict[str, Any]) -> tuple[object, ...]:
         sign = ">" if found["above"] else "<"
-        when = f"{found['metric']} {sign} {found['raise_level']:g} (over at {found['clear_level']:g})"
-        return found["id"], found["name"], when, found["hold_seconds"], found["severity"], found["interfaces"], json.dumps(found["selector"]), found["enabled"]
+        when = f"{found['metric']} {sign} {_level(found, 'raise_level')} (over at {_level(found, 'clear_level')})"
+        return (
+            found["id"],
+            found["name"],
+            when,
+            output.span(found["hold_seconds"]),
+            found["severity"],
+            found["interfaces"],
+            json.dumps(found["selector"]),
+            found["enabled"],
+        )
 
-    return show_list(client.find(), THRESHOLDS, arguments, ("ID", "NAME", "WRONG IF", "FOR S", "SEVERITY", "INTERFACES", "SELECTS", "ENABLED"), row)
+    header = ("ID", "NAME", "WRONG IF", "FOR", "SEVERITY", "INTERFACES", "SELECTS", "ENABLED")
+    return show_list(client.find(), THRESHOLDS, arguments, header, row, "no thresholds yet: netd threshold add NAME --metric METRIC --raise-level LEVEL")
+
+
+def _level(threshold: dict[str, Any], name: str) -> str:
+    value: float = threshold[name]
+    return output.rate(int(value)) if threshold["metric"].endswith("_bps") else f"{value:.10g}"
 
 
 def _threshold(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,11 @@ Run = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other fault of the command line is told."""
+    """Says what is wrong in one line, as every other fault of the command line is told. What it parses knows what the command is ``called``."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.set_defaults(called=self.prog)
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""

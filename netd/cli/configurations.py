@@ -3,14 +3,15 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from netd.cli import client, output
+from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
 from netd.cli.client import REFUSED, USAGE, Client, CliError
+from netd.cli.device_work import version_of
 from netd.cli.lists import show_list
 
+NOTHING_READ = "no configuration was read yet: netd device backup --all"
 TEMPLATE = ("role", "site", "compare", "note")
 
 
@@ -21,8 +22,10 @@ def register(commands: Commands) -> None:
     listing.add_argument("--device", metavar="NAME", help="only of this device")
     listing.add_argument("--which", choices=("running", "startup"), help="only of what runs, or of what a device would start with")
     paging(listing)
-    show = command(config, "show", "show a version, without secrets", _show)
-    show.add_argument("id", type=int, metavar="ID")
+    show = command(config, "show", "show a version of a device's configuration, without secrets", _show)
+    show.add_argument("device", metavar="NAME")
+    show.add_argument("number", type=int, nargs="?", metavar="VERSION", help="the latest, unless one is given")
+    show.add_argument("--startup", action="store_true", help="of what it would start with, not of what it runs")
     show.add_argument("--reveal", action="store_true", help="with secrets; it is recorded that you saw them")
     status = command(config, "status", "how devices stand: what they differ from, and which could not be read", _status)
     status.add_argument("--drifted", action="store_true", help="only those that differ from something")
@@ -35,17 +38,18 @@ def _list(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         approved = f"{each['approved_by']}, {output.moment(each['approved_at'])}" if each["approved_at"] else None
         return (
-            each["id"], each["device"], each["which"], each["number"], each["lines"], output.moment(each["first_seen_at"]), output.moment(each["last_seen_at"]),
+            each["device"], each["which"], each["number"], each["lines"], output.moment(each["first_seen_at"]), output.moment(each["last_seen_at"]),
             each["source"], approved,
         )  # fmt: skip
 
-    header = ("ID", "DEVICE", "WHICH", "VERSION", "LINES", "FROM", "TO", "SOURCE", "APPROVED")
-    return show_list(client.find(), "/configurations", arguments, header, row, device=arguments.device, which=arguments.which)
+    header = ("DEVICE", "WHICH", "VERSION", "LINES", "FROM", "TO", "SOURCE", "APPROVED")
+    return show_list(client.find(), "/configurations", arguments, header, row, NOTHING_READ, device=arguments.device, which=arguments.which)
 
 
 def _show(arguments: argparse.Namespace) -> int:
     api = client.find()
-    path = f"/configurations/{arguments.id}"
+    which = "startup" if arguments.startup else "running"
+    path = f"/configurations/{version_of(api, arguments.device, which, arguments.number)['id']}"
     reply = api.post(f"{path}/reveal") if arguments.reveal else api.get(path)
     if arguments.json:
         output.print_json(reply.raw)
@@ -58,11 +62,12 @@ def _show(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         drift = ", ".join(each["drift"]) or None
-        return each["device"], each["site"], drift, output.moment(each["drifted_at"]), output.moment(each["backed_up_at"]), output.brief(each["error"])
+        error = each["error"] or (each["intended"] and f"its template does not render: {each['intended']}")
+        return each["device"], each["site"], drift, output.moment(each["drifted_at"]), output.moment(each["backed_up_at"]), error
 
     header = ("DEVICE", "SITE", "DIFFERS FROM", "SINCE", "READ", "ERROR")
-    wanted = {"drifted": True if arguments.drifted else None, "failed": True if arguments.failed else None}
-    return show_list(client.find(), "/configuration-states", arguments, header, row, **wanted)
+    wanted: dict[str, Any] = {"drifted": arguments.drifted or None, "failed": arguments.failed or None}
+    return show_list(client.find(), "/configuration-states", arguments, header, row, NOTHING_READ, **wanted)
 
 
 # -- templates -----------------------------------------------------------------------------------------------------------
@@ -72,7 +77,7 @@ def _templates(template: Commands) -> None:
     paging(command(template, "list", "list templates", _template_list))
     _named(template, "show", "show what a template says", _template_show)
     put = _named(template, "set", "make a template, or change it", _template_set)
-    put.add_argument("--body", type=Path, metavar="FILE", help="what it says; - is standard input")
+    put.add_argument("--body", metavar="FILE", help="what it says; - is standard input")
     option(put, "--role", "role", "of which role's devices it is; none: for others to include", nullable(), metavar="ROLE")
     option(put, "--site", "site", "of the role's devices at this site only", nullable(), metavar="SITE")
     option(put, "--purpose", "purpose", "of a new one: configuration (default), or boot for files that devices start with", choices=("configuration", "boot"))
@@ -104,7 +109,8 @@ def _template_list(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["name"], each["role"], each["site"], each["compare"], each["number"], output.moment(each["updated_at"]), each["note"]
 
-    return show_list(client.find(), "/templates", arguments, ("ID", "NAME", "ROLE", "SITE", "COMPARED", "VERSION", "CHANGED", "NOTE"), row)
+    header = ("ID", "NAME", "ROLE", "SITE", "COMPARED", "VERSION", "CHANGED", "NOTE")
+    return show_list(client.find(), "/templates", arguments, header, row, "no templates yet: netd template set NAME --role ROLE --body FILE")
 
 
 def _template_show(arguments: argparse.Namespace) -> int:
@@ -120,10 +126,7 @@ def _template_show(arguments: argparse.Namespace) -> int:
 def _template_set(arguments: argparse.Namespace) -> int:
     api, wanted = client.find(), body(arguments, TEMPLATE)
     if arguments.body is not None:
-        try:
-            wanted["body"] = sys.stdin.read() if str(arguments.body) == "-" else arguments.body.read_text()
-        except (OSError, UnicodeError) as error:
-            raise CliError(f"{arguments.body} cannot be read: {error}", USAGE) from None
+        wanted["body"] = files.text(arguments.body)
     known = api.get("/templates", name=arguments.name).value["items"]
     if known:
         reply = api.patch(f"/templates/{known[0]['id']}", wanted)
@@ -156,7 +159,8 @@ def _template_check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(reply.raw)
     else:
-        print(f"{reply.value['rendered']} render")
+        broken = len(reply.value["faults"]) + len(reply.value["without"])
+        print(f"for {reply.value['rendered']} of {reply.value['rendered'] + broken} devices there is a template that renders")
         for each in reply.value["faults"]:
             print(output.printable(f"{each['device']}: {each['error']}"))
         for name in reply.value["without"]:
@@ -171,7 +175,8 @@ def _variables(arguments: argparse.Namespace) -> int:
         def row(each: dict[str, Any]) -> tuple[object, ...]:
             return each["id"], each["role"], each["site"], json.dumps(each["variables"], ensure_ascii=False)
 
-        return show_list(api, "/template-variables", arguments, ("ID", "ROLE", "SITE", "VARIABLES"), row, role=arguments.role, site=arguments.site)
+        header, none = ("ID", "ROLE", "SITE", "VARIABLES"), "no variables yet: netd template variables --role ROLE --set JSON"
+        return show_list(api, "/template-variables", arguments, header, row, none, role=arguments.role, site=arguments.site)
     try:
         value = json.loads(sys.stdin.read() if arguments.value == "-" else arguments.value)
     except ValueError as error:

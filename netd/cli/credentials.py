@@ -1,10 +1,9 @@
 """``netd credential``"""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from netd.cli import client, output
+from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
 from netd.cli.values import secret, yes_no
@@ -34,15 +33,11 @@ def register(commands: Commands) -> None:
     command(credential, "remove", "remove a credential that no device names", _remove).add_argument("credential", metavar="NAME")
 
 
-def _file(name: str) -> str:
-    return Path(name).read_text()
-
-
 def _options(parser: argparse.ArgumentParser) -> None:
     hidden = "; - reads it from standard input, for what stands on a command line is seen in process lists"
     option(parser, "--username", "username", "user name", nullable(), metavar="NAME")
     option(parser, "--password", "password", "password" + hidden, nullable(secret), metavar="S")
-    option(parser, "--private-key", "private_key", "file with a private key, in OpenSSH's or PEM form", nullable(_file), metavar="FILE")
+    option(parser, "--private-key", "private_key", "file with a private key, in OpenSSH's or PEM form", nullable(files.text), metavar="FILE")
     option(parser, "--passphrase", "passphrase", "of the private key" + hidden, nullable(secret), metavar="S")
     option(parser, "--enable", "enable", "password of the privileged mode" + hidden, nullable(secret), metavar="S")
     option(parser, "--community", "community", "SNMP community" + hidden, nullable(secret), metavar="S")
@@ -74,7 +69,8 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    return show_list(client.find(), PATH, arguments, ("POSITION", "NAME", "TYPE", "USERNAME", "SITE", "NETWORKS", "ENABLED"), _row, sort="position")
+    none = "no credentials yet: netd credential add NAME --type ssh --username USER --password -"
+    return show_list(client.find(), PATH, arguments, ("POSITION", "NAME", "TYPE", "USERNAME", "SITE", "NETWORKS", "ENABLED"), _row, none, sort="position")
 
 
 def _path(api: client.Client, name: str) -> str:

@@ -1,14 +1,14 @@
 """``netd device backup | inspect | diff | drift | approve | show-commands | run | change | restore | upgrade``: jobs, followed to their end."""
 
 import argparse
+import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from netd.cli import client, output
+from netd.cli import client, files, output
 from netd.cli.arguments import Commands, command
-from netd.cli.client import REFUSED, USAGE, Client, CliError
-from netd.cli.jobs import follow
+from netd.cli.client import REFUSED, USAGE, ApiError, Client, CliError, Reply
+from netd.cli.jobs import Log, follow
 
 
 def register(device: Commands) -> None:
@@ -21,8 +21,8 @@ def register(device: Commands) -> None:
         run.add_argument("--command", "-c", action="append", required=True, metavar="TEXT", help="a command; several are typed one after the other")
         run.set_defaults(kind="device.show" if name == "show-commands" else "device.run")
     change = _many(device, "change", "type lines of configuration; without --commit only what that would change is shown", _change)
-    change.add_argument("--lines", required=True, type=Path, metavar="FILE", help="the lines; - is standard input. A secret is ${name} there")
-    change.add_argument("--secrets", type=Path, metavar="FILE", help="name=value for each secret")
+    change.add_argument("--lines", required=True, metavar="FILE", help="the lines; - is standard input. A secret is ${name} there")
+    change.add_argument("--secrets", metavar="FILE", help="name=value for each secret")
     change.add_argument("--expect", action="append", default=[], metavar="LINE", help="must stand in the configuration afterwards, else all is taken back")
     _batches(change)
     change.add_argument("--commit", action="store_true", help="do it")
@@ -86,21 +86,35 @@ def _started(arguments: argparse.Namespace, kind: str, args: dict[str, Any], sho
     """Let a job be done and follow it; ``shows`` is the member of targets' results that is what somebody wants to see."""
     api = client.find()
     job = api.post("/jobs", {"kind": kind, "args": args}).value
-    if job["state"] == "awaiting_approval":
-        print(f"job {job['id']} waits for the approval of somebody else: netd job approve {job['id']}")
-        return 0
-    if arguments.detach:
-        print(f"job {job['id']} is {job['state']}")
-        return 0
-    code = follow(api, job["id"], arguments.json)
-    for page in api.pages(f"/jobs/{job['id']}/targets"):
-        for target in page.value["items"]:
-            _print_target(target, shows)
+    waits = job["state"] == "awaiting_approval"
+    if waits or arguments.detach:
+        if arguments.json:
+            _print_job(job, [])
+        elif waits:
+            print(f"job {job['id']} waits for the approval of somebody else: netd job approve {job['id']}")
+        else:
+            print(f"job {job['id']} is {job['state']}: netd job log {job['id']} --follow")
+        return 0 if arguments.detach else REFUSED  # nothing is done yet
+    code = follow(api, job["id"], None if arguments.json else Log(api, job["id"], as_json=False, stream=sys.stderr))
+    targets = [target for page in api.pages(f"/jobs/{job['id']}/targets") for target in page.value["items"]]
+    if arguments.json:
+        _print_job(api.get(f"/jobs/{job['id']}").value, targets)
+        return code
+    for target in targets:
+        _print_target(target, shows)
+    if not targets:
+        print("netd: no device is among them", file=sys.stderr)
     return code
 
 
+def _print_job(job: dict[str, Any], targets: list[dict[str, Any]]) -> None:
+    """The job as the API shows it, and what it did to each device."""
+    print(json.dumps({"job": job, "targets": targets}, ensure_ascii=False))
+
+
 def _print_target(target: dict[str, Any], shows: str) -> None:
-    print(output.printable(f"{target['name']}: {target['state']}{': ' + target['said'] if target['said'] else ''}"))
+    said = (target["said"] or "").removeprefix(f"{target['name']}: ")
+    print(output.printable(f"{target['name']}: {target['state']}{': ' + said if said else ''}"))
     result = target["result"] if isinstance(target["result"], dict) else {}
     for each in result.get("outputs", ()):
         print(output.printable(f"{target['name']}> {each['command']}"))
@@ -131,23 +145,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    args = {**_chosen(arguments), "lines": [line for line in _read(arguments.lines).splitlines() if line.strip()]}
+    args = {**_chosen(arguments), "lines": [line for line in files.text(arguments.lines).splitlines() if line.strip()]}
     if arguments.secrets is not None:
-        args["secrets"] = _read(arguments.secrets)
+        args["secrets"] = files.text(arguments.secrets)
     if arguments.expect:
         args["expected"] = arguments.expect
     return _started(arguments, "config.change" if arguments.commit else "config.change.preview", args, "diff")
 
 
-def _read(path: Path) -> str:
-    try:
-        return sys.stdin.read() if str(path) == "-" else path.read_text()
-    except (OSError, UnicodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}", USAGE) from None
-
-
 def _restore(arguments: argparse.Namespace) -> int:
-    version = _version(client.find(), arguments.device, "running", arguments.number)
+    version = version_of(client.find(), arguments.device, "running", arguments.number)
     args = {"device": arguments.device, "configuration_id": version["id"]}
     return _started(arguments, "config.restore" if arguments.commit else "config.restore.preview", args, "diff")
 
@@ -156,23 +163,38 @@ def _upgrade(arguments: argparse.Namespace) -> int:
     return _started(arguments, "device.upgrade", {**_chosen(arguments), "image_id": arguments.image, "unverified": arguments.unverified})
 
 
-def _version(api: Client, device: str, which: str, number: int) -> dict[str, Any]:
-    """The version of that number. Raises CliError."""
-    found = api.get("/configurations", device=device, which=which, number=number).value["items"]
+def version_of(api: Client, device: str, which: str, number: int | None) -> dict[str, Any]:
+    """The version of that number, or the latest. Raises CliError."""
+    found = api.get("/configurations", device=device, which=which, number=number, sort="-number", limit=1).value["items"]
+    if not found and number is None:
+        raise _unread(api, device)
     if not found:
-        raise CliError(f"there is no version {number} of what {device} {'runs' if which == 'running' else 'starts with'}")
+        device_id(api, device)
+        raise CliError(f"there is no version {number} of what {device} {_does(which)}")
     version: dict[str, Any] = found[0]
     return version
+
+
+def _does(which: str) -> str:
+    return "runs" if which == "running" else "starts with"
+
+
+def _unread(api: Client, device: str) -> CliError:
+    """That a device was never read; raises CliError if there is no such device."""
+    device_id(api, device)
+    return CliError(f"no version of {device} is known: netd device backup {device}")
 
 
 def _diff(arguments: argparse.Namespace) -> int:
     api, which = client.find(), "startup" if arguments.startup else "running"
     latest = api.get("/configurations", device=arguments.device, which=which, sort="-number", limit=1).value["items"]
     if not latest:
-        raise CliError(f"no version of {arguments.device} is known: netd device backup {arguments.device}")
+        raise _unread(api, arguments.device)
     after = arguments.after or latest[0]["number"]
-    before = arguments.before or max(after - 1, 1)
-    pair = [_version(api, arguments.device, which, number)["id"] for number in (before, after)]
+    before = arguments.before or after - 1
+    if not before:
+        raise CliError(f"there is only one version of what {arguments.device} {_does(which)}")
+    pair = [version_of(api, arguments.device, which, number)["id"] for number in (before, after)]
     reply = api.get(f"/configurations/{pair[0]}/diff/{pair[1]}")
     if arguments.json:
         output.print_json(reply.raw)
@@ -181,34 +203,60 @@ def _diff(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _device_id(api: Client, name: str) -> int:
+def _of_device(api: Client, device: str, what: str) -> Reply:
+    """Something of a device's configuration. Raises CliError, also if it was never read."""
+    try:
+        return api.get(f"/devices/{device_id(api, device)}/{what}")
+    except ApiError as error:
+        raise _unread(api, device) if error.status == 404 else error from None
+
+
+def device_id(api: Client, name: str) -> int:
+    """Its id. Raises CliError."""
     found: int = api.one("/devices", "device", hostname=name)["id"]
     return found
 
 
 def _drift(arguments: argparse.Namespace) -> int:
     api = client.find()
-    reply = api.get(f"/devices/{_device_id(api, arguments.device)}/drift")
+    reply = _of_device(api, arguments.device, "drift")
+    state = reply.value["state"]
+    unknown = state["running_id"] is None
     if arguments.json:
         output.print_json(reply.raw)
+        return REFUSED if state["drift"] or unknown else 0
+    for text, fault in ((f"it could not be read at {output.moment(state['tried_at'])}", state["error"]), ("its template does not render", state["intended"])):
+        if fault:
+            print(output.printable(f"netd: {text}: {fault}"), file=sys.stderr)
+    if unknown:
+        raise _unread(api, arguments.device)
     for name in ("approved", "saved", "intended"):
         found = reply.value[name]
-        if found is not None and (found["added"] or found["removed"]) and not arguments.json:
+        if found is not None and (found["added"] or found["removed"]):
             print(f"what it runs differs from what is {name}:")
             _print_text(found["text"])
-    drift = reply.value["state"]["drift"]
-    if not drift and not arguments.json:
-        print(f"{arguments.device} is configured as it should be")
-    return REFUSED if drift else 0
+    if not state["drift"]:
+        print(_undrifted(arguments.device, reply.value))
+    return REFUSED if state["drift"] else 0
+
+
+def _undrifted(device: str, told: dict[str, Any]) -> str:
+    """What it does not differ from: nothing may look right only because nobody said what is right."""
+    state = told["state"]
+    known = {"approved": state["approved_id"], "saved": state["startup_id"], "intended": told["template"]}
+    named = [name for name, value in known.items() if value is not None]
+    if not named:
+        return f"nothing says how {device} should be configured: netd device approve {device}"
+    return f"{device} is configured as it should be: as {' and '.join(named)}, read at {output.moment(state['backed_up_at'])}"
 
 
 def _approve(arguments: argparse.Namespace) -> int:
     api = client.find()
     if arguments.number is None:
-        version = api.get(f"/devices/{_device_id(api, arguments.device)}/configuration").value["running_id"]
+        version = _of_device(api, arguments.device, "configuration").value["running_id"]
     else:
-        version = _version(api, arguments.device, "running", arguments.number)["id"]
+        version = version_of(api, arguments.device, "running", arguments.number)["id"]
     if version is None:
-        raise CliError(f"no version of {arguments.device} is known: netd device backup {arguments.device}")
+        raise _unread(api, arguments.device)
     reply = api.post(f"/configurations/{version}/approve", {"note": arguments.note})
     return output.done(reply, arguments.json, f"version {reply.value['number']} of {arguments.device} is approved")

@@ -8,7 +8,7 @@ from typing import Any
 from netd.cli import client, device_work, output, telemetry
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
-from netd.cli.values import yes_no
+from netd.cli.values import json_object, yes_no
 
 PATH, GROUPS = "/devices", "/device-groups"
 KINDS, STATES = ("router", "switch", "olt", "onu", "server", "other"), ("planned", "active", "maintenance", "retired")
@@ -19,6 +19,7 @@ MEMBERS = (
 )  # fmt: skip
 FILTERS = ("vendor", "platform", "kind", "state", "model", "software_version", "site", "tag", "role")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}([.-][0-9A-Fa-f]{4}){2}|[0-9A-Fa-f]{12}")
+NONE = "no devices yet: netd device add NAME --address A --vendor V, or netd discovery start RANGE"
 SELECTS = ("hostnames", "tags", "sites", "vendors", "platforms", "kinds", "roles", "models", "states")
 
 
@@ -29,7 +30,10 @@ def register(commands: Commands) -> None:
     _options(add, new=True)
     listing = command(device, "list", "list devices", _list)
     for name in FILTERS:
-        listing.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="X", help="only those")
+        choices = {"kind": KINDS, "state": STATES}.get(name)
+        text = "only with this tag" if name == "tag" else f"only devices of this {name.replace('_', ' ')}"
+        listing.add_argument(f"--{name.replace('_', '-')}", dest=name, choices=choices, metavar="X", help=text)
+    listing.add_argument("--search", metavar="TEXT", help="only those with this in their name")
     paging(listing)
     _named(device, "show", "show a device: what was written of it, and what it says", _show)
     _options(_named(device, "update", "change a device", _update), new=False)
@@ -37,6 +41,10 @@ def register(commands: Commands) -> None:
     interfaces = _named(device, "interfaces", "list its interfaces as last seen", _interfaces)
     interfaces.add_argument("--gone", action="store_true", help="also those that it shows no more")
     paging(interfaces)
+    changed = _named(device, "update-interface", "say whether an interface is monitored, and more of it", _update_interface)
+    changed.add_argument("interface", metavar="INTERFACE")
+    option(changed, "--monitored", "monitored", "no: its figures are not kept, and raise no alarms", yes_no, metavar="yes|no")
+    option(changed, "--note", "note", "free text", nullable(), metavar="TEXT")
     paging(_named(device, "links", "list its neighbours", _links))
     paging(_named(device, "history", "what changed of what it says, newest first", _history))
     telemetry.add(device)
@@ -61,13 +69,6 @@ def _ports(text: str) -> dict[str, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form ssh=2222,snmp=1161") from None
 
 
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not JSON") from None
-
-
 def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--address", "mgmt_address", "its management address", required=new, metavar="A")
     option(parser, "--vendor", "vendor", "mikrotik, huawei, zte, nokia, cisco, generic, or an extension's name", required=new, metavar="V")
@@ -85,7 +86,7 @@ def _options(parser: argparse.ArgumentParser, *, new: bool) -> None:
     option(parser, "--credential", "credential", "the only one of its protocol that is tried (the site's, then the tenant's)", nullable(), metavar="NAME")
     option(parser, "--subscriber", "subscriber", "user name of the customer whose it is", nullable(), metavar="NAME")
     option(parser, "--role", "role", "which template its configuration is made of", nullable(), metavar="TEXT")
-    option(parser, "--variables", "variables", "for that template, a JSON object", _json, metavar="JSON")
+    option(parser, "--variables", "variables", "for that template, a JSON object, or @FILE", json_object, metavar="JSON")
     option(parser, "--tags", "tags", "comma separated", listed, metavar="TAGS")
     option(parser, "--ports", "ports", "as ssh=2222,snmp=1161, where they are not the usual ones", _ports, metavar="PORTS")
     text = "pinned SSH host keys, comma separated; none: the next one that it shows is pinned"
@@ -111,14 +112,13 @@ def _row(device: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    output.show(client.find().post(PATH, {"hostname": arguments.device, **body(arguments, MEMBERS)}), arguments.json)
-    return 0
+    return _print(client.find().post(PATH, {"hostname": arguments.device, **body(arguments, MEMBERS)}), arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    header = ("ID", "NAME", "ADDRESS", "PLATFORM", "SITE", "STATE", "MODEL", "SOFTWARE", "SEEN")
-    wanted = {name: getattr(arguments, name) for name in FILTERS}
-    return show_list(client.find(), PATH, arguments, header, _row, **wanted)
+    header = ("ID", "NAME", "ADDRESS", "PLATFORM", "SITE", "STATE", "MODEL", "SOFTWARE", "INSPECTED")
+    wanted = {name: getattr(arguments, name) for name in FILTERS} | {"q": arguments.search}
+    return show_list(client.find(), PATH, arguments, header, _row, NONE, sort="hostname", **wanted)
 
 
 def _id(api: client.Client, name: str) -> int:
@@ -129,6 +129,11 @@ def _id(api: client.Client, name: str) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.get(f"{PATH}/{_id(api, arguments.device)}")
+    return _print(reply, arguments)
+
+
+def _print(reply: client.Reply, arguments: argparse.Namespace) -> int:
+    """A device, and what was observed of it as a table."""
     if arguments.json:
         output.print_json(reply.raw)
         return 0
@@ -145,8 +150,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _update(arguments: argparse.Namespace) -> int:
     wanted = changes(arguments, MEMBERS)
     api = client.find()
-    output.show(api.patch(f"{PATH}/{_id(api, arguments.device)}", wanted), arguments.json)
-    return 0
+    return _print(api.patch(f"{PATH}/{_id(api, arguments.device)}", wanted), arguments)
 
 
 def _remove(arguments: argparse.Namespace) -> int:
@@ -166,8 +170,16 @@ def _interface(row: dict[str, Any]) -> tuple[object, ...]:
 def _interfaces(arguments: argparse.Namespace) -> int:
     api = client.find()
     header = ("INDEX", "NAME", "ALIAS", "ADMIN", "OPER", "SPEED", "MAC", "MONITORED")
-    gone = {} if arguments.gone else {"gone_at__null": True}
-    return show_list(api, "/interfaces", arguments, header, _interface, device_id=_id(api, arguments.device), sort="if_index", **gone)
+    usual = {"device_id": _id(api, arguments.device), "sort": "if_index", **({} if arguments.gone else {"gone_at__null": True})}
+    return show_list(api, "/interfaces", arguments, header, _interface, f"none was seen yet: netd device inspect {arguments.device}", usual)
+
+
+def _update_interface(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, ("monitored", "note"))
+    api = client.find()
+    found = api.one("/interfaces", "interface", name=arguments.interface, device_id=_id(api, arguments.device))
+    output.show(api.patch(f"/interfaces/{found['id']}", wanted), arguments.json)
+    return 0
 
 
 def _link(row: dict[str, Any]) -> tuple[object, ...]:
@@ -178,7 +190,8 @@ def _link(row: dict[str, Any]) -> tuple[object, ...]:
 def _links(arguments: argparse.Namespace) -> int:
     api = client.find()
     header = ("INTERFACE", "PROTOCOL", "NEIGHBOUR", "ITS INTERFACE", "KNOWN", "LAST SEEN")
-    return show_list(api, "/links", arguments, header, _link, device_id=_id(api, arguments.device), sort="local_interface")
+    usual = {"device_id": _id(api, arguments.device), "sort": "local_interface"}
+    return show_list(api, "/links", arguments, header, _link, f"none was heard yet: netd device inspect {arguments.device}", usual)
 
 
 def _history(arguments: argparse.Namespace) -> int:
@@ -186,7 +199,7 @@ def _history(arguments: argparse.Namespace) -> int:
     return show_list(
         api, "/device-facts", arguments, ("AT", "OF", "FACT", "BEFORE", "AFTER", "SOURCE"),
         lambda row: (output.moment(row["at"]), row["subject"], row["fact"], output.brief(row["before"]), output.brief(row["after"]), row["source"]),
-        device_id=_id(api, arguments.device),
+        "nothing changed yet", {"device_id": _id(api, arguments.device)},
     )  # fmt: skip
 
 
@@ -196,7 +209,7 @@ def _where(arguments: argparse.Namespace) -> int:
         client.find(), "/endpoints", arguments, ("DEVICE", "INTERFACE", "VLAN", "MAC", "ADDRESS", "FIRST SEEN", "LAST SEEN"),
         lambda row: (row["device"], row["interface"], row["vlan"], row["mac"], row["address"],
                      output.moment(row["first_seen_at"]), output.moment(row["last_seen_at"])),
-        sort="-last_seen_at", **{by: arguments.address},
+        f"{arguments.address} was seen nowhere", {"sort": "-last_seen_at", by: arguments.address},
     )  # fmt: skip
 
 
@@ -236,7 +249,9 @@ def _group_list(arguments: argparse.Namespace) -> int:
     def row(found: dict[str, Any]) -> tuple[object, ...]:
         return found["id"], found["name"], found["devices"], json.dumps(found["selector"]), found["note"]
 
-    return show_list(client.find(), GROUPS, arguments, ("ID", "NAME", "DEVICES", "SELECTS", "NOTE"), row)
+    return show_list(
+        client.find(), GROUPS, arguments, ("ID", "NAME", "DEVICES", "SELECTS", "NOTE"), row, "no groups yet: netd device-group add NAME --tags TAG"
+    )
 
 
 def _group_path(api: client.Client, name: str) -> str:

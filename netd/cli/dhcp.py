@@ -6,11 +6,14 @@ from typing import Any
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
+from netd.cli.values import span
 
 MEMBERS = (
     "name", "prefix", "serves", "profiles", "pool", "site", "router", "dns_servers", "ntp_servers", "domain", "lease_seconds", "variables", "interface",
     "enabled", "description",
 )  # fmt: skip
+FILLED = ("url", "tftp_address", "image", "target_version")
+"""How those variables of profiles begin that netd fills in."""
 KINDS = ("mac", "client_id", "circuit_id", "remote_id", "serial")
 
 
@@ -66,7 +69,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--dns", "dns_servers", "resolvers, comma separated", listed, metavar="A,A")
     option(parser, "--ntp", "ntp_servers", "time servers, comma separated", listed, metavar="A,A")
     option(parser, "--domain", "domain", "domain of the clients", nullable(), metavar="NAME")
-    option(parser, "--lease", "lease_seconds", "seconds of a lease (3600)", int, metavar="N")
+    option(parser, "--lease", "lease_seconds", "how long a lease is good: 1h, 1d, or seconds (1h)", span, metavar="TIME")
     option(parser, "--variables", "variables", "what the profiles' templates are filled with", _variables, metavar="NAME=VALUE,…")
     option(parser, "--interface", "interface", "network interface where its clients are attached directly", nullable(), metavar="NAME")
     option(parser, "--description", "description", "free text", nullable(), metavar="TEXT")
@@ -76,8 +79,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _row(subnet: dict[str, Any]) -> tuple[object, ...]:
-    state = "" if subnet["enabled"] else "disabled"
-    return subnet["id"], subnet["name"], subnet["prefix"], subnet["serves"], ",".join(subnet["profiles"]), subnet["pool"], subnet["lease_seconds"], state
+    serves = subnet["serves"], ",".join(subnet["profiles"])
+    return subnet["id"], subnet["name"], subnet["prefix"], *serves, subnet["pool"], output.span(subnet["lease_seconds"]), subnet["enabled"]
 
 
 def _path(api: client.Client, name: str) -> str:
@@ -90,7 +93,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    return show_list(client.find(), "/dhcp/subnets", arguments, ("ID", "NAME", "PREFIX", "SERVES", "PROFILES", "POOL", "LEASE", ""), _row)
+    none = "no subnet is served yet: netd dhcp serve NAME --prefix P --pool POOL"
+    return show_list(client.find(), "/dhcp/subnets", arguments, ("ID", "NAME", "PREFIX", "SERVES", "PROFILES", "POOL", "LEASE", "ENABLED"), _row, none)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -124,7 +128,7 @@ def _reservations(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["subnet"], each["address"], each["kind"], each["value"], each["description"]
 
-    return show_list(api, "/dhcp/reservations", arguments, ("RESERVATION", "SUBNET", "ADDRESS", "BY", "VALUE", ""), row, subnet_id=subnet_id)
+    return show_list(api, "/dhcp/reservations", arguments, ("RESERVATION", "SUBNET", "ADDRESS", "BY", "VALUE", "NOTE"), row, subnet_id=subnet_id)
 
 
 def _free(arguments: argparse.Namespace) -> int:
@@ -141,11 +145,11 @@ def _profiles(arguments: argparse.Namespace) -> int:
             each["name"],
             each["title"],
             each["evidence"],
-            "itself" if each["recognised"] else "binding",
+            "its packets" if each["recognised"] else "whoever expects it",
             "-" if each["first_file"] == "none" else ",".join(each["transports"]),
-            ",".join(each["variables"]),
+            ",".join(name for name in each["variables"] if not name.startswith(FILLED)),
         )
         for each in reply.value["items"]
     ]
-    output.print_table(rows, ("PROFILE", "DEVICES", "EVIDENCE", "KNOWN BY", "FETCHES BY", "VARIABLES"))
+    output.print_table(rows, ("PROFILE", "DEVICES", "EVIDENCE", "KNOWN BY", "FETCHES BY", "YOUR VARIABLES"))
     return 0

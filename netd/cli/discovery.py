@@ -1,10 +1,12 @@
 """``netd discovery``"""
 
 import argparse
+import sys
 from typing import Any
 
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, command, group, listed, option, paging
+from netd.cli.jobs import Log, follow
 from netd.cli.lists import show_list
 
 PATH = "/discovery/candidates"
@@ -19,6 +21,7 @@ def register(commands: Commands) -> None:
     plan = command(discovery, "plan", "what a search would come to: how many addresses, how long, with which credentials; nothing is asked", _plan)
     for each in (start, plan):
         _order(each)
+    start.add_argument("--follow", "-f", action="store_true", help="show its log until it has ended")
     listing = command(discovery, "list", "list candidates (those that are new)", _list)
     listing.add_argument("--state", default="new", choices=("new", "accepted", "ignored", "all"), help="which (new)")
     paging(listing)
@@ -54,7 +57,10 @@ def _order(parser: argparse.ArgumentParser) -> None:
 
 def _start(arguments: argparse.Namespace) -> int:
     wanted = {"kind": "discovery.search", "args": {"ranges": arguments.ranges, **body(arguments, ORDER)}}
-    reply = client.find().post("/jobs", wanted)
+    api = client.find()
+    reply = api.post("/jobs", wanted)
+    if arguments.follow:
+        return follow(api, reply.value["id"], Log(api, reply.value["id"], as_json=arguments.json, stream=sys.stdout))
     return output.done(reply, arguments.json, f"job {reply.value['id']} is {reply.value['state']}: `netd job log {reply.value['id']} --follow`")
 
 
@@ -71,8 +77,9 @@ def _row(found: dict[str, Any]) -> tuple[object, ...]:
 
 def _list(arguments: argparse.Namespace) -> int:
     header = ("ADDRESS", "NAME", "PLATFORM", "SAYS", "ANSWERS", "SITE", "DEVICE")
-    state = None if arguments.state == "all" else arguments.state
-    return show_list(client.find(), PATH, arguments, header, _row, state=state, sort="address")
+    usual = {"sort": "address"} if arguments.state == "all" else {"sort": "address", "state": arguments.state}
+    none = "there are no candidates" + (": netd discovery start RANGE" if arguments.state in ("new", "all") else f" that are {arguments.state}")
+    return show_list(client.find(), PATH, arguments, header, _row, none, usual)
 
 
 def _path(api: client.Client, address: str) -> str:

@@ -1,4 +1,4 @@
-"""Files that the API gives: written as a whole or not at all."""
+"""Files of the operator's: those that the API gives are written as a whole or not at all."""
 
 import argparse
 import os
@@ -8,6 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from netd.cli import client
+
+
+def text(path: str | Path) -> str:
+    """What a file holds that a command is given; ``-`` is standard input. Raises CliError (2)."""
+    try:
+        return sys.stdin.read() if str(path) == "-" else Path(path).read_text("utf-8")
+    except OSError as error:
+        raise client.CliError(f"{path} cannot be read: {error.strerror}", client.USAGE) from None
+    except UnicodeDecodeError:
+        raise client.CliError(f"{path} cannot be read: it is not UTF-8", client.USAGE) from None
 
 
 def argument(parser: argparse.ArgumentParser, endings: str) -> None:
@@ -29,7 +39,10 @@ def download(file: str, path: str, query: Mapping[str, object], forms: tuple[str
 
 def save(target: Path, path: str, query: Mapping[str, object]) -> int:
     """Write the file: all of it, or none. Only its owner may read it, for customers stand in it."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise client.CliError(f"{target} cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(handle, "wb") as file:
             client.find().download(path, query, file)

@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, command, group, nullable, option, paging
 from netd.cli.client import USAGE, Client, CliError, Reply
 from netd.cli.lists import show_list
+from netd.cli.values import moment
 
 
 def register(commands: Commands) -> None:
@@ -21,13 +22,15 @@ def register(commands: Commands) -> None:
     start.add_argument("kind", metavar="KIND", help="see `netd job kinds`")
     arguments_of(start)
     option(start, "--priority", "priority", "from -100 to 100, higher ones are begun first", int, metavar="N")
-    option(start, "--at", "run_at", "when to begin it, as 2026-01-02T03:04:05Z", metavar="TIME")
+    option(start, "--at", "run_at", "when to begin it, as 2026-01-02T03:04Z or with +01:00; without an offset it is UTC", moment, metavar="TIME")
     option(start, "--unique", "unique_key", "do nothing while another one with this key is not ended", metavar="KEY")
     start.add_argument("--follow", "-f", action="store_true", help="show its log until it has ended")
     listing = command(job, "list", "list jobs, newest first", _list)
     listing.add_argument("--state", metavar="STATE", help="awaiting_approval, queued, running, succeeded, failed, cancelled or timed_out; several with commas")
     listing.add_argument("--kind", metavar="KIND", help="only of this kind")
-    listing.add_argument("--target", metavar="KEY", help="only about this, as device:17")
+    about = listing.add_mutually_exclusive_group()
+    about.add_argument("--device", metavar="NAME", help="only about this device")
+    about.add_argument("--target", metavar="KEY", help="only about this, as device:17 or another of a job's targets")
     paging(listing)
     _of_one(job, "show", "show a job", _show)
     kept = _of_one(job, "file", "write the file that a job made", _file)
@@ -41,7 +44,8 @@ def register(commands: Commands) -> None:
     _of_one(job, "retry", "do a job that did not succeed once more, as a new one", _retry)
     for name, help_text in (("approve", "agree that a job of somebody else be done"), ("decline", "say that a job shall not be done")):
         option(_of_one(job, name, help_text, _decide), "--note", "note", "why", nullable(), metavar="TEXT")
-    command(job, "kinds", "every kind of job, and what it is given", _kinds)
+    kinds = command(job, "kinds", "list the kinds of jobs, or tell what one is given", _kinds)
+    kinds.add_argument("kind", nargs="?", metavar="KIND", help="tell what this one is given")
 
 
 def _of_one(commands: Commands, name: str, help_text: str, run: Any) -> argparse.ArgumentParser:
@@ -53,14 +57,14 @@ def _of_one(commands: Commands, name: str, help_text: str, run: Any) -> argparse
 def arguments_of(parser: argparse.ArgumentParser) -> None:
     """What a job is given: ``--arg name=value`` and ``--args-file``."""
     parser.add_argument("--arg", dest="args", action="append", default=[], metavar="NAME=VALUE", help="an argument; a value that is JSON is taken as that")
-    parser.add_argument("--args-file", type=Path, metavar="FILE", help="arguments as a JSON object; - is standard input, for what is secret")
+    parser.add_argument("--args-file", metavar="FILE", help="arguments as a JSON object; - is standard input, for what is secret")
 
 
 def job_arguments(given: argparse.Namespace) -> dict[str, Any]:
     """The same as the API takes them. Raises CliError."""
     found: dict[str, Any] = {}
     if given.args_file is not None:
-        text = sys.stdin.read() if str(given.args_file) == "-" else given.args_file.read_text()
+        text = files.text(given.args_file)
         try:
             found = json.loads(text)
         except ValueError as error:
@@ -82,7 +86,7 @@ def _start(arguments: argparse.Namespace) -> int:
     api = client.find()
     reply = api.post("/jobs", wanted)
     if arguments.follow:
-        return follow(api, reply.value["id"], arguments.json)
+        return follow(api, reply.value["id"], Log(api, reply.value["id"], as_json=arguments.json, stream=sys.stdout))
     if arguments.json:
         output.print_json(reply.raw)
     else:
@@ -103,8 +107,10 @@ def _list(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
 
     header = ("ID", "KIND", "STATE", "DONE", "BY", "MADE", "ENDED", "SAID")
-    query = {"state__in": arguments.state, "kind": arguments.kind, "target": arguments.target}
-    return show_list(client.find(), "/jobs", arguments, header, row, **query)
+    api = client.find()
+    target = arguments.target if arguments.device is None else f"device:{api.one('/devices', 'device', hostname=arguments.device)['id']}"
+    query = {"state__in": arguments.state, "kind": arguments.kind, "target": target}
+    return show_list(api, "/jobs", arguments, header, row, "no jobs yet", **query)
 
 
 def _share(job: dict[str, Any]) -> str:
@@ -135,17 +141,18 @@ def _targets(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["key"], each["name"], each["state"], each["outcome"], output.moment(each["finished_at"]), output.brief(each["said"])
 
-    query = {"state__in": "failed,unverified,cancelled,skipped"} if arguments.failed else {}
+    failed = "failed,unverified,cancelled,skipped" if arguments.failed else None
     header = ("TARGET", "NAME", "STATE", "OUTCOME", "ENDED", "SAID")
-    return show_list(client.find(), f"/jobs/{arguments.job}/targets", arguments, header, row, **query)
+    return show_list(client.find(), f"/jobs/{arguments.job}/targets", arguments, header, row, state__in=failed)
 
 
 def _log(arguments: argparse.Namespace) -> int:
     api = client.find()
+    log = Log(api, arguments.job, as_json=arguments.json, stream=sys.stdout)
     if arguments.follow:
-        return follow(api, arguments.job, arguments.json)
+        return follow(api, arguments.job, log)
     for page in _pages(api, arguments.job):
-        _print_entries(page, arguments.json)
+        log.show(page)
         if not page.value["items"]:
             break
     return 0
@@ -160,13 +167,43 @@ def _pages(api: Client, job: int) -> Iterator[Reply]:
         after = page.value["next"]
 
 
-def follow(api: Client, job: int, as_json: bool) -> int:
-    """Show the log until the job has ended; Ctrl-C leaves it to itself."""
+class Log:
+    """A job's log on its way to the terminal: as text, with targets by their names, or a JSON object a line."""
+
+    def __init__(self, api: Client, job: int, *, as_json: bool, stream: TextIO) -> None:
+        self._api = api
+        self._job = job
+        self._json = as_json
+        self._stream = stream
+        self._names: dict[str, str] = {}
+
+    def show(self, page: Reply) -> None:
+        """Print the entries of a page."""
+        for entry in page.value["items"]:
+            if self._json:
+                print(json.dumps(entry, ensure_ascii=False), file=self._stream)
+                continue
+            where = f"[{self._name(entry['target'])}] " if entry["target"] else ""
+            mark = {"warning": "! ", "error": "!! "}.get(entry["level"], "") if entry["type"] == "line" else "== "
+            for line in entry["text"].splitlines() or [""]:
+                print(output.printable(f"{output.moment(entry['at'])}  {mark}{where}{line}"), file=self._stream)
+        self._stream.flush()
+
+    def _name(self, key: str) -> str:
+        if key not in self._names:
+            found = self._api.get(f"/jobs/{self._job}/targets", key=key, limit=1).value["items"]
+            self._names[key] = found[0]["name"] if found else key
+        return self._names[key]
+
+
+def follow(api: Client, job: int, log: Log | None) -> int:
+    """Show the log, if anywhere, until the job has ended; Ctrl-C leaves it to itself."""
     import time
 
     try:
         for page in _pages(api, job):
-            _print_entries(page, as_json)
+            if log is not None:
+                log.show(page)
             if page.value["ended"]:
                 break
             if not page.value["items"]:
@@ -176,18 +213,6 @@ def follow(api: Client, job: int, as_json: bool) -> int:
         raise
     state = api.get(f"/jobs/{job}").value["state"]
     return 0 if state == "succeeded" else client.REFUSED
-
-
-def _print_entries(page: Reply, as_json: bool) -> None:
-    for entry in page.value["items"]:
-        if as_json:
-            print(json.dumps(entry, ensure_ascii=False))
-            continue
-        where = f"[{entry['target']}] " if entry["target"] else ""
-        mark = {"warning": "! ", "error": "!! "}.get(entry["level"], "") if entry["type"] == "line" else "== "
-        for line in entry["text"].splitlines() or [""]:
-            print(output.printable(f"{output.moment(entry['at'])}  {mark}{where}{line}"))
-    sys.stdout.flush()
 
 
 def _cancel(arguments: argparse.Namespace) -> int:
@@ -208,16 +233,44 @@ def _decide(arguments: argparse.Namespace) -> int:
 
 def _kinds(arguments: argparse.Namespace) -> int:
     reply = client.find().get("/jobs/kinds")
+    found = {kind["name"]: kind for kind in reply.value["items"]}
+    if arguments.kind is not None and arguments.kind not in found:
+        raise CliError(f"there is no kind {arguments.kind}; there are {', '.join(found)}", USAGE)
     if arguments.json:
-        output.print_json(reply.raw)
-        return 0
-    rows = []
-    for kind in reply.value["items"]:
-        schema = kind["args"]
-        while "$ref" in schema:
-            schema = kind["args"]["$defs"][schema["$ref"].rpartition("/")[2]]
-        needed = set(schema.get("required", ()))
-        names = [name if name in needed else f"[{name}]" for name in schema.get("properties", {})]
-        rows.append((kind["name"], " ".join(names), kind["title"], kind["permission"], kind["approval"], kind["allowed"]))
-    output.print_table(rows, ("KIND", "ARGUMENTS", "DOES", "PERMISSION", "APPROVAL", "YOURS"))
+        output.print_json(reply.raw if arguments.kind is None else json.dumps(found[arguments.kind]).encode())
+    elif arguments.kind is None:
+        rows = [(kind["name"], kind["title"], kind["permission"], kind["approval"], kind["allowed"]) for kind in found.values()]
+        output.print_table(rows, ("KIND", "DOES", "PERMISSION", "APPROVAL", "YOURS"))
+        print("netd: `netd job kinds KIND` tells what a kind is given", file=sys.stderr)
+    else:
+        output.table_or(_arguments(found[arguments.kind]["args"]), ("ARGUMENT", "TYPE", "DEFAULT", "MEANS"), "it is given nothing")
     return 0
+
+
+def _arguments(schema: Any) -> list[tuple[object, ...]]:
+    """The arguments of a kind, those that it needs first."""
+    told = _resolved(schema, schema)
+    needed = told.get("required", ())
+    rows: list[tuple[object, ...]] = []
+    for name, each in sorted(told.get("properties", {}).items(), key=lambda item: item[0] not in needed):
+        default = "needed" if name in needed else json.dumps(each["default"]) if each.get("default") is not None else None
+        rows.append((name, _type(schema, each), default, _resolved(schema, each).get("description")))
+    return rows
+
+
+def _resolved(schema: Any, part: Any) -> Any:
+    while "$ref" in part:
+        part = schema["$defs"][part["$ref"].rpartition("/")[2]]
+    return part
+
+
+def _type(schema: Any, part: Any) -> str:
+    """A type as an operator types it: list of string, one of csv, pdf …"""
+    told = _resolved(schema, part)
+    if "anyOf" in told:
+        return " or ".join(dict.fromkeys(_type(schema, each) for each in told["anyOf"] if each.get("type") != "null"))
+    if "enum" in told:
+        return "one of " + ", ".join(str(each) for each in told["enum"] if each is not None)
+    if told.get("type") == "array":
+        return f"list of {_type(schema, told.get('items') or {})}"
+    return str(told.get("type", "any"))

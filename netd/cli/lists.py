@@ -13,9 +13,12 @@ PAGE_ROWS = 1000
 
 
 def show_list(
-    client: Client, path: str, arguments: argparse.Namespace, header: Sequence[str], row: Callable[[dict[str, Any]], Sequence[object]], **query: object
-) -> int:
-    """Print a list; says on standard error if there is more of it."""
+    client: Client, path: str, arguments: argparse.Namespace, header: Sequence[str], row: Callable[[dict[str, Any]], Sequence[object]],
+    none: str = "there are none", usual: Mapping[str, object] | None = None, **query: object,
+) -> int:  # fmt: skip
+    """Print a list; says on standard error if there is more of it, or ``none`` if there is nothing. ``usual`` conditions hold when nobody asks otherwise."""
+    narrowed = any(value is not None for name, value in query.items() if name != "sort")
+    query = {**(usual or {}), **query}
     if not arguments.all and arguments.limit <= PAGE_ROWS:
         page = client.get(path, limit=arguments.limit, **query)
         items, more = page.value["items"], page.value["next"]
@@ -25,6 +28,9 @@ def show_list(
         raw = json.dumps({"items": items, "next": more}, separators=(",", ":"), ensure_ascii=False).encode()
     if arguments.json:
         output.print_json(raw)
+        return 0
+    if not items:
+        print("netd: " + ("nothing fits what was asked for" if narrowed else none), file=sys.stderr)
         return 0
     output.print_table([row(item) for item in items], header)
     if more:

@@ -1,11 +1,13 @@
 """How answers look on a terminal: aligned tables for people, the API's own octets for programs."""
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netd.cli.client import Reply
 
+TIMES = ("since", "until", "not_before", "not_after")
 _UNITS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
@@ -18,7 +20,7 @@ def print_json(raw: bytes) -> None:
 def print_table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None:
     """Left-aligned columns, two blanks apart; numbers to the right. The header is bold on a terminal."""
     texts = [[_text(cell) for cell in row] for row in rows]
-    widths = [max([len(name), *(len(row[at]) for row in texts)]) for at, name in enumerate(header)]
+    widths = [max([width(name), *(width(row[at]) for row in texts)]) for at, name in enumerate(header)]
     right = [bool(texts) and all(row[at].isdigit() or row[at] == "-" for row in texts) for at in range(len(header))]
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(bold + _line(header, widths, right) + plain)
@@ -26,9 +28,30 @@ def print_table(rows: Iterable[Sequence[object]], header: Sequence[str]) -> None
         print(_line(row, widths, right))
 
 
+def table_or(rows: Sequence[Sequence[object]], header: Sequence[str], none: str) -> int:
+    """The table, or on standard error ``none`` if it has no row. Returns the exit code."""
+    if rows:
+        print_table(rows, header)
+    else:
+        print(f"netd: {none}", file=sys.stderr)
+    return 0
+
+
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    padded = (cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(cells, widths, right, strict=True))
+    padded = []
+    for cell, columns, to_right in zip(cells, widths, right, strict=True):
+        blanks = " " * (columns - width(cell))
+        padded.append(blanks + cell if to_right else cell + blanks)
     return "  ".join(padded).rstrip()
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese, Japanese and Korean characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(each) else 2 if east_asian_width(each) in "WF" else 1 for each in text)
 
 
 def _text(cell: object) -> str:
@@ -47,22 +70,37 @@ def printable(text: str) -> str:
 def print_fields(value: dict[str, Any]) -> None:
     """One object, a member per line; members without a value are left out."""
     shown = {name: member for name, member in value.items() if member not in (None, "", [], {})}
-    width = max((len(name) for name in shown), default=0)
+    longest = max((len(name) for name in shown), default=0)
     for name, member in shown.items():
-        if name.endswith("_bps") and isinstance(member, int):
-            member = rate(member)
-        if name.endswith("_at"):
-            member = moment(member)
-        if isinstance(member, list):
-            member = ", ".join(_inline(each) for each in member)
-        print(f"{name.ljust(width)}  {_text(member)}")
+        for place, line in enumerate(str(_field(name, member)).rstrip("\n").split("\n")):
+            print(f"{'' if place else name:{longest}}  {printable(line)}".rstrip())
+
+
+def _field(name: str, member: object) -> object:
+    """A member as people read it: times to the second, rates and figures short, objects as JSON."""
+    if name.endswith("_bps") and isinstance(member, int):
+        return rate(member)
+    if isinstance(member, str) and (name.endswith("_at") or name in TIMES):
+        return moment(member)
+    if isinstance(member, list):
+        return ", ".join(_inline(each) for each in member)
+    if isinstance(member, dict):
+        return json.dumps(member, ensure_ascii=False)
+    return round(member, 3) if isinstance(member, float) else plain(member)
 
 
 def _inline(value: object) -> str:
     if not isinstance(value, dict):
         return str(value)
-    shown = {name: moment(member) if name.endswith("_at") else member for name, member in value.items() if member is not None}
+    shown = {name: moment(member) if name.endswith("_at") else plain(member) for name, member in value.items() if member is not None}
     return " ".join(f"{name}={member}" for name, member in shown.items())
+
+
+def plain(value: object) -> object:
+    """A value without Python's own marks: yes and no, lists with commas."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def brief(value: object) -> str:
@@ -88,6 +126,14 @@ def octets(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.1f} {letter}"
     return f"{count} B"
+
+
+def span(seconds: int) -> str:
+    """1h, 90m, 45s: an interval as ``values.span`` reads it."""
+    for unit, letter in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds and seconds % unit == 0:
+            return f"{seconds // unit}{letter}"
+    return f"{seconds}s"
 
 
 def duration(seconds: int) -> str:

@@ -1,12 +1,10 @@
 """``netd pool`` and ``netd route``"""
 
 import argparse
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from netd.cli import client, output
+from netd.cli import client, files, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
 
@@ -138,8 +136,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    text = sys.stdin.read() if arguments.file == "-" else Path(arguments.file).read_text(encoding="utf-8")
-    ranges, exclusions = _ranges(text.splitlines())
+    ranges, exclusions = _ranges(files.text(arguments.file).splitlines())
     if not ranges and not exclusions:
         raise client.CliError(f"{arguments.file} has no range in it", client.USAGE)
     api = client.find()

@@ -1,12 +1,15 @@
 """``netd schedule``: jobs that are made by themselves."""
 
 import argparse
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, nullable, option, paging
 from netd.cli.jobs import arguments_of, job_arguments
 from netd.cli.lists import show_list
+from netd.cli.values import moment, span
 
 TIMES = ("cron", "interval_seconds", "time_zone", "jitter_seconds", "missed", "priority", "note")
 
@@ -18,7 +21,7 @@ def register(commands: Commands) -> None:
     add.add_argument("kind", metavar="KIND", help="see `netd job kinds`")
     arguments_of(add)
     _times(add)
-    option(add, "--begins-at", "begins_at", "not before this, as 2026-01-02T03:04:05Z; intervals are counted from here", metavar="TIME")
+    option(add, "--begins-at", "begins_at", "not before this, as 2026-01-02T03:04Z or with +01:00; intervals are counted from here", moment, metavar="TIME")
     paging(command(schedule, "list", "list schedules with their next run", _list))
     _named(schedule, "show", "show a schedule, its next run and what was missed", _show)
     update = _named(schedule, "update", "change a schedule", _update)
@@ -37,9 +40,9 @@ def _named(commands: Commands, name: str, help_text: str, run: Any) -> argparse.
 
 def _times(parser: argparse.ArgumentParser) -> None:
     option(parser, "--cron", "cron", "when, as '30 2 * * *' or @daily; none for an interval", nullable(), metavar="CRON")
-    option(parser, "--every", "interval_seconds", "seconds from one run to the next; none for cron", nullable(int), metavar="SECONDS")
+    option(parser, "--every", "interval_seconds", "from one run to the next: 90m, 2h, 7d, or seconds; none for cron", nullable(span), metavar="TIME")
     option(parser, "--time-zone", "time_zone", "of the cron expression, such as Europe/Berlin (UTC)", metavar="ZONE")
-    option(parser, "--jitter", "jitter_seconds", "begin up to so much later, each time another", int, metavar="SECONDS")
+    option(parser, "--jitter", "jitter_seconds", "begin up to so much later, each time another: 10m, or seconds", span, metavar="TIME")
     option(parser, "--missed", "missed", "of runs that were missed make none (skip, default) or the last one (run_once)", choices=("skip", "run_once"))
     option(parser, "--priority", "priority", "of its jobs, from -100 to 100", int, metavar="N")
     option(parser, "--note", "note", "free text", nullable(), metavar="TEXT")
@@ -52,17 +55,27 @@ def _path(api: client.Client, name: str) -> str:
 def _add(arguments: argparse.Namespace) -> int:
     wanted = {"name": arguments.schedule, "kind": arguments.kind, "args": job_arguments(arguments), **body(arguments, (*TIMES, "begins_at"))}
     reply = client.find().post("/schedules", wanted)
-    return output.done(reply, arguments.json, f"schedule {arguments.schedule} runs next at {output.moment(reply.value['fires_at'])}")
+    return output.done(reply, arguments.json, f"schedule {arguments.schedule} {_next(reply.value)}")
+
+
+def _next(schedule: dict[str, Any]) -> str:
+    """When it runs next, also as clocks in its time zone show it."""
+    at, zone = datetime.fromisoformat(schedule["fires_at"]), schedule["time_zone"]
+    try:
+        there = "" if zone == "UTC" or not schedule["cron"] else f" ({at.astimezone(ZoneInfo(zone)):%H:%M:%S} in {zone})"
+    except (ZoneInfoNotFoundError, ValueError):  # this machine does not know it, the daemon's does
+        there = ""
+    return f"runs next at {output.moment(schedule['fires_at'])}{there}"
 
 
 def _list(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
-        when = each["cron"] or f"every {each['interval_seconds']} s"
+        when = each["cron"] or f"every {output.span(each['interval_seconds'])}"
         runs = output.moment(each["fires_at"]) if each["enabled"] else "disabled"
         return each["id"], each["name"], each["kind"], when, each["time_zone"], runs, output.moment(each["last_due_at"]), each["missed_count"]
 
-    header = ("ID", "NAME", "KIND", "WHEN", "ZONE", "NEXT", "LAST", "MISSED")
-    return show_list(client.find(), "/schedules", arguments, header, row)
+    header = ("ID", "NAME", "KIND", "WHEN", "ZONE", "NEXT (UTC)", "LAST (UTC)", "MISSED")
+    return show_list(client.find(), "/schedules", arguments, header, row, "no schedules yet: netd schedule add NAME KIND --cron CRON")
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -83,7 +96,7 @@ def _switch(arguments: argparse.Namespace) -> int:
     api = client.find()
     on = arguments.action == "enable"
     reply = api.patch(_path(api, arguments.schedule), {"enabled": on})
-    said = f"runs next at {output.moment(reply.value['fires_at'])}" if on else "is disabled"
+    said = _next(reply.value) if on else "is disabled"
     return output.done(reply, arguments.json, f"schedule {arguments.schedule} {said}")
 
 

@@ -58,7 +58,7 @@ def _list(kind: Kind, arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["name"], each[kind.above], each["note"]
 
-    return show_list(client.find(), kind.path, arguments, ("ID", "NAME", kind.above.upper(), "NOTE"), row)
+    return show_list(client.find(), kind.path, arguments, ("ID", "NAME", kind.above.upper(), "NOTE"), row, f"no {kind.noun}s yet: netd {kind.noun} add NAME")
 
 
 def _show(kind: Kind, arguments: argparse.Namespace) -> int:

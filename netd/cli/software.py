@@ -2,6 +2,8 @@
 
 import argparse
 import hashlib
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,15 @@ def register(commands: Commands) -> None:
     recommend.add_argument("--model", metavar="MODEL")
     recommend.add_argument("--want", action="store_true", help="say that the devices of --platform and --model should run what is recommended")
     compliance = command(software, "compliance", "which devices do not run what they should, and why they should; exit code 1 if there is one", _compliance)
-    compliance.add_argument("--all", dest="every", action="store_true", help="also those that do")
+    compliance.add_argument("--every", action="store_true", help="also those that do")
 
 
 def _images(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["platform"], each["software_version"], each["file_name"], output.octets(each["octets"]), each["sha256"][:16], each["note"]
 
-    return show_list(client.find(), "/software-images", arguments, ("ID", "PLATFORM", "VERSION", "NAME", "SIZE", "SHA-256", "NOTE"), row)
+    none = "no images yet: netd software add FILE --platform P --version V"
+    return show_list(client.find(), "/software-images", arguments, ("ID", "PLATFORM", "VERSION", "NAME", "SIZE", "SHA-256", "NOTE"), row, none)
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -71,7 +74,8 @@ def _targets(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return each["id"], each["platform"], each["model"], each["software_version"], each["reason"]
 
-    return show_list(client.find(), "/software-targets", arguments, ("ID", "PLATFORM", "MODEL", "VERSION", "WHY"), row)
+    none = "nobody said yet what devices should run: netd software want PLATFORM VERSION --reason TEXT"
+    return show_list(client.find(), "/software-targets", arguments, ("ID", "PLATFORM", "MODEL", "VERSION", "WHY"), row, none)
 
 
 def _want(arguments: argparse.Namespace) -> int:
@@ -99,10 +103,8 @@ def _recommend(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(reply.raw)
     else:
-        output.print_table(
-            [(each["platform"], each["model"], each["devices"], each["software_version"], each["reason"]) for each in reply.value["items"]],
-            ("PLATFORM", "MODEL", "DEVICES", "RECOMMENDED", "WHY"),
-        )
+        rows = [(each["platform"], each["model"], each["devices"], each["software_version"], each["reason"]) for each in reply.value["items"]]
+        output.table_or(rows, ("PLATFORM", "MODEL", "DEVICES", "RECOMMENDED", "WHY"), "there is no model of which nobody said what it should run")
     return 0
 
 
@@ -119,18 +121,14 @@ def _take(api: client.Client, arguments: argparse.Namespace, found: list[dict[st
 
 def _compliance(arguments: argparse.Namespace) -> int:
     api = client.find()
-    rows: list[tuple[object, ...]] = []
-    bad: dict[tuple[str, str], int] = {}
-    for page in api.pages("/compliance", compliant=None if arguments.every else False):
-        if arguments.json:
-            output.print_json(page.raw)
-        for each in page.value["items"]:
-            rows.append((each["device"], each["model"], each["software_version"], each["wanted_version"], each["reason"], each["image_id"]))
-            if not each["compliant"]:
-                key = (each["wanted_version"], each["reason"])
-                bad[key] = bad.get(key, 0) + 1
-    if not arguments.json:
-        output.print_table(rows, ("DEVICE", "MODEL", "RUNS", "SHOULD RUN", "WHY", "IMAGE"))
+    found = [each for page in api.pages("/compliance", compliant=None if arguments.every else False) for each in page.value["items"]]
+    bad = Counter((each["wanted_version"], each["reason"]) for each in found if not each["compliant"])
+    if arguments.json:
+        output.print_json(json.dumps({"items": found, "next": None}, ensure_ascii=False).encode())
+    else:
+        rows = [(each["device"], each["model"], each["software_version"], each["wanted_version"], each["reason"], each["image_id"]) for each in found]
+        header = ("DEVICE", "MODEL", "RUNS", "SHOULD RUN", "WHY", "IMAGE")
+        output.table_or(rows, header, "no device runs anything else than it should, as far as somebody said: netd software targets")
         for (version, reason), count in sorted(bad.items()):
             print(output.printable(f"{count} {'device' if count == 1 else 'devices'} should move to {version}: {reason}"))
         for each in api.get("/software-recommendations").value["items"]:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from netd.cli.arguments import Commands, command
 DEVICES = "/devices"
 OF_INTERFACE = ("in_bps", "out_bps", "in_pps", "out_pps", "in_errors", "out_errors", "in_discards", "out_discards")
 OF_DEVICE = ("reach", "cpu_percent", "memory_percent", "temperature_celsius", "voltage_volts", "power_watts")
+OF_OPTICS = ("rx_dbm", "tx_dbm", "olt_rx_dbm", "bias_milliamperes")
+OF_BOTH = ("temperature_celsius", "voltage_volts")  # of a device, or of an interface's transceiver
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -21,8 +24,9 @@ def add(device: Commands) -> None:
     now.add_argument("device", metavar="NAME")
     series = command(device, "series", "a metric by time", _series)
     series.add_argument("device", metavar="NAME")
-    series.add_argument("metric", metavar="METRIC", choices=OF_DEVICE + OF_INTERFACE, help=", ".join(OF_DEVICE + OF_INTERFACE))
-    series.add_argument("--interface", metavar="NAME", help="whose rate it is")
+    series.add_argument("metric", metavar="METRIC", choices=OF_DEVICE + OF_INTERFACE + OF_OPTICS, help=", ".join(OF_DEVICE + OF_INTERFACE + OF_OPTICS))
+    series.add_argument("--interface", metavar="NAME", help="whose rate or light it is")
+    series.add_argument("--onu", metavar="NAME", help="of which ONU at the interface (light; as alarms name it)")
     series.add_argument("--points", type=int, default=48, metavar="N", help="at the most (48)")
     there = command(device, "availability", "how much of a span a device was there", _availability)
     there.add_argument("device", metavar="NAME")
@@ -87,8 +91,9 @@ def _now(arguments: argparse.Namespace) -> int:
         return 0
     told = reply.value
     system = {name: _figure(value) for name, value in (told["system"] or {}).items() if value is not None}
-    shown = {"up": told["up"], "rtt_ms": _figure(told["rtt_ms"]), "seen": output.moment(told["up_at"]), **system, "missed_slots": told["missed_slots"]}
-    output.print_fields({**shown, **({"last_error": told["last_error"]} if told["last_error"] else {}), "from": told["source"]})
+    elsewhere = {} if told["source"] == "memory" else {"polled by": "another node: this is what that stored last"}
+    shown = {"up": told["up"], "rtt_ms": _figure(told["rtt_ms"]), "looked_at": told["up_at"], **system, "missed_slots": told["missed_slots"]}
+    output.print_fields({**shown, "last_error": told["last_error"], **elsewhere})
     if told["interfaces"]:
         print()
         output.print_table([_line(each) for each in told["interfaces"]], ("INTERFACE", "ALIAS", "OPER", "SPEED", "IN", "OUT", "USED %", "ERRORS/S"))
@@ -106,23 +111,35 @@ def _line(each: dict[str, Any]) -> tuple[object, ...]:
 
 
 def _series(arguments: argparse.Namespace) -> int:
-    of_interface = arguments.metric in OF_INTERFACE
-    if of_interface != bool(arguments.interface):
-        raise client.CliError(f"{arguments.metric} is {'a rate of an interface: say --interface' if of_interface else 'of the device, not of an interface'}", 2)
+    metric, named = arguments.metric, bool(arguments.interface)
+    of_interface, of_optics = metric in OF_INTERFACE, metric in OF_OPTICS or (metric in OF_BOTH and named)
+    if (of_interface or of_optics) != named:
+        raise client.CliError(f"{metric} is {'of the device, not of an interface' if named else 'of an interface: say --interface'}", client.USAGE)
+    if arguments.onu and not of_optics:
+        raise client.CliError(f"{metric} is not of an ONU", client.USAGE)
     api = client.find()
-    path = f"/interfaces/{_interface(api, arguments)}" if of_interface else f"{DEVICES}/{_device(api, arguments)}"
-    reply = api.get(f"{path}/series", metric=arguments.metric, points=arguments.points, **_span(arguments))
+    asked = {"metric": metric, "points": arguments.points, **_span(arguments)}
+    if of_optics:
+        reply = api.get(f"{DEVICES}/{_device(api, arguments)}/optics-series", interface=arguments.interface, onu=arguments.onu, **asked)
+    else:
+        path = f"/interfaces/{_interface(api, arguments)}" if of_interface else f"{DEVICES}/{_device(api, arguments)}"
+        reply = api.get(f"{path}/series", **asked)
     if arguments.json:
         output.print_json(reply.raw)
         return 0
     told = reply.value
-    output.print_table([(output.moment(at), *map(_figure, values)) for at, *values in told["points"]], [name.upper() for name in told["columns"]])
-    return 0
+    rows = [(output.moment(at), *map(_figure, values)) for at, *values in told["points"]]
+    return output.table_or(
+        rows, [name.upper() for name in told["columns"]], "nothing of it was measured in that time; what is newer than five minutes shows with --since 30m"
+    )
 
 
 def _availability(arguments: argparse.Namespace) -> int:
     api = client.find()
-    output.show(api.get(f"{DEVICES}/{_device(api, arguments)}/availability", **_span(arguments)), arguments.json)
+    reply = api.get(f"{DEVICES}/{_device(api, arguments)}/availability", **_span(arguments))
+    output.show(reply, arguments.json)
+    if reply.value["percent"] is None:
+        print("netd: nobody looked at it in that time; it is summed up every five minutes", file=sys.stderr)
     return 0
 
 
@@ -141,5 +158,5 @@ def _top(arguments: argparse.Namespace) -> int:
         (each["device"], each["interface"], each["alias"], _rate(each["in_bps"]), _rate(each["out_bps"]), output.rate(each["speed_bps"]),
          each["utilisation_percent"], _figure(each["errors"])) for each in reply.value["items"]
     ]  # fmt: skip
-    output.print_table(rows, ("DEVICE", "INTERFACE", "ALIAS", "IN", "OUT", "SPEED", "USED %", "ERRORS/S"))
-    return 0
+    header = ("DEVICE", "INTERFACE", "ALIAS", "IN", "OUT", "SPEED", "USED %", "ERRORS/S")
+    return output.table_or(rows, header, "no interface was measured in that time")

@@ -1,10 +1,15 @@
 """Values as operators type them."""
 
 import argparse
+import json
 import re
 import sys
+from typing import Any
+
+from netd.cli import files
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:bps|bit/s|bit)?", re.ASCII)
+_LEVEL = re.compile(r"([-+]?\d+(?:\.\d+)?)([kKmMgG]?)", re.ASCII)
 _ATTRIBUTE = re.compile(r"([A-Za-z0-9][\w.:-]*?)\s*(==|!=|>=|<=|=~|!~|=\*|!\*|:=|\+=|=|>|<)\s*(.*)", re.ASCII | re.DOTALL)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -20,6 +25,14 @@ def rate(text: str) -> int:
     if bps != int(bps) or bps <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of bit/s above 0")
     return int(bps)
+
+
+def level(text: str) -> float:
+    """A level of any metric: ``-27``, ``0.5``, ``800M``; powers of 1000."""
+    match = _LEVEL.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a level: write -27, 0.5, 90 or 800M")
+    return float(match[1]) * _FACTORS[match[2].lower()]
 
 
 def contention(text: str) -> int:
@@ -49,6 +62,22 @@ def yes_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
     return text == "yes"
+
+
+def text(given: str) -> str:
+    """A text, or with ``@FILE`` what a file holds."""
+    return files.text(given[1:]) if given.startswith("@") else given
+
+
+def json_object(given: str) -> dict[str, Any]:
+    """A JSON object, or with ``@FILE`` the one in a file."""
+    try:
+        found = json.loads(text(given))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError("is not a JSON object")
+    return found
 
 
 _VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgtp])(i?))?(?:b|octets)?", re.ASCII | re.IGNORECASE)

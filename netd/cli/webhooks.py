@@ -148,8 +148,7 @@ def _deliveries(arguments: argparse.Namespace) -> int:
 
     api = client.find()
     header = ("AT", "EVENT", "TYPE", "ATTEMPT", "STATUS", "TOOK", "RESULT")
-    only = {"delivered": False} if arguments.failed else {}
-    return show_list(api, _path(api, HOOK, arguments.hook) + "/deliveries", arguments, header, row, **only)
+    return show_list(api, _path(api, HOOK, arguments.hook) + "/deliveries", arguments, header, row, delivered=False if arguments.failed else None)
 
 
 def _billing_add(arguments: argparse.Namespace) -> int:

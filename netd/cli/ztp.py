@@ -1,14 +1,13 @@
 """``netd ztp``"""
 
 import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from netd.cli import client, output
 from netd.cli.arguments import Commands, body, changes, command, group, listed, nullable, option, paging
 from netd.cli.lists import show_list
+from netd.cli.values import json_object, moment, text, yes_no
 
 MEMBERS = (
     "hostname", "profile", "serial", "mac", "circuit_id", "site", "vendor", "platform", "role", "transport", "address", "credential", "variables",
@@ -38,7 +37,8 @@ def register(commands: Commands) -> None:
     option(update, "--profile", "profile", "its boot profile", metavar="NAME")
     _options(update)
     command(ztp, "remove", "expect a device no longer: its URLs end at once", _remove).add_argument("device", metavar="NAME")
-    command(ztp, "preview", "print what a device would fetch, with tokens that are not its own", _preview).add_argument("device", metavar="NAME")
+    preview = command(ztp, "preview", "print what a device would fetch and be typed afterwards, with tokens that are not its own", _preview)
+    preview.add_argument("device", metavar="NAME")
     command(ztp, "check", "render the files of all devices that may still boot; exit code 1 if one cannot be", _check)
     retry = command(ztp, "retry", "let a device go on that is in quarantine, or configure a verified one anew", _retry)
     retry.add_argument("device", metavar="NAME")
@@ -62,7 +62,7 @@ def _register_candidates(ztp: Commands) -> None:
     adopt.add_argument("hostname", metavar="NAME")
     option(adopt, "--profile", "profile", "another boot profile than it was recognised by", metavar="NAME")
     adopt.add_argument("--bind-line", dest="bind_line", action="store_true", default=argparse.SUPPRESS, help="only on the line that it came from")
-    option(adopt, "--settings", "settings", "further members of the expected device, a JSON object, or @FILE", _json, metavar="JSON")
+    option(adopt, "--settings", "settings", "further members of the expected device, a JSON object, or @FILE", json_object, metavar="JSON")
     ignore = command(ztp, "ignore", "ignore a candidate", _ignore)
     ignore.add_argument("id", type=int, metavar="CANDIDATE")
     ignore.add_argument("--not", dest="again", action="store_true", help="it is new again")
@@ -71,57 +71,46 @@ def _register_candidates(ztp: Commands) -> None:
 def _register_rules(ztp: Commands) -> None:
     add = command(ztp, "add-rule", "let candidates be adopted that fit", _add_rule)
     add.add_argument("name", metavar="NAME")
-    option(add, "--profiles", "profiles", "recognised as one of these, comma separated", listed, required=True, metavar="N,N")
-    option(add, "--hostname", "hostname", "name template: cpe-{serial}, {mac_plain}, {model}, {circuit_id}", required=True, metavar="TEMPLATE")
-    option(add, "--position", "position", "the first that fits counts (100)", int, metavar="N")
-    option(add, "--site", "site", "at this site", nullable(), metavar="NAME")
-    option(add, "--circuit-id", "circuit_id", "regular expression for the line", nullable(), metavar="RE")
-    option(add, "--model", "model", "regular expression for the model", nullable(), metavar="RE")
-    option(add, "--settings", "settings", "members of the expected device, a JSON object, or @FILE", _json, metavar="JSON")
+    _rule_options(add, new=True)
+    update = command(ztp, "update-rule", "change a rule; who was adopted stays", _update_rule)
+    update.add_argument("rule", metavar="NAME")
+    option(update, "--name", "name", "a new name", metavar="NAME")
+    _rule_options(update, new=False)
     paging(command(ztp, "rules", "list rules", _rules))
-    command(ztp, "remove-rule", "remove a rule; who was adopted stays", _remove_rule).add_argument("name", metavar="NAME")
+    command(ztp, "remove-rule", "remove a rule; who was adopted stays", _remove_rule).add_argument("rule", metavar="NAME")
+
+
+def _rule_options(parser: argparse.ArgumentParser, *, new: bool) -> None:
+    option(parser, "--profiles", "profiles", "recognised as one of these, comma separated", listed, required=new, metavar="N,N")
+    option(parser, "--hostname", "hostname", "name template: cpe-{serial}, {mac_plain}, {model}, {circuit_id}", required=new, metavar="TEMPLATE")
+    option(parser, "--position", "position", "the first that fits counts (100)", int, metavar="N")
+    option(parser, "--site", "site", "at this site", nullable(), metavar="NAME")
+    option(parser, "--circuit-id", "circuit_id", "regular expression for the line", nullable(), metavar="RE")
+    option(parser, "--model", "model", "regular expression for the model", nullable(), metavar="RE")
+    option(parser, "--settings", "settings", "members of the expected device, a JSON object, or @FILE", json_object, metavar="JSON")
+    option(parser, "--enabled", "enabled", "no: it adopts nobody", yes_no, metavar="yes|no")
 
 
 def _register_certificates(ztp: Commands) -> None:
     listing = command(ztp, "certificates", "list certificates of devices", _certificates)
     listing.add_argument("--device", metavar="NAME", help="only those of this device")
-    listing.add_argument("--ends-before", dest="ends_before", metavar="TIME", help="only those that end before (RFC 3339)")
+    listing.add_argument("--ends-before", dest="ends_before", type=moment, metavar="TIME", help="only those that end before, as 2026-12-31")
     listing.add_argument("--replaced", action="store_true", help="also those that others have taken the place of")
     paging(listing)
     paging(command(ztp, "authorities", "list the certification authorities that signed them; the first one signs", _authorities))
     command(ztp, "authority", "print the certificate of the authority that signs, in PEM: what is to be trusted", _authority)
     add = command(ztp, "new-authority", "let another authority sign from now on: yours, or without options one that netd makes", _new_authority)
-    option(add, "--certificate", "certificate", "its certificate in PEM, or @FILE", _text, metavar="PEM")
+    option(add, "--certificate", "certificate", "its certificate in PEM, or @FILE", text, metavar="PEM")
     option(add, "--key", "key", "its unencrypted private key in PEM: @FILE, or - to read it from the standard input", _secret, metavar="@FILE|-")
 
 
-def _secret(text: str) -> str:
+def _secret(given: str) -> str:
     """A text that stands in no process list."""
-    if text == "-":
+    if given == "-":
         return sys.stdin.read()
-    if not text.startswith("@"):
+    if not given.startswith("@"):
         raise argparse.ArgumentTypeError("is read from @FILE, or from the standard input with -")
-    return _text(text)
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(_text(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise argparse.ArgumentTypeError("is not a JSON object")
-    return found
-
-
-def _text(text: str) -> str:
-    """A text, or what the file behind @ holds."""
-    if not text.startswith("@"):
-        return text
-    try:
-        return Path(text[1:]).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise argparse.ArgumentTypeError(f"{text[1:]} cannot be read: {error}") from None
+    return text(given)
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -135,16 +124,16 @@ def _options(parser: argparse.ArgumentParser) -> None:
     option(parser, "--transport", "transport", "how it fetches (the first way that its profile knows)", choices=("http", "https", "tftp"))
     option(parser, "--address", "address", "a fixed address", nullable(), metavar="A")
     option(parser, "--credential", "credential", "what opens it once it is configured", nullable(), metavar="NAME")
-    option(parser, "--variables", "variables", "for templates, a JSON object, or @FILE", _json, metavar="JSON")
-    option(parser, "--boot-template", "boot_template", "template of what it fetches (its role's), or @FILE", nullable(_text), metavar="TEXT")
-    option(parser, "--configuration", "configuration", "template of what it gets by SSH afterwards (its role's), or @FILE", nullable(_text), metavar="TEXT")
+    option(parser, "--variables", "variables", "for templates, a JSON object, or @FILE", json_object, metavar="JSON")
+    option(parser, "--boot-template", "boot_template", "template of what it fetches (its role's), or @FILE", nullable(text), metavar="TEXT")
+    option(parser, "--configuration", "configuration", "template of what it gets by SSH afterwards (its role's), or @FILE", nullable(text), metavar="TEXT")
     option(parser, "--target-version", "target_version", "the software that it must run to be verified; it fetches the image of it", nullable(), metavar="V")
     option(parser, "--subscriber", "subscriber", "user name of the customer whose it is: it boots while that has service", nullable(), metavar="NAME")
     option(parser, "--verify", "verify", "by what it is (facts), or where that cannot be read by that it answers (reach)", choices=("facts", "reach"))
     option(parser, "--certificate", "certificate", "give it a key of this kind with a certificate: ec or rsa", nullable(), metavar="KIND")
-    text = "put certificate, key and authority there before its configuration, as netd.crt, netd.key and netd-ca.crt"
-    option(parser, "--certificate-folder", "certificate_folder", text, nullable(), metavar="PATH")
-    option(parser, "--closes-at", "closes_at", "until when it must come (RFC 3339)", metavar="TIME")
+    where = "put certificate, key and authority there before its configuration, as netd.crt, netd.key and netd-ca.crt"
+    option(parser, "--certificate-folder", "certificate_folder", where, nullable(), metavar="PATH")
+    option(parser, "--closes-at", "closes_at", "until when it must come, as 2026-12-31 or 2026-12-31T12:00+01:00 (UTC)", moment, metavar="TIME")
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--nas", dest="make_nas", action="store_true", default=argparse.SUPPRESS, help="make a NAS entry of it, with a secret of its own")
     either.add_argument("--no-nas", dest="make_nas", action="store_false", default=argparse.SUPPRESS, help="make none")
@@ -156,7 +145,7 @@ def _path(api: client.Client, name: str) -> str:
 
 def _row(device: dict[str, Any]) -> tuple[object, ...]:
     known = device["serial"] or device["mac"] or device["circuit_id"]
-    return device["id"], device["hostname"], known, device["profile"], device["state"], device["state_at"], device["address_now"], _why(device)
+    return device["id"], device["hostname"], known, device["profile"], device["state"], output.moment(device["state_at"]), device["address_now"], _why(device)
 
 
 def _why(device: dict[str, Any]) -> object:
@@ -169,8 +158,16 @@ def _expect(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    columns = ("ID", "NAME", "KNOWN BY", "PROFILE", "STATE", "SINCE", "ADDRESS", "")
-    return show_list(client.find(), "/ztp/devices", arguments, columns, _row, state=arguments.state)
+    columns = ("ID", "NAME", "KNOWN BY", "PROFILE", "STATE", "SINCE", "ADDRESS", "WHY")
+    return show_list(
+        client.find(),
+        "/ztp/devices",
+        arguments,
+        columns,
+        _row,
+        "no device is expected yet: netd ztp expect NAME --profile PROFILE --serial SERIAL",
+        state=arguments.state,
+    )
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -183,9 +180,10 @@ def _steps(arguments: argparse.Namespace) -> int:
     api = client.find()
 
     def row(step: dict[str, Any]) -> tuple[object, ...]:
-        return step["at"], step["step"], ", ".join(f"{name}={value}" for name, value in step["evidence"].items() if not isinstance(value, dict | list))
+        told = {name: value for name, value in step["evidence"].items() if not isinstance(value, dict | list) and value != step["step"]}
+        return output.moment(step["at"]), step["step"], ", ".join(f"{name}={output.plain(value)}" for name, value in told.items())
 
-    return show_list(api, f"{_path(api, arguments.device)}/steps", arguments, ("WHEN", "STEP", "EVIDENCE"), row)
+    return show_list(api, f"{_path(api, arguments.device)}/steps", arguments, ("WHEN", "STEP", "EVIDENCE"), row, "it was not heard of yet")
 
 
 def _update(arguments: argparse.Namespace) -> int:
@@ -208,9 +206,11 @@ def _preview(arguments: argparse.Namespace) -> int:
         return 0
     found = reply.value
     if found["fault"]:
-        print(found["fault"], file=sys.stderr)
-        return 1
-    print(found["text"] + found["configuration"], end="")
+        raise client.CliError(found["fault"])
+    for title, part in ((found["name"], found["text"]), ("configuration", found["configuration"]), ("afterwards, over its command line", found["follows"])):
+        if part:
+            print(f"--- {title}")
+            print("\n".join(output.printable(line) for line in part.splitlines()))
     return 0
 
 
@@ -219,9 +219,9 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(reply.raw)
     else:
-        print(f"{reply.value['rendered']} can be rendered")
+        print(f"{reply.value['rendered']} can be rendered, {len(reply.value['faults'])} cannot")
         for each in reply.value["faults"]:
-            print(f"{each['hostname']}: {each['fault']}")
+            print(output.printable(f"{each['hostname']}: {each['fault']}"))
     return 1 if reply.value["faults"] else 0
 
 
@@ -234,12 +234,12 @@ def _retry(arguments: argparse.Namespace) -> int:
 def _candidates(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return (
-            each["id"], each["serial"], each["mac"], each["profile"], each["model"], each["subnet"], each["circuit_id"], each["last_seen_at"], each["packets"],
-            each["state"],
+            each["id"], each["serial"], each["mac"], each["profile"], each["model"], each["subnet"], each["circuit_id"],
+            output.moment(each["last_seen_at"]), each["packets"], each["state"],
         )  # fmt: skip
 
     columns = ("CANDIDATE", "SERIAL", "MAC", "PROFILE", "MODEL", "SUBNET", "LINE", "LAST SEEN", "PACKETS", "STATE")
-    return show_list(client.find(), "/ztp/candidates", arguments, columns, row, state=arguments.state)
+    return show_list(client.find(), "/ztp/candidates", arguments, columns, row, f"there are no {arguments.state} candidates", {"state": arguments.state})
 
 
 def _candidate(arguments: argparse.Namespace) -> int:
@@ -267,34 +267,51 @@ def _rules(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
         return (
             each["position"], each["name"], ",".join(each["profiles"]), each["site"], each["circuit_id"], each["model"], each["hostname"],
-            "" if each["enabled"] else "disabled",
+            each["enabled"],
         )  # fmt: skip
 
-    return show_list(client.find(), "/ztp/rules", arguments, ("POSITION", "NAME", "PROFILES", "SITE", "LINE", "MODEL", "HOSTNAME", ""), row)
+    return show_list(client.find(), "/ztp/rules", arguments, ("POSITION", "NAME", "PROFILES", "SITE", "LINE", "MODEL", "HOSTNAME", "ENABLED"), row)
+
+
+def _rule(api: client.Client, name: str) -> str:
+    return f"/ztp/rules/{api.one('/ztp/rules', 'rule', name=name)['id']}"
+
+
+def _update_rule(arguments: argparse.Namespace) -> int:
+    wanted = changes(arguments, RULE)
+    api = client.find()
+    output.show(api.patch(_rule(api, arguments.rule), wanted), arguments.json)
+    return 0
 
 
 def _remove_rule(arguments: argparse.Namespace) -> int:
     api = client.find()
-    found = api.one("/ztp/rules", "rule", name=arguments.name)
-    return output.done(api.delete(f"/ztp/rules/{found['id']}"), arguments.json, f"rule {arguments.name} is removed")
+    return output.done(api.delete(_rule(api, arguments.rule)), arguments.json, f"rule {arguments.rule} is removed")
 
 
 def _certificates(arguments: argparse.Namespace) -> int:
     api = client.find()
-    wanted: dict[str, object] = {"hostname": arguments.device, "not_after__lt": arguments.ends_before}
-    if not arguments.replaced:
-        wanted["replaced_at__null"] = True
+    wanted = {"hostname": arguments.device, "not_after__lt": arguments.ends_before}
+    usual = {} if arguments.replaced else {"replaced_at__null": True}
 
     def row(each: dict[str, Any]) -> tuple[object, ...]:
-        return each["id"], each["hostname"], each["serial"], each["algorithm"], each["not_after"], each["installed_at"], each["fingerprint"]
+        return (
+            each["id"],
+            each["hostname"],
+            each["serial"],
+            each["algorithm"],
+            output.moment(each["not_after"]),
+            output.moment(each["installed_at"]),
+            each["fingerprint"],
+        )
 
     columns = ("ID", "DEVICE", "SERIAL", "KEY", "ENDS", "INSTALLED", "SHA-256")
-    return show_list(api, "/ztp/certificates", arguments, columns, row, **wanted)
+    return show_list(api, "/ztp/certificates", arguments, columns, row, "no device has one: netd ztp expect … --certificate ec", usual, **wanted)
 
 
 def _authorities(arguments: argparse.Namespace) -> int:
     def row(each: dict[str, Any]) -> tuple[object, ...]:
-        return each["id"], each["subject"], "yours" if each["supplied"] else "netd's own", each["not_after"], each["fingerprint"]
+        return each["id"], each["subject"], "yours" if each["supplied"] else "netd's own", output.moment(each["not_after"]), each["fingerprint"]
 
     return show_list(client.find(), "/ztp/authorities", arguments, ("ID", "SUBJECT", "WHOSE", "ENDS", "SHA-256"), row)
 
@@ -304,8 +321,7 @@ def _authority(arguments: argparse.Namespace) -> int:
     if arguments.json:
         output.print_json(reply.raw)
     elif not reply.value["items"]:
-        print("there is none yet: it is made with the first certificate, or by `netd ztp new-authority`", file=sys.stderr)
-        return 1
+        raise client.CliError("there is none yet: it is made with the first certificate, or by `netd ztp new-authority`")
     else:
         print(reply.value["items"][0]["certificate"], end="")
     return 0

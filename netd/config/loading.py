@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import inspect
 
-from netd.config.tables import BootConfig, Config, Secret
+from netd.config.tables import Config, Secret
 from netd.errors import ConfigError
 
 DEFAULT_FILE = Path("/etc/netd/netd.toml")
@@ -343,12 +343,13 @@ def _check_together(config: Config, settings: Mapping[str, Setting]) -> None:
         if name not in config.dhcp.interfaces:
             key = "dhcp.option82_interfaces"
             raise ConfigError(settings[key].source, key, f"{name} is not among dhcp.interfaces")
-    _check_boot(config.boot, settings)
+    _check_boot(config, settings)
     _check_integrations(config, settings)
 
 
-def _check_boot(boot: BootConfig, settings: Mapping[str, Setting]) -> None:
+def _check_boot(config: Config, settings: Mapping[str, Setting]) -> None:
     """What stands in URLs must be known before anything listens."""
+    boot = config.boot
     if not boot.enabled:
         return
     if not boot.host:
@@ -356,6 +357,12 @@ def _check_boot(boot: BootConfig, settings: Mapping[str, Setting]) -> None:
     for name in ("http_port", "https_port", "tftp_port"):
         if not getattr(boot, name):
             raise ConfigError(settings[f"boot.{name}"].source, f"boot.{name}", "must be a port of its own: it stands in the URLs that devices are told")
+    everywhere = {"0.0.0.0", "::"}
+    if config.web.address in everywhere or not {config.web.address, *everywhere}.isdisjoint(boot.addresses):
+        for name in ("http_port", *(("https_port",) if boot.certificate else ())):
+            if getattr(boot, name) == config.web.port:
+                key = "web.port" if "web.port" in settings else f"boot.{name}"
+                raise ConfigError(settings["boot.enabled"].source, key, f"boot.{name} and web.port are both {config.web.port}")
     if bool(boot.certificate) != bool(boot.key):
         given, missing = ("certificate", "key") if boot.certificate else ("key", "certificate")
         raise ConfigError(settings[f"boot.{given}"].source, f"boot.{missing}", f"is needed with boot.{given}")

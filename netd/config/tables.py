@@ -205,7 +205,7 @@ class BootConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The same for who is told by DHCPv6; empty: ``host``, if that is no IPv4 address."""
     addresses: tuple[str, ...] = ("0.0.0.0", "::")
     """IP addresses to serve on."""
-    http_port: Port = 8080
+    http_port: Port = 8081
     """TCP port for HTTP."""
     https_port: Port = 8443
     """TCP port for HTTPS, where certificate and key are given."""

@@ -133,8 +133,9 @@ async def compose(
     webhooks, people = WebhookService(databases.work, client, keyring), LoginWatch(databases.work, config.login)
     profiles = {name: offered(profile.shown(), config.boot) for name, profile in extensions.profiles.items()}
     queues, transport, renderer = DeviceQueues(), CliTransport(), Renderer()
-    sessions = DeviceSessions(databases.jobs, keyring, extensions.platforms, transport, queues, now=now, rest=RestTransport(client))
-    kinds = await _kinds(config, databases, keyring, extensions, client, sessions, profiles, renderer, more, stack)
+    snmp = SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=1.0))
+    sessions = DeviceSessions(databases.jobs, keyring, extensions.platforms, transport, queues, rest=RestTransport(client), snmp=snmp, now=now)
+    kinds = await _kinds(config, databases, keyring, extensions, client, snmp, sessions, profiles, renderer, more, stack)
     jobs = JobService(databases.jobs, kinds, keyring, at_once=config.jobs.at_once)
     polling = PollService(
         config.poll, databases.work, keyring, extensions.platforms, extensions.guard, client, node=f"{socket.gethostname()}-{os.getpid()}", now=now
@@ -169,12 +170,11 @@ async def _radius(config: Config, target: Target, databases: Databases, keyring:
 
 
 async def _kinds(
-    config: Config, databases: Databases, keyring: Keyring, extensions: Extensions, client: Client, sessions: DeviceSessions,
-    profiles: Mapping[str, BootProfile], renderer: Renderer, more: Iterable[Kind], stack: AsyncExitStack,
+    config: Config, databases: Databases, keyring: Keyring, extensions: Extensions, client: Client, snmp: SnmpTransport,
+    sessions: DeviceSessions, profiles: Mapping[str, BootProfile], renderer: Renderer, more: Iterable[Kind], stack: AsyncExitStack,
 ) -> Kinds:  # fmt: skip
     """Every kind of job, with what handlers work with."""
     pinger = await stack.enter_async_context(Pinger())
-    snmp = SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=1.0))
     recogniser = Recogniser(extensions.platforms)
     discovery = Discovery(databases.jobs, TransportProber(pinger, snmp, recogniser, extensions.guard), recogniser, now=now)
     acs = GenieAcs(client, config.genieacs) if config.genieacs.url else None

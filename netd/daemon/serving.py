@@ -125,8 +125,8 @@ def _web(config: Config, services: Services, databases: Databases, keyring: Keyr
     web, radius, simulated = config.web, services.radius, _demo_part(config.data_dir)
     deps = WebDeps(
         stream=services.stream, client=services.client, kinds=services.kinds, watch=services.watch, database=databases.api, owner=databases.engine,
-        keyring=keyring, control=radius.control, enforcement=radius.control, probe=radius.enforcer, metrics=services.metrics, polling=services.polling,
-        health=radius.health(lambda: [*simulated, *database_parts.embedded_part(embedded), *services.parts()]), rules=radius.directory,
+        keyring=keyring, control=radius.control, enforcement=radius.control, probe=radius.probe, metrics=services.metrics, polling=services.polling,
+        health=radius.health(lambda: [*simulated, *database_parts.embedded_part(embedded), *services.parts()]), rules=radius.directory.rows,
         limit=RateLimit(web.requests_per_second, web.requests_burst), own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
         settled=lambda: radius.feed.settle(SETTLE_SECONDS), images=config.data_dir / folder.IMAGES,
         vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),

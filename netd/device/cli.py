@@ -22,6 +22,7 @@ from netd.device.pump import Pump
 from netd.device.screen import Busy, LoginRefused, Screen
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
+from netd.model.device import Outcome
 from netd.model.target import Credential, SshLogin, Target, TelnetLogin
 from netd.sdk.device import CommandLine
 from netd.sdk.dialogue import ENABLE, Command, Dialogue, Get, LogIn, Note, Pause, Put, Reconnect, Step
@@ -32,6 +33,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 LARGE_CHARACTERS: Final = 64 << 10
+ENDING_SECONDS: Final = 5.0
+"""So long a device may take to say how a command ended on a channel of its own, once its output has."""
+
 CLOSINGS: Final = 16
 """How often a dialogue is told to end; more than one nests ``finally``."""
 
@@ -194,20 +198,23 @@ class CliSession:
         except PeerUnreachable as error:
             outcome = error.reason
             raise
-        except PeerError:
+        except PeerError as error:
             outcome = "question"
+            asked, said = self._terminal.classify(error.said)
+            if command.check and asked is Outcome.BUSY:  # whether to take what somebody else has
+                raise Refused(str(error), asked, said) from None
             raise
         finally:
             self._transport.commands[outcome] += 1
         if command.check and found not in FINE:
             if command.secret:  # the device may quote it
-                raise Refused(f"{self.target.key}: <secret>: {found.value}", found)
-            raise Refused(f"{self.target.key}: {command.text}: {said}", found, said)
+                raise Refused(f"{self.target.called}: <secret>: {found.value}", found)
+            raise Refused(f"{self.target.called}: {command.text}: {said}", found, said)
         return text
 
     async def _typed(self, command: Command) -> str:
         if self._screen is None:
-            raise PeerUnreachable(f"{self.target.key}: there is no session", "lost")
+            raise PeerUnreachable(f"{self.target.called}: there is no session", "lost")
         return await self._screen.command(self._enabling(command), most_characters=self._most(command))
 
     def _most(self, command: Command) -> int:
@@ -232,7 +239,7 @@ class CliSession:
         silence = self._terminal.idle_timeout_seconds if command.timeout_seconds is None else command.timeout_seconds
         told = "<secret>" if command.secret else command.text
         most = self._most(command)
-        read = bytearray()
+        read, ended = bytearray(), ""
         try:
             while True:
                 async with asyncio.timeout(silence):
@@ -241,19 +248,21 @@ class CliSession:
                     break
                 read += data
                 if len(read) > most:
-                    raise PeerUnreachable(f"{self.target.key}: {told}: more than {most} octets", "too_large")
+                    raise PeerUnreachable(f"{self.target.called}: {told}: more than {most} octets", "too_large")
+            ended = await channel.ended(min(silence, ENDING_SECONDS))
         except TimeoutError:
-            raise PeerUnreachable(f"{self.target.key}: {told}: no word for {silence:g} s", "timeout") from None
+            raise PeerUnreachable(f"{self.target.called}: {told}: no word for {silence:g} s", "timeout") from None
         except PeerUnreachable as error:
             if not (command.drops and error.reason == "lost"):
                 raise
         finally:
             await channel.close()
-        return bytes(read).decode(self._terminal.encoding, "replace").replace("\r\n", "\n").strip("\n")
+        text = bytes(read).decode(self._terminal.encoding, "replace").replace("\r\n", "\n").strip("\n")
+        return f"{text}\n{ended}".lstrip("\n") if ended else text
 
     async def _put(self, step: Put) -> None:
         if step.image and self._image is None:
-            raise PeerError(f"{self.target.key}: there is no image in hand")
+            raise PeerError(f"{self.target.called}: there is no image in hand")
         async with self._files() as connection:
             if self._image is None or not step.image:
                 await files.put(connection, step.path, step.content, private=step.private, sftp=self._sftp)
@@ -296,7 +305,7 @@ class CliSession:
 
     async def _connected(self) -> tuple[ssh.SshConnection, Credential]:
         """Connect with the first SSH credential that works."""
-        failure = PeerUnreachable(f"{self.target.key} has no SSH login", "invalid")
+        failure = PeerUnreachable(f"{self.target.called} has no SSH login", "invalid")
         for credential in self.target.credentials:
             if not isinstance(credential.login, SshLogin):
                 continue
@@ -318,12 +327,15 @@ class CliSession:
                 return connection, credential
             finally:
                 self._transport.sessions["ssh", outcome] += 1
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _login(self) -> None:
         """SSH first, then Telnet, where there are credentials for them. A changed host key ends it, and so does any failure where one is pinned: Telnet would
         hand the password to whoever keeps SSH from answering there."""
-        failure = PeerUnreachable(f"{self.target.key} has no login for SSH or Telnet", "invalid")
+        failure = PeerUnreachable(f"{self.target.called} has no login for SSH or Telnet", "invalid")
         if any(isinstance(credential.login, SshLogin) for credential in self.target.credentials):
             try:
                 self._connection, self.credential = await self._connected()
@@ -356,13 +368,16 @@ class CliSession:
                 return
             finally:
                 self._transport.sessions["telnet", outcome] += 1
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     async def _enter(self, channel: ssh.Channel | telnet.TelnetChannel, credential: Credential) -> None:
         login = credential.login
         assert isinstance(login, SshLogin | TelnetLogin)
         limits = self._limits
-        self._screen = Screen(self.target.key, channel, self._terminal, settle_seconds=limits.settle_seconds, most_characters=limits.most_output)
+        self._screen = Screen(self.target.called, channel, self._terminal, settle_seconds=limits.settle_seconds, most_characters=limits.most_output)
         username = login.username + self._terminal.login.username_suffix
         await self._screen.login(self._terminal.login, username, login.password.reveal() if login.password else "")
 
@@ -376,7 +391,7 @@ class CliSession:
                 await self._hang_up()
                 await self._back(step.settle_seconds)
         except TimeoutError:
-            raise PeerUnreachable(f"{self.target.key} has not come back within {step.within_seconds:g} s", "timeout") from None
+            raise PeerUnreachable(f"{self.target.called} has not come back within {step.within_seconds:g} s", "timeout") from None
         await self.run(self._driver.prepare())
 
     async def _back(self, settle_seconds: float) -> None:

@@ -65,7 +65,7 @@ class DeviceQueues:
             line = self._lines[key] = _Line(sessions, self.limits)
         outcome = "cancelled"
         try:
-            result = await self._queued(key, line, work, self.limits.deadline_seconds if deadline_seconds is None else deadline_seconds)
+            result = await self._queued(line, work, self.limits.deadline_seconds if deadline_seconds is None else deadline_seconds)
             outcome = "ok"
             return result
         except PeerUnreachable as error:
@@ -97,30 +97,30 @@ class DeviceQueues:
         metrics.gauge("netd_device_work_waiting", "Work that waits for its device or for a session", lambda: sum(each.waiting for each in self._lines.values()))
         metrics.gauge("netd_devices_away", "Devices that are left alone for a while", lambda: sum(self.away(key) for key in self._lines))
 
-    async def _queued(self, key: str, line: _Line, work: Callable[[], Awaitable[T]], deadline_seconds: float) -> T:
-        self._refuse(key, line)
+    async def _queued(self, line: _Line, work: Callable[[], Awaitable[T]], deadline_seconds: float) -> T:
+        self._refuse(line)
         if line.waiting >= self.limits.waiting:
-            raise TooOften(f"{line.waiting} pieces of work wait for {key} already", max(int(deadline_seconds / 10), 1))
+            raise TooOften(f"{line.waiting} pieces of work wait for it already", max(int(deadline_seconds / 10), 1))
         line.waiting += 1
         waits = True
         try:
             async with asyncio.timeout(deadline_seconds), line.slots:
-                self._refuse(key, line)  # what was before it may have found out
+                self._refuse(line)  # what was before it may have found out
                 async with self._slots:
                     line.waiting -= 1
                     waits = False
-                    return await self._begun(key, line, work)
+                    return await self._begun(line, work)
         except TimeoutError:
             if not waits:
                 line.breaker.done(False, self._clock())
             what = "did not get its turn" if waits else "was not done"
-            raise PeerUnreachable(f"work with {key} {what} within {deadline_seconds:g} s", "timeout") from None
+            raise PeerUnreachable(f"work with it {what} within {deadline_seconds:g} s", "timeout") from None
         finally:
             line.waiting -= waits
 
-    async def _begun(self, key: str, line: _Line, work: Callable[[], Awaitable[T]]) -> T:
+    async def _begun(self, line: _Line, work: Callable[[], Awaitable[T]]) -> T:
         if not line.breaker.enter(self._clock()):
-            raise self._left_alone(key, line)
+            raise self._left_alone(line)
         line.running += 1
         self._running += 1
         ok: bool | None = None  # cancelled: says nothing
@@ -139,9 +139,9 @@ class DeviceQueues:
             line.running -= 1
             self._running -= 1
 
-    def _refuse(self, key: str, line: _Line) -> None:
+    def _refuse(self, line: _Line) -> None:
         if line.breaker.state(self._clock()) == "open":
-            raise self._left_alone(key, line)
+            raise self._left_alone(line)
 
-    def _left_alone(self, key: str, line: _Line) -> PeerUnreachable:
-        return PeerUnreachable(f"{key} failed {line.breaker.failures} times in a row and is left alone for a while", "breaker_open")
+    def _left_alone(self, line: _Line) -> PeerUnreachable:
+        return PeerUnreachable(f"it failed {line.breaker.failures} times in a row and is left alone for a while", "breaker_open")

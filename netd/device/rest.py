@@ -42,12 +42,12 @@ class RestTransport:
         Raises PeerUnreachable: ``credentials`` if none is; CertificateChanged if the device shows another than the pinned one. Where one
         is pinned, or a host key, nothing is sent without TLS: it would go to whoever answers instead of the device.
         """
-        failure = PeerUnreachable(f"{target.key} has no HTTP login", "invalid")
+        failure = PeerUnreachable(f"{target.called} has no HTTP login", "invalid")
         for credential in target.credentials:
             if not isinstance(credential.login, HttpLogin):
                 continue
             if not credential.login.tls and (target.certificates or target.host_keys):
-                failure = PeerUnreachable(f"{target.key} has a pinned certificate or host key, and {credential.name} is for HTTP without TLS", "host_key")
+                failure = PeerUnreachable(f"{target.called} has a pinned certificate or host key, and {credential.name} is for HTTP without TLS", "host_key")
                 continue
             session = Rest(self._client, target, credential, credential.login)
             try:
@@ -58,7 +58,10 @@ class RestTransport:
                     break
             else:
                 return session
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
 
 class Rest:
@@ -83,7 +86,7 @@ class Rest:
         if self._login.tls:
             self.certificate = await self._shown()
             if self.target.certificates and self.certificate not in self.target.certificates:
-                raise CertificateChanged(self.target.key, self.target.certificates, self.certificate)
+                raise CertificateChanged(self.target.called, self.target.certificates, self.certificate)
         await self.one("/system/resource")
 
     async def all(self, path: str, *, properties: Sequence[str] = (), query: Sequence[str] = ()) -> list[Record]:
@@ -98,7 +101,7 @@ class Rest:
         """A menu without a list, or one record by ``/menu/*1``."""
         found = _records(await self._ask("GET", path))
         if len(found) != 1:
-            raise PeerError(f"{self.target.key}: {path} is {len(found)} records")
+            raise PeerError(f"{self.target.called}: {path} is {len(found)} records")
         return found[0]
 
     async def create(self, path: str, values: Mapping[str, str]) -> Record:
@@ -120,18 +123,18 @@ class Rest:
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         reply = await self._client.call(
             INTEGRATION, method, self._base + path, headers=self._headers, body=None if body is None else msgspec.json.encode(body),
-            deadline_seconds=self.target.timeout_seconds, most_octets=MOST_OCTETS, peer=self.target.key,
+            deadline_seconds=self.target.timeout_seconds, most_octets=MOST_OCTETS, peer=self.target.called,
             certificate=bytes.fromhex(self.certificate) if self.certificate else None,
         )  # fmt: skip
         try:
             value = msgspec.json.decode(reply.body) if reply.body else None
         except msgspec.DecodeError:
-            raise PeerError(f"{self.target.key}: {path}: status {reply.status}, and no JSON") from None
+            raise PeerError(f"{self.target.called}: {path}: status {reply.status}, and no JSON") from None
         if reply.status == 401:
-            raise PeerUnreachable(f"{self.target.key} refuses {self.credential.name}", "credentials")
+            raise PeerUnreachable(f"{self.target.called} refuses {self.credential.name}", "credentials")
         if reply.status >= 300:
             said = str(value.get("detail") or value.get("message", "")) if isinstance(value, dict) else ""
-            raise PeerError(f"{self.target.key}: {path}: {said or f'status {reply.status}'}", said)
+            raise PeerError(f"{self.target.called}: {path}: {said or f'status {reply.status}'}", said)
         return value
 
     async def _shown(self) -> str:
@@ -143,11 +146,11 @@ class Rest:
             async with asyncio.timeout(self.target.timeout_seconds):
                 _, writer = await asyncio.open_connection(str(self.target.address), self._port, ssl=context)
         except TimeoutError:
-            raise PeerUnreachable(f"{self.target.key} did not answer within {self.target.timeout_seconds:g} s", "timeout") from None
+            raise PeerUnreachable(f"{self.target.called} did not answer within {self.target.timeout_seconds:g} s", "timeout") from None
         except ssl.SSLError as error:
-            raise PeerUnreachable(f"{self.target.key} does not speak TLS as it should: {error.reason}", "tls") from None
+            raise PeerUnreachable(f"{self.target.called} does not speak TLS as it should: {error.reason}", "tls") from None
         except OSError as error:
-            raise PeerUnreachable(f"{self.target.key}: {error.strerror or 'cannot be reached'}", "connect") from None
+            raise PeerUnreachable(f"{self.target.called}: {error.strerror or 'cannot be reached'}", "connect") from None
         certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.transport.abort()
         return hashlib.sha256(certificate or b"").hexdigest()

@@ -148,7 +148,8 @@ class Screen:
                     raise PeerUnreachable(self._at_end(told), "lost")
                 case _:
                     self._stuck = wish.text
-                    raise PeerError(f"{self._name}: {told} asks what nobody answers: {wish.text}", wish.text)
+                    asked = wish.text if command.secret else self._last_lines() or wish.text
+                    raise PeerError(f"{self._name}: {told} asks what nobody answers: {asked}", asked)
 
     async def _text(self) -> str:
         """What was read; a long text is put together in a thread."""
@@ -200,8 +201,12 @@ class Screen:
         self._reader.answered()
         await self._channel.write((text if raw else text + self._terminal.newline).encode(self._terminal.encoding, "replace"))
 
+    def _last_lines(self) -> str:
+        """A question, with what stands just above it: that may say why."""
+        return " ".join(" ".join(self._reader.end().split("\n")[-3:]).split())
+
     def _at_end(self, told: str) -> str:
-        last = self._reader.text()[-200:].strip()
+        last = self._reader.end()[-200:].strip()
         return f"{self._name} ended the session at {told}" + (f": {last}" if last and told != "<secret>" else "")
 
 
@@ -228,4 +233,5 @@ def _dialect(terminal: Terminal) -> Dialect:
         question=_ending(terminal.question) if terminal.question else None,
         noise=tuple(_plain(pattern) for pattern in terminal.noise),
         encoding=terminal.encoding,
+        other_encoding=terminal.other_encoding,
     )

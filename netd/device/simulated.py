@@ -110,7 +110,7 @@ class SimulatedServer:
         console, abort = Console(self.device, self.behaviour), process.channel.get_connection().abort
         try:
             painted = console.open()
-            while self._tell(painted, lambda text: process.stdout.write(text.encode()), abort):
+            while self._tell(painted, lambda text: process.stdout.write(text.encode(self.device.quirks.encoding)), abort):
                 await process.stdout.drain()
                 data = await process.stdin.read(4096)
                 if not data:
@@ -139,7 +139,9 @@ class SimulatedServer:
         try:
             writer.write(_OPENING)
             painted = console.open()
-            while self._tell(painted, lambda text: writer.write(text.encode().replace(b"\xff", b"\xff\xff")), writer.transport.abort):
+            while self._tell(
+                painted, lambda text: writer.write(text.encode(self.device.quirks.encoding).replace(b"\xff", b"\xff\xff")), writer.transport.abort
+            ):
                 await writer.drain()
                 data = await reader.read(4096)
                 if not data:

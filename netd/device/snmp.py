@@ -212,7 +212,7 @@ class SnmpTransport:
     async def connect(self, target: Target) -> Snmp:
         """A session with the first SNMP profile that is answered; ``credential`` says which. Raises PeerUnreachable: ``timeout`` if none is."""
         profiles = [credential for credential in target.credentials if isinstance(credential.login, SnmpCommunity | SnmpUser)]
-        failure = PeerUnreachable(f"{target.key} has no SNMP profile", "invalid")
+        failure = PeerUnreachable(f"{target.called} has no SNMP profile", "invalid")
         for credential in profiles:
             session = self.session(target, credential)
             try:
@@ -222,8 +222,11 @@ class SnmpTransport:
                 continue
             return session
         if len(profiles) > 1:
-            failure = PeerUnreachable(f"{target.key}: none of {len(profiles)} SNMP profiles works; {failure}", failure.reason)
-        raise failure
+            failure = PeerUnreachable(f"{target.called}: none of {len(profiles)} SNMP profiles works; {failure}", failure.reason)
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     def session(self, target: Target, credential: Credential) -> Snmp:
         """A session that has not asked anything yet. Raises PeerUnreachable ``invalid`` if the credential is no SNMP profile."""

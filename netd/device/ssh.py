@@ -73,6 +73,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
         self._buffered = 0
         self._paused = False
         self._ended = False
+        self._closed = asyncio.Event()
         self._fault: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -94,6 +95,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended, self._fault = True, exc
+        self._closed.set()
         self._wake()
 
     async def read(self) -> bytes:
@@ -115,6 +117,16 @@ class Channel(asyncssh.SSHClientSession[bytes]):
             raise PeerUnreachable(f"the connection was lost: {_words(self._fault)}", "lost")
         return b""
 
+    async def ended(self, within_seconds: float) -> str:
+        """How a command ended, after its last octet: ``[exit status 2]``, ``[killed by KILL]``, "" if well or if the device does not say in that time."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return ""
+        signal, status = self._channel.get_exit_signal(), self._channel.get_exit_status()
+        return f"[killed by {signal[0]}]" if signal else f"[exit status {status}]" if status else ""
+
     async def write(self, data: bytes) -> None:
         """Send. Raises PeerUnreachable ``lost``."""
         try:
@@ -134,8 +146,9 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 class SshConnection:
     """A connection that has logged in. ``host_key`` is what the device showed."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, host_key: str, banner: str) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, host_key: str, banner: str, timeout_seconds: float = 30.0) -> None:
         self.connection = connection
+        self._timeout_seconds = timeout_seconds  # for a channel to be opened
         self.host_key = host_key
         self.banner = banner  # the server's identification, to recognise it by
 
@@ -150,7 +163,10 @@ class SshConnection:
     async def _open(self, **options: Any) -> Channel:
         try:
             session = Channel()
-            await self.connection.create_session(lambda: session, encoding=None, **options)
+            async with asyncio.timeout(self._timeout_seconds):
+                await self.connection.create_session(lambda: session, encoding=None, **options)
+        except TimeoutError:
+            raise PeerUnreachable(f"no channel was opened within {self._timeout_seconds:g} s", "timeout") from None
         except (OSError, asyncssh.Error) as error:
             raise PeerUnreachable(f"no channel was opened: {_words(error)}", "protocol") from None
         return session
@@ -166,7 +182,7 @@ async def connect(target: Target, credential: Credential, pump: Pump, *, usernam
     if not isinstance(login, SshLogin):
         raise PeerUnreachable(f"{credential.name} is no SSH login", "invalid")
     port = credential.port or PORT
-    name = f"{target.key} ({target.address} port {port})"
+    name = f"{target.called} ({target.address} port {port})"
     client = _Client(target.host_keys)
     try:
         await pump.turn()
@@ -192,7 +208,7 @@ async def connect(target: Target, credential: Credential, pump: Pump, *, usernam
         raise PeerUnreachable(f"{name}: {_words(error)}", "protocol" if isinstance(error, asyncssh.ProtocolError) else "lost") from None
     except OSError as error:
         raise PeerUnreachable(f"{name}: {error.strerror or 'cannot be reached'}", "connect") from None
-    return SshConnection(connection, client.shown, str(connection.get_extra_info("server_version", "")))
+    return SshConnection(connection, client.shown, str(connection.get_extra_info("server_version", "")), target.timeout_seconds)
 
 
 def _unknown(host: str, addr: str, port: int | None) -> tuple[list[Any], ...]:

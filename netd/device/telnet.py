@@ -52,7 +52,7 @@ class TelnetChannel:
 async def connect(target: Target, credential: Credential, columns: int, rows: int) -> TelnetChannel:
     """Connect, not log in. Raises PeerUnreachable."""
     port = credential.port or PORT
-    name = f"{target.key} ({target.address} port {port})"
+    name = f"{target.called} ({target.address} port {port})"
     try:
         async with asyncio.timeout(target.timeout_seconds):
             reader, writer = await asyncio.open_connection(str(target.address), port)

@@ -133,7 +133,7 @@ class BootFiles:
         self._now = now
         self._clock = clock
         self._sources = Askers(config.requests_per_second)
-        self._renderer = renderer or Renderer()
+        self.renderer = renderer or Renderer()
         self._unaudited: list[tuple[int | None, str, str, str, dict[str, Any]]] = []  # tenant, source, object, result, what
         self._refusals: dict[tuple[int | None, str, str, Transport, str], _Summary] = {}  # tenant, object, source, way, reason
         self._queued = asyncio.Event()
@@ -277,7 +277,7 @@ class BootFiles:
         files = self._files(device, sources.image, secret, generation if told is None else told, address)
         context = first_context(device, address, boottokens.password(secret, generation), files)
         context["subscriber"] = sources.subscriber
-        text = await bootfile.rendered(self._renderer, sources.library, device, "boot", context, asked)
+        text = await bootfile.rendered(self.renderer, sources.library, device, "boot", context, asked)
         if text is None:
             raise InvalidInput([Fault("/boot_template", "there is none, and its role has none")])
         if purpose == "configuration" or not bootfile.has_list(kind):

@@ -186,6 +186,19 @@ async def failed(db: Database, device: Device, error: str, now: datetime) -> Non
         await store.stands(conn, device.tenant_id, device.id, {"tried_at": now, "error": error[:1000]})
 
 
+async def unread(db: Database, device: Device) -> None:
+    """Remember that the device has nothing to read, as its platform is now. For services."""
+    async with db.transaction() as conn:
+        await store.forgive(conn, device.tenant_id, device.id)
+
+
+async def was_read(db: Database, device: Device) -> bool:
+    """Whether any version of what the device runs is known. For services."""
+    async with db.transaction() as conn:
+        stands = await store.state(conn, device.tenant_id, device.id)
+    return stands is not None and stands.running_id is not None
+
+
 async def _drift(conn: Connection, device: Device, normals: Mapping[Which, bytes], wanted: Difference | None) -> tuple[Drift, ...]:
     found: list[Drift] = []
     approved = await store.approved_normal(conn, device.tenant_id, device.id)

@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UnsetType
@@ -129,8 +129,28 @@ def _faults(value: object, kind: Any, strict: bool) -> list[Fault]:
     try:
         convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        return _inside(value, _bare(kind, value), strict) or [validation_fault(str(error))]
+        return _inside(value, _bare(kind, value), strict) or [_choice(validation_fault(str(error)), value, kind)]
     return []
+
+
+def _choice(fault: Fault, value: object, kind: Any) -> Fault:
+    """The fault itself; of a word that is none of a few, with those that are."""
+    return fault if fault.where or not fault.what.startswith("Invalid enum value") else Fault("", none_of(value, kind))
+
+
+def none_of(value: object, kind: Any) -> str:
+    """What is wrong with a word where there are only a few."""
+    return f"{value!r} is none of {', '.join(sorted(map(str, _words(kind))))}"
+
+
+def _words(kind: Any) -> Iterator[object]:
+    if get_origin(kind) is Literal:
+        yield from get_args(kind)
+    elif get_origin(kind) is Annotated:
+        yield from _words(get_args(kind)[0])
+    elif get_origin(kind) in (Union, types.UnionType):
+        for member in get_args(kind):
+            yield from _words(member)
 
 
 def _inside(value: object, kind: Any, strict: bool) -> list[Fault]:

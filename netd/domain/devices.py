@@ -26,7 +26,7 @@ Hostname = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_OUTER_BL
 Address = Annotated[str, Meta(min_length=2, max_length=64)]
 Username = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_OUTER_BLANKS)]
 Text = Annotated[str, Meta(min_length=1, max_length=253, pattern=NO_CONTROL)]
-Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
+Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=inputs.TAG)]
 Tags = Annotated[tuple[Tag, ...], Meta(max_length=64)]
 PollGroups = Annotated[tuple[Label, ...], Meta(max_length=16)]
 Certificates = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from netd.domain import audit, bootfile, bootfiles, booting, bootrights, boottokens, devices, dhcp, fixed, inputs, lists, sites, templates
+from netd.domain import audit, bootfile, bootfiles, booting, bootrights, boottokens, devices, dhcp, finishing, fixed, inputs, lists, sites, templates
 from netd.domain.actor import Actor
 from netd.domain.bootfiles import BootFiles, Sources
 from netd.domain.devices import Catalogue, Hostname, Text, Username
@@ -120,13 +120,15 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class BootPreview(msgspec.Struct, frozen=True, kw_only=True):
-    """What a device would fetch now, with tokens and a password that are not its own. ``fault`` says why there is nothing."""
+    """What a device would fetch now, with tokens and a password that are not its own, and what would ``follow`` over its command line, with names in place of
+    secrets. ``fault`` says why there is nothing."""
 
     ztp_device_id: int
     hostname: str
     name: str
     text: str
     configuration: str
+    follows: str
     fault: str | None
 
 
@@ -145,7 +147,7 @@ async def _columns(
     columns = dict(members)
     profile = next((each for each in profiles if each.name == columns.get("profile")), None)
     if "profile" in columns and profile is None:
-        faults.add("/profile", "there is no such boot profile")
+        faults.add("/profile", f"there is no such boot profile; there are {', '.join(sorted(each.name for each in profiles))}")
     if before is None and columns.get("transport") is None:
         columns["transport"] = "http" if profile is None else profile.transports[0]
     if profile is not None and "transport" in columns:
@@ -398,7 +400,7 @@ async def check(db: Database, actor: Actor, files: BootFiles) -> BootCheck:
 
 async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -> BootPreview:
     kind = files.places.kind(device.profile)
-    made = {"boot": "", "configuration": ""}
+    made = {"boot": "", "configuration": "", "follows": ""}
     fault = None
     secret = bytes(boottokens.SECRET_OCTETS)  # not its own: who may look gets nothing to boot with
     address = device.address or device.address_now or SHOWN
@@ -407,11 +409,12 @@ async def _shown(files: BootFiles, device: ExpectedDevice, made_from: Sources) -
             made["boot"] = (await files.render(device, made_from, secret, 1, address, asked="look")).decode()
         if bootfile.has_list(kind):
             made["configuration"] = (await files.render(device, made_from, secret, 1, address, "configuration", "look")).decode()
+        made["follows"] = await finishing.foreseen(files.renderer, made_from.library, device, str(address), made_from.subscriber)
     except InvalidInput as error:
         fault = str(error)
     return BootPreview(
         ztp_device_id=device.id, hostname=device.hostname, name="" if kind == "none" else files.places.name(device.profile, "boot"), text=made["boot"],
-        configuration=made["configuration"], fault=fault,
+        configuration=made["configuration"], follows=made["follows"], fault=fault,
     )  # fmt: skip
 
 

@@ -142,6 +142,22 @@ async def lines(
     return [line.rstrip() for line in text.splitlines() if line.strip()], hidden
 
 
+async def foreseen(
+    renderer: Renderer, library: templates.Library, expected: ExpectedDevice, address: str, subscriber: dict[str, Any] | None
+) -> str:  # fmt: skip
+    """The configuration that will follow the first file, "" if none will, with the names of secrets in their places: ``<password>``. What stands in a
+    credential is taken to be there. Raises InvalidInput for what does not render, Conflict."""
+    named = (*_TOLD, *(("certificate_pem", "certificate_key_pem", "ca_pem") if expected.certificate else ()))
+    context = {
+        **{name: f"<{name}>" for name in named},
+        "hostname": expected.hostname, "serial": expected.serial or "", "model": expected.seen.get("model", ""), "address": address,
+        "role": expected.role or "", "site": expected.site or "", "boot_user": BOOT_USER, "nas_secret": "<nas_secret>" if expected.make_nas else "",
+        "subscriber": subscriber, "subscriber_password": "<subscriber_password>" if subscriber else "",
+        **(paths(expected.certificate_folder) if expected.certificate and expected.certificate_folder else {}),
+    }  # fmt: skip
+    return await bootfile.rendered(renderer, library, expected, "configuration", context, "look") or ""
+
+
 def files(expected: ExpectedDevice, certificate: Held) -> list[tuple[str, bytes]]:
     """(path on the device, content) of what a certificate comes as where it has a folder: itself, its key and its authority. The key is the second."""
     if expected.certificate_folder is None:
@@ -163,6 +179,9 @@ def _certified(expected: ExpectedDevice, certificate: Held | None) -> dict[str, 
     return found | (paths(expected.certificate_folder) if expected.certificate_folder else {})
 
 
+_TOLD: Final = (
+    "username", "password", "enable", "snmp_community", "snmp_user", "snmp_auth_protocol", "snmp_auth_key", "snmp_priv_protocol", "snmp_priv_key",
+)  # fmt: skip
 _SECRETS: Final = ("password", "enable", "snmp_community", "snmp_auth_key", "snmp_priv_key", "nas_secret", "subscriber_password")
 
 

@@ -21,7 +21,10 @@ NO_OUTER_BLANKS = r"^(?!\s)(?![\s\S]*\s$)(?![\s\S]*[\x00-\x1f\x7f])"
 
 NOTE_CONTROL = r"^(?![\s\S]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f])"
 
+TAG = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$"
+
 PATTERN_WORDS = {
+    TAG: "must begin with a letter or digit, and have only letters (a-z), digits and _ . : / -",
     NO_CONTROL: "has a control character in it",
     NOTE_CONTROL: "has a control character in it",
     NO_OUTER_BLANKS: "begins or ends with a blank, or has a control character in it",
@@ -33,8 +36,10 @@ _WORDS = (
     (re.compile(r"Expected `str` of length >= (\d+)"), r"has less than \1 characters"),
     (re.compile(r"Expected `str` of length <= (\d+)"), r"has more than \1 characters"),
     (re.compile(r"Expected `array` of length <= (\d+)"), r"has more than \1 items"),
-    (re.compile(r"Expected `int` >= (-?\d+)"), r"must be at least \1"),
-    (re.compile(r"Expected `int` <= (-?\d+)"), r"must be at most \1"),
+    (re.compile(r"Expected `(?:int|float)` >= (-?\d+(?:\.\d*[1-9])?)(?:\.0)?"), r"must be at least \1"),
+    (re.compile(r"Expected `(?:int|float)` <= (-?\d+(?:\.\d*[1-9])?)(?:\.0)?"), r"must be at most \1"),
+    (re.compile(r"Expected `(?:int|float)` > (-?\d+(?:\.\d*[1-9])?)(?:\.0)?"), r"must be more than \1"),
+    (re.compile(r"Invalid RFC3339 encoded datetime"), "is not a time such as 2026-01-02T03:04:05Z"),
     (re.compile(r"Object missing required field `.*`", re.DOTALL), "is missing"),
     (re.compile(r"Object contains unknown field `.*`", re.DOTALL), "is not known here"),
 )

@@ -125,12 +125,14 @@ def _value(faults: Faults, where: str, column: Column, op: Op, given: Any, parse
         faults.add(f"/{where}", f"has more than {MOST_VALUES} values")
     if parse is not None:
         return [faults.attempt(f"/{where}", parse, text) for text in texts]
-    try:
-        kind = _value_type(column)
-        return [conversion.convert(text, kind, strict=False) for text in texts]
-    except msgspec.ValidationError as error:
-        faults.add(f"/{where}", str(error))
-        return []
+    kind = _value_type(column)
+    values = []
+    for text in texts:
+        if wrong := conversion.faults(text, kind, strict=False):
+            faults.add(f"/{where}", wrong[0].what)
+        else:
+            values.append(conversion.convert(text, kind, strict=False))
+    return values
 
 
 def _sortable(listing: Listing) -> list[str]:

@@ -11,11 +11,11 @@ from msgspec import Meta
 from netd.domain import periods
 from netd.domain.actor import Actor
 from netd.domain.devices import Text
-from netd.domain.inputs import Label
+from netd.domain.inputs import Faults, Label
 from netd.domain.periods import Period
-from netd.errors import Fault, InvalidInput
 from netd.model.inventory import DeviceKind, DeviceState, Selector
 from netd.store import devices as device_store
+from netd.store import sites as site_store
 from netd.store.database import Connection, Database
 from netd.store.device_reports import Selected
 
@@ -109,9 +109,15 @@ def days(query: Any, today: date) -> tuple[date, date] | None:
 
 
 async def selected(conn: Connection, actor: Actor, query: ReportQuery, states: tuple[DeviceState, ...]) -> Selected | None:
-    """The devices that a query means, of these states where it names none; None for one that is about none. Raises InvalidInput for no such group."""
+    """The devices that a query means, of these states where it names none; None for one that is about none. Raises InvalidInput for a site, organization
+    or group that there is not: an empty report would look like one of which all is well."""
     if not isinstance(query, DeviceQuery):
         return None
+    faults = Faults()
+    if query.site is not None and await site_store.site_id(conn, actor.tenant_id, query.site) is None:
+        faults.add("/site", f"there is no site {query.site}")
+    if query.organization is not None and await site_store.organization_id(conn, actor.tenant_id, query.organization) is None:
+        faults.add("/organization", f"there is no organization {query.organization}")
     selectors = [Selector(
         sites=_one(query.site), tags=_one(query.tag), vendors=_one(query.vendor), platforms=_one(query.platform), models=_one(query.model),
         kinds=_one(query.kind), roles=_one(query.role), states=_one(query.state) or states,
@@ -119,8 +125,10 @@ async def selected(conn: Connection, actor: Actor, query: ReportQuery, states: t
     if query.group is not None:
         group = await device_store.group_selector(conn, actor.tenant_id, query.group)
         if group is None:
-            raise InvalidInput([Fault("/group", f"there is no group {query.group}")])
-        selectors.append(group)
+            faults.add("/group", f"there is no group {query.group}")
+        else:
+            selectors.append(group)
+    faults.check()
     return Selected(tuple(selectors), query.organization)
 
 

@@ -43,6 +43,7 @@ def target(device: Device, credentials: Sequence[Credential], snmp_bulk: int | N
     return Target(
         key=key(device), address=device.mgmt_address, credentials=tuple(credentials), host_keys=device.host_keys, certificates=device.certificates,
         legacy_algorithms=device.legacy_algorithms, timeout_seconds=device.timeout_seconds, sessions=device.sessions, snmp_bulk=snmp_bulk,
+        name=device.hostname,
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A device as the transports see it. ``key`` names it in queues, logs and metrics."""
+    """A device as the transports see it. ``key`` names it in queues, logs and metrics, ``name`` in what people are told."""
 
     key: str
     address: IPv4Address | IPv6Address
@@ -77,3 +77,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float = 10.0
     sessions: int = 1
     snmp_bulk: int | None = None  # max-repetitions that is known to work, None: 25 to begin with
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """What errors call it."""
+        return self.name or self.key

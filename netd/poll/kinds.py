@@ -13,14 +13,15 @@ SEARCH_SECONDS = 24 * 3600.0
 
 
 async def _reach(conn: Connection, actor: Actor, order: DiscoveryOrder) -> Reach:
-    """A search is about its site, or the whole tenant. Raises InvalidInput for ranges and sites that cannot be."""
+    """A search of who sees some sites only is about its site. One of the whole tenant's stays that, with its credentials. Raises InvalidInput for ranges and
+    sites that cannot be."""
     discovery.parsed(order)
     faults = Faults()
     columns: dict[str, object] = {"site": order.site}
     await sites.place(conn, actor, faults, columns, new=True)
     faults.check()
     site_id = columns.get("site_id")
-    return Reach(sites=frozenset((site_id,)) if isinstance(site_id, int) else None)
+    return Reach(sites=frozenset((site_id,)) if isinstance(site_id, int) and actor.sites is not None else None)
 
 
 def kinds(database: Database, owner: Database, keyring: Keyring, searches: Discovery) -> tuple[Kind, ...]:

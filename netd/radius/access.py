@@ -12,12 +12,16 @@ from netd.model.hours import AccessHours
 from netd.model.username import username_key
 from netd.radius.account import PLAIN, WALLED, Variant
 from netd.radius.allocation import Want
-from netd.radius.directory import Directory, Grant, NasRecord, PlanRecord, SubscriberRecord, is_replaced
+from netd.radius.attribute_rows import is_replaced
+from netd.radius.directory import Directory
 from netd.radius.leases import Held, Leases
 from netd.radius.limits import Failures
 from netd.radius.lines import Seen, learnable, seen
+from netd.radius.nas import NasRecord
+from netd.radius.plan import Grant, PlanRecord
 from netd.radius.pools import Chosen
 from netd.radius.sessions import Hold, Sessions, make_class
+from netd.radius.subscriber import SubscriberRecord
 from netd.radius.verdict import Verdict as Verdict
 from netd.sdk import AccessRequest
 from netd.store.directory import LineRow
@@ -210,7 +214,7 @@ class Access:
             return reason, None, detail
         if plan is None or subscriber.fault:
             return Reason.NOT_GRANTABLE, None, subscriber.fault or "its plan could not be loaded"
-        grant = self.directory.grant(plan, nas.vendor, variant)
+        grant = self.directory.grants.of(plan, nas.vendor, variant)
         if grant.fault:
             return Reason.NOT_GRANTABLE, None, grant.fault
         return reason, grant, grant.policy + subscriber.extra_print
@@ -252,7 +256,7 @@ class Access:
                 held, token = leased
                 if held is not None:
                     kinds = sum(1 << kind for kind, unit in enumerate(held.units) if unit)
-                    granted = self.directory.without_nas_pools(plan, nas.vendor, grant, kinds) + self.leases.body(held)
+                    granted = self.directory.grants.without_nas_pools(plan, nas.vendor, grant, kinds) + self.leases.body(held)
             granted = self._body(subscriber, granted, grant.service.walled, wall_clock)
         class_ = make_class(token, subscriber.id, print_)
         if limit:
@@ -381,7 +385,7 @@ class Access:
             return Verdict(reason, subscriber, name, detail=detail)
         if subscriber.plan is None or subscriber.fault:
             return Verdict(Reason.NOT_GRANTABLE, subscriber, name, detail=subscriber.fault or "its plan could not be loaded")
-        grant = self.directory.grant(subscriber.plan, nas.vendor if nas else vendor, variant)
+        grant = self.directory.grants.of(subscriber.plan, nas.vendor if nas else vendor, variant)
         if grant.fault:
             return Verdict(Reason.NOT_GRANTABLE, subscriber, name, detail=grant.fault)
         if self.failures.count((tenant_id, name), now) >= self._user_limit:

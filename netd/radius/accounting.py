@@ -20,12 +20,14 @@ from netd.model.accounting import Record, Row
 from netd.model.line import mac_or_none
 from netd.model.subscriber import username_key
 from netd.radius.ahead import Ahead, Opened
-from netd.radius.directory import Directory, NasRecord, SubscriberRecord
+from netd.radius.directory import Directory
 from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage, only_counted
+from netd.radius.nas import NasRecord
 from netd.radius.quotas import NOTHING_COUNTED, Quotas
 from netd.radius.segment import Item
 from netd.radius.sessions import Sessions, parse_class
 from netd.radius.spool import Spool
+from netd.radius.subscriber import SubscriberRecord
 from netd.store import accounting as store
 from netd.store import journals, tellings
 from netd.store import sessions as session_store

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable
 
 from netd.errors import StoreError
-from netd.radius.directory import Opener
+from netd.keyring import Opener
 from netd.store.directory import CoaClientRow
 from netd.wire.radius import SharedSecret
 

@@ -35,8 +35,8 @@ class Control:
         self._enforcer.orders.post("disconnect", row, nas, (), done, urgent=True)
         result = await answered
         if result.outcome == "nak" and result.error_cause == SESSION_NOT_FOUND:
-            self._enforcer.not_found(row)
-            return msgspec.structs.replace(result, session_closed=await self._enforcer.close_unknown())
+            self._enforcer.vanished.add(row)
+            return msgspec.structs.replace(result, session_closed=await self._enforcer.vanished.close())
         return result
 
     async def _row(self, session: Session) -> Row:
@@ -56,7 +56,7 @@ class Control:
         ours = [nas for nas in enforcer.directory.nas.values() if nas.tenant_id == tenant_id]
         queues = []
         for queue in enforcer.client.queues():
-            nas = next((nas for nas in ours if nas.coa_address == queue.address), None) or enforcer.directory.source(queue.address)
+            nas = next((nas for nas in ours if nas.coa_address == queue.address), None) or enforcer.directory.networks.source(queue.address)
             if nas is not None and nas.tenant_id == tenant_id:
                 queues.append(TenantQueueState(nas=nas.name, **msgspec.structs.asdict(queue)))
         return Enforcement(sessions=dict(counts), held=enforcer.guard.held(tenant_id), queues=tuple(queues))

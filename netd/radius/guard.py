@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 from netd.config import EnforcementConfig
 from netd.errors import Conflict
 from netd.model.control import HeldWave
+from netd.radius.desired import Desired
 from netd.radius.sessions import LiveRecord, Sessions
 from netd.radius.waves import Waves
 
@@ -45,12 +46,12 @@ class Collection:
 class Guard:
     """Collects what would disconnect or wall, decides it in waves, and lets it be done: ``consider`` is called for each session let through.
 
-    ``note`` keeps how it stands with a session, ``wanted`` tells what is wanted of it now (first) and why (last).
+    ``note`` keeps how it stands with a session, ``desired`` tells what is wanted of it now.
     """
 
     def __init__(
         self, sessions: Sessions, config: EnforcementConfig, consider: Callable[[LiveRecord], object],
-        note: Callable[[LiveRecord, str | None, str, str | None], None], wanted: Callable[[LiveRecord], tuple[str, Any, Any, str] | None],
+        note: Callable[[LiveRecord, str | None, str, str | None], None], desired: Callable[[LiveRecord], Desired | None],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self.waves = Waves(config)
@@ -58,7 +59,7 @@ class Guard:
         self._sessions = sessions
         self._consider = consider
         self._note = note
-        self._wanted = wanted
+        self._desired = desired
         self._wall_clock = wall_clock
         self._wishes: _Wishes = {}
         self._cleared: deque[tuple[str, str]] = deque()  # sessions that may be disconnected or walled, and for what
@@ -159,7 +160,7 @@ class Guard:
 
     def confirm(self, tenant_id: int, sessions: int) -> int:
         """Do what is held; returns about how many sessions that is. Raises Conflict if it is more than ``sessions``, or nothing."""
-        wanted = [(live.row.acctuniqueid, found[0]) for live, found in self._released(tenant_id, sessions)]
+        wanted = [(live.row.acctuniqueid, found.policy) for live, found in self._released(tenant_id, sessions)]
         self._clear(wanted)
         return len(wanted)
 
@@ -167,11 +168,11 @@ class Guard:
         """Leave what is held as it is until something else is wanted of it. Raises Conflict as ``confirm`` does."""
         spared = self._released(tenant_id, sessions)
         for live, found in spared:
-            live.spared, live.enforce_state = found[0], "unverified"
-            self._note(live, None, "unverified", f"left as it is by {who}; wanted was {found[-1]}")
+            live.spared, live.enforce_state = found.policy, "unverified"
+            self._note(live, None, "unverified", f"left as it is by {who}; wanted was {found.why}")
         return len(spared)
 
-    def _released(self, tenant_id: int, sessions: int) -> list[tuple[LiveRecord, tuple[str, Any, Any, str]]]:
+    def _released(self, tenant_id: int, sessions: int) -> list[tuple[LiveRecord, Desired]]:
         held = self.held(tenant_id)
         if held is None:
             raise Conflict("nothing is held for confirmation", "sessions")
@@ -180,7 +181,7 @@ class Guard:
         released = []
         for key in self.waves.release(tenant_id):
             live = self._sessions.by_id.get(key)
-            found = None if live is None else self._wanted(live)
+            found = None if live is None else self._desired(live)
             if live is not None and found is not None:
                 released.append((live, found))
         return released

@@ -47,7 +47,7 @@ class Loader:
         directory = self.directory
         seen: set[int] = set()
         async with self.database.transaction() as conn:
-            directory.services |= await policies.load(conn)
+            directory.grants.services |= await policies.load(conn)
             directory.put_plans(await store.plans(conn))
             directory.put_quotas(list(directory.plans), await metering.quotas(conn))
             await self.accounting.quotas.load(conn)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from netd.model.accounting import Row
 from netd.model.control import ControlResult
 from netd.radius.coa import Action, Done, DynamicAuthorization, Target, target_of
-from netd.radius.directory import GENERIC, Directory, NasRecord
+from netd.radius.directory import GENERIC, Directory
+from netd.radius.nas import NasRecord
 from netd.sdk import Avp, LiveSession
 from netd.wire.attributes import encode
 
@@ -31,7 +32,7 @@ class Orders:
         """The entries whose requests go there."""
         found = []
         for nas in self.directory.nas.values():
-            if nas.coa_address == target.address or (nas.coa_address is None and self.directory.source(target.address) is nas):
+            if nas.coa_address == target.address or (nas.coa_address is None and self.directory.networks.source(target.address) is nas):
                 vendor = self.directory.vendor(nas.vendor) or self.directory.vendor(GENERIC)
                 if (nas.coa_port or (3799 if vendor is None else vendor.manifest.coa_port)) == target.port:
                     found.append(nas)

@@ -17,8 +17,10 @@ from netd.errors import StoreError
 from netd.metrics import Counts
 from netd.model.quota import Credit, QuotaUsage, Stage
 from netd.radius.account import Account
-from netd.radius.directory import Directory, PlanRecord, SubscriberRecord
+from netd.radius.directory import Directory
 from netd.radius.ledger import Usage
+from netd.radius.plan import PlanRecord
+from netd.radius.subscriber import SubscriberRecord
 from netd.store import metering as store
 from netd.store.database import Connection, Database
 

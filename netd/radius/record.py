@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from netd.errors import WireError
 from netd.model.accounting import Kind, Record, unique_id
 from netd.model.subscriber import username_key
-from netd.radius.directory import NasRecord
+from netd.radius.nas import NasRecord
 from netd.radius.sessions import CLASS_PREFIX
 from netd.wire import radius
 from netd.wire.radius import Packet

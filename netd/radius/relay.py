@@ -20,9 +20,9 @@ from netd.model.subscriber import username_key
 from netd.radius import selection
 from netd.radius.clients import ClientRecord, Clients
 from netd.radius.coa import CAUSES, Action
-from netd.radius.directory import NasRecord
 from netd.radius.enforce import Enforcer
 from netd.radius.index import MEMBERS
+from netd.radius.nas import NasRecord
 from netd.radius.replies import Key, Replies
 from netd.radius.selection import Refused, Selection
 from netd.radius.sessions import LiveRecord
@@ -271,7 +271,7 @@ class Relay:
         client = request.client.row
         row = live.row
         if result.outcome == "nak" and result.error_cause == selection.NOT_FOUND:
-            self.enforcer.not_found(row)
+            self.enforcer.vanished.add(row)
         elif request.action == "coa" and result.outcome in ("ack", "timeout") and self.enforcer.enforces(live):
             what = ", ".join(dict.fromkeys(name for name, _ in wanted.told)) or "nothing by name"
             how = "changed" if result.outcome == "ack" else "perhaps changed (the NAS did not answer)"

@@ -18,7 +18,8 @@ from netd.radius.access import Access, Settled, Verdict
 from netd.radius.accounting import Accounting, Pending
 from netd.radius.allocator import Waiting
 from netd.radius.datagrams import Datagram
-from netd.radius.directory import Directory, NasRecord
+from netd.radius.directory import Directory
+from netd.radius.nas import NasRecord
 from netd.radius.replies import IN_WORK, Key, Replies
 from netd.radius.sockets import Socket
 from netd.store.postauth import PostAuth, encode
@@ -58,6 +59,7 @@ class Server:
 
     def __init__(self, directory: Directory, access: Access, accounting: Accounting, config: RadiusConfig) -> None:
         self.directory = directory
+        self._networks = directory.networks
         self.access = access
         self.accounting = accounting
         self.replies = Replies(config.duplicate_seconds)
@@ -134,7 +136,7 @@ class Server:
 
     def _drop(self, sock: Socket, source: bytes, reason: str) -> None:
         host = sock.host(source)
-        nas = self.directory.source(host)
+        nas = self._networks.source(host)
         counts = self.unknown if nas is None else nas.drops
         counts[reason] = counts.get(reason, 0) + 1
         if nas is not None and (nas.id, reason) not in self._told_drops:
@@ -144,12 +146,12 @@ class Server:
     def _client(self, sock: Socket, source: bytes) -> tuple[str, NasRecord] | None:
         """The address and the NAS that a packet comes from, None if it is nobody's; found once and kept until a NAS changes."""
         host = sock.host(source)
-        nas = self.directory.source(host)
+        nas = self._networks.source(host)
         if nas is None:
             self.unknown["unknown_client"] = self.unknown.get("unknown_client", 0) + 1
             self._name_stranger(host)
             return None
-        clients = self.directory.clients
+        clients = self._networks.clients
         if len(clients) >= CLIENTS_LIMIT:
             clients.clear()
         client = clients[source[sock.host_from : sock.host_to]] = (host, nas)
@@ -173,7 +175,7 @@ class Server:
     # -- authentication ----------------------------------------------------------------------------------------------
 
     def _authentication(self, data: bytes, source: bytes, control: bytes, sock: Socket, now: float) -> None:
-        client = self.directory.clients.get(source[sock.host_from : sock.host_to]) or self._client(sock, source)
+        client = self._networks.clients.get(source[sock.host_from : sock.host_to]) or self._client(sock, source)
         if client is None:
             return
         host, nas = client
@@ -358,7 +360,7 @@ class Server:
     # -- accounting --------------------------------------------------------------------------------------------------
 
     def _accounting(self, data: bytes, source: bytes, control: bytes, sock: Socket) -> None:
-        client = self.directory.clients.get(source[sock.host_from : sock.host_to]) or self._client(sock, source)
+        client = self._networks.clients.get(source[sock.host_from : sock.host_to]) or self._client(sock, source)
         if client is None:
             return
         host, nas = client

@@ -13,6 +13,7 @@ from netd import compiled
 from netd.config import Config
 from netd.domain.ports import Part
 from netd.extensions import Extensions
+from netd.keyring import Opener
 from netd.metrics import Metrics
 from netd.radius import stats
 from netd.radius.access import Access
@@ -21,13 +22,15 @@ from netd.radius.allocator import Allocator
 from netd.radius.clients import Clients
 from netd.radius.coa import DynamicAuthorization
 from netd.radius.control import Control
-from netd.radius.directory import Directory, Opener, Wall
+from netd.radius.directory import Directory
 from netd.radius.enforce import Enforcer
+from netd.radius.grants import Wall
 from netd.radius.journal import Journal
 from netd.radius.lease_upkeep import LeaseUpkeep
 from netd.radius.leases import Leases
 from netd.radius.loader import Loader
 from netd.radius.orders import Orders
+from netd.radius.probe import Probe
 from netd.radius.relay import Relay
 from netd.radius.replay import Replay
 from netd.radius.second_try import SecondTry
@@ -67,11 +70,12 @@ class RadiusService:
         self.orders = Orders(self.directory, self.client)
         self.enforcer = Enforcer(database, self.directory, self.access, self.sessions, self.orders, config.coa, config.enforcement)
         self.control = Control(self.enforcer)
+        self.probe = Probe(self.directory, self.access)
         self.spool = Spool(Journal(config.data_dir / JOURNAL, radius.journal_max_mb << 20, socket.gethostname()))
         self.accounting = Accounting(database, self.directory, self.sessions, self.spool, radius)
-        self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policy_of
+        self.accounting.on_open, self.accounting.policy_of = self.enforcer.opened, self.enforcer.policies.of
         self.accounting.on_usage = self.enforcer.usage_changed
-        self.accounting.on_number = self.enforcer.numbered
+        self.accounting.on_number = self.enforcer.outcomes.numbered
         self.replay = Replay(database, self.accounting, radius.batch_records)
         self.second_try = SecondTry(self.accounting)
         self.server = Server(self.directory, self.access, self.accounting, radius)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from netd.metrics import Metrics
 from netd.radius.accounting import Accounting
 from netd.radius.allocator import Allocator
-from netd.radius.directory import Directory, NasRecord
+from netd.radius.directory import Directory
 from netd.radius.enforce import Enforcer
 from netd.radius.leases import Leases
 from netd.radius.loader import Loader
+from netd.radius.nas import NasRecord
 from netd.radius.pools import Pools
 from netd.radius.relay import Relay
 from netd.radius.server import Server

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from netd.radius.coa import Target
-from netd.radius.directory import NasRecord
+from netd.radius.nas import NasRecord
 from netd.radius.orders import Orders
 from netd.radius.sessions import LiveRecord
 from netd.store import tellings as store

@@ -11,9 +11,10 @@ from netd.config import RadiusConfig, RetentionConfig
 from netd.domain import lines
 from netd.errors import StoreError, StoreUnavailable
 from netd.radius.accounting import Accounting
-from netd.radius.directory import NasRecord, SubscriberRecord
+from netd.radius.nas import NasRecord
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
+from netd.radius.subscriber import SubscriberRecord
 from netd.store import accounting as accounting_store
 from netd.store import configurations, observed, partitions, policies, postauth, tellings
 from netd.store import directory as directory_store
@@ -134,15 +135,15 @@ class Upkeep:
         await self._keep_policies()
 
     async def _keep_policies(self) -> None:
-        new = self.directory.new_services
+        new = self.directory.grants.new_services
         if not new:
             return
-        self.directory.new_services = []
+        self.directory.grants.new_services = []
         try:
             async with self.database.acquire() as conn:
                 await policies.keep(conn, new)
         except StoreError as error:
-            self.directory.new_services = new + self.directory.new_services
+            self.directory.grants.new_services = new + self.directory.grants.new_services
             log.warning("fingerprints of policies not kept yet", extra={"error": str(error)})
 
     async def reap(self) -> None:

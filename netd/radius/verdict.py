@@ -4,7 +4,7 @@ import msgspec
 
 from netd.model.access import Reason
 from netd.radius.allocation import Want
-from netd.radius.directory import SubscriberRecord
+from netd.radius.subscriber import SubscriberRecord
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):

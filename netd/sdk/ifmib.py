@@ -52,6 +52,12 @@ def interfaces(tables: Columns, counters: Literal[32, 64] = 64) -> tuple[Interfa
     return tuple(_interface(tables, index, counters) for index in sorted(known) if len(index) == 1)
 
 
+def names(tables: Columns) -> dict[int, str]:
+    """What interfaces are called, by ifIndex: ifName, of an agent without it ifDescr."""
+    found = dict(tables.get(IF_DESCR, {}).items()) | {index: value for index, value in tables.get(IF_NAME, {}).items() if text(value)}
+    return {index[0]: name for index, value in found.items() if len(index) == 1 and (name := text(value))}
+
+
 def _interface(tables: Columns, index: Oid, counters: Literal[32, 64]) -> InterfaceSample:
     def whole(column: Oid) -> int | None:
         value = tables.get(column, {}).get(index)

@@ -17,7 +17,7 @@ from netd.errors import PeerError
 from netd.model.device import Facts, Outcome
 from netd.sdk import patterns
 from netd.sdk import text as read
-from netd.sdk.dialogue import Answer, Command, Dialogue, say
+from netd.sdk.dialogue import Answer, Command, Dialogue, Pause, say
 from netd.sdk.patterns import Pattern, compiled, substituted
 from netd.sdk.terminal import Refused, Terminal
 
@@ -117,6 +117,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     save: tuple[Saying, ...] = ()
     saved: str | None = None  # what ``save`` must have said
     comment: str = "!"
+    busy_attempts: int = 1  # for a line that the device is too busy for, ``busy_seconds`` apart
+    busy_seconds: float = 10.0
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,8 +274,7 @@ class ConfigurationLines(ConfigurationText):
         settled = False
         try:
             for line, shown in zip(typed, self._each_masked(typed), strict=True):
-                text = yield Command(text=line, check=False, secret=shown != line)
-                outcome, said = self.family.terminal.classify(text)
+                outcome, said = yield from self._line(line, secret=shown != line)
                 done.append((shown, outcome, self.masked(said)))
                 if outcome not in FINE:
                     break
@@ -286,6 +287,16 @@ class ConfigurationLines(ConfigurationText):
             finally:
                 yield from routine(leave)
         return done
+
+    def _line(self, line: str, *, secret: bool) -> Dialogue[tuple[Outcome, str]]:
+        """Type a line, and again where the device was too busy to look at it."""
+        data, attempts = self.family.configuration, 1
+        while True:
+            outcome, said = self.family.terminal.classify((yield Command(text=line, check=False, secret=secret)))
+            if outcome is not Outcome.BUSY or attempts >= data.busy_attempts:
+                return outcome, said
+            attempts += 1
+            yield Pause(seconds=data.busy_seconds)
 
     def settled(self, outcomes: Sequence[Outcome]) -> Dialogue[None]:
         """What makes the lines count, while one still configures: for most devices each does at once."""

@@ -48,6 +48,7 @@ class Terminal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     columns: int = 511
     rows: int = 0  # 0: as many as the terminal type allows
     encoding: str = "utf-8"
+    other_encoding: str | None = None  # of lines that are not in the first; what is typed is in the first. Not for exec_channel
     exec_channel: bool = False  # SSH: each command on a channel of its own, no screen to scrape
     keepalive_seconds: float = 0.0  # 0: none; SmartAX and ISAM lose output by it
     idle_timeout_seconds: float = 30.0  # of silence within a command

@@ -85,8 +85,17 @@ class Console:
         if self._hidden:
             return Painted("")
         self._column += 1
+        if self._interrupted():
+            return Painted(f"{character}{self._behaviour.newline}{self._alarm()}{self._behaviour.painted_prompt()}{self._line}")
         wraps = self.device.quirks.echo_columns
         return Painted(f"{character} {ERASE}" if wraps and self._column % wraps == 0 else character)
+
+    def _interrupted(self) -> bool:
+        """Whether an alarm comes while a line is typed: what was there of it is painted anew behind the prompt."""
+        return bool(self._stage == "shell" and self._asked is None and self._behaviour.alarms and self._column == self.device.quirks.interrupts)
+
+    def _alarm(self) -> str:
+        return self._behaviour.alarm.replace("\n", self._behaviour.newline)
 
     def _entered(self, line: str) -> Painted:
         behaviour = self._behaviour

@@ -14,16 +14,19 @@ class Quirks(msgspec.Struct, kw_only=True):
     page_most: int | None = None  # the pager cannot be set to more lines than that
     erases_pager: bool = True  # the pager's text is overwritten with blanks after a key
     alarms: int = 0  # an alarm block lands in every output after so many lines, until alarms are switched off
+    interrupts: int = 0  # and one after so many characters of every line that is typed
     asks: bool = True  # ``{ <cr>|… }:`` and the like, until switched off
     echo_columns: int = 0  # the echo is wrapped there whatever the terminal says
     sessions: int = 8  # more of them are turned away
     busy_after_save: int = 0  # so many commands are answered with «busy» after a save
+    busy_lines: int = 0  # so many lines of configuration are
     locked_by: str | None = None  # somebody else configures
     cut_octets: int = 0  # longer outputs end there, without a word
     upgrade_fails: bool = False  # comes back with the version that it had
     damages_files: bool = False  # what is stored is not what was sent
     refuses: tuple[str, ...] = ()  # lines of a whole configuration that it does not take
     lacks: tuple[str, ...] = ()  # commands that this release does not know (as typed, whole)
+    encoding: str = "utf-8"  # of what it writes
     resets_after: int = 0  # the connection breaks after so many characters of an output
 
 

@@ -178,6 +178,12 @@ async def stands(conn: Connection, tenant_id: int, device_id: int, values: Mappi
     )  # fmt: skip
 
 
+async def forgive(conn: Connection, tenant_id: int, device_id: int) -> None:
+    """Forget why the device could not be read the last time, and that there is anything to read if it never was."""
+    await conn.execute("delete from configuration_states where tenant_id = $1 and device_id = $2 and running_id is null", tenant_id, device_id)
+    await conn.execute("update configuration_states set error = null where tenant_id = $1 and device_id = $2 and error is not null", tenant_id, device_id)
+
+
 _STATE_COLUMNS = frozenset(("running_id", "startup_id", "drift", "drifted_at", "intended", "tried_at", "backed_up_at", "error"))
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from netd.errors import ConfigError, Conflict, StoreError, StoreUnavailable
 from netd.model.permission import Once, Scope
-from netd.store.translate import is_gone, translated, unreachable
+from netd.store.translate import is_gone, raise_known, unreachable
 
 log = logging.getLogger(__name__)
 
@@ -143,9 +143,7 @@ class Database:
         except BaseException as error:
             await self._release(connection, clean=False)
             await self._note(error)
-            known = translated(error)
-            if known is not None:
-                raise known from error
+            raise_known(error)
             raise
         else:
             await self._release(connection, clean=True)
@@ -247,10 +245,8 @@ async def savepoint(connection: Connection) -> AsyncIterator[None]:
     except BaseException as error:
         with contextlib.suppress(*_FAILURES):
             await connection.execute("rollback to savepoint part; release savepoint part")
-        known = translated(error)
-        if known is None:
-            raise
-        raise known from error
+        raise_known(error)
+        raise
     await connection.execute("release savepoint part")
 
 

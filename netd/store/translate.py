@@ -99,6 +99,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "devices_tenant_id_credential_id_fkey": Rule("credential", "this credential does not exist, or devices name it"),
         "credentials_name": Rule("name", "a credential with this name exists"),
         "credentials_site": Rule("site", "this site does not exist, or credentials are for it"),
+        "thresholds_name": Rule("name", "a threshold with this name exists"),
+        "ztp_devices_hostname": Rule("hostname", "a device of this name is expected already"),
+        "ztp_devices_serial": Rule("serial", "a device with this serial number is expected already"),
+        "ztp_devices_mac": Rule("mac", "a device with this MAC address is expected already"),
+        "ztp_devices_site": Rule("site", "this site does not exist, or devices are expected at it"),
+        "ztp_rules_site": Rule("site", "this site does not exist, or rules for devices that boot are for it"),
+        "dhcp_subnets_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or subnets are at it"),
+        "ztp_rules_name": Rule("name", "a rule with this name exists"),
         "device_groups_name": Rule("name", "a group of devices with this name exists"),
         "devices_tenant_id_site_id_fkey": Rule("site", "this site does not exist, or devices are still at it"),
         "api_tokens_token_hash_key": Rule("token", "this token exists"),
@@ -170,16 +178,25 @@ def translated(error: BaseException) -> NetdError | None:
     return None
 
 
+def raise_known(error: BaseException) -> None:
+    """Raise netd's own error for what the driver raised, if there is one."""
+    known = translated(error)
+    if known is None:
+        return
+    try:
+        raise known from error
+    finally:
+        del known  # its traceback holds this frame: if the frame held it as well, only the garbage collector would free the two, and all frames above
+
+
 @contextlib.contextmanager
 def translating() -> Iterator[None]:
     """Raise netd's errors instead of asyncpg's in the block: for dedicated connections; a pool's do it by themselves."""
     try:
         yield
     except Exception as error:
-        known = translated(error)
-        if known is None:
-            raise
-        raise known from error
+        raise_known(error)
+        raise
 
 
 def _conflict(error: asyncpg.PostgresError) -> Conflict:

@@ -60,13 +60,18 @@ def _boundary(deps: WebDeps) -> Middleware:
         try:
             return await handler(request)
         except Exception as error:
-            problem = problem_of(error)
-            if problem is None:
-                log_failure(request)
-                problem = Problem(INTERNAL, "the log tells more under this request id")
-            return problem.answer(request.path, request_id)
+            return _problem(error, request).answer(request.path, request_id)
 
     return boundary
+
+
+def _problem(error: Exception, request: web.Request) -> Problem:
+    """A function of its own: a problem is in the traceback of the frame that caught it, and that must not hold it, else only the collector frees both."""
+    problem = problem_of(error)
+    if problem is None:
+        log_failure(request)
+        problem = Problem(INTERNAL, "the log tells more under this request id")
+    return problem
 
 
 async def _common_headers(request: web.Request, response: web.StreamResponse) -> None:

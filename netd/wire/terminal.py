@@ -22,6 +22,12 @@ LINES_AT_ONCE: Final = 1000
 LONGEST_NOISE: Final = 50
 """Lines."""
 
+LEAST_ECHO: Final = 8
+"""So many characters of what was typed are no chance, behind something else in a line."""
+
+MOST_UNECHOED: Final = 3
+"""After so many commands in a row without an echo, none is expected any more."""
+
 MOST_REPEATS: Final = 10
 PROMPTS_KNOWN: Final = 32
 
@@ -41,6 +47,7 @@ class Dialect(NamedTuple):
     question: re.Pattern[str] | None = None
     noise: tuple[re.Pattern[str], ...] = ()
     encoding: str = "utf-8"
+    other_encoding: str | None = None  # of lines that are not in the first: each is read by itself, for people wrote them at different times
 
 
 class Wants(Enum):
@@ -81,7 +88,7 @@ class Reader:
     def __init__(self, dialect: Dialect, *, most_characters: int = MOST_CHARACTERS) -> None:
         self._dialect = dialect
         self._most = self._limit = most_characters
-        self._decoder = codecs.getincrementaldecoder(dialect.encoding)("replace")
+        self._decoder = codecs.getincrementaldecoder("latin-1" if dialect.other_encoding else dialect.encoding)("replace")
         self._held = ""  # the beginning of an escape sequence or line end
         self._lines: list[str] = []
         self._tail = ""  # the line that is not finished
@@ -90,6 +97,8 @@ class Reader:
         self._read = 0
         self._echo = ""
         self._echo_open = False
+        self._echo_seen = False
+        self._unechoed = 0
         self._patterns: Sequence[re.Pattern[str]] = ()
         self._repeats: dict[int, int] = {}
         self._prompts: dict[str, None] = {}
@@ -100,7 +109,8 @@ class Reader:
         self._limit = self._most if most_characters is None else most_characters
         self._lines.clear()
         self._tail, self._column, self._answered, self._read = "", 0, 0, 0
-        self._echo, self._echo_open = _dense(echo), bool(echo.strip())
+        self._unechoed = 0 if self._echo_seen else self._unechoed + bool(self._echo)
+        self._echo, self._echo_open, self._echo_seen = _dense(echo), bool(echo.strip()), not echo.strip()
         self._patterns = patterns
         self._repeats.clear()
 
@@ -138,7 +148,7 @@ class Reader:
 
     def text(self) -> str:
         """What the device wrote: without what was typed, noise, and the prompt at the end. Lines end with ``\\n``, the last one with nothing."""
-        lines = [*self._lines, self._tail]
+        lines = [*self._lines, self._meant(self._tail)]
         if self._echo_open and _dense(lines[0]).endswith(self._echo):
             del lines[0]
         text = self._quiet(lines)
@@ -147,6 +157,10 @@ class Reader:
         if prompt is not None:
             text = text[: prompt.start()]
         return text.strip("\n").rstrip()
+
+    def end(self) -> str:
+        """The last lines of what was read, prompt or question and all: cheap, however much there is."""
+        return self._window(self._meant(self._tail)).strip()
 
     @property
     def characters(self) -> int:
@@ -178,11 +192,37 @@ class Reader:
             del self._prompts[next(iter(self._prompts))]
 
     def _end_line(self) -> None:
-        line, self._tail, self._column, self._answered = self._tail, "", 0, 0
+        line, self._tail, self._column, self._answered = self._meant(self._tail), "", 0, 0
+        if not self._echo_seen and not self._echo_open and self._begins_again(line):
+            self._lines.clear()
+            self._echo_open = True
         if self._echo_open:
             self._echoed(line)
         else:
             self._lines.append(line.rstrip())
+
+    def _meant(self, line: str) -> str:
+        """A line in the encoding that it is in, where there are two: until it is whole it is kept as its octets."""
+        other = self._dialect.other_encoding
+        if other is None or line.isascii():
+            return line
+        octets = line.encode("latin-1")
+        for encoding in (self._dialect.encoding, other):
+            try:
+                return octets.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+        return octets.decode(self._dialect.encoding, "replace")
+
+    def _begins_again(self, line: str) -> bool:
+        """Whether a line is a prompt that is known and the beginning of what was typed: something came between the echo, and it is painted anew."""
+        if len(self._lines) > LONGEST_NOISE:
+            return False
+        for prompt in self._prompts:
+            typed = _dense(line[len(prompt) :]) if line.startswith(prompt) else ""
+            if typed and (typed == self._echo or (len(typed) >= LEAST_ECHO and self._echo.startswith(typed))):
+                return True
+        return False
 
     def _echoed(self, line: str) -> None:
         """The first lines are what was typed, maybe after a painted prompt, maybe broken where the device thinks that its screen ends."""
@@ -190,7 +230,7 @@ class Reader:
         seen = _dense("".join(self._lines))
         if seen.endswith(self._echo):
             self._lines.clear()
-            self._echo_open = False
+            self._echo_open, self._echo_seen = False, True
         elif seen and not self._echo.startswith(seen) and not _begins_late(seen, self._echo):
             self._echo_open = False  # no echo, or another one: it stays in the text
         elif len(self._lines) > LINES_ABOVE:
@@ -241,7 +281,7 @@ class Reader:
     def _wish(self) -> Wish:
         if len(self._tail) > LONGEST_PROMPT + self._answered:
             return TIME
-        last = self._tail[self._answered :]
+        last = self._meant(self._tail[self._answered :])
         if not last.strip() and not self._dialect.noise:
             return TIME
         dialect = self._dialect
@@ -257,7 +297,9 @@ class Reader:
         found = dialect.prompt.search(window, window.rfind("\n") + 1)
         if found is not None:
             prompt = found.group().strip()
-            return Wish(Wants.COMMAND if prompt in self._prompts and last.strip() else Wants.COMMAND_PERHAPS, text=prompt)
+            echoed = self._echo_seen or self._unechoed >= MOST_UNECHOED  # a prompt before the echo is painted for what came between
+            known = prompt in self._prompts and last.strip() and echoed
+            return Wish(Wants.COMMAND if known else Wants.COMMAND_PERHAPS, text=prompt)
         if dialect.question is not None and last.strip() and dialect.question.search(window):
             return Wish(Wants.ANSWER_PERHAPS, text=last.strip())
         return TIME
@@ -275,4 +317,4 @@ def _dense(text: str) -> str:
 
 def _begins_late(seen: str, echo: str) -> bool:
     """Whether an echo has begun behind something else, a prompt painted again, and is broken at the line's end."""
-    return any(seen.endswith(echo[:length]) for length in range(8, len(echo)))
+    return any(seen.endswith(echo[:length]) for length in range(LEAST_ECHO, len(echo)))

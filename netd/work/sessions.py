@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from netd.config import Secret
 from netd.device.cli import CliSession, CliTransport
 from netd.device.queue import DeviceQueues
 from netd.device.rest import CertificateChanged, RestTransport
+from netd.device.snmp import SnmpTransport
 from netd.device.ssh import HostKeyChanged
 from netd.domain import configurations, devices, targets
 from netd.domain.configurations import Platforms
@@ -30,12 +31,13 @@ from netd.errors import PeerError, PeerUnreachable
 from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
 from netd.model.inventory import Device, Protocol
-from netd.model.target import Credential, HttpLogin, Target
-from netd.sdk.device import CommandLine, Records
+from netd.model.target import Credential, HttpLogin, SnmpCommunity, SnmpUser, SshLogin, Target, TelnetLogin
+from netd.sdk.device import CommandLine, Records, Telemetry
 from netd.sdk.dialogue import Dialogue
+from netd.store import credentials as credential_store
 from netd.store import devices as device_store
 from netd.store.database import Database
-from netd.work import recorded
+from netd.work import recorded, walked
 from netd.work.patience import patiently
 
 T = TypeVar("T")
@@ -74,6 +76,19 @@ class Opened:
         return await self.session.run(self.pace(dialogue))
 
 
+class Ways(NamedTuple):
+    """How a device can be asked what it says of itself. ``driver`` None: nobody knows its platform."""
+
+    driver: Any
+    types: bool  # by a command line, with a credential for it
+    opened: bool  # which has let netd in before
+    walks: bool  # by SNMP
+
+    def typed(self, capability: type) -> bool:
+        """Whether its command line says this."""
+        return self.types and isinstance(self.driver, capability)
+
+
 class DeviceSessions:
     """Opens sessions. ``database`` is the daemon's own: a site's operator does not see the tenant's credentials, but work at the site uses them.
 
@@ -82,7 +97,7 @@ class DeviceSessions:
 
     def __init__(
         self, database: Database, keyring: Keyring, platforms: Platforms, transport: CliTransport, queues: DeviceQueues, *,
-        rest: RestTransport, now: Callable[[], datetime], pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged,
+        rest: RestTransport, snmp: SnmpTransport, now: Callable[[], datetime], pace: Callable[[Dialogue[Any]], Dialogue[Any]] = unchanged,
     ) -> None:  # fmt: skip
         self.platforms = platforms
         self._database = database
@@ -92,6 +107,7 @@ class DeviceSessions:
         self._now = now
         self._pace = pace
         self._rest = rest
+        self._snmp = snmp
 
     async def run(
         self, tenant_id: int, device_id: int, work: Callable[[Opened], Awaitable[T]], *, image: Path | None = None,
@@ -122,10 +138,10 @@ class DeviceSessions:
         """The device, and what it says of itself over its HTTP API, as members of an observation, in its turn: nothing of one that has none, or for which
         there is no credential. What it does not say is told, not raised: there is its command line.
 
-        Raises PeerError for a device that is not to be reached or whose platform nobody knows, and where it gets no turn; StoreError.
+        Raises PeerError for a device that is not to be reached, and where it gets no turn; StoreError.
         """
-        device, target, platform = await self._found(tenant_id, device_id)
-        rest, driver = self._rest, platform.driver
+        device, target, platform = await self._known(tenant_id, device_id)
+        rest, driver = self._rest, platform and platform.driver
         if not isinstance(driver, Records) or not any(isinstance(each.login, HttpLogin) for each in target.credentials):
             return device, {}
         if hide is not None:
@@ -146,14 +162,52 @@ class DeviceSessions:
 
         return device, await self._queues.run(target.key, asked, sessions=target.sessions)
 
+    async def ways(self, tenant_id: int, device_id: int) -> Ways:
+        """How the device can be asked. Raises PeerError for one that is not to be reached; StoreError."""
+        _, target, platform = await self._known(tenant_id, device_id)
+        logins = [credential.login for credential in target.credentials]
+        worked = await patiently(lambda: self._worked(tenant_id, device_id))
+        return Ways(
+            driver=platform and platform.driver, types=platform is not None and any(isinstance(login, SshLogin | TelnetLogin) for login in logins),
+            opened=not worked.isdisjoint(("ssh", "telnet")), walks=any(isinstance(login, SnmpCommunity | SnmpUser) for login in logins),
+        )  # fmt: skip
+
+    async def walked(
+        self, tenant_id: int, device_id: int, wanted: Sequence[str], *, say: walked.Say, hide: Callable[..., None] | None = None
+    ) -> tuple[Device, dict[str, Any], PeerError | None]:
+        """The device, what its agent says of ``wanted`` (neighbours, macs, arps), in its turn, and why it did not say something.
+
+        Raises PeerError for a device that is not to be reached, and where it gets no turn; StoreError.
+        """
+        device, target, platform = await self._known(tenant_id, device_id)
+        if hide is not None:
+            hide(*secrets_of(target))
+        driver = platform and platform.driver
+        bulk = not isinstance(driver, Telemetry) or all(group.bulk for group in driver.groups())
+
+        async def asked() -> tuple[dict[str, Any], PeerError | None]:
+            try:
+                session = await self._snmp.connect(target)
+            except PeerError as error:
+                await say(f"it is not asked by SNMP: {error}")
+                return {}, error
+            await self._opened(device, "snmp", session.credential)
+            return await walked.read(session, wanted, say, bulk=bulk)
+
+        found, failure = await self._queues.run(target.key, asked, sessions=target.sessions)
+        return device, found, failure
+
     async def _found(self, tenant_id: int, device_id: int) -> tuple[Device, Target, DevicePlatform]:
-        device, target = await patiently(lambda: self._target(tenant_id, device_id))
-        platform = self.platforms.get(device.driver_platform or "") or self._only(device.vendor)
+        device, target, platform = await self._known(tenant_id, device_id)
         if platform is None:
             raise PeerError(f"{device.hostname}: its platform is not known, or has no driver: {device.driver_platform or 'it was not recognised'}")
+        return device, target, platform
+
+    async def _known(self, tenant_id: int, device_id: int) -> tuple[Device, Target, DevicePlatform | None]:
+        device, target = await patiently(lambda: self._target(tenant_id, device_id))
         if device.state not in REACHED:
             raise PeerError(f"{device.hostname} is {device.state}: nothing is done with it")
-        return device, target, platform
+        return device, target, self.platforms.get(device.driver_platform or "") or self._only(device.vendor)
 
     async def _opened(self, device: Device, protocol: Protocol, credential: Credential) -> None:
         if credential.id > 0:
@@ -172,6 +226,11 @@ class DeviceSessions:
                 raise PeerUnreachable(f"device {device_id} is not known any more", "invalid")
             made = await targets.within(conn, self._keyring, tenant_id, [device_id])
         return found[0], made[device_id]
+
+    async def _worked(self, tenant_id: int, device_id: int) -> set[str]:
+        """Protocols by which the device was opened before."""
+        async with self._database.transaction() as conn:
+            return set((await credential_store.working(conn, tenant_id, [device_id])).get(device_id, {}))
 
     def _told(self, device: Device) -> AbstractAsyncContextManager[None]:
         return _HostKeyWatch(self._database, device) if device.host_keys else nullcontext()

@@ -8,19 +8,21 @@ from netd.ztp.limits import Source
 from netd.ztp.subnets import Subnet
 
 Kind = Literal["offer", "bind", "release", "decline"]
+Done = Callable[["Ask", int, str], None]
 
 
 class Ask:
     """What a client wants: an address (``address`` is what it names, 0: none; ``reserved`` what is set aside for it, ``fixed``: by its device's record).
     ``client`` is its name in the table, made of ``base`` and ``line``; ``unicast``: it speaks from the address itself, and the lease says its line.
-    ``done`` is called once, with the address it has, or 0 and the reason."""
+    ``done`` is called once with this ask, the address it has, or 0 and the reason. It must not hold the ask itself: a cycle for each packet is what the
+    garbage collector would have to find."""
 
     __slots__ = (
         "address", "at", "base", "client", "device_id", "done", "fixed", "granted", "hostname", "kind", "line", "mac", "probes", "profile", "relay",
         "relay_info", "reserved", "seconds", "subnet", "unicast",
     )  # fmt: skip
 
-    def __init__(self, kind: Kind, subnet: Subnet, client: str, address: int, done: Callable[[int, str], None]) -> None:
+    def __init__(self, kind: Kind, subnet: Subnet, client: str, address: int, done: Done) -> None:
         self.kind = kind
         self.subnet = subnet
         self.client = client

@@ -96,9 +96,9 @@ class Leasing:
     def ask(self, ask: Ask) -> None:
         """Take it in; ``done`` may be called at once."""
         if not self.database.up:
-            ask.done(0, "database_away")
+            ask.done(ask, 0, "database_away")
         elif self._finishing or len(self) >= WAITING_LIMIT:
-            ask.done(0, "too_busy")
+            ask.done(ask, 0, "too_busy")
         else:
             ask.at = time.monotonic()
             lane = self._offers if ask.kind == "offer" else self._others
@@ -188,7 +188,7 @@ class Leasing:
         for ask, (address, why) in pairs:
             self.in_work -= 1
             try:
-                ask.done(address, why)
+                ask.done(ask, address, why)
             except Exception:  # barrier: one answer that cannot be made must not keep the others waiting
                 log.exception("DHCP client not answered", extra={"client": ask.client})
 

@@ -23,7 +23,7 @@ from netd.store.dhcp import Relayed
 from netd.wire import dhcp
 from netd.wire.dhcp import Message
 from netd.ztp import answers4
-from netd.ztp.asks import Ask, Kind
+from netd.ztp.asks import Ask, Done, Kind
 from netd.ztp.binding import Binding
 from netd.ztp.client4 import NO_RELAY, RelayInfo, identify, key, line_of, mac, off_line, on_line, recognised, relay_info
 from netd.ztp.leasing import Leasing
@@ -244,7 +244,7 @@ class Server4:
         if not address:
             return "no_address_asked"
 
-        def settled(got: int, why: str) -> None:
+        def settled(ask: Ask, got: int, why: str) -> None:
             if why:
                 self.drops[why] += 1
                 return
@@ -252,8 +252,7 @@ class Server4:
             if not declined:
                 self.limits.gone(call.subnet.row.id, ask.line, call.client)
 
-        ask = self._asked("decline" if declined else "release", call, address, settled)
-        self.leasing.ask(ask)
+        self.leasing.ask(self._asked("decline" if declined else "release", call, address, settled))
         return ""
 
     def _inform(self, call: Call) -> str:
@@ -264,7 +263,7 @@ class Server4:
 
     # -- leases ------------------------------------------------------------------------------------------------------
 
-    def _asked(self, kind: Kind, call: Call, address: int, done: Callable[[int, str], None]) -> Ask:
+    def _asked(self, kind: Kind, call: Call, address: int, done: Done) -> Ask:
         ask = Ask(kind, call.subnet, call.holder(), address, done)
         ask.base, ask.line, ask.unicast = call.client, call.line, call.unicast and not call.believed
         ask.seconds = call.seconds()
@@ -274,7 +273,7 @@ class Server4:
         message, subnet, seen, answer = call.message, call.subnet, call.seen, call.answer
         url: dict[int, str] = {}  # what was recorded is what is sent
 
-        def settled(got: int, why: str) -> None:
+        def settled(ask: Ask, got: int, why: str) -> None:
             reason = self._settled(kind, call, ask, got, why, url.get(got, ""))
             if reason:
                 self.drops[reason] += 1

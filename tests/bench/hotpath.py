@@ -25,7 +25,8 @@ from netd.config import load
 from netd.extensions import Extensions
 from netd.model.plan import Plan
 from netd.radius.access import Access
-from netd.radius.directory import Directory, Wall
+from netd.radius.directory import Directory
+from netd.radius.grants import Wall
 from netd.radius.replies import Replies
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
@@ -65,7 +66,7 @@ def world(subscribers: int, folder: Path) -> Server:
 def _rest() -> dict[str, Any]:
     """The members of Plan that do not matter here."""
     given = {"id", "tenant_id", "name", "down_bps", "up_bps"}
-    values: dict[str, Any] = {"interim_seconds": 300, "max_sessions": 0, "version": 1, "dns": ()}
+    values: dict[str, Any] = {"interim_seconds": 300, "max_sessions": 0, "version": 1, "dns": (), "replies": (), "raw": False}
     return {name: values.get(name) for name in Plan.__struct_fields__ if name not in given}
 
 

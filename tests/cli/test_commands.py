@@ -145,7 +145,9 @@ async def test_audit(netd):
         ["127.0.0.1", "plan.update"], ["127.0.0.1", "plan.create"],
     ]  # fmt: skip
     assert "down_bps: 100000000 -> 200000000" in rows[1]
-    assert len((await netd("audit", "list", "--type", "nas")).out.splitlines()) == 1
+    none = await netd("audit", "list", "--type", "nas")
+    assert (none.code, none.out, none.err) == (0, "", "netd: nothing fits what was asked for\n")
+    assert (await netd("site", "list")).err == "netd: no sites yet: netd site add NAME\n"
 
 
 async def test_access_policies(netd, database):

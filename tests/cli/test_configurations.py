@@ -28,11 +28,18 @@ async def api(lab: Lab, database: Database, tmp_path: Path) -> AsyncIterator[Api
 async def test_configurations(netd, lab: Lab, api: Api, tmp_path: Path):
     device = router()
     async with lab.simulated("mikrotik_routeros", device):
+        for action in ("drift", "diff", "approve"):
+            unread = await netd("device", action, "edge1")
+            assert (unread.code, unread.out, unread.err) == (1, "", "netd: no version of edge1 is known: netd device backup edge1\n"), action
+        assert (await netd("device", "drift", "edge1", "--json")).code == 1
+        assert (await netd("device", "diff", "edge9")).err == (await netd("config", "show", "edge9")).err == "netd: device edge9 does not exist\n"
         backed = await netd("device", "backup", "edge1")
         assert backed.code == 0 and backed.out.splitlines()[-1] == "edge1: succeeded: version 1, new"
         assert (await netd("device", "backup")).code == 2
+        assert (await netd("device", "drift", "edge1")).out == "nothing says how edge1 should be configured: netd device approve edge1\n"
+        assert (await netd("device", "diff", "edge1")).err == "netd: there is only one version of what edge1 runs\n"
         assert (await netd("device", "approve", "edge1", "--note", "as built")).out == "version 1 of edge1 is approved\n"
-        assert (await netd("device", "drift", "edge1")).out == "edge1 is configured as it should be\n"
+        assert (await netd("device", "drift", "edge1")).out.startswith("edge1 is configured as it should be: as approved, read at 20")
         device.running.put(("/ip address",), "add address=192.0.2.1/24 interface=ether1")
         assert (await netd("device", "backup", "--all")).out.splitlines()[-1] == "edge1: succeeded: version 2, new; differs from what is approved"
         drift = await netd("device", "drift", "edge1")
@@ -40,11 +47,12 @@ async def test_configurations(netd, lab: Lab, api: Api, tmp_path: Path):
         diff = await netd("device", "diff", "edge1")
         assert diff.out.startswith("--- edge1 running 1 (") and "+add address=192.0.2.1/24 interface=ether1" in diff.out
         listed = (await netd("config", "list", "--device", "edge1")).out.splitlines()[1:]
-        assert [line.split()[3] for line in listed] == ["2", "1"]
+        assert [line.split()[2] for line in listed] == ["2", "1"]
         status = (await netd("config", "status", "--drifted")).out.splitlines()
         assert status[1].split()[:3] == ["edge1", "-", "approved"]
-        first = listed[-1].split()[0]
-        shown, revealed = await netd("config", "show", first), await netd("config", "show", first, "--reveal")
+        shown, revealed = await netd("config", "show", "edge1", "1"), await netd("config", "show", "edge1", "1", "--reveal")
+        assert "192.0.2.1/24" not in shown.out and "192.0.2.1/24" in (await netd("config", "show", "edge1")).out
+        assert (await netd("config", "show", "edge1", "9")).err == "netd: there is no version 9 of what edge1 runs\n"
         assert "password=<secret>" in shown.out and "password=canaryppp" in revealed.out
         foreseen = await netd("device", "restore", "edge1", "1")
         assert foreseen.code == 0 and "-add address=192.0.2.1/24 interface=ether1" in foreseen.out and device.generation == 0
@@ -53,6 +61,13 @@ async def test_configurations(netd, lab: Lab, api: Api, tmp_path: Path):
         assert (await netd("device", "restore", "edge1", "9")).err == "netd: there is no version 9 of what edge1 runs\n"
         seen = await netd("device", "show-commands", "edge1", "-c", "/ip arp print terse without-paging")
         assert seen.code == 0 and "edge1> /ip arp print terse without-paging" in seen.out and "address=192.0.2.2" in seen.out
+        told = (await netd("device", "show-commands", "edge1", "-c", "/ip arp print terse without-paging", "--json")).value
+        assert told["job"]["state"] == told["targets"][0]["state"] == "succeeded" and "192.0.2.2" in told["targets"][0]["result"]["outputs"][0]["output"]
+        told = (await netd("device", "backup", "--all", "--detach", "--json")).value
+        assert (told["job"]["kind"], told["targets"]) == ("config.backup", [])
+        assert (await netd("job", "log", str(told["job"]["id"]), "--follow")).code == 0
+        await netd("device-group", "add", "olts", "--kinds", "olt")
+        assert (await netd("device", "backup", "--group", "olts")).err.endswith("netd: no device is among them\n")
         lines = tmp_path / "lines"
         lines.write_text("/ip address\nadd address=192.0.2.2/24 interface=ether2\n")
         changed = await netd("device", "change", "edge1", "--lines", str(lines))
@@ -120,4 +135,6 @@ async def test_templates(netd, lab: Lab, api: Api, tmp_path: Path):
         bodies = await api.get("/templates/1/bodies")
         assert [each["body"] for each in bodies.value["items"]] == ["two\n", "# {{ device.hostname }} {{ ntp }}\n"]
         assert (await netd("template", "remove", "access")).code == 0
-        assert (await netd("template", "check")).out.splitlines() == ["0 render", "edge1: there is no template of its role"]
+        assert (await netd("template", "check")).out.splitlines() == [
+            "for 0 of 1 devices there is a template that renders", "edge1: there is no template of its role",
+        ]  # fmt: skip

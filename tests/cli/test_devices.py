@@ -27,6 +27,9 @@ async def test_devices(netd, database: Database):
     assert ["software_version", "7.16", "snmp", "2026-11-26", "12:00:00Z"] in [line.split() for line in shown.splitlines()], shown
     interfaces = (await netd("device", "interfaces", "core1")).out.splitlines()
     assert interfaces[1].split() == ["1", "ether1", "to", "edge", "up", "up", "1G", "-", "yes"]
+    silent = await netd("device", "update-interface", "core1", "ether1", "--monitored", "no", "--note", "a customer's", "--json")
+    assert (silent.value["monitored"], silent.value["note"]) == (False, "a customer's")
+    assert (await netd("device", "update-interface", "core1", "ether9", "--monitored", "no")).err == "netd: interface ether9 does not exist\n"
     assert (await netd("device", "links", "core1")).out.splitlines()[1].split()[:5] == ["ether1", "lldp", "edge1", "eth0", "yes"]
     for address in ("0011.2233.4455", "00-11-22-33-44-55", "10.1.0.7"):
         assert (await netd("device", "where", address)).out.splitlines()[1].split()[:5] == ["core1", "ether1", "-", "00:11:22:33:44:55", "10.1.0.7"], address
@@ -38,6 +41,10 @@ async def test_devices(netd, database: Database):
     assert group.value["devices"] == 1
     assert (await netd("device-group", "update", "north", "--kinds", "olt", "--json")).value["devices"] == 0
     assert (await netd("device-group", "list")).out.splitlines()[1].split()[1:3] == ["north", "0"]
+    wrong = await netd("device-group", "add", "x", "--kinds", "olt,foo")
+    assert wrong.err == "netd: selector/kinds/1: 'foo' is none of olt, onu, other, router, server, switch\n"
+    assert (await netd("job", "list", "--state", "queued,foo")).err.startswith("netd: state__in: 'foo' is none of awaiting_approval, cancelled, failed")
+    assert (await netd("site", "list", "--limit", "0")).err == "netd: limit: must be at least 1\n"
     assert (await netd("device-group", "remove", "north")).out == "device group north is removed\n"
     assert (await netd("device", "remove", "core1")).out == "device core1 is removed\n"
     assert (await netd("device", "show", "core1")).err == "netd: device core1 does not exist\n"

@@ -51,17 +51,22 @@ async def test_what_waits(netd):
     wrong = await netd("job", "start", "work", "--arg", "lines=many")
     assert (wrong.code, wrong.err) == (2, "netd: args/lines: Expected `int`, got `str`\n")
     kinds_ = {line.split()[0]: line for line in (await netd("job", "kinds")).out.splitlines()[1:]}
-    assert kinds_["risky"].split()[-2:] == ["yes", "yes"] and "[password]" in kinds_["work"]
+    assert kinds_["risky"].split()[-2:] == ["yes", "yes"]
+    given = {line.split()[0]: line.split()[1:3] for line in (await netd("job", "kinds", "work")).out.splitlines()[1:]}
+    assert given["password"] == ["string", '""'] and given["lines"] == ["integer", "0"], given
+    assert (await netd("job", "kinds", "nix")).code == 2 and (await netd("job", "kinds", "work", "--json")).value["name"] == "work"
+    assert (await netd("job", "start", "work", "--at", "tomorrow")).code == 2
+    assert (await netd("job", "start", "work", "--at", "2099-01-01", "--json")).value["run_at"].startswith("2099-01-01T00:00:00")
 
 
 async def test_schedules(netd):
     made = await netd("schedule", "add", "nightly", "work", "--cron", "30 2 * * *", "--time-zone", "Europe/Berlin", "--arg", "lines=1", "--missed", "run_once")
-    assert made.out.startswith("schedule nightly runs next at 20")
+    assert made.out.startswith("schedule nightly runs next at 20") and made.out.endswith(" (02:30:00 in Europe/Berlin)\n")
     assert (await netd("schedule", "list")).out.splitlines()[1].split()[1:9] == ["nightly", "work", "30", "2", "*", "*", "*", "Europe/Berlin"]
     assert (await netd("schedule", "disable", "nightly")).out == "schedule nightly is disabled\n"
     assert (await netd("schedule", "list")).out.splitlines()[1].split()[-3:] == ["disabled", "-", "0"]
     assert (await netd("schedule", "enable", "nightly")).out.startswith("schedule nightly runs next at")
-    changed = await netd("schedule", "update", "nightly", "--cron", "none", "--every", "3600", "--arg", "lines=2", "--json")
+    changed = await netd("schedule", "update", "nightly", "--cron", "none", "--every", "1h", "--arg", "lines=2", "--json")
     assert (changed.value["cron"], changed.value["interval_seconds"], changed.value["args"]["lines"]) == (None, 3600, 2)
     assert (await netd("schedule", "update", "nightly")).code == 2
     assert "missed_count" in (await netd("schedule", "show", "nightly")).out

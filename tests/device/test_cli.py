@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import asyncssh
+import msgspec
 import pytest
 
 from netd.device import cli
@@ -432,6 +433,20 @@ async def test_devices_that_hang_flood_or_break_off() -> None:
         async with session() as made:
             await made.run(say("reset"))
     assert failure.value.reason == "lost"
+
+
+@pytest.mark.parametrize("executes", [False, True], ids=["a shell", "a command"])
+async def test_a_device_that_lets_in_and_opens_nothing(monkeypatch: pytest.MonkeyPatch, executes: bool) -> None:
+    async def never(*args: Any, **options: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncssh.SSHClientConnection, "create_session", never)
+    driver = Shell(msgspec.structs.replace(OLT, exec_channel=executes), leave="quit")
+    async with SshDevice(olt) as device:
+        with pytest.raises(PeerUnreachable, match="no channel was opened within 1 s") as failure:
+            async with asyncio.timeout(20), CliTransport().session(target((password(), device.port), timeout_seconds=1.0), driver) as session:
+                await session.run(say("show"))
+        assert failure.value.reason == "timeout"
 
 
 async def test_telnet_with_its_login() -> None:

@@ -1,5 +1,6 @@
 """Files by SFTP and SCP through OpenSSH, as Put and Get steps do."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -114,7 +115,7 @@ async def test_another_size_at_the_end_is_an_error(bourne: Peer, tmp_path: Path,
     source = tmp_path / "image"
     source.write_bytes(CONTENT)
 
-    async def half(source: Path, file: Any, begin: int, size: int, path: str, note: Any) -> None:
+    async def half(source: Path, file: Any, begin: int, size: int, *more: Any) -> None:
         await file.write(CONTENT[: size // 2], 0)
 
     monkeypatch.setattr(files, "_copy", half)
@@ -125,3 +126,43 @@ async def test_another_size_at_the_end_is_an_error(bourne: Peer, tmp_path: Path,
     made.connection.abort()
     with pytest.raises(PeerUnreachable):
         await files.get(made, str(source), 10)
+
+
+STALLS = ("sftp at once", "sftp in the middle", "scp in the middle")
+
+
+@pytest.mark.parametrize("how", STALLS)
+async def test_a_transfer_in_which_nothing_moves_any_more(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """The device has gone without a word: that is no reason to hold it for hours. What moves slowly is not broken off."""
+    source, program = tmp_path / "image", tmp_path / "scp"
+    source.write_bytes(CONTENT)
+    octets = 0 if how == "sftp at once" else 300_000
+    for path, command in ((tmp_path / "sftp", "/usr/lib/openssh/sftp-server"), (program, '/usr/bin/scp "$@"')):
+        path.write_text(f"#!/bin/sh\n(head -c {octets}; sleep 20) | {command}\n")
+        path.chmod(0o755)
+    forced = FORCED.replace("exec sh -c", f"PATH={tmp_path}:$PATH exec sh -c")
+    peer = sshd(forced, sftp=str(tmp_path / "sftp") if how.startswith("sftp") else "/bin/false")
+    made_for = target((peer.login(), peer.port))
+    made = await ssh.connect(made_for, made_for.credentials[0], Pump())
+    monkeypatch.setattr(files, "STALL_SECONDS", 0.7)
+    with pytest.raises(PeerUnreachable, match=r"nothing moved for 0\.7 s") as failure:
+        await files.put_file(made, str(tmp_path / "stored"), source, lambda text: None)
+    assert failure.value.reason == "timeout" and made.connection.is_closed()
+
+
+async def test_a_slow_transfer_is_let_go_on(bourne: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, stored = tmp_path / "image", tmp_path / "stored"
+    source.write_bytes(CONTENT * 4)
+    monkeypatch.setattr(files, "STALL_SECONDS", 1.2)
+    whole = asyncssh.SFTPClientFile.write
+
+    async def written(self: Any, *args: Any) -> Any:
+        await asyncio.sleep(0.2)
+        return await whole(self, *args)
+
+    monkeypatch.setattr(asyncssh.SFTPClientFile, "write", written)
+    made_for = target((bourne.login(), bourne.port))
+    made = await ssh.connect(made_for, made_for.credentials[0], Pump())
+    await files.put_file(made, str(stored), source, lambda text: None)
+    assert stored.read_bytes() == CONTENT * 4
+    made.close()

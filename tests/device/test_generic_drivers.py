@@ -14,6 +14,8 @@ from netd.device.snmp import SnmpTransport
 from netd.extensions import Extensions
 from netd.model.device import Outcome
 from netd.model.target import SnmpCommunity
+from netd.sdk.dialogue import say
+from netd.sdk.terminal import Refused
 from tests.device.conftest import Peer, target
 from tests.device.test_snmp import snmpd  # noqa: F401 - a fixture
 
@@ -61,6 +63,28 @@ async def test_a_linux_host(bourne: Peer) -> None:
         assert facts.software_version and facts.model and facts.uptime_seconds
         for entry in await session.run(driver.arps()):
             assert len(entry.mac) == 17
+
+
+ENDINGS = {
+    "echo half of it; exit 3": "[exit status 3]", "exit 1": "[exit status 1]", "echo half of it; kill -9 $$": "[killed by KILL]",
+    "seq 20000; exit 4": "[exit status 4]",
+}  # fmt: skip
+
+
+async def test_a_command_that_fails_without_a_word(bourne: Peer) -> None:
+    """It has not done what it should, whatever it wrote. What it left running is not waited for."""
+    async with speaking("generic_linux", bourne) as (session, driver):
+        for line, said in ENDINGS.items():
+            with pytest.raises(Refused) as refusal:
+                await session.run(say(line))
+            assert (refusal.value.outcome, refusal.value.said) == (Outcome.FAILED, said)
+            text = await session.run(say(line, check=False))
+            assert text.endswith(said) and driver.terminal.classify(text) == (Outcome.FAILED, said)
+        assert await session.run(say("echo well; exit 0")) == "well"
+        with pytest.raises(Refused) as refusal:
+            await session.run(say("cat /nowhere"))
+        assert refusal.value.outcome is Outcome.NOT_FOUND
+        assert await session.run(say("sleep 30 > /dev/null 2>&1 & echo begun")) == "begun"
 
 
 def installed_octets() -> int:

@@ -113,6 +113,19 @@ async def test_a_session_that_breaks_while_a_timer_runs(extensions: Extensions) 
     assert "configure revert now" in device.log and not any("configure replace" in line for line in device.log)
 
 
+@pytest.mark.parametrize("whose", [{"revert_user": "noc"}, {"revert_minutes": "30"}], ids=["another user", "another time"])
+async def test_a_timer_of_somebody_else_is_left_to_him(extensions: Extensions, whose: dict[str, str]) -> None:
+    device = router(ARCHIVE, facts=whose)
+    async with lab(extensions, "cisco_ios", device) as it:
+        before = await it.run(it.driver.configuration("running"))
+        await it.run(it.driver._timed())
+        device.running.put(("interface Gi0/1",), "description of somebody else")
+        with pytest.raises(Refused, match="waits to be confirmed") as refusal:
+            await it.run(it.driver.take_back(before))
+        assert refusal.value.outcome is Outcome.BUSY
+        assert "configure revert now" not in device.log and "revert" in device.facts
+
+
 @pytest.mark.parametrize("configuration", [PLAIN, ARCHIVE], ids=["no archive", "archive"])
 async def test_nothing_is_typed_where_somebody_else_configures(extensions: Extensions, configuration: str) -> None:
     device = router(configuration, locked_by="noc")

@@ -80,7 +80,7 @@ def test_none_is_forgotten(extensions: Extensions) -> None:
 
 @pytest.mark.parametrize("platform", CASES)
 async def test_what_can_be_read(extensions: Extensions, platform: str) -> None:
-    device, case = simulated(platform, alarms=4, page_lines=10), CASES[platform]
+    device, case = simulated(platform, alarms=4, interrupts=4, page_lines=10), CASES[platform]
     async with lab(extensions, platform, device, executes=case.executes) as it:
         facts = await it.run(it.driver.facts())
         assert facts.software_version == case.version
@@ -157,6 +157,14 @@ async def test_zxan_leaves_though_something_is_not_saved(extensions: Extensions)
         done = await it.run(it.driver.configure(["interface gpon-onu_1/1/1:1", "name x", "tcont 1 profile UP"]))
         assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.OK, Outcome.CONFLICT]
     assert device.sessions == 0 and device.log[-1] == "exit"
+
+
+async def test_zxan_whose_descriptions_are_in_chinese(extensions: Extensions) -> None:
+    """What is written there in GBK is no replacement characters in a backup."""
+    device = simulated("zte_zxan", encoding="gb18030")
+    device.running.put(("interface gpon-onu_1/1/1:1",), "description 一号机房模块")
+    async with lab(extensions, "zte_zxan", device) as it:
+        assert "description 一号机房模块\n" in await it.run(it.driver.configuration("running"))
 
 
 @pytest.mark.parametrize(("platform", "fact"), [("zte_zxan", {"model": "C600"}), ("zte_zxros", {"modules": "yes"})])

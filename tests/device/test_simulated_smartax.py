@@ -54,6 +54,31 @@ async def test_a_release_that_cannot_be_quietened(extensions: Extensions) -> Non
         await it.run(it.driver.save())
 
 
+@pytest.mark.parametrize("interrupts", [1, 9, 20])
+async def test_alarms_while_something_is_typed(extensions: Extensions, interrupts: int) -> None:
+    """The device paints its prompt, and what was typed of the line, once more: that is neither the end of the output nor part of it."""
+    lacks = ("infoswitch cli OFF",)
+    async with lab(extensions, "huawei_smartax", olt(lacks=lacks, alarms=5, interrupts=interrupts)) as it:
+        assert (await it.run(it.driver.facts())).model == "MA5608T"
+        text = await it.run(it.driver.configuration("running"))
+        assert text.startswith("[MA5600V800R018C10: 20014]\n#\n") and text.count("vlan ") == 600
+        assert it.server.device.log.count("display current-configuration") == 1
+
+
+async def test_a_password_for_the_privileged_mode(extensions: Extensions) -> None:
+    device = olt()
+    device.facts["enable"] = "enable-secret"
+    async with lab(extensions, "huawei_smartax", device) as it:
+        assert [outcome for _, outcome, _ in await it.run(it.driver.configure(["vlan 900 smart"]))] == [Outcome.OK]
+
+
+@pytest.mark.parametrize(("lines", "outcome"), [(3, Outcome.OK), (9, Outcome.BUSY)])
+async def test_a_line_that_it_is_too_busy_for_is_typed_again(extensions: Extensions, lines: int, outcome: Outcome) -> None:
+    async with lab(extensions, "huawei_smartax", olt(busy_lines=lines)) as it:
+        assert [outcome for _, outcome, _ in await it.run(it.driver.configure(["vlan 900 smart"]))] == [outcome]
+        assert it.server.device.log.count("vlan 900 smart") == min(lines + 1, 6)
+
+
 async def test_changes(extensions: Extensions) -> None:
     device = olt(busy_after_save=2)
     async with lab(extensions, "huawei_smartax", device) as it:
@@ -79,9 +104,12 @@ async def test_a_second_session_is_turned_away(extensions: Extensions) -> None:
 
 
 async def test_somebody_else_configures(extensions: Extensions) -> None:
+    """Enter would take his lock, where a ``<cr>`` is offered, too."""
     async with lab(extensions, "huawei_smartax", olt(locked_by="noc")) as it:
-        with pytest.raises(PeerError):
+        with pytest.raises(Refused, match="by other user noc") as refusal:
             await it.run(it.driver.configure(["vlan 900 smart"]))
+        assert refusal.value.outcome is Outcome.BUSY
+        assert it.server.device.quirks.locked_by == "noc"
 
 
 async def test_a_configuration_that_is_cut(extensions: Extensions) -> None:

@@ -51,19 +51,24 @@ class Box:
     def start_snmpd(self, program: str, *lines: str) -> None:
         """net-snmp's agent on port 161; ``lines`` say who may ask."""
         config = self.folder / "snmpd.conf"
-        config.write_text("\n".join(("agentaddress udp:161", f"sysName {self.name}", *lines, "")))
+        shared = ("master agentx", f"agentXSocket {self.agentx}", "agentXPerms 0777 0777")
+        config.write_text("\n".join(("agentaddress udp:161", f"sysName {self.name}", *shared, *lines, "")))
         self.space.start(
             "env", f"SNMP_PERSISTENT_DIR={self.folder / 'kept'}", "MIBS=", program, "-f", "-Ln", "-C", "-c", str(config), "-I", "-smux",
             "-p", str(self.folder / "snmpd.pid"), log=self.folder / "snmpd.log",
         )  # fmt: skip
 
     def start_lldpd(self, program: str) -> None:
-        """lldpd, which tells its neighbours the device's name. It begins once its own client has read the configuration."""
+        """lldpd, which tells its neighbours the device's name, and net-snmp's agent whom it hears. It begins once its own client has read the configuration."""
         config, log = self.folder / "lldpd.conf", self.folder / "lldpd.log"
         config.write_text(f"configure system hostname {self.name}\n")
-        started = self.space.start(program, "-d", "-u", self.lldp_socket, "-O", str(config), log=log)
+        started = self.space.start(program, "-d", "-x", "-X", self.agentx, "-u", self.lldp_socket, "-O", str(config), log=log)
         eventually(lambda: "resume operations" in log.read_text() or started.poll() is not None)
         assert started.poll() is None, log.read_text()
+
+    @property
+    def agentx(self) -> str:
+        return str(self.folder / "agentx")
 
     @property
     def lldp_socket(self) -> str:

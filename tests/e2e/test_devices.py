@@ -103,8 +103,8 @@ def restored(daemon: Inside, router: Router) -> str:
     """Backed up, changed behind netd's back with vtysh, drifted, and restored; returns what netd showed of it."""
     daemon.netd("device", "backup", "router1")
     text = router.vtysh("show running-config")
-    (version,) = daemon.json("config", "list", "--device", "router1")["items"]
-    kept = daemon.netd("config", "show", str(version["id"]))
+    assert len(daemon.json("config", "list", "--device", "router1")["items"]) == 1
+    kept = daemon.netd("config", "show", "router1")
     assert "description to leaf1" in kept and lines(kept) == lines(text)
     assert daemon.json("device", "show", "router1")["observed"]["software_version"]["value"] in router.vtysh("show version")
     daemon.netd("device", "approve", "router1", "--note", "as built")
@@ -162,8 +162,31 @@ def neighbours(daemon: Inside, lab: Street) -> None:
     assert (link["local_interface"], link["protocol"], link["remote_name"]) == ("eth1", "lldp", "router1")
     assert (link["remote_interface"], link["remote_device"]) == ("eth1", "router1")
     assert link["remote_mac"] in {lab.router.mac("eth0"), lab.router.mac("eth1")}
+    asked_by_snmp(daemon, lab)
     seen = daemon.json("device", "where", lab.router.mac("eth1"))["items"]
     assert [(each["device"], each["interface"], each["address"]) for each in seen if each["source"] == "arp"] == [("leaf1", "eth1", "10.98.2.1")]
+
+
+def asked_by_snmp(daemon: Inside, lab: Street) -> None:
+    """The router's vtysh knows nothing of LLDP and ARP. Its agent does: lldpd tells net-snmp's."""
+    lab.host.lldp("configure", "lldp", "tx-interval", "1")
+    eventually(lambda: "leaf1" in lab.router.lldp("show", "neighbors"), 60, 0.2)
+    lab.send(1, OCTETS)  # so that the router knows where the host is
+    netd_mac = lab.netd.run("cat", "/sys/class/net/up0/address").strip()
+    known = {("10.98.0.1", netd_mac, "eth0"), ("10.98.2.2", lab.host.mac("eth1"), "eth1")}
+
+    def arps() -> bool:
+        """The agent reads the kernel's table now and then."""
+        said = daemon.netd("device", "inspect", "router1")
+        assert re.search(r"router1: succeeded: 1 neighbours, \d arps", said), said
+        found = [each for mac in (netd_mac, lab.host.mac("eth1")) for each in daemon.json("device", "where", mac)["items"] if each["device"] == "router1"]
+        return {(each["address"], each["mac"], each["interface"]) for each in found} == known
+
+    eventually(arps, 60, 1.0)
+    (link,) = daemon.json("device", "links", "router1")["items"]
+    assert (link["local_interface"], link["protocol"], link["remote_name"], link["remote_interface"]) == ("eth1", "lldp", "leaf1", "eth1")
+    assert (link["remote_address"], link["remote_device"]) == (HOST, "leaf1")
+    assert link["remote_mac"] in {lab.host.mac("eth0"), lab.host.mac("eth1")}
 
 
 def lines(configuration: str) -> list[str]:

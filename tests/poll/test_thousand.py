@@ -21,6 +21,7 @@ from netd.device.http import Client
 from netd.device.queue import DeviceQueues, QueueLimits
 from netd.device.rest import RestTransport
 from netd.device.simulated import SimulatedServer
+from netd.device.snmp import SnmpTransport
 from netd.domain import credentials
 from netd.domain.actor import system
 from netd.domain.credentials import NewCredential
@@ -151,7 +152,8 @@ class Logins:
         limits = msgspec.structs.replace(LIMITS, most_output=1 << 19, cleanup_seconds=0.5)
         queues = DeviceQueues(QueueLimits(open_after=1000))  # so that they are worked with again and again
         self.sessions = DeviceSessions(
-            database, keyring, lab.extensions.platforms, CliTransport(limits), queues, rest=RestTransport(client), now=lambda: datetime.now(UTC)
+            database, keyring, lab.extensions.platforms, CliTransport(limits), queues, rest=RestTransport(client), snmp=SnmpTransport(),
+            now=lambda: datetime.now(UTC),
         )  # fmt: skip
         self.ended: dict[str, Counter[str]] = defaultdict(Counter)
         self.read: set[int] = set()  # whose configuration was read

@@ -21,8 +21,10 @@ from netd.model.plan import Plan
 from netd.radius import sockets
 from netd.radius.access import Access
 from netd.radius.accounting import Accounting
-from netd.radius.directory import Directory, NasRecord, Wall
+from netd.radius.directory import Directory
+from netd.radius.grants import Wall
 from netd.radius.journal import Journal
+from netd.radius.nas import NasRecord
 from netd.radius.server import Server
 from netd.radius.sessions import Sessions
 from netd.radius.spool import Spool

@@ -16,8 +16,9 @@ from netd.config import CoaConfig, EnforcementConfig, RadiusConfig
 from netd.model.accounting import Row
 from netd.radius.access import Access
 from netd.radius.coa import DynamicAuthorization
-from netd.radius.directory import Directory, Wall
+from netd.radius.directory import Directory
 from netd.radius.enforce import Enforcer
+from netd.radius.grants import Wall
 from netd.radius.orders import Orders
 from netd.radius.sessions import Sessions
 from netd.store.directory import NasRow, SubscriberRow
@@ -105,7 +106,7 @@ class Network:
                 Row(
                     acctuniqueid=f"{number:032x}", tenant_id=1, nas_id=nas.id, subscriber_id=number, acctsessionid=f"{number:08x}", username=record.username,
                     nasipaddress=nas.name, nassourceaddress=nas.name, radacctid=number, started_at=0.0, updated_at=0.0,
-                    framedipaddress=f"100.64.{number >> 8}.{number & 255}", applied_policy=self.enforcer.policy_of(record, nas),
+                    framedipaddress=f"100.64.{number >> 8}.{number & 255}", applied_policy=self.enforcer.policies.of(record, nas),
                 )
             )  # fmt: skip
 
@@ -127,7 +128,7 @@ class Network:
 
     async def stop(self) -> None:
         """Give up what is under way."""
-        self.enforcer.flush = _nothing  # type: ignore[method-assign]
+        self.enforcer.outcomes.flush = _nothing  # type: ignore[method-assign]
         await self.enforcer.stop(0.0)
 
 

@@ -14,7 +14,8 @@ from netd.domain.metering import Meter, Span
 from netd.model.plan import Plan
 from netd.model.quota import Credit, QuotaUsage, Stage
 from netd.radius.account import NO_EFFECT, PLAIN, Account, Variant, ends_at
-from netd.radius.directory import Directory, Wall
+from netd.radius.directory import Directory
+from netd.radius.grants import Wall
 from netd.radius.ledger import Ledger
 from netd.sdk import Service
 from netd.store.directory import SubscriberRow
@@ -176,9 +177,9 @@ def directory_with(**plan: Any) -> Directory:
 
 def granted(vendor: str, variant: Variant, **plan: Any) -> Service:
     directory = directory_with(**plan)
-    grant = directory.grant(directory.plans[1], vendor, variant)
+    grant = directory.grants.of(directory.plans[1], vendor, variant)
     assert not grant.fault
-    assert directory.services[grant.fingerprint] == grant.service
+    assert directory.grants.services[grant.fingerprint] == grant.service
     return grant.service
 
 

@@ -131,7 +131,7 @@ async def test_packets_have_their_turn_during_a_large_commit(bras: TestNas) -> N
     """Also between the last statement and the acknowledgements, for memory follows there."""
     world = bras.world
     accounting = world.running.server.accounting
-    nas = world.running.server.directory.source(bras.address)
+    nas = world.running.server.directory.networks.source(bras.address)
     assert nas is not None
     turns = 0
     after_commit: list[tuple[bool, int]] = []

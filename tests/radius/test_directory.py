@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from netd.radius.directory import Directory, Wall
+from netd.radius.directory import Directory
+from netd.radius.grants import Wall
 from netd.store.directory import SubscriberRow
 from tests.radius.engine import EXTENSIONS
 

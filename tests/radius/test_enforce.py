@@ -59,7 +59,7 @@ async def test_another_plan_for_one_subscriber_is_changed_live(bras: TestNas) ->
     await bras.online()
     alice = await subscribers.by_username(world.db, ACTOR, "alice")
     await subscribers.update(
-        world.db, ACTOR, world.running.keyring, alice.id, subscribers.SubscriberPatch(plan="fast"), world.running.server.directory
+        world.db, ACTOR, world.running.keyring, alice.id, subscribers.SubscriberPatch(plan="fast"), world.running.server.directory.rows
     )  # fmt: skip
     await eventually(lambda: bras.told)
     assert bras.told[0]["Mikrotik-Rate-Limit"] == ["500M/1000M"]
@@ -203,12 +203,12 @@ def enforcer_of(world: World) -> Enforcer:
 
 async def test_what_is_kept_of_one_session_is_not_kept_of_the_next_one_under_its_id(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
     enforcer = enforcer_of(bras.world)
-    flush = enforcer.flush
+    flush = enforcer.outcomes.flush
 
     async def away() -> None:
         """What enforcement learned waits, as while the database is away."""
 
-    monkeypatch.setattr(enforcer, "flush", away)
+    monkeypatch.setattr(enforcer.outcomes, "flush", away)
     start = int(time.time()) - 3600
     first, second = await bras.login(), await bras.login()
     assert first is not None
@@ -231,14 +231,14 @@ async def test_an_applied_policy_that_could_not_be_written_is_not_forgotten_for_
     (live,) = enforcer.sessions.by_id.values()
 
     async def fails(conn: object, changes: object) -> None:
-        enforcer._note(live, None, "pending", "meanwhile")
+        enforcer.outcomes.note(live, None, "pending", "meanwhile")
         raise StoreUnavailable("away")
 
     with monkeypatch.context() as patch:
         patch.setattr("netd.store.accounting.applied", fails)
-        enforcer._note(live, "0123456789", "applied", "CoA acknowledged")
-        await enforcer.flush()
-    await enforcer.flush()
+        enforcer.outcomes.note(live, "0123456789", "applied", "CoA acknowledged")
+        await enforcer.outcomes.flush()
+    await enforcer.outcomes.flush()
     async with bras.world.db.acquire() as conn:
         assert tuple(await conn.fetchrow("select applied_policy, enforce_state from sessions")) == ("0123456789", "pending")
 

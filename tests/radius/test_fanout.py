@@ -174,7 +174,7 @@ async def test_changes_that_only_a_disconnect_brings_are_a_wave_too(few: list[st
     """A vendor that cannot change rates, or a NAS that refuses every CoA, must not have all its subscribers disconnected for a new rate."""
     with devices(few) as running:
         network = Network(few, running.ports, 1000, **PATIENT)
-        monkeypatch.setattr(network.enforcer, "_change", lambda nas, live, before, grant: None)
+        monkeypatch.setattr(network.enforcer._steps, "_change", lambda live, grant, vendor: None)
         network.change_plan(200_000_000)
         await network.enforcer.plans_changed([1])
         await asyncio.sleep(0.1)

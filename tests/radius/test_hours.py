@@ -31,7 +31,7 @@ async def change_plan(world: World, **members: Any) -> None:
 async def change(world: World, **members: Any) -> None:
     alice = await subscribers.by_username(world.db, ACTOR, "alice")
     patch = subscribers.SubscriberPatch(**members)
-    await subscribers.update(world.db, ACTOR, world.running.keyring, alice.id, patch, world.running.server.directory)
+    await subscribers.update(world.db, ACTOR, world.running.keyring, alice.id, patch, world.running.server.directory.rows)
     assert await world.running.feed.settle()
 
 
@@ -91,7 +91,7 @@ async def test_outside_the_hours_is_rejected_and_told(bras: TestNas) -> None:
         return (await recorded(world)) == ("outside_hours", opens)
 
     await eventually(both)
-    told = await explain.explain(world.db, ACTOR, "alice", enforcer_of(world))
+    told = await explain.explain(world.db, ACTOR, "alice", world.running.probe)
     assert (told.accept, told.reason.value, told.detail) == (False, "outside_hours", opens)
     assert opens in told.summary
 
@@ -130,11 +130,11 @@ async def test_a_session_that_its_nas_did_not_end_is_ended_at_the_end_of_the_hou
     await change(world, access_hours=hours)
     await bras.online()
     enforcer = enforcer_of(world)
-    enforcer._wall_clock = lambda: end - 0.5
+    enforcer.policies.wall_clock = lambda: end - 0.5
     for live in list(enforcer.sessions.by_id.values()):
         assert not enforcer.consider(live), "not before"
     assert bras.told == []
-    enforcer._wall_clock = lambda: end
+    enforcer.policies.wall_clock = lambda: end
     await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
 
@@ -152,7 +152,7 @@ async def test_a_subscription_that_is_cut_short_ends_the_live_session(bras: Test
     await change(world, expires_at=soon)
     await ends_at(bras, soon.timestamp())
     assert bras.told == [], "it is paid until then"
-    enforcer_of(world)._wall_clock = soon.timestamp
+    enforcer_of(world).policies.wall_clock = soon.timestamp
     await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
 

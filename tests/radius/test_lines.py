@@ -13,13 +13,13 @@ from pyrad import packet as pyrad
 from netd.domain import attempts, audit, explain, nas, plans, subscribers
 from netd.domain.attempts import AttemptQuery
 from netd.domain.lines import NewLine
-from netd.radius.directory import Grant
 from netd.radius.lines import LineLogin, Seen, seen
+from netd.radius.plan import Grant
 from netd.sdk import Service
 from netd.store import policies
 from netd.wire import radius
 from tests.radius import engine
-from tests.radius.test_hours import change, change_plan, enforcer_of
+from tests.radius.test_hours import change, change_plan
 from tests.radius.world import ACTOR, SECRET, TestNas, World, eventually, nas_at, world
 
 MAC = "00:11:22:aa:bb:cc"
@@ -118,7 +118,7 @@ async def test_another_line_is_rejected_with_what_was_expected_and_seen(bras: Te
         await recorded(world, "Access-Accept ok None")
         assert await code(bras, ADSL_Agent_Circuit_Id=b"olt2") == pyrad.AccessReject
         await recorded(world, "seen circuit id olt2")
-    told = await explain.explain(world.db, ACTOR, "alice", enforcer_of(world))
+    told = await explain.explain(world.db, ACTOR, "alice", world.running.probe)
     assert told.detail == f"provided that it comes from circuit id {CIRCUIT} or NAS-Port-Id ether3, MAC {MAC} with NAS 127.0.0.2"
     assert "was rejected: wrong_line (expected circuit id" in told.summary
     record = next(each for each in world.running.server.directory.nas.values() if each.name == "127.0.0.2")
@@ -233,7 +233,7 @@ async def test_a_device_logs_in_by_its_mac_address_where_it_may(bras: TestNas) -
     await recorded(world, "Access-Accept ok")
     assert (await newest(world)).username == "00:11:22:aa:bb:cc"
     for text in ("alice", "0011.22AA.BBCC"):
-        told = await explain.explain(world.db, ACTOR, text, enforcer_of(world))
+        told = await explain.explain(world.db, ACTOR, text, world.running.probe)
         assert (told.username, told.accept, told.detail) == ("alice", True, "no password is set: only by its devices, through a NAS with line_login")
     await world.suspend()
     await eventually(lambda: bras.told)

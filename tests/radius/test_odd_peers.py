@@ -334,7 +334,7 @@ async def test_a_disabled_nas_is_not_served_by_a_wider_entry() -> None:
     with engine("127.0.0.1") as made:
         made.nas("127.0.0.0/24", nas_id=1, name="wide")
         made.nas("127.0.0.2/32", nas_id=2, name="off", enabled=False)
-        assert made.directory.source("127.0.0.2") is None
+        assert made.directory.networks.source("127.0.0.2") is None
 
 
 async def test_two_subscribers_renamed_at_once_both_stay_known() -> None:

@@ -192,9 +192,9 @@ async def test_what_was_enforced_on_a_session_that_only_the_journal_knows_is_kep
         await eventually(lambda: made.running.replay.database.up)
         (live,) = made.running.server.access.sessions.by_id.values()
         assert live.row.radacctid < 0
-        enforcer = made.running.server.accounting.on_number.__self__  # type: ignore[attr-defined]
-        enforcer._note(live, None, "refused", "it said no")
-        await enforcer.flush()
+        outcomes = made.running.server.accounting.on_number.__self__  # type: ignore[attr-defined]
+        outcomes.note(live, None, "refused", "it said no")
+        await outcomes.flush()
     await caught_up(made)
     (now,) = made.running.server.access.sessions.by_id.values()
     assert now is live

@@ -30,14 +30,14 @@ async def nas(running: World) -> AsyncIterator[TestNas]:
 
 async def change_plan(running: World, **members: Any) -> None:
     plan = await plans.by_name(running.db, ACTOR, "home")
-    await plans.update(running.db, ACTOR, plan.id, PlanPatch(**members), running.running.server.directory)
+    await plans.update(running.db, ACTOR, plan.id, PlanPatch(**members), running.running.server.directory.rows)
     assert await running.running.feed.settle()
 
 
 async def change_alice(running: World, *replies: NewReply) -> None:
     alice = await subscribers.by_username(running.db, ACTOR, "alice")
     patch = SubscriberPatch(replies=replies)
-    await subscribers.update(running.db, ACTOR, running.running.keyring, alice.id, patch, running.running.server.directory)
+    await subscribers.update(running.db, ACTOR, running.running.keyring, alice.id, patch, running.running.server.directory.rows)
     assert await running.running.feed.settle()
 
 

@@ -256,7 +256,7 @@ async def test_fixing_an_address_disconnects_and_a_rule_does_not(bras: TestNas) 
     assert bras.told == []
     alice = await subscribers.by_username(daemon.db, ACTOR, "alice")
     patch = subscribers.SubscriberPatch(ipv4=mine)  # her own lease becomes hers for good
-    await subscribers.update(daemon.db, ACTOR, daemon.running.keyring, alice.id, patch, daemon.running.server.directory)
+    await subscribers.update(daemon.db, ACTOR, daemon.running.keyring, alice.id, patch, daemon.running.server.directory.rows)
     await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
     assert await bras.account("Stop", "s1", "alice")

@@ -99,7 +99,7 @@ async def test_stages_one_after_the_other_on_mikrotik(bras: TestNas) -> None:
     assert walled["Mikrotik-Address-List"] == ["walled-garden"]
     assert await events(world) == [(80, "notify"), (100, "lower"), (120, "wall")], "each once, though the second was reached twice"
     assert world.running.server.accounting.quotas.crossings == {("1", "notify"): 1, ("1", "lower"): 1, ("1", "wall"): 1}
-    told = await explain.explain(world.db, ACTOR, "alice", enforcer_of(world))
+    told = await explain.explain(world.db, ACTOR, "alice", world.running.probe)
     assert told.reason is Reason.WALLED
     assert "quota monthly: 181.0 GB of 150.0 GB used (120 %), walled until 20" in told.summary
 
@@ -137,7 +137,7 @@ async def test_a_rate_is_lowered_and_brought_back_on_nokia(daemon: World) -> Non
         refused = await device.login()
         assert refused is not None
         assert refused.code == pyrad.AccessReject
-        told = await explain.explain(daemon.db, ACTOR, "alice", enforcer_of(daemon))
+        told = await explain.explain(daemon.db, ACTOR, "alice", daemon.running.probe)
         assert (told.accept, told.reason) == (False, Reason.QUOTA)
         assert "blocked until" in told.summary
 
@@ -150,10 +150,10 @@ async def test_the_period_s_end_brings_the_full_rate_back(bras: TestNas) -> None
     await eventually(lambda: bras.told)
     enforcer: Enforcer = enforcer_of(world)
     ends_at = (await standing(world)).ends_at.timestamp()
-    enforcer._wall_clock = lambda: ends_at - 1
+    enforcer.policies.wall_clock = lambda: ends_at - 1
     await asyncio.sleep(0.7)
     assert len(bras.told) == 1, "not a second too early"
-    enforcer._wall_clock = lambda: ends_at
+    enforcer.policies.wall_clock = lambda: ends_at
     await eventually(lambda: len(bras.told) == 2)
     assert bras.told[1]["Mikrotik-Rate-Limit"] == ["20M/100M"]
 

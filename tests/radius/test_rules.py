@@ -2,14 +2,16 @@
 
 import pytest
 
-from netd.radius.directory import Directory, Wall
+from netd.radius.attribute_rows import AttributeRows
+from netd.radius.directory import Directory
+from netd.radius.grants import Wall
 from netd.store.directory import SubscriberRow
 from tests.radius.engine import EXTENSIONS
 
 
 @pytest.fixture(scope="module")
-def rules() -> Directory:
-    return Directory(EXTENSIONS(), lambda sealed, context: sealed, Wall("walled-garden", "", 1_000_000, 1_000_000))
+def rules() -> AttributeRows:
+    return AttributeRows(EXTENSIONS().dictionary)
 
 
 @pytest.mark.parametrize(

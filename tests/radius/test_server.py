@@ -12,7 +12,7 @@ import pytest
 
 from netd.errors import ConfigError
 from netd.radius import accounting, server, sockets
-from netd.radius.directory import NasRecord
+from netd.radius.nas import NasRecord
 from netd.store.postauth import PostAuth
 from tests.radius.engine import (
     Engine,

@@ -70,7 +70,7 @@ class World:
 
     async def add_subscriber(self, username: str = "alice", password: str | None = "wonderland", plan: str = "home", **more: Any) -> Any:
         new = subscribers.NewSubscriber(username=username, password=password, plan=plan, **more)
-        made = await subscribers.create(self.db, ACTOR, self.running.keyring, new, self.running.server.directory)
+        made = await subscribers.create(self.db, ACTOR, self.running.keyring, new, self.running.server.directory.rows)
         assert await self.running.feed.settle()
         return made
 

@@ -12,9 +12,10 @@ import asyncpg
 import pytest
 
 from netd.errors import ConfigError, Conflict, StoreError, StoreUnavailable
-from netd.store.database import Connection, Database, arguments, connect
+from netd.store.database import Connection, Database, arguments, connect, savepoint
 from netd.store.embedded import EmbeddedServer
-from netd.store.translate import RULES, translated
+from netd.store.translate import RULES, translated, translating
+from tests.garbage import freed_at_once
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
 
@@ -132,6 +133,29 @@ async def test_other_refusals_are_store_errors_without_the_row(database: Databas
     assert translated(ValueError("not the database's")) is None
     assert isinstance(translated(asyncpg.DeadlockDetectedError("d")), StoreUnavailable)
     assert isinstance(translated(asyncpg.DiskFullError("d")), StoreUnavailable)
+
+
+async def refused(database: Database, dedicated: Connection, way: str) -> None:
+    if way == "dedicated":
+        with translating():
+            await dedicated.execute("select 1 / 0")
+    async with database.transaction() as connection:
+        if way == "savepoint":
+            async with savepoint(connection):
+                await connection.execute("select 1 / 0")
+        await connection.execute("select 1 / 0")
+
+
+@pytest.mark.parametrize("way", ["acquire", "savepoint", "dedicated"])
+async def test_a_refusal_leaves_nothing_to_the_garbage_collector(database: Database, connection: Connection, way: str) -> None:
+    """It would keep all that the frames of its traceback hold: a request, a batch."""
+    with freed_at_once(StoreError):
+        try:
+            await refused(database, connection, way)
+        except StoreError as error:
+            assert "division by zero" in str(error)
+        else:
+            pytest.fail("it was not refused")
 
 
 async def test_waits_are_bounded(dsn: str) -> None:

@@ -266,3 +266,22 @@ def test_a_change_with_a_refused_line_is_not_confirmed_where_there_is_an_archive
     done = play(switch.driver.configure(["interface GigabitEthernet1/0/1", "nonsense"]), act)
     assert [outcome for _, outcome, _ in done] == [Outcome.OK, Outcome.SYNTAX]
     assert typed[-2:] == ["end", "configure revert now"] and "configure confirm" not in typed and "LogIn" not in typed
+
+
+USERS = "    Line       User       Host(s)              Idle       Location\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "own"),
+    [
+        (f"{USERS}   0 con 0     noc        idle                 2d03h\n*  2 vty 0     netd       idle                 00:00:00 192.0.2.5\n", "netd"),
+        (f"{USERS}*  2 vty 0                idle                 00:00:00 192.0.2.5\n", ""),
+        (f"{USERS}   0 con 0     noc        idle                 2d03h\n", ""),
+        ("% Authorization failed.", ""),
+    ],
+)
+def test_who_the_session_is_of(router: Recorded, said: str, own: str) -> None:
+    """Whose the timer is can only be told where the router says both names."""
+    timer = "Timer type: absolute timer\nTimer value: 10 min\nUser: noc"
+    assert play(router.driver._others(timer), lambda step: said) == ("noc" if own else None)
+    assert play(router.driver._others(timer.replace("10 min", "5 min")), lambda step: said) == "noc"

@@ -1,10 +1,12 @@
 import pytest
 
+from netd.device.screen import _dialect
 from netd.extensions import Extensions
 from netd.model.device import Facts, MacEntry, OpticsSample, Outcome
 from netd.sdk import device
 from netd.sdk.dialogue import Command, Pause, Step, play
 from netd.sdk.terminal import Refused
+from netd.wire.terminal import Reader, ending
 from tests.vendors.recorded import Recorded
 
 
@@ -134,7 +136,7 @@ CATALOGUE = {
     "Failure: The VLAN does not exist": Outcome.BAD_REFERENCE,
     "Failure: The port is not in the VLAN": Outcome.BAD_REFERENCE,
     "Failure: The GEM port does not exist": Outcome.BAD_REFERENCE,
-    "Failure: No service virtual port can be operated": Outcome.NOT_FOUND,
+    "Failure: No service virtual port can be operated": Outcome.BAD_REFERENCE,
     "Failure: The GEM port cannot be deleted, because it is used": Outcome.IN_USE,
     "Failure: This configured object has some service virtual ports": Outcome.IN_USE,
     "Failure: The maximum bandwidth of the referenced DBA profile exceeds the limitation": Outcome.CAPACITY,
@@ -149,9 +151,61 @@ CATALOGUE = {
     "% Ambiguous command, the error locates at '^'": Outcome.SYNTAX,
     "Failure: Executing Xmodem loading is prohibited": Outcome.DENIED,
     "Failed to transfer the file": Outcome.FAILED,
+    "Number of ONTs that can be deleted: 67, success: 0": Outcome.FAILED,
+    "Number of ONTs that can be deleted: 67, success: 6": Outcome.FAILED,
+    "Set ONT port(s) VLAN configuration, success: 1, failed: 2": Outcome.FAILED,
     "Failure: anything else": Outcome.FAILED,
     "失败: 配置": Outcome.FAILED,
 }
+
+
+REAL_ALARM = (
+    "\n  ! 1 [01/01/2000 00:00:00-00:00]:\n\n  ALARM 11111 FAULT WARNING 0x2e112007 SERVICE QUALITY 17/01/2025 \n00:00:00-00:00\n"
+    "  ALARM NAME  : The distribute fiber is broken or the OLT cannot receive \n                expected optical signals from the ONT(LOSi/LOBi)\n"
+    "  PARAMETERS  : FrameID: 0, SlotID: 0, PortID: 1, ONT ID: 1, Equipment ID: \n                1H\n  --- END-\n"
+)
+UNASKED = (
+    REAL_ALARM,
+    "  ! 1 [2024-07-19 10:11:12+08:00]: ALARM\n  ALARM NAME :x\n  --- END\n",
+    "  ! 12[2024-07-19 10:11:12]:\n\n  ALARM 1 FAULT\n  CAUSE : x\n  ---   END\n",
+    "  ! RUNNING WARNING 2024-07-19\n  EVENT NAME :Parameters for automatic service port creation are incorrect\n  --- END\n",
+    "  [2017-05-05 16:08:44+08:00]:The percentage of saved data on 0 slot's control board is: 27%\n",
+    "  The data of 3 slot's control board is saved completely\n",
+    "  The data of 0 slot's main control board is saved completely\n",
+)
+
+
+@pytest.mark.parametrize("unasked", UNASKED)
+def test_what_nobody_asked_for(unasked: str, olt: Recorded) -> None:
+    """It lands between the lines of whatever is shown."""
+    reader = Reader(_dialect(olt.driver.terminal))
+    reader.begin("display x")
+    for line in f"display x\none! 1 [2024]\n{unasked}two: The data of 3 slots\nOLT#".replace("\n", "\r\n").splitlines(keepends=True):
+        reader.feed(line.encode())
+    assert reader.text().split() == ["one!", "1", "[2024]", "two:", "The", "data", "of", "3", "slots"]
+
+
+@pytest.mark.parametrize("text", ["Number of ONTs that can be added: 1, success: 1", "Set ONT port(s) VLAN configuration, success: 1, failed: 0"])
+def test_what_is_no_error(text: str, olt: Recorded) -> None:
+    assert olt.driver.terminal.classify(f"  {text}\n  PortID :6, ONTID :2\n") == (Outcome.OK, "")
+
+
+QUESTIONS = (
+    "{ <cr>||<K> }:", "{ groupindex<K>|<cr> }:", "{ spm<K>|<cr>|frameid/slotid<S><0,15> }:", "{ <cr>|configuration<K>|data<K> }:",
+    "{ <cr>|abnormal<K>|anti-dos<K>|\narp<K>|bandwidth<K> }:", "{ ont-type<K> }:", "{ frameid/slotid/portid<S><1,15>|\nsummary<K> }:",
+    "[<frameId/slotId>]", "Are you sure to release service virtual port(s)? (y/n)[n]:", "(y/n) [n]", "Are you sure to proceed(y/n)[y]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_questions(question: str, olt: Recorded) -> None:
+    """Any stops the reader; Enter answers those that offer it."""
+    terminal = olt.driver.terminal
+    (answer,) = terminal.answers
+    screen = f"display something\n  {question} "
+    assert ending(terminal.question).search(screen) and not ending(terminal.prompt).search(screen)
+    assert bool(ending(answer.question).search(screen)) == ("<cr>" in question)
+    assert not ending(answer.question).search(f"  All tables are configured by other user noc\n  {question}")
 
 
 @pytest.mark.parametrize("text", CATALOGUE)

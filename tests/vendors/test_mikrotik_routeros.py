@@ -123,12 +123,20 @@ def test_a_refused_line_ends_the_change(v6: Recorded) -> None:
         ("input does not match any value of interface", Outcome.BAD_REFERENCE),
         ("not enough permissions (9)", Outcome.DENIED),
         ("action timed out - try again, if error continues contact MikroTik support and send a supout file (13)", Outcome.BUSY),
+        ("failure: std failure: timeout", Outcome.BUSY),
+        ("error: flash is busy", Outcome.BUSY),
         ("invalid value for argument address", Outcome.SYNTAX),
         ("failure: something new", Outcome.FAILED),
     ],
 )
 def test_error_texts(text: str, outcome: Outcome, v6: Recorded) -> None:
     assert v6.driver.terminal.classify(f"\n{text}\n") == (outcome, text)
+
+
+def test_words_of_others_are_no_error(v6: Recorded) -> None:
+    """What neighbours say of themselves, and what people write beside their interfaces."""
+    shown = ' 0 interface=ether1 identity="busy-road-tower" system-description="BusyBox, the busy one"\n 1 ;;; busy street, action timed out once\n'
+    assert v6.driver.terminal.classify(shown) == (Outcome.OK, "")
 
 
 def test_telemetry(v7: Recorded) -> None:
@@ -145,6 +153,13 @@ def test_telemetry(v7: Recorded) -> None:
     assert (sfp.speed_bps, sfp.admin_up, sfp.oper_up, sfp.in_octets, sfp.counter_bits) == (10**10, False, False, None, 32)
     (optics,) = v7.read("optics").optics
     assert (optics.interface, optics.onu, optics.rx_dbm, optics.tx_dbm, optics.voltage_volts) == ("sfp-sfpplus1", None, -7.812, -2.35, 3.29)
+
+
+def test_health_before_it_was_a_table(v6: Recorded) -> None:
+    health = (1, 3, 6, 1, 4, 1, 14988, 1, 1, 3)
+    device = v6.driver.read("system", {(*health, 8, 0): 242, (*health, 10, 0): 385, (*health, 11, 0): 512}, {}).device
+    assert (device.voltage_volts, device.temperature_celsius) == (24.2, 51.2)
+    assert v6.driver.read("system", {(*health, 10, 0): 0, (*health, 11, 0): None}, {}).device.temperature_celsius is None
 
 
 def test_an_upgrade(v7: Recorded) -> None:

@@ -25,7 +25,7 @@ def srlinux(extensions: Extensions) -> Recorded:
 
 
 def test_facts(isam: Recorded, sros: Recorded, srlinux: Recorded) -> None:
-    assert isam.run(isam.driver.facts()) == Facts(model="7360fx-8", software_version="L6GPAA65.502")
+    assert isam.run(isam.driver.facts()) == Facts(model="7360fx-8", software_version="L6GPAA65.502", uptime_seconds=958 * 86400 + 12 * 3600 + 26 * 60 + 47)
     assert isam.snmp_facts() == Facts(hostname="isam1", model="NFXS-E", software_version="R6.5.02r")
     uptime = 12 * 86400 + 3 * 3600 + 4 * 60 + 5
     assert sros.run(sros.driver.facts()) == Facts(hostname="pe1", model="7750 SR-12", serial="NS042450133", software_version="B-12.0.R5", uptime_seconds=uptime)

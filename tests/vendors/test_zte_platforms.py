@@ -178,3 +178,7 @@ def test_a_locked_onu(c320: Recorded) -> None:
 )
 def test_error_texts(text: str, outcome: Outcome, c320: Recorded) -> None:
     assert c320.driver.terminal.classify(f"\n{text}\n") == (outcome, text)
+
+
+def test_words_that_are_no_error(c320: Recorded) -> None:
+    assert c320.driver.terminal.classify("V2.1.0P3  active   this patch is being used\n")[0] is Outcome.OK

@@ -15,7 +15,9 @@ from netd.errors import StoreUnavailable
 from netd.model.permission import BUILT_IN
 from netd.web import exposition
 from netd.web.api import resources
+from netd.web.api.problem import Problem
 from netd.web.api.route import Route
+from tests.garbage import freed_at_once
 from tests.web.running import Api
 
 NO_TOKEN_NEEDED = {"/health/live", "/health/ready", "/metrics", "/api/openapi.json", "/api/docs", "/api/docs/reference.css", "/api/docs/reference.js"}
@@ -172,6 +174,13 @@ async def test_a_caller_that_goes_away_in_its_body_is_no_defect(api: Api, caplog
     await asyncio.sleep(0.2)
     assert (await api.call("GET", "/plans")).status == 200
     assert not [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL") or record.exc_info]
+
+
+async def test_a_refusal_leaves_nothing_to_the_garbage_collector(api: Api):
+    """With its traceback it would keep the request, the body and the connection."""
+    with freed_at_once(Problem):
+        assert (await api.call("POST", "/plans", data=b"[]", headers={"Content-Type": "application/json"})).status == 422
+        assert (await api.call("GET", "/plans/999999")).status == 404
 
 
 async def test_the_request_id_comes_back(api: Api):

@@ -62,7 +62,7 @@ async def test_each_report_needs_its_own_permission(api: Api, database: Database
     headers = await token(api, database, "devices:read", site="rome")  # where it holds, it shows what is there
     assert (await api.get("/reports/inventory", role=None, headers=headers)).raw.count(b"core-") == 1
     assert (await api.get("/reports/inventory?site=oslo", role=None, headers=headers)).raw.count(b"core-") == 0
-    for query, where in (("group=nobody", "/group"), ("state=gone", "/state"), ("first=2026-01-01", "/first"), ("top=0", "/top")):
+    for query, where in (("group=nobody", "/group"), ("site=nowhere", "/site"), ("state=gone", "/state"), ("first=2026-01-01", "/first"), ("top=0", "/top")):
         assert (await api.get(f"/reports/{'inventory' if where != '/top' else 'interface-utilisation'}?{query}")).value["errors"][0]["pointer"] == where
 
 

@@ -25,12 +25,23 @@ async def test_a_device_is_expected_changed_and_removed(api: Api, database: Data
     assert "there is none" in (await api.get(f"{path}/preview")).value["fault"]
     await api.patch(path, {"boot_template": "hostname {{ hostname }}"})
     assert (await api.get(f"{path}/preview")).value["text"] == "hostname leaf1"
+    assert (await api.post("/ztp/check", {})).value == {"rendered": 1, "faults": []}
+    await api.patch(path, {"configuration": "user {{ username }} {{ password }} {{ snmp_comunity }}"})
+    (fault,) = (await api.post("/ztp/check", {})).value["faults"]
+    assert (fault["hostname"], fault["fault"]) == ("leaf1", "/configuration: the device's own, line 1: 'snmp_comunity' is undefined")
+    await api.patch(path, {"configuration": "user {{ username }} {{ password }} {{ snmp_community }}"})
+    assert (await api.get(f"{path}/preview")).value["follows"] == "user <username> <password> <snmp_community>"
+    for member, value in {"hostname": "LEAF1", "serial": "jpe1", "mac": "02:00:00:00:00:01"}.items():
+        other = await api.post("/ztp/devices", {"hostname": "leaf9", "profile": "plain", "serial": "J9", member: value})
+        assert (other.status, [each["pointer"] for each in other.value["errors"]]) == (409, [f"/{member}"]), other.value
     assert (await api.post(f"{path}/retry", {"boot": True})).value["state"] == "expected"
     assert (await api.delete(path)).status == 204
     assert (await api.get(f"{path}/steps")).status == 404
     async with database.acquire() as conn:
         told = await conn.fetch("select action, after::text as after from audit_log where action like 'ztp%' order by id")
-    assert [row["action"] for row in told] == ["ztp_device.create", "ztp_device.update", "ztp_device.update", "ztp_device.retry", "ztp_device.delete"]
+    assert [row["action"] for row in told] == [
+        "ztp_device.create", *["ztp_device.update"] * 4, "ztp_device.retry", "ztp_device.delete",
+    ]  # fmt: skip
 
 
 async def test_every_fault_of_a_device_is_told(api: Api) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from netd.errors import WireError
-from netd.wire.terminal import Dialect, Reader, Wants, ending
+from netd.wire.terminal import Dialect, Reader, Wants, Wish, ending
 
 SMARTAX = Dialect(
     prompt=ending(r"^[\w.-]+(?:\([^)\n]*\))?(?:[>#]|%%)"),
@@ -91,6 +91,56 @@ def test_alarms_between_the_lines() -> None:
     pieces(SMARTAX, f"display x\r\none\r\n{alarm}two\r\nOLT#", "one\ntwo", "display x")
     wishes, text = read(SMARTAX, f"display x\r\none\r\nOLT#\r\n{alarm}", echo="display x")
     assert wishes[-1] == (Wants.COMMAND_PERHAPS, "OLT#") and text == "one", "an alarm behind the prompt hides it"
+
+
+@pytest.mark.parametrize("typed", [0, 1, 5, 9, 20])
+def test_alarms_within_the_echo(typed: int) -> None:
+    """The prompt is painted anew with what was typed so far: it ends no output, and is none."""
+    line = "display ont port state 0 0 eth-port all"
+    alarm = "\r\n  ! 1 [2024-07-19 10:11:12]: ALARM\r\n  CAUSE : x\r\n  --- END\r\nOLT#"
+    screen = f"{line[:typed]}{alarm}{line}\r\none\r\nOLT#"
+    for size in (0, 1, 7):
+        wishes, text = read(SMARTAX, screen, echo=line, size=size, known=("OLT#",))
+        assert text == "one" and [wish for wish, _ in wishes if wish is Wants.COMMAND] == [Wants.COMMAND]
+        assert wishes[-1] == (Wants.COMMAND, "OLT#")
+
+
+def test_a_device_that_never_echoes_is_not_waited_for() -> None:
+    reader = Reader(SMARTAX)
+    reader.trust("OLT#")
+    wishes = []
+    for number in range(6):
+        reader.begin(f"vlan {number}")
+        wishes.append(reader.feed(b"done\r\nOLT#").wants)
+        assert reader.text() == "done"
+    assert wishes == [Wants.COMMAND_PERHAPS] * 3 + [Wants.COMMAND] * 3
+    reader.begin("vlan 7")
+    assert reader.feed(b"vlan 7\r\nOLT#").wants is Wants.COMMAND
+    reader.begin("vlan 8")
+    assert reader.feed(b"done\r\nOLT#").wants is Wants.COMMAND_PERHAPS
+
+
+def test_what_comes_after_a_prompt_is_no_echo_once_that_was_there() -> None:
+    screen = "show history\r\nOLT#show history\r\nOLT#display x\r\nOLT#"
+    assert read(SMARTAX, screen, echo="show history", known=("OLT#",))[1] == "OLT#show history\nOLT#display x"
+
+
+def test_lines_in_two_encodings() -> None:
+    """Each line by itself; what is in neither is not lost altogether. A pager, an echo and a prompt are found as ever."""
+    dialect = SMARTAX._replace(other_encoding="gb18030")
+    lines = ["description 模块机房 1".encode("gb18030"), "description Montréal 模".encode(), b"description \xff\xff", b"---- More ( Press 'Q' to break ) ----"]
+    screen = b"display x\r\n" + b"\r\n".join(lines) + b"\x1b[37D" + b" " * 37 + b"\x1b[37D" + "name 名称一".encode("gb18030") + b"\r\nOLT#"
+    for size in (1, 2, 3, 7, len(screen)):
+        reader = Reader(dialect)
+        reader.trust("OLT#")
+        reader.begin("display x")
+        wish = Wish(Wants.TIME)
+        for at in range(0, len(screen), size):
+            wish = reader.feed(screen[at : at + size])
+            if wish.wants is Wants.PAGE:
+                reader.answered()
+        assert wish.wants is Wants.COMMAND
+        assert reader.text() == "description 模块机房 1\ndescription Montréal 模\ndescription \ufffd\ufffd\nname 名称一"
 
 
 def test_questions() -> None:

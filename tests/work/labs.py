@@ -15,6 +15,7 @@ from netd.device.http import Client
 from netd.device.queue import DeviceQueues
 from netd.device.rest import RestTransport
 from netd.device.simulated import SimulatedServer
+from netd.device.snmp import SnmpLimits, SnmpTransport
 from netd.domain import configurations, credentials, devices
 from netd.domain.actor import Actor, system
 from netd.domain.configurations import ConfigurationText, DriftView
@@ -107,7 +108,8 @@ async def laboratory(database: Database, folder: Path) -> AsyncIterator[Lab]:
     client = await Client().__aenter__()  # for as long as the lab is there
     confined = await Database.open(database.target, size=4, role=TENANT_ROLE)
     sessions = DeviceSessions(
-        database, keyring, extensions.platforms, CliTransport(LIMITS), DeviceQueues(), now=lambda: datetime.now(UTC), pace=hasty, rest=RestTransport(client)
+        database, keyring, extensions.platforms, CliTransport(LIMITS), DeviceQueues(), now=lambda: datetime.now(UTC), pace=hasty, rest=RestTransport(client),
+        snmp=SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=0.3)),
     )  # fmt: skip
     tools = Tools(database=confined, owner=database, keyring=keyring, sessions=sessions, images=folder / "images")
     lab = Lab(database, keyring, Stage(), Kinds(bundled(tools)), extensions=extensions, tools=tools)

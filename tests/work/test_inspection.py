@@ -62,12 +62,16 @@ async def test_a_host_among_routers_fails_no_backup(lab: Lab) -> None:
         (target,) = await lab.targets(job)
         assert (target.state, target.outcome, target.said) == ("succeeded", "empty", "its platform has no configuration that is read")
         assert (await kept(lab))["heard"]
+        async with lab.database.acquire() as conn:
+            await conn.execute("insert into configuration_states (tenant_id, device_id, error) select 1, id, 'of another platform' from devices")
         job = await lab.done("config.backup", state="failed", devices=["host1"])
         (target,) = await lab.targets(job)
-        assert "cannot do this (Backup)" in (target.said or "")
+        assert target.said == "its platform has no configuration that is read"
+        async with lab.database.acquire() as conn:
+            assert not await conn.fetch("select from configuration_states"), "that is no failure that somebody could mend"
 
 
-def _refuses(error: Exception, driver: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def refuses(error: Exception, driver: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> Any:
         raise error
         yield
@@ -77,7 +81,7 @@ def _refuses(error: Exception, driver: Any, method: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("error", [PeerError("neighbours: refused"), PeerUnreachable("it took too long", "timeout")])
 async def test_what_is_not_said_keeps_nothing_else_from_being_kept(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: PeerError) -> None:
-    _refuses(error, lab.extensions.platforms["cisco_ios"].driver, "neighbours", monkeypatch)
+    refuses(error, lab.extensions.platforms["cisco_ios"].driver, "neighbours", monkeypatch)
     async with lab.simulated("cisco_ios", switch("core1")):
         job = await lab.done("device.inspect", devices=["core1"])
         (target,) = await lab.targets(job)
@@ -91,7 +95,7 @@ async def test_what_is_not_said_keeps_nothing_else_from_being_kept(lab: Lab, mon
 
 async def test_a_session_that_is_lost_is_asked_nothing_more(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = lab.extensions.platforms["cisco_ios"].driver
-    _refuses(PeerUnreachable("the connection was lost", "lost"), driver, "facts", monkeypatch)
+    refuses(PeerUnreachable("the connection was lost", "lost"), driver, "facts", monkeypatch)
     async with lab.simulated("cisco_ios", switch("core1")):
         job = await lab.done("device.inspect", state="failed", devices=["core1"])
         (target,) = await lab.targets(job)
@@ -103,12 +107,12 @@ async def test_a_platform_that_cannot_be_asked(lab: Lab, monkeypatch: pytest.Mon
     async with lab.simulated("cisco_ios", switch("core1")):
         job = await lab.done("device.inspect", state="failed", devices=["core1"])
         (target,) = await lab.targets(job)
-        assert target.said is not None and "cannot ask it anything of this" in target.said
+        assert target.said is not None and "its driver cannot ask it anything of this, and none for SNMP" in target.said
 
 
 async def test_a_text_that_its_driver_does_not_understand(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device may say anything: that is no defect of netd, and keeps nothing else from being kept."""
-    _refuses(ValueError("'-' is no address"), lab.extensions.platforms["cisco_ios"].driver, "arps", monkeypatch)
+    refuses(ValueError("'-' is no address"), lab.extensions.platforms["cisco_ios"].driver, "arps", monkeypatch)
     async with lab.simulated("cisco_ios", switch("core1")):
         job = await lab.done("config.backup", devices=["core1"])
         assert any("it does not say which MAC addresses IP addresses have: its driver does not understand" in text for text in await lab.said(job))

@@ -107,7 +107,7 @@ class Straight:
         address = int(IPv4Address("10.1.0.20"))
         if ask.granted is not None:
             ask.granted(address)
-        ask.done(address, "")
+        ask.done(ask, address, "")
 
 
 class Kept:

@@ -64,7 +64,7 @@ def test_devices_boot_over_ipv6_alone(only_ipv6: Site, ready_data_dir: Path, req
         leased = newcomers.until("leased")
         assert ipaddress.ip_address(leased["address"]) in LINK
         assert [each["mgmt_address"] for each in items(daemon, f"devices?hostname={name}")] == [leased["address"]]
-        assert leased["url"].startswith({"leaf1": "http://[2001:db8:99::1]:8080/", "leaf2": "tftp://[2001:db8:99::1]/"}[name])
+        assert leased["url"].startswith({"leaf1": "http://[2001:db8:99::1]:8081/", "leaf2": "tftp://[2001:db8:99::1]/"}[name])
         return str(leased["address"])
 
     try:

@@ -65,7 +65,7 @@ async def test_the_url_is_the_same_until_it_is_no_longer_good(booting):
     other = Booting(booting.database, "", booting.folder, booting.extensions, booting.config)  # another node, or this one after a restart
     await other.expected.load()
     urls.add(other.expected.boot_url(seen, answer, address))
-    assert len(urls) == 1 and urls.pop().startswith("http://192.0.2.5:8080/")
+    assert len(urls) == 1 and urls.pop().startswith("http://192.0.2.5:8081/")
     assert booting.expected.boot_url(seen, answer, ip_address("10.1.0.10")) != booting.expected.boot_url(seen, answer, address)
 
 
@@ -115,9 +115,9 @@ async def test_what_no_driver_logs_in_to_keeps_its_options(booting):
 @pytest.mark.parametrize(
     ("host", "host6", "told4", "told6"),
     [
-        ("192.0.2.5", "", "192.0.2.5:8080", ""), ("192.0.2.5", "2001:db8::5", "192.0.2.5:8080", "[2001:db8::5]:8080"),
-        ("2001:db8::5", "", "", "[2001:db8::5]:8080"), ("boot.example.net", "", "boot.example.net:8080", "boot.example.net:8080"),
-        ("boot.example.net", "boot6.example.net", "boot.example.net:8080", "boot6.example.net:8080"),
+        ("192.0.2.5", "", "192.0.2.5:8081", ""), ("192.0.2.5", "2001:db8::5", "192.0.2.5:8081", "[2001:db8::5]:8081"),
+        ("2001:db8::5", "", "", "[2001:db8::5]:8081"), ("boot.example.net", "", "boot.example.net:8081", "boot.example.net:8081"),
+        ("boot.example.net", "boot6.example.net", "boot.example.net:8081", "boot6.example.net:8081"),
     ],
 )  # fmt: skip
 async def test_a_device_is_told_a_place_that_its_family_reaches(database, dsn, tmp_path, extensions, host, host6, told4, told6):

@@ -9,12 +9,16 @@ import pytest
 
 from netd.config import DhcpConfig
 from netd.errors import StoreError
+from netd.extensions import Extensions
 from netd.model.ztp import BootAnswer
 from netd.wire import dhcp
 from netd.wire.dhcp import Message
+from netd.ztp.asks import Ask
 from netd.ztp.binding import Remembered
-from netd.ztp.server4 import Arrival
+from netd.ztp.server4 import Arrival, Call
 from netd.ztp.service import DhcpService
+from tests.garbage import freed_at_once
+from tests.ztp import golden
 from tests.ztp.conftest import Net, until
 
 RELAY = int(IPv4Address("10.1.0.1"))
@@ -96,6 +100,21 @@ async def test_four_ways_and_again(talk: Talk, net: Net):
     assert await net.leases() == [("10.1.0.10", "bound", "02:00:00:00:00:01")]
     assert (await talk.boot(1, o61=b"\1client", circuit=b"eth 1/1")).yiaddr == got.yiaddr
     assert (await talk.boot(2)).yiaddr == number("10.1.0.11")
+
+
+@pytest.mark.parametrize("kind", [dhcp.DISCOVER, dhcp.RELEASE])
+def test_a_packet_leaves_nothing_to_the_garbage_collector(extensions: Extensions, kind: int):
+    """Packets that wait for a database that hangs would be old by the time that they are done with, and the collector looks at what is old seldom."""
+    server, kept, _ = golden.server(extensions, golden.DEVICES[0])
+    message = dhcp.parse(golden.discover(golden.DEVICES[0]))
+    message.options[53], message.ciaddr = bytes((kind,)), number("10.1.0.20")
+    data = dhcp.encode(message)
+    with freed_at_once(Ask, Call, Message):
+        del message
+        server.packet(data, Arrival(RELAY, 67, SERVER, ""))
+    assert server.received[dhcp.TYPES[kind]] == 1
+    assert not server.drops
+    assert len(kept.sent) == (kind == dhcp.DISCOVER)
 
 
 async def test_renewal_by_unicast_needs_no_relay(talk: Talk, net: Net):

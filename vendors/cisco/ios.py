@@ -29,6 +29,8 @@ _MEMBER = re.compile(r"^[* ] +\d+ +\d+ +\S+ +\d\S+ +\S+ *\S*$", re.MULTILINE)
 _IMAGE_FILE = re.compile(r'^System image file is "([^"\n]+)"', re.MULTILINE)
 _PACKAGE = re.compile(r"^IMG +([IUCD]) +(\S+)", re.MULTILINE)
 _NOT_REPLACED = re.compile(r"^.*(?:Failed to apply command (?P<line>.*)|Rollback aborted.*|Rollback failed.*|not a valid config file.*)$", re.MULTILINE)
+_MINUTES = re.compile(r"^Timer value: *(\d+) min", re.MULTILINE)
+_USER = re.compile(r"^User: *(\S+)", re.MULTILINE)
 _NO_ARCHIVE = re.compile(r"[Tt]urn config archive on|Invalid input detected")
 
 _YES = Answer(question=r"\[y/n\]:? ?\s*\Z", text="y")
@@ -110,18 +112,31 @@ class Driver(Shell, ConfigurationLines, Polled):
         return "Rollback Confirmed Change" in said
 
     def take_back(self, before: str) -> Dialogue[Outcome]:
-        """What the timer kept, if one runs; else by this text."""
-        if (yield from self._pending()):
+        """What the timer kept, if netd's runs; else by this text. Somebody else's timer is his, and what he is about."""
+        timer = yield from self._timer()
+        if timer:
+            if (whose := (yield from self._others(timer))) is not None:
+                raise Refused(f"a change of {whose} waits to be confirmed: to take back anything would take back that", Outcome.BUSY)
             yield from self._revert()
             if self.normal((yield from self.configuration("running"))) == self.normal(before):
                 return Outcome.OK
         return (yield from self.restore(before))
 
-    def _pending(self) -> Dialogue[bool]:
-        return "Timer value:" in (yield from say("show archive config rollback timer", check=False))
+    def _timer(self) -> Dialogue[str]:
+        """What the router says of the timer that runs; nothing if none does."""
+        said = yield from say("show archive config rollback timer", check=False)
+        return said if "Timer value:" in said else ""
+
+    def _others(self, timer: str) -> Dialogue[str | None]:
+        """Whose a timer is that netd did not start, as far as the router tells."""
+        minutes, user = _MINUTES.search(timer), _USER.search(timer)
+        own = _own_name((yield from say("show users", check=False)))
+        if (minutes is None or int(minutes[1]) == _REVERT_MINUTES) and (user is None or not own or user[1] == own):
+            return None
+        return user[1] if user else "somebody else"
 
     def _nothing_pending(self) -> Dialogue[None]:
-        if (yield from self._pending()):
+        if (yield from self._timer()):
             raise Refused("a change waits to be confirmed: the router takes that back by itself, and all that is done until then", Outcome.BUSY)
 
     def _revert(self) -> Dialogue[None]:
@@ -287,6 +302,16 @@ def _succeeded(command: str, said: str, *, must_say: bool = True) -> None:
         raise Refused(f"{command}: {failed}", Outcome.BUSY if "already running" in failed else Outcome.FAILED, failed)
     if must_say and "SUCCESS:" not in said:
         raise Refused(f"{command}: the router did not say that it is done", Outcome.UNVERIFIED, said.strip()[-200:])
+
+
+def _own_name(users: str) -> str:
+    """Who the session is of that a star marks, by the column in which ``show users`` has names; a line without log-in names nobody."""
+    head = re.search(r"^[ \t]*Line[ \t]+(?=User[ \t]+(?=Host))", users, re.MULTILINE)
+    own = re.search(r"^\*.*", users, re.MULTILINE)
+    if head is None or own is None:
+        return ""
+    line = users[head.start() :].partition("\n")[0]
+    return own.group()[line.index("User") : line.index("Host")].strip()
 
 
 def _refused_lines(said: str) -> list[str]:

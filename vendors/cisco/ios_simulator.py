@@ -174,7 +174,15 @@ class Simulator(Hierarchical):
     def timer(self, match: re.Match[str]) -> Reply | str:
         if "revert" not in self.device.facts:
             return "%No Rollback Confirmed Change pending"
-        return "Time configured(UTC): 10:11:12 UTC Fri Jul 19 2024\nTimer type: absolute timer\nTimer value: 10 min\nUser: netd"
+        facts = self.device.facts
+        told = f"Timer value: {facts.get('revert_minutes', '10')} min\nUser: {facts.get('revert_user', self.device.username)}"
+        return f"Time configured(UTC): 10:11:12 UTC Fri Jul 19 2024\nTimer type: absolute timer\n{told}"
+
+    @command(r"show users", "exec")
+    def users(self, match: re.Match[str]) -> Reply | str:
+        head = "    Line       User       Host(s)              Idle       Location\n   0 con 0     noc        idle                 00:00:12\n"
+        own = f"*  2 vty 0     {self.device.username:<10} idle                 00:00:00 192.0.2.5\n"
+        return f"{head}{own}\n  Interface    User               Mode         Idle     Peer Address"
 
     def archives(self) -> bool:
         return "archive" in self.device.running.lines and bool(self.device.running.find(("archive",), "path "))

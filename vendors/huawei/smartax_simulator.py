@@ -26,8 +26,10 @@ class Simulator(Hierarchical):
     refusal = "  Username or password invalid."
     quota_text = "  Reenter times have reached the upper limit."
     alarm = (
-        "\n  ! 1 [2024-07-19 10:11:12+08:00]:ALARM\n  ALARM NAME :The dying-gasp of GPON ONTi (DGi) is generated\n"
-        "  PARAMETERS :FrameID: 0, SlotID: 1, PortID: 0, ONT ID: 3\n  --- END\n"
+        "\n  ! 1 [2024-07-19 10:11:12+08:00]:\n\n  ALARM 11111 FAULT WARNING 0x2e112007 SERVICE QUALITY 19/07/2024 \n10:11:12+08:00\n"
+        "  ALARM NAME  : The dying-gasp of GPON ONTi (DGi) is generated\n  SRVEFF      : SA\n"
+        "  PARAMETERS  : FrameID: 0, SlotID: 1, PortID: 0, ONT ID: 3, Equipment ID: \n                1H\n"
+        "  CAUSE       : (1) The ONT is powered off\n                (2) The power supply is faulty\n  --- END\n"
     )
     not_there = "  Failure: The object does not exist"
     incomplete = "                      ^\n  % Incomplete command, the error locates at '^'"
@@ -80,15 +82,22 @@ class Simulator(Hierarchical):
 
     @command(r"enable", "user")
     def enable(self, match: re.Match[str]) -> Reply | str:
-        self.mode = "exec"
-        return ""
+        def then(said: str) -> Reply:
+            self.mode = "exec" if said == self.device.facts.get("enable", said) else "user"
+            return Reply()
+
+        return Reply(question="  Password:", then=then) if "enable" in self.device.facts else then("")
 
     @command(r"config", "exec")
     def configure(self, match: re.Match[str]) -> Reply | str:
         if self.device.quirks.locked_by:
-            return Reply(question=f"  All configuration by other user {self.device.quirks.locked_by} {{ <K> }}:", then=lambda said: "")
+            return Reply(question=f"  All configuration by other user {self.device.quirks.locked_by}\n{{ <cr>||<K> }}:", then=self.take_lock)
         self.mode, self.path = "config", []
         return ""
+
+    def take_lock(self, said: str) -> Reply:
+        self.device.quirks.locked_by, self.mode, self.path = None, "config", []
+        return Reply()
 
     @command(r"undo (?:smart|interactive)")
     def quiet(self, match: re.Match[str]) -> Reply | str:
@@ -197,4 +206,7 @@ class Simulator(Hierarchical):
                 return "  Failure: The ONT ID has already existed"
             self.device.running.put(self.path, words)
             return f"  Number of ONTs that can be added: 1, success: 1\n  PortID :{onu[1]}, ONTID :{onu[2]}"
+        if self.device.quirks.busy_lines:
+            self.device.quirks.busy_lines -= 1
+            return self.busy_text
         return "" if self.device.running.put(self.path, words, self.single) else "  Failure: Make configuration repeatedly"

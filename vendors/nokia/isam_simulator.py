@@ -47,6 +47,11 @@ class Simulator(Behaviour):
         rows = f"1     SW/{self.device.version}      enabled   active\n2     SW/L6GPAA64.431      enabled   not-active"
         return f"{_TURNING}index name                 overall   oper\n{rows}"
 
+    @command(r"show core1-uptime")
+    def core_uptime(self, match: re.Match[str]) -> Reply | str:
+        days, hours, minutes, seconds = self.uptime()
+        return f"System Up Time         : {days} days, {hours:02}:{minutes:02}:{seconds:02}.46 (hr:min:sec)"
+
     @command(r"info configure flat")
     def info(self, match: re.Match[str]) -> Reply | str:
         return _TURNING + "\n".join(self.device.running.lines)

@@ -226,7 +226,10 @@ class Change:
         await asyncio.sleep(seconds)
         left = await self.differs(before, await self._opened.run(self._reads.configuration("running")))
         if left["added"] or left["removed"]:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame
         return Outcome.OK
 
     async def _or_back(self, before: str, work: Awaitable[Done]) -> Done:

@@ -14,12 +14,13 @@ from netd.model.configuration import Source, Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup
 from netd.work.kinds.devices import Devices
-from netd.work.kinds.inspection import by_http, inspected, take
+from netd.work.kinds.inspection import by_http, by_snmp, inspected, take
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
 from netd.work.sessions import Opened
 
 RENDERED_AT_ONCE: Final = 100
+NO_CONFIGURATION: Final = "its platform has no configuration that is read"
 
 
 async def read(opened: Opened) -> dict[Which, str]:
@@ -79,7 +80,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         async def work(opened: Opened, known: dict[str, Any]) -> None:
             nonlocal kept
             seen, _ = await inspected(opened, job, *(name for name in ("facts",) if name not in known))
-            if named or isinstance(opened.driver, Backup):  # a host among routers, as a group may have it, fails no night's backup
+            if isinstance(opened.driver, Backup):
                 kept, _ = await snapshot(tools, job, opened, intents=intents)
             more, _ = await inspected(opened, job, *(name for name in ("neighbours", "macs", "arps") if name not in known))
             await take(tools, opened.device, {**seen, **more})
@@ -87,13 +88,17 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         try:
             known = await by_http(tools, devices, job, chosen)
             await devices.at(job, chosen, lambda opened: work(opened, known))
+            await by_snmp(tools, devices, job, chosen, await devices.ways(job, chosen), known)
         except PeerError as error:
             if kept is None:
                 await devices.failed(job, chosen, str(error))
                 raise
             await job.log(f"its configuration is kept; the rest was not said: {error}", "warning", chosen.subject.key)
         if kept is None:
-            return Done(outcome=Outcome.EMPTY, said="its platform has no configuration that is read")
+            await devices.unread(job, chosen)
+            if named:
+                raise PeerError(NO_CONFIGURATION)
+            return Done(outcome=Outcome.EMPTY, said=NO_CONFIGURATION)  # a host among routers, as a group may have it, fails no night's backup
         return Done(said=said(kept), result=kept)
 
     async def backup(job: JobContext, order: DeviceChoice) -> dict[str, Any]:
@@ -118,6 +123,8 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
 
         async def each(subject: Subject) -> Done:
             device = await devices.known(job, found[subject.key])
+            if not await configurations.was_read(tools.owner, device):
+                return Done(outcome=Outcome.EMPTY, said="it was never read: there is nothing to compare")
             intended = await intents.of(device.id)
             drift = await configurations.judge(tools.owner, tools.keyring, devices.sessions.platforms, device, intended, tools.now())
             return Done(said=f"differs from what is {', '.join(drift)}" if drift else "", result={"drift": drift})

@@ -13,11 +13,11 @@ from netd.domain import commands, configurations
 from netd.domain.choice import Chosen, DeviceChoice
 from netd.domain.inputs import Faults
 from netd.domain.kinds import Done, JobContext, Subject
-from netd.errors import PeerUnreachable
+from netd.errors import PeerError, PeerUnreachable
 from netd.model.inventory import Device
 from netd.store import devices as device_store
 from netd.work.kinds.tools import Tools
-from netd.work.sessions import DeviceSessions, Opened
+from netd.work.sessions import DeviceSessions, Opened, Ways
 
 T = TypeVar("T")
 
@@ -70,6 +70,18 @@ class Devices:
 
         return await self.sessions.records(job.job.tenant_id, chosen.id, say=say, hide=job.hide)
 
+    async def by_snmp(self, job: JobContext, chosen: Chosen, wanted: Sequence[str]) -> tuple[Device, dict[str, Any], PeerError | None]:
+        """The device, what its agent says of ``wanted``, and why it did not say something. Raises as ``DeviceSessions.walked``."""
+
+        async def say(text: str) -> None:
+            await job.log(text, "warning", chosen.subject.key)
+
+        return await self.sessions.walked(job.job.tenant_id, chosen.id, wanted, say=say, hide=job.hide)
+
+    async def ways(self, job: JobContext, chosen: Chosen) -> Ways:
+        """How the device can be asked. Raises as ``DeviceSessions.ways``."""
+        return await self.sessions.ways(job.job.tenant_id, chosen.id)
+
     async def known(self, job: JobContext, chosen: Chosen) -> Device:
         """The device as the inventory has it. Raises PeerUnreachable if it has not got it any more."""
         async with self._tools.owner.transaction() as conn:
@@ -81,6 +93,10 @@ class Devices:
     async def failed(self, job: JobContext, chosen: Chosen, error: str) -> None:
         """Remember that the device's configuration could not be read. Raises PeerUnreachable if it is not known any more."""
         await configurations.failed(self._tools.owner, await self.known(job, chosen), error, self._tools.now())
+
+    async def unread(self, job: JobContext, chosen: Chosen) -> None:
+        """Remember that there is nothing to read of the device: no attempt of before failed in that. Raises as ``failed``."""
+        await configurations.unread(self._tools.owner, await self.known(job, chosen))
 
 
 async def in_batches(job: JobContext, subjects: Sequence[Subject], work: Callable[[Subject], Awaitable[Done]], order: Batches) -> Mapping[str, int]:

@@ -1,9 +1,11 @@
 """``device.inspect``: ask devices what they are, whom they hear, and which addresses are behind which interface. A backup asks the same, in its session.
 
-Where a driver and a credential are there for it, the device's HTTP API is asked first, and its command line for the rest only.
+Where a driver and a credential are there for it, the device's HTTP API is asked first, and its command line for the rest only. What that cannot say, or where
+nobody can log in, is asked by SNMP: of the same device always the same way, for each names interfaces and neighbours as it does.
 """
 
 import logging
+from collections.abc import Collection
 from typing import Any, Final
 
 from netd.domain import choice, facts
@@ -16,7 +18,8 @@ from netd.sdk.device import Arps, Inspect, Macs, Neighbours
 from netd.work.kinds.devices import Devices
 from netd.work.kinds.tools import Tools
 from netd.work.patience import patiently
-from netd.work.sessions import Opened
+from netd.work.sessions import Opened, Ways
+from netd.work.walked import QUESTIONS
 
 log = logging.getLogger(__name__)
 
@@ -63,28 +66,50 @@ async def by_http(tools: Tools, devices: Devices, job: JobContext, chosen: Chose
     return found
 
 
+async def by_snmp(
+    tools: Tools, devices: Devices, job: JobContext, chosen: Chosen, ways: Ways, known: Collection[str]
+) -> tuple[dict[str, Any], PeerError | None]:
+    """Keep what the device's agent says of what is not ``known``, and what its command line could not say, and return it; and why it did not say something.
+    Raises PeerError, StoreError."""
+    wanted = [name for name, (capability, _) in ASKED.items() if name in QUESTIONS and name not in known and not ways.typed(capability)]
+    if not wanted or not ways.walks:
+        return {}, None
+    device, found, failure = await devices.by_snmp(job, chosen, wanted)
+    await take(tools, device, found, "snmp")
+    return found, failure
+
+
 def kinds(tools: Tools) -> tuple[Kind, ...]:
     """The kinds of this module."""
     devices = Devices(tools)
 
     async def typed(opened: Opened, job: JobContext, members: list[str]) -> tuple[dict[str, Any], PeerError | None]:
         found, failure = await inspected(opened, job, *members)
-        if not found:
-            raise failure or PeerError(f"{opened.device.hostname}: the driver of {opened.platform.platform.title} cannot ask it anything of this")
+        if not found and failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # or it keeps its traceback, and that this frame
         await take(tools, opened.device, found)
         return found, failure
 
     async def one(chosen: Chosen, job: JobContext) -> Done:
         found, failure = await by_http(tools, devices, job, chosen), None
-        left = [name for name in ASKED if name not in found]
+        ways = await devices.ways(job, chosen)
+        left = [name for name, (capability, _) in ASKED.items() if name not in found and ways.typed(capability)]
         if left:
             try:
                 more, failure = await devices.at(job, chosen, lambda opened: typed(opened, job, left))
                 found |= more
             except PeerError as error:
-                if not found:
-                    raise
                 failure = error
+                if isinstance(error, PeerUnreachable) and not ways.opened:  # it may only be polled, and the credential is everybody's
+                    ways = ways._replace(types=False)
+        more, silent = await by_snmp(tools, devices, job, chosen, ways, found)
+        found |= more
+        failure = failure or silent
+        if not found:
+            raise failure or PeerError(f"{chosen.hostname}: {_unasked(ways)}")
         tally = {name: len(found[name]) for name in ("neighbours", "macs", "arps") if name in found}
         said = ", ".join(f"{number} {name}" for name, number in tally.items())
         return Done(said=f"{said}; not all was said: {failure}" if failure else said, result=tally)
@@ -103,3 +128,13 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             permission="devices:write", idempotent=True, timeout_seconds=4 * 3600, at_once=4, reach=choice.reach,
         ),
     )  # fmt: skip
+
+
+def _unasked(ways: Ways) -> str:
+    """Why a device that did not refuse says nothing."""
+    if ways.walks:
+        return "its agent has neither neighbours nor addresses"
+    if ways.driver is None:
+        return "its platform is not known, or has no driver, and there is no SNMP credential for it"
+    said = "its driver cannot ask it anything of this" if ways.types else "there is no credential for its command line"
+    return f"{said}, and none for SNMP"
