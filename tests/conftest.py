@@ -15,7 +15,6 @@ import itertools
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -33,6 +32,7 @@ from netd.errors import StoreUnavailable
 from netd.store.database import Database, arguments, connect
 from netd.store.embedded import EmbeddedServer
 from netd.store.migrate import migrate
+from tests.ports import free_port
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Background:
         self._thread = threading.Thread(target=self._loop.run_forever, name="test fixtures", daemon=True)
         self._thread.start()
 
-    def call(self, work: Coroutine[Any, Any, T], timeout_seconds: float = 90.0) -> T:
+    def call(self, work: Coroutine[Any, Any, T], timeout_seconds: float = 110.0) -> T:
         """Run ``work`` to its end there; blocks the caller."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_seconds)
 
@@ -239,8 +239,8 @@ def connect_kwargs(dsn: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
-    """A pool on a fresh migrated database."""
-    opened = await Database.open(dsn, size=5)
+    """A pool on a fresh migrated database, whose connections are waited for as long as a busy machine may need."""
+    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=60)
     yield opened
     await opened.close()
 
@@ -284,8 +284,7 @@ def external_postgres15(require_peer: Callable[[str], str]) -> Iterator[str]:
             stdout=subprocess.DEVNULL,
             cwd="/",
         )
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+        port = free_port()
         settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "lc_messages=C"]
         process = subprocess.Popen([*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *settings], stderr=subprocess.DEVNULL, cwd="/")
         stack.callback(process.wait, 10)
@@ -298,7 +297,7 @@ def external_postgres15(require_peer: Callable[[str], str]) -> Iterator[str]:
 
 
 async def _create_database(url: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         try:
             connection = await connect(url)

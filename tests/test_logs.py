@@ -138,10 +138,8 @@ def test_a_stuck_stream_delays_nobody_and_what_is_lost_is_counted():
     stream = Stuck()
     output = Output(stream, TextFormatter(journal=True), queue_records=10)
     record = logging.makeLogRecord({"name": "x", "msg": "m", "levelno": logging.INFO, "levelname": "INFO"})
-    before = time.monotonic()
-    for _ in range(100):
+    for _ in range(100):  # for ever, if the stream were waited for
         output.handle(record)
-    assert time.monotonic() - before < 1
     assert 70 <= output.dropped <= 90  # ten in the queue, up to as many in the thread's hands
     stream.released.set()
     output.handle(record)

@@ -62,10 +62,13 @@ async def test_watch_beats_twice_an_interval_while_alive(manager):
     healthy = True
     task = asyncio.create_task(notifier.watch(lambda: healthy))
     began = time.monotonic()
-    await asyncio.sleep(0.28)
-    beats = said(receiver)
+    beats: list[str] = []
+    async with asyncio.timeout(30):
+        while len(beats) < 4:
+            await asyncio.sleep(0.02)
+            beats += said(receiver)
     assert set(beats) == {"WATCHDOG=1"}
-    assert 3 <= len(beats) <= (time.monotonic() - began) / 0.05 + 1
+    assert len(beats) <= (time.monotonic() - began) / 0.05 + 1
     healthy = False
     await asyncio.sleep(0.12)
     said(receiver)
@@ -78,8 +81,8 @@ async def test_watch_beats_twice_an_interval_while_alive(manager):
 
 
 async def test_watch_ends_where_nobody_watches(manager):
-    await asyncio.wait_for(Notifier().watch(), 1)
-    await asyncio.wait_for(Notifier(manager[0]).watch(), 1)
+    await asyncio.wait_for(Notifier().watch(), 20)
+    await asyncio.wait_for(Notifier(manager[0]).watch(), 20)
 
 
 def test_a_manager_that_does_not_answer_is_reported_once(tmp_path, caplog):

@@ -91,16 +91,14 @@ def secret_of(path: str) -> str:
 
 def translation(arguments: argparse.Namespace, source: "Source", known: "Extensions") -> "Translation":
     """The reading of a source as the options want it."""
-    from datetime import datetime
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from netd.freeradius.translate import Options, Translation
 
     try:
-        zone = ZoneInfo(arguments.time_zone) if arguments.time_zone else datetime.now().astimezone().tzinfo
+        zone = ZoneInfo(arguments.time_zone) if arguments.time_zone else None
     except (ZoneInfoNotFoundError, ValueError):
         raise client.CliError(f"{arguments.time_zone} is no time zone (Europe/Berlin, UTC)", client.USAGE) from None
-    assert zone is not None
     options = Options(
         vendor_map=dict(arguments.vendor_map), ignored=frozenset(arguments.ignore), default_plan=getattr(arguments, "default_plan", "freeradius"),
         zone=zone, raw_plans=getattr(arguments, "raw_plans", False), resolve=_resolve,

@@ -52,12 +52,12 @@ class Line(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What the operator wants: see ``netd import freeradius --help``."""
+    """What the operator wants: see ``netd import freeradius --help``. ``zone`` None: as this machine's clock has it, summer time and all."""
 
     vendor_map: Mapping[str, str]
     ignored: Collection[str]
     default_plan: str
-    zone: tzinfo
+    zone: tzinfo | None
     raw_plans: bool
     resolve: Callable[[str], str | None]
 
@@ -260,7 +260,7 @@ class Translation:
         assert isinstance(seconds, int)
         wall = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
         numeric = pair.text.strip().isdecimal()
-        at = datetime.fromtimestamp(seconds, UTC) if numeric else wall.replace(tzinfo=self._options.zone).astimezone(UTC)
+        at = datetime.fromtimestamp(seconds, UTC) if numeric else wall.replace(tzinfo=self._options.zone).astimezone(UTC)  # without one: local time
         members["expires_at"] = at.isoformat()
 
     def _hours(self, user: User, decision: Decision, members: dict[str, Any], issues: list[Issue]) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -26,7 +25,8 @@ from netd.store.migrate import migrate
 from tests.bench import fetching
 from tests.bench.download import by_tftp
 from tests.bench.postgresql import PostgreSQL, installed
-from tests.bench.processes import cpu, end, free_port
+from tests.bench.processes import cpu, end
+from tests.ports import free_port
 from tests.ztp.booting import Booting, client, serving
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ async def measured(folder: Path, url: str, rounds: int, tftp_octets: int, http_o
     """All rounds."""
     results: dict[str, list[Run]] = {"tftp netd, window 16": [], "tftp netd": [], "tftp tftpd-hpa": [], "http netd": [], "http nginx": []}
     database = await Database.open(url, 5)
-    tftp_port, http_port = free_port(), free_port(socket.SOCK_STREAM)
+    tftp_port, http_port = free_port(), free_port()
     static = folder / "static"
     static.mkdir()
     async with serving(database, url, folder, Extensions.discover(packages=()), retry_seconds=86_400) as booting:
@@ -137,7 +137,7 @@ def _log_ins(folder: Path, database: PostgreSQL, options: argparse.Namespace, oc
     """Log-ins beside twenty devices, on a database of their own."""
     database.execute("postgres", "create database log_ins")
     database.run("log_ins", _fill)
-    static, tftp_port, http_port = folder / "static", free_port(), free_port(socket.SOCK_STREAM)
+    static, tftp_port, http_port = folder / "static", free_port(), free_port()
     static.mkdir(parents=True)
     others = _others(folder, static, tftp_port, http_port)
     try:

@@ -30,7 +30,8 @@ from netd.model.target import Credential, SnmpCommunity, SshLogin, Target
 from netd.sdk.dialogue import Command, Dialogue
 from netd.sdk.terminal import Terminal
 from tests.bench.exporter import PROGRAM, exporter
-from tests.device.conftest import Shell, free_port, running
+from tests.device.conftest import Shell, running
+from tests.ports import free_port
 
 CONFIGURATION = "".join(f" interface gpon 0/{number % 16}/{number % 8} description subscriber line {number}\r\n" for number in range(4000))[:200_000]
 TERMINAL = Terminal(prompt=r"^OLT#", idle_timeout_seconds=120)

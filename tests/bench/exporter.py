@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.bench.processes import cpu, free_port
+from tests.bench.processes import cpu
+from tests.ports import free_port
 
 PROGRAM: Final = "prometheus-snmp-exporter"
 SCRAPES: Final = 5

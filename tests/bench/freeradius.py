@@ -13,7 +13,7 @@ from typing import Any, Final
 from netd.store.database import Connection
 from tests.bench import packets
 from tests.bench.postgresql import PORT, PostgreSQL
-from tests.bench.processes import free_port
+from tests.ports import free_port
 
 START_SECONDS: Final = 40.0
 THREADS: Final = 16

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tests.bench import packets
+from tests.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TICK_SECONDS: Final = 1 / os.sysconf("SC_CLK_TCK")
@@ -58,14 +59,6 @@ def memory_mb(pid: int, what: str = "VmRSS") -> float:
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise LookupError(what)
-
-
-def free_port(kind: int = socket.SOCK_DGRAM) -> int:
-    """A loopback port that nobody has now."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def end(process: subprocess.Popen[Any], seconds: float = 20.0) -> None:
@@ -156,7 +149,7 @@ class Daemon:
 
     def start(self, first_user: int | None = None) -> Started:
         """Start it and wait until it says READY and, if ``first_user`` is given, has accepted that subscriber's first log-in."""
-        self.auth_port, self.acct_port, self.web_port = free_port(), free_port(), free_port(socket.SOCK_STREAM)
+        self.auth_port, self.acct_port, self.web_port = free_port(), free_port(), free_port()
         notify = self.folder / "notify"
         notify.unlink(missing_ok=True)
         environ = {

@@ -21,6 +21,7 @@ from netd.config import Secret
 from netd.model.target import Credential, Login, SshLogin, Target
 from netd.sdk.dialogue import Command, Dialogue
 from netd.sdk.terminal import Terminal
+from tests.ports import free_port
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -59,16 +60,9 @@ def target(*logins: tuple[Login, int], **more: Any) -> Target:
     return Target(**{"key": "lab", "address": ip_address("127.0.0.1"), "credentials": credentials, "timeout_seconds": 10.0, **more})
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     """Return when something listens there."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
@@ -146,7 +140,7 @@ def frr(sshd: Sshd, require_peer: Callable[[str], str]) -> Iterator[Peer]:
         shutil.chown(folder / "zebra.conf", "frr", "frr")
         command = ("unshare", "-n", zebra, "-f", folder / "zebra.conf", "-z", folder / "zserv.api", "-i", folder / "pid", "--vty_socket", folder, "-P", "0")
         with running(command) as process:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not (folder / "zebra.vty").exists():
                 assert process.poll() is None and time.monotonic() < until, "zebra did not start"
                 time.sleep(0.02)

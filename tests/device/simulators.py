@@ -16,7 +16,7 @@ from netd.model.target import Credential, Login, SshLogin, Target, TelnetLogin
 from netd.sdk.dialogue import Dialogue, Pause, Reconnect, Step
 from netd.simulate import Simulated
 
-LIMITS = CliLimits(settle_seconds=0.03, poll_seconds=0.05, busy_attempts=2, cleanup_seconds=3)
+LIMITS = CliLimits(settle_seconds=0.03, poll_seconds=0.05, busy_attempts=2, cleanup_seconds=10)
 
 
 class Lab(NamedTuple):
@@ -41,7 +41,7 @@ def hasty(dialogue: Dialogue[Any]) -> Dialogue[Any]:
         if isinstance(step, Pause):
             step = Pause(seconds=0)
         elif isinstance(step, Reconnect):
-            step = Reconnect(within_seconds=10, settle_seconds=0.05)
+            step = Reconnect(within_seconds=60, settle_seconds=0.05)
         try:
             reply = yield step
         except Exception as error:  # barrier: it is the driver's

@@ -20,8 +20,9 @@ from netd.errors import PeerError, PeerUnreachable
 from netd.model.device import Outcome
 from netd.sdk.dialogue import Answer, Command, Dialogue, Note, Pause, Reconnect, say
 from netd.sdk.terminal import ErrorText, Login, Refused, Terminal
-from tests.device.conftest import SH, Peer, Shell, free_port, target
+from tests.device.conftest import SH, Peer, Shell, target
 from tests.device.fake import Line, SshDevice, password, telnet_device, telnet_password
+from tests.ports import free_port
 
 VTYSH = Terminal(
     prompt=r"^[\w.-]+(?:\([\w-]+\))?[>#] ?",
@@ -39,7 +40,9 @@ OLT = Terminal(
     login=Login(busy=("Reenter times have reached",), busy_seconds=0.01, questions=(Answer(r"license\? \[Y/n\]:", "n"),)),
     idle_timeout_seconds=5,
 )
-QUICK = CliLimits(cleanup_seconds=1, settle_seconds=0.02, poll_seconds=0.02)
+QUICK = CliLimits(cleanup_seconds=60, settle_seconds=0.02, poll_seconds=0.02)
+BRIEF = CliLimits(cleanup_seconds=0.3, settle_seconds=0.02, poll_seconds=0.02)
+"""Where the device does not let itself be cleaned up."""
 
 
 async def olt(line: Line) -> None:
@@ -187,7 +190,7 @@ async def test_secrets_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     notes: list[str] = []
     async with SshDevice(olt) as server:
-        transport = CliTransport(QUICK)
+        transport = CliTransport(BRIEF)
         async with transport.session(target((password(), server.port)), Shell(OLT, leave="quit"), note=notes.append) as made:
             with pytest.raises(Refused) as refused:
                 await made.run(say("enable s3cret", secret=True))
@@ -267,7 +270,7 @@ class Careful(Shell):
     def change(self, text: str) -> Dialogue[str]:
         yield Command(text="config")
         try:
-            return (yield Command(text=text, timeout_seconds=0.3))
+            return (yield Command(text=text, timeout_seconds=60))
         finally:
             yield Command(text="return")
 
@@ -339,7 +342,7 @@ async def test_cleaning_up_is_bounded() -> None:
         await hung.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, 30)
 
 
 async def test_a_session_quota_is_waited_for() -> None:
@@ -383,7 +386,7 @@ async def test_a_restart_is_waited_for() -> None:
         def restart() -> Dialogue[str]:
             yield Command(text="reboot", drops=True)
             yield Note(text="restarting")
-            yield Reconnect(within_seconds=10, settle_seconds=0.01)
+            yield Reconnect(within_seconds=60, settle_seconds=0.01)
             return (yield Command(text="x"))
 
         async with CliTransport(QUICK).session(target((password(), port)), driver, note=notes.append) as made:
@@ -423,7 +426,7 @@ async def test_pause_and_note() -> None:
 
 async def test_devices_that_hang_flood_or_break_off() -> None:
     with pytest.raises(PeerUnreachable, match=r"hang: no word for 0\.05 s") as failure:
-        async with session() as made:
+        async with session(limits=BRIEF) as made:
             await made.run(say("hang", timeout_seconds=0.05))
     assert failure.value.reason == "timeout"
     with pytest.raises(PeerUnreachable) as failure:
@@ -537,7 +540,7 @@ async def test_a_cancelled_dialogue_that_cannot_clean_up_is_still_cancelled() ->
         await hung.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, 30)
     assert [type(error) for error in ended] == [asyncio.CancelledError]
 
 
@@ -551,7 +554,7 @@ async def test_a_large_text_is_read_beside_the_loop(cancelled: bool, monkeypatch
         try:
             text = yield from say("show")
             loop.call_soon_threadsafe(begun.set)
-            assert go.wait(10), "the loop was held"
+            assert go.wait(60), "the loop was held"
             return len(text)
         finally:
             yield from say("remove")

@@ -8,7 +8,8 @@ import asyncssh
 import pytest
 
 from netd.device.greeting import Greeting, ssh_greeting
-from tests.device.conftest import Sshd, free_port
+from tests.device.conftest import Sshd
+from tests.ports import free_port
 
 HERE = ip_address("127.0.0.1")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,14 +21,20 @@ from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import SnmpCommunity, SnmpUser
 from netd.sdk.device import Oid, SnmpGroup
 from tests.device.agent import GEN_ERR, GET, GETBULK, NO_SUCH_NAME, NULL, RESPONSE, TOO_BIG, Agent, Request, Response, integer, octets, table, tlv
-from tests.device.conftest import free_port, running, target
+from tests.device.conftest import running, target
+from tests.ports import free_port
 
 SYSTEM: Oid = (1, 3, 6, 1, 2, 1, 1)
 ORS: Oid = (1, 3, 6, 1, 2, 1, 1, 9, 1)  # sysOREntry
 IP_ADDRESSES: Oid = (1, 3, 6, 1, 2, 1, 4, 20, 1, 1)
 ROWS: Oid = (1, 3, 6, 1, 4, 1, 99999, 1)
 COMMUNITY = SnmpCommunity(version="2c", community=Secret("c0mmunity"))
-QUICK = SnmpLimits(attempts=2, timeout_seconds=0.05, walk_seconds=5)
+PATIENT = SnmpLimits(attempts=2, timeout_seconds=60, walk_seconds=120)
+"""A busy machine repeats no question, so that they can be counted."""
+
+QUICK = SnmpLimits(attempts=2, timeout_seconds=0.3, walk_seconds=30)
+"""Where an answer is not to come."""
+
 
 AUTH, PRIV = Secret("authsecret"), Secret("privsecret")
 USERS = {
@@ -46,7 +51,7 @@ USERS = {
 def snmpd(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of an agent that knows the community ``c0mmunity`` and all USERS."""
     folder = tmp_path_factory.mktemp("snmpd")
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     with _snmpd(require_peer("/usr/sbin/snmpd"), folder, port):
         yield port
 
@@ -75,7 +80,7 @@ rouser noauth noauth
     )
     environment = {"SNMP_PERSISTENT_DIR": str(folder / "kept"), "MIBS": "", "PATH": "/usr/bin:/bin"}
     with running((program, "-f", "-Ln", "-C", "-c", folder / "snmpd.conf", "-I", "-smux", "-p", folder / "pid"), env=environment):
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while subprocess.run(_asks("snmpget", port, SYS_UP_TIME), capture_output=True).returncode:
             assert time.monotonic() < until, "snmpd does not answer"
         yield
@@ -108,7 +113,7 @@ def _device(port: int, login: Any = COMMUNITY, **more: Any) -> Any:
     return target((login, port), **more)
 
 
-def _session(port: int, limits: SnmpLimits = QUICK, **more: Any) -> Snmp:
+def _session(port: int, limits: SnmpLimits = PATIENT, **more: Any) -> Snmp:
     made = _device(port, **more)
     return SnmpTransport(limits).session(made, made.credentials[0])
 
@@ -148,7 +153,7 @@ async def test_a_profile_that_is_answered_with_nonsense_keeps_no_other_from_bein
 
 async def test_credentials_are_tried_in_order(snmpd: int) -> None:
     wrong = SnmpCommunity(version="2c", community=Secret("wrong"))
-    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=0.3))
+    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=1.0))
     session = await transport.connect(target((wrong, snmpd), (USERS["shaaes"], snmpd), (COMMUNITY, snmpd)))
     assert session.credential.name == "c2"
     bad = SnmpUser(username="shaaes", auth_protocol="sha", auth_key=Secret("another secret"), priv_protocol="aes128", priv_key=Secret("privsecret"))
@@ -167,9 +172,9 @@ async def test_after_a_long_silence_the_agent_is_asked_for_its_time_anew(snmpd: 
 @pytest.mark.parametrize("forgets", [False, True], ids=["boots", "another engine"])
 async def test_an_agent_that_restarted_is_believed_anew(require_peer: Callable[[str], str], tmp_path: Path, forgets: bool) -> None:
     """Its engine boots and time, or even its id, are others then: that must not be taken for silence or a wrong key."""
-    program, port = require_peer("/usr/sbin/snmpd"), free_port(socket.SOCK_DGRAM)
+    program, port = require_peer("/usr/sbin/snmpd"), free_port()
     with _snmpd(program, tmp_path, port):
-        session = await SnmpTransport(SnmpLimits(timeout_seconds=0.5)).connect(_device(port, USERS["shaaes"]))
+        session = await SnmpTransport(SnmpLimits(timeout_seconds=5)).connect(_device(port, USERS["shaaes"]))
     if forgets:
         shutil.rmtree(tmp_path / "kept")
     with _snmpd(program, tmp_path, port):
@@ -180,7 +185,7 @@ def _rows(count: int) -> list[tuple[Oid, bytes]]:
     return [((*ROWS, number), integer(number, 0x41)) for number in range(1, count + 1)]
 
 
-async def _walk(answer: Callable[[Request], Response | None], limits: SnmpLimits = QUICK) -> tuple[dict[Oid, object], Snmp, Agent]:
+async def _walk(answer: Callable[[Request], Response | None], limits: SnmpLimits = PATIENT) -> tuple[dict[Oid, object], Snmp, Agent]:
     async with Agent(answer) as agent:
         session = _session(agent.port, limits)
         return dict(await session.walk(ROWS)), session, agent
@@ -199,7 +204,7 @@ def _wide(request: Request) -> Response:
 
 
 @pytest.mark.parametrize(
-    ("answer", "limits"), [(_silent_above(7), QUICK), (_too_big_above(7), SnmpLimits()), (_wide, SnmpLimits())], ids=["silent", "tooBig", "too long"]
+    ("answer", "limits"), [(_silent_above(7), QUICK), (_too_big_above(7), PATIENT), (_wide, PATIENT)], ids=["silent", "tooBig", "too long"]
 )  # fmt: skip
 async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Response | None], limits: SnmpLimits) -> None:
     async with Agent(answer) as agent:
@@ -207,7 +212,7 @@ async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Respons
         assert len(await session.walk(ROWS)) == 60 and session.bulk == 6
         before = len(agent.requests)
         assert len(await session.walk(ROWS)) == 60 and {request.most for request in agent.requests[before:] if request.kind == GETBULK} == {6}
-        assert len(await _session(agent.port, snmp_bulk=6).walk(ROWS)) == 60
+        assert len(await _session(agent.port, limits, snmp_bulk=6).walk(ROWS)) == 60
 
 
 @pytest.mark.parametrize("count", [0, 1, 24, 25, 26, 60])
@@ -234,12 +239,12 @@ async def test_without_getbulk() -> None:
 
 async def test_a_lost_answer_is_asked_for_again_from_there() -> None:
     lost = iter((False, False, True, False, True))
-    rows, session, agent = await _walk(lambda request: None if next(lost, False) else table(_rows(100))(request))
+    rows, session, agent = await _walk(lambda request: None if next(lost, False) else table(_rows(100))(request), QUICK)
     assert len(rows) == 100 and session.bulk == 25 and len(agent.requests) == 4 + 2 + 2  # pages, lost ones, and two for the end of the view
 
 
 async def test_a_late_agent_is_given_more_time_not_more_questions() -> None:
-    rows, _, agent = await _walk(lambda request: table(_rows(3))(request)._replace(late_seconds=0.07))
+    rows, _, agent = await _walk(lambda request: table(_rows(3))(request)._replace(late_seconds=0.45), QUICK)
     assert len(rows) == 3 and len(agent.requests) == 2 * 2
 
 
@@ -260,7 +265,7 @@ async def test_a_table_without_end() -> None:
 
 
 async def test_a_walk_ends_with_its_deadline() -> None:
-    slow = SnmpLimits(attempts=2, timeout_seconds=0.2, walk_seconds=0.25)
+    slow = SnmpLimits(attempts=2, timeout_seconds=60, walk_seconds=0.25)
     with pytest.raises(PeerUnreachable, match=r"was not done in 0\.25 s"):
         await _walk(lambda request: table(_rows(10_000))(request)._replace(late_seconds=0.05), slow)
 
@@ -287,13 +292,13 @@ async def test_a_walk_that_is_cancelled_ends_at_once() -> None:
 async def test_a_device_that_says_nothing_is_asked_as_often_as_allowed() -> None:
     async with Agent(lambda request: None) as agent:
         with pytest.raises(PeerUnreachable, match="does not answer SNMP") as failure:
-            await _session(agent.port).walk(ROWS)
+            await _session(agent.port, QUICK).walk(ROWS)
         assert failure.value.reason == "timeout" and len(agent.requests) == 2 + 2  # for 25 rows, and whether it is there at all
 
 
 async def test_where_no_agent_is() -> None:
     """The system says so at once, and nothing is repeated."""
-    session = _session(free_port(socket.SOCK_DGRAM), SnmpLimits())
+    session = _session(free_port(), SnmpLimits())
     with pytest.raises(PeerUnreachable, match="connection refused") as failure:
         await session.get([SYS_UP_TIME])
     assert failure.value.reason == "connect" and session.requests == 1
@@ -310,7 +315,7 @@ async def test_garbage_and_floods() -> None:
 
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Flood, local_addr=("127.0.0.1", 0))
     with pytest.raises(PeerError):
-        await _session(transport.get_extra_info("sockname")[1]).get([SYS_UP_TIME])
+        await _session(transport.get_extra_info("sockname")[1], QUICK).get([SYS_UP_TIME])
     transport.close()
 
 
@@ -352,7 +357,7 @@ EVERY_VERSION = pytest.mark.parametrize(
 async def test_a_table_that_is_broken_off_does_not_look_complete(login: SnmpCommunity | SnmpUser, rows: int) -> None:
     """Also where the answer cannot be looked into, as SNMPv3's that is encrypted."""
     async with Agent(_breaks_off(rows, GEN_ERR)) as agent:
-        transport = SnmpTransport(QUICK)
+        transport = SnmpTransport(PATIENT)
         session = transport.session(_device(agent.port, login), _device(agent.port, login).credentials[0])
         said = "an error-status" if isinstance(login, SnmpUser) else "genErr"
         after = ".".join(map(str, (*ROWS, rows) if rows else ROWS))
@@ -366,7 +371,7 @@ async def test_a_table_that_is_broken_off_does_not_look_complete(login: SnmpComm
 @pytest.mark.parametrize("login", [COMMUNITY, USERS["shaaes"]], ids=["v2c", "encrypted"])
 async def test_a_real_agent_that_breaks_off(require_peer: Callable[[str], str], tmp_path: Path, login: SnmpCommunity | SnmpUser) -> None:
     """net-snmp's, which asks another agent for a part of its view and passes on what that says."""
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     async with Agent(_breaks_off(40, GEN_ERR)) as agent:
         proxy = f"proxy -v 2c -c c0mmunity 127.0.0.1:{agent.port} .{'.'.join(map(str, ROWS[:-1]))}"
         with _snmpd(require_peer("/usr/sbin/snmpd"), tmp_path, port, proxy):
@@ -392,7 +397,7 @@ def test_the_error_status_of_a_message() -> None:
 @EVERY_VERSION
 async def test_a_group_of_which_a_table_is_broken_off_is_not_read(login: SnmpCommunity | SnmpUser) -> None:
     async with Agent(_breaks_off(3, GEN_ERR)) as agent:
-        session = SnmpTransport(QUICK).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
+        session = SnmpTransport(PATIENT).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
         with pytest.raises(ErrorStatus):
             await session.read(SnmpGroup(name="interfaces", period_seconds=60, tables=(ROWS,)))
 
@@ -402,7 +407,7 @@ async def test_no_such_name_is_the_end_of_the_view(version: Any) -> None:
     """Of SNMPv1 (RFC 1157 section 4.1.3), and of agents that took that along into v2c."""
     login = SnmpCommunity(version=version, community=Secret("c0mmunity"))
     async with Agent(_breaks_off(40, NO_SUCH_NAME)) as agent:
-        session = SnmpTransport(QUICK).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
+        session = SnmpTransport(PATIENT).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
         assert len(await session.walk(ROWS)) == 40
 
 
@@ -414,7 +419,7 @@ async def test_the_end_of_the_view_costs_one_question(login: SnmpCommunity | Snm
         return Response([(request.oids[0], NULL)], NO_SUCH_NAME) if last and found.values[0][1][0] == 0x82 else found
 
     async with Agent(honest) as agent:
-        session = SnmpTransport(QUICK).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
+        session = SnmpTransport(PATIENT).session(_device(agent.port, login), _device(agent.port, login).credentials[0])
         assert len(await session.walk(ROWS)) == 3
         asked = [request.kind for request in agent.requests]
         assert len(asked) == (3 if session._has_bulk else 5), asked

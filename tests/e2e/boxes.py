@@ -63,7 +63,7 @@ class Box:
         config, log = self.folder / "lldpd.conf", self.folder / "lldpd.log"
         config.write_text(f"configure system hostname {self.name}\n")
         started = self.space.start(program, "-d", "-x", "-X", self.agentx, "-u", self.lldp_socket, "-O", str(config), log=log)
-        eventually(lambda: "resume operations" in log.read_text() or started.poll() is not None, 20)
+        eventually(lambda: "resume operations" in log.read_text() or started.poll() is not None)
         assert started.poll() is None, log.read_text()
 
     @property
@@ -95,7 +95,7 @@ class Router(Box):
             program, "-f", str(folder / "zebra.conf"), "-z", str(folder / "zserv.api"), "-i", str(folder / "pid"), "--vty_socket", str(folder), "-P", "0",
             log=folder / "zebra.log",
         )  # fmt: skip
-        eventually(lambda: (folder / "zebra.vty").exists() or started.poll() is not None, 20)
+        eventually(lambda: (folder / "zebra.vty").exists() or started.poll() is not None)
         assert started.poll() is None, (folder / "zebra.log").read_text()
 
     @property
@@ -180,7 +180,7 @@ def street(require_peer: Callable[[str], str]) -> Iterator[Street]:
             box.start_lldpd(lldpd)
         try:
             made = Street(netd, router, host, folder, folder / "key")
-            eventually(made.stands, 30)
+            eventually(made.stands)
             yield made
         finally:
             for box in (router, host):  # lldpd's other half ends with the first only if that is told to end

@@ -22,11 +22,11 @@ import asyncpg
 T = TypeVar("T")
 
 NETD = Path(sys.executable).parent / "netd"
-START_SECONDS = 40.0
-STOP_SECONDS = 30.0
+START_SECONDS = 120.0
+STOP_SECONDS = 90.0
 
 
-def eventually(what: Callable[[], T | None], seconds: float = 10.0, step: float = 0.02) -> T:
+def eventually(what: Callable[[], T | None], seconds: float = 60.0, step: float = 0.02) -> T:
     """The first true value of ``what``, asked again and again for a while; fails with the last one."""
     deadline = time.monotonic() + seconds
     while not (value := what()):
@@ -154,7 +154,7 @@ class Daemon:
 
     # -- as an operator ----------------------------------------------------------------------------------------------
 
-    def command(self, *arguments: str, typed: str | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, typed: str | None = None, seconds: float = 180) -> subprocess.CompletedProcess[str]:
         """Run another netd command on this installation."""
         return subprocess.run([NETD, *arguments], input=typed, capture_output=True, text=True, env=self.environment, cwd="/", timeout=seconds, check=False)
 
@@ -190,7 +190,7 @@ class Daemon:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition(" ")[0].partition("{")[0] == name)
 
-    def caught_up(self, seconds: float = 40.0) -> None:
+    def caught_up(self, seconds: float = 120.0) -> None:
         """Wait until everything acknowledged is in the tables: nothing waits, in memory or in the journal."""
         eventually(lambda: not any(self.metric(f"netd_radius_accounting_{what}") for what in ("journal_records", "queue")), seconds)
 

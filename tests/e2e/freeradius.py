@@ -5,7 +5,6 @@ import pwd
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tests.e2e.freeradius_users import Table, Tables
+from tests.ports import free_port
 
 Dialect = Literal["postgresql", "mysql"]
 
@@ -147,14 +147,6 @@ def schema(dialect: Dialect) -> str:
     return (_QUERIES / dialect / "schema.sql").read_text()
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    """A port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def fill_postgresql(url: str, tables: Tables) -> str:
     """Make a database with FreeRADIUS's schema and these rows on the server of ``url``; the URL of it."""
     import asyncio
@@ -193,7 +185,7 @@ class MariaDb:
             [*prefix, installer, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", env={**os.environ, "HOME": str(folder)},
         )  # fmt: skip
-        self.port = free_port(socket.SOCK_STREAM)
+        self.port = free_port()
         self.password = secrets.token_hex(8)
         setup = data / "setup.sql"
         setup.write_text(
@@ -253,7 +245,7 @@ class FreeRadius:
         self.log = folder / "freeradius.log"
         library = next((str(place) for place in map(Path, ("/usr/lib/freeradius", "/usr/lib64/freeradius")) if place.is_dir()), "/usr/lib/freeradius")
         where = urlsplit(url)
-        self.port = free_port(socket.SOCK_DGRAM)
+        self.port = free_port()
         own = raddb / "queries.conf"
         found = queries(dialect)
         assert found is not None

@@ -93,7 +93,7 @@ class Accountant:
                 record.acknowledged = True
         return new
 
-    def insist(self, port: int, seconds: float = 20.0) -> None:
+    def insist(self, port: int, seconds: float = 90.0) -> None:
         """Repeat what is not acknowledged until it is."""
         deadline = time.monotonic() + seconds
         while pending := [record for record in self.records if not record.acknowledged]:

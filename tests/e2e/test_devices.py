@@ -33,7 +33,7 @@ def discover(daemon: Inside) -> dict[str, Any]:
     ranges = ("10.98.0.0/29", "10.98.1.0/29", "--exclude", "10.98.0.1,10.98.1.1")
     assert daemon.json("discovery", "plan", *ranges)["credentials"] == ["v2", "v3"]
     job = daemon.json("discovery", "start", *ranges)["id"]
-    ended = eventually(lambda: found if (found := asked(daemon, f"/jobs/{job}"))["state"] not in ("queued", "running") else None, 60, 0.1)
+    ended = eventually(lambda: found if (found := asked(daemon, f"/jobs/{job}"))["state"] not in ("queued", "running") else None, 180, 0.1)
     assert ended["state"] == "succeeded" and ended["result"]["answered"] == ended["result"]["new"] == 2, ended
     return {each["address"]: each for each in daemon.json("discovery", "list")["items"]}
 
@@ -129,7 +129,7 @@ def restored(daemon: Inside, router: Router) -> str:
 def polled(daemon: Inside, lab: Street, counter: str, before: int) -> None:
     """Both devices, one by SNMPv3 and one by v2c; ``before`` is what the counter of the router's eth1 was before the known traffic."""
     for name, address, login in (("router1", ROUTER, V3), ("leaf1", HOST, V2C)):
-        found = eventually(partial(looked_at, daemon, name), 60, 0.2)
+        found = eventually(partial(looked_at, daemon, name), 180, 0.2)
         ticks = int(lab.snmpget(address, login, SYS_UP_TIME)[SYS_UP_TIME])
         since = (datetime.now().astimezone() - datetime.fromisoformat(found["system_at"])).total_seconds()
         assert abs(found["system"]["uptime_seconds"] + since - ticks / 100) < 5, (found["system"], ticks, since)
@@ -144,7 +144,7 @@ def polled(daemon: Inside, lab: Street, counter: str, before: int) -> None:
         found = counters(now(daemon, "router1"))["eth1"]
         return found if before + sent <= found["in_octets"] == int(lab.snmpget(ROUTER, V3, counter)[counter]) else None
 
-    found = eventually(counted, 60, 0.2)
+    found = eventually(counted, 180, 0.2)
     assert found["in_octets"] < before + sent + 20_000 and found["counter_bits"] == 64
     assert f"HWaddr: {found['mac']}" in lab.router.vtysh("show interface eth1")
 
@@ -152,7 +152,7 @@ def polled(daemon: Inside, lab: Street, counter: str, before: int) -> None:
 def neighbours(daemon: Inside, lab: Street) -> None:
     """The host's lldpd hears the router; netd knows which device that is, once it knows the router's interfaces."""
     lab.router.lldp("configure", "lldp", "tx-interval", "1")
-    eventually(lambda: "router1" in lab.host.lldp("show", "neighbors"), 60, 0.2)
+    eventually(lambda: "router1" in lab.host.lldp("show", "neighbors"), 180, 0.2)
     eventually(
         lambda: {each["name"] for each in asked(daemon, "/interfaces")["items"] if each["device"] == "router1" and each["mac"]} >= {"eth0", "eth1"}, 30, 0.2
     )

@@ -70,13 +70,13 @@ class Lab:
 
     def start(self) -> None:
         before = self.running.postmaster()
-        eventually(lambda: not self.running.postgres() and not (before and Path(f"/proc/{before}").exists()), 30)  # init may take a moment to bury it
+        eventually(lambda: not self.running.postgres() and not (before and Path(f"/proc/{before}").exists()))  # init may take a moment to bury it
         self.running.start()
         self.relay.target = self.running.acct_port
 
     def burst(self, nas: Accountant, until: int, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Send the records and repeat them, until so many are acknowledged."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while len(nas.acknowledged) < until:
             assert time.monotonic() < deadline, f"{len(nas.acknowledged)} of {until} acknowledged"
             for number, record in enumerate(nas.records):
@@ -139,14 +139,14 @@ class Lab:
         self.burst(nas, self.some(nas))
         before = self.running.postmaster()
         kill([before])
-        eventually(lambda: self.running.postmaster() not in (0, before) and self.running.answers(), 30)
+        eventually(lambda: self.running.postmaster() not in (0, before) and self.running.answers())
 
     def group(self, nas: Accountant) -> None:
         """kill -9 of all of the database's processes."""
         self.burst(nas, self.some(nas))
         before = self.running.postmaster()
         kill(self.running.postgres())
-        eventually(lambda: self.running.postmaster() not in (0, before) and self.running.answers(), 30)
+        eventually(lambda: self.running.postmaster() not in (0, before) and self.running.answers())
 
     def journal_all(self, nas: Accountant) -> list[int]:
         """The database hangs, and all is acknowledged all the same; returns its processes."""
@@ -175,7 +175,7 @@ class Lab:
         resume(self.journal_all(nas))
         like = f"{nas.tag}-%"
         query = "select (select count(*) from sessions where acctsessionid like $1) + (select count(*) from radacct where acctsessionid like $1)"
-        eventually(lambda: self.running.sql(query, like)[0][0], 30, 0.002)
+        eventually(lambda: self.running.sql(query, like)[0][0], step=0.002)
         kill([self.running.pid, *(self.running.postgres() if self.chance.random() < 0.5 else [])])
         self.running.wait()
         self.replays_interrupted += bool(list(self.running.data_dir.glob("journal/*/*.journal")))
@@ -204,7 +204,8 @@ def test_rounds_of_faults(fresh: Daemon) -> None:
         lab = Lab(fresh, relay, chance)
         lab.start()
         furnish(fresh)
-        for number, fault in enumerate(SHORT if not ROUNDS else [chance.choice(FAULTS) for _ in range(ROUNDS)]):
+        faults = list(SHORT if not ROUNDS else [chance.choice(FAULTS) for _ in range(ROUNDS)])
+        for number, fault in enumerate(faults):
             print(f"round {number}: {fault}", flush=True)
             nas = stack.enter_context(Accountant(f"r{number}"))
             lab.accountants.append(nas)
@@ -212,6 +213,8 @@ def test_rounds_of_faults(fresh: Daemon) -> None:
                 nas.add(session, (START, INTERIM) if session % 4 == 0 else (START, INTERIM, STOP))
             getattr(lab, fault)(nas)
             lab.finish(nas)
+            if number == len(faults) - 1 and not lab.replays_interrupted and len(faults) < len(SHORT) + ROUNDS + 5:
+                faults.append("replay")  # on a busy machine all may be replayed before the kill comes
         print(dict(relay.did), f"{lab.replays_interrupted} replays interrupted")
         assert min(relay.did[what] for what in ("lost", "repeated", "late", "passed")) > 20
         assert lab.replays_interrupted
@@ -253,7 +256,7 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
             for record in nas.records:
                 nas.send(record, fresh.acct_port)
             fresh.signal(signal.SIGCONT)
-            eventually(lambda: fresh.metric("netd_radius_accounting_journal_refused_total"), 20)
+            eventually(lambda: fresh.metric("netd_radius_accounting_journal_refused_total"))
             while nas.receive(0.3):
                 continue
             assert 20 < len(nas.acknowledged) < len(nas.records)
@@ -262,7 +265,8 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
             fresh.wait()
         resume(stopped)
         assert logins.accepted
-        eventually(lambda: not fresh.postgres(), 30)
+        eventually(lambda: not fresh.postgres())
+        fresh.settings |= {"NETD_RADIUS__JOURNAL_AFTER_MS": "3000"}  # a commit that is only slow has no room in the journal
         fresh.start()
         limit(fresh)
         check_books(fresh, nas)

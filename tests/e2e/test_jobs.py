@@ -49,7 +49,7 @@ def test_kill_9_while_fifty_jobs_run(fresh: Daemon, data_dir: Path) -> None:
     fresh.signal(signal.SIGKILL)
     fresh.wait()
     said = seen(witness)
-    eventually(lambda: not fresh.postgres(), 30)
+    eventually(lambda: not fresh.postgres())
 
     fresh.start()  # nothing is begun or ended while the leases hold, for all that anybody knows the worker lives
     assert {job["state"] for job in jobs(fresh)} == {"running"}

@@ -1,11 +1,14 @@
 """FreeRADIUS's rows in netd's terms: what is carried, what is said of the rest, and that nobody gets more than before."""
 
+import time
+from argparse import Namespace
 from collections.abc import Iterator
 from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 
+from netd.cli.freeradius import translation
 from netd.freeradius.rows import Groups, Membership, NasEntry, Row, Table, User, key
 from netd.freeradius.translate import Options, Translation
 from netd.model.hours import canonical
@@ -228,3 +231,22 @@ def test_nas(translate):
     }  # fmt: skip
     assert {each["require_message_authenticator"] for each in found.nas.values()} == {"auto"}
     assert "gone.example" in found.errors[0]
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's clock shows the time of Berlin."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_berlin")
+def test_expiry_by_this_machines_clock_in_summer_as_in_winter(extensions):
+    """Whichever of them it is while the users are brought in."""
+    tables = Tables().user("ann", CLEAR, ("Expiration", ":=", "Jan 02 2037 01:00:00")).user("bob", CLEAR, ("Expiration", ":=", "Jul 02 2037 01:00:00"))
+    arguments = Namespace(time_zone=None, vendor_map=(), ignore=())
+    found = Outcome(translation(arguments, tables, extensions))
+    assert [found.users[name]["expires_at"] for name in ("ann", "bob")] == ["2037-01-02T00:00:00+00:00", "2037-07-01T23:00:00+00:00"]

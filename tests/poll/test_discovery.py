@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from socket import SOCK_DGRAM
 
 import msgspec
 import pytest
@@ -27,7 +26,8 @@ from netd.poll.discovery import Discovery, Result
 from netd.poll.probe import TransportProber
 from netd.sdk.device import Match, Oid, Platform, Varbind
 from netd.store.database import Database
-from tests.device.conftest import Sshd, free_port
+from tests.device.conftest import Sshd
+from tests.ports import free_port
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 Address = IPv4Address | IPv6Address
@@ -149,7 +149,7 @@ async def test_an_agent_and_a_server(database: Database, snmpd: int, sshd: Sshd)
         Credential(id=number, name=text, login=SnmpCommunity(version="2c", community=Secret(text)), port=snmpd)
         for number, text in enumerate(("wrong", "c0mmunity", "also-wrong"), 7)
     ]
-    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=0.3))
+    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=1))
     counts: Counter[tuple[str, str]] = Counter()
     for fault, serial in ((None, "of 1"), (RuntimeError("broken"), None)):
         known = Recogniser({"linux": DevicePlatform(platform=LINUX, vendor="generic", driver=Serial(fault))})
@@ -173,7 +173,7 @@ async def test_nobody_there(database: Database, recogniser: Recogniser):
         prober = TransportProber(
             pinger, SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=0.05)), recogniser, lambda name: Guard(name, Counter()), ssh_port=free_port()
         )
-        profile = Credential(id=1, name="x", login=SnmpCommunity(version="2c", community=Secret("x")), port=free_port(SOCK_DGRAM))
+        profile = Credential(id=1, name="x", login=SnmpCommunity(version="2c", community=Secret("x")), port=free_port())
         looked = await Discovery(database, prober, recogniser, now=lambda: NOW).look(
             search("127.0.0.1", profiles=[profile], silent=True), ip_address("127.0.0.1")
         )

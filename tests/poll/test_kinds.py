@@ -43,7 +43,7 @@ async def test_a_search(database: Database, tmp_path: Path):
         return await jobs.submit(confined, actor, known, keyring, new, datetime.now(UTC))
 
     async def ended(job: Job) -> Job:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while (done := await jobs.get(confined, ACTOR, job.id)).finished_at is None:  # noqa: ASYNC110 - what is waited for is in the database
                 await asyncio.sleep(0.02)
         return done

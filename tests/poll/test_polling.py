@@ -32,7 +32,7 @@ from netd.store import shards
 from netd.store.database import Database
 from tests.bench.polling import request_id
 from tests.device.agent import GETBULK, Agent, Request, Response, octets
-from tests.device.conftest import free_port
+from tests.ports import free_port
 
 Add = Callable[..., Coroutine[Any, Any, int]]
 COMMUNITY = "c0mmunity"
@@ -77,10 +77,16 @@ async def client() -> AsyncIterator[Client]:
 async def service(database: Database, keyring: Keyring, extensions: Extensions, client: Client, clock: Clock) -> AsyncIterator[PollService]:
     """A service whose rounds the test makes itself."""
     made = PollService(PollConfig(), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=clock.now, clock=clock)
-    made.transport.limits = SnmpLimits(attempts=2, timeout_seconds=0.1, walk_seconds=5, most_rows=2000)
+    made.transport.limits = SnmpLimits(attempts=2, timeout_seconds=10, walk_seconds=60, most_rows=2000)
     async with made:
         await made.shares.renew()
         yield made
+
+
+@pytest.fixture
+def hasty(service: PollService) -> None:
+    """Nothing is waited for long."""
+    service.transport.limits = SnmpLimits(attempts=2, timeout_seconds=0.3, walk_seconds=10, most_rows=2000)
 
 
 @pytest.fixture
@@ -240,6 +246,7 @@ def bad(kind: str, late_seconds: float = 30.0) -> Callable[[Request], Response |
     return answer
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("kind", ["silent", "garbage", "flooding", "backwards", "late"])
 async def test_bad_devices_end_their_own_look_only(service: PollService, add: Add, kind: str) -> None:
     async with Agent(bad(kind)) as wrong, Served(agent()) as good:
@@ -263,6 +270,7 @@ async def _no_answer(address: object) -> None:
     return None
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(service: PollService, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent has no answer below hrProcessorTable: that is told, what is left of the system is not kept as if it were all, interfaces are read."""
     async with Served(agent()) as served:
@@ -434,7 +442,7 @@ async def test_the_whole_service_polls_by_itself_and_shares(database: Database, 
             assert all(sum(each) == 1 for each in owners)
             for each, owner in zip(ids, owners, strict=True):  # whichever node is asked
                 assert {node.scrape_address(each) for node in nodes} == {"one:8080" if owner[0] else "two:8080"}
-            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(90), asyncio.TaskGroup() as group:
                 for node in nodes:
                     node.start(group)
                 while not all(any((found := node.current(each)) and found.system_at for node in nodes) for each in ids):  # noqa: ASYNC110 - nothing tells

@@ -36,18 +36,15 @@ from netd.store.database import Database
 from netd.work.sessions import DeviceSessions, Opened
 from tests.bench.processes import end
 from tests.device.agent import Agent
-from tests.device.conftest import free_port
 from tests.device.fake import Line, SshDevice
 from tests.device.simulators import LIMITS, served
 from tests.device.test_bad_devices import silent_port
 from tests.poll.test_polling import bad
+from tests.ports import free_port
 
 WELL, WELL_BY_CLI, OF_A_KIND = 1000, 20, 6
 PERIOD: Final = 10.0
-SPEED: Final = 1.25
-"""How much quicker than real time the poller's clock goes: a period is 8 s. What is done costs what it costs, so a busy machine can still bear it."""
-
-LATE: Final = 30 / SPEED
+LATE: Final = 24.0
 LITTLE: Final = frozenset((ifmib.IF_DESCR, ifmib.IF_NAME, ifmib.IF_TYPE, ifmib.IF_OPER, ifmib.IF_HC_IN_OCTETS, ifmib.IF_HC_OUT_OCTETS))
 """What is read of each, so that the schedule is what is tested and not how many columns a machine can read. `make bench-polling` reads all."""
 
@@ -55,6 +52,14 @@ KINDS: Final = {  # of what is wrong with the agent: what is wrong with the comm
     "silent": ("silent", "timeout"), "garbage": ("hang", "timeout"), "flooding": ("flood", "too_large"), "backwards": ("late", "timeout"),
     "late": ("hang", "timeout"), "refused": ("reset", "lost"),
 }  # fmt: skip
+
+
+def pace() -> float:
+    """How much quicker than real time the poller's clock may go: a period is 8 s, and longer where others leave less than two thirds of a core."""
+    began, worked = time.monotonic(), time.thread_time()
+    while time.thread_time() - worked < 0.3:
+        continue
+    return 1.25 * min(1.0, 0.3 / (time.monotonic() - began) * 1.5)
 
 
 @contextlib.contextmanager
@@ -182,11 +187,12 @@ class Logins:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_thousand_keep_their_schedule(lab: Lab, database: Database, tmp_path: Path) -> None:
-    began, began_at = time.monotonic(), datetime.now(UTC)
+    began, began_at, speed = time.monotonic(), datetime.now(UTC), pace()
 
     def clock() -> float:
-        return began + (time.monotonic() - began) * SPEED
+        return began + (time.monotonic() - began) * speed
 
     def now() -> datetime:
         return began_at + timedelta(seconds=clock() - began)
@@ -218,7 +224,7 @@ async def test_a_thousand_keep_their_schedule(lab: Lab, database: Database, tmp_
         async with service, asyncio.TaskGroup() as group:
             working = group.create_task(logins.run())
             service.start(group)
-            async with asyncio.timeout(90):
+            async with asyncio.timeout(90 * 1.25 / speed):
                 await done.wait()
             missed = {each: service.poller.snmp.missed_by.get(each, 0) for each in well}
             errors = {each: found.last_error for each in well if (found := service.current(each)) is not None and found.last_error}

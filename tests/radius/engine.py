@@ -192,7 +192,7 @@ class Peer:
         """Send one datagram."""
         self.socket.sendto(data, (host, port))
 
-    async def receive(self, seconds: float = 2.0) -> tuple[bytes, Any] | None:
+    async def receive(self, seconds: float = 20.0) -> tuple[bytes, Any] | None:
         """The next datagram and where it came from, None if there is none."""
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self.socket.fileno(), arrived.set)

@@ -76,7 +76,7 @@ class Devices:
     def close(self) -> None:
         """End the process."""
         self.pipe.send(None)
-        self.process.join(5)
+        self.process.join(30)
 
 
 class Network:

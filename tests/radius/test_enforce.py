@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,12 +20,11 @@ async def state(world: World) -> tuple[str | None, str | None]:
     return (found[0].enforce_state, found[0].enforce_detail) if found else (None, None)
 
 
-async def test_suspending_ends_the_session_within_a_second(bras: TestNas) -> None:
+@pytest.mark.usefixtures("by_notice_only")
+async def test_suspending_ends_the_session_at_once(bras: TestNas) -> None:
     await bras.online(Framed_IP_Address="100.64.0.9")
-    begun = time.monotonic()
     await bras.world.suspend()
-    await eventually(lambda: bras.told, 1.0)
-    assert time.monotonic() - begun < 1.0
+    await eventually(lambda: bras.told)
     (request,) = bras.told
     assert request.code == pyrad.DisconnectRequest
     assert request["User-Name"] == ["alice"]
@@ -40,7 +40,7 @@ async def test_another_rate_is_changed_live(bras: TestNas) -> None:
     await bras.online()
     plan = await plans.by_name(world.db, ACTOR, "home")
     await plans.update(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=200_000_000, up_bps=40_000_000))
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     (request,) = bras.told
     assert request.code == pyrad.CoARequest
     assert request["Mikrotik-Rate-Limit"] == ["40M/200M"]
@@ -61,7 +61,7 @@ async def test_another_plan_for_one_subscriber_is_changed_live(bras: TestNas) ->
     await subscribers.update(
         world.db, ACTOR, world.running.keyring, alice.id, subscribers.SubscriberPatch(plan="fast"), world.running.server.directory.rows
     )  # fmt: skip
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0]["Mikrotik-Rate-Limit"] == ["500M/1000M"]
 
 
@@ -73,7 +73,7 @@ async def test_a_refused_change_becomes_a_disconnect(bras: TestNas) -> None:
     await bras.online()
     plan = await plans.by_name(bras.world.db, ACTOR, "home")
     await plans.update(bras.world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=200_000_000))
-    await eventually(lambda: len(bras.told) == 2, 2.0)
+    await eventually(lambda: len(bras.told) == 2)
     assert [request.code for request in bras.told] == [pyrad.CoARequest, pyrad.DisconnectRequest]
 
 
@@ -86,11 +86,9 @@ async def test_what_could_not_be_applied_is_tried_again(bras: TestNas) -> None:
         return (await state(bras.world))[0] == "unreachable"
 
     await eventually(unreachable)
-    tried = len(bras.told)
-    assert tried == 2, "one retransmission"
-    assert bras.told[0].raw_packet == bras.told[1].raw_packet, "a retransmission is the same octets"
+    assert (len(bras.heard), len(bras.told)) == (2, 1), "one retransmission, and it is the same octets"
     bras.say = None
-    await eventually(lambda: len(bras.told) > tried, 15.0)
+    await eventually(lambda: len(bras.told) > 1)
 
     async def acknowledged() -> bool:
         return (await state(bras.world))[0] == "applied"
@@ -116,43 +114,45 @@ async def test_a_lock_walls_and_lifting_it_frees(bras: TestNas) -> None:
     await bras.online()
     alice = await subscribers.by_username(world.db, ACTOR, "alice")
     await standing.add_lock(world.db, ACTOR, alice.id, standing.NewLock(reason="overdue", mode="walled"))
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest, "RouterOS takes no address list by CoA"
     assert await bras.account("Stop")
     answer = await bras.online("s2")
     assert answer["Mikrotik-Address-List"] == ["walled-garden"]
     await standing.lift_lock(world.db, ACTOR, alice.id, "overdue")
-    await eventually(lambda: len(bras.told) == 2, 1.0)
+    await eventually(lambda: len(bras.told) == 2)
 
 
 async def test_a_deleted_subscriber_is_disconnected(bras: TestNas) -> None:
     await bras.online()
     alice = await subscribers.by_username(bras.world.db, ACTOR, "alice")
     await subscribers.delete(bras.world.db, ACTOR, alice.id)
-    await eventually(lambda: bras.told, 2.0)
+    await eventually(lambda: bras.told)
     answer = await bras.login()
     assert answer is not None
     assert answer.code == pyrad.AccessReject
 
 
-async def test_one_dead_nas_delays_no_other(daemon: World) -> None:
-    await daemon.add_plan()
-    await daemon.add_subscriber("dead", "man")
-    await daemon.add_subscriber("quick", "one")
-    async with nas_at(daemon, "127.0.0.2", say=silence) as dead, nas_at(daemon, "127.0.0.3") as alive:
-        for number in range(20):
-            await dead.online(f"d{number}", "dead", "man")
-        await alive.online("q", "quick", "one")
-        await daemon.suspend("dead")
-        await daemon.suspend("quick")
-        await eventually(lambda: alive.told, 1.0)
+async def test_one_dead_nas_delays_no_other(dsn: str, tmp_path: Path) -> None:
+    async with world(dsn, tmp_path, NETD_COA__TIMEOUT_SECONDS="60") as daemon:  # longer than is waited for the other
+        await daemon.add_plan()
+        await daemon.add_subscriber("dead", "man")
+        await daemon.add_subscriber("quick", "one")
+        async with nas_at(daemon, "127.0.0.2", say=silence) as dead, nas_at(daemon, "127.0.0.3") as alive:
+            for number in range(20):
+                await dead.online(f"d{number}", "dead", "man")
+            await alive.online("q", "quick", "one")
+            await daemon.suspend("dead")
+            await eventually(lambda: dead.told)
+            await daemon.suspend("quick")
+            await eventually(lambda: alive.told)
 
 
 async def test_the_old_session_of_a_line_that_dialled_again_is_ended(daemon: World, bras: TestNas) -> None:
     await daemon.add_subscriber("bob", "builder", max_sessions=1)
     await bras.online("old", "bob", "builder", Calling_Station_Id="AA")
     await bras.online("new", "bob", "builder", Calling_Station_Id="AA")
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     await asyncio.sleep(0.1)
     assert [request["Acct-Session-Id"] for request in bras.told] == [["old"]]
 
@@ -190,7 +190,7 @@ async def test_enforcement_goes_on_after_a_restart_of_the_daemon(dsn: str, tmp_p
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: device, local_addr=("127.0.0.2", port))
     try:
         async with world(dsn, tmp_path):
-            await eventually(lambda: device.told, 8.0)
+            await eventually(lambda: device.told)
     finally:
         transport.close()
 
@@ -259,7 +259,7 @@ async def test_a_session_of_which_nothing_is_known_to_be_applied_is_left_alone(b
     await eventually(unverified)
     assert bras.told == []
     await world.suspend()
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest, "a stated reason ends it all the same"
 
 
@@ -278,7 +278,7 @@ async def test_a_deletion_is_kept_even_while_its_nas_is_not_to_be_asked_again_ye
         async with world.db.acquire() as conn:
             return await conn.fetchval("select doomed from sessions")
 
-    assert "deleted" in await eventually(doomed, 2.0)
+    assert "deleted" in await eventually(doomed)
 
 
 async def test_a_session_goes_over_to_the_entry_of_its_nas_that_was_made_anew(bras: TestNas) -> None:
@@ -292,7 +292,7 @@ async def test_a_session_goes_over_to_the_entry_of_its_nas_that_was_made_anew(br
     (session,) = await world.sessions()
     assert session.nas == bras.address
     await world.suspend()
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
 
 
 async def test_a_change_taken_back_after_an_unanswered_coa_is_sent_again(bras: TestNas) -> None:
@@ -310,7 +310,7 @@ async def test_a_change_taken_back_after_an_unanswered_coa_is_sent_again(bras: T
     bras.say = None
     bras.told.clear()
     await plans.update(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=100_000_000))
-    await eventually(lambda: bras.told, 3.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0]["Mikrotik-Rate-Limit"] == ["20M/100M"]
 
     async def applied() -> bool:

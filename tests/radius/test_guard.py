@@ -59,7 +59,7 @@ async def test_rows_that_changed_together_are_held_until_confirmed(careful: Test
     assert careful.told == [], "not one, however often it is swept"
     assert {session.enforce_state for session in await world.sessions()} == {"applied", "pending"}
     await confirm(world.db, ACTOR, control, WaveDecision(sessions=3))
-    await eventually(lambda: len(careful.told) == 3, 2.0)
+    await eventually(lambda: len(careful.told) == 3)
     assert sorted(order["User-Name"][0] for order in careful.told) == ["ann", "bob", "cat"]
     assert (await part(world))["state"] == "ok"
 
@@ -67,7 +67,7 @@ async def test_rows_that_changed_together_are_held_until_confirmed(careful: Test
 async def test_one_is_done_at_once_and_a_missing_row_is_a_change_like_any_other(careful: TestNas) -> None:
     world = careful.world
     await world.suspend("ann")
-    await eventually(lambda: len(careful.told) == 1, 1.0)
+    await eventually(lambda: len(careful.told) == 1)
     async with world.db.acquire() as conn:
         await conn.execute("delete from subscribers where username <> 'ann'")
     assert await world.running.feed.settle()
@@ -85,7 +85,7 @@ async def test_a_nas_that_refuses_every_change_has_nobody_disconnected_for_it(ca
     careful.say = only_disconnect
     plan = await plans.by_name(careful.world.db, ACTOR, "home")
     await plans.update(careful.world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=200_000_000))
-    await eventually(lambda: len(careful.told) == 4, 2.0)
+    await eventually(lambda: len(careful.told) == 4)
     await asyncio.sleep(0.7)
     assert [order.code for order in careful.told] == [pyrad.CoARequest] * 4, "a new rate is not held, what it would lead to is"
     control = Control(enforcer_of(careful.world))
@@ -96,5 +96,5 @@ async def test_a_nas_that_refuses_every_change_has_nobody_disconnected_for_it(ca
     assert len(careful.told) == 4
     ann = await subscribers.by_username(careful.world.db, ACTOR, "ann")
     await subscribers.delete(careful.world.db, ACTOR, ann.id)
-    await eventually(lambda: len(careful.told) == 5, 2.0)
+    await eventually(lambda: len(careful.told) == 5)
     assert careful.told[4].code == pyrad.DisconnectRequest, "something else is wanted of this one"

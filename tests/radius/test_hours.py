@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from pyrad import packet as pyrad
 
 from netd.domain import attempts, explain, plans, subscribers
@@ -111,16 +112,15 @@ async def test_a_subscribers_own_hours_stand_in_place_of_the_plans(bras: TestNas
     assert await code(bras) == pyrad.AccessReject
 
 
-async def test_other_hours_reach_a_live_session_within_a_second(bras: TestNas) -> None:
+@pytest.mark.usefixtures("by_notice_only")
+async def test_other_hours_reach_a_live_session_at_once(bras: TestNas) -> None:
     world = bras.world
     open_, _, _ = from_now(-60, 60)
     await change_plan(world, access_hours=open_)
     await bras.online()
     closed, _, _ = from_now(30, 90)
-    begun = time.monotonic()
     await change_plan(world, access_hours=closed)
-    await eventually(lambda: bras.told, 1.0)
-    assert time.monotonic() - begun < 1.0
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
 
 
@@ -135,7 +135,7 @@ async def test_a_session_that_its_nas_did_not_end_is_ended_at_the_end_of_the_hou
         assert not enforcer.consider(live), "not before"
     assert bras.told == []
     enforcer.policies.wall_clock = lambda: end
-    await eventually(lambda: bras.told, 2.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
 
     async def told() -> bool:
@@ -153,14 +153,15 @@ async def test_a_subscription_that_is_cut_short_ends_the_live_session(bras: Test
     await ends_at(bras, soon.timestamp())
     assert bras.told == [], "it is paid until then"
     enforcer_of(world).policies.wall_clock = soon.timestamp
-    await eventually(lambda: bras.told, 2.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
 
 
-async def test_a_subscription_that_is_over_ends_the_live_session_within_a_second(bras: TestNas) -> None:
+@pytest.mark.usefixtures("by_notice_only")
+async def test_a_subscription_that_is_over_ends_the_live_session_at_once(bras: TestNas) -> None:
     await bras.online()
     await change(bras.world, expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
     assert await code(bras) == pyrad.AccessReject
 

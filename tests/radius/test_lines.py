@@ -180,7 +180,7 @@ async def test_a_vlan_is_assigned_and_another_one_is_a_new_login(bras: TestNas) 
     # RFC 2868 3.1, 3.2, 3.6: tag 0, type VLAN (13), medium IEEE 802 (6), the VLAN as text
     assert (answer["Tunnel-Type"], answer["Tunnel-Medium-Type"], answer["Tunnel-Private-Group-Id"]) == ([13], [6], [b"100"])
     await change_plan(world, vlan="200")
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
     assert await bras.account("Stop")
     bras.told.clear()
@@ -188,7 +188,7 @@ async def test_a_vlan_is_assigned_and_another_one_is_a_new_login(bras: TestNas) 
     answer = await bras.online("s2")
     assert (answer["Tunnel-Type"], answer["Tunnel-Medium-Type"], answer["Tunnel-Private-Group-Id"]) == ([13], [6], [b"guests"]), "in place of the plan's"
     await change(world, vlan="300")
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
     await change(world, vlan=None)
     await change_plan(world, vlan=None)
@@ -236,7 +236,7 @@ async def test_a_device_logs_in_by_its_mac_address_where_it_may(bras: TestNas) -
         told = await explain.explain(world.db, ACTOR, text, world.running.probe)
         assert (told.username, told.accept, told.detail) == ("alice", True, "no password is set: only by its devices, through a NAS with line_login")
     await world.suspend()
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0]["User-Name"] == ["00:11:22:aa:bb:cc"]
     assert await code(bras, NOTATIONS[0], NOTATIONS[0]) == pyrad.AccessReject
     await recorded(world, "Access-Reject suspended")
@@ -344,7 +344,7 @@ async def test_contention_and_burst_are_granted_and_changed_live(bras: TestNas) 
     answer = await bras.online()
     assert answer["Mikrotik-Rate-Limit"] == ["20M/100M 0/200M 0/100M 0/8 8 1M/5M"]
     await change_plan(world, contention_ratio=None, committed_down_bps=10_000_000, committed_up_bps=2_500_000)
-    await eventually(lambda: bras.told, 1.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.CoARequest
     assert bras.told[0]["Mikrotik-Rate-Limit"] == ["20M/100M 0/200M 0/100M 0/8 8 2500k/10M"]
 
@@ -358,7 +358,7 @@ async def test_committed_and_peak_rate_go_to_a_huawei(daemon: World) -> None:
         assert told == [5_000_000, 20_000_000, 25_000_000, 100_000_000]
         plan = await plans.by_name(daemon.db, ACTOR, "home")
         await plans.update(daemon.db, ACTOR, plan.id, plans.PlanPatch(contention_ratio=None))
-        await eventually(lambda: device.told, 1.0)
+        await eventually(lambda: device.told)
         assert device.told[0].code == pyrad.CoARequest
         assert device.told[0]["Huawei-Output-Average-Rate"] == [100_000_000]
 

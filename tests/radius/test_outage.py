@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,9 +15,12 @@ from netd.radius.ahead import Opened
 from netd.radius.journal import Cursor, ask_again
 from netd.radius.spool import Spool
 from netd.store.database import connect
-from tests.radius.world import TestNas, World, eventually, nas_at, world
+from tests.radius.world import TestNas, World, an_hour_ago, eventually, nas_at, world
 
-T0 = int(time.time()) - 3600
+T0 = an_hour_ago()
+HASTY = {"NETD_RADIUS__JOURNAL_AFTER_MS": "150", "NETD_RADIUS__GRANT_HOLD_SECONDS": "1"}
+PATIENT = {**HASTY, "NETD_RADIUS__JOURNAL_AFTER_MS": "10000"}
+"""The journal is for an outage, not for a commit that a busy machine takes longer with."""
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +32,28 @@ def brisk_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def bras(dsn: str, data_dir: Path) -> AsyncIterator[TestNas]:
-    """A daemon with one line per subscriber, a quick way to the journal, and a NAS."""
-    async with world(dsn, data_dir, NETD_RADIUS__JOURNAL_AFTER_MS="150", NETD_RADIUS__GRANT_HOLD_SECONDS="1") as made:
+    """A daemon with one line per subscriber, and a NAS."""
+    async with with_a_nas(dsn, data_dir, PATIENT) as nas:
+        yield nas
+
+
+@pytest.fixture
+async def hasty(dsn: str, data_dir: Path) -> AsyncIterator[TestNas]:
+    """The same, where what is not committed soon goes to the journal."""
+    async with with_a_nas(dsn, data_dir, HASTY) as nas:
+        yield nas
+
+
+@pytest.fixture
+async def ready(dsn: str, data_dir: Path) -> AsyncIterator[TestNas]:
+    """The same, where a busy machine commits in time, and yet a test can wait for longer than that."""
+    async with with_a_nas(dsn, data_dir, {**HASTY, "NETD_RADIUS__JOURNAL_AFTER_MS": "2000"}) as nas:
+        yield nas
+
+
+@asynccontextmanager
+async def with_a_nas(dsn: str, data_dir: Path, settings: dict[str, str]) -> AsyncIterator[TestNas]:
+    async with world(dsn, data_dir, **settings) as made:
         await made.add_plan(max_sessions=1)
         await made.add_subscriber()
         async with nas_at(made, "127.0.0.2") as nas:
@@ -86,7 +108,7 @@ async def rows(made: World, sql: str) -> list[tuple[Any, ...]]:
 
 
 async def caught_up(made: World) -> None:
-    await eventually(lambda: not spool_of(made).waiting, 15)
+    await eventually(lambda: not spool_of(made).waiting, 60)
     await eventually(lambda: not list(spool_of(made).journal.folder.glob("*.journal")))
 
 
@@ -191,14 +213,12 @@ async def test_new_packets_never_overtake_those_that_wait(bras: TestNas, cluster
     assert [session.acct_session_id for session in await made.sessions()] == ["second", "first"], "newest id first: in their order"
 
 
-async def test_a_database_that_hangs(bras: TestNas) -> None:
+async def test_a_database_that_hangs(hasty: TestNas) -> None:
     """Its late commit and the journal hold the same records: each is counted once."""
-    made = bras.world
+    made, bras = hasty.world, hasty
     assert await bras.account("Start", Event_Timestamp=T0)
     async with locked(made, "sessions"):
-        began = time.monotonic()
         assert await bras.account("Interim-Update", Event_Timestamp=T0 + 60, Acct_Session_Time=60, Acct_Input_Octets=7)
-        assert time.monotonic() - began < 2
         assert await bras.account("Stop", Event_Timestamp=T0 + 90, Acct_Session_Time=90, Acct_Input_Octets=9)
         assert made.running.server.accounting.late is not None
         assert len(made.running.server.access.sessions) == 0
@@ -208,9 +228,9 @@ async def test_a_database_that_hangs(bras: TestNas) -> None:
     assert len(made.running.server.access.sessions) == 0
 
 
-async def test_nothing_overtakes_a_commit_on_its_way_into_memory(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_overtakes_a_commit_on_its_way_into_memory(ready: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that takes too long leaves its records to the journal; one that is in the tables, and of which memory learns in pieces, does not."""
-    made = bras.world
+    made, bras = ready.world, ready
     accounting = made.running.server.accounting
     follow, begun, go = accounting._follow_by_turns, asyncio.Event(), asyncio.Event()
 
@@ -223,7 +243,7 @@ async def test_nothing_overtakes_a_commit_on_its_way_into_memory(bras: TestNas, 
     started = asyncio.create_task(bras.account("Start", "s1", Event_Timestamp=T0))
     await begun.wait()
     stopped = asyncio.create_task(bras.account("Stop", "s1", Event_Timestamp=T0 + 60, Acct_Session_Time=60))
-    await asyncio.sleep(0.4)  # much longer than a commit may take
+    await asyncio.sleep(3)  # longer than a commit may take
     assert (spool_of(made).written, accounting.late) == (0, None)
     go.set()
     assert await started
@@ -287,7 +307,7 @@ async def test_what_was_refused_is_taken_again_once_the_reason_is_gone(bras: Tes
     with (folder / "refused.json").open("ab") as file:
         file.write(b"no record at all\n")
     assert ask_again(folder.parent) == (4, [])
-    await eventually(lambda: not (folder / "again.json").exists(), 10)
+    await eventually(lambda: not (folder / "again.json").exists())
     assert [(session.username, session.up_octets) for session in await made.sessions()] == [("poison", 10)]
     kept = (folder / "refused.json").read_text().splitlines()
     assert len(kept) == 2, "who is refused again stays, and what nobody can read"
@@ -297,7 +317,7 @@ async def test_what_was_refused_is_taken_again_once_the_reason_is_gone(bras: Tes
     for _ in range(2):  # as if netd had been killed before the file was removed
         (folder / "refused.json").write_text("\n".join(kept) + "\n")
         assert ask_again(folder.parent)[0] == 2
-        await eventually(lambda: not (folder / "again.json").exists(), 10)
+        await eventually(lambda: not (folder / "again.json").exists())
     assert sorted((session.username, session.up_octets) for session in await made.sessions()) == [("hemlock", 0), ("poison", 10)]
 
 
@@ -320,7 +340,9 @@ async def test_a_journal_that_refuses_leaves_packets_unacknowledged_and_says_so(
     data = bras.accounting("Start")
     async with away(made, cluster.admin_url):
         assert await bras.ask(data, made.running.acct_port, 0.3) is None
-        assert await bras.ask(bras.accounting("Start", "two"), made.running.acct_port, 0.7) is None
+        assert await bras.ask(bras.accounting("Start", "two"), made.running.acct_port, 0.3) is None
+        await eventually(lambda: dict(spool_of(made).refused) == {"full": 2})
+        await asyncio.sleep(0.6)  # it is tried again every half a second
         assert dict(spool_of(made).refused) == {"full": 2}, "each is counted once, however often it was tried"
         assert caplog.text.count("the accounting journal refuses") == 1
         (accounting,) = [found for found in made.running.health.parts() if found.name == "accounting"]
@@ -337,8 +359,7 @@ async def test_a_journal_that_refuses_leaves_packets_unacknowledged_and_says_so(
 
 async def test_a_stop_in_an_outage_and_the_start_after_it(dsn: str, data_dir: Path, cluster: Any) -> None:
     """What waits is kept, memory knows it before the first packet is answered, and it is replayed behind nothing and before everything new."""
-    settings = {"NETD_RADIUS__JOURNAL_AFTER_MS": "150", "NETD_RADIUS__GRANT_HOLD_SECONDS": "1"}
-    async with world(dsn, data_dir, **settings) as made:
+    async with world(dsn, data_dir, **PATIENT) as made:
         await made.add_plan(max_sessions=1)
         await made.add_subscriber()
         await made.add_nas("127.0.0.2")
@@ -349,7 +370,7 @@ async def test_a_stop_in_an_outage_and_the_start_after_it(dsn: str, data_dir: Pa
         assert await bras.account("Stop", "one", Event_Timestamp=T0 + 60, Acct_Session_Time=60)
         assert await bras.account("Start", "two", "bob", Event_Timestamp=T0 + 70)
     await running.__aexit__(None, None, None)
-    async with world(dsn, data_dir, NETD_RADIUS__JOURNAL_AFTER_MS="150") as made, locked(made, "radacct"):
+    async with world(dsn, data_dir, **HASTY) as made, locked(made, "radacct"):
         bras = TestNas(made, "127.0.0.2")
         sessions = made.running.server.access.sessions
         assert {live.row.acctsessionid for live in sessions.by_id.values()} == {"two"}
@@ -367,7 +388,7 @@ async def test_a_stop_in_an_outage_and_the_start_after_it(dsn: str, data_dir: Pa
 
 
 async def test_the_journal_of_another_database_is_left_alone(dsn: str, cluster: Any, data_dir: Path) -> None:
-    async with world(dsn, data_dir, NETD_RADIUS__JOURNAL_AFTER_MS="150") as made:
+    async with world(dsn, data_dir, **PATIENT) as made:
         await made.add_nas("127.0.0.2")
         running = away(made, cluster.admin_url)
         await running.__aenter__()
@@ -414,8 +435,8 @@ async def test_a_full_journal_keeps_nothing_from_a_database_that_is_there(bras: 
     assert [session.acct_session_id for session in await made.sessions()] == ["two"]
 
 
-async def test_a_slow_database_without_a_journal_is_waited_for(bras: TestNas) -> None:
-    made = bras.world
+async def test_a_slow_database_without_a_journal_is_waited_for(hasty: TestNas) -> None:
+    made, bras = hasty.world, hasty
     spool_of(made).journal.most_octets = 0
     async with locked(made, "sessions"):
         asked = asyncio.create_task(bras.account("Start"))
@@ -464,7 +485,7 @@ async def test_two_nodes_each_with_a_journal_of_its_own(bras: TestNas, cluster: 
     """The NAS goes over to the other node while its packets wait in the journal of the first."""
     made = bras.world
     shutil.copy2(made.running.data_dir / "secret.key", tmp_path)
-    async with world(made.dsn, tmp_path, NETD_RADIUS__JOURNAL_AFTER_MS="150") as other:
+    async with world(made.dsn, tmp_path, **PATIENT) as other:
         there = TestNas(other, "127.0.0.2")
         async with stuck_replay(made):
             async with away(made, cluster.admin_url):

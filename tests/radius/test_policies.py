@@ -27,7 +27,7 @@ async def rate(device: TestNas) -> list[str]:
 
 async def told(device: TestNas, number: int) -> list[str]:
     """The rates of the ``number``th request to the NAS, which is a CoA and the last."""
-    await eventually(lambda: len(device.told) >= number, 1.0)
+    await eventually(lambda: len(device.told) >= number)
     assert len(device.told) == number
     assert device.told[-1].code == pyrad.CoARequest
     found: list[str] = device.told[-1]["Mikrotik-Rate-Limit"]

@@ -97,12 +97,12 @@ async def outage(admin_url: str, daemon: World) -> AsyncIterator[None]:
     try:
         await admin.execute(f'alter database "{name}" allow_connections false')
         await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()", name)
-        await eventually(lambda: not engine.up, 10)
+        await eventually(lambda: not engine.up)
         yield
     finally:
         await admin.execute(f'alter database "{name}" allow_connections true')
         await admin.close()
-    await eventually(lambda: engine.up and daemon.db.up and daemon.running.feed.up, 15)
+    await eventually(lambda: engine.up and daemon.db.up and daemon.running.feed.up, 60)
 
 
 async def test_a_dual_stack_subscriber_gets_all_three_kinds_again_and_again(bras: TestNas) -> None:
@@ -175,11 +175,11 @@ async def test_what_the_nas_asks_again_while_in_work_is_answered_once(bras: Test
                 sock.sendto(data, ("127.0.0.1", daemon.running.auth_port))
             await eventually(lambda: record.duplicates == 2)
             assert record.accepts == 0
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             first = await loop.sock_recv(sock, 4096)
         assert first[0] == pyrad.AccessAccept
         sock.sendto(data, ("127.0.0.1", daemon.running.auth_port))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await loop.sock_recv(sock, 4096) == first
     assert len(await the_leases(daemon)) == 1
 
@@ -257,7 +257,7 @@ async def test_fixing_an_address_disconnects_and_a_rule_does_not(bras: TestNas) 
     alice = await subscribers.by_username(daemon.db, ACTOR, "alice")
     patch = subscribers.SubscriberPatch(ipv4=mine)  # her own lease becomes hers for good
     await subscribers.update(daemon.db, ACTOR, daemon.running.keyring, alice.id, patch, daemon.running.server.directory.rows)
-    await eventually(lambda: bras.told, 2.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
     assert await bras.account("Stop", "s1", "alice")
     assert await address(bras, "alice") == mine
@@ -308,7 +308,7 @@ async def test_networks_behind_a_subscriber(bras: TestNas) -> None:
     alice = await subscribers.by_username(daemon.db, ACTOR, "alice")
     await leases.add_route(daemon.db, ACTOR, alice.id, NewFramedRoute(prefix="10.9.0.0/24"))
     await leases.add_route(daemon.db, ACTOR, alice.id, NewFramedRoute(prefix="2001:db8:9::/48", gateway="2001:db8::1", metric=5))
-    await eventually(lambda: bras.told, 2.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest, "only a log-in brings routes"
     assert await daemon.running.feed.settle()
     answer = await bras.login()
@@ -333,7 +333,7 @@ async def test_an_address_released_by_hand_ends_the_session_only_by_force(bras: 
     with pytest.raises(Conflict, match="in use by alice"):
         await leases.release(daemon.db, ACTOR, lease.id, Release())
     await leases.release(daemon.db, ACTOR, lease.id, Release(force=True))
-    await eventually(lambda: bras.told, 2.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
     assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
     assert await address(bras, "bob") == mine
@@ -441,9 +441,9 @@ async def test_an_address_lost_during_an_outage_is_given_up(bras: TestNas, clust
         await other.execute("alter table leases enable trigger user")
         await other.close()
         await admin.close()
-    await eventually(lambda: not held_leases(daemon).dirty, 10)
+    await eventually(lambda: not held_leases(daemon).dirty)
     assert await bras.account("Start", "s2", "alice", Class=answer["Class"][0], Framed_IP_Address=mine, Calling_Station_Id="line of alice")
-    await eventually(lambda: bras.told, 5.0)
+    await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
     assert held_leases(daemon).lost_count == 1
     assert await address(bras, "alice") not in (mine, None)

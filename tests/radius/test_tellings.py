@@ -16,10 +16,10 @@ from netd.domain import plans
 from netd.model.event import OF_SESSIONS, matches
 from netd.store import tellings
 from tests.radius.test_outage import away, caught_up
-from tests.radius.world import ACTOR, TestNas, World, eventually, nak, nas_at, silence, world
+from tests.radius.world import ACTOR, TestNas, World, an_hour_ago, eventually, nak, nas_at, silence, world
 from tests.work.receiver import Receiver
 
-T0 = int(time.time()) - 3600
+T0 = an_hour_ago()
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,11 @@ async def listener(made: World, query: str) -> AsyncIterator[Portal]:
     async with aiohttp.ClientSession() as client:
         portal = Portal(made, client)
         listening = asyncio.create_task(portal.listen(query))
-        await portal.listening.wait()
+        begun = asyncio.create_task(portal.listening.wait())
+        await asyncio.wait((listening, begun), return_when=asyncio.FIRST_COMPLETED)
+        if not begun.done():
+            begun.cancel()
+            listening.result()  # why it could not
         yield portal
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -158,7 +162,7 @@ async def test_what_ends_a_session_besides_its_stop(bras: TestNas) -> None:
 
 
 async def test_a_session_that_the_journal_took_is_told_at_the_replay(dsn: str, data_dir: Path, cluster: Any) -> None:
-    async with world(dsn, data_dir, NETD_RADIUS__JOURNAL_AFTER_MS="150") as made:
+    async with world(dsn, data_dir, NETD_RADIUS__JOURNAL_AFTER_MS="10000") as made:
         await made.add_plan()
         await made.add_subscriber()
         async with nas_at(made, "127.0.0.2") as bras:
@@ -215,10 +219,10 @@ async def test_enforcement_and_a_nas_that_goes_silent(hasty: TestNas) -> None:
 
     for number in range(3):
         await change(400_000_000 + number)
-    down = await eventually(lambda: turned(1), 15)
+    down = await eventually(lambda: turned(1))
     assert [(type_, data["name"], data["port"]) for type_, data in down] == [("nas.down", "127.0.0.2", bras.coa_port)]
     bras.say = None
-    up = await eventually(lambda: turned(2), 15)
+    up = await eventually(lambda: turned(2))
     assert [type_ for type_, _ in up] == ["nas.down", "nas.up"]
     states = [data["state"] for type_, data in await told(made, "enforcement.failed")]
     assert states == ["refused", "unreachable"], "what fails again and again is told once"

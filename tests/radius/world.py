@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,10 +24,18 @@ from netd.model.session import Session
 ACTOR = system(1, "test")
 NAMES = Dictionary(str(Path(__file__).parent / "nas.dictionary"))
 SECRET = b"a shared secret"
+ANSWER_SECONDS = 20.0
+"""How long a busy machine may take to answer."""
 
 
-async def eventually(what: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float = 5.0) -> Any:
-    """The first true value of ``what``, asked again and again for a while; fails with the last one."""
+def an_hour_ago() -> int:
+    """A moment about an hour ago (Unix time); the thousand seconds behind it are of the same day (UTC), by which usage is kept."""
+    moment = int(time.time()) - 3600
+    return moment if moment % 86_400 < 85_400 else moment - 1000
+
+
+async def eventually(what: Callable[[], Any] | Callable[[], Awaitable[Any]], seconds: float = 30.0) -> Any:
+    """The first true value of ``what``, asked again and again for as long as the busiest machine may need; fails with the last one."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         value = what()
@@ -110,13 +119,19 @@ Reply = Callable[[pyrad.CoAPacket], pyrad.CoAPacket | None]
 
 @dataclass
 class TestNas(asyncio.DatagramProtocol):
-    """A NAS at its own loopback address: asks, accounts, and is told what to do. ``say`` decides how CoA and Disconnect are answered."""
+    """A NAS at its own loopback address: asks, accounts, and is told what to do. ``say`` decides how CoA and Disconnect are answered.
+
+    ``heard`` is every datagram, the last one from ``peer``; ``told`` is every order once: a retransmission, which a slow machine brings about, is the
+    same octets (RFC 5176 2.3).
+    """
 
     __test__ = False
     world: World
     address: str
     secret: bytes = SECRET
     told: list[pyrad.CoAPacket] = field(default_factory=list)
+    heard: list[bytes] = field(default_factory=list)
+    peer: Any = None
     say: Reply | None = None
     coa_port: int = 0
     identifiers: Any = field(default_factory=lambda: itertools.cycle(range(256)))
@@ -125,7 +140,10 @@ class TestNas(asyncio.DatagramProtocol):
         request = pyrad.CoAPacket(secret=self.secret, dict=NAMES, packet=data)
         assert request.VerifyCoARequest()
         assert request.verify_message_authenticator(secret=self.secret)
-        self.told.append(request)
+        if data not in self.heard:
+            self.told.append(request)
+        self.heard.append(data)
+        self.peer = addr
         answer = self.say(request) if self.say else request.CreateReply()
         if answer is not None:
             self.transport.sendto(answer.ReplyPacket(), addr)
@@ -133,8 +151,8 @@ class TestNas(asyncio.DatagramProtocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
-    async def ask(self, data: bytes, port: int, seconds: float = 2.0) -> bytes | None:
-        """Send octets from the NAS's address; what comes back, None if nothing does."""
+    async def ask(self, data: bytes, port: int, seconds: float = ANSWER_SECONDS) -> bytes | None:
+        """Send octets from the NAS's address; what comes back, None if nothing does for ``seconds``: few where nothing is to come."""
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             sock.bind((self.address, 0))
@@ -156,10 +174,12 @@ class TestNas(asyncio.DatagramProtocol):
             packet.add_message_authenticator()
         return packet
 
-    async def login(self, username: str = "alice", password: str = "wonderland", sign: bool = True, **attributes: Any) -> pyrad.Packet | None:
-        """The answer to an Access-Request, verified; None if there was none."""
+    async def login(
+        self, username: str = "alice", password: str = "wonderland", sign: bool = True, seconds: float = ANSWER_SECONDS, **attributes: Any
+    ) -> pyrad.Packet | None:
+        """The answer to an Access-Request, verified; None if there was none for ``seconds``."""
         packet = self.request(username, password, sign, **attributes)
-        raw = await self.ask(packet.RequestPacket(), self.world.running.auth_port)
+        raw = await self.ask(packet.RequestPacket(), self.world.running.auth_port, seconds)
         if raw is None:
             return None
         assert raw[20:22] == b"\x50\x12", "Message-Authenticator must come first"

@@ -109,7 +109,7 @@ async def test_a_killed_server_is_started_again(ready_data_dir: Path) -> None:
         first = server.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        await until(lambda: server.restarts == 1 and server.state == "running", 10)
+        await until(lambda: server.restarts == 1 and server.state == "running", 60)
         assert server.pid != first and "SIGKILL" in server.last_error
         async with database.acquire() as connection:
             assert await connection.fetchval("select id from kept") == 1
@@ -127,7 +127,7 @@ async def main():
         await connection.execute("create table if not exists kept (id int)")
         await connection.execute("insert into kept values (1)")
         print(server.pid, flush=True)
-        await asyncio.sleep(60)
+        await asyncio.sleep(3600)
 asyncio.run(main())
 """
 
@@ -135,13 +135,13 @@ asyncio.run(main())
 async def test_kill_9_of_the_supervisor_ends_the_server_and_loses_nothing(ready_data_dir: Path) -> None:
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", SUPERVISOR, str(ready_data_dir), stdout=subprocess.PIPE)
     assert child.stdout is not None
-    pid = int(await asyncio.wait_for(child.stdout.readline(), 30))
+    pid = int(await asyncio.wait_for(child.stdout.readline(), 60))
     assert alive(pid)
     child.kill()
     await child.wait()
     started = time.monotonic()
     async with EmbeddedServer(ready_data_dir, settings=QUICK) as server:  # at once: it waits for the old one to be gone
-        assert not alive(pid) and time.monotonic() - started < 3
+        assert not alive(pid) and time.monotonic() - started < 45
         connection = await connect(server.dsn)
         assert await connection.fetchval("select count(*) from kept") == 1
         await connection.close()
@@ -150,7 +150,7 @@ async def test_kill_9_of_the_supervisor_ends_the_server_and_loses_nothing(ready_
 async def test_a_new_supervisor_waits_for_the_old_server_to_end(ready_data_dir: Path) -> None:
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", SUPERVISOR, str(ready_data_dir), stdout=subprocess.PIPE)
     assert child.stdout is not None
-    pid = int(await asyncio.wait_for(child.stdout.readline(), 30))
+    pid = int(await asyncio.wait_for(child.stdout.readline(), 60))
     os.kill(pid, signal.SIGSTOP)
     child.kill()
     await child.wait()

@@ -225,7 +225,7 @@ async def running(
 ) -> AsyncIterator[Api]:  # fmt: skip
     """The whole application on a free port of the loopback."""
     control, enforcing, probe, health, polling = Control(), Enforcing(), Probe(), HealthBoard(), Polling()
-    confined = await Database.open(database.target, size=5, role=TENANT_ROLE)
+    confined = await Database.open(database.target, size=5, role=TENANT_ROLE, acquire_timeout_seconds=60)
     stream = Stream(database, confined)
     outside = await Client(allowed=LOOPBACK).__aenter__()
     keyring = Keyring.load_or_create(folder / "secret.key")

@@ -141,9 +141,9 @@ class TestRateLimit:
         assert len(limit._buckets) <= 10_001
 
     async def test_over_http(self, database, tmp_path):
-        async with running(database, tmp_path, RateLimit(0.1, 2)) as api:
+        async with running(database, tmp_path, RateLimit(0.001, 2)) as api:
             answers = [await api.get("/plans") for _ in range(3)]
             assert [answer.status for answer in answers] == [200, 200, 429]
-            assert 1 <= int(answers[2].headers["retry-after"]) <= 10
+            assert 900 < int(answers[2].headers["retry-after"]) <= 1000
             assert answers[2].value["type"] == "/problems/too-many-requests"
             assert (await api.get("/plans", role="operator")).status == 200

@@ -179,13 +179,13 @@ async def test_followers_over_a_restart_of_the_api(database: Database, tmp_path:
             follower = Follower(api, job["id"])
             reading = asyncio.create_task(follower.read())
             await world.stage.until(lambda: world.stage.at_work == 1)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await follower.opened.wait()
-        assert await asyncio.wait_for(reading, 10) == 200 and not follower.ended
+        assert await asyncio.wait_for(reading, 60) == 200 and not follower.ended
         world.stage.go.set()
         async with running(database, tmp_path, kinds=world.kinds) as api:
             follower.url, follower.token = Follower(api, job["id"]).url, api.tokens["admin"]
-            assert await asyncio.wait_for(follower.read(), 10) == 200
+            assert await asyncio.wait_for(follower.read(), 60) == 200
     assert follower.ended and [entry["seq"] for entry in follower.seen] == list(range(1, 9))
 
 
@@ -195,12 +195,12 @@ async def test_over_a_websocket(api: Api, world: World):
     url = f"{api.url}/api/v1/jobs/{job['id']}/log"
     async with aiohttp.ClientSession() as session:
         async with session.ws_connect(url, headers=headers) as socket:
-            seen = [msgspec.json.decode((await socket.receive(timeout=10)).data) for _ in range(4)]
+            seen = [msgspec.json.decode((await socket.receive(timeout=60)).data) for _ in range(4)]
         async with session.ws_connect(f"{url}?after={seen[2]['seq']}", headers=headers) as socket:
-            assert msgspec.json.decode((await socket.receive(timeout=10)).data) == seen[3]
+            assert msgspec.json.decode((await socket.receive(timeout=60)).data) == seen[3]
             world.stage.go.set()
             rest = []
-            while (message := await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+            while (message := await socket.receive(timeout=60)).type is aiohttp.WSMsgType.TEXT:
                 rest.append(msgspec.json.decode(message.data)["text"])
             assert (message.type, socket.close_code) == (aiohttp.WSMsgType.CLOSE, 1000)
     assert rest == ["line 2", "succeeded"]
@@ -213,9 +213,9 @@ async def test_a_revoked_token_is_let_go(api: Api, world: World, monkeypatch):
     made = (await api.post("/tokens", {"name": "o", "role": "read_only"})).value
     follower = Follower(api, job["id"], made["text"])
     reading = asyncio.create_task(follower.read())
-    await asyncio.wait_for(follower.opened.wait(), 10)
+    await asyncio.wait_for(follower.opened.wait(), 60)
     await api.delete(f"/tokens/{made['token']['id']}")
-    assert await asyncio.wait_for(reading, 10) == 200 and not follower.ended
+    assert await asyncio.wait_for(reading, 60) == 200 and not follower.ended
     assert await follower.read() == 401
     world.stage.go.set()
 

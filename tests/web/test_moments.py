@@ -49,7 +49,7 @@ def test_there_is_something_to_ask():
     }  # fmt: skip
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_filters(api: Api, owned: dict[str, int]):  # noqa: F811
     wrong = []
     for route, name in filters():
@@ -63,7 +63,7 @@ async def test_filters(api: Api, owned: dict[str, int]):  # noqa: F811
     assert wrong == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 async def test_bodies(api: Api, owned: dict[str, int]):  # noqa: F811
     wrong = []
     for route, name in bodies():

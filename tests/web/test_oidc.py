@@ -194,7 +194,7 @@ async def test_nobody_is_sent_elsewhere_afterwards(person: Person, api: Api, tar
 
 async def test_a_provider_that_is_away(api: Api):
     object.__setattr__(api.deps, "oidc", Provider(OidcConfig(issuer="http://localhost:9", client_id="x"), HttpFetch(api.deps.client)))
-    answer = await asyncio.wait_for(api.call("GET", "/login/oidc", role=None, allow_redirects=False), 15)
+    answer = await asyncio.wait_for(api.call("GET", "/login/oidc", role=None, allow_redirects=False), 60)
     assert (answer.status, answer.value["type"]) == (502, "/problems/provider-failed")
 
 

@@ -63,7 +63,7 @@ class Stage:
         self.go = asyncio.Event()
         self.changed = asyncio.Event()
 
-    async def until(self, what: Any, seconds: float = 60.0) -> None:
+    async def until(self, what: Any, seconds: float = 120.0) -> None:
         """Wait until ``what()`` holds; it is asked whenever something changes here."""
         async with asyncio.timeout(seconds):
             while not what():
@@ -169,12 +169,12 @@ def kinds(stage: Stage, **more: Any) -> Kinds:
         stage.begun.append(job.job.id)
 
     common: dict[str, Any] = {"args": Orders, "run": work, "permission": "nas:write", "reach": reach, "secrets": ("password",)}
-    common |= {"timeout_seconds": 60, "at_once": 100, "clean_up_seconds": 5.0} | more
+    common |= {"timeout_seconds": 120, "at_once": 100, "clean_up_seconds": 30.0} | more
     return Kinds((
         Kind(name="work", title="Work", idempotent=True, **common),
         Kind(name="once", title="Work that is done once", idempotent=False, **common),
         Kind(name="risky", title="Work that needs approval", idempotent=False, approval=True, **common),
-        Kind(name="quick", title="Nothing", idempotent=True, args=NoArguments, run=quick, permission="nas:write", timeout_seconds=5, at_once=50),
+        Kind(name="quick", title="Nothing", idempotent=True, args=NoArguments, run=quick, permission="nas:write", timeout_seconds=60, at_once=50),
     ))  # fmt: skip
 
 
@@ -213,7 +213,7 @@ class World:
         async with self.database.acquire() as conn:
             return [dict(row) for row in await conn.fetch(statement, *args)]
 
-    async def eventually(self, what: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
+    async def eventually(self, what: Callable[[], Awaitable[bool]], seconds: float = 120.0) -> None:
         """Wait until ``what`` holds, which is about the database."""
         async with asyncio.timeout(seconds):
             while not await what():  # noqa: ASYNC110 - see above
@@ -227,7 +227,7 @@ class World:
 
         await self.eventually(stand)
 
-    async def until(self, wanted: Iterable[Job], states: str = "succeeded failed cancelled timed_out", seconds: float = 60.0) -> list[Job]:
+    async def until(self, wanted: Iterable[Job], states: str = "succeeded failed cancelled timed_out", seconds: float = 120.0) -> list[Job]:
         """Wait until each of the jobs is in one of these states; returns them as they are then."""
         ids, among = [each.id for each in wanted], states.split()
         async with asyncio.timeout(seconds):

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.ports import free_port
+
 
 @dataclass
 class Got:
@@ -41,7 +43,7 @@ class Receiver:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.hold: Callable[[], Awaitable[object]] | None = None
-        self.port = 0
+        self.port = free_port()  # where it is found again after it was stopped
         self.busy = 0
         self.most_busy = 0
         self._runner: web.AppRunner | None = None
@@ -58,8 +60,6 @@ class Receiver:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
         await site.start()
-        assert site._server is not None
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         return self
 
     async def stop(self) -> None:
@@ -82,7 +82,7 @@ class Receiver:
         finally:
             self.busy -= 1
 
-    async def until(self, what: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, what: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until ``what`` holds; fails with what came."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

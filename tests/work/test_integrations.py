@@ -5,7 +5,8 @@ from aiohttp import web
 from netd.config import Config, load
 from netd.device.http import Client
 from netd.work.integrations import Reachability, targets, unconfigured
-from tests.device.test_http import a_closed_port, server
+from tests.device.test_http import server
+from tests.ports import free_port
 
 
 def configured(**environ: str) -> Config:
@@ -49,7 +50,7 @@ async def test_states():
             assert "secret" not in part.detail
         last = check.parts()[0]
         assert last.since == now and "302" in last.last_error
-    away = configured(AWX_URL=f"http://127.0.0.1:{a_closed_port()}", AWX_TOKEN="t-secret")
+    away = configured(AWX_URL=f"http://127.0.0.1:{free_port()}", AWX_TOKEN="t-secret")
     async with Client() as client:
         check = Reachability(client, targets(away), lambda: now)
         await check.check()

@@ -106,12 +106,14 @@ async def test_a_lost_workers_jobs_end_truly(world: World, monkeypatch):
     again, once = await world.submit(what="hold", device="11"), await world.submit("once", what="hold", device="12")
     stopping = await world.submit(what="hold", device="13")
     targets = await world.submit("once", what="hold targets", targets=2)
-    dead = world.service(lease_seconds=1.0)
+    dead = world.service()
     task = asyncio.create_task(dead.run())
     await world.stage.until(lambda: world.stage.at_work == 5)
     await world.have(targets, {"succeeded": 1, "running": 1})
     monkeypatch.setattr(store, "to_cancel", lambda *_: asyncio.sleep(0, []))  # it does not hear of it any more
     await die([dead], [task])
+    async with world.database.acquire() as conn:
+        await conn.execute("update jobs set lease_until = now() where state = 'running'")  # time goes by
     await jobs.cancel(world.database, ACTOR, world.kinds, stopping.id, datetime.now(UTC))
     world.stage.go.set()
     async with serving(world.service()):
@@ -178,7 +180,7 @@ async def test_who_was_thought_dead_can_undo_nothing(world: World):
 async def test_without_its_database_a_worker_stops_before_another_may_begin(world: World, monkeypatch):
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
     again, once = await world.submit(what="hold"), await world.submit("once", what="hold")
-    service = world.service(lease_seconds=1.0)
+    service = world.service(lease_seconds=4.0)
     monkeypatch.setattr(work, "REAP_SECONDS", 3600)
     async with serving(service):
         await world.stage.until(lambda: world.stage.at_work == 2)
@@ -221,7 +223,7 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
     monkeypatch.setattr(running, "LOST_RETRY_SECONDS", 0.0)
     world.kinds = kinds(world.stage, clean_up_seconds=3.0)
     job = await world.submit(what="clean slowly")
-    service = world.service(lease_seconds=0.5)
+    service = world.service(lease_seconds=5.0)
     async with serving(service):
         await world.stage.until(lambda: world.stage.at_work == 1)
         (old,) = [run for run, _ in service._runs.values()]
@@ -281,7 +283,7 @@ async def test_leases_are_renewed(world: World, monkeypatch):
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
     monkeypatch.setattr(work, "REAP_SECONDS", 0.05)
     job = await world.submit("once", what="hold")
-    async with serving(world.service(lease_seconds=0.6), world.service(lease_seconds=0.6)):
+    async with serving(world.service(lease_seconds=4.0), world.service(lease_seconds=4.0)):
         await world.stage.until(lambda: world.stage.at_work == 1)
         begun = (await world.rows("select lease_until from jobs"))[0]["lease_until"]
 

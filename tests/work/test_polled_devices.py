@@ -15,7 +15,7 @@ from netd.errors import PeerError
 from netd.simulate import Agent, Behaviour, Simulated, objects
 from netd.simulate.agent import GET_BULK
 from netd.store.database import Database
-from tests.device.conftest import free_port
+from tests.ports import free_port
 from tests.test_standard_mibs import BRIDGE, HEARD, INTERFACES, NEW, VLANS, local
 from tests.work.labs import ACTOR, Lab, laboratory
 from tests.work.test_inspection import kept, refuses, switch

@@ -1,6 +1,5 @@
 """Devices that nobody logs in to: verified by SNMP, by what their ACS heard, or because an operator said that it is enough that they answer."""
 
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,8 @@ from netd.store.boot import Advance
 from netd.store.database import Database
 from netd.work.genieacs import GenieAcs
 from netd.work.looks import Looks
-from tests.device.conftest import free_port, running
+from tests.device.conftest import running
+from tests.ports import free_port
 from tests.work.labs import ACTOR, Lab, laboratory
 
 ENTITY = "1.3.6.1.2.1.47.1.1.1.1"
@@ -43,7 +43,7 @@ override {ENTITY}.13.7 octet_str "CX-7"
 def agents(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """The ports of two agents of net-snmp: one whose ENTITY-MIB has a chassis, one without any."""
     program = require_peer("/usr/sbin/snmpd")
-    ports = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    ports = free_port(), free_port()
     folder = tmp_path_factory.mktemp("agents")
     environment = {"SNMP_PERSISTENT_DIR": str(folder / "kept"), "MIBS": "", "PATH": "/usr/bin:/bin"}
 

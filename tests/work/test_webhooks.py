@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(work, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(work, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(work, "STOP_SECONDS", 1.0)
 
 
 @asynccontextmanager
@@ -107,7 +108,7 @@ async def running(*services: WebhookService) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-async def until(what: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(what: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Ask again and again until it holds."""
     async with asyncio.timeout(seconds):
         while not await what():  # noqa: ASYNC110 - what is waited for is in the database
@@ -260,7 +261,7 @@ async def test_killed_in_the_middle_nothing_is_lost(world: World, receiver: Rece
         task.cancel()
     dying._keep = dying._release = _nothing  # type: ignore[method-assign, assignment]
     with suppress(TimeoutError):
-        await asyncio.wait_for(dying.idle(), 5)
+        await asyncio.wait_for(dying.idle(), 60)
     receiver.hold = None
     assert await once(world.service()) == 0  # the lease of the dead node holds
     async with world.database.acquire() as conn:
@@ -291,7 +292,7 @@ async def test_stopped_it_goes_on_where_it_was(world: World, receiver: Receiver)
 
     receiver.hold = hold
     async with running(world.service()):
-        await asyncio.wait_for(cut.wait(), 10)
+        await asyncio.wait_for(cut.wait(), 60)
     receiver.hold = None
     await once(world.service())  # at once: the lease was given back
     assert numbers(receiver) == told  # and what was acknowledged does not come twice
@@ -458,20 +459,17 @@ async def test_a_removed_webhook_is_no_trouble(world: World, receiver: Receiver)
 
 async def test_dead_endpoints_delay_no_other(world: World, receiver: Receiver, monkeypatch):
     """Two hundred webhooks, of which twenty take a connection and never answer."""
+    monkeypatch.setattr(world.client, "post", partial(world.client.post, deadline_seconds=300))  # what a dead one would cost
     silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(3600), "127.0.0.1", 0)
     async with silent:
         dead = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/"
         for number in range(200):
             await world.add(f"w{number}", dead if number % 10 == 0 else f"{receiver.url}/{number}")
         service = world.service()
-        loop = asyncio.get_running_loop()
         async with running(service):
-            begun = loop.time()
             await world.happen(5)
-            await receiver.until(lambda: len(receiver.got) >= 180 * 5, seconds=20)
-            took = loop.time() - begun
+            await receiver.until(lambda: len(receiver.got) >= 180 * 5, seconds=150)
         silent.close()
-    assert took < 15  # a dead one would cost 30 s
     by_path: dict[str, list[int]] = {}
     for each in receiver.got:
         by_path.setdefault(each.path, []).append(each.event["data"]["n"])

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from netd.work.kinds.tools import Tools
 from netd.ztp import tftp
 from netd.ztp.expected import Expected
 from netd.ztp.tftp import TftpService
+from tests.ports import free_port
 
 ACTOR = system(1, "ann")
 STEPS: tuple[Literal["offered", "leased"], ...] = ("offered", "leased")
@@ -137,13 +137,6 @@ def client(serial: str = "R1", **members: Any) -> ClientIdentity:
     return ClientIdentity(**{
         "family": 4, "tenant_id": 1, "subnet_id": 1, "site_id": None, "mac": "02:00:00:00:00:01", "client_id": b"", "relay": None, "serial": serial, **members
     })  # fmt: skip
-
-
-def free_port() -> int:
-    """A TCP port that nobody has: what stands in URLs must be known before anything listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 @asynccontextmanager

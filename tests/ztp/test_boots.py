@@ -58,7 +58,7 @@ class Newcomers:
     def until(self, name: str) -> dict[str, Any]:
         """What it said at a step that it must reach."""
         try:
-            return eventually(lambda: next((each for each in self.said() if each["step"] == name), None), 40)
+            return eventually(lambda: next((each for each in self.said() if each["step"] == name), None))
         except AssertionError as error:
             raise AssertionError(f"{self.said()}\n{(self.site.folder / 'out').read_text()[-3000:]}") from error
 
@@ -124,7 +124,7 @@ def test_a_device_boots_and_a_stranger_gets_nothing(site: Site, ready_data_dir: 
         newcomers.plug_in("JPE1")
         got = newcomers.until("configured")
         assert got["octets"] == 1 << 20 and "hostname leaf1" in got["first"]
-        eventually(lambda: verified(daemon, "leaf1"), 40)
+        eventually(lambda: verified(daemon, "leaf1"))
         steps = [each["step"] for each in daemon.json("ztp", "steps", "leaf1")["items"]]
         assert [step for step in steps if step not in ("fetched", "seen")] == ["expected", "offered", "leased", "fetching", "configured", "verified"]
         device = daemon.json("device", "show", "leaf1")
@@ -185,7 +185,7 @@ def test_killed_at_each_step_it_still_ends_verified(site: Site, ready_data_dir: 
             "env", f"PYTHONPATH={ROOT}", sys.executable, "-c",
             f"import asyncio; from tests.ztp.test_boots import serve; asyncio.run(serve({user!r}, {password!r}))", log=site.folder / "out",
         )  # fmt: skip
-        eventually(lambda: [each for each in daemon.json("job", "list")["items"] if each["kind"] == "ztp.finish"], 30)
+        eventually(lambda: [each for each in daemon.json("job", "list")["items"] if each["kind"] == "ztp.finish"])
         killed("finishing")
         eventually(lambda: verified(daemon, "leaf1"), 60)
         addresses = {lease["prefix"] for lease in daemon.json("pool", "leases", "access")["items"]}
@@ -271,7 +271,7 @@ def test_a_customers_device_boots_when_its_service_is_activated(site: Site, read
         )  # fmt: skip
         site.start_relay(relay)
         newcomers.plug_in("JPE9", "tests.ztp.polled")
-        eventually(lambda: shown()["state"] == "seen", 40)
+        eventually(lambda: shown()["state"] == "seen")
         assert not shown()["armed"] and daemon.json("ztp", "candidates")["items"] == []
         assert not [each for each in newcomers.said() if each["step"] == "leased"]
         daemon.netd("subscriber", "activate", "alice")
@@ -285,7 +285,7 @@ def test_a_customers_device_boots_when_its_service_is_activated(site: Site, read
         assert daemon.json("device", "show", "cpe1")["subscriber"] == "alice"
         assert len([each for each in daemon.json("job", "list")["items"] if each["kind"] == "ztp.finish"]) == 1
         daemon.netd("subscriber", "terminate", "alice")
-        eventually(lambda: not shown()["armed"], 20)
+        eventually(lambda: not shown()["armed"])
         assert daemon.stop() == 0
     finally:
         newcomers.unplug()

@@ -60,7 +60,7 @@ def test_devices_boot_over_ipv6_alone(only_ipv6: Site, ready_data_dir: Path, req
         newcomers.plug_in(serial, "tests.ztp.device6", client)
         got = newcomers.until("configured")
         assert got["octets"] == 1 << 20 and f"hostname {name}" in got["first"]
-        eventually(lambda: device(daemon, name)["state"] == "verified", 40, 0.1)
+        eventually(lambda: device(daemon, name)["state"] == "verified", step=0.1)
         leased = newcomers.until("leased")
         assert ipaddress.ip_address(leased["address"]) in LINK
         assert [each["mgmt_address"] for each in items(daemon, f"devices?hostname={name}")] == [leased["address"]]
@@ -81,7 +81,7 @@ def test_devices_boot_over_ipv6_alone(only_ipv6: Site, ready_data_dir: Path, req
         assert [step for step in steps if step not in ("fetched", "seen")] == ["expected", "offered", "leased", "fetching", "configured", "verified"]
         assert [each["address"] for each in items(daemon, "radius/nas")] == [f"{first}/128"]
         newcomers.plug_in("JPE3", "tests.ztp.device6", "dhclient")  # nobody expects it
-        (stranger,) = eventually(lambda: [each for each in items(daemon, "ztp/candidates") if each["packets"] > 1], 40, 0.1)
+        (stranger,) = eventually(lambda: [each for each in items(daemon, "ztp/candidates") if each["packets"] > 1], step=0.1)
         assert (stranger["serial"], stranger["state"], stranger["relay"], stranger["model"]) == ("JPE3", "new", "2001:db8:1::1", "DCS-7050S-64")
         assert stranger["circuit_id"] and newcomers.said() == []
         second = booted("leaf2", "JPE2", "dhcpcd")

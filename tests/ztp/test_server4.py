@@ -65,7 +65,7 @@ class Talk:
     async def ask(self, kind: int, client: int, **more: object) -> Message:
         """The same, and its answer."""
         self.send(kind, client, **more)  # type: ignore[arg-type]
-        return (await asyncio.wait_for(self.answers.get(), 10))[1]
+        return (await asyncio.wait_for(self.answers.get(), 60))[1]
 
     async def boot(self, client: int, **more: object) -> Message:
         """All four; the last answer."""
@@ -120,7 +120,7 @@ def test_a_packet_leaves_nothing_to_the_garbage_collector(extensions: Extensions
 async def test_renewal_by_unicast_needs_no_relay(talk: Talk, net: Net):
     got = await talk.boot(1)
     talk.send(dhcp.REQUEST, 1, giaddr=0, ciaddr=got.yiaddr, source=got.yiaddr)
-    way, answer, to = await asyncio.wait_for(talk.answers.get(), 10)
+    way, answer, to = await asyncio.wait_for(talk.answers.get(), 60)
     assert (way, answer.type, to) == ("client", dhcp.ACK, got.yiaddr)
     talk.send(dhcp.REQUEST, 1, giaddr=0, ciaddr=got.yiaddr, source=number("10.1.0.99"))
     await talk.silence()
@@ -182,7 +182,7 @@ async def test_a_renewal_by_unicast_is_known_by_the_line_it_came_through(net: Ne
 async def test_link_selection_and_server_override(talk: Talk, net: Net):
     """RFC 3527: the subnet is another than giaddr's. RFC 5107: the server is called what the relay says."""
     talk.send(dhcp.DISCOVER, 1, giaddr=number("192.0.2.1"), o82=b"\x05\4\x0a\1\0\0\x0b\4\xc0\0\2\1")
-    way, offer, to = await asyncio.wait_for(talk.answers.get(), 10)
+    way, offer, to = await asyncio.wait_for(talk.answers.get(), 60)
     assert (way, to, offer.yiaddr) == ("relay", number("192.0.2.1"), number("10.1.0.10"))
     assert offer.options[54] == b"\xc0\0\2\1"
     more = {"giaddr": number("192.0.2.1"), "o82": offer.options[82]}
@@ -335,7 +335,7 @@ async def _booted(talk: Talk, clients) -> dict[int, int]:
 
 async def _mine(talk: Talk, client: int) -> Message:
     while True:
-        way, answer, to = await asyncio.wait_for(talk.answers.get(), 10)
+        way, answer, to = await asyncio.wait_for(talk.answers.get(), 60)
         if answer.xid == client:
             return answer
         talk.answers.put_nowait((way, answer, to))
@@ -365,7 +365,7 @@ async def test_a_lease_query_is_for_who_may(net: Net, responder):
     async def query(ciaddr: int = 0, chaddr: bytes = b"", **options: bytes) -> Message:
         asked = Message(1, 9, chaddr, {53: b"\x0a", **{int(name[1:]): value for name, value in options.items()}}, giaddr=RELAY, ciaddr=ciaddr)
         service.server4.packet(dhcp.encode(asked), Arrival(RELAY, 67, SERVER, ""))
-        return (await asyncio.wait_for(talk.answers.get(), 10))[1]
+        return (await asyncio.wait_for(talk.answers.get(), 60))[1]
 
     for answer in (await query(got.yiaddr), await query(chaddr=b"\2\0\0\0\0\1"), await query(o61=b"\1id")):
         assert (answer.type, answer.ciaddr, answer.chaddr) == (dhcp.LEASEACTIVE, got.yiaddr, b"\2\0\0\0\0\1")
@@ -557,7 +557,7 @@ async def test_two_relays_of_one_link_forward_the_same_packet(talk: Talk, net: N
     offers = []
     for giaddr in (RELAY, number("10.1.0.2")):
         talk.send(dhcp.DISCOVER, 1, giaddr=giaddr, circuit=b"eth 1/1")
-        offers.append((await asyncio.wait_for(talk.answers.get(), 10))[1])
+        offers.append((await asyncio.wait_for(talk.answers.get(), 60))[1])
     assert offers[0].yiaddr == offers[1].yiaddr
     got = await talk.boot(1, circuit=b"eth 1/1")
     talk.send(dhcp.REQUEST, 1, giaddr=number("10.1.0.2"), circuit=b"other", o50=got.yiaddr.to_bytes(4, "big"), o54=got.options[54])
@@ -656,7 +656,7 @@ async def test_who_asks_again_waits_for_the_same_probe(net: Net, responder):
     await until(lambda: service.leasing.batches == 2)
     assert talk.answers.empty()
     may.set()
-    assert {(await asyncio.wait_for(talk.answers.get(), 10))[1].yiaddr for _ in range(2)} == {number("10.1.0.11")}
+    assert {(await asyncio.wait_for(talk.answers.get(), 60))[1].yiaddr for _ in range(2)} == {number("10.1.0.11")}
     assert (await talk.ask(dhcp.DISCOVER, 1)).yiaddr == number("10.1.0.11")  # which was probed
     assert probed == [[number("10.1.0.10")], [number("10.1.0.11")]]
     await talk.end()

@@ -47,7 +47,7 @@ class Talk:
 
     async def ask(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, **more: object) -> Message:
         self.send(kind, client, *options, server=server, **more)  # type: ignore[arg-type]
-        return await asyncio.wait_for(self.answers.get(), 10)
+        return await asyncio.wait_for(self.answers.get(), 60)
 
     async def silence(self) -> None:
         await until(lambda: not self.service.leasing6.in_work)
@@ -174,7 +174,7 @@ async def test_the_acs_and_the_boot_file_by_dhcpv6(net: Net, responder):
     relays = (Relay(0, LINK, 7, ((79, b"\0\1\2\0\0\0\0\x09"),)),)
     options = ((1, chassis), (2, talk.service.server6.duid), (15, dhcpv6.join_texts([b"7750;TiMOS-23;ztp"])), na())
     talk.service.server6.packet(dhcpv6.encode(Message(dhcpv6.REQUEST, 5, options, relays), dhcpv6.RELAY_FORWARD), PEER)
-    router = await asyncio.wait_for(talk.answers.get(), 10)
+    router = await asyncio.wait_for(talk.answers.get(), 60)
     assert router.get(dhcpv6.BOOT_FILE_URL) == b"http://[2001:db8:99::1]/NS12345678"
     assert binding.grants[-1].seen.mac == "02:00:00:00:00:09"
     assert binding.grants[-1].seen.model == "7750"
@@ -236,7 +236,7 @@ async def test_what_ended_long_ago_is_swept(talk: Talk, net: Net):
 async def test_one_client_many_times_at_once_has_one_address(talk: Talk, net: Net):
     for _ in range(20):
         talk.send(dhcpv6.REQUEST, 1, na(), pd(), server=True)
-    answers = [await asyncio.wait_for(talk.answers.get(), 10) for _ in range(20)]
+    answers = [await asyncio.wait_for(talk.answers.get(), 60) for _ in range(20)]
     assert len({(address(answer), prefix(answer)) for answer in answers}) == 1
 
 
