@@ -171,7 +171,7 @@ async def test_what_comes_while_it_is_summed_up_is_counted_in_the_next_time(conn
     async def ids(of: asyncpg.Connection, key: str, source: str, *, whole: bool) -> list[tuple[int, int]]:
         if source == "interface_samples" and not came:  # whether devices were there is summed up by now
             came.append(source)
-            async with asyncio.timeout(5), other.transaction():
+            async with asyncio.timeout(60), other.transaction():
                 await telemetry.copy(other, "reach_samples", [(1, 2, DAY + timedelta(minutes=2), False, None, 60.0)])
                 await timeseries.late(other, DAY + timedelta(minutes=2))
             assert await timeseries.roll_up(other, "5m", DAY + timedelta(hours=1)) is None
