@@ -394,11 +394,13 @@ async def holders(conn: Connection, addresses: Sequence[tuple[int, str]]) -> dic
     return {(subnet, _number4(address)): client for subnet, address, client in records}
 
 
-async def give_up(conn: Connection, clients: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Clients (subnet id, client id) gave their addresses back: those that had one."""
+async def give_up(conn: Connection, clients: Sequence[tuple[int, str]], seconds: int, ago: float) -> set[tuple[int, str]]:
+    """Clients (subnet id, client id) gave back, ``ago`` seconds ago, the addresses that they get for ``seconds``: those that had one. One that another
+    node gave after that is its client's again."""
     records = await conn.fetch(
         """delete from dhcp_addresses d using unnest($1::bigint[], $2::text[]) as u (n, c) where d.subnet_id = u.n and d.client_id = u.c
-           returning d.subnet_id, d.client_id""", *_columns(clients),
+             and not (d.until_at > now() + make_interval(secs => $3::float8 - $4 + $5) and d.until_at <= clock_timestamp() + make_interval(secs => $3::float8))
+           returning d.subnet_id, d.client_id""", *_columns(clients), seconds, ago, _BACK_SECONDS,
     )  # fmt: skip
     return {(subnet, client) for subnet, client in records}
 

@@ -19,7 +19,7 @@ class Ask:
 
     __slots__ = (
         "address", "at", "base", "client", "device_id", "done", "fixed", "granted", "hostname", "kind", "line", "mac", "probes", "profile", "relay",
-        "relay_info", "reserved", "seconds", "subnet", "unicast",
+        "relay_info", "reserved", "seconds", "subnet", "unicast", "waited",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, subnet: Subnet, client: str, address: int, done: Done) -> None:
@@ -30,7 +30,8 @@ class Ask:
         self.line = ""
         self.unicast = False
         self.address = address
-        self.at = 0.0  # when it was taken in
+        self.at = 0.0  # when it came, be it read later
+        self.waited = 0.0  # seconds before it was read
         self.done = done
         self.reserved = 0
         self.fixed = False

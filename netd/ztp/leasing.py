@@ -100,7 +100,7 @@ class Leasing:
         elif self._finishing or len(self) >= WAITING_LIMIT:
             ask.done(ask, 0, "too_busy")
         else:
-            ask.at = time.monotonic()
+            ask.at = time.monotonic() - ask.waited
             lane = self._offers if ask.kind == "offer" else self._others
             self.in_work += 1
             lane.queue.append(ask)

@@ -48,7 +48,7 @@ class Ask6:
 
     __slots__ = (
         "addresses", "at", "client", "done", "fixed", "granted", "kind", "line", "mac", "named", "prefixes", "profile", "relay", "reserved", "seconds",
-        "subnet",
+        "subnet", "waited",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, subnet: Subnet, client: str, done: Callable[[Got | None, str], None]) -> None:
@@ -56,7 +56,8 @@ class Ask6:
         self.subnet = subnet
         self.client = client
         self.done = done
-        self.at = 0.0  # when it was taken in
+        self.at = 0.0  # when it came, be it read later
+        self.waited = 0.0  # seconds before it was read
         self.addresses: Sequence[int] = ()
         self.prefixes: Sequence[int] = ()
         self.named: Mapping[tuple[str, int], Sequence[int]] = {}
@@ -112,7 +113,7 @@ class Leasing6:
         elif self._finishing or self.in_work >= WAITING_LIMIT:
             ask.done(None, "too_busy")
         else:
-            ask.at = self._monotonic()
+            ask.at = self._monotonic() - ask.waited
             self.in_work += 1
             self._queue.append(ask)
             self._arrived.set()
@@ -224,9 +225,10 @@ class Leasing6:
 
     async def _end(self, conn: Connection, ask: Ask6, result: Got) -> None:
         """Take back what the client has; in ``result`` stands 1 for what it had."""
+        ago = self._monotonic() - ask.at
         keys = dict(zip(ask.address_keys(), ask.addresses, strict=True))
         if keys and ask.kind == "release":
-            result.update({("na", keys[key]): 1 for key in await store.give_up(conn, list(keys))})
+            result.update({("na", keys[key]): 1 for key in await store.give_up(conn, list(keys), ask.seconds, ago)})
         elif keys:
             known = await store.addresses_of(conn, list(keys))
             result.update({("na", keys[key]): 1 for key in known})
@@ -235,7 +237,6 @@ class Leasing6:
                 await store.refuse(conn, refused, self._config.decline_seconds)
         prefixes = dict(zip(ask.prefix_keys(), ask.prefixes, strict=True))
         held = await store.of_clients(conn, list(prefixes)) if prefixes else []
-        ago = self._monotonic() - ask.at
         done = await store.release(conn, [store.Gone(lease.id, lease.client_id, ask.seconds, ago) for lease in held]) if held else set()
         result.update({("pd", prefixes[lease.subnet_id, lease.client_id]): 1 for lease in held if lease.id in done})
 

@@ -46,12 +46,14 @@ EVERYBODY: Final = 0xFFFFFFFF
 
 
 class Arrival(NamedTuple):
-    """How a packet came: from where, to which of this host's addresses (numbers), and on which interface, "" where its clients are not attached directly."""
+    """How a packet came: from where, to which of this host's addresses (numbers), and on which interface, "" where its clients are not attached directly;
+    and how many seconds it ``waited`` to be read."""
 
     source: int
     port: int
     local: int
     interface: str
+    waited: float = 0.0
 
 
 class Out(Protocol):
@@ -266,7 +268,7 @@ class Server4:
     def _asked(self, kind: Kind, call: Call, address: int, done: Done) -> Ask:
         ask = Ask(kind, call.subnet, call.holder(), address, done)
         ask.base, ask.line, ask.unicast = call.client, call.line, call.unicast and not call.believed
-        ask.seconds = call.seconds()
+        ask.seconds, ask.waited = call.seconds(), call.arrival.waited
         return ask
 
     def _ask(self, kind: Kind, call: Call, address: int) -> None:

@@ -42,12 +42,14 @@ KINDS: Final[dict[int, Kind]] = {
 
 
 class Peer6(NamedTuple):
-    """Where a message came from, as the socket says it, and the interface, "" where its clients are not attached directly."""
+    """Where a message came from, as the socket says it, and the interface, "" where its clients are not attached directly; and how many
+    seconds it ``waited`` to be read."""
 
     address: str
     port: int
     scope: int
     interface: str
+    waited: float = 0.0
 
 
 class Call6(NamedTuple):
@@ -208,7 +210,7 @@ class Server6:
         ask.named = {} if kind == "advertise" else names
         ask.reserved = subnet.reservation(seen)
         ask.mac, ask.profile, ask.relay, ask.line = seen.mac, call.profile.name, call.source(), call.line
-        ask.seconds = self._seconds(call)
+        ask.seconds, ask.waited = self._seconds(call), call.peer.waited
         if answer is not None:
             if answer.address is not None and answer.address.version == 6 and subnet.fixed(seen, int(answer.address)):
                 ask.reserved, ask.fixed = int(answer.address), True

@@ -4,6 +4,7 @@ import errno
 import logging
 import socket
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,6 +23,11 @@ WAITING: Final = 100_000
 RECEIVE_BUFFER_OCTETS: Final = 4 * 1024 * 1024
 LONGEST: Final = 4096
 IP_PKTINFO: Final = getattr(socket, "IP_PKTINFO", 8)
+SO_TIMESTAMPNS: Final = 35  # Linux; Python's socket module has no name for it
+CONTROL_OCTETS: Final = 128
+LONGEST_WAIT_SECONDS: Final = 60.0
+"""That a packet is said to have waited for, whatever was done to the clock meanwhile."""
+
 ALL_AGENTS: Final = "ff02::1:2"
 """All_DHCP_Relay_Agents_and_Servers (RFC 8415 7.1)."""
 
@@ -29,6 +35,7 @@ NAME_OCTETS: Final = 16
 """Of an interface's name, with its end (IFNAMSIZ)."""
 
 _PKTINFO: Final = struct.Struct("@i4s4s")
+_TIMESPEC: Final = struct.Struct("@ll")
 ETHERTYPE_IPV4: Final = 0x0800
 _QUIET: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH))
 
@@ -42,6 +49,7 @@ class Socket4:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the sockets of interfaces share the port with that of the relays
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             enlarge(sock)
             if interface:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
@@ -62,7 +70,7 @@ class Socket4:
         """Hand on what waits, some dozens at the most. ``skip``: interfaces (numbers) with a socket of their own."""
         for _ in range(BATCH):
             try:
-                data, controls, _, source = self.socket.recvmsg(LONGEST, 64)
+                data, controls, _, source = self.socket.recvmsg(LONGEST, CONTROL_OCTETS)
             except OSError as error:
                 if error.errno not in _QUIET:
                     raise
@@ -74,7 +82,7 @@ class Socket4:
                     local, to = int.from_bytes(own, "big"), int.from_bytes(target, "big")
             if not self.interface and to == EVERYBODY and index in skip:
                 continue
-            take(data, Arrival(int.from_bytes(socket.inet_aton(source[0]), "big"), source[1], local, self.interface))
+            take(data, Arrival(int.from_bytes(socket.inet_aton(source[0]), "big"), source[1], local, self.interface, waited(controls)))
 
     def send(self, data: bytes, address: int, port: int, local: int) -> None:
         """Send from ``local``; what the kernel will not take is dropped, and its client asks again."""
@@ -86,6 +94,15 @@ class Socket4:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def waited(controls: Sequence[tuple[int, int, bytes]]) -> float:
+    """Seconds since the kernel took a packet in, by what it says with that; 0 where it says nothing."""
+    for level, kind, told in controls:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(told)
+            return min(max(time.time() - seconds - nanoseconds / 1e9, 0.0), LONGEST_WAIT_SECONDS)
+    return 0.0
 
 
 def _deaf(sock: socket.socket, interface: str) -> bool:
@@ -226,6 +243,7 @@ class Socket6:
         try:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             enlarge(sock)
             if interface:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
@@ -240,12 +258,12 @@ class Socket6:
         """Hand on what waits, some dozens at the most."""
         for _ in range(BATCH):
             try:
-                data, source = self.socket.recvfrom(LONGEST)
+                data, controls, _, source = self.socket.recvmsg(LONGEST, CONTROL_OCTETS)
             except OSError as error:
                 if error.errno not in _QUIET:
                     raise
                 return
-            take(data, Peer6(source[0].partition("%")[0], source[1], source[3], self.interface))
+            take(data, Peer6(source[0].partition("%")[0], source[1], source[3], self.interface, waited(controls)))
 
     @property
     def deaf(self) -> bool:

@@ -15,6 +15,7 @@ from netd.wire import dhcp
 from netd.wire.dhcp import Message
 from netd.ztp.asks import Ask
 from netd.ztp.binding import Remembered
+from netd.ztp.leasing import STALE_SECONDS
 from netd.ztp.server4 import Arrival, Call
 from netd.ztp.service import DhcpService
 from tests.garbage import freed_at_once
@@ -54,13 +55,13 @@ class Talk:
         self.answers.put_nowait(("everybody" if hardware is None else "link", dhcp.parse(data), address))
 
     def send(self, kind: int, client: int, *, giaddr: int = RELAY, ciaddr: int = 0, circuit: bytes = b"", source: int = 0, interface: str = "", flags: int = 0,
-             **options: bytes) -> None:  # fmt: skip
+             waited: float = 0.0, **options: bytes) -> None:  # fmt: skip
         """A message of a client; options as ``o50=…``."""
         made = {53: bytes((kind,)), **{int(name[1:]): value for name, value in options.items()}}
         if circuit:
             made[82] = b"\1" + bytes((len(circuit),)) + circuit + made.pop(82, b"")
         message = Message(1, client, b"\x02\0" + client.to_bytes(4, "big"), made, giaddr=giaddr, ciaddr=ciaddr, flags=flags)
-        self.service.server4.packet(dhcp.encode(message), Arrival(source or giaddr, 67, self.local, interface))
+        self.service.server4.packet(dhcp.encode(message), Arrival(source or giaddr, 67, self.local, interface, waited))
 
     async def ask(self, kind: int, client: int, **more: object) -> Message:
         """The same, and its answer."""
@@ -187,6 +188,23 @@ async def test_link_selection_and_server_override(talk: Talk, net: Net):
     assert offer.options[54] == b"\xc0\0\2\1"
     more = {"giaddr": number("192.0.2.1"), "o82": offer.options[82]}
     assert (await talk.ask(dhcp.REQUEST, 1, o50=offer.yiaddr.to_bytes(4, "big"), o54=offer.options[54], **more)).type == dhcp.ACK
+
+
+async def test_a_release_that_was_read_late_ends_no_lease_that_another_node_gave_since(talk: Talk, net: Net):
+    got = await talk.boot(1)
+    talk.send(dhcp.RELEASE, 1, ciaddr=got.yiaddr, o54=got.options[54], waited=2.0)  # it came two seconds before the client had its address
+    await talk.silence()
+    assert (await net.leases())[0][1] == "bound"
+    assert talk.drops == {"not_its_address": 1}
+    talk.send(dhcp.RELEASE, 1, ciaddr=got.yiaddr, o54=got.options[54])
+    await talk.silence()
+    assert (await net.leases())[0][1] == "released"
+
+
+async def test_what_waited_too_long_to_be_read_is_not_answered(talk: Talk):
+    talk.send(dhcp.DISCOVER, 1, waited=STALE_SECONDS + 1)
+    await talk.silence()
+    assert talk.drops == {"stale": 1}
 
 
 async def test_release_decline_and_inform(talk: Talk, net: Net):

@@ -36,14 +36,22 @@ class Talk:
         await self._task
 
     def send(
-        self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, link: int = LINK, line: bool = True, through: tuple[Relay, ...] = ()
+        self,
+        kind: int,
+        client: int,
+        *options: dhcpv6.Option,
+        server: bool = False,
+        link: int = LINK,
+        line: bool = True,
+        through: tuple[Relay, ...] = (),
+        waited: float = 0.0,
     ) -> None:
         made = [(1, b"\0\3\0\1\2\0" + client.to_bytes(4, "big")), *options]
         if server:
             made.append((2, self.service.server6.duid))
         relays: tuple[Relay, ...] = (Relay(1, 0, 9, ()), Relay(0, link, 7, ((18, b"eth0"), *(((37, b"\0\0\0\x09id"),) if line else ())))) if link else ()
         relays = through or relays
-        self.service.server6.packet(dhcpv6.encode(Message(kind, client, tuple(made), relays), dhcpv6.RELAY_FORWARD), PEER)
+        self.service.server6.packet(dhcpv6.encode(Message(kind, client, tuple(made), relays), dhcpv6.RELAY_FORWARD), PEER._replace(waited=waited))
 
     async def ask(self, kind: int, client: int, *options: dhcpv6.Option, server: bool = False, **more: object) -> Message:
         self.send(kind, client, *options, server=server, **more)  # type: ignore[arg-type]
@@ -130,6 +138,14 @@ async def test_release_and_decline(talk: Talk, net: Net):
     assert (address(again), prefix(again)) == (address(got), prefix(got))
     await talk.ask(dhcpv6.DECLINE, 1, na(), server=True)
     assert address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)) != address(got)
+
+
+async def test_a_release_that_was_read_late_ends_nothing_that_another_node_gave_since(talk: Talk, net: Net):
+    await talk.ask(dhcpv6.REQUEST, 1, na(), pd(), server=True)
+    late = await talk.ask(dhcpv6.RELEASE, 1, na(), pd(), server=True, waited=2.0)
+    assert (status(late, dhcpv6.IA_NA), status(late, dhcpv6.IA_PD)) == (dhcpv6.NO_BINDING, dhcpv6.NO_BINDING)
+    assert await net.connection.fetchval("select count(*) from dhcp_addresses") == 1
+    assert await net.connection.fetchval("select dhcp_state from leases") == "bound"
 
 
 async def test_who_is_unknown_has_no_binding(talk: Talk):

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+import time
 from ipaddress import IPv4Address
 
 import pytest
@@ -50,11 +51,34 @@ def test_a_packet_tells_which_address_was_asked_and_the_answer_leaves_from_there
     peer.sendto(b"hello", ("127.0.0.2", bound.port))
     got: list[tuple[bytes, Arrival]] = []
     bound.receive(lambda data, arrival: got.append((data, arrival)), frozenset())
-    assert got == [(b"hello", Arrival(number("127.0.0.1"), peer.getsockname()[1], number("127.0.0.2"), ""))]
+    waited = got[0][1].waited
+    assert got == [(b"hello", Arrival(number("127.0.0.1"), peer.getsockname()[1], number("127.0.0.2"), "", waited))]
     bound.send(b"answer", number("127.0.0.1"), peer.getsockname()[1], got[0][1].local)
     assert peer.recvfrom(100) == (b"answer", ("127.0.0.2", bound.port))
     peer.close()
     bound.close()
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+@pytest.mark.parametrize(("clock_moved_by", "told"), [(0.0, (0.2, 20.0)), (-3600.0, (0.0, 0.0)), (3600.0, (60.0, 60.0))])
+def test_a_packet_tells_how_long_it_waited_to_be_read(
+    family: socket.AddressFamily, host: str, clock_moved_by: float, told: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+):
+    got: list[float] = []
+    with socket.socket(family, socket.SOCK_DGRAM) as peer:
+        if family == socket.AF_INET:
+            four = sockets.Socket4(host, 0)
+            bound, read = four.socket, lambda: four.receive(lambda data, arrival: got.append(arrival.waited), frozenset())
+        else:
+            six = sockets.Socket6(host, 0)
+            bound, read = six.socket, lambda: six.receive(lambda data, arrival: got.append(arrival.waited))
+        peer.sendto(b"hello", bound.getsockname()[:2])
+        time.sleep(0.2)
+        now = time.time
+        monkeypatch.setattr("netd.ztp.sockets.time.time", lambda: now() + clock_moved_by)
+        read()
+        bound.close()
+    assert told[0] <= got[0] <= told[1]
 
 
 async def test_a_ping_tells_who_answers():
