@@ -158,8 +158,8 @@ class Database:
         then the outcome is unknown and the text says so. Repeat only what may be repeated.
         """
         async with self.acquire() as connection:
-            await connection.execute(_begin(scope))
             try:
+                await connection.execute(_begin(scope))
                 if scope is not None and scope.once is not None:
                     await _mark(connection, scope.tenant_id, scope.once)
                 yield connection

@@ -101,7 +101,8 @@ def waited(controls: Sequence[tuple[int, int, bytes]]) -> float:
     for level, kind, told in controls:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIMESPEC.unpack_from(told)
-            return min(max(time.time() - seconds - nanoseconds / 1e9, 0.0), LONGEST_WAIT_SECONDS)
+            taken_at: float = seconds + nanoseconds / 1e9
+            return min(max(time.time() - taken_at, 0.0), LONGEST_WAIT_SECONDS)
     return 0.0
 
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from netd.errors import ConfigError, Conflict, StoreError, StoreUnavailable
+from netd.store import database as module
 from netd.store.database import Connection, Database, arguments, connect, savepoint
 from netd.store.embedded import EmbeddedServer
 from netd.store.translate import RULES, translated, translating
@@ -53,6 +54,28 @@ async def test_transaction_commits_or_rolls_back(database: Database) -> None:
             raise RuntimeError("mine")
     async with database.acquire() as connection:
         assert [row["name"] for row in await connection.fetch("select name from plans")] == ["kept"]
+
+
+async def test_who_is_cancelled_while_it_begins_leaves_no_transaction(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    monkeypatch.setattr(module, "_begin", lambda scope: "begin; select pg_sleep(60)")
+
+    async def begin() -> None:
+        async with database.transaction():
+            pytest.fail("it has begun")
+
+    task = asyncio.create_task(begin())
+    async with database.acquire() as connection:
+        while not await connection.fetchval("select count(*) from pg_stat_activity where query like 'begin; select pg_sleep%' and state = 'active'"):  # noqa: ASYNC110 - the server's own
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not await connection.fetchval(
+            "select count(*) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database() and state like '%in transaction%'"
+        )
+    assert told == []
 
 
 async def add_plan(connection: Connection, name: str) -> int:
