@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
     paging(command(threshold, "list", "list thresholds", _thresholds))
     _named(threshold, "show", "show a threshold", _threshold)
     _options(_named(threshold, "update", "change a threshold; conditions that are given replace all of before", _update), new=False)
-    _named(threshold, "remove", "remove a threshold and the alarms that it raised", _remove)
+    _named(threshold, "remove", "remove a threshold: its alarms end within seconds, and stay as history", _remove)
 
 
 def _named(commands: Commands, name: str, help_text: str, run: Any) -> argparse.ArgumentParser:

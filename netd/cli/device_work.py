@@ -29,6 +29,7 @@ def register(device: Commands) -> None:
     restore = _one(device, "restore", "let a device run an older version again; without --commit only what that would change is shown", _restore)
     restore.add_argument("number", type=int, metavar="VERSION", help="see `netd config list --device NAME`")
     restore.add_argument("--commit", action="store_true", help="do it")
+    restore.add_argument("--detach", action="store_true", help="do not wait for its end")
     upgrade = _many(device, "upgrade", "bring devices to a software image", _upgrade)
     upgrade.add_argument("--image", required=True, type=int, metavar="ID", help="see `netd software images`")
     upgrade.add_argument("--unverified", action="store_true", help="also where the device cannot say whether the image arrived whole")

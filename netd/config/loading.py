@@ -368,12 +368,14 @@ def _check_boot(config: Config, settings: Mapping[str, Setting]) -> None:
     for name in ("http_port", "https_port", "tftp_port"):
         if not getattr(boot, name):
             raise ConfigError(settings[f"boot.{name}"].source, f"boot.{name}", "must be a port of its own: it stands in the URLs that devices are told")
-    everywhere = {"0.0.0.0", "::"}
-    if config.web.address in everywhere or not {config.web.address, *everywhere}.isdisjoint(boot.addresses):
+    own = config.web.address
+    everywhere = "::" if ":" in own else "0.0.0.0"
+    alike = {each for each in boot.addresses if (":" in each) == (":" in own)}  # both listen on their own family only
+    if alike and (own == everywhere or not alike.isdisjoint((own, everywhere))):
         for name in ("http_port", *(("https_port",) if boot.certificate else ())):
             if getattr(boot, name) == config.web.port:
                 key = "web.port" if "web.port" in settings else f"boot.{name}"
-                raise ConfigError(settings["boot.enabled"].source, key, f"boot.{name} and web.port are both {config.web.port}")
+                raise ConfigError(settings.get(key, settings["boot.enabled"]).source, key, f"boot.{name} and web.port are both {config.web.port}")
     if bool(boot.certificate) != bool(boot.key):
         given, missing = ("certificate", "key") if boot.certificate else ("key", "certificate")
         raise ConfigError(settings[f"boot.{given}"].source, f"boot.{missing}", f"is needed with boot.{given}")

@@ -156,7 +156,7 @@ class AddressesConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DhcpConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """``[dhcp]``: answers devices that boot, and clients of the subnets that are served (``netd dhcp-subnet``)."""
+    """``[dhcp]``: answers devices that boot, and clients of the subnets that are served (``netd dhcp serve``)."""
 
     enabled: bool = False
     """Answer DHCP at all."""

@@ -193,17 +193,18 @@ class Client:
 
     async def call(
         self, integration: str, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None,
-        deadline_seconds: float = DEADLINE_SECONDS, most_octets: int = MOST_OCTETS, peer: str = "", certificate: bytes | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS, most_octets: int = MOST_OCTETS, peer: str = "", called: str = "",
+        certificate: bytes | None = None,
     ) -> Reply:  # fmt: skip
         """Ask an integration. Whatever status it answers with is an answer; raises PeerUnreachable without one.
 
-        ``peer`` tells the many machines of one kind apart, each with a breaker of its own. ``certificate`` is the SHA-256 of the only one that is accepted,
-        whoever signed it; without it the system's authorities judge.
+        ``peer`` tells the many machines of one kind apart, each with a breaker of its own, and ``called`` is its name for people. ``certificate`` is the
+        SHA-256 of the only one that is accepted, whoever signed it; without it the system's authorities judge.
         """
         breaker = self._breakers.setdefault((integration, peer), Breaker())
         if not breaker.enter(self._clock()):
             self.requests[integration, "breaker_open"] += 1
-            raise PeerUnreachable(f"{peer or integration} failed {breaker.failures} times in a row and is left alone for a while", "breaker_open")
+            raise PeerUnreachable(f"{called or peer or integration} failed {breaker.failures} times in a row and is left alone for a while", "breaker_open")
         ok: bool | None = None
         try:
             attempts = ATTEMPTS if method in IDEMPOTENT else 1

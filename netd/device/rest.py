@@ -123,7 +123,7 @@ class Rest:
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         reply = await self._client.call(
             INTEGRATION, method, self._base + path, headers=self._headers, body=None if body is None else msgspec.json.encode(body),
-            deadline_seconds=self.target.timeout_seconds, most_octets=MOST_OCTETS, peer=self.target.called,
+            deadline_seconds=self.target.timeout_seconds, most_octets=MOST_OCTETS, peer=self.target.key, called=self.target.called,
             certificate=bytes.fromhex(self.certificate) if self.certificate else None,
         )  # fmt: skip
         try:

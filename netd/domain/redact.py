@@ -28,8 +28,8 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._known: set[str] = set()
         self._by_head: dict[str, dict[int, set[str]]] = {}  # forms by their first characters, and by their length
-        self._few: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None  # of those, if they are few
+        self._few: frozenset[str] = frozenset()  # replaced, never changed: another thread may be looking at it
+        self._pattern: tuple[frozenset[str], re.Pattern[str]] | None = None  # of which few it is
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
@@ -44,18 +44,17 @@ class Redactor:
         for form in forms:
             self._by_head.setdefault(form[:SHORTEST], {}).setdefault(len(form), set()).add(form)
             if len(self._few) <= FEW and form not in self._few:
-                self._few.add(form)
-                self._pattern = None
+                self._few |= {form}
 
     def text(self, text: str) -> str:
         """``text`` with ``***`` for every secret."""
-        heads = self._by_head
-        if not heads:
+        heads, few, made = self._by_head, self._few, self._pattern
+        if not few:
             return text
-        if len(self._few) <= FEW:
-            if self._pattern is None:
-                self._pattern = re.compile("|".join(map(re.escape, sorted(self._few, key=len, reverse=True))))
-            return self._pattern.sub(MASK, text)
+        if len(few) <= FEW:
+            if made is None or made[0] is not few:
+                made = self._pattern = few, re.compile("|".join(map(re.escape, sorted(few, key=len, reverse=True))))
+            return made[1].sub(MASK, text)
         parts, at = list[str](), 0
         for place in [place for place in range(len(text) - SHORTEST + 1) if text[place : place + SHORTEST] in heads]:
             if place < at:

@@ -208,7 +208,7 @@ async def fire(db: Database, kinds: Kinds, keyring: Keyring, now: datetime) -> b
             tenant_id=schedule.tenant_id, name=schedule.created_by, role="", sites=sites, token_id=found.token_id, request_id=f"schedule {schedule.name}"
         )  # fmt: skip
         await confine(conn, actor.scope)
-        late = now - schedule.fires_at > LATE
+        late = now - schedule.due_at - timetable.jitter(schedule.id, schedule.due_at, schedule.jitter_seconds) > LATE  # `fires_at` may have been put off
         missed, why, job_id = 0, None, None
         if late:
             missed, why = before + (schedule.missed == "skip"), "no netd ran then"

@@ -43,7 +43,7 @@ class Export:
     def __init__(
         self, client: Client, url: str, token: Secret, devices: Mapping[int, Watched], current: Callable[[int], CurrentDevice | None], *, most_octets: int,
     ) -> None:  # fmt: skip
-        self.lines = Counts()  # by outcome: ok, refused, dropped
+        self.lines = Counts({"ok": 0, "refused": 0, "dropped": 0})  # all from the start: a series that begins with what was lost shows no increase
         self.failing = False
         self.last_error = ""
         self._client = client
@@ -108,9 +108,9 @@ class Export:
             outcome = await self._delivered(body)
             if outcome is None:
                 return
-            self.lines[outcome] += body.lines
-            if self._bodies and self._bodies[0] is body:  # it may have been dropped meanwhile for want of room
+            if self._bodies and self._bodies[0] is body:  # it may have been dropped meanwhile for want of room, and counted
                 self._bodies.popleft()
+                self.lines[outcome] += body.lines
 
     async def _delivered(self, body: _Body) -> str | None:
         """How it ended; None: it is to be tried again."""

@@ -251,7 +251,7 @@ class Poller:
             for name in ORDER:
                 if name not in groups:
                     continue
-                was = watched.wrong.pop(name, None)
+                was = watched.wrong.get(name)
                 if was is not None and was.spared:
                     watched.wrong[name] = was._replace(spared=was.spared - 1)
                     wrong.append(was.error)
@@ -264,11 +264,13 @@ class Poller:
                         await getattr(self, f"_{name}")(watched, session, watched.driver)
                         read.add(name)
                     done += 1
+                    watched.wrong.pop(name, None)
                 except PeerUnreachable:
                     raise
                 except ErrorStatus as error:  # said at once, and costs nothing
                     wrong.append(str(error))
                     broken += 1
+                    watched.wrong.pop(name, None)
                 except PeerError as error:
                     wrong.append(str(error))
                     times = 1 if was is None else was.times + 1

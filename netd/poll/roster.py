@@ -154,10 +154,14 @@ class Roster:
             opened = dict(worked)
             await targets.worked(self._database, tenant_id, list(opened.values()))
             _forget(worked, opened)
+            if not worked and self._worked.get(tenant_id) is worked:
+                del self._worked[tenant_id]
         for tenant_id, bulk in list(self._bulk.items()):
             sizes = dict(bulk)
             await targets.bulk_sizes(self._database, tenant_id, sizes)
             _forget(bulk, sizes)
+            if not bulk and self._bulk.get(tenant_id) is bulk:
+                del self._bulk[tenant_id]
         while self._nameless:
             some = nsmallest(NAMED_AT_A_TIME, self._nameless)
             async with self._database.transaction() as conn:

@@ -71,7 +71,9 @@ class Watched:
     def use(self, device: Polled, platforms: Mapping[str, DevicePlatform]) -> None:
         """Take what the inventory says of it now."""
         self.device = device
-        self.platform = platforms.get(device.platform or "")
+        before, self.platform = self.platform, platforms.get(device.platform or "")
+        if self.platform is not before:
+            self.wrong.clear()  # it was said of what another driver reads
         driver = None if self.platform is None else self.platform.driver
         self.driver = driver if isinstance(driver, Telemetry) else None
 

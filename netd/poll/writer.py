@@ -44,7 +44,7 @@ class Writer:
 
     def __init__(self, database: Database, now: Callable[[], datetime], *, most_rows: int) -> None:
         self.stored = Counts()  # by table
-        self.dropped = Counts()  # by reason: full, refused
+        self.dropped = Counts({"full": 0, "refused": 0})  # by reason, both from the start: a series that begins with what was lost shows no increase
         self._database = database
         self._now = now
         self._most_rows = most_rows

@@ -183,7 +183,7 @@ class Accounting:
         self._arrived.set()
 
     async def _settle(self) -> bool:
-        """Take the oldest of the queue, and acknowledge them once they are on disk; False if neither database nor journal took them."""
+        """Take the oldest of the queue, and acknowledge what is on disk; False if database and journal did not take all of them."""
         deep = len(self._queue) > 4 * self._config.batch_records
         direct = not self.behind and self.database.up and len(self._queue) < DEEP_QUEUE
         batch = self._take(self._config.batch_records * (2 if deep else 1) if direct else JOURNAL_RECORDS)

@@ -51,7 +51,7 @@ class Converter:
         Raises InvalidInput for a file that is not taken, TooOften.
         """
         with await asyncio.to_thread(_temporary) as rows:
-            async with self._child("read", file, rows) as child:
+            async with self._child("read", file, rows) as (child, _):
                 await _end(child)
             if not _is_whole(rows):
                 raise ConversionFailed("the child ended before the file did")
@@ -61,18 +61,19 @@ class Converter:
     async def write(
         self, form: Form, columns: Sequence[str], rows: AsyncIterable[Sequence[Sequence[Cell]]], *, title: str, subtitle: str = "", made_at: datetime
     ) -> IO[bytes]:
-        """A temporary file with the table, to be read from its beginning and closed. ``rows`` come some at a time.
+        """A temporary file with the table, to be read from its beginning and closed. ``rows`` come some at a time; waiting for them is not
+        in the time that it may take.
 
         Raises InvalidInput for what such a file does not hold, TooOften; and whatever ``rows`` raises.
         """
         made = await asyncio.to_thread(_temporary)
         try:
             head = {"title": title, "subtitle": subtitle, "columns": columns, "made_at": made_at}
-            async with self._child(form, asyncio.subprocess.PIPE, made) as child:
+            async with self._child(form, asyncio.subprocess.PIPE, made) as (child, limit):
                 assert child.stdin is not None
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has said why on standard error
                     child.stdin.write(msgspec.json.encode(head) + b"\n")
-                    async for some in rows:
+                    async for some in _outside(limit, rows):
                         child.stdin.write(b"".join(msgspec.json.encode(row) + b"\n" for row in some))
                         await child.stdin.drain()
                     child.stdin.write(b"null\n")
@@ -86,7 +87,7 @@ class Converter:
         return made
 
     @contextlib.asynccontextmanager
-    async def _child(self, what: str, stdin: IO[bytes] | int, stdout: IO[bytes] | int) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def _child(self, what: str, stdin: IO[bytes] | int, stdout: IO[bytes] | int) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.Timeout]]:
         if self._waiting >= WAITING:
             raise TooOften("too many spreadsheets are being read and written", 30)
         self._waiting += 1
@@ -103,7 +104,7 @@ class Converter:
             limit = asyncio.timeout(self._seconds)
             try:
                 async with limit:
-                    yield child
+                    yield child, limit
             except TimeoutError:
                 if not limit.expired():
                     raise
@@ -114,6 +115,20 @@ class Converter:
                 await child.wait()
         finally:
             self._free.release()
+
+
+async def _outside(limit: asyncio.Timeout, rows: AsyncIterable[Sequence[Sequence[Cell]]]) -> AsyncIterator[Sequence[Sequence[Cell]]]:
+    """The rows, while they are waited for without the limit."""
+    clock = asyncio.get_running_loop().time
+    parts = aiter(rows)
+    while True:
+        left = (limit.when() or clock()) - clock()
+        limit.reschedule(None)
+        some = await anext(parts, None)
+        limit.reschedule(clock() + left)
+        if some is None:
+            return
+        yield some
 
 
 def _environment(of: Mapping[str, str]) -> dict[str, str]:

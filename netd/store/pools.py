@@ -282,7 +282,7 @@ def _holding(record: Mapping[str, Any]) -> Holding:
 
 
 async def who_has(conn: Connection, tenant_id: int, ip: Address) -> list[Holding]:
-    """Everybody who has this address: as fixed, by a route, by a lease (remembered ones too)."""
+    """Everybody who has this address: as fixed, by a route, by a lease (remembered ones too), or given singly by DHCPv6."""
     return [_holding(record) for record in await conn.fetch(_BY_ADDRESS, tenant_id, ip)]
 
 

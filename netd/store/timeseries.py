@@ -219,14 +219,14 @@ async def roll_up(conn: Connection, level: str, until: datetime) -> datetime | N
     transaction of its own, for one that writes for minutes would hold events back: ``conn`` must not be in one. A lock of the session keeps others out.
     """
     lock = (LOCK_KEY, LEVELS[level])
-    if not await conn.fetchval("select pg_try_advisory_lock($1, $2)", *lock):
-        return None
     try:
+        if not await conn.fetchval("select pg_try_advisory_lock($1, $2)", *lock):
+            return None
         done = await _summed_up(conn, level, until)
+        await conn.execute("select pg_advisory_unlock($1, $2)", *lock)
     except BaseException:
-        conn.terminate()  # the lock ends with the session, once what that is at has ended
+        conn.terminate()  # the lock, if it was had, ends with the session, once what that is at has ended
         raise
-    await conn.execute("select pg_advisory_unlock($1, $2)", *lock)
     return done
 
 

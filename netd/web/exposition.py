@@ -53,7 +53,8 @@ def add_exposition(app: web.Application, deps: WebDeps) -> None:
             raise InvalidInput((Fault("/group", f"{len(wanted)} devices are more than the {MOST_DEVICES} of one scrape: see {PATH}/targets"),))
         async with deps.database.transaction(actor.scope) as conn:
             known = await store.by_ids(conn, actor.tenant_id, [device_id for device_id, _ in wanted])
-        text = await exposition.page(({"device": each.hostname, "site": each.site or ""}, deps.polling.current(each.id)) for each in known)
+        polled = [each for each in known if each.state == "active" and each.polling]  # of others there is nothing to tell, and no node is missing
+        text = await exposition.page(({"device": each.hostname, "site": each.site or ""}, deps.polling.current(each.id)) for each in polled)
         return web.Response(body=text.encode(), headers={"Content-Type": exposition.CONTENT_TYPE})
 
     async def targets(request: web.Request) -> web.Response:

@@ -34,6 +34,9 @@ from netd.store.database import Database
 log = logging.getLogger(__name__)
 
 GIT_SECONDS: Final = 120.0
+TOKEN_CHARACTERS: Final = 20
+"""So long a user name in an URL is a token."""
+
 GC_SECONDS: Final = 1800.0
 ENDS_SECONDS: Final = 5.0
 """So long git has to tidy up behind itself when it is told to end."""
@@ -158,8 +161,14 @@ class GitExport:
                 await _end(process)
         said = out.decode("utf-8", "replace").strip()
         if process.returncode:
-            raise ExportFailed(f"git {arguments[0]} failed: {said[-500:]}")
+            raise ExportFailed(f"git {arguments[0]} failed: {self._without_user(said)[-500:]}")
         return said
+
+    def _without_user(self, said: str) -> str:
+        """What git says without whom the remote is logged in to as: jobs' logs are every tenant's."""
+        user, at, _ = self._remote.rpartition("@")
+        user = user.rpartition("://")[2]
+        return said.replace(user + at, "") if user else said
 
 
 def exporter(config: ConfigurationsConfig, folder: Path) -> GitExport | None:
@@ -167,8 +176,10 @@ def exporter(config: ConfigurationsConfig, folder: Path) -> GitExport | None:
     if config.export == "off":
         return None
     with contextlib.suppress(ValueError):  # git has forms that are no URLs
-        if urlsplit(config.export_remote).password:
-            raise ConfigError("configuration", "configurations.export_remote", "has a password, which lists of processes show: use a key, or GIT_ASKPASS")
+        remote = urlsplit(config.export_remote)
+        if remote.password or (remote.scheme in ("http", "https") and len(remote.username or "") >= TOKEN_CHARACTERS):
+            said = "has a password or a token, which lists of processes show: use a key, or GIT_ASKPASS"
+            raise ConfigError("configuration", "configurations.export_remote", said)
     git = shutil.which("git")
     if git is None:
         raise ConfigError("configuration", "configurations.export", "needs git, which is not in PATH")

@@ -138,7 +138,7 @@ class DeviceSessions:
         """The device, and what it says of itself over its HTTP API, as members of an observation, in its turn: nothing of one that has none, or for which
         there is no credential. What it does not say is told, not raised: there is its command line.
 
-        Raises PeerError for a device that is not to be reached, and where it gets no turn; StoreError.
+        Raises PeerError for a device that is not to be reached; TooOften where it gets no turn; StoreError.
         """
         device, target, platform = await self._known(tenant_id, device_id)
         rest, driver = self._rest, platform and platform.driver
@@ -177,7 +177,7 @@ class DeviceSessions:
     ) -> tuple[Device, dict[str, Any], PeerError | None]:
         """The device, what its agent says of ``wanted`` (neighbours, macs, arps), in its turn, and why it did not say something.
 
-        Raises PeerError for a device that is not to be reached, and where it gets no turn; StoreError.
+        Raises PeerError for a device that is not to be reached; TooOften where it gets no turn; StoreError.
         """
         device, target, platform = await self._known(tenant_id, device_id)
         if hide is not None:

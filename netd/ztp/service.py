@@ -174,6 +174,7 @@ class DhcpService:
             try:
                 made = sockets.renew(sock.interface)
             except OSError as error:
+                loop.add_reader(sock.socket.fileno(), readable, sock)  # its interface may get its name back
                 self._deaf[sock.interface] = f"interface {sock.interface}: {error.strerror}"
                 continue
             loop.add_reader(made.socket.fileno(), readable, made)

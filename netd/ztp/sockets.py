@@ -1,6 +1,7 @@
 """UDP sockets of the DHCP responder, and frames for clients that have no address yet."""
 
 import errno
+import fcntl
 import logging
 import socket
 import struct
@@ -31,10 +32,9 @@ LONGEST_WAIT_SECONDS: Final = 60.0
 ALL_AGENTS: Final = "ff02::1:2"
 """All_DHCP_Relay_Agents_and_Servers (RFC 8415 7.1)."""
 
-NAME_OCTETS: Final = 16
-"""Of an interface's name, with its end (IFNAMSIZ)."""
-
 _PKTINFO: Final = struct.Struct("@i4s4s")
+SIOCGIFINDEX: Final = 0x8933  # netdevice(7)
+_IFREQ: Final = struct.Struct("@16si20x")
 _TIMESPEC: Final = struct.Struct("@ll")
 ETHERTYPE_IPV4: Final = 0x0800
 _QUIET: Final = frozenset((errno.EAGAIN, errno.EINTR, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH))
@@ -45,6 +45,7 @@ class Socket4:
 
     def __init__(self, address: str, port: int, interface: str = "") -> None:
         self.interface = interface
+        self.index = 0
         self.socket = sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the sockets of interfaces share the port with that of the relays
@@ -53,18 +54,18 @@ class Socket4:
             enlarge(sock)
             if interface:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+                self.index = socket.if_nametoindex(interface)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             sock.bind((address, port))
         except OSError:
             sock.close()
             raise
         self.port: int = sock.getsockname()[1]
-        self.index = socket.if_nametoindex(interface) if interface else 0
 
     @property
     def deaf(self) -> bool:
         """Whether its interface was made anew since, or is gone, or has another name: nothing of that interface comes in here any more."""
-        return _deaf(self.socket, self.interface)
+        return _deaf(self.socket, self.interface, self.index)
 
     def receive(self, take: Callable[[bytes, Arrival], None], skip: frozenset[int]) -> None:
         """Hand on what waits, some dozens at the most. ``skip``: interfaces (numbers) with a socket of their own."""
@@ -106,11 +107,15 @@ def waited(controls: Sequence[tuple[int, int, bytes]]) -> float:
     return 0.0
 
 
-def _deaf(sock: socket.socket, interface: str) -> bool:
+def _deaf(sock: socket.socket, interface: str, index: int) -> bool:
+    """Whether another interface, or none, has the name now: by numbers, for a name may be one of several."""
+    if not interface:
+        return False
     try:
-        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, NAME_OCTETS).rstrip(b"\0") != interface.encode()
-    except OSError:  # what it was bound to is gone
+        told = fcntl.ioctl(sock, SIOCGIFINDEX, _IFREQ.pack(interface.encode(), 0))
+    except OSError:  # there is none of that name
         return True
+    return bool(_IFREQ.unpack(told)[1] != index)
 
 
 def discard(sock: socket.socket) -> int:
@@ -239,6 +244,7 @@ class Socket6:
 
     def __init__(self, address: str, port: int, interface: str = "") -> None:
         self.interface = interface
+        self.index = 0
         self.port = port
         self.socket = sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
@@ -248,7 +254,8 @@ class Socket6:
             enlarge(sock)
             if interface:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-                group = socket.inet_pton(socket.AF_INET6, ALL_AGENTS) + struct.pack("@I", socket.if_nametoindex(interface))
+                self.index = socket.if_nametoindex(interface)
+                group = socket.inet_pton(socket.AF_INET6, ALL_AGENTS) + struct.pack("@I", self.index)
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
             sock.bind((address, port))
         except OSError:
@@ -269,7 +276,7 @@ class Socket6:
     @property
     def deaf(self) -> bool:
         """As of IPv4."""
-        return _deaf(self.socket, self.interface)
+        return _deaf(self.socket, self.interface, self.index)
 
     def close(self) -> None:
         self.socket.close()

@@ -135,6 +135,18 @@ async def test_certificates_are_pinned(client: Client, tmp_path: Path) -> None:
         assert failure.value.reason == "host_key" and len(router.asked) == before
 
 
+async def test_routers_of_the_same_name_are_told_apart(client: Client) -> None:
+    """A hostname is a tenant's own."""
+    async with Router(None) as router:
+        for _ in range(6):
+            with pytest.raises(PeerUnreachable):
+                await RestTransport(client).connect(target((_login(), 9), key="device-1", name="core1"))
+        with pytest.raises(PeerUnreachable, match="^core1 failed ") as failure:
+            await RestTransport(client).connect(target((_login(), 9), key="device-1", name="core1"))
+        assert failure.value.reason == "breaker_open"
+        assert await (await RestTransport(client).connect(target((_login(), router.port), key="device-2", name="core1"))).one("/system/resource")
+
+
 async def test_one_router_that_is_away_is_not_all_of_them(client: Client) -> None:
     async with Router(None) as router:
         rest = await RestTransport(client).connect(target((_login(), router.port)))

@@ -4,13 +4,14 @@ import base64
 import json
 import re
 import time
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netd.domain.redact import FEW, Redactor
+from netd.domain.redact import FEW, MASK, Redactor
 
 SECRET = 'pä$$ "wörd"/+~9\\x'
 
@@ -77,3 +78,19 @@ def test_thousands_of_secrets():
         redactor.text("one line")
     assert redactor.text("the secret of device 2999, and of device 3000") == "the ***, and of device 3000"
     assert time.process_time() - begun < 10, "one more costs as much as all before it"
+
+
+def test_a_secret_that_is_learned_while_another_thread_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job hides what it reads of one device while what another said is looked at."""
+    redactor = Redactor(["canary-one"])
+    made = re.compile
+
+    def compiled(*arguments: Any) -> re.Pattern[str]:
+        monkeypatch.undo()
+        pattern = made(*arguments)
+        redactor.add(["canary-two"])
+        return pattern
+
+    monkeypatch.setattr(re, "compile", compiled)
+    assert redactor.text("canary-one") == MASK
+    assert redactor.text("canary-one canary-two") == f"{MASK} {MASK}"

@@ -302,6 +302,23 @@ async def test_a_time_zone_that_is_gone_is_one_schedules_fault(world: World, mon
     assert (gone.id, at(13), "queued", "quick") in await made(world)
 
 
+async def test_what_was_put_off_for_long_is_late(world: World, monkeypatch: pytest.MonkeyPatch):
+    """Who wants a nightly upgrade skipped when it is late does not want it at noon, because the zone was unknown until then."""
+    schedule = await make(world, cron="0 13 * * *", time_zone="Europe/Kyiv", missed="skip")
+    assert schedule.due_at is not None
+    due = schedule.due_at
+
+    def zone(name: str) -> Any:
+        raise ValueError(f"{name!r} is not a time zone that this machine knows")
+
+    monkeypatch.setattr(timetable, "time_zone", zone)
+    assert await fire(world, due) == 1
+    monkeypatch.undo()
+    assert await fire(world, due + timedelta(hours=2)) == 1
+    after = await schedules.get(world.database, ACTOR, schedule.id)
+    assert (after.last_due_at, after.missed_count, after.due_at) == (due, 1, due + timedelta(days=1)) and await made(world) == []
+
+
 @pytest.mark.parametrize("members", [{}, {"interval_seconds": 3600}], ids=["cron", "interval"])
 async def test_a_clock_that_was_far_ahead(world: World, members: dict[str, Any]):
     """A node that starts with a wrong clock must not put its schedules off for ten years."""

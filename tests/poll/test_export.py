@@ -1,6 +1,6 @@
 """Handing values to a store that takes Prometheus' text, over real HTTP."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,10 +27,12 @@ class Importer:
 
     def __init__(self) -> None:
         self.status = 204
+        self.before: Callable[[], None] = lambda: None
         self.got: list[tuple[str | None, str]] = []
         self.url = ""
 
     async def take(self, request: web.Request) -> web.Response:
+        self.before()
         self.got.append((request.headers.get("Authorization"), await request.text()))
         return web.Response(status=self.status)
 
@@ -83,7 +85,7 @@ async def test_what_is_new_is_sent_once_with_its_time(importer: Importer, client
     octets = [each for each in importer.samples() if each.name.startswith("netd_interface_in_octets")]
     assert [(each.labels["device"], each.labels["interface"], each.value) for each in octets] == [("r1", "eth0", 2**63), ("r2", "eth0", 2**63)]
     assert octets[0].timestamp == NOW.timestamp() and all(each.timestamp is not None for each in importer.samples())
-    assert export.lines == {"ok": 10} and export.waiting_octets == 0
+    assert export.lines == {"ok": 10, "refused": 0, "dropped": 0} and export.waiting_octets == 0
 
 
 async def test_one_that_is_away_is_told_and_nothing_from_before_with_it(importer: Importer, client: Client) -> None:
@@ -106,11 +108,11 @@ async def test_values_wait_while_the_store_is_away(importer: Importer, client: C
         devices[1].system_at = NOW + minute * MINUTE
         await export.gather()
         await export.send()
-    assert export.parts()[0].state == "degraded" and "503" in export.parts()[0].last_error and not export.lines and export.waiting_octets > 0
+    assert export.parts()[0].state == "degraded" and "503" in export.parts()[0].last_error and not any(export.lines.values()) and export.waiting_octets > 0
     importer.status, importer.got = 204, []
     await export.send()
     assert [("cpu_percent" in text, "in_octets" in text) for _, text in importer.got] == [(True, True), (True, False), (True, False)]
-    assert export.lines == {"ok": 7} and export.parts()[0].state == "ok"
+    assert export.lines == {"ok": 7, "refused": 0, "dropped": 0} and export.parts()[0].state == "ok"
 
 
 async def test_where_there_is_no_room_the_oldest_go_and_are_counted(client: Client) -> None:
@@ -120,7 +122,7 @@ async def test_where_there_is_no_room_the_oldest_go_and_are_counted(client: Clie
         devices[1].up_at = NOW + minute * MINUTE
         await export.gather()
     await export.send()
-    assert export.lines == {"dropped": 5 + 2 * (49 - len(export._bodies))} and 500 < export.waiting_octets <= 1000
+    assert export.lines["dropped"] == 5 + 2 * (49 - len(export._bodies)) and 500 < export.waiting_octets <= 1000
     assert export.parts()[0].state == "degraded"
 
 
@@ -129,4 +131,13 @@ async def test_what_is_refused_holds_up_nothing(importer: Importer, client: Clie
     importer.status = 400
     await export.gather()
     await export.send()
-    assert export.lines == {"refused": 5} and export.waiting_octets == 0 and export.parts()[0].state == "degraded"
+    assert export.lines == {"ok": 0, "refused": 5, "dropped": 0} and export.waiting_octets == 0 and export.parts()[0].state == "degraded"
+
+
+async def test_what_is_dropped_while_it_is_sent_is_counted_once(importer: Importer, client: Client) -> None:
+    devices = {1: watched(1)}
+    export = exporting(client, importer.url, devices)
+    await export.gather()
+    importer.before = export._bodies.clear
+    await export.send()
+    assert len(importer.got) == 1 and not any(export.lines.values())

@@ -24,6 +24,7 @@ from netd.extensions import Extensions
 from netd.keyring import Keyring
 from netd.model.telemetry import CurrentInterface
 from netd.poll.service import PollService
+from netd.poll.watched import Wrong
 from netd.sdk import ifmib
 from netd.sdk.device import Oid
 from netd.simulate import Agent as Simulated
@@ -321,6 +322,11 @@ async def test_a_table_that_goes_backwards_keeps_no_other_group_from_being_read(
         for _ in range(3):
             assert await round_of(service, device) and watched.system is None
         assert simulated.asked > before and await round_of(service, device) and watched.system is not None and not watched.wrong and not watched.last_error
+        watched.wrong["system"] = Wrong(4, 0, "it floods")
+        simulated.answer = lambda datagram: None  # type: ignore[method-assign]
+        assert not await round_of(service, device, "system") and watched.wrong["system"].times == 4, "what is lost on the way is no better"
+        watched.use(watched.device, {})
+        assert not watched.wrong, "it was said of what another driver read"
 
 
 async def test_what_a_device_bears_is_learned_of_a_look_that_came_to_nothing(service: PollService, add: Add, database: Database) -> None:

@@ -94,6 +94,16 @@ async def test_what_is_learned_while_the_rest_is_written_is_not_forgotten(follow
     for _ in range(2):
         await followed.learn_once()
     assert written == [([1], {}), ([], {1: 12}), ([3], {}), ([], {1: 6})]
+    calls: list[object] = []
+
+    async def only(database: Database, tenant_id: int, what: object) -> None:
+        calls.append(what)
+
+    monkeypatch.setattr(targets, "worked", only)
+    monkeypatch.setattr(targets, "bulk_sizes", only)
+    for _ in range(3):
+        await followed.learn_once()
+    assert len(calls) == 1, "where nothing is new nothing is written"
 
 
 async def test_interfaces_are_named_some_devices_at_a_time(followed: Roster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ async def test_an_outage_drops_the_oldest_and_nothing_else(days: Database) -> No
     for number in range(1500):
         writer.add("reach_samples", [row(number)])
     await writer.flush()
-    assert writer.waiting == 1000 and writer.dropped == {"full": 500} and not writer.stored
+    assert writer.waiting == 1000 and writer.dropped == {"full": 500, "refused": 0} and not writer.stored
     away.away = False
     await writer.flush()
     assert writer.waiting == 0 and writer.stored == {"reach_samples": 1000}
@@ -56,7 +56,7 @@ async def test_what_is_refused_is_counted_and_holds_up_nothing(days: Database) -
     writer.add("reach_samples", [row(1, NOW - timedelta(days=400))])
     writer.add("device_samples", [(1, 1, NOW, 1, None, None, None, None, None, None)])
     await writer.flush()
-    assert writer.dropped == {"refused": 1} and writer.stored == {"device_samples": 1} and writer.waiting == 0
+    assert writer.dropped == {"full": 0, "refused": 1} and writer.stored == {"device_samples": 1} and writer.waiting == 0
 
 
 async def test_late_samples_have_their_sums_made_again(days: Database) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -154,6 +155,20 @@ async def test_what_a_cell_does_not_hold_is_said():
 async def test_time_is_limited():
     converter = Converter(seconds=0.0)
     assert await refusal(workbook(lambda sheet: None), converter) == "takes longer than 0 s; split it, or take CSV"
+
+
+async def test_waiting_for_rows_is_not_in_that_time():
+    """They wait for the database, or for their turn, which is no fault of the table's."""
+    began = time.monotonic()
+    (await Converter().write("xlsx", ["a"], parts(["one"], ["two"]), title="T", made_at=NOW)).close()
+    seconds = max(1.0, 10 * (time.monotonic() - began))
+
+    async def slow() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+        yield [["one"]]
+        await asyncio.sleep(seconds + 0.5)
+        yield [["two"]]
+
+    (await Converter(seconds=seconds).write("xlsx", ["a"], slow(), title="T", made_at=NOW)).close()
 
 
 async def test_rows_that_fail_leave_no_file_and_no_child():

@@ -87,6 +87,44 @@ async def test_only_what_is_over_is_summed_up_and_late_samples_are_counted_in(co
     assert [tuple(row) for row in await conn.fetch("select interface_id, in_bps_avg from interface_5m where at = $1 order by 1", DAY)] == [(7, 300), (8, 300)]
 
 
+class Stopped:
+    """A connection: the lock is had, but its answer is lost; that it is to be given back is not heard."""
+
+    def __init__(self, connection: asyncpg.Connection, statement: str) -> None:
+        self._connection, self._statement = connection, statement
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+    async def fetchval(self, query: str, *arguments: object) -> object:
+        done = await self._connection.fetchval(query, *arguments)
+        if self._statement in query:
+            raise TimeoutError
+        return done
+
+    async def execute(self, query: str, *arguments: object, **more: object) -> object:
+        if self._statement in query:
+            raise TimeoutError
+        return await self._connection.execute(query, *arguments, **more)
+
+
+@pytest.mark.parametrize("statement", ["pg_try_advisory_lock", "pg_advisory_unlock"])
+async def test_who_is_stopped_leaves_no_lock_behind(conn: asyncpg.Connection, dsn: str, statement: str) -> None:
+    """The connection goes back to a pool, where nobody would let go of it."""
+    await fill(conn, 12)
+    until, taken = DAY + timedelta(minutes=12), await asyncpg.connect(dsn)
+    with pytest.raises(TimeoutError):
+        await timeseries.roll_up(Stopped(taken, statement), "5m", until)
+    assert taken.is_closed()
+    await fill(conn, 2, begin=DAY + timedelta(minutes=12))
+    for _ in range(500):  # the server buries the session in its own time
+        if await conn.fetchval("select count(*) from pg_locks where locktype = 'advisory' and classid = $1::int::oid", timeseries.LOCK_KEY) == 0:
+            break
+        await asyncio.sleep(0.02)
+    await timeseries.late(conn, DAY)
+    assert await timeseries.roll_up(conn, "5m", until) is not None
+
+
 async def test_another_node_at_it_is_left_alone(conn: asyncpg.Connection, dsn: str) -> None:
     await fill(conn, 12)
     other = await asyncpg.connect(dsn)

@@ -285,3 +285,11 @@ def test_who_the_session_is_of(router: Recorded, said: str, own: str) -> None:
     timer = "Timer type: absolute timer\nTimer value: 10 min\nUser: noc"
     assert play(router.driver._others(timer), lambda step: said) == ("noc" if own else None)
     assert play(router.driver._others(timer.replace("10 min", "5 min")), lambda step: said) == "noc"
+
+
+@pytest.mark.parametrize("shown", ["netd-autom", "netd-automation"], ids=["cut off", "over the next column"])
+def test_a_name_that_is_longer_than_its_column_is_ones_own(router: Recorded, shown: str) -> None:
+    said = f"{USERS}*  2 vty 0     {shown:<10} idle                 00:00:00 192.0.2.5\n"
+    timer = "Timer type: absolute timer\nTimer value: 10 min\nUser: netd-automation"
+    assert play(router.driver._others(timer), lambda step: said) is None
+    assert play(router.driver._others(timer.replace("netd-automation", "netd-audit")), lambda step: said) == "netd-audit"

@@ -24,7 +24,7 @@ from netd.work.kinds import changing
 from tests.device.conftest import USER, Peer, frr, sshd  # noqa: F401 - fixtures
 from tests.device.test_simulated_platforms import CASES
 from tests.work.labs import ACTOR, Lab, laboratory
-from tests.work.test_configurations import leaks, router
+from tests.work.test_configurations import ios, leaks, router
 from tests.work.test_job_leases import Gone
 
 LINES = ("/ip address add address=192.0.2.1/24 interface=ether1", "/ip address add address=192.0.2.2/24 interface=ether2")
@@ -96,6 +96,33 @@ async def test_a_cancelled_change_is_taken_back(lab: Lab, held: Held, monkeypatc
         held.go.set()
         await lab.done("config.change", devices=["edge1"], lines=LINES, expected=["add address=192.0.2.2/24 interface=ether2"])  # the device is free again
     assert await leaks(lab) == []
+
+
+async def test_a_cancelled_restore_is_taken_back_for_the_next_start_too(lab: Lab, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a driver restores it saves: to run what was there before is not enough."""
+    driver: Any = type(lab.extensions.platforms["cisco_ios"].driver)
+    whole, calls = driver.restore, []
+
+    def restore(self: Any, text: str, *, save: bool = True) -> Any:
+        calls.append(save)
+        outcome = yield from whole(self, text, save=save)
+        if len(calls) == 1:
+            yield Note(text="hold")
+        return outcome
+
+    monkeypatch.setattr(driver, "restore", restore)
+    device = ios("core1")
+    async with lab.simulated("cisco_ios", device):
+        await lab.done("config.backup", devices=["core1"])
+        first = (await lab.state("core1")).running_id
+        await lab.done("config.change", devices=["core1"], lines=["interface GigabitEthernet0/1", "description uplink"])
+        before = device.running.render()
+        job = await lab.submit("config.restore", device="core1", configuration_id=first)
+        await held.there.wait()
+        assert "description uplink" not in device.startup.render()
+        target = await cancelled(lab, job)
+        assert target.said == f"{STOPPED}; taken back" and calls == [True, True]
+        assert device.running.render() == before == device.startup.render()
 
 
 @pytest.mark.parametrize("whose", ["job", "device"])

@@ -99,6 +99,21 @@ async def test_an_interface_that_is_made_anew_is_listened_on_again(site: Site, n
         site.server.run("ip", "addr", "add", "10.99.0.1/24", "dev", "up0")
         await until(lambda: service.parts()[0].state == "ok")
         assert (await site.udhcpc(interface="up0"))["ip"] == "10.99.0.10"
+        site.server.run("ip", "link", "set", "up0", "name", "up9")  # somebody renames it, and thinks better of it
+        await until(lambda: service.parts()[0].state != "ok")
+        site.server.run("ip", "link", "set", "up9", "name", "up0")
+        await until(lambda: service.parts()[0].state == "ok")
+        assert (await site.udhcpc(interface="up0"))["ip"] == "10.99.0.10"
+        await service.stop()
+
+
+async def test_an_interface_may_be_configured_by_another_of_its_names(site: Site, responder):
+    site.server.run("ip", "link", "property", "add", "dev", "up0", "altname", "uplink")
+    service = await responder(RELAYS)
+    async with asyncio.TaskGroup() as group:
+        bound = started(service, site, group, ("uplink",))
+        assert sum(each.interface == "uplink" for sockets in bound for each in sockets.every()) == 2
+        assert not any(each.deaf for sockets in bound for each in sockets.every())
         await service.stop()
 
 

@@ -37,6 +37,7 @@ _YES = Answer(question=r"\[y/n\]:? ?\s*\Z", text="y")
 _UNSAVED = (Answer(question=r"Save\? \[yes/no\]:? ?\s*\Z", text="no"), Answer(question=r"\[y/n/q\]:? ?\s*\Z", text="n"))  # what others left unsaved stays so
 _CONFIRM = Answer(question=r"\[confirm\] ?\s*\Z", text="")
 _REVERT_MINUTES = 10
+_NAME_COLUMN = 10  # characters of a name that `show users` has room for
 _SLOW_SECONDS, _BACK_SECONDS, _SETTLE_SECONDS = 1800.0, 1800.0, 30.0
 
 
@@ -131,7 +132,8 @@ class Driver(Shell, ConfigurationLines, Polled):
         """Whose a timer is that netd did not start, as far as the router tells."""
         minutes, user = _MINUTES.search(timer), _USER.search(timer)
         own = _own_name((yield from say("show users", check=False)))
-        if (minutes is None or int(minutes[1]) == _REVERT_MINUTES) and (user is None or not own or user[1] == own):
+        mine = user is None or not own or user[1] == own or (len(own) >= _NAME_COLUMN and user[1].startswith(own[:_NAME_COLUMN]))
+        if (minutes is None or int(minutes[1]) == _REVERT_MINUTES) and mine:
             return None
         return user[1] if user else "somebody else"
 

@@ -186,6 +186,7 @@ class Change:
 
     async def _restored(self, before: str, text: str) -> Done:
         driver: Restore = self._opened.driver
+        self._saved = True  # it saves what it restores, so what takes that back must be saved, too
         outcome = await self._opened.run(driver.restore(text))
         after = await self.after()
         left = await self.differs(text, after)

@@ -9,7 +9,7 @@ from netd.domain import choice, configurations
 from netd.domain.choice import Chosen, DeviceChoice
 from netd.domain.configurations import Intended, Kept
 from netd.domain.kinds import Done, JobContext, Kind, Subject
-from netd.errors import NetdError, PeerError
+from netd.errors import NetdError, PeerError, TooOften
 from netd.model.configuration import Source, Which
 from netd.model.device import Outcome
 from netd.sdk.device import Backup
@@ -89,7 +89,7 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
             known = await by_http(tools, devices, job, chosen)
             await devices.at(job, chosen, lambda opened: work(opened, known))
             await by_snmp(tools, devices, job, chosen, await devices.ways(job, chosen), known)
-        except PeerError as error:
+        except (PeerError, TooOften) as error:
             if kept is None:
                 await devices.failed(job, chosen, str(error))
                 raise

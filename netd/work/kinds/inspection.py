@@ -12,7 +12,7 @@ from netd.domain import choice, facts
 from netd.domain.choice import Chosen, DeviceChoice
 from netd.domain.facts import Observation
 from netd.domain.kinds import Done, JobContext, Kind, Subject
-from netd.errors import PeerError, PeerUnreachable
+from netd.errors import PeerError, PeerUnreachable, TooOften
 from netd.model.inventory import Device
 from netd.sdk.device import Arps, Inspect, Macs, Neighbours
 from netd.work.kinds.devices import Devices
@@ -60,7 +60,7 @@ async def take(tools: Tools, device: Device, found: dict[str, Any], source: str 
 
 
 async def by_http(tools: Tools, devices: Devices, job: JobContext, chosen: Chosen) -> dict[str, Any]:
-    """Keep what the device says over its HTTP API, if it has one, and return it. Raises PeerError, StoreError."""
+    """Keep what the device says over its HTTP API, if it has one, and return it. Raises PeerError, TooOften, StoreError."""
     device, found = await devices.by_http(job, chosen)
     await take(tools, device, found, "http")
     return found
@@ -70,7 +70,7 @@ async def by_snmp(
     tools: Tools, devices: Devices, job: JobContext, chosen: Chosen, ways: Ways, known: Collection[str]
 ) -> tuple[dict[str, Any], PeerError | None]:
     """Keep what the device's agent says of what is not ``known``, and what its command line could not say, and return it; and why it did not say something.
-    Raises PeerError, StoreError."""
+    Raises PeerError, TooOften, StoreError."""
     wanted = [name for name, (capability, _) in ASKED.items() if name in QUESTIONS and name not in known and not ways.typed(capability)]
     if not wanted or not ways.walks:
         return {}, None
@@ -94,20 +94,24 @@ def kinds(tools: Tools) -> tuple[Kind, ...]:
         return found, failure
 
     async def one(chosen: Chosen, job: JobContext) -> Done:
-        found, failure = await by_http(tools, devices, job, chosen), None
+        found = await by_http(tools, devices, job, chosen)
+        failure: PeerError | TooOften | None = None
         ways = await devices.ways(job, chosen)
         left = [name for name, (capability, _) in ASKED.items() if name not in found and ways.typed(capability)]
         if left:
             try:
                 more, failure = await devices.at(job, chosen, lambda opened: typed(opened, job, left))
                 found |= more
-            except PeerError as error:
+            except (PeerError, TooOften) as error:
                 failure = error
                 if isinstance(error, PeerUnreachable) and not ways.opened:  # it may only be polled, and the credential is everybody's
                     ways = ways._replace(types=False)
-        more, silent = await by_snmp(tools, devices, job, chosen, ways, found)
-        found |= more
-        failure = failure or silent
+        try:
+            more, silent = await by_snmp(tools, devices, job, chosen, ways, found)
+            found |= more
+            failure = failure or silent
+        except (PeerError, TooOften) as error:  # what was said before is kept
+            failure = failure or error
         if not found:
             raise failure or PeerError(f"{chosen.hostname}: {_unasked(ways)}")
         tally = {name: len(found[name]) for name in ("neighbours", "macs", "arps") if name in found}
