@@ -141,7 +141,7 @@ async def test_routers_of_the_same_name_are_told_apart(client: Client) -> None:
         for _ in range(6):
             with pytest.raises(PeerUnreachable):
                 await RestTransport(client).connect(target((_login(), 9), key="device-1", name="core1"))
-        with pytest.raises(PeerUnreachable, match="^core1 failed ") as failure:
+        with pytest.raises(PeerUnreachable, match=r"^core1 failed ") as failure:
             await RestTransport(client).connect(target((_login(), 9), key="device-1", name="core1"))
         assert failure.value.reason == "breaker_open"
         assert await (await RestTransport(client).connect(target((_login(), router.port), key="device-2", name="core1"))).one("/system/resource")
