@@ -161,14 +161,8 @@ class GitExport:
                 await _end(process)
         said = out.decode("utf-8", "replace").strip()
         if process.returncode:
-            raise ExportFailed(f"git {arguments[0]} failed: {self._without_user(said)[-500:]}")
+            raise ExportFailed(f"git {arguments[0]} failed: {said[-500:]}")
         return said
-
-    def _without_user(self, said: str) -> str:
-        """What git says without whom the remote is logged in to as: jobs' logs are every tenant's."""
-        user, at, _ = self._remote.rpartition("@")
-        user = user.rpartition("://")[2]
-        return said.replace(user + at, "") if user else said
 
 
 def exporter(config: ConfigurationsConfig, folder: Path) -> GitExport | None:

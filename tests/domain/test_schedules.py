@@ -312,7 +312,9 @@ async def test_what_was_put_off_for_long_is_late(world: World, monkeypatch: pyte
         raise ValueError(f"{name!r} is not a time zone that this machine knows")
 
     monkeypatch.setattr(timetable, "time_zone", zone)
-    assert await fire(world, due) == 1
+    for minutes in range(0, 120, 10):
+        assert await fire(world, due + timedelta(minutes=minutes)) == 1
+    assert await fire(world, due + timedelta(hours=2, seconds=-25)) == 1
     monkeypatch.undo()
     assert await fire(world, due + timedelta(hours=2)) == 1
     after = await schedules.get(world.database, ACTOR, schedule.id)

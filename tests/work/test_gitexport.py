@@ -126,11 +126,3 @@ def test_a_password_in_the_remote_is_refused(tmp_path: Path) -> None:
         exporter(ConfigurationsConfig(export="masked", export_remote=f"https://{'t0ken' * 8}@git.example.net/configs.git"), tmp_path)
     for remote in ("git@git.example.net:configs.git", "ssh://git@git.example.net/configs.git", "https://netd@git.example.net/c.git", "/srv/[x"):
         assert exporter(ConfigurationsConfig(export="masked", export_remote=remote), tmp_path) is not None
-
-
-async def test_who_the_remote_is_logged_in_to_as_is_not_told(tmp_path: Path) -> None:
-    """A job's log is read by every tenant."""
-    node = made(tmp_path / "export", "http://canary@127.0.0.1:9/configs.git")
-    with pytest.raises(ExportFailed, match=r"127\.0\.0\.1") as caught:
-        await node.export(core1="one\n")
-    assert "canary" not in str(caught.value)
