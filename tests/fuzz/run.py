@@ -1,4 +1,5 @@
-"""Throw arbitrary and mutated octets and texts at every codec: ``make fuzz``, FUZZ_SECONDS long (30), from FUZZ_SEED (random, printed).
+"""Throw arbitrary and mutated octets and texts at every codec: ``make fuzz``, FUZZ_SECONDS long (30) and FUZZ_ROUNDS at least (1), from FUZZ_SEED
+(random, printed).
 
 A codec may refuse what it gets with its own error, and nothing else; what it accepts must come out of the encoder as it went in. The first
 breach is printed with its seed and input, and the exit code is 1.
@@ -438,8 +439,8 @@ def main() -> int:
     rng = random.Random(seed)
     fed: Counter[str] = Counter()
     accepted: Counter[str] = Counter()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    end, rounds = time.monotonic() + seconds, int(os.environ.get("FUZZ_ROUNDS", "1"))
+    while time.monotonic() < end or max(fed.values(), default=0) < rounds:
         for target in every:
             given = target.make(rng)
             fed[target.name] += 1

@@ -9,7 +9,8 @@ import pytest
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.setenv("FUZZ_SECONDS", "0.5")
+    monkeypatch.setenv("FUZZ_SECONDS", "0")
+    monkeypatch.setenv("FUZZ_ROUNDS", "200")
     monkeypatch.setenv("FUZZ_SEED", "1")
     spec = importlib.util.spec_from_file_location("fuzz_run", Path(__file__).with_name("run.py"))
     assert spec is not None
