@@ -31,8 +31,8 @@ class _Watched(asyncio.Protocol):
         self._ended = ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._begun(cast(asyncio.Transport, transport))  # before the protocol starts a clock of its own, which would end it uncounted
         self._inner.connection_made(transport)
-        self._begun(cast(asyncio.Transport, transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended()
