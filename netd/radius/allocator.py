@@ -88,7 +88,7 @@ class Allocator:
         if self.leases.behind:  # there was an outage: what was granted meanwhile must not be given to another
             await self.flush()
         try:
-            decisions, rows = await self._transact([waiting.want for waiting in batch])
+            decisions, rows = await self.database.twice(lambda conn: self._allocate(conn, [waiting.want for waiting in batch]))
         except StoreUnavailable as error:
             log.warning("first leases wait in vain for the database", extra={"log_ins": len(batch), "error": str(error)})
             self.refused["database_away"] += len(batch)
@@ -116,17 +116,6 @@ class Allocator:
                 log.exception("log-in not answered", extra={"subscriber": waiting.want.subscriber_id})
             if number % YIELD_AFTER == 0:
                 await asyncio.sleep(0)
-
-    async def _transact(self, wants: Sequence[Want]) -> tuple[list[Decision], list[LeaseRow]]:
-        """One transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it."""
-        try:
-            async with self.database.transaction() as conn:
-                return await self._allocate(conn, wants)
-        except StoreUnavailable:
-            if not self.database.up:
-                raise
-        async with self.database.transaction() as conn:
-            return await self._allocate(conn, wants)
 
     # -- one transaction ---------------------------------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 # What row functions take: a connection of the pool (inside acquire or transaction) or a dedicated one (connect).
 Connection: TypeAlias = asyncpg.Connection
 Target: TypeAlias = str | Mapping[str, Any]
+T = TypeVar("T")
 
 TENANT_ROLE = "netd_tenant"
 """The role that the API's connections act as: it sees what the policies of the scope show, see sql/0003_access_control.sql."""
@@ -174,6 +175,20 @@ class Database:
                 if not is_gone(error) and not isinstance(error, TimeoutError):
                     raise
                 raise StoreUnavailable("the database went away during a commit; whether it was committed is unknown") from error
+
+    async def twice(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What ``work`` returns, which does all of it in a transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it.
+
+        Raises as ``transaction``.
+        """
+        try:
+            async with self.transaction() as connection:
+                return await work(connection)
+        except StoreUnavailable:
+            if not self.up:
+                raise
+        async with self.transaction() as connection:
+            return await work(connection)
 
     async def _acquire(self) -> Connection:
         try:

@@ -136,7 +136,7 @@ class Leasing:
         """One transaction for all of them, and their answers."""
         started = time.monotonic()
         try:
-            outcomes, fresh = await self._committed(batch)
+            outcomes, fresh = await self.database.twice(lambda conn: self._transact(conn, batch))
         except StoreUnavailable as error:
             log.warning("DHCP clients wait in vain for the database", extra={"clients": len(batch), "error": str(error)})
             outcomes, fresh = [(0, "database_away")] * len(batch), set()
@@ -173,17 +173,6 @@ class Leasing:
             self._probing.add(task)
             task.add_done_callback(self._probing.discard)
         return left
-
-    async def _committed(self, batch: Sequence[Ask]) -> tuple[list[tuple[int, str]], set[int]]:
-        """One transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it."""
-        try:
-            async with self.database.transaction() as conn:
-                return await self._transact(conn, batch)
-        except StoreUnavailable:
-            if not self.database.up:
-                raise
-        async with self.database.transaction() as conn:
-            return await self._transact(conn, batch)
 
     def _answer(self, pairs: Sequence[tuple[Ask, tuple[int, str]]]) -> None:
         for ask, (address, why) in pairs:

@@ -140,7 +140,7 @@ class Leasing6:
         """One transaction for all of them, and their answers."""
         outcomes: list[Outcome]
         try:
-            outcomes = await self._committed(batch)
+            outcomes = await self.database.twice(lambda conn: self._transact(conn, batch))
         except StoreUnavailable as error:
             log.warning("DHCPv6 clients wait in vain for the database", extra={"clients": len(batch), "error": str(error)})
             outcomes = [(None, "database_away")] * len(batch)
@@ -153,17 +153,6 @@ class Leasing6:
             log.error("DHCPv6 lease failed", extra={"client": batch[0].client, "error": str(error)}, exc_info=None if known else error)
             outcomes = [(None, "failed")]
         self._answer(list(zip(batch, outcomes, strict=True)))
-
-    async def _committed(self, batch: Sequence[Ask6]) -> list[Outcome]:
-        """One transaction; tried twice, for somebody else's lock may have made PostgreSQL refuse it."""
-        try:
-            async with self.database.transaction() as conn:
-                return await self._transact(conn, batch)
-        except StoreUnavailable:
-            if not self.database.up:
-                raise
-        async with self.database.transaction() as conn:
-            return await self._transact(conn, batch)
 
     def _answer(self, pairs: Sequence[tuple[Ask6, Outcome]]) -> None:
         for ask, (got, why) in pairs:
