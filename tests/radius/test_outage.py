@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,12 @@ async def away(made: World, admin_url: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def locked(made: World, *tables: str) -> AsyncIterator[asyncpg.Connection]:
-    """Statements on ``tables`` wait while the context lasts: a database that hangs."""
-    connection = await connect(made.dsn)
+async def locked(dsn: str, table: str, mode: str = "access exclusive") -> AsyncIterator[asyncpg.Connection]:
+    """Statements on ``table`` wait while the context lasts: a database that hangs. In the mode ``share`` those that only read do not."""
+    connection = await connect(dsn)
     try:
         async with connection.transaction():
-            await connection.execute(f"lock table {', '.join(tables)} in access exclusive mode")
+            await connection.execute(f"lock table {table} in {mode} mode")
             yield connection
     finally:
         await connection.close()
@@ -217,7 +217,7 @@ async def test_a_database_that_hangs(hasty: TestNas) -> None:
     """Its late commit and the journal hold the same records: each is counted once."""
     made, bras = hasty.world, hasty
     assert await bras.account("Start", Event_Timestamp=T0)
-    async with locked(made, "sessions"):
+    async with locked(made.dsn, "sessions"):
         assert await bras.account("Interim-Update", Event_Timestamp=T0 + 60, Acct_Session_Time=60, Acct_Input_Octets=7)
         assert await bras.account("Stop", Event_Timestamp=T0 + 90, Acct_Session_Time=90, Acct_Input_Octets=9)
         assert made.running.server.accounting.late is not None
@@ -370,16 +370,19 @@ async def test_a_stop_in_an_outage_and_the_start_after_it(dsn: str, data_dir: Pa
         assert await bras.account("Stop", "one", Event_Timestamp=T0 + 60, Acct_Session_Time=60)
         assert await bras.account("Start", "two", "bob", Event_Timestamp=T0 + 70)
     await running.__aexit__(None, None, None)
-    async with world(dsn, data_dir, **HASTY) as made, locked(made, "radacct"):
-        bras = TestNas(made, "127.0.0.2")
-        sessions = made.running.server.access.sessions
-        assert {live.row.acctsessionid for live in sessions.by_id.values()} == {"two"}
-        assert spool_of(made).waiting == 2
-        assert await redial(bras) == pyrad.AccessAccept
-        assert await bras.account("Stop", "two", "bob", Event_Timestamp=T0 + 80, Acct_Session_Time=10)
-        assert len(sessions) == 0
-        assert spool_of(made).waiting == 3, "it stands behind the Start that waits"
-    # the lock is gone, and the daemon, told to stop, has replayed before it ended
+    async with AsyncExitStack() as lock:
+        await lock.enter_async_context(locked(dsn, "radacct", "share"))  # before the daemon is there, which replays as soon as it can
+        async with world(dsn, data_dir, **HASTY) as made:
+            bras = TestNas(made, "127.0.0.2")
+            sessions = made.running.server.access.sessions
+            assert {live.row.acctsessionid for live in sessions.by_id.values()} == {"two"}
+            assert spool_of(made).waiting == 2
+            assert await redial(bras) == pyrad.AccessAccept
+            assert await bras.account("Stop", "two", "bob", Event_Timestamp=T0 + 80, Acct_Session_Time=10)
+            assert len(sessions) == 0
+            assert spool_of(made).waiting == 3, "it stands behind the Start that waits"
+            await lock.aclose()
+    # the daemon, told to stop, has replayed before it ended
     assert not list((data_dir / "journal").glob("*/*.journal"))
     connection = await connect(dsn)
     assert [tuple(row) for row in await connection.fetch("select acctsessionid, acctsessiontime from radacct order by 1")] == [("one", 60), ("two", 10)]
@@ -438,7 +441,7 @@ async def test_a_full_journal_keeps_nothing_from_a_database_that_is_there(bras: 
 async def test_a_slow_database_without_a_journal_is_waited_for(hasty: TestNas) -> None:
     made, bras = hasty.world, hasty
     spool_of(made).journal.most_octets = 0
-    async with locked(made, "sessions"):
+    async with locked(made.dsn, "sessions"):
         asked = asyncio.create_task(bras.account("Start"))
         await eventually(lambda: spool_of(made).refused["full"])
     assert await asked

@@ -112,7 +112,7 @@ async def test_a_kept_answer_shows_no_secret(api: Api, database):
     assert again.value["text"] == made.value["text"]
     async with database.acquire() as conn:
         kept = str([dict(row) for row in await conn.fetch("select * from idempotency_keys")])
-    assert made.value["text"].rpartition("_")[2] not in kept
+    assert made.value["text"].split("_", 2)[2] not in kept
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "é"])
