@@ -56,6 +56,23 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+MOST_SECOND_TRIES = 3
+"""With ``--reruns``: so many failures may be the machine's. More are a defect of the tests or of netd, whatever the second tries say."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End a run badly in which too many tests passed at their second try only."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # in a process that xdist made
+        return
+    tried = len(reporter.stats.get("rerun", ()))
+    if tried > MOST_SECOND_TRIES and session.exitstatus == pytest.ExitCode.OK:
+        reporter.ensure_newline()
+        reporter.write_line(f"{tried} tests needed a second try, and {MOST_SECOND_TRIES} may", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 class Background:
     """An event loop in a thread of its own, so that what lives for the whole run belongs to no test's loop."""
 
