@@ -26,7 +26,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
 
 from netd import compiled
 from netd.errors import StoreUnavailable
@@ -38,9 +37,6 @@ from tests.ports import free_port
 T = TypeVar("T")
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
-settings.register_profile("netd", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine that stands still for a second is no finding
-settings.load_profile("netd")
-
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
 
 
@@ -75,7 +71,7 @@ class Background:
     def close(self) -> None:
         """End the loop and its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(60)
+        self._thread.join(10)
         self._loop.close()
 
 
@@ -291,7 +287,7 @@ def external_postgres15(require_peer: Callable[[str], str]) -> Iterator[str]:
         port = free_port()
         settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "lc_messages=C"]
         process = subprocess.Popen([*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *settings], stderr=subprocess.DEVNULL, cwd="/")
-        stack.callback(process.wait, 60)
+        stack.callback(process.wait, 10)
         stack.callback(process.terminate)
         url = f"postgresql://netd:{password}@127.0.0.1:{port}/postgres"
         made = Background()

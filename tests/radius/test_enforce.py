@@ -183,7 +183,7 @@ async def test_enforcement_goes_on_after_a_restart_of_the_daemon(dsn: str, tmp_p
         port = free_port()
         async with nas_at(first, "127.0.0.2", port=port) as device:
             await device.online()
-    database = await Database.open(dsn, size=2)
+    database = await Database.open(dsn, size=2, acquire_timeout_seconds=60)
     try:
         alice = await subscribers.by_username(database, ACTOR, "alice")
         await standing.suspend(database, ACTOR, alice.id)
