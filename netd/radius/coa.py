@@ -37,6 +37,9 @@ NO_LONGER_WANTED: Final = "no longer wanted"
 DEAD_AFTER: Final = 3
 """Requests in a row without an answer, each tried as often as configured, after which a NAS is taken for dead."""
 
+READ_SECONDS: Final = 0.01
+"""How long after its time an answer may still be read: where the loop itself stood still, timers come first and the answer lies in the socket."""
+
 URGENT_ROOM: Final = 8
 """Urgent requests under way beside a full window: what waits for a NAS that loses packets does not hold up the operator."""
 
@@ -203,7 +206,10 @@ class _Queue(asyncio.DatagramProtocol):
         if self._transport is not None:
             self._transport.sendto(order.packet)
         wait = self._config.timeout_seconds * 2 ** (order.attempts - 1)
-        order.timer = asyncio.get_running_loop().call_later(wait, self._overdue, order)
+        order.timer = asyncio.get_running_loop().call_later(wait, self._due, order)
+
+    def _due(self, order: _Order) -> None:
+        order.timer = asyncio.get_running_loop().call_later(READ_SECONDS, self._overdue, order)
 
     def _overdue(self, order: _Order) -> None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """How enforcement went with each session: kept in memory until it is written beside the session, with the events that tell of it."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Outcomes:
         self._tellings = told
         self._wall_clock = wall_clock
         self._waiting: dict[int, _Outcome] = {}  # by radacctid: a later generation under the same name is another session
+        self._flushing = asyncio.Lock()
 
     def note(self, live: LiveRecord, applied: str | None, state: str, detail: str | None) -> None:
         """How it stands with a session now; ``applied`` is what it was changed to, None if it was not."""
@@ -41,6 +43,10 @@ class Outcomes:
 
     async def flush(self) -> None:
         """Write what is not written yet, and what is to be told of it. While the database is away the newest outcome per session waits."""
+        async with self._flushing:  # the last flush, when netd stops, waits for the one of this moment, which would be cancelled else
+            await self._flush()
+
+    async def _flush(self) -> None:
         outcomes = {key: outcome for key, outcome in self._waiting.items() if key > 0}
         if not outcomes and not self._tellings:
             return

@@ -105,6 +105,7 @@ class Relay:
         self._in_work: set[tuple[Key, bytes]] = set()
         self._load: Counter[int] = Counter()
         self._audit: deque[_Entry] = deque()
+        self._flushing = asyncio.Lock()
         self._told: dict[tuple[int, str], float] = {}
         self._sockets: list[Socket] = []
         self._stopping = False
@@ -340,6 +341,10 @@ class Relay:
 
     async def flush_audit(self) -> None:
         """Write the rows that are not written yet."""
+        async with self._flushing:  # the last flush, when netd stops, waits for the one of this moment, which would be cancelled else
+            await self._flush_audit()
+
+    async def _flush_audit(self) -> None:
         while self._audit:
             entries = [self._audit.popleft() for _ in range(min(AUDIT_ROWS, len(self._audit)))]
             try:

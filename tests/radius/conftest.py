@@ -1,13 +1,14 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partialmethod, wraps
+from functools import partial, partialmethod, wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
+from netd.store.database import Database, connect
 from netd.store.feed import ChangeFeed
 from tests.radius.world import TestNas, World, nas_at, world
 
@@ -62,8 +63,10 @@ def by_notice_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def daemon(dsn: str, tmp_path: Path) -> AsyncIterator[World]:
-    """A whole daemon on a fresh database."""
+async def daemon(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A whole daemon on a fresh database, whose connections are waited for as long as a busy machine may need."""
+    monkeypatch.setattr(connect, "__defaults__", (60.0, None))
+    monkeypatch.setattr(Database, "open", partial(Database.open, acquire_timeout_seconds=60.0))
     async with world(dsn, tmp_path) as running:
         yield running
 

@@ -74,13 +74,13 @@ async def test_one_bit_less_in_the_signature_and_nothing_is_answered(bras: TestN
     assert await bras.ask(bytes(data), bras.world.running.auth_port, 0.3) is None
     assert await bras.login(sign=False, seconds=0.3) is None
     record = next(iter(bras.world.running.server.directory.nas.values()))
-    assert record.drops == {"message_authenticator_wrong": 1, "message_authenticator_missing": 1}
+    await eventually(lambda: record.drops == {"message_authenticator_wrong": 1, "message_authenticator_missing": 1})
 
 
 async def test_strangers_get_nothing_and_are_counted(bras: TestNas) -> None:
     stranger = TestNas(bras.world, "127.0.0.99")
     assert await stranger.login(seconds=0.3) is None
-    assert bras.world.running.server.unknown == {"unknown_client": 1}
+    await eventually(lambda: bras.world.running.server.unknown == {"unknown_client": 1})
 
 
 async def test_a_nas_and_a_subscriber_work_at_the_next_packet(daemon: World) -> None:
@@ -128,10 +128,10 @@ async def test_states_and_locks_decide_and_are_recorded(bras: TestNas) -> None:
     ]  # fmt: skip
 
 
-async def test_a_lock_can_end_by_itself_and_a_walled_one_lets_in(bras: TestNas) -> None:
+async def test_a_lock_can_end_by_itself_and_a_walled_one_lets_in(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
     world = bras.world
     alice = await subscribers.by_username(world.db, ACTOR, "alice")
-    until = datetime.now(UTC) + timedelta(seconds=1)
+    until = datetime.now(UTC) + timedelta(hours=1)
     await standing.add_lock(world.db, ACTOR, alice.id, standing.NewLock(reason="overdue", mode="walled", until_at=until))
     assert await world.running.feed.settle()
     answer = await bras.login()
@@ -139,12 +139,10 @@ async def test_a_lock_can_end_by_itself_and_a_walled_one_lets_in(bras: TestNas) 
     assert answer.code == pyrad.AccessAccept
     assert answer["Mikrotik-Address-List"] == ["walled-garden"]
     assert answer["Mikrotik-Rate-Limit"] == ["1M/1M"]
-
-    async def full_speed() -> bool:
-        answer = await bras.login()
-        return answer is not None and answer["Mikrotik-Rate-Limit"] == ["20M/100M"]
-
-    await eventually(full_speed)
+    monkeypatch.setattr(time, "time", lambda: until.timestamp() + 1)
+    answer = await bras.login()
+    assert answer is not None
+    assert answer["Mikrotik-Rate-Limit"] == ["20M/100M"]
 
 
 async def test_an_expiring_subscription_cuts_the_session_timeout(daemon: World, bras: TestNas) -> None:

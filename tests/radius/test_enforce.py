@@ -11,7 +11,9 @@ from pyrad import packet as pyrad
 from netd.domain import nas, plans, standing, subscribers
 from netd.errors import StoreUnavailable
 from netd.radius.enforce import Enforcer
+from netd.store import accounting as store
 from netd.store.database import Database
+from tests.ports import free_port
 from tests.radius.world import ACTOR, TestNas, World, eventually, nak, nas_at, silence, world
 
 
@@ -23,14 +25,14 @@ async def state(world: World) -> tuple[str | None, str | None]:
 @pytest.mark.usefixtures("by_notice_only")
 async def test_suspending_ends_the_session_at_once(bras: TestNas) -> None:
     await bras.online(Framed_IP_Address="100.64.0.9")
+    begun = int(time.time())
     await bras.world.suspend()
     await eventually(lambda: bras.told)
     (request,) = bras.told
     assert request.code == pyrad.DisconnectRequest
     assert request["User-Name"] == ["alice"]
     assert request["Framed-IP-Address"] == ["100.64.0.9"]
-    assert abs(request["Event-Timestamp"][0] - time.time()) < 5
-    await eventually(lambda: state(bras.world))
+    assert begun <= request["Event-Timestamp"][0] <= time.time()
     assert await bras.account("Stop")
     assert await bras.world.sessions() == []
 
@@ -41,7 +43,7 @@ async def test_another_rate_is_changed_live(bras: TestNas) -> None:
     plan = await plans.by_name(world.db, ACTOR, "home")
     await plans.update(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=200_000_000, up_bps=40_000_000))
     await eventually(lambda: bras.told)
-    (request,) = bras.told
+    request = bras.told[0]
     assert request.code == pyrad.CoARequest
     assert request["Mikrotik-Rate-Limit"] == ["40M/200M"]
 
@@ -49,8 +51,9 @@ async def test_another_rate_is_changed_live(bras: TestNas) -> None:
         return (await state(world))[0] == "applied" and "CoA acknowledged" in ((await state(world))[1] or "")
 
     await eventually(applied)
-    await asyncio.sleep(0.3)
-    assert len(bras.told) == 1, "what is applied is not sent again"
+    told = len(bras.told)
+    await asyncio.sleep(0.5)
+    assert len(bras.told) == told, "what is applied is not sent again"
 
 
 async def test_another_plan_for_one_subscriber_is_changed_live(bras: TestNas) -> None:
@@ -86,7 +89,7 @@ async def test_what_could_not_be_applied_is_tried_again(bras: TestNas) -> None:
         return (await state(bras.world))[0] == "unreachable"
 
     await eventually(unreachable)
-    assert (len(bras.heard), len(bras.told)) == (2, 1), "one retransmission, and it is the same octets"
+    assert bras.heard.count(bras.heard[0]) == 2, "one retransmission, and it is the same octets"
     bras.say = None
     await eventually(lambda: len(bras.told) > 1)
 
@@ -177,10 +180,10 @@ async def test_enforcement_goes_on_after_a_restart_of_the_daemon(dsn: str, tmp_p
     async with world(dsn, tmp_path) as first:
         await first.add_plan()
         await first.add_subscriber()
-        async with nas_at(first, "127.0.0.2") as device:
+        port = free_port()
+        async with nas_at(first, "127.0.0.2", port=port) as device:
             await device.online()
-            port = device.coa_port
-    database = await Database.open(dsn, size=2)
+    database = await Database.open(dsn, size=2, acquire_timeout_seconds=60)
     try:
         alice = await subscribers.by_username(database, ACTOR, "alice")
         await standing.suspend(database, ACTOR, alice.id)
@@ -241,6 +244,33 @@ async def test_an_applied_policy_that_could_not_be_written_is_not_forgotten_for_
     await enforcer.outcomes.flush()
     async with bras.world.db.acquire() as conn:
         assert tuple(await conn.fetchrow("select applied_policy, enforce_state from sessions")) == ("0123456789", "pending")
+
+
+async def test_the_last_flush_waits_for_the_one_under_way(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When netd stops, what is under way is cancelled right behind it."""
+    await bras.online()
+    outcomes = enforcer_of(bras.world).outcomes
+    (live,) = enforcer_of(bras.world).sessions.by_id.values()
+    entered, may_write = asyncio.Event(), asyncio.Event()
+    real = store.applied
+
+    async def slow(conn: Any, changes: Any) -> None:
+        entered.set()
+        await may_write.wait()
+        await real(conn, changes)
+
+    monkeypatch.setattr("netd.store.accounting.applied", slow)
+    outcomes.note(live, "0123456789", "applied", "CoA acknowledged")
+    first = asyncio.create_task(outcomes.flush())
+    await entered.wait()
+    last = asyncio.create_task(outcomes.flush())
+    await asyncio.sleep(0.1)
+    assert not last.done()
+    may_write.set()
+    await last
+    async with bras.world.db.acquire() as conn:
+        assert await conn.fetchval("select applied_policy from sessions") == "0123456789"
+    await first
 
 
 async def test_a_session_of_which_nothing_is_known_to_be_applied_is_left_alone(bras: TestNas) -> None:
@@ -307,11 +337,9 @@ async def test_a_change_taken_back_after_an_unanswered_coa_is_sent_again(bras: T
         return (await state(world))[0] == "unreachable"
 
     await eventually(unreachable)
-    bras.say = None
-    bras.told.clear()
     await plans.update(world.db, ACTOR, plan.id, plans.PlanPatch(down_bps=100_000_000))
-    await eventually(lambda: bras.told)
-    assert bras.told[0]["Mikrotik-Rate-Limit"] == ["20M/100M"]
+    await eventually(lambda: bras.told[-1]["Mikrotik-Rate-Limit"] == ["20M/100M"])
+    bras.say = None  # not before: the change that was not answered would be tried again
 
     async def applied() -> bool:
         return (await state(world))[0] == "applied"

@@ -29,37 +29,42 @@ async def rolled_out(network: Network, alive: list[int]) -> None:
 
 async def test_a_dead_nas_does_not_slow_the_nineteen_others() -> None:
     alive = [number for number, address in enumerate(ADDRESSES, 1) if address != DEAD]
-    for settings in (PATIENT, QUICK):
-        with devices(ADDRESSES, {DEAD}) as running:
-            network = Network(ADDRESSES, running.ports, SESSIONS, **settings)
-            tasks = len(asyncio.all_tasks())
-            await rolled_out(network, alive)
-            assert len(asyncio.all_tasks()) <= tasks + len(ADDRESSES), "no task for each session"
-            if settings is PATIENT:
-                assert not network.client.unreachable(), "the others have it before the first that the dead one was asked is given up"
-            else:
-                await eventually(lambda found=network: found.states(8) == {"unreachable": SESSIONS // 20})
-                heard = running.heard()[DEAD]
-                assert heard <= 2 * 2 * 8, f"{heard} datagrams: the queue of a dead NAS is not tried one by one"
-                assert DEAD in network.client.unreachable()
-            await network.stop()
+    with devices(ADDRESSES, {DEAD}) as running:
+        network = Network(ADDRESSES, running.ports, SESSIONS, **PATIENT)
+        tasks = len(asyncio.all_tasks())
+        await rolled_out(network, alive)
+        assert len(asyncio.all_tasks()) <= tasks + len(ADDRESSES), "no task for each session"
+        assert not network.client.unreachable(), "the others have it before the first that the dead one was asked is given up"
+        await network.stop()
+
+
+async def test_the_queue_of_a_dead_nas_is_not_tried_one_by_one() -> None:
+    with devices([DEAD], {DEAD}) as running:
+        network = Network([DEAD], running.ports, SESSIONS // 20, **QUICK)
+        network.change_plan(200_000_000)
+        await network.enforcer.plans_changed([1])
+        await eventually(lambda: network.states() == {"unreachable": SESSIONS // 20})
+        heard = running.heard()[DEAD]
+        assert heard <= 2 * 2 * 8, f"{heard} datagrams"
+        assert DEAD in network.client.unreachable()
+        await network.stop()
 
 
 async def test_a_nas_that_is_back_gets_all_that_it_missed() -> None:
     with devices(ADDRESSES[:2], {ADDRESSES[0]}) as running:
+        begun = time.time()
         network = Network(ADDRESSES[:2], running.ports, 100, **QUICK)
         sweeping = asyncio.create_task(network.enforcer.run())
         await rolled_out(network, [2])
         await eventually(lambda: network.states(1) == {"unreachable": 50})
-        (since,) = network.client.unreachable().values()
-        assert time.time() - since < 60
+        assert begun <= network.client.unreachable()[ADDRESSES[0]] <= time.time()
         (queue,) = [queue for queue in Control(network.enforcer).standing(1).queues if queue.nas == ADDRESSES[0]]
         assert queue.unreachable_since is not None
-        heard, began = running.heard()[ADDRESSES[0]], time.monotonic()
+        began, heard = time.monotonic(), running.heard()[ADDRESSES[0]]
         await asyncio.sleep(1.5)
         await eventually(lambda: running.heard()[ADDRESSES[0]] > heard)
         more = running.heard()[ADDRESSES[0]] - heard
-        assert more <= 2 * (time.monotonic() - began + 1), "a single request every second, sent twice, looks whether it is back"
+        assert more <= 2 * (time.monotonic() - began + 2), "a single request every second, sent twice, looks whether it is back"
         running.heard(revive=(ADDRESSES[0],))
         await eventually(lambda: network.settled(1))
         assert network.client.unreachable() == {}
@@ -76,6 +81,7 @@ async def test_one_answer_brings_all_that_was_missed_without_waiting_for_the_swe
         monkeypatch.setattr("netd.radius.enforce.SWEEP_SECONDS", 3600.0)
         sweeping = asyncio.create_task(network.enforcer.run())
         running.heard(revive=(ADDRESSES[0],))
+        network.wait_longer()
         answered: list[str] = []
         row = network.sessions.by_id[f"{1:032x}"].row
         network.enforcer.orders.post("disconnect", row, network.directory.nas[1], (), lambda result: answered.append(result.outcome), urgent=True)
@@ -95,10 +101,12 @@ async def test_a_nas_that_loses_packets_gets_a_smaller_window_and_is_served_all_
             smallest = min([smallest, *(queue.window for queue in network.client.queues())])
             return network.settled(1)
 
+        sweeping = asyncio.create_task(network.enforcer.run())  # a machine that is busy besides may lose all six
         network.change_plan(200_000_000)
         await network.enforcer.plans_changed([1])
         await eventually(done, 60.0)
         assert smallest < 8
+        sweeping.cancel()
         await network.stop()
 
 

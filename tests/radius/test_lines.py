@@ -41,6 +41,7 @@ async def recorded(world: World, *parts: str) -> None:
     """Wait until the newest attempt's reason and detail have these parts."""
 
     async def there() -> bool:
+        await world.running.upkeep.flush_postauth()  # the newest that is written may be an earlier one else
         attempt = await newest(world)
         return attempt is not None and all(part in f"{attempt.reply} {attempt.reason.value} {attempt.detail}" for part in parts)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyrad import packet as pyrad
 
-from netd.domain import coa_clients, plans, standing, subscribers
+from netd.domain import audit, coa_clients, plans, standing, subscribers
 from netd.domain.coa_clients import CoaClientPatch, NewCoaClient
 from netd.radius.relay import Relay
 from netd.wire.radius import SharedSecret
@@ -411,6 +411,30 @@ async def test_the_audit_log_waits_for_the_database(bras: TestNas, portal: Porta
     assert await portal.told(DISCONNECT, USER) == 0, "no database is needed to relay"
     await relay.flush_audit()
     relay.database = database
+    assert len(await audited(bras.world, "session.disconnect")) == 1
+
+
+async def test_the_last_row_of_the_audit_log_is_waited_for(bras: TestNas, portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When netd stops, what is under way is cancelled right behind it."""
+    await bras.online()
+    entered, may_write = asyncio.Event(), asyncio.Event()
+    real = audit.record
+
+    async def slow(*arguments: Any, **more: Any) -> None:
+        entered.set()
+        await may_write.wait()
+        await real(*arguments, **more)
+
+    monkeypatch.setattr("netd.radius.relay.audit.record", slow)
+    assert await portal.told(DISCONNECT, USER) == 0
+    first = asyncio.create_task(relay_of(bras.world).flush_audit())
+    await entered.wait()
+    last = asyncio.create_task(relay_of(bras.world).flush_audit())
+    await asyncio.sleep(0.1)
+    assert not last.done()
+    may_write.set()
+    await last
+    await first
     assert len(await audited(bras.world, "session.disconnect")) == 1
 
 

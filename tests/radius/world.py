@@ -215,10 +215,10 @@ class TestNas(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def nas_at(world: World, address: str, vendor: str = "mikrotik", say: Reply | None = None, **more: Any) -> AsyncIterator[TestNas]:
-    """A NAS that listens for dynamic authorization and is known to the daemon."""
+async def nas_at(world: World, address: str, vendor: str = "mikrotik", say: Reply | None = None, port: int = 0, **more: Any) -> AsyncIterator[TestNas]:
+    """A NAS that listens for dynamic authorization, at any port unless ``port`` names one, and is known to the daemon."""
     device = TestNas(world, address, say=say)
-    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: device, local_addr=(address, 0))
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: device, local_addr=(address, port))
     device.coa_port = transport.get_extra_info("sockname")[1]
     await world.add_nas(address, vendor, coa_port=device.coa_port, **more)
     try:
