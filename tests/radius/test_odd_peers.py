@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import msgspec
@@ -193,10 +193,10 @@ async def test_a_start_that_arrives_late_does_not_end_the_newer_session(bras: Te
     await bras.world.add_plan("one", max_sessions=1)
     await bras.world.add_subscriber("bob", plan="one")
     line = {"Calling_Station_Id": "00:11:22:33:44:55"}
-    await bras.account("Start", "new", "bob", Event_Timestamp=T0 + 600, **line)
-    await bras.account("Start", "old", "bob", Event_Timestamp=T0, **line)
-    await asyncio.sleep(0.3)
-    assert [str(each["Acct-Session-Id"][0]) for each in bras.told] != ["new"]
+    assert await bras.account("Start", "new", "bob", Event_Timestamp=T0 + 600, **line)
+    assert await bras.account("Start", "old", "bob", Event_Timestamp=T0, **line)
+    await eventually(lambda: bras.told)
+    assert [str(each["Acct-Session-Id"][0]) for each in bras.told] == ["old"]
 
 
 async def test_a_subscriber_deleted_between_accept_and_start_is_disconnected(bras: TestNas) -> None:
@@ -217,23 +217,20 @@ async def test_a_session_of_a_deleted_subscriber_is_ended_after_a_restart_too(ds
     from netd.domain import subscribers
     from tests.radius.world import ACTOR, silence, world
 
-    async with world(dsn, tmp_path) as first:
-        await first.add_plan()
-        await first.add_subscriber()
-        async with nas_at(first, "127.0.0.2", say=silence) as device:
+    async with AsyncExitStack() as outlasts:  # the NAS is there all the time, at the same port
+        async with world(dsn, tmp_path) as first:
+            await first.add_plan()
+            await first.add_subscriber()
+            device = await outlasts.enter_async_context(nas_at(first, "127.0.0.2", say=silence))
             await device.online()
             found = await subscribers.by_username(first.db, ACTOR, "alice")
             await subscribers.delete(first.db, ACTOR, found.id)
             await eventually(lambda: device.told)
-            port = device.coa_port
-    async with world(dsn, tmp_path) as second:
-        device = TestNas(second, "127.0.0.2")
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: device, local_addr=("127.0.0.2", port))
-        try:
+        device.told.clear()
+        device.heard.clear()
+        async with world(dsn, tmp_path) as second:
             assert len(await second.sessions()) == 1
             await eventually(lambda: device.told)
-        finally:
-            transport.close()
 
 
 @pytest.mark.usefixtures("frozen_heap")
@@ -327,7 +324,7 @@ async def test_a_huge_signed_request_does_not_write_tracebacks(caplog: pytest.Lo
         made.nas("127.0.0.2/32")
         with Peer("127.0.0.2") as peer:
             await peer.ask(access_request([(33, bytes(253))] * 40), made.auth_port)
-    assert not [record for record in caplog.records if record.exc_info]
+    assert not [record for record in caplog.records if record.exc_info and record.name.startswith("netd.")]
 
 
 async def test_a_disabled_nas_is_not_served_by_a_wider_entry() -> None:
@@ -388,20 +385,18 @@ async def test_a_grant_encoded_otherwise_by_a_new_release_disconnects_nobody(dsn
     fingerprint before is unknown after a restart, so `reachable` says no and everybody is disconnected five seconds after an upgrade."""
     from tests.radius.world import world
 
-    async with world(dsn, tmp_path) as first:
-        await first.add_plan()
-        await first.add_subscriber()
-        async with nas_at(first, "127.0.0.2") as device:
+    async with AsyncExitStack() as outlasts:  # the NAS is there all the time, at the same port
+        async with world(dsn, tmp_path) as first:
+            await first.add_plan()
+            await first.add_subscriber()
+            device = await outlasts.enter_async_context(nas_at(first, "127.0.0.2"))
             await device.online()
-            port = device.coa_port
-        async with first.db.acquire() as conn:  # what the release before this one would have written for the very same plan
-            await conn.execute("update sessions set applied_policy = 'deadbeef'")
-    async with world(dsn, tmp_path) as second:
-        device = TestNas(second, "127.0.0.2")
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: device, local_addr=("127.0.0.2", port))
-        await asyncio.sleep(2)
-        transport.close()
-        assert [each.code for each in device.told if each.code == pyrad.DisconnectRequest] == []
+            async with first.db.acquire() as conn:  # what the release before this one would have written for the very same plan
+                await conn.execute("update sessions set applied_policy = 'deadbeef'")
+        async with world(dsn, tmp_path) as second:
+            assert len(second.running.server.access.sessions) == 1
+            await asyncio.sleep(2)
+            assert [each.code for each in device.told if each.code == pyrad.DisconnectRequest] == []
 
 
 async def test_a_session_that_another_node_closed_does_not_lock_its_subscriber_out(bras: TestNas) -> None:
