@@ -13,9 +13,12 @@ from pyrad import packet as pyrad
 from netd.domain import plans
 from netd.errors import StoreUnavailable
 from netd.model.accounting import Row
+from netd.radius.enforce import Enforcer
+from netd.radius.sessions import LiveRecord
 from netd.store import directory as directory_store
 from netd.store.directory import SubscriberRow
 from tests.radius.engine import Peer, access_request, engine
+from tests.radius.test_enforce import enforcer_of
 from tests.radius.world import ACTOR, SECRET, TestNas, World, eventually, nas_at
 
 T0 = int(time.time()) - 7200
@@ -233,32 +236,67 @@ async def test_a_session_of_a_deleted_subscriber_is_ended_after_a_restart_too(ds
             await eventually(lambda: device.told)
 
 
-@pytest.mark.usefixtures("frozen_heap")
-async def test_a_plan_change_does_not_hold_the_loop(bras: TestNas) -> None:
-    world = bras.world
-    running = world.running
-    found = (await rows(world, "select id, plan_id from subscribers"))[0]
-    nas_id = (await rows(world, "select id from nas"))[0][0]
-    for number in range(10_000):
-        running.server.access.sessions.put(Row(
-            acctuniqueid=f"{number:032x}", tenant_id=1, nas_id=nas_id, subscriber_id=found[0], acctsessionid=str(number), username="alice",
-            nasipaddress="127.0.0.2", nassourceaddress="127.0.0.2", radacctid=10_000 + number, started_at=0.0, updated_at=0.0, applied_policy="00000000",
-        ))  # fmt: skip
-    await asyncio.sleep(0.1)
-    worst = turns = 0.0
+class Turns:
+    """How many sessions enforcement looks at in one turn of the loop, and how long it works there."""
 
-    async def watch() -> None:
-        nonlocal worst, turns
+    def __init__(self, enforcer: Enforcer, patch: pytest.MonkeyPatch) -> None:
+        self.looked_at = self.most = 0
+        self.seconds = 0.0
+        self._consider = enforcer.consider
+        patch.setattr(enforcer, "consider", self._count)
+
+    def _count(self, live: LiveRecord) -> bool:
+        self.looked_at += 1
+        return self._consider(live)
+
+    async def watch(self) -> None:
         while True:
-            at = time.thread_time()  # what this thread worked, not what others had of its core
+            before, at = self.looked_at, time.thread_time()  # what this thread worked, not what others had of its core
             await asyncio.sleep(0)
-            worst, turns = max(worst, time.thread_time() - at), turns + 1
+            self.most, self.seconds = max(self.most, self.looked_at - before), max(self.seconds, time.thread_time() - at)
 
-    watcher = asyncio.create_task(watch())
-    await plans.update(world.db, ACTOR, found[1], plans.PlanPatch(down_bps=50_000_000))
-    await asyncio.sleep(3)
-    watcher.cancel()
-    assert turns > 10 and worst < 0.1
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        watcher = asyncio.create_task(self.watch())
+        await asyncio.sleep(0)
+        yield
+        await asyncio.sleep(0.01)  # the last turn counts, too
+        watcher.cancel()
+        assert self.most <= 1_200, "those of a change and of a sweep"
+        assert self.seconds < 0.5
+
+
+def ten_thousand_sessions(bras: TestNas, applied: str | None = None) -> None:
+    """Of alice, as far as memory knows."""
+    server = bras.world.running.server
+    (alice,), (nas,) = server.directory.subscribers.values(), server.directory.nas.values()
+    for number in range(10_000):
+        server.access.sessions.put(Row(
+            acctuniqueid=f"{number:032x}", tenant_id=1, nas_id=nas.id, subscriber_id=alice.id, acctsessionid=str(number), username="alice",
+            nasipaddress="127.0.0.2", nassourceaddress="127.0.0.2", radacctid=10_000 + number, started_at=0.0, updated_at=0.0,
+            applied_policy=applied or enforcer_of(bras.world).policies.of(alice, nas),
+        ))  # fmt: skip
+
+
+@pytest.mark.usefixtures("frozen_heap")
+async def test_a_plan_change_does_not_hold_the_loop(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    ten_thousand_sessions(bras, "00000000")
+    turns = Turns(enforcer_of(bras.world), monkeypatch)
+    async with turns.watched():
+        home = await plans.by_name(bras.world.db, ACTOR, "home")
+        await plans.update(bras.world.db, ACTOR, home.id, plans.PlanPatch(down_bps=50_000_000))
+        await eventually(lambda: turns.looked_at >= 20_000)  # the change itself, and a sweep
+
+
+@pytest.mark.usefixtures("frozen_heap")
+async def test_a_change_that_leaves_every_session_as_it_is_does_not_either(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    ten_thousand_sessions(bras)
+    enforcer = enforcer_of(bras.world)
+    turns = Turns(enforcer, monkeypatch)
+    async with turns.watched():
+        await enforcer.plans_changed(list(enforcer.directory.plans))
+    assert turns.looked_at >= 10_000
+    assert bras.told == []
 
 
 async def test_a_billing_run_does_not_hold_the_loop(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
