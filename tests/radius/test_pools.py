@@ -17,6 +17,7 @@ from netd.domain import leases, nas, pools, sites, subscribers
 from netd.domain.leases import LeaseQuery, NewFramedRoute, Release
 from netd.errors import Conflict
 from netd.model.pool import Lease
+from netd.store import leases as lease_store
 from netd.store.database import connect
 from tests.radius.world import ACTOR, TestNas, World, eventually, nas_at, world
 
@@ -429,6 +430,30 @@ async def test_a_second_line_at_once_is_told_from_the_first(bras: TestNas) -> No
     async with daemon.running.lease_upkeep._flushing:
         assert await address(bras, "alice", "line 2") == mine
         assert await address(bras, "alice", "line 3") not in (mine, None), "the database is not told yet that line 2 has it"
+
+
+async def test_a_second_line_is_told_from_the_first_while_that_is_being_written(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = bras.world
+    await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
+    mine = await online(bras, "alice", "s1", "line 1")
+    assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
+    await daemon.running.lease_upkeep.flush()
+    claim, begun, go = lease_store.claim, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any) -> dict[int, float]:
+        if not begun.is_set():
+            begun.set()
+            await go.wait()
+        return await claim(*arguments)
+
+    monkeypatch.setattr(lease_store, "claim", slowly)
+    assert await address(bras, "alice", "line 2") == mine
+    await begun.wait()
+    third = await address(bras, "alice", "line 3")
+    go.set()
+    assert third not in (mine, None), "the database is not told yet that line 2 has it"
+    await daemon.running.lease_upkeep.flush()
+    assert await address(bras, "alice", "line 2") == mine
 
 
 async def test_an_address_lost_during_an_outage_is_given_up(bras: TestNas, cluster: Any) -> None:
