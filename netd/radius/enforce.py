@@ -33,8 +33,10 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 5.0
 CHUNK: Final = 500
+"""Sessions looked at before packets get their turn."""
+
 YIELD_AFTER: Final = 50
-"""Attempts begun before packets get their turn."""
+"""Attempts begun before they do."""
 
 DELETED: Final = "the subscriber was deleted"
 DELETED_KEPT: Final = 10_000
@@ -78,13 +80,14 @@ class Enforcer:
 
     async def subscribers_changed(self, ids: Iterable[int]) -> None:
         """Look at the sessions of these subscribers now; gives way to packets in between."""
-        began = 0
+        looked_at = began = 0
         with self.gathering():
             for key in ids:
                 for live in self.sessions.of(key):
                     began += self.consider(live)
-                    if began >= YIELD_AFTER:
-                        began = 0
+                    looked_at += 1
+                    if began >= YIELD_AFTER or looked_at >= CHUNK:
+                        looked_at = began = 0
                         await asyncio.sleep(0)
 
     def usage_changed(self, ids: Iterable[int]) -> None:

@@ -39,7 +39,11 @@ class LeaseUpkeep:
         """Write what is not written yet; it stays in memory while the database is away."""
         async with self._flushing:
             while self.leases.dirty:
-                if not await self._flush_some(self.leases.take_dirty(FLUSH_ROWS)):
+                try:
+                    written = await self._flush_some(self.leases.take_dirty(FLUSH_ROWS))
+                finally:
+                    self.leases.writing = {}
+                if not written:
                     return
                 await asyncio.sleep(0)
             self.leases.behind = False

@@ -61,6 +61,7 @@ class Leases:
         self.pools = pools
         self.by_subscriber: dict[int, Held] = {}
         self.dirty: dict[Held, None] = {}
+        self.writing: dict[Held, None] = {}  # taken out of ``dirty``, not committed yet
         self.conflicts: list[tuple[int, str]] = []  # (lease id, what the NAS used instead), to be written
         self.behind = False  # something was granted that the database may give to another until it is told
         self.lost_tokens: dict[str, None] = {}  # grants without their address, whose Start is to come
@@ -286,14 +287,15 @@ class Leases:
     # -- what is to be written ---------------------------------------------------------------------------------------
 
     def unwritten(self, subscribers: Iterable[int]) -> list[Held]:
-        """What of these subscribers is still to be written."""
-        return [held for key in subscribers for held in self.slots(key) if held in self.dirty]
+        """What of these subscribers is still to be written, or just being written: nobody else sees that before it is committed."""
+        return [held for key in subscribers for held in self.slots(key) if held in self.dirty or held in self.writing]
 
     def take_dirty(self, most: int) -> list[Held]:
         """Some of what changed since it was written."""
         taken = list(self.dirty)[:most] if len(self.dirty) > most else list(self.dirty)
         for held in taken:
             del self.dirty[held]
+        self.writing = dict.fromkeys(taken)
         return taken
 
 

@@ -114,7 +114,7 @@ def by_name(packet: Packet):
 
 async def test_every_user_by_every_method_at_both(extensions, servers):
     async with servers(accept, by_name) as (ours, theirs):
-        shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared")
+        shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared", timeout_seconds=60.0)
         logins = [Login(f"{letter}{number}", "pw") for letter in "ab" for number in range(150)]
         found = [each async for each in shadow.replay(logins, METHODS)]
     assert (shadow.compared, shadow.differing, shadow.accepted) == (900, 450, 450)
@@ -142,7 +142,7 @@ async def test_an_answer_signed_with_another_secret_is_none(extensions, servers)
 async def test_a_mirror_answers_from_the_peer_and_tells_what_netd_says_otherwise(extensions, servers):
     loop = asyncio.get_running_loop()
     async with servers(by_name, accept) as (ours, theirs):
-        shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared")
+        shadow = Shadow(extensions.dictionary, ours.address, theirs.address, b"shared", timeout_seconds=60.0)
         started: asyncio.Future[Address] = loop.create_future()
         differences = shadow.mirror(("127.0.0.1", 0), LOOPBACK, started.set_result)
         first = asyncio.ensure_future(anext(differences))
@@ -160,7 +160,7 @@ async def test_a_mirror_answers_from_the_peer_and_tells_what_netd_says_otherwise
             async with asyncio.timeout(60):
                 found = await first
         assert (found.username, found.method, found.netd.code, found.peer.code) == ("bob", "pap", "Access-Reject", "Access-Accept")
-        assert shadow.compared == 2
+        await eventually(lambda: shadow.compared == 2)
         await differences.aclose()
 
 
@@ -187,4 +187,4 @@ async def test_a_mirror_serves_nobody_else_and_goes_on_while_netd_is_away(extens
                     with pytest.raises(asyncio.CancelledError):
                         await first
             await differences.aclose()
-            assert len(theirs.heard) == expected
+            assert len(set(theirs.heard)) == expected, "however often it was asked"

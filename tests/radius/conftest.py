@@ -45,6 +45,13 @@ def brisk_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def upkeep_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are reaped and compared where a test asks for it, and not besides where it takes longer than half a minute."""
+    monkeypatch.setattr("netd.radius.upkeep.REAP_SECONDS", 3600.0)
+    monkeypatch.setattr("netd.radius.upkeep.RECONCILE_SECONDS", 3600.0)
+
+
+@pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may need longer until memory has what was committed than the API waits for."""
     real = ChangeFeed.settle

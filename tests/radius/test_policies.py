@@ -166,17 +166,15 @@ async def test_how_an_attempt_ended_stands_there_with_time_and_cause(bras: TestN
         await world.suspend()
 
         async def settled() -> dict[str, tuple[str | None, str]]:
+            """How it stands with them at one moment, in which none is asked once more."""
             found = {session.acct_session_id: session for session in await world.sessions()}
             assert all(session.enforce_at is not None for session in found.values() if session.enforce_detail)
             fresh = [session for session in found.values() if session.enforce_at is not None and session.enforce_at >= begun]
-            return {session.acct_session_id: (session.enforce_state, session.enforce_detail or "") for session in fresh}
+            states = {session.acct_session_id: session.enforce_state for session in fresh}
+            as_expected = states == {"127.0.0.2": "applied", "127.0.0.3": "refused", "127.0.0.4": "unreachable"}
+            return {session.acct_session_id: (session.enforce_state, session.enforce_detail or "") for session in fresh if as_expected}
 
-        async def as_expected() -> bool:
-            told = await settled()
-            return {key: state for key, (state, _) in told.items()} == {"127.0.0.2": "applied", "127.0.0.3": "refused", "127.0.0.4": "unreachable"}
-
-        await eventually(as_expected)
-        told = await settled()
+        told = await eventually(settled)
         assert told["127.0.0.2"][1] == "disconnect acknowledged: suspended"
         assert told["127.0.0.3"][1] == "disconnect: Administratively Prohibited; wanted because suspended"
         assert "wanted because suspended" in told["127.0.0.4"][1]

@@ -17,6 +17,7 @@ from netd.domain import leases, nas, pools, sites, subscribers
 from netd.domain.leases import LeaseQuery, NewFramedRoute, Release
 from netd.errors import Conflict
 from netd.model.pool import Lease
+from netd.store import leases as lease_store
 from netd.store.database import connect
 from tests.radius.world import ACTOR, TestNas, World, eventually, nas_at, world
 
@@ -96,8 +97,13 @@ async def outage(admin_url: str, daemon: World) -> AsyncIterator[None]:
     engine = daemon.running.server.accounting.database
     try:
         await admin.execute(f'alter database "{name}" allow_connections false')
-        await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()", name)
-        await eventually(lambda: not engine.up)
+
+        async def gone() -> bool:
+            """Whoever was about to connect when the door was closed is thrown out, too."""
+            await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()", name)
+            return not engine.up
+
+        await eventually(gone)
         yield
     finally:
         await admin.execute(f'alter database "{name}" allow_connections true')
@@ -399,13 +405,19 @@ async def test_what_was_granted_during_an_outage_is_not_given_to_another_after_i
     assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
     await daemon.running.lease_upkeep.flush()
     await age(daemon)
+    flush, flushing = daemon.running.allocator.flush, asyncio.Event()
+
+    async def noticed() -> None:
+        flushing.set()
+        await flush()
+
+    daemon.running.allocator.flush = noticed
     async with daemon.running.lease_upkeep._flushing:  # what is known is not written by itself
         async with outage(cluster.admin_url, daemon):
             assert await address(bras, "alice") == mine
-        known = len(daemon.running.server.replies)
         asking = asyncio.create_task(address(bras, "bob"))
-        await eventually(lambda: len(daemon.running.server.replies) > known and len(daemon.running.allocator) == 0)
-        await asyncio.wait({asking}, timeout=0.2)  # who does not wait for what is known is answered in a tenth of that
+        await asyncio.wait((asking, asyncio.create_task(flushing.wait())), return_when=asyncio.FIRST_COMPLETED)
+        assert not asking.done(), "what is known is written first"
     assert await asking is None
 
 
@@ -420,6 +432,30 @@ async def test_a_second_line_at_once_is_told_from_the_first(bras: TestNas) -> No
         assert await address(bras, "alice", "line 3") not in (mine, None), "the database is not told yet that line 2 has it"
 
 
+async def test_a_second_line_is_told_from_the_first_while_that_is_being_written(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = bras.world
+    await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
+    mine = await online(bras, "alice", "s1", "line 1")
+    assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
+    await daemon.running.lease_upkeep.flush()
+    claim, begun, go = lease_store.claim, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any) -> dict[int, float]:
+        if not begun.is_set():
+            begun.set()
+            await go.wait()
+        return await claim(*arguments)
+
+    monkeypatch.setattr(lease_store, "claim", slowly)
+    assert await address(bras, "alice", "line 2") == mine
+    await begun.wait()
+    third = await address(bras, "alice", "line 3")
+    go.set()
+    assert third not in (mine, None), "the database is not told yet that line 2 has it"
+    await daemon.running.lease_upkeep.flush()
+    assert await address(bras, "alice", "line 2") == mine
+
+
 async def test_an_address_lost_during_an_outage_is_given_up(bras: TestNas, cluster: Any) -> None:
     daemon = bras.world
     await daemon.add_pool("v4", "ipv4", ("100.64.0.0/24",))
@@ -428,7 +464,8 @@ async def test_an_address_lost_during_an_outage_is_given_up(bras: TestNas, clust
     assert await bras.account("Stop", "s1", "alice", Framed_IP_Address=mine)
     await daemon.running.lease_upkeep.flush()
     bob = await subscribers.by_username(daemon.db, ACTOR, "bob")
-    async with outage(cluster.admin_url, daemon):
+    # The other node is quicker than this one, which comes back as soon as it can.
+    async with daemon.running.lease_upkeep._flushing, outage(cluster.admin_url, daemon):
         answer = await bras.login("alice", Calling_Station_Id="line of alice")
         assert answer is not None
         assert answer["Framed-IP-Address"] == [mine]
@@ -441,7 +478,7 @@ async def test_an_address_lost_during_an_outage_is_given_up(bras: TestNas, clust
         await other.execute("alter table leases enable trigger user")
         await other.close()
         await admin.close()
-    await eventually(lambda: not held_leases(daemon).dirty)
+    await daemon.running.lease_upkeep.flush()
     assert await bras.account("Start", "s2", "alice", Class=answer["Class"][0], Framed_IP_Address=mine, Calling_Station_Id="line of alice")
     await eventually(lambda: bras.told)
     assert bras.told[0].code == pyrad.DisconnectRequest
@@ -521,7 +558,7 @@ async def test_a_thousand_first_log_ins_at_once_share_nothing(bras: TestNas) -> 
         sock.bind((bras.address, 0))
         for number in range(place * 250 + 1, place * 250 + 251):
             sock.sendto(requests[number], ("127.0.0.1", daemon.running.auth_port))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await asyncio.gather(*(receive(sock, place * 250 + 1) for place, sock in enumerate(socks)))
     took = time.monotonic() - begun
     for sock in socks:
@@ -530,8 +567,9 @@ async def test_a_thousand_first_log_ins_at_once_share_nothing(bras: TestNas) -> 
     for kind, length in ((8, 6), (97, 20), (123, 20)):
         values = [raw[at + 2 : at + length] for raw in answers.values() if (at := raw.find(bytes((kind, length)))) > 0]
         assert len(values) == len(set(values)) == 1000, kind
-    assert took < 15
-    print(f"1,000 first log-ins of three leases each took {took:.2f} s")
+    batches = daemon.running.allocator.batches
+    assert batches < 100, "they share transactions"
+    print(f"1,000 first log-ins of three leases each took {took:.2f} s and {batches} transactions")
 
 
 async def test_who_comes_back_is_served_before_who_is_new_in_one_transaction(bras: TestNas) -> None:
@@ -582,7 +620,7 @@ async def test_more_than_can_wait_are_left_to_ask_again(bras: TestNas, monkeypat
     data = bras.request("alice", "wonderland").RequestPacket()
     assert await bras.ask(data, daemon.running.auth_port, 0.3) is None
     record = next(iter(daemon.running.server.directory.nas.values()))
-    assert record.drops == {"overload": 1}
+    await eventually(lambda: record.drops == {"overload": 1})
     monkeypatch.setattr("netd.radius.allocator.WAITING_LIMIT", 10)
     answer = await bras.ask(data, daemon.running.auth_port)
     assert answer is not None

@@ -261,7 +261,7 @@ async def test_a_stranger_is_named_in_the_log_once_a_minute(running: Engine, cap
             one.send(b"x", running.auth_port)
         other.send(b"x", running.auth_port)
         await eventually(lambda: running.server.unknown == {"unknown_client": 21})
-    named = [record.__dict__["source"] for record in caplog.records]
+    named = [record.__dict__["source"] for record in caplog.records if record.name == server.log.name]
     assert named == ["127.0.2.1", "127.0.2.2"]
 
 

@@ -15,6 +15,7 @@ import pytest
 from netd.domain import plans
 from netd.model.event import OF_SESSIONS, matches
 from netd.store import tellings
+from tests.radius.test_enforce import enforcer_of
 from tests.radius.test_outage import away, caught_up
 from tests.radius.world import ACTOR, TestNas, World, an_hour_ago, eventually, nak, nas_at, silence, world
 from tests.work.receiver import Receiver
@@ -178,18 +179,17 @@ async def test_a_session_that_the_journal_took_is_told_at_the_replay(dsn: str, d
             assert await sessions_told(made) == [(type_, name) for name, type_ in expected]
 
 
-@pytest.fixture
-async def hasty(dsn: str, data_dir: Path) -> AsyncIterator[TestNas]:
-    """A NAS of which netd expects quick answers."""
-    async with world(dsn, data_dir, NETD_COA__TIMEOUT_SECONDS="0.1", NETD_COA__ATTEMPTS="1") as made:
-        await made.add_plan()
-        await made.add_subscriber()
-        async with nas_at(made, "127.0.0.2") as nas:
-            yield nas
+def ask_once(made: World, seconds: float) -> None:
+    """From now on every NAS is asked once, and may take so long to answer."""
+    client = enforcer_of(made).client
+    client._config = msgspec.structs.replace(client._config, attempts=1, timeout_seconds=seconds)
+    for queue in client._queues.values():
+        queue._config = client._config
 
 
-async def test_enforcement_and_a_nas_that_goes_silent(hasty: TestNas) -> None:
-    made, bras = hasty.world, hasty
+async def test_enforcement_and_a_nas_that_goes_silent(bras: TestNas) -> None:
+    made = bras.world
+    ask_once(made, 20.0)
     await bras.online()
     home = await plans.by_name(made.db, ACTOR, "home")
 
@@ -212,6 +212,7 @@ async def test_enforcement_and_a_nas_that_goes_silent(hasty: TestNas) -> None:
     assert (found[1][1]["state"], "Unsupported Attribute" in found[1][1]["detail"]) == ("refused", True)
 
     bras.say = silence
+    ask_once(made, 0.1)
 
     async def turned(count: int) -> list[tuple[str, Any]]:
         found = await told(made, "nas.%")
@@ -222,6 +223,7 @@ async def test_enforcement_and_a_nas_that_goes_silent(hasty: TestNas) -> None:
     down = await eventually(lambda: turned(1))
     assert [(type_, data["name"], data["port"]) for type_, data in down] == [("nas.down", "127.0.0.2", bras.coa_port)]
     bras.say = None
+    ask_once(made, 20.0)
     up = await eventually(lambda: turned(2))
     assert [type_ for type_, _ in up] == ["nas.down", "nas.up"]
     states = [data["state"] for type_, data in await told(made, "enforcement.failed")]

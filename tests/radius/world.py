@@ -93,12 +93,15 @@ class World:
 
 @asynccontextmanager
 async def world(dsn: str, data_dir: Path, **settings: str) -> AsyncIterator[World]:
-    """Run a daemon on the database ``dsn`` while the context lasts."""
+    """Run a daemon on the database ``dsn`` while the context lasts.
+
+    Its journal is for an outage: what is acknowledged is in the tables, however long a busy machine takes with a commit.
+    """
     environ = {
         "NETD_DATA_DIR": str(data_dir), "NETD_DATABASE__URL": dsn, "NETD_RADIUS__ADDRESSES": "127.0.0.1", "NETD_RADIUS__AUTH_PORT": "0",
         "NETD_RADIUS__ACCT_PORT": "0", "NETD_RELAY__PORT": "0", "NETD_WEB__PORT": "0",
         "NETD_RADIUS__REJECT_DELAY_SECONDS": "0.05", "NETD_COA__TIMEOUT_SECONDS": "0.3",
-        "NETD_COA__ATTEMPTS": "2", "NETD_COA__RETRY_SECONDS": "1", **settings,
+        "NETD_COA__ATTEMPTS": "2", "NETD_COA__RETRY_SECONDS": "1", "NETD_RADIUS__JOURNAL_AFTER_MS": "60000", **settings,
     }  # fmt: skip
     config: Config = load(None, environ)
     wanted = asyncio.Event()
