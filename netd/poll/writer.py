@@ -95,7 +95,7 @@ class Writer:
             except StoreUnavailable:
                 return False
             except StoreError as why:
-                error = why
+                log.warning("days of samples not made", extra={"error": str(why)})
             self.dropped["refused"] += len(batch)
             log.error("samples refused by the database", extra={"table": table, "rows": len(batch), "error": str(error)})
         else:
