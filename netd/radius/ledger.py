@@ -163,10 +163,10 @@ def by_day(usage: Iterable[Usage]) -> Iterator[Usage]:
 def _divided(item: Usage) -> Iterator[Usage]:
     amounts = (item.up_octets, item.down_octets, item.session_seconds)
     first = begin = max(item.since, item.at - LONGEST_DIVIDED_SECONDS)
-    whole, taken = round((item.at - first) * 1000), (0, 0, 0)  # milliseconds, so that nothing is lost to floats
+    whole, taken = max(round((item.at - first) * 1000), 1), [0, 0, 0]  # milliseconds, so that nothing is lost to floats
     while begin < item.at:
         end = min((begin // DAY_SECONDS + 1) * DAY_SECONDS, item.at)
-        upto = tuple(amount if end == item.at else amount * round((end - first) * 1000) // whole for amount in amounts)
+        upto = [amount if end == item.at else amount * round((end - first) * 1000) // whole for amount in amounts]
         up, down, seconds = (amount - before for amount, before in zip(upto, taken, strict=True))
         if up or down or seconds:
             yield item._replace(at=begin, up_octets=up, down_octets=down, session_seconds=seconds, since=begin)

@@ -173,6 +173,7 @@ def test_what_was_used_over_midnight_is_divided_among_the_days() -> None:
     assert days(MIDNIGHT - 600, MIDNIGHT + 200, 8, 801, 800) == [(-1, 6, 600, 600), (0, 2, 201, 200)]
     assert days(MIDNIGHT + 1, MIDNIGHT + 200, 8, 80, 199) == [(0, 8, 80, 199)]
     assert days(MIDNIGHT - 600, MIDNIGHT, 8, 80, 600) == [(-1, 8, 80, 600)], "the packet of midnight itself tells of the day before"
+    assert days(MIDNIGHT - 0.0001, MIDNIGHT + 0.0001, 8, 80, 600) == [(0, 8, 80, 600)], "no time at all"
     assert days(MIDNIGHT, MIDNIGHT, 8, 80, 600) == [(0, 8, 80, 600)], "late: at its own time"
     day = 86_400
     assert days(MIDNIGHT - day / 2, MIDNIGHT + 2 * day, 0, 10, 2 * day + day // 2) == [(-1, 0, 2, day // 2), (0, 0, 4, day), (1, 0, 4, day)], (
