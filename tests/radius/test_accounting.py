@@ -173,6 +173,21 @@ async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestN
     assert await world.sessions("closed") == []
 
 
+async def test_a_clock_that_goes_ahead_makes_no_session_silent(bras: TestNas) -> None:
+    """A machine that stood still for hours, or began with a clock that was hours behind: nothing could be heard in a time that was not lived through."""
+    world = bras.world
+    await bras.online()
+    upkeep, accounting = world.running.upkeep, world.running.server.accounting
+    accounting.listening_since = 0
+    upkeep.wall_clock = lambda: time.time() + 7200
+    assert await upkeep.reap_once() == 0
+    assert len(await world.sessions()) == 1
+    assert accounting.listening_since == pytest.approx(time.time() + 7200, abs=60)
+    upkeep.wall_clock = lambda: time.time() + 7229  # set right a little, as clocks are
+    accounting.listening_since = 0
+    assert await upkeep.reap_once() == 1
+
+
 async def test_a_session_being_heard_of_just_now_is_not_reaped(bras: TestNas) -> None:
     world = bras.world
     await bras.online()
