@@ -155,6 +155,14 @@ async def test_packets_have_their_turn_during_a_large_commit(bras: TestNas) -> N
     assert len(await world.sessions()) == 500
 
 
+async def test_usage_over_midnight_is_that_of_both_days(bras: TestNas) -> None:
+    midnight = T0 // 86_400 * 86_400
+    assert await bras.account("Start", Event_Timestamp=midnight - 600)
+    assert await bras.account("Stop", Event_Timestamp=midnight + 200, Acct_Session_Time=800, Acct_Input_Octets=8_000)
+    found = await rows(bras.world, "select extract(epoch from day)::bigint, up_octets, session_seconds from usage_daily order by day")
+    assert found == [(midnight - 86_400, 6_000, 600), (midnight, 2_000, 200)]
+
+
 async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestNas) -> None:
     world = bras.world
     assert await bras.account("Interim-Update", "old", Event_Timestamp=T0, Acct_Session_Time=60)
