@@ -60,7 +60,19 @@ def instant(day: date, minute: int, zone: tzinfo) -> float:
     """Unix time at which clocks in ``zone`` show that minute of the day: the first time if they show it twice, the moment after if never."""
     day += _DAY * (minute // 1440)
     hour, minute = divmod(minute % 1440, 60)
-    return datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone).timestamp()
+    moment = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
+    first, second = moment.timestamp(), moment.replace(fold=1).timestamp()
+    if first <= second:
+        return first
+    ahead = moment.replace(fold=1).utcoffset()  # clocks show it never: they are put forward after ``second`` and by ``first``
+    before, after = int(second), int(first)
+    while after - before > 1:
+        middle = (before + after) // 2
+        if datetime.fromtimestamp(middle, zone).utcoffset() == ahead:
+            after = middle
+        else:
+            before = middle
+    return float(after)
 
 
 def _begin(period: QuotaPeriod, day: date, steps: int, anchor_day: int) -> date:

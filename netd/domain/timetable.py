@@ -37,11 +37,12 @@ class Timetable(msgspec.Struct, frozen=True, kw_only=True):
             step = timedelta(seconds=self.interval_seconds)
             return self.begins_at + step * max(0, (moment - self.begins_at) // step + 1)
         assert self.cron is not None  # one of the two, as the table demands
+        since = max(moment, self.begins_at).astimezone(UTC)
         try:
-            found = next(CronSim(self.cron, max(moment, self.begins_at).astimezone(time_zone(self.zone))), None)
+            # Asked in an hour that comes for the second time, it begins with what was due at its first coming.
+            return next((due for found in CronSim(self.cron, since.astimezone(time_zone(self.zone))) if (due := found.astimezone(UTC)) > since), None)
         except OverflowError:  # the calendar ends before
             return None
-        return None if found is None else found.astimezone(UTC)
 
     def passed(self, due: datetime, moment: datetime) -> tuple[datetime, int]:
         """Of the times from ``due`` up to ``moment`` the last, and how many lie before it (at most MOST_MISSED)."""

@@ -8,7 +8,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ FLUSH_SECONDS: Final = 2.0
 BATCH_ROWS: Final = 10_000
 LATE: Final = timedelta(seconds=60)
 """What is older when it is written may be of a span that is summed up already (``service.SUM_AFTER``)."""
+OLDEST: Final = timedelta(days=7)
+"""Days further back are not made for samples: what is so old waited for no database."""
 BIGINT_MAX: Final = 2**63 - 1
 REAL_MAX: Final = 3.4e38
 
@@ -87,6 +89,13 @@ class Writer:
         except StoreUnavailable:
             return False
         except StoreError as error:
+            try:
+                if await self._make_days({row[at].date() for row in batch}):
+                    return True  # once more
+            except StoreUnavailable:
+                return False
+            except StoreError as why:
+                log.warning("days of samples not made", extra={"error": str(why)})
             self.dropped["refused"] += len(batch)
             log.error("samples refused by the database", extra={"table": table, "rows": len(batch), "error": str(error)})
         else:
@@ -95,6 +104,13 @@ class Writer:
         while rows and id(rows[0]) in gone:
             rows.popleft()
         return True
+
+    async def _make_days(self, days: set[date]) -> bool:
+        """Make what is missing of these days: the database was away, or the clock another, when it should have been made ahead. Whether anything was."""
+        today = self._now().date()
+        async with self._database.acquire() as conn:
+            made = [await timeseries.ensure(conn, day) for day in sorted(days) if today - OLDEST <= day <= today + timedelta(days=1)]
+        return any(made)
 
     def register(self, metrics: Metrics) -> None:
         """Add the writer's series."""

@@ -21,7 +21,7 @@ from netd.model.line import mac_or_none
 from netd.model.subscriber import username_key
 from netd.radius.ahead import Ahead, Opened
 from netd.radius.directory import Directory
-from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage, only_counted
+from netd.radius.ledger import TOLERANCE_SECONDS, Ledger, Usage, by_day, only_counted
 from netd.radius.nas import NasRecord
 from netd.radius.quotas import NOTHING_COUNTED, Quotas
 from netd.radius.segment import Item
@@ -490,7 +490,7 @@ async def _apply(conn: Connection, ledger: Ledger, told: Set[int]) -> None:
     if told:
         await _tell(conn, [row for row in fresh if row.tenant_id in told], [row for row in closed if row.tenant_id in told], reopened, known)
     if ledger.usage:
-        await store.add_usage(conn, ledger.usage)
+        await store.add_usage(conn, list(by_day(ledger.usage)))
 
 
 async def _tell(conn: Connection, fresh: Sequence[Row], closed: Sequence[Row], reopened: Sequence[tuple[int, float]], known: Set[int]) -> None:

@@ -5,9 +5,9 @@ starts anew); the later use is another *generation* with a row of its own. That 
 believed only on evidence: an Event-Timestamp, or another Class, never because it merely arrived late.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,11 @@ TOLERANCE_SECONDS = 2.0
 
 LONGEST_INTERVAL_SECONDS = 21_600
 """A longer gap is an outage, not the pace of a NAS: the reaper must not wait for three of it."""
+
+DAY_SECONDS: Final = 86_400
+
+LONGEST_DIVIDED_SECONDS: Final = 31 * DAY_SECONDS
+"""What a NAS did not tell of for longer counts as used within so long: no packet writes a row for each day of a year."""
 
 _SYNTHETIC = frozenset(("nas_reload", "reaper", "not_found", "operator"))
 _FACT_NAMES = Facts.__struct_fields__
@@ -144,6 +149,28 @@ def only_counted(before: Row, row: Row) -> bool:
         acctoutputpackets=row.acctoutputpackets,
     )  # fmt: skip
     return same == row
+
+
+def by_day(usage: Iterable[Usage]) -> Iterator[Usage]:
+    """The same, each within one day (UTC): what a record added over midnight counts as used evenly since the one before, and is divided by time."""
+    for item in usage:
+        if item.since // DAY_SECONDS == item.at // DAY_SECONDS:
+            yield item
+        else:
+            yield from _divided(item)
+
+
+def _divided(item: Usage) -> Iterator[Usage]:
+    amounts = (item.up_octets, item.down_octets, item.session_seconds)
+    first = begin = max(item.since, item.at - LONGEST_DIVIDED_SECONDS)
+    whole, taken = max(round((item.at - first) * 1000), 1), [0, 0, 0]  # milliseconds, so that nothing is lost to floats
+    while begin < item.at:
+        end = min((begin // DAY_SECONDS + 1) * DAY_SECONDS, item.at)
+        upto = [amount if end == item.at else amount * round((end - first) * 1000) // whole for amount in amounts]
+        up, down, seconds = (amount - before for amount, before in zip(upto, taken, strict=True))
+        if up or down or seconds:
+            yield item._replace(at=begin, up_octets=up, down_octets=down, session_seconds=seconds, since=begin)
+        begin, taken = end, upto
 
 
 def _stop(row: Row, record: Record) -> None:

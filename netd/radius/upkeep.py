@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from netd.config import RadiusConfig, RetentionConfig
@@ -36,6 +36,9 @@ POSTAUTH_LOOK_SECONDS = 0.02
 
 REAP_SECONDS = 30.0
 REAP_ROWS = 1_000
+JUMP_SECONDS = 30.0
+"""By so much the time of day goes ahead of the time that passes where it was set, or where the machine stood still (a virtual one does, while it is moved)."""
+
 RECONCILE_SECONDS = 60.0
 COMPARE_KEYS = 2_000
 """Sessions compared before packets get their turn: about a millisecond."""
@@ -56,6 +59,8 @@ class Upkeep:
         self.sessions = sessions
         self.directory = server.directory
         self.reaped = 0
+        self.wall_clock: Callable[[], float] = time.time
+        self._ahead = self._clock_ahead()
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
         self.learned_lines: deque[tuple[int, int, Kept]] = deque()  # tenant, subscriber, line
         self._postauth: list[bytes] = []  # taken out, not yet written
@@ -158,12 +163,16 @@ class Upkeep:
     async def reap_once(self) -> int:
         """Close the sessions of which nothing was heard for ``stale_after_intervals`` interim intervals, at the time of their last packet.
 
-        Not while the journal holds packets: what the tables do not know of was heard all the same.
+        Not while the journal holds packets: what the tables do not know of was heard all the same. Nothing was heard in a time that netd did not live through.
         """
+        ahead, self._ahead = self._ahead, self._clock_ahead()
+        if self._ahead > ahead + JUMP_SECONDS:
+            log.warning("the clock went ahead: sessions are silent from now on", extra={"seconds": round(self._ahead - ahead)})
+            self.accounting.listening_since = self.wall_clock()
         total = 0
         while not self.accounting.behind:
             async with self.database.transaction() as conn:
-                silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, time.time(), REAP_ROWS)
+                silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, self.wall_clock(), REAP_ROWS)
                 closed = await session_store.close(conn, silent, "reaper", "Lost-Carrier", None) if silent else []
             self.sessions.remove(closed)
             self.reaped += len(closed)
@@ -173,6 +182,9 @@ class Upkeep:
         if total:
             log.info("silent sessions closed", extra={"sessions": total})
         return total
+
+    def _clock_ahead(self) -> float:
+        return self.wall_clock() - time.monotonic()
 
     async def reconcile(self) -> None:
         """Bring the sessions in memory in line with the database once a minute, for ever: another node's, and those of a lost COMMIT."""

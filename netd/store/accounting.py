@@ -153,7 +153,7 @@ _USAGE = """
     select u.t, u.s, (to_timestamp(u.a) at time zone 'UTC')::date, least(sum(u.up), {most}), least(sum(u.down), {most}), least(sum(u.sec), {most})
     from unnest($1::bigint[], $2::bigint[], $3::float8[], $4::bigint[], $5::bigint[], $6::bigint[]) as u (t, s, a, up, down, sec)
     join subscribers on subscribers.id = u.s
-    group by 1, 2, 3
+    group by 1, 2, 3 order by 2, 3
     on conflict (subscriber_id, day) do update set
         up_octets = usage_daily.up_octets + least(excluded.up_octets, {most} - usage_daily.up_octets),
         down_octets = usage_daily.down_octets + least(excluded.down_octets, {most} - usage_daily.down_octets),

@@ -1,6 +1,6 @@
 """Periods, free windows, and what of a packet's usage belongs to which."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netd.domain.metering import Meter, Span, span_of, window_of
+from netd.domain.metering import Meter, Span, instant, span_of, window_of
 from netd.model.quota import FreeWindow, Quota
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -138,6 +138,16 @@ def test_a_window_follows_the_clocks() -> None:
     meter = Meter(quota(timezone="Europe/Berlin", free_windows=(window("01:00", "07:00"),)))
     assert counted(meter, "2026-03-29 00:00", "2026-03-29 12:00", 11 * 3600, "Europe/Berlin") == 6 * 360_000, "five hours long that night"
     assert counted(meter, "2026-10-25 00:00", "2026-10-25 12:00", 13 * 3600, "Europe/Berlin") == 6 * 360_000, "seven hours long that night"
+
+
+def test_an_edge_that_clocks_skip_is_the_moment_after() -> None:
+    """In Berlin there is no 02:30 on that day; Lord Howe puts its clocks forward by half an hour, from 02:00 to 02:30."""
+    assert local(instant(date(2027, 3, 28), 150, ZoneInfo("Europe/Berlin")), "Europe/Berlin") == "2027-03-28 03:00"
+    assert local(instant(date(2027, 3, 28), 179, ZoneInfo("Europe/Berlin")), "Europe/Berlin") == "2027-03-28 03:00"
+    assert local(instant(date(2027, 3, 28), 180, ZoneInfo("Europe/Berlin")), "Europe/Berlin") == "2027-03-28 03:00"
+    assert local(instant(date(2027, 10, 3), 135, ZoneInfo("Australia/Lord_Howe")), "Australia/Lord_Howe") == "2027-10-03 02:30"
+    twice = instant(date(2027, 10, 31), 150, ZoneInfo("Europe/Berlin"))
+    assert datetime.fromtimestamp(twice, UTC) == datetime(2027, 10, 31, 0, 30, tzinfo=UTC), "the first of two"
 
 
 CUTS = st.lists(st.integers(1, 2 * 86_400 - 1), max_size=12, unique=True)

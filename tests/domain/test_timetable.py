@@ -41,6 +41,15 @@ def test_clocks_change(cron: str, begin: datetime, expected: list[str]):
     assert times(cron, BERLIN, begin, len(expected)) == expected
 
 
+def test_asked_in_the_hour_that_comes_twice():
+    """Whoever makes or changes a schedule then gets what is due after now, not again what was due an hour ago."""
+    often = Timetable(cron="0,30 1-3 * * *", interval_seconds=None, zone=BERLIN, begins_at=AUTUMN)
+    nightly = Timetable(cron="30 2 * * *", interval_seconds=None, zone=BERLIN, begins_at=AUTUMN)
+    for minute in range(60):  # 02:00 to 02:59 for the second time
+        now = datetime(2026, 10, 25, 1, minute, tzinfo=UTC)
+        assert often.after(now) == datetime(2026, 10, 25, 2, tzinfo=UTC) and nightly.after(now) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+
+
 def test_midnight_that_does_not_come():
     """In Santiago clocks go from 24:00 to 01:00."""
     assert times("0 0 * * *", "America/Santiago", datetime(2026, 9, 5, 12, tzinfo=UTC), 2) == ["09-06 04:00", "09-07 03:00"]

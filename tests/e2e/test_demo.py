@@ -19,6 +19,9 @@ from tests.e2e.daemon import NETD, Daemon, eventually
 ANNA, CARLA = "anna@simulated.example", "carla@simulated.example"
 ROUTER, OTHER, OLT = (machine.name for machine in SCENARIO.machines)
 
+START_SECONDS = 180.0
+"""A start takes ten seconds, and three quarters of a minute on a machine that has ten other things to do."""
+
 
 def started(place: Path, *more: str) -> Daemon:
     """A demonstration of which all is there."""
@@ -28,9 +31,10 @@ def started(place: Path, *more: str) -> Daemon:
     process = made.process
     assert process is not None
     try:
-        eventually(lambda: "provider is online" in made.stdout or process.poll() is not None, 60)
-        assert process.poll() is None, made.stdout + made.stderr
+        eventually(lambda: "provider is online" in made.stdout or process.poll() is not None, START_SECONDS)
+        assert process.poll() is None
     except BaseException:
+        print(made.stdout + made.stderr)
         made.close()
         raise
     return made
@@ -185,7 +189,7 @@ def test_it_ends_clean_and_goes_on_where_it_was(demo: Daemon) -> None:
     runs, before = demo.stdout.count("provider is online"), kept(demo, ROUTER)
     with socket.create_server((SCENARIO.machines[0].address, before["ssh_port"])):  # another program has taken one of its ports
         demo.launch(managed=False)
-        eventually(lambda: demo.stdout.count("provider is online") > runs, 60)
+        eventually(lambda: demo.stdout.count("provider is online") > runs, START_SECONDS)
     found = eventually(lambda: everybody(demo))
     closed = get(demo, "/radius/sessions?state=closed&limit=100")["items"]
     assert len(closed) >= len(found) and {each["closed_by"] for each in closed} == {"stop"}

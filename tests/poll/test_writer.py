@@ -25,6 +25,9 @@ class Away:
             raise StoreUnavailable("away")
         return self.database.transaction()
 
+    def acquire(self) -> Any:
+        return self.database.acquire()
+
 
 @pytest.fixture
 async def days(database: Database) -> Database:
@@ -57,6 +60,23 @@ async def test_what_is_refused_is_counted_and_holds_up_nothing(days: Database) -
     writer.add("device_samples", [(1, 1, NOW, 1, None, None, None, None, None, None)])
     await writer.flush()
     assert writer.dropped == {"full": 0, "refused": 1} and writer.stored == {"device_samples": 1} and writer.waiting == 0
+
+
+async def test_days_that_nobody_made_ahead_are_made_when_their_samples_come(days: Database) -> None:
+    """The database was away for days, or the clock was years behind when netd began: the hourly look comes too late."""
+    away, today = Away(days), NOW + timedelta(days=6)
+    writer = Writer(away, lambda: today, most_rows=1000)  # type: ignore[arg-type]
+    for number in range(6 * 24):
+        writer.add("reach_samples", [row(1, NOW + timedelta(hours=number))])
+    writer.add("optics_samples", [(1, 1, "0/1", None, today, -20.0, None, None, None, None, None, None)])
+    await writer.flush()
+    assert writer.waiting == 6 * 24 + 1
+    away.away = False
+    await writer.flush()
+    assert writer.waiting == 0 and writer.dropped == {"full": 0, "refused": 0} and writer.stored == {"reach_samples": 6 * 24, "optics_samples": 1}
+    async with days.acquire() as conn:
+        assert await conn.fetchval("select count(distinct at) from reach_samples") == 6 * 24
+        assert await timeseries.roll_up(conn, "5m", today) is not None  # the sums have their places, too
 
 
 async def test_late_samples_have_their_sums_made_again(days: Database) -> None:

@@ -155,6 +155,14 @@ async def test_packets_have_their_turn_during_a_large_commit(bras: TestNas) -> N
     assert len(await world.sessions()) == 500
 
 
+async def test_usage_over_midnight_is_that_of_both_days(bras: TestNas) -> None:
+    midnight = T0 // 86_400 * 86_400
+    assert await bras.account("Start", Event_Timestamp=midnight - 600)
+    assert await bras.account("Stop", Event_Timestamp=midnight + 200, Acct_Session_Time=800, Acct_Input_Octets=8_000)
+    found = await rows(bras.world, "select extract(epoch from day)::bigint, up_octets, session_seconds from usage_daily order by day")
+    assert found == [(midnight - 86_400, 6_000, 600), (midnight, 2_000, 200)]
+
+
 async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestNas) -> None:
     world = bras.world
     assert await bras.account("Interim-Update", "old", Event_Timestamp=T0, Acct_Session_Time=60)
@@ -171,6 +179,21 @@ async def test_silent_sessions_are_reaped_at_their_last_sign_of_life(bras: TestN
     assert await bras.account("Interim-Update", "old", Event_Timestamp=T0 + 3590, Acct_Session_Time=3650)
     assert {session.acct_session_id for session in await world.sessions()} == {"old", "new"}
     assert await world.sessions("closed") == []
+
+
+async def test_a_clock_that_goes_ahead_makes_no_session_silent(bras: TestNas) -> None:
+    """A machine that stood still for hours, or began with a clock that was hours behind: nothing could be heard in a time that was not lived through."""
+    world = bras.world
+    await bras.online()
+    upkeep, accounting = world.running.upkeep, world.running.server.accounting
+    accounting.listening_since = 0
+    upkeep.wall_clock = lambda: time.time() + 7200
+    assert await upkeep.reap_once() == 0
+    assert len(await world.sessions()) == 1
+    assert accounting.listening_since == pytest.approx(time.time() + 7200, abs=60)
+    upkeep.wall_clock = lambda: time.time() + 7229  # set right a little, as clocks are
+    accounting.listening_since = 0
+    assert await upkeep.reap_once() == 1
 
 
 async def test_a_session_being_heard_of_just_now_is_not_reaped(bras: TestNas) -> None:

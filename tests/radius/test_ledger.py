@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netd.model.accounting import Record, Row, unique_id
-from netd.radius.ledger import Ledger, only_counted
+from netd.radius.ledger import LONGEST_DIVIDED_SECONDS, Ledger, Usage, by_day, only_counted
 from netd.store.accounting import COUNTED
 
 START = 1_800_000_000.0
@@ -158,3 +158,33 @@ def test_a_row_that_only_went_on_counting_is_known_from_one_that_changed() -> No
         other = {"doomed": "deleted", "closed_by": "reaper"}.get(name, -1 if isinstance(getattr(row, name), int | float) else "another")
         changed = msgspec.structs.replace(row, **{name: other})
         assert only_counted(row, changed) == (name in COUNTED), name
+
+
+MIDNIGHT = 1_800_057_600.0
+
+
+def days(since: float, at: float, up: int, down: int, seconds: int) -> list[tuple[float, int, int, int]]:
+    """Days after MIDNIGHT and what is credited to them."""
+    found = by_day([Usage(1, 5, at, up, down, seconds, since)])
+    return [((each.at - MIDNIGHT) // 86_400, each.up_octets, each.down_octets, each.session_seconds) for each in found]
+
+
+def test_what_was_used_over_midnight_is_divided_among_the_days() -> None:
+    assert days(MIDNIGHT - 600, MIDNIGHT + 200, 8, 801, 800) == [(-1, 6, 600, 600), (0, 2, 201, 200)]
+    assert days(MIDNIGHT + 1, MIDNIGHT + 200, 8, 80, 199) == [(0, 8, 80, 199)]
+    assert days(MIDNIGHT - 600, MIDNIGHT, 8, 80, 600) == [(-1, 8, 80, 600)], "the packet of midnight itself tells of the day before"
+    assert days(MIDNIGHT - 0.0001, MIDNIGHT + 0.0001, 8, 80, 600) == [(0, 8, 80, 600)], "no time at all"
+    assert days(MIDNIGHT, MIDNIGHT, 8, 80, 600) == [(0, 8, 80, 600)], "late: at its own time"
+    day = 86_400
+    assert days(MIDNIGHT - day / 2, MIDNIGHT + 2 * day, 0, 10, 2 * day + day // 2) == [(-1, 0, 2, day // 2), (0, 0, 4, day), (1, 0, 4, day)], (
+        "a NAS without Interims"
+    )
+    assert len(days(MIDNIGHT - 300 * day, MIDNIGHT, 10**6, 10**6, 10**6)) * day == LONGEST_DIVIDED_SECONDS
+
+
+@given(st.floats(0, 5 * 86_400), st.floats(0, 40 * 86_400), st.integers(0, 2**70), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_nothing_is_lost_between_days(at: float, before: float, octets: int, seconds: int) -> None:
+    found = days(MIDNIGHT + at - before, MIDNIGHT + at, octets, 0, seconds)
+    assert (sum(up for _, up, _, _ in found), sum(online for _, _, _, online in found)) == (octets, seconds)
+    assert [day for day, *_ in found] == sorted({day for day, *_ in found}) and all(up >= 0 and online >= 0 for _, up, _, online in found)
