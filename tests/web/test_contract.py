@@ -20,7 +20,7 @@ from tests.web.running import Api
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "2"))
 SEED = os.environ.get("CONTRACT_SEED", "1")
 PHASES = os.environ.get("CONTRACT_PHASES", "fuzzing")
-SECONDS = int(os.environ.get("CONTRACT_SECONDS", "400"))
+SECONDS = int(os.environ.get("CONTRACT_SECONDS", "800"))
 
 LEFT_OUT = {
     "positive_data_acceptance": "what a schema cannot say (there is such a plan, this range is free) is refused with 422",
