@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from netd import compiled
@@ -37,7 +38,14 @@ from tests.ports import free_port
 T = TypeVar("T")
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
+PATIENCE_SECONDS = 60.0
+"""So long a busy machine may need for a connection."""
+
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
+
+
+hypothesis.settings.register_profile("netd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # how fast the machine is is no matter
+hypothesis.settings.load_profile("netd")
 
 
 def pytest_report_header() -> str:
@@ -119,14 +127,14 @@ class Cluster:
     async def make_template(self) -> None:
         """Make the migrated database that :meth:`create` copies."""
         await self._execute(f'create database "{self.template}"')
-        connection = await connect(self.url(self.template))
+        connection = await connect(self.url(self.template), PATIENCE_SECONDS)
         try:
             await migrate(connection, SQL)
         finally:
             await connection.close()
 
     async def _execute(self, statement: str) -> None:
-        connection = await connect(self.admin_url)
+        connection = await connect(self.admin_url, PATIENCE_SECONDS)
         try:
             await connection.execute(statement)
         finally:
@@ -257,7 +265,7 @@ def connect_kwargs(dsn: str) -> dict[str, Any]:
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
     """A pool on a fresh migrated database, whose connections are waited for as long as a busy machine may need."""
-    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=60)
+    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=PATIENCE_SECONDS)
     yield opened
     await opened.close()
 
@@ -265,7 +273,7 @@ async def database(dsn: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """One connection to a fresh migrated database."""
-    opened = await connect(dsn)
+    opened = await connect(dsn, PATIENCE_SECONDS)
     yield opened
     await opened.close()
 

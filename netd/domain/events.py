@@ -137,16 +137,17 @@ class Stream:
             if number % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
 
-    async def follow(self, actor: Actor, types: tuple[str, ...], after: Place | None, idle_seconds: float) -> AsyncIterator[list[Event]]:
-        """Events behind ``after`` (None: from now on), in batches, each once and in order; an empty batch after ``idle_seconds`` without any.
+    async def now(self) -> Place:
+        """Behind which place there is only what happens from now on. Raises StoreError."""
+        async with self._owner.acquire() as conn:
+            return await store.end(conn)
+
+    async def follow(self, actor: Actor, types: tuple[str, ...], after: Place, idle_seconds: float) -> AsyncIterator[list[Event]]:
+        """Events behind ``after``, in batches, each once and in order; an empty batch after ``idle_seconds`` without any.
 
         Ends when the stream is closed. Raises StoreError if the database is away while the listener catches up.
         """
-        begin = after
-        if begin is None:
-            async with self._owner.acquire() as conn:
-                begin = await store.end(conn)
-        listener = Listener(actor, types, begin)
+        listener = Listener(actor, types, after)
         self._listeners.add(listener)
         self._wanted.set()
         try:

@@ -20,7 +20,7 @@ from tests.web.running import Api
 EXAMPLES = int(os.environ.get("CONTRACT_EXAMPLES", "2"))
 SEED = os.environ.get("CONTRACT_SEED", "1")
 PHASES = os.environ.get("CONTRACT_PHASES", "fuzzing")
-SECONDS = int(os.environ.get("CONTRACT_SECONDS", "400"))
+SECONDS = int(os.environ.get("CONTRACT_SECONDS", "800"))
 
 LEFT_OUT = {
     "positive_data_acceptance": "what a schema cannot say (there is such a plan, this range is free) is refused with 422",
@@ -35,7 +35,8 @@ async def schemathesis(api: Api, token: str, *more: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"), "run", f"{api.url}/api/openapi.json", "--header", f"Authorization: Bearer {token}",
         "--phases", PHASES, "--max-examples", str(EXAMPLES), "--seed", SEED, "--exclude-checks", ",".join(LEFT_OUT), "--continue-on-failure",
-        "--generation-database", "none", "--no-shrink", "--no-color", "--warnings", "off", *more,
+        "--generation-database", "none", "--no-shrink", "--no-color", "--warnings", "off", "--request-timeout", "120", "--suppress-health-check", "all",
+        *more,
         env={**os.environ, "SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("contract.py"))},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd="/tmp",
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -11,6 +13,7 @@ from netd.domain import events as domain_events
 from netd.model.event import Place
 from netd.store import events
 from netd.store.database import Database
+from netd.web import listening
 from netd.web.api import streaming
 from netd.web.api.resources import events as resource
 from tests.web.running import Api, running
@@ -200,8 +203,32 @@ async def test_nobody_elses_events(api: Api, database: Database):
     assert (await api.get("/events", role=None, headers={"Authorization": f"Bearer {other.value['token']}"})).value["items"] == []
 
 
+@pytest.mark.parametrize("websocket", [False, True])
+async def test_from_now_on_is_from_before_the_answer(api: Api, database: Database, monkeypatch, websocket: bool):
+    """However long it takes to find out where the stream is: what happens once the answer has begun is told."""
+    end, answered = events.end, asyncio.Event()
+
+    async def late(conn) -> Place:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(answered.wait(), 1)
+        return await end(conn)
+
+    monkeypatch.setattr(events, "end", late)
+    headers = {"Authorization": f"Bearer {api.tokens['admin']}", "Accept": "text/event-stream"}
+    asking: Any = api.client.ws_connect if websocket else api.client.get
+    async with asyncio.timeout(60), asking(f"{api.url}/api/v1/events", headers=headers) as response:
+        await happen(database, 0, 1)
+        answered.set()
+        if websocket:
+            assert msgspec.json.decode((await response.receive()).data)["object_id"] == "0"
+        else:
+            lines = [await response.content.readline() for _ in range(5)]
+            assert b'"object_id":"0"' in lines[-1], lines
+
+
 async def test_a_revoked_token_is_let_go(api: Api, database: Database, monkeypatch):
     monkeypatch.setattr(resource, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(listening, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(streaming, "IDLE_SECONDS", 0.05)
     made = (await api.post("/tokens", {"name": "o", "role": "read_only"})).value
     client = Client(api, "", made["text"])

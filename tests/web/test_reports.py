@@ -75,10 +75,11 @@ async def test_as_a_job(api: Api, database: Database):
     assert (answer.status, answer.headers["content-type"], answer.raw[:5]) == (200, PDF, b"%PDF-")
     assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     for each in (*OURS, "subscribers-by-plan", "usage-by-plan"):
+        before = await api.get(f"/reports/{each}")
         job = (await make(api, each)).value
-        direct = await api.get(f"/reports/{each}")
+        after = await api.get(f"/reports/{each}")
         kept = await fetch(api, job["id"])
-        assert (job["state"], kept.headers["content-type"], kept.raw) == ("succeeded", CSV, direct.raw), job
+        assert (job["state"], kept.headers["content-type"], kept.raw in (before.raw, after.raw)) == ("succeeded", CSV, True), job  # a day may end meanwhile
     async with database.acquire() as conn:
         await conn.execute("update jobs set finished_at = now() - interval '40 days'")
         when = {"radpostauth_days": 90, "usage_days": 90, "events_days": 90}
@@ -109,11 +110,12 @@ async def test_what_cannot_be_made(api: Api, monkeypatch: pytest.MonkeyPatch):
 async def test_a_job_waits_where_too_many_make_spreadsheets(api: Api, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("netd.sheets.converter.WAITING", 0)
     job = (await api.post("/jobs", {"kind": "report.inventory", "args": {"format": "xlsx"}})).value["id"]
-    async with asyncio.timeout(30):
-        while (found := (await api.get(f"/jobs/{job}")).value)["attempt"] != 1 or found["state"] == "running":  # noqa: ASYNC110
+    async with asyncio.timeout(60):
+        while (found := (await api.get(f"/jobs/{job}")).value)["attempt"] == 0 or found["state"] == "running":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert found["state"] == "queued"
-    assert (await api.get(f"/jobs/{job}/log")).value["items"][-1]["text"] == "queued: too many spreadsheets are being read and written"
+    said = [entry["text"] for entry in (await api.get(f"/jobs/{job}/log")).value["items"]]
+    assert said[2] == "queued: too many spreadsheets are being read and written", said
 
 
 async def test_who_fetches_what_was_made(api: Api, database: Database):
@@ -139,11 +141,11 @@ async def test_a_schedule_makes_one(api: Api, database: Database):
     assert (await api.post("/schedules", new, role=None, headers=headers)).status == 201
     refused = await api.post("/schedules", {**new, "name": "other", "kind": "report.drift"}, role=None, headers=headers)
     assert refused.status == 403
-    due = datetime.now(UTC) - timedelta(seconds=20)
+    due = datetime.now(UTC)
     async with database.acquire() as conn:
         await conn.execute("update job_schedules set due_at = $1, fires_at = $1", due)
     await schedules.fire(database, api.deps.kinds, api.deps.keyring, datetime.now(UTC))
-    async with asyncio.timeout(30):  # the worker may have been quicker to fire it, and not be done with that
+    async with asyncio.timeout(60):  # the worker may have been quicker to fire it, and not be done with that
         while not (made := (await api.get("/jobs?kind=report.availability")).value["items"]):  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.05)
     done = await api.deps.watch.ended(database, system(1), made[0]["id"], 50)

@@ -30,8 +30,9 @@ async def test_a_webhooks_life(api: Api, receiver: Receiver):
     shown = await api.get(path)
     assert shown.value == hook and secret not in str(shown.value)
     assert (await api.get("/webhooks?q=CRM")).value["items"] == [hook]
+    asked = time.monotonic()
     tested = await api.post(f"{path}/test")
-    assert (tested.value["delivered"], tested.value["status"]) == (True, 200) and 0 < tested.value["seconds"] < 5
+    assert (tested.value["delivered"], tested.value["status"]) == (True, 200) and 0 < tested.value["seconds"] < time.monotonic() - asked
     assert (receiver.got[0].type, receiver.got[0].event["type"]) == ("webhook.test", "webhook.test")
     assert receiver.got[0].signed_by(secret)
     rotated = await api.post(f"{path}/rotate")
@@ -121,9 +122,9 @@ class Billing:
         self.secret = issued["secret"]
         self.hook = issued["hook"]
 
-    async def tell(self, notice: Any, *, at: float | None = None, secret: str | None = None, header: str | None = None, host: str = "") -> Answer:
+    async def tell(self, notice: Any, *, ago: float = 0.0, secret: str | None = None, header: str | None = None, host: str = "") -> Answer:
         body = msgspec.json.encode(notice)
-        stamp = str(int(time.time() if at is None else at))
+        stamp = str(int(time.time() - ago))
         digest = hmac.new((secret or self.secret).encode(), f"{stamp}.".encode() + body, "sha256").hexdigest()
         headers = {"X-Netd-Signature": f"t={stamp},v1={digest}" if header is None else header}
         return await self.api.post(f"/hooks/{self.hook['public_id']}", notice, role=None, headers={**headers, **({"Host": host} if host else {})})
@@ -194,7 +195,7 @@ async def test_what_is_not_believed(api: Api, alice: int, billing: Billing):
     notice = {"id": "n1", "type": "invoice.overdue", "username": "alice"}
     now = time.time()
     for wrong in (
-        {"secret": "whsec_guess"}, {"at": now - 310}, {"at": now + 310}, {"header": ""}, {"header": "v1=00"}, {"header": f"t={int(now)}"},
+        {"secret": "whsec_guess"}, {"ago": 310}, {"ago": -400}, {"header": ""}, {"header": "v1=00"}, {"header": f"t={int(now)}"},
         {"header": f"t={int(now)},v1="}, {"header": f"t={int(now)},t=1,v1=00"}, {"header": f"t={'9' * 4000},v1=00"},
     ):  # fmt: skip
         assert (await billing.tell(notice, **wrong)).status == 401, wrong
@@ -204,7 +205,7 @@ async def test_what_is_not_believed(api: Api, alice: int, billing: Billing):
     assert await locks(api, alice) == []
     await api.patch(f"/billing-hooks/{billing.hook['id']}", {"enabled": True})
     assert (await billing.tell({**notice, "type": "invoice.lost"})).status == 422
-    assert (await billing.tell(notice, at=now - 200)).status == 200
+    assert (await billing.tell(notice, ago=200)).status == 200
 
 
 async def test_both_secrets_of_a_billing_hook_for_a_day(api: Api, alice: int, billing: Billing):

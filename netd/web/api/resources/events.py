@@ -64,6 +64,8 @@ async def _stream(call: Call, query: EventQuery) -> web.StreamResponse:
     if len(call.deps.stream) >= MOST_LISTENERS:
         raise Problem(TOO_MANY, f"{MOST_LISTENERS} listen already", headers={"Retry-After": "30"})
     await _wish(call, types)
+    if after is None:  # before the answer begins: whoever sees that goes on to do things, and expects to be told of them
+        after = await call.deps.stream.now()
     if is_upgrade(call.request):
         return await streaming.websocket(call.request, _batches(call, types, after))
     return await streaming.sse(call.request, _batches(call, types, after), _named, call.deps.listeners.encoded)
@@ -75,7 +77,7 @@ async def _wish(call: Call, types: tuple[str, ...]) -> None:
         await call.deps.settled()
 
 
-async def _batches(call: Call, types: tuple[str, ...], after: Place | None) -> AsyncIterator[list[Event] | None]:
+async def _batches(call: Call, types: tuple[str, ...], after: Place) -> AsyncIterator[list[Event] | None]:
     """What a listener is sent, as long as its token is good and may see it."""
     loop = asyncio.get_running_loop()
     checked = wished = loop.time()
