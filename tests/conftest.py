@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from netd import compiled
@@ -35,6 +36,10 @@ from netd.store.migrate import migrate
 from tests.ports import free_port
 
 T = TypeVar("T")
+
+# How long an example takes, or the making of ten, says more of the machine than of what is tested.
+hypothesis.settings.register_profile("netd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("netd")
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
