@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,6 +23,7 @@ from openpyxl import Workbook, load_workbook
 from netd.errors import ConversionFailed, InvalidInput, TooOften
 from netd.sheets import converter as module
 from netd.sheets.converter import Cell, Converter
+from tests.clock import skipping
 
 NOW = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -159,16 +159,23 @@ async def test_time_is_limited():
 
 async def test_waiting_for_rows_is_not_in_that_time():
     """They wait for the database, or for their turn, which is no fault of the table's."""
-    began = time.monotonic()
-    (await Converter().write("xlsx", ["a"], parts(["one"], ["two"]), title="T", made_at=NOW)).close()
-    seconds = max(1.0, 10 * (time.monotonic() - began))
+    with skipping() as clock:
 
-    async def slow() -> AsyncIterator[Sequence[Sequence[Cell]]]:
-        yield [["one"]]
-        await asyncio.sleep(seconds + 0.5)
-        yield [["two"]]
+        async def slow() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+            yield [["one"]]
+            clock.skip(1000)
+            await asyncio.sleep(0.1)
+            yield [["two"]]
 
-    (await Converter(seconds=seconds).write("xlsx", ["a"], slow(), title="T", made_at=NOW)).close()
+        (await Converter(seconds=100).write("xlsx", ["a"], slow(), title="T", made_at=NOW)).close()
+
+        async def quick() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+            yield [["one"]]
+            asyncio.get_running_loop().call_soon(clock.skip, 1000)  # once the child has it
+            yield [["two"]] * 100_000
+
+        with pytest.raises(InvalidInput, match="takes longer than 100 s"):
+            await Converter(seconds=100).write("xlsx", ["a"], quick(), title="T", made_at=NOW)
 
 
 async def test_rows_that_fail_leave_no_file_and_no_child():
@@ -179,7 +186,7 @@ async def test_rows_that_fail_leave_no_file_and_no_child():
     before = children()
     with pytest.raises(KeyError):
         await Converter().write("xlsx", ["a"], failing(), title="T", made_at=NOW)
-    assert children() == before
+    assert not children() - before
 
 
 async def test_a_child_that_dies_is_no_end_of_the_file(monkeypatch):
@@ -208,7 +215,8 @@ async def test_only_so_many_wait(monkeypatch):
     first = asyncio.create_task(write(slow()))
     await started.wait()
     second = asyncio.create_task(write(parts(["y"])))
-    await asyncio.sleep(0)
+    while not converter._waiting:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.01)
     with pytest.raises(TooOften):
         await write(parts(["z"]))
     second.cancel()
