@@ -259,11 +259,17 @@ def test_a_child_does_not_outlive_its_parent():
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=(kept, given)) as parent:
         assert parent.stdout is not None
         death = os.pidfd_open(int(parent.stdout.readline()))
-        os.write(given, b'{"title": "T", "columns": ["a"]}\n' + b'["x"]\n' * 50_000)  # more than a pipe holds: it is read
+        with open(given, "wb", closefd=False) as rows:
+            rows.write(b'{"title": "T", "columns": ["a"]}\n' + b'["x"]\n' * 50_000)  # more than a pipe holds: it is read
         parent.kill()
-    assert select.select([death], [], [], 30)[0]
+    assert select.select([death], [], [], 60)[0]
     for each in (kept, given, death):
         os.close(each)
+
+
+def test_a_child_whose_parent_died_before_it_began():
+    child = subprocess.run([sys.executable, "-m", "netd.sheets", "read", str(os.getppid())], stdin=subprocess.DEVNULL, check=False)
+    assert child.returncode == -signal.SIGKILL
 
 
 async def test_the_child_knows_no_secret_of_the_daemons():
