@@ -16,7 +16,7 @@ from netd.model.target import Credential, Login, SshLogin, Target, TelnetLogin
 from netd.sdk.dialogue import Dialogue, Pause, Reconnect, Step
 from netd.simulate import Simulated
 
-LIMITS = CliLimits(settle_seconds=0.03, poll_seconds=0.05, busy_attempts=2, cleanup_seconds=60)
+LIMITS = CliLimits(settle_seconds=0.03, poll_seconds=0.05, busy_attempts=2, cleanup_seconds=10)
 
 
 class Lab(NamedTuple):
