@@ -37,6 +37,10 @@ from tests.ports import free_port
 
 T = TypeVar("T")
 
+# How long an example takes, or the making of ten, says more of the machine than of what is tested.
+hypothesis.settings.register_profile("netd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("netd")
+
 SQL = Path(__file__).resolve().parent.parent / "sql"
 PATIENCE_SECONDS = 60.0
 """So long a busy machine may need for a connection."""

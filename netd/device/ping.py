@@ -54,8 +54,11 @@ class _Echo:
             self._socket.sendto(icmp.echo_request(self._version, self._identifier, self._sequence, token), (str(address), 0))
             async with asyncio.timeout(seconds):
                 await answered
-        except (TimeoutError, BlockingIOError):  # a full buffer is a lost packet
+        except BlockingIOError:  # a full buffer is a lost packet
             return None
+        except TimeoutError:
+            if not answered.done() or answered.cancelled():  # else the loop was held up, and met the answer and the end of its time together
+                return None
         finally:
             del self._waiting[address, token]
         return time.perf_counter() - begun

@@ -6,6 +6,7 @@ in which RADIUS is not answered. Here sockets are only emptied into bounded queu
 
 import asyncio
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
@@ -23,13 +24,20 @@ class Pump:
         self._hungry: deque[_Valve] = deque()
         self._running = False
         self._turns = asyncio.Lock()
+        self._valves = weakref.WeakValueDictionary[int, _Valve]()  # by the id of the protocol behind
 
     async def create_connection(
         self, session_factory: Callable[[], asyncio.Protocol], remote_host: str, remote_port: int
     ) -> tuple[asyncio.BaseTransport, asyncio.Protocol]:
         """A TCP connection whose protocol gets its data from the pump. Raises OSError."""
         transport, valve = await asyncio.get_running_loop().create_connection(lambda: _Valve(self, session_factory()), remote_host, remote_port)
+        self._valves[id(valve.protocol)] = valve
         return transport, valve.protocol
+
+    def holds_back(self, protocol: object) -> bool:
+        """Whether something that came for a protocol has not been given to it yet."""
+        valve = self._valves.get(id(protocol))
+        return valve is not None and valve.has_more
 
     async def turn(self) -> None:
         """Return in a turn of the loop in which nobody else's does: what follows is dear, like the start of a connection."""
@@ -73,7 +81,7 @@ class _Valve(asyncio.Protocol):
         self.protocol.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        idle = not self._queue and not self._ended
+        idle = not self.has_more
         self._queue += data
         if len(self._queue) > MOST_QUEUED and not self._paused:
             self._paused = True
@@ -106,10 +114,14 @@ class _Valve(asyncio.Protocol):
             self.protocol.data_received(helping)
         elif self._ended:
             self._ended.pop(0)()
+        return self.has_more
+
+    @property
+    def has_more(self) -> bool:
         return bool(self._queue or self._ended)
 
     def _end(self, tell: Callable[[], object]) -> None:
-        idle = not self._queue and not self._ended
+        idle = not self.has_more
         self._ended.append(tell)
         if idle:
             self._pump.offer(self)

@@ -1,6 +1,7 @@
 """Types commands at a device's prompt and reads what comes of them: :mod:`netd.wire.terminal` over a channel, with time."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,12 +21,19 @@ LARGE: Final = 64 << 10
 SETTLE_SECONDS: Final = 0.3
 """So long nothing may follow what looks like a prompt or question that was not seen before."""
 
+TURNS: Final = 2
+"""Of the loop, until what is in a socket has been read."""
+
 
 class Channel(Protocol):
     """A stream of octets to a device's shell."""
 
     async def read(self) -> bytes:
         """What came; empty at the end."""
+        ...
+
+    def held_back(self) -> bool:
+        """Whether something came that waits for its turn among what came for others."""
         ...
 
     async def write(self, data: bytes) -> None: ...
@@ -176,17 +184,16 @@ class Screen:
             if wish.wants is not Wants.TIME and not unsure:
                 return wish
             try:
-                async with asyncio.timeout(self._settle if unsure else silence_seconds):
-                    data = await self._channel.read()
-            except TimeoutError:
-                if unsure:
-                    if wish.wants is Wants.COMMAND_PERHAPS:
-                        self._reader.trust(wish.text)
-                    return wish
-                raise PeerUnreachable(f"{self._name}: {told}: no word for {silence_seconds:g} s", "timeout") from None
+                data = await self._read(self._settle if unsure else silence_seconds)
             except PeerUnreachable:
                 self.ended = True
                 raise
+            if data is None and not unsure:
+                raise PeerUnreachable(f"{self._name}: {told}: no word for {silence_seconds:g} s", "timeout")
+            if data is None:
+                if wish.wants is Wants.COMMAND_PERHAPS:
+                    self._reader.trust(wish.text)
+                return wish
             if not data:
                 self.ended = True
                 return wish if wish.wants is Wants.COMMAND_PERHAPS else TIME
@@ -196,6 +203,21 @@ class Screen:
                 await self.close()
                 self.ended = True
                 raise PeerUnreachable(f"{self._name}: {told}: {error.detail}", "too_large") from None
+
+    async def _read(self, silence_seconds: float) -> bytes | None:
+        """What comes; None if the device says nothing for so long. That time may be over before the loop, which somebody held up, has read what came in it:
+        that is no silence."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(silence_seconds):
+                    return await self._channel.read()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    return await self._channel.read()
+            if not self._channel.held_back():
+                return None
 
     async def _type(self, text: str, *, raw: bool = False) -> None:
         self._reader.answered()

@@ -67,7 +67,8 @@ class _Client(asyncssh.SSHClient):
 class Channel(asyncssh.SSHClientSession[bytes]):
     """A shell or command on a connection: octets in, octets out, and no more waiting in memory than MOST_BUFFERED."""
 
-    def __init__(self) -> None:
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
         self._channel: asyncssh.SSHClientChannel[bytes]
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
@@ -117,13 +118,18 @@ class Channel(asyncssh.SSHClientSession[bytes]):
             raise PeerUnreachable(f"the connection was lost: {_words(self._fault)}", "lost")
         return b""
 
+    def held_back(self) -> bool:
+        """Whether something came on the connection that waits for its turn in the pump."""
+        return self._pump.holds_back(self._channel.get_connection())
+
     async def ended(self, within_seconds: float) -> str:
         """How a command ended, after its last octet: ``[exit status 2]``, ``[killed by KILL]``, "" if well or if the device does not say in that time."""
         try:
             async with asyncio.timeout(within_seconds):
                 await self._closed.wait()
         except TimeoutError:
-            return ""
+            if not self._closed.is_set():
+                return ""
         signal, status = self._channel.get_exit_signal(), self._channel.get_exit_status()
         return f"[killed by {signal[0]}]" if signal else f"[exit status {status}]" if status else ""
 
@@ -146,8 +152,9 @@ class Channel(asyncssh.SSHClientSession[bytes]):
 class SshConnection:
     """A connection that has logged in. ``host_key`` is what the device showed."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, host_key: str, banner: str, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, pump: Pump, host_key: str, banner: str, timeout_seconds: float = 30.0) -> None:
         self.connection = connection
+        self._pump = pump
         self._timeout_seconds = timeout_seconds  # for a channel to be opened
         self.host_key = host_key
         self.banner = banner  # the server's identification, to recognise it by
@@ -162,7 +169,7 @@ class SshConnection:
 
     async def _open(self, **options: Any) -> Channel:
         try:
-            session = Channel()
+            session = Channel(self._pump)
             async with asyncio.timeout(self._timeout_seconds):
                 await self.connection.create_session(lambda: session, encoding=None, **options)
         except TimeoutError:
@@ -208,7 +215,7 @@ async def connect(target: Target, credential: Credential, pump: Pump, *, usernam
         raise PeerUnreachable(f"{name}: {_words(error)}", "protocol" if isinstance(error, asyncssh.ProtocolError) else "lost") from None
     except OSError as error:
         raise PeerUnreachable(f"{name}: {error.strerror or 'cannot be reached'}", "connect") from None
-    return SshConnection(connection, client.shown, str(connection.get_extra_info("server_version", "")), target.timeout_seconds)
+    return SshConnection(connection, pump, client.shown, str(connection.get_extra_info("server_version", "")), target.timeout_seconds)
 
 
 def _unknown(host: str, addr: str, port: int | None) -> tuple[list[Any], ...]:

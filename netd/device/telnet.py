@@ -36,6 +36,10 @@ class TelnetChannel:
             if text:
                 return text
 
+    def held_back(self) -> bool:
+        """Never: nobody else has a turn here."""
+        return False
+
     async def write(self, data: bytes) -> None:
         """Send. Raises PeerUnreachable ``lost``."""
         try:

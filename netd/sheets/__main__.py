@@ -1,4 +1,4 @@
-"""The child: ``python -m netd.sheets read`` (an XLSX file on standard input, its rows on standard output) and ``xlsx`` or ``pdf``, the other way round.
+"""The child: ``python -m netd.sheets read PARENT`` (an XLSX file on standard input, its rows on standard output) and ``xlsx`` or ``pdf``, the other way round.
 
 Exit codes: 0 done; 3 the file is refused, the reason stands on standard error. Everything else is a defect, or a limit that was reached.
 """
@@ -16,9 +16,9 @@ from netd.sheets.limits import Refused, confine
 REFUSED = 3
 
 
-def main(what: str) -> int:
-    """Do one thing with one file."""
-    confine()
+def main(what: str, parent: int | None = None) -> int:
+    """Do one thing with one file, for the process ``parent``."""
+    confine(parent)
     try:
         if what == "read":
             _read(sys.stdin.buffer, sys.stdout.buffer)
@@ -75,4 +75,4 @@ def _rows(source: BinaryIO) -> Iterator[list[str | int | float | None]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], *map(int, sys.argv[2:])))

@@ -98,8 +98,8 @@ class Converter:
         try:
             # -I: neither the folder that netd was started in nor the environment says what is imported.
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-m", "netd.sheets", what, stdin=stdin, stdout=stdout, stderr=asyncio.subprocess.PIPE,
-                env=_environment(os.environ), start_new_session=True,
+                sys.executable, "-I", "-m", "netd.sheets", what, str(os.getpid()), stdin=stdin, stdout=stdout,
+                stderr=asyncio.subprocess.PIPE, env=_environment(os.environ), start_new_session=True,
             )  # fmt: skip
             limit = asyncio.timeout(self._seconds)
             try:

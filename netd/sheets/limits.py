@@ -1,6 +1,7 @@
 """What one spreadsheet may cost, and what is looked at before it is opened."""
 
 import ctypes
+import os
 import resource
 import signal
 import zipfile
@@ -25,9 +26,12 @@ class Refused(Exception):
     """The file is not taken; the text says why, for whoever sent it."""
 
 
-def confine() -> None:
-    """Limit this process: what it may use of memory, processor and disk, no core with somebody's data in it, and no life without its parent."""
+def confine(parent: int | None = None) -> None:
+    """Limit this process: what it may use of memory, processor and disk, no core with somebody's data in it, and no life without its parent, which may have
+    died before this."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
     for what, most in (
         (resource.RLIMIT_AS, MEMORY_OCTETS), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_FSIZE, FILE_OCTETS), (resource.RLIMIT_CORE, 0),
     ):  # fmt: skip

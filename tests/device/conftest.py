@@ -57,7 +57,7 @@ class Shell:
 def target(*logins: tuple[Login, int], **more: Any) -> Target:
     """A device at 127.0.0.1 with these logins and ports."""
     credentials = tuple(Credential(id=number, name=f"c{number}", login=login, port=port) for number, (login, port) in enumerate(logins, 1))
-    return Target(**{"key": "lab", "address": ip_address("127.0.0.1"), "credentials": credentials, "timeout_seconds": 10.0, **more})
+    return Target(**{"key": "lab", "address": ip_address("127.0.0.1"), "credentials": credentials, "timeout_seconds": 60.0, **more})
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -70,6 +70,14 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     pytest.fail(f"nothing listens on port {port}")
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody does at a socket in a folder: it is there a little earlier."""
+    with socket.socket(socket.AF_UNIX) as made, contextlib.suppress(OSError):
+        made.connect(str(path))
+        return True
+    return False
+
+
 @contextlib.contextmanager
 def running(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process that ends with the block."""
@@ -79,7 +87,7 @@ def running(command: Sequence[str | Path], **options: Any) -> Iterator[subproces
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
 
 
 Sshd = Callable[..., Peer]
@@ -141,7 +149,7 @@ def frr(sshd: Sshd, require_peer: Callable[[str], str]) -> Iterator[Peer]:
         command = ("unshare", "-n", zebra, "-f", folder / "zebra.conf", "-z", folder / "zserv.api", "-i", folder / "pid", "--vty_socket", folder, "-P", "0")
         with running(command) as process:
             until = time.monotonic() + 60
-            while not (folder / "zebra.vty").exists():
+            while not listens(folder / "zebra.vty"):
                 assert process.poll() is None and time.monotonic() < until, "zebra did not start"
                 time.sleep(0.02)
             yield sshd(f"ForceCommand {vtysh} --vty_socket {folder} --config_dir {folder}")

@@ -1,4 +1,4 @@
-"""Drivers against the simulators of their platforms, over real sockets, in a hurry."""
+"""Drivers against the simulators of their platforms, over real sockets, without the pauses that devices need."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,18 +70,18 @@ def target(server: SimulatedServer, *, telnet: bool = False) -> Target:
     device = server.device
     login: Login = (TelnetLogin if telnet else SshLogin)(username=device.username, password=Secret(device.password), enable=Secret("enable-secret"))
     port = server.telnet_port if telnet else server.ssh_port
-    return Target(key=device.hostname, address=ip_address("127.0.0.1"), credentials=(Credential(id=1, name="lab", login=login, port=port),), timeout_seconds=5)
+    return Target(key=device.hostname, address=ip_address("127.0.0.1"), credentials=(Credential(id=1, name="lab", login=login, port=port),), timeout_seconds=60)
 
 
 @asynccontextmanager
 async def lab(
     extensions: Extensions, platform: str, device: Simulated, *, telnet: bool = False, executes: bool = False, image: Path | None = None
 ) -> AsyncIterator[Lab]:
-    """A prepared session; the terminal's patience is cut to what a device in this process needs."""
+    """A prepared session; a terminal that is busy is tried again soon."""
     driver: Any = extensions.platforms[platform].driver
     notes: list[str] = []
     patient = driver.terminal
-    driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
+    driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=60.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
     try:
         async with (
             served(extensions, platform, device, executes=executes) as server,

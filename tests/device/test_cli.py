@@ -13,7 +13,7 @@ import asyncssh
 import msgspec
 import pytest
 
-from netd.device import cli
+from netd.device import cli, ssh
 from netd.device.cli import CliLimits, CliTransport
 from netd.device.ssh import HostKeyChanged, fingerprint
 from netd.errors import PeerError, PeerUnreachable
@@ -38,7 +38,7 @@ OLT = Terminal(
     answers=(Answer(r"\{ <cr>[^{}\n]*\}:", ""),),
     errors=(ErrorText(r"^% Unknown", Outcome.SYNTAX), ErrorText(r"^Failure: System is busy", Outcome.BUSY), ErrorText(r"^No entries", Outcome.EMPTY)),
     login=Login(busy=("Reenter times have reached",), busy_seconds=0.01, questions=(Answer(r"license\? \[Y/n\]:", "n"),)),
-    idle_timeout_seconds=5,
+    idle_timeout_seconds=60,
 )
 QUICK = CliLimits(cleanup_seconds=60, settle_seconds=0.02, poll_seconds=0.02)
 BRIEF = CliLimits(cleanup_seconds=0.3, settle_seconds=0.02, poll_seconds=0.02)
@@ -161,10 +161,10 @@ def _inetd(command: Sequence[str]) -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(60)
     for process in started:
         process.terminate()
-        process.wait(5)
+        process.wait(60)
 
 
 async def test_questions_and_errors() -> None:
@@ -380,7 +380,9 @@ async def test_questions_at_the_login() -> None:
 
 async def test_a_restart_is_waited_for() -> None:
     notes: list[str] = []
-    async with SshDevice(olt) as server:
+    device = SshDevice(olt)
+    device.port = free_port()  # nobody else comes to have it while the device is away
+    async with device as server:
         port, driver = server.port, Shell(OLT, ("prepare",), leave="quit")
 
         def restart() -> Dialogue[str]:
@@ -401,7 +403,9 @@ async def test_a_restart_is_waited_for() -> None:
 
 
 async def test_a_restart_that_never_ends() -> None:
-    async with SshDevice(olt) as server:
+    device = SshDevice(olt)
+    device.port = free_port()
+    async with device as server:
 
         def restart() -> Dialogue[None]:
             yield Command(text="reboot", drops=True)
@@ -440,11 +444,18 @@ async def test_a_device_that_lets_in_and_opens_nothing(monkeypatch: pytest.Monke
     async def never(*args: Any, **options: Any) -> None:
         await asyncio.Event().wait()
 
+    async def connects(*args: Any, **options: Any) -> ssh.SshConnection:
+        made = await connect(*args, **options)
+        made._timeout_seconds = 1.0  # not for the connection as well
+        return made
+
+    connect = ssh.connect
+    monkeypatch.setattr(ssh, "connect", connects)
     monkeypatch.setattr(asyncssh.SSHClientConnection, "create_session", never)
     driver = Shell(msgspec.structs.replace(OLT, exec_channel=executes), leave="quit")
     async with SshDevice(olt) as device:
         with pytest.raises(PeerUnreachable, match="no channel was opened within 1 s") as failure:
-            async with asyncio.timeout(20), CliTransport().session(target((password(), device.port), timeout_seconds=1.0), driver) as session:
+            async with asyncio.timeout(60), CliTransport().session(target((password(), device.port)), driver) as session:
                 await session.run(say("show"))
         assert failure.value.reason == "timeout"
 

@@ -15,6 +15,7 @@ from netd.device.pump import Pump
 from netd.errors import PeerError, PeerUnreachable
 from netd.sdk.dialogue import Dialogue, Get, Put
 from netd.sdk.terminal import Terminal
+from tests.clock import skipping
 from tests.device.conftest import FORCED, Peer, Shell, Sshd, target
 
 EXEC = Terminal(prompt=r"^lab# ", exec_channel=True)
@@ -153,16 +154,18 @@ async def test_a_transfer_in_which_nothing_moves_any_more(sshd: Sshd, tmp_path: 
 async def test_a_slow_transfer_is_let_go_on(bourne: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, stored = tmp_path / "image", tmp_path / "stored"
     source.write_bytes(CONTENT * 4)
-    monkeypatch.setattr(files, "STALL_SECONDS", 1.2)
     whole = asyncssh.SFTPClientFile.write
-
-    async def written(self: Any, *args: Any) -> Any:
-        await asyncio.sleep(0.2)
-        return await whole(self, *args)
-
-    monkeypatch.setattr(asyncssh.SFTPClientFile, "write", written)
     made_for = target((bourne.login(), bourne.port))
     made = await ssh.connect(made_for, made_for.credentials[0], Pump())
-    await files.put_file(made, str(stored), source, lambda text: None)
+    with skipping() as clock:
+
+        async def written(self: Any, *args: Any) -> Any:
+            clock.skip(0.6 * files.STALL_SECONDS)
+            return await whole(self, *args)
+
+        monkeypatch.setattr(asyncssh.SFTPClientFile, "write", written)
+        begun = asyncio.get_running_loop().time()
+        await files.put_file(made, str(stored), source, lambda text: None)
+        assert asyncio.get_running_loop().time() - begun > 2 * files.STALL_SECONDS
     assert stored.read_bytes() == CONTENT * 4
     made.close()

@@ -17,7 +17,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 async def test_openssh(sshd: Sshd):
     peer = sshd()
-    said = await ssh_greeting(HERE, peer.port)
+    said = await ssh_greeting(HERE, peer.port, 60)
     assert said is not None and said.host_key == peer.host_key
     assert said.banner.startswith("SSH-2.0-OpenSSH_")
 
@@ -37,7 +37,7 @@ async def test_an_old_server_that_nobody_logs_in_to():
         server_version="ROSSSH",
     )  # fmt: skip
     async with server:
-        said = await ssh_greeting(HERE, server.get_port())
+        said = await ssh_greeting(HERE, server.get_port(), 60)
     public = " ".join(key.export_public_key("openssh").decode().split()[:2])
     assert said == Greeting("SSH-2.0-ROSSSH", public)
     assert asked == []
@@ -45,7 +45,7 @@ async def test_an_old_server_that_nobody_logs_in_to():
 
 async def test_no_common_algorithm_still_has_a_banner(sshd: Sshd):
     peer = sshd("KexAlgorithms sntrup761x25519-sha512@openssh.com", "Ciphers chacha20-poly1305@openssh.com")
-    said = await ssh_greeting(HERE, peer.port)
+    said = await ssh_greeting(HERE, peer.port, 60)
     assert said is not None and said.banner.startswith("SSH-2.0-OpenSSH_") and said.host_key is None
 
 

@@ -16,6 +16,7 @@ from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import HttpLogin
 from tests.device.conftest import target
 from tests.device.rest_router import own_certificate
+from tests.ports import free_port
 
 
 class Router:
@@ -110,7 +111,7 @@ async def test_nobody_is_let_in(client: Client) -> None:
             await RestTransport(client).connect(target((_login("wrong"), router.port)))
     assert failure.value.reason == "credentials" and "wrong" not in str(failure.value)
     with pytest.raises(PeerUnreachable) as failure:
-        await RestTransport(client).connect(target((_login(), router.port)))
+        await RestTransport(client).connect(target((_login(), free_port())))
     assert failure.value.reason == "connect"
 
 

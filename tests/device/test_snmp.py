@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netd.config import Secret
-from netd.device.agent import ErrorStatus, _error_status
+from netd.device.agent import AgentSocket, ErrorStatus, _error_status
 from netd.device.snmp import SYS_OBJECT_ID, SYS_UP_TIME, Snmp, SnmpLimits, SnmpTransport, fitting
 from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import SnmpCommunity, SnmpUser
 from netd.sdk.device import Oid, SnmpGroup
+from tests.clock import Standing, standing
 from tests.device.agent import GEN_ERR, GET, GETBULK, NO_SUCH_NAME, NULL, RESPONSE, TOO_BIG, Agent, Request, Response, integer, octets, table, tlv
 from tests.device.conftest import running, target
 from tests.ports import free_port
@@ -33,7 +34,7 @@ PATIENT = SnmpLimits(attempts=2, timeout_seconds=60, walk_seconds=120)
 """A busy machine repeats no question, so that they can be counted."""
 
 QUICK = SnmpLimits(attempts=2, timeout_seconds=0.3, walk_seconds=30)
-"""Where an answer is not to come."""
+"""Where an answer is not to come: with a clock that stands still, for a busy machine must not be taken for it."""
 
 
 AUTH, PRIV = Secret("authsecret"), Secret("privsecret")
@@ -81,13 +82,20 @@ rouser noauth noauth
     environment = {"SNMP_PERSISTENT_DIR": str(folder / "kept"), "MIBS": "", "PATH": "/usr/bin:/bin"}
     with running((program, "-f", "-Ln", "-C", "-c", folder / "snmpd.conf", "-I", "-smux", "-p", folder / "pid"), env=environment):
         until = time.monotonic() + 60
-        while subprocess.run(_asks("snmpget", port, SYS_UP_TIME), capture_output=True).returncode:
+        while subprocess.run(_asks("snmpget", port, SYS_UP_TIME, 0.2), capture_output=True).returncode:
             assert time.monotonic() < until, "snmpd does not answer"
         yield
 
 
-def _asks(program: str, port: int, oid: Oid) -> list[str]:
-    return [program, "-v2c", "-cc0mmunity", "-OnQU", "-Ox", "-Ot", "-m", "", "-t", "0.2", f"127.0.0.1:{port}", ".".join(map(str, oid))]
+def _asks(program: str, port: int, oid: Oid, seconds: float = 20) -> list[str]:
+    return [program, "-v2c", "-cc0mmunity", "-OnQU", "-Ox", "-Ot", "-m", "", "-t", str(seconds), f"127.0.0.1:{port}", ".".join(map(str, oid))]
+
+
+@pytest.fixture
+async def clock() -> AsyncIterator[Standing]:
+    """How long an agent of this loop takes is what it is told to take."""
+    with standing() as made:
+        yield made
 
 
 def _said(program: str, port: int, oid: Oid) -> dict[Oid, str]:
@@ -115,7 +123,7 @@ def _device(port: int, login: Any = COMMUNITY, **more: Any) -> Any:
 
 def _session(port: int, limits: SnmpLimits = PATIENT, **more: Any) -> Snmp:
     made = _device(port, **more)
-    return SnmpTransport(limits).session(made, made.credentials[0])
+    return SnmpTransport(limits, asyncio.get_running_loop().time).session(made, made.credentials[0])
 
 
 async def test_values_are_what_snmpget_prints(snmpd: int) -> None:
@@ -144,16 +152,22 @@ async def test_versions_and_v3_pairs(snmpd: int, login: SnmpCommunity | SnmpUser
 
 async def test_a_profile_that_is_answered_with_nonsense_keeps_no_other_from_being_tried(snmpd: int) -> None:
     async with Agent(lambda request: Response([(request.oids[0], b"\xff\xff\xff")])) as nonsense:
-        transport = SnmpTransport(QUICK)
+        transport = SnmpTransport(PATIENT)
         session = await transport.connect(target((COMMUNITY, nonsense.port), (COMMUNITY, snmpd)))
         assert session.credential.port == snmpd
         with pytest.raises(PeerError, match="none of 2 SNMP profiles works"):
             await transport.connect(target((COMMUNITY, nonsense.port), (COMMUNITY, nonsense.port)))
 
 
-async def test_credentials_are_tried_in_order(snmpd: int) -> None:
+async def test_credentials_are_tried_in_order(snmpd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = SnmpCommunity(version="2c", community=Secret("wrong"))
-    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=1.0))
+    exchange = AgentSocket._exchange
+
+    async def exchanges(socket: AgentSocket, send: Any, receive: Any, seconds: float) -> Any:
+        return await exchange(socket, send, receive, 1.0 if socket._login == wrong else seconds)  # the agent says nothing to it
+
+    monkeypatch.setattr(AgentSocket, "_exchange", exchanges)
+    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=60))
     session = await transport.connect(target((wrong, snmpd), (USERS["shaaes"], snmpd), (COMMUNITY, snmpd)))
     assert session.credential.name == "c2"
     bad = SnmpUser(username="shaaes", auth_protocol="sha", auth_key=Secret("another secret"), priv_protocol="aes128", priv_key=Secret("privsecret"))
@@ -206,7 +220,7 @@ def _wide(request: Request) -> Response:
 @pytest.mark.parametrize(
     ("answer", "limits"), [(_silent_above(7), QUICK), (_too_big_above(7), PATIENT), (_wide, PATIENT)], ids=["silent", "tooBig", "too long"]
 )  # fmt: skip
-async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Response | None], limits: SnmpLimits) -> None:
+async def test_bulk_is_halved_and_remembered(answer: Callable[[Request], Response | None], limits: SnmpLimits, clock: Standing) -> None:
     async with Agent(answer) as agent:
         session = _session(agent.port, limits)
         assert len(await session.walk(ROWS)) == 60 and session.bulk == 6
@@ -237,13 +251,13 @@ async def test_without_getbulk() -> None:
         assert session.bulk == 25
 
 
-async def test_a_lost_answer_is_asked_for_again_from_there() -> None:
+async def test_a_lost_answer_is_asked_for_again_from_there(clock: Standing) -> None:
     lost = iter((False, False, True, False, True))
     rows, session, agent = await _walk(lambda request: None if next(lost, False) else table(_rows(100))(request), QUICK)
     assert len(rows) == 100 and session.bulk == 25 and len(agent.requests) == 4 + 2 + 2  # pages, lost ones, and two for the end of the view
 
 
-async def test_a_late_agent_is_given_more_time_not_more_questions() -> None:
+async def test_a_late_agent_is_given_more_time_not_more_questions(clock: Standing) -> None:
     rows, _, agent = await _walk(lambda request: table(_rows(3))(request)._replace(late_seconds=0.45), QUICK)
     assert len(rows) == 3 and len(agent.requests) == 2 * 2
 
@@ -264,7 +278,7 @@ async def test_a_table_without_end() -> None:
         await _walk(endless, SnmpLimits(most_rows=500))
 
 
-async def test_a_walk_ends_with_its_deadline() -> None:
+async def test_a_walk_ends_with_its_deadline(clock: Standing) -> None:
     slow = SnmpLimits(attempts=2, timeout_seconds=60, walk_seconds=0.25)
     with pytest.raises(PeerUnreachable, match=r"was not done in 0\.25 s"):
         await _walk(lambda request: table(_rows(10_000))(request)._replace(late_seconds=0.05), slow)
@@ -279,7 +293,7 @@ async def test_a_walk_that_is_cancelled_ends_at_once() -> None:
         return Response([((*ROWS, len(agent.requests)), integer(1))])
 
     async with Agent(endless) as agent:
-        walk = asyncio.create_task(_session(agent.port, SnmpLimits()).walk(ROWS))
+        walk = asyncio.create_task(_session(agent.port).walk(ROWS))
         await enough.wait()
         walk.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -289,7 +303,7 @@ async def test_a_walk_that_is_cancelled_ends_at_once() -> None:
         assert len(agent.requests) <= asked + 1
 
 
-async def test_a_device_that_says_nothing_is_asked_as_often_as_allowed() -> None:
+async def test_a_device_that_says_nothing_is_asked_as_often_as_allowed(clock: Standing) -> None:
     async with Agent(lambda request: None) as agent:
         with pytest.raises(PeerUnreachable, match="does not answer SNMP") as failure:
             await _session(agent.port, QUICK).walk(ROWS)
@@ -304,7 +318,7 @@ async def test_where_no_agent_is() -> None:
     assert failure.value.reason == "connect" and session.requests == 1
 
 
-async def test_garbage_and_floods() -> None:
+async def test_garbage_and_floods(clock: Standing) -> None:
     class Flood(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self.transport = transport
@@ -484,7 +498,7 @@ async def test_a_session_asks_one_thing_at_a_time() -> None:
         under_way -= 1
 
     async with Agent(answer) as agent:
-        session = _session(agent.port, SnmpLimits())
+        session = _session(agent.port)
         tables = await asyncio.gather(*(session.walk(ROWS) for _ in range(4)), session.get([(*ROWS, 1)]))
         assert [len(rows) for rows in tables] == [50, 50, 50, 50, 1] and most == 1
 

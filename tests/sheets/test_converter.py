@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,6 +23,7 @@ from openpyxl import Workbook, load_workbook
 from netd.errors import ConversionFailed, InvalidInput, TooOften
 from netd.sheets import converter as module
 from netd.sheets.converter import Cell, Converter
+from tests.clock import skipping
 
 NOW = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -159,16 +159,23 @@ async def test_time_is_limited():
 
 async def test_waiting_for_rows_is_not_in_that_time():
     """They wait for the database, or for their turn, which is no fault of the table's."""
-    began = time.monotonic()
-    (await Converter().write("xlsx", ["a"], parts(["one"], ["two"]), title="T", made_at=NOW)).close()
-    seconds = max(1.0, 10 * (time.monotonic() - began))
+    with skipping() as clock:
 
-    async def slow() -> AsyncIterator[Sequence[Sequence[Cell]]]:
-        yield [["one"]]
-        await asyncio.sleep(seconds + 0.5)
-        yield [["two"]]
+        async def slow() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+            yield [["one"]]
+            clock.skip(1000)
+            await asyncio.sleep(0.1)
+            yield [["two"]]
 
-    (await Converter(seconds=seconds).write("xlsx", ["a"], slow(), title="T", made_at=NOW)).close()
+        (await Converter(seconds=100).write("xlsx", ["a"], slow(), title="T", made_at=NOW)).close()
+
+        async def quick() -> AsyncIterator[Sequence[Sequence[Cell]]]:
+            yield [["one"]]
+            asyncio.get_running_loop().call_soon(clock.skip, 1000)  # once the child has it
+            yield [["two"]] * 100_000
+
+        with pytest.raises(InvalidInput, match="takes longer than 100 s"):
+            await Converter(seconds=100).write("xlsx", ["a"], quick(), title="T", made_at=NOW)
 
 
 async def test_rows_that_fail_leave_no_file_and_no_child():
@@ -179,7 +186,7 @@ async def test_rows_that_fail_leave_no_file_and_no_child():
     before = children()
     with pytest.raises(KeyError):
         await Converter().write("xlsx", ["a"], failing(), title="T", made_at=NOW)
-    assert children() == before
+    assert not children() - before
 
 
 async def test_a_child_that_dies_is_no_end_of_the_file(monkeypatch):
@@ -208,7 +215,8 @@ async def test_only_so_many_wait(monkeypatch):
     first = asyncio.create_task(write(slow()))
     await started.wait()
     second = asyncio.create_task(write(parts(["y"])))
-    await asyncio.sleep(0)
+    while not converter._waiting:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.01)
     with pytest.raises(TooOften):
         await write(parts(["z"]))
     second.cancel()
@@ -251,11 +259,17 @@ def test_a_child_does_not_outlive_its_parent():
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=(kept, given)) as parent:
         assert parent.stdout is not None
         death = os.pidfd_open(int(parent.stdout.readline()))
-        os.write(given, b'{"title": "T", "columns": ["a"]}\n' + b'["x"]\n' * 50_000)  # more than a pipe holds: it is read
+        with open(given, "wb", closefd=False) as rows:
+            rows.write(b'{"title": "T", "columns": ["a"]}\n' + b'["x"]\n' * 50_000)  # more than a pipe holds: it is read
         parent.kill()
-    assert select.select([death], [], [], 30)[0]
+    assert select.select([death], [], [], 60)[0]
     for each in (kept, given, death):
         os.close(each)
+
+
+def test_a_child_whose_parent_died_before_it_began():
+    child = subprocess.run([sys.executable, "-m", "netd.sheets", "read", str(os.getppid())], stdin=subprocess.DEVNULL, check=False)
+    assert child.returncode == -signal.SIGKILL
 
 
 async def test_the_child_knows_no_secret_of_the_daemons():
