@@ -37,7 +37,7 @@ def test_kill_9_in_a_burst_of_accounting(fresh: Daemon) -> None:
             threshold = chance.randint(20, 350)
             for record in nas.records:
                 nas.send(record, fresh.acct_port)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while len(nas.acknowledged) < threshold:
                 assert time.monotonic() < deadline
                 nas.receive(0.01)
@@ -80,8 +80,7 @@ def test_kill_9_of_the_database_under_load(fresh: Daemon) -> None:
                     nas.receive(0.02)
         assert kills == 2
         nas.insist(fresh.acct_port, 90)
-        assert not logins.failed
-        assert logins.accepted > 100
+        logins.let_in(100)
         print(f"{logins.accepted} log-ins, the slowest took {logins.slowest * 1000:.0f} ms")
         # what changes afterwards is known, too: the change feed came back. Records may have gone to the journal, so the database need not be back yet.
         late = {"username": "late", "password": "comer", "plan": "home"}
