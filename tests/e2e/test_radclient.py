@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from tests.e2e import mschap
 from tests.e2e.daemon import Daemon, eventually, furnish
 from tests.e2e.device import NAMES, Say, ack, device, nak, silence
 from tests.e2e.radclient import Reply, radclient
+from tests.e2e.test_faults import resume
 
 Ask = Callable[..., Reply]
 SIGNED = "Message-Authenticator = 0x00"
@@ -200,6 +203,22 @@ def test_who_was_told_of_a_subscriber_can_let_it_log_in_at_once(lab: Daemon) -> 
             sock.send(data)
             codes.append(sock.recv(4096)[0])
     assert codes == [pyrad.AccessAccept] * 20
+
+
+def test_who_was_told_of_a_subscriber_can_let_it_log_in_at_once_where_changes_are_read_late(lab: Daemon, ask: Ask) -> None:
+    """The connections on which the daemon reads them stand still for longer than they ever take on an idle machine."""
+    readers = [pid for (pid,) in lab.sql("select pid from pg_stat_activity where query like $1", "%pg_snapshot_xmin%")]
+    assert readers
+    later = threading.Timer(2.0, resume, [readers])
+    for pid in readers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        later.start()
+        lab.make("subscribers", username="dora", password="explorer", plan="home")
+        assert ask("auth", f'User-Name = "dora", User-Password = "explorer", {SIGNED}').name == "Access-Accept"
+    finally:
+        later.cancel()
+        resume(readers)
 
 
 @pytest.mark.parametrize("case", [case for case in DISCONNECTS if case != "silence"])
