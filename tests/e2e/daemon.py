@@ -22,7 +22,7 @@ import asyncpg
 T = TypeVar("T")
 
 NETD = Path(sys.executable).parent / "netd"
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 STOP_SECONDS = 90.0
 
 
