@@ -47,14 +47,16 @@ def prepared(daemon: Daemon) -> None:
 class Pair:
     """The two daemons; the first has the database, and is never killed."""
 
-    def __init__(self, site: Site, folder: Path, other: Path) -> None:
+    def __init__(self, site: Site, folder: Path, other: Path, stack: contextlib.ExitStack) -> None:
         site.server.run("ip", "addr", "add", f"{SERVERS[1]}/24", "dev", "up0")
         self.first = Inside(site.server, folder, **settings(SERVERS[0]))
+        stack.callback(self.first.close)  # also where one does not come up
         self.first.start()
         prepared(self.first)
         copy(folder / "secret.key", other)
         url = f"postgresql://netd@/netd?host={self.first.cluster / 'run'}&sslmode=disable"
         self.second = Inside(site.server, other, NETD_DATABASE__URL=url, **settings(SERVERS[1]))
+        stack.callback(self.second.close)
         self.second.start()
 
     def kill(self) -> None:
@@ -100,9 +102,7 @@ def test_no_address_is_given_twice(site: Site, ready_data_dir: Path):
     print(f"DHCP_SEED={SEED}")
     chance = random.Random(SEED)
     with public_folder() as other, contextlib.ExitStack() as stack:
-        pair = Pair(site, ready_data_dir, other)
-        stack.callback(pair.first.close)
-        stack.callback(pair.second.close)
+        pair = Pair(site, ready_data_dir, other, stack)
         crowd = stack.enter_context(Crowd(site.relay, SERVERS, LINES, chance))
         rows: dict[str, int] = {}
         memory: list[float] = []
