@@ -237,6 +237,18 @@ class Daemon:
 
         return asyncio.run(ask())
 
+    def stays_at(self, session: str) -> None:
+        """Let the database stand still, as long as it runs, at whoever writes this session down."""
+        ((since,),) = self.sql("select pg_postmaster_start_time()::text")
+        self.sql(f"""
+            create or replace function stay() returns trigger language plpgsql as $$
+            begin
+                if new.acctsessionid = '{session}' and pg_postmaster_start_time() = '{since}' then perform pg_sleep(3600); end if;
+                return new;
+            end $$""")
+        for table in ("sessions", "radacct"):
+            self.sql(f"create or replace trigger stay before insert on {table} for each row execute function stay()")
+
     def answers(self) -> bool:
         """Whether the database takes statements just now."""
         try:

@@ -172,7 +172,7 @@ class Lab:
 
     def replay(self, nas: Accountant) -> None:
         """kill -9 in the middle of a replay."""
-        self.stays_at(f"{nas.tag}-{SESSIONS // 2}")
+        self.running.stays_at(f"{nas.tag}-{SESSIONS // 2}")
         resume(self.journal_all(nas))
         eventually(lambda: self.running.sql("select 1 from pg_stat_activity where wait_event = 'PgSleep'"))
         like = f"{nas.tag}-%"
@@ -182,18 +182,6 @@ class Lab:
         self.running.wait()
         assert list(self.running.data_dir.glob("journal/*/*.journal"))
         self.start()
-
-    def stays_at(self, session: str) -> None:
-        """Let the database stand still, as long as it runs, at whoever writes this session down."""
-        ((since,),) = self.running.sql("select pg_postmaster_start_time()::text")
-        self.running.sql(f"""
-            create or replace function stay() returns trigger language plpgsql as $$
-            begin
-                if new.acctsessionid = '{session}' and pg_postmaster_start_time() = '{since}' then perform pg_sleep(3600); end if;
-                return new;
-            end $$""")
-        for table in ("sessions", "radacct"):
-            self.running.sql(f"create or replace trigger stay before insert on {table} for each row execute function stay()")
 
     def stop(self, nas: Accountant) -> None:
         """SIGTERM while records wait."""
