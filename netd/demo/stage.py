@@ -38,8 +38,8 @@ HURRY_SECONDS: Final = (1.0, 3.0)
 """The first looks at the devices: when netd knows them, and once more for rates."""
 
 LOOK_SECONDS: Final = 15.0
-STOP_LOOKS: Final = 16
-"""How often it is looked, when all is to end, whether netd has acknowledged that."""
+STOP_LOOKS: Final = 50
+"""How often it is looked, when all is to end, whether netd has acknowledged that: ten seconds on a machine that is busy with other things."""
 
 KEPT: Final = "demo"
 """What the devices keep while they are off, within the data folder."""

@@ -60,7 +60,7 @@ class Patience(NamedTuple):
     nice: int
 
 
-PATIENCE: Final[Mapping[Purpose, Patience]] = {"boot": Patience(30.0, 30.0, 5), "work": Patience(30.0, 600.0, 19), "look": Patience(8.0, 60.0, 19)}
+PATIENCE: Final[Mapping[Purpose, Patience]] = {"boot": Patience(30.0, 30.0, 5), "work": Patience(30.0, 600.0, 19), "look": Patience(25.0, 60.0, 19)}
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -105,7 +105,7 @@ class Router(Box):
     def vtysh(self, *lines: str) -> str:
         """What vtysh prints; nothing of netd is in between."""
         typed = [word for line in lines for word in ("-c", line)]
-        return subprocess.run([*self.shell.split(), *typed], capture_output=True, text=True, check=True, timeout=30).stdout
+        return subprocess.run([*self.shell.split(), *typed], capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 class Street:
@@ -188,4 +188,4 @@ def street(require_peer: Callable[[str], str]) -> Iterator[Street]:
                     process.terminate()
                 for process in box.space.processes:
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(5)
+                        process.wait(20)

@@ -15,7 +15,8 @@ def lab(made_cluster: Path) -> Iterator[Daemon]:
     with public_folder() as folder:
         if (made_cluster / "postgres").exists():
             subprocess.run(["cp", "-a", made_cluster / "postgres", folder], check=True)
-        with daemon(folder, NETD_LOG__LEVEL="debug", NETD_RADIUS__USER_FAILURES_PER_MINUTE="1000") as running:
+        settings = {"NETD_COA__TIMEOUT_SECONDS": "30"}  # its NAS all answer, and are told nothing twice
+        with daemon(folder, NETD_LOG__LEVEL="debug", NETD_RADIUS__USER_FAILURES_PER_MINUTE="1000", **settings) as running:
             furnish(running)
             yield running
             assert running.stop() == 0

@@ -197,7 +197,7 @@ class MariaDb:
             f"--socket={data}/socket", f"--pid-file={data}/pid", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", f"--init-file={setup}",
         ]  # fmt: skip
         process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=(folder / "mariadb.log").open("wb"), cwd="/")
-        stack.callback(process.wait, 20)
+        stack.callback(process.wait, 120)
         stack.callback(process.terminate)
         self.url = f"mysql://radius:{self.password}@127.0.0.1:{self.port}/radius"
         self._wait(process, folder / "mariadb.log")
@@ -211,7 +211,7 @@ class MariaDb:
     def _wait(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         import pymysql
 
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 self.connect().close()
@@ -269,9 +269,9 @@ class FreeRadius:
             self.process = subprocess.Popen(
                 [program, "-f", "-d", str(raddb), "-n", "radiusd"], stdout=output, stderr=output, cwd=folder, env={**os.environ, "TZ": "UTC"}
             )
-        stack.callback(self.process.wait, 20)
+        stack.callback(self.process.wait, 120)
         stack.callback(self.process.terminate)
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 180
         wanted = f":{self.port:04X} "
         while not any(wanted in line for line in Path("/proc/net/udp").read_text().splitlines()):
             assert self.process.poll() is None, self.said()

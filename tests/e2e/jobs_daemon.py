@@ -14,8 +14,11 @@ import msgspec
 from netd import daemon
 from netd.config import load
 from netd.domain.kinds import Done, JobContext, Kind, Subject
+from netd.work.jobs import JobService
 
 LINES = 3
+LEASE_SECONDS = 600.0
+"""Longer than any start takes: what happens at the end of a lease is brought about."""
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,4 +52,5 @@ def kinds(witness: Path) -> tuple[Kind, ...]:
 
 
 if __name__ == "__main__":
+    (JobService.__init__.__kwdefaults__ or {})["lease_seconds"] = LEASE_SECONDS
     sys.exit(daemon.run(load(None, os.environ), kinds(Path(sys.argv[1]))))

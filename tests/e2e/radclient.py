@@ -22,10 +22,10 @@ class Reply(NamedTuple):
         return value
 
 
-def radclient(program: str, port: int, command: str, attributes: str, secret: str = "testing123", seconds: float = 3.0, host: str = "127.0.0.1") -> Reply:
+def radclient(program: str, port: int, command: str, attributes: str, secret: str = "testing123", seconds: float = 30.0, host: str = "127.0.0.1") -> Reply:
     """Send one request and wait for its answer; radclient itself throws away one that is not signed with the secret."""
     line = [program, "-x", "-r", "1", "-t", str(seconds), f"{host}:{port}", command, secret]
-    done = subprocess.run(line, input=attributes + "\n", capture_output=True, text=True, timeout=seconds + 10, check=False)
+    done = subprocess.run(line, input=attributes + "\n", capture_output=True, text=True, timeout=seconds + 120, check=False)
     printed = done.stdout + done.stderr
     received = re.search(r"^Received (\S+) Id .*\n((?:\t.*\n)*)", printed, re.MULTILINE)
     if received is None:

@@ -66,7 +66,7 @@ def python(site: Path, code: str, **environ: str) -> str:
 def test_the_compiled_engine_answers(served: Daemon) -> None:
     assert [line["compiled"] for line in served.log() if line["message"] == "ready"] == [True]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nas:
-        nas.settimeout(5.0)
+        nas.settimeout(60.0)
         nas.connect(("127.0.0.1", served.auth_port))
         for password, code in ((b"wrong", 3), (b"wonderland", 2)):
             request = access_request(password=password, identifier=code, secret=SECRET)

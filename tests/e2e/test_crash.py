@@ -23,21 +23,19 @@ def fill(accountant: Accountant) -> None:
 
 
 def test_kill_9_in_a_burst_of_accounting(fresh: Daemon) -> None:
-    fresh.settings |= {"NETD_RADIUS__BATCH_RECORDS": "40"}
+    fresh.settings |= {"NETD_RADIUS__BATCH_RECORDS": "40", "NETD_RADIUS__JOURNAL_AFTER_MS": "60000"}
     chance = random.Random(4)
     fresh.start()
     furnish(fresh)
     fresh.make("plans/1/quotas", name="monthly", unit="volume", period="month", amount=10**15)
-    interrupted = rounds = 0
-    while rounds < ROUNDS or interrupted < ROUNDS - 1:
-        round_, rounds = rounds, rounds + 1
-        assert rounds <= ROUNDS * 4, "the kill comes in the middle now and then"
+    for round_ in range(ROUNDS):
+        fresh.stays_at(f"r{round_}-{SESSIONS - 1}")  # so that the kill comes in the middle
         with Accountant(f"r{round_}") as nas:
             fill(nas)
             threshold = chance.randint(20, 350)
             for record in nas.records:
                 nas.send(record, fresh.acct_port)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while len(nas.acknowledged) < threshold:
                 assert time.monotonic() < deadline
                 nas.receive(0.01)
@@ -45,7 +43,7 @@ def test_kill_9_in_a_burst_of_accounting(fresh: Daemon) -> None:
             fresh.wait()
             while nas.receive(0.1):
                 continue
-            interrupted += bool(nas.unanswered)
+            assert nas.unanswered
             fresh.start()
             check_books(fresh, nas)
             nas.insist(fresh.acct_port)
@@ -56,9 +54,9 @@ def test_kill_9_in_a_burst_of_accounting(fresh: Daemon) -> None:
             nas.insist(fresh.acct_port)
             check_books(fresh, nas)
     rows = fresh.sql("select (select count(*) from sessions), (select count(*) from radacct)")
-    assert rows == [(rounds * SESSIONS // 4, rounds * SESSIONS * 3 // 4)]
+    assert rows == [(ROUNDS * SESSIONS // 4, ROUNDS * SESSIONS * 3 // 4)]
     assert fresh.stop() == 0
-    assert fresh.runs == rounds + 1
+    assert fresh.runs == ROUNDS + 1
 
 
 def test_kill_9_of_the_database_under_load(fresh: Daemon) -> None:
@@ -80,8 +78,7 @@ def test_kill_9_of_the_database_under_load(fresh: Daemon) -> None:
                     nas.receive(0.02)
         assert kills == 2
         nas.insist(fresh.acct_port, 90)
-        assert not logins.failed
-        assert logins.accepted > 100
+        logins.let_in(100)
         print(f"{logins.accepted} log-ins, the slowest took {logins.slowest * 1000:.0f} ms")
         # what changes afterwards is known, too: the change feed came back. Records may have gone to the journal, so the database need not be back yet.
         late = {"username": "late", "password": "comer", "plan": "home"}

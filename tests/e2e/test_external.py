@@ -42,7 +42,9 @@ def test_the_main_path(external: str, data_dir: Path, radclient_program: str) ->
 
         def ask(command: str, attributes: str) -> str:
             port = running.acct_port if command == "acct" else running.auth_port
-            return radclient(radclient_program, port, command, f'User-Name = "alice", {attributes}').name
+            name = radclient(radclient_program, port, command, f'User-Name = "alice", {attributes}').name
+            running.caught_up()  # where the database was slow accounting is acknowledged from the journal
+            return name
 
         assert ask("auth", f'User-Password = "wonderland", {SIGNED}') == "Access-Accept"
         assert ask("auth", f'CHAP-Password = "wonderland", {SIGNED}') == "Access-Accept"

@@ -66,7 +66,6 @@ class Lab:
     def __init__(self, running: Daemon, relay: Relay, chance: random.Random) -> None:
         self.running, self.relay, self.chance = running, relay, chance
         self.accountants: list[Accountant] = []
-        self.replays_interrupted = 0
 
     def start(self) -> None:
         before = self.running.postmaster()
@@ -159,9 +158,10 @@ class Lab:
     def away(self, nas: Accountant) -> None:
         """The database hangs for the whole burst."""
         with Logins(self.running.auth_port) as logins:
-            resume(self.journal_all(nas))
+            stopped = self.journal_all(nas)
+            logins.let_in(20)
+            resume(stopped)
         assert not logins.failed
-        assert logins.accepted
 
     def away_and_killed(self, nas: Accountant) -> None:
         """It hangs, and then everything is killed: the journal is all there is."""
@@ -172,13 +172,15 @@ class Lab:
 
     def replay(self, nas: Accountant) -> None:
         """kill -9 in the middle of a replay."""
+        self.running.stays_at(f"{nas.tag}-{SESSIONS // 2}")
         resume(self.journal_all(nas))
+        eventually(lambda: self.running.sql("select 1 from pg_stat_activity where wait_event = 'PgSleep'"))
         like = f"{nas.tag}-%"
         query = "select (select count(*) from sessions where acctsessionid like $1) + (select count(*) from radacct where acctsessionid like $1)"
-        eventually(lambda: self.running.sql(query, like)[0][0], step=0.002)
+        assert 0 < self.running.sql(query, like)[0][0] < SESSIONS
         kill([self.running.pid, *(self.running.postgres() if self.chance.random() < 0.5 else [])])
         self.running.wait()
-        self.replays_interrupted += bool(list(self.running.data_dir.glob("journal/*/*.journal")))
+        assert list(self.running.data_dir.glob("journal/*/*.journal"))
         self.start()
 
     def stop(self, nas: Accountant) -> None:
@@ -213,11 +215,8 @@ def test_rounds_of_faults(fresh: Daemon) -> None:
                 nas.add(session, (START, INTERIM) if session % 4 == 0 else (START, INTERIM, STOP))
             getattr(lab, fault)(nas)
             lab.finish(nas)
-            if number == len(faults) - 1 and not lab.replays_interrupted and len(faults) < len(SHORT) + ROUNDS + 5:
-                faults.append("replay")  # on a busy machine all may be replayed before the kill comes
-        print(dict(relay.did), f"{lab.replays_interrupted} replays interrupted")
+        print(dict(relay.did))
         assert min(relay.did[what] for what in ("lost", "repeated", "late", "passed")) > 20
-        assert lab.replays_interrupted
         assert fresh.stop() == 0
 
 
@@ -257,21 +256,26 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
                 nas.send(record, fresh.acct_port)
             fresh.signal(signal.SIGCONT)
             eventually(lambda: fresh.metric("netd_radius_accounting_journal_refused_total"))
+            eventually(lambda: nas.receive(0.05) >= 0 and len(nas.acknowledged) > 20)
             while nas.receive(0.3):
                 continue
-            assert 20 < len(nas.acknowledged) < len(nas.records)
+            assert len(nas.acknowledged) < len(nas.records)
             assert "the journal refuses: no_space" in accounting_detail(fresh)
             kill([fresh.pid])  # full, and the power fails: what was acknowledged is on the disk
             fresh.wait()
         resume(stopped)
         assert logins.accepted
         eventually(lambda: not fresh.postgres())
-        fresh.settings |= {"NETD_RADIUS__JOURNAL_AFTER_MS": "3000"}  # a commit that is only slow has no room in the journal
+        fresh.settings |= {"NETD_RADIUS__JOURNAL_AFTER_MS": "60000"}  # a commit that is only slow has no room in the journal
         fresh.start()
         limit(fresh)
         check_books(fresh, nas)
         nas.insist(fresh.acct_port)
         check_books(fresh, nas)
+        assert fresh.stop() == 0
+        fresh.settings |= {"NETD_RADIUS__JOURNAL_AFTER_MS": "100"}
+        fresh.start()
+        limit(fresh)
         more = Accountant("more", "127.0.5.5")
         with more:
             more.add(1)
@@ -281,6 +285,5 @@ def test_a_full_disk_refuses_says_so_and_recovers(fresh: Daemon) -> None:
             assert "the journal refuses" not in accounting_detail(fresh)
             resume(stopped)
             check_books(fresh, nas, more)
-        assert sum(line["message"].startswith("the accounting journal refuses") for line in fresh.log()) == 0
         assert fresh.stderr.count("the accounting journal refuses") == 1, "said once"
         assert fresh.stop() == 0

@@ -66,7 +66,7 @@ def test_told_and_telling(ready_data_dir: Path, receiver: ThreadingHTTPServer):
         notice = json.dumps({"id": "1", "type": "invoice.overdue", "username": "alice"}).encode()
         now = str(int(time.time()))
         headers = {"Content-Type": "application/json", "X-Netd-Signature": f"t={now},v1={digest(billing['secret'], now, notice)}"}
-        with urlopen(Request(f"{running.url}/api/v1/hooks/{billing['hook']['public_id']}", notice, headers), timeout=10) as answer:
+        with urlopen(Request(f"{running.url}/api/v1/hooks/{billing['hook']['public_id']}", notice, headers), timeout=120) as answer:
             assert json.load(answer)["changed"] is True
         assert "overdue" in running.netd("subscriber", "explain", "alice")
         eventually(lambda: any(line["message"] == "voltha is down" for line in running.log()))

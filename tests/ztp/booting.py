@@ -34,12 +34,13 @@ from netd.ztp.tftp import TftpService
 from tests.ports import free_port
 
 ACTOR = system(1, "ann")
+WAIT_SECONDS = 90.0
 STEPS: tuple[Literal["offered", "leased"], ...] = ("offered", "leased")
 TEMPLATE = "hostname {{ hostname }}\nuser {{ boot_user }} {{ boot_password }}\n"
 
 
 class Booting:
-    """The parts, put together as the daemon does; ``ahead`` is how far its clock is, and ``later`` (seconds) its monotonic one."""
+    """The parts, put together as the daemon does; ``ahead`` is how far its clock is. Its monotonic one stands at ``later`` (seconds)."""
 
     def __init__(self, database: Database, dsn: str, folder: Path, extensions: Extensions, config: BootConfig) -> None:
         self.database = database
@@ -47,15 +48,15 @@ class Booting:
         self.folder = folder
         self.extensions = extensions
         self.ahead = timedelta()
-        self.later = 0.0
+        self.later = 1000.0
         self.keyring = Keyring.load_or_create(folder / "secret.key")
         self.profiles = {name: profile.shown() for name, profile in extensions.profiles.items()}
         self.catalogue = Catalogue(frozenset(extensions.vendors), extensions.platforms)
         self.images = folder / "images"
         self.images.mkdir(exist_ok=True)
         self.kinds = Kinds(bundled(Tools(database=database, owner=database, keyring=self.keyring)))
-        self.files = BootFiles(database, self.keyring, self.profiles, config, self.images, self.kinds, self.now, time.monotonic)
-        self.expected = Expected(database, dsn, self.keyring, self.profiles, config, self.kinds, self.now, lambda: time.monotonic() + self.later)
+        self.files = BootFiles(database, self.keyring, self.profiles, config, self.images, self.kinds, self.now, lambda: self.later)
+        self.expected = Expected(database, dsn, self.keyring, self.profiles, config, self.kinds, self.now, lambda: self.later)
         self.tftp = TftpService(self.files, config)
         self.http_port = 0
         self.tftp_port = 0
@@ -86,20 +87,18 @@ class Booting:
 
     async def reached(self, device: ExpectedDevice, state: str) -> ExpectedDevice:
         """The device once it is in this state: what was sent is written a moment after the client has it."""
-        for _ in range(2000):
-            if (found := await self.state(device)).state == state:
-                return found
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (found := await self.state(device)).state != state:
+            assert time.monotonic() < deadline, f"{found.state}, not {state}: {found.reason}"
             await asyncio.sleep(0.005)
-        found = await self.state(device)
-        raise AssertionError(f"{found.state}, not {state}: {found.reason}")
+        return found
 
     async def last_step(self, device: ExpectedDevice, step: str) -> None:
         """Wait for its last step to be this one."""
-        for _ in range(2000):
-            if (await self.steps(device))[-1] == step:
-                return
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (steps := await self.steps(device))[-1] != step:
+            assert time.monotonic() < deadline, f"{steps}: not yet {step}"
             await asyncio.sleep(0.005)
-        raise AssertionError(f"{await self.steps(device)}: not yet {step}")
 
     async def steps(self, device: ExpectedDevice) -> list[str]:
         async with self.database.acquire() as conn:

@@ -13,17 +13,23 @@ import asyncpg
 import pytest
 
 from netd.config import DhcpConfig
+from netd.domain import rendering
 from netd.extensions import Extensions
 from netd.store.database import Database
+from netd.ztp import leasing, leasing6
 from netd.ztp.binding import Binding, Nobody
 from netd.ztp.service import DhcpService
+from tests.e2e.daemon import eventually
 from tests.ztp.links import Namespace, namespaces, permitted, short_folder, wire
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 
 
-async def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
+PATIENT_SECONDS = 600.0
+
+
+async def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for it."""
     for _ in range(int(seconds / 0.005)):
         if what():
@@ -104,12 +110,20 @@ def extensions() -> Extensions:
     return Extensions.discover()
 
 
+@pytest.fixture(autouse=True)
+def patient_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that renders yields to all else, and on a busy machine has no time within what it is given."""
+    for purpose in rendering.PATIENCE:
+        monkeypatch.setitem(rendering.PATIENCE, purpose, rendering.Patience(PATIENT_SECONDS, PATIENT_SECONDS, 0))
+
+
 Start = Callable[..., Any]
 
 
 @pytest.fixture
 async def responder(database: Database, dsn: str, extensions: Extensions) -> AsyncIterator[Callable[..., Any]]:
-    """``await responder(config, binding)`` -> a DhcpService that is loaded; ended after the test."""
+    """``await responder(config, binding)`` -> a DhcpService that is loaded; ended after the test. What clients asked is not old after seconds, for they do
+    not ask again as real ones do."""
     made: list[DhcpService] = []
 
     async def start(config: DhcpConfig | None = None, binding: Binding | None = None) -> DhcpService:
@@ -118,10 +132,13 @@ async def responder(database: Database, dsn: str, extensions: Extensions) -> Asy
         made.append(service)
         return service
 
-    yield start
-    for service in made:
-        await service.stop()
-        await service.close()
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (leasing, leasing6):
+            patched.setattr(module, "STALE_SECONDS", PATIENT_SECONDS)
+        yield start
+        for service in made:
+            await service.stop()
+            await service.close()
 
 
 class Site:
@@ -145,16 +162,22 @@ class Site:
         server.run("ip", "-6", "route", "add", "2001:db8:1::/64", "via", "2001:db8:99::2")
 
     def start_relay(self, program: str = "dhcrelay") -> None:
-        """ISC's relay agent with option 82: the circuit id is the interface's name."""
-        self.relay.start(
-            program, "-4", "-d", "-a", "--no-pid", "-id", "down0", "-iu", "up0", "10.99.0.1", log=self.folder / "dhcrelay.log"
-        )  # fmt: skip
+        """ISC's relay agent with option 82: the circuit id is the interface's name. It hears clients when this returns."""
+        self.relays("dhcrelay.log", "Socket/fallback", program, "-4", "-d", "-a", "--no-pid", "-id", "down0", "-iu", "up0", "10.99.0.1")
 
     def start_relay6(self, program: str = "dhcrelay") -> None:
         """The same for IPv6, with the number of the interface as Interface-Id; and router advertisements that say whom to ask for addresses."""
-        self.relay.start(program, "-6", "-d", "-I", "--no-pid", "-l", "down0", "-u", "2001:db8:99::1%up0", log=self.folder / "dhcrelay6.log")
+        self.relays("dhcrelay6.log", "Socket/down0", program, "-6", "-d", "-I", "--no-pid", "-l", "down0", "-u", "2001:db8:99::1%up0")
         here = f"PYTHONPATH={Path(__file__).resolve().parents[2]}"
         self.relay.start("env", here, sys.executable, "-m", "tests.ztp.router", "down0", "2001:db8:1::", log=self.folder / "router.log")
+
+    def relays(self, name: str, last: str, *command: str) -> None:
+        """Start a relay agent, which logs where it sends; ``last`` is what it names last. It hears then, and no client's first packets are lost: the next come
+        seconds later."""
+        log = self.folder / name
+        process = self.relay.start(*command, log=log)
+        eventually(lambda: f"Sending on   {last}" in log.read_text() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
 
     async def udhcpc(self, *more: str, interface: str = "eth0") -> dict[str, str]:
         """What busybox' client was told; an AssertionError if it got nothing."""
@@ -163,7 +186,7 @@ class Site:
         script.write_text(f'#!/bin/sh\n[ "$1" = bound ] && env > {told}\nexit 0\n')
         script.chmod(0o755)
         told.unlink(missing_ok=True)
-        await asyncio.to_thread(self.client.run, "udhcpc", "-i", interface, "-f", "-q", "-n", "-t", "6", "-T", "1", "-s", str(script), *more)
+        await asyncio.to_thread(self.client.run, "udhcpc", "-i", interface, "-f", "-q", "-n", "-t", "60", "-T", "1", "-s", str(script), *more)
         return dict(line.split("=", 1) for line in told.read_text().splitlines() if "=" in line)
 
 

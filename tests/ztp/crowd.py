@@ -62,7 +62,9 @@ class Crowd:
         self._by_xid: dict[int, Client] = {}
         self._macs = 0
         self._socket = within(space, self._bound)
-        self._ended = threading.Event()
+        self._ended = threading.Event()  # nothing is to be sent any more
+        self._quiet = threading.Event()  # nothing is
+        self._deaf = threading.Event()
         self._thread = threading.Thread(target=self._run)
         for client in self._clients:
             self._replace(client, chance.uniform(0, 0.5))
@@ -78,20 +80,21 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._deaf.set()
         self.stop()
+        self._thread.join()
         self._socket.close()
 
     def stop(self) -> None:
-        """Send no more; what is under way is heard for a moment."""
+        """Send no more; what is under way is heard until the end of the context."""
         self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._quiet.wait()
 
     @property
     def holding(self) -> dict[int, Hold]:
         """What is held now."""
         now = time.monotonic()
-        return {address: hold for address, hold in self.held.items() if hold.until > now}
+        return {address: hold for address, hold in dict(self.held).items() if hold.until > now}
 
     def story(self, address: int) -> str:
         """What became of an address of late."""
@@ -112,11 +115,13 @@ class Crowd:
                     if client.due <= now:
                         self._act(client, now)
                 self._hear(max(0.0, min(min(client.due for client in self._clients) - now, 0.02)))
-            quiet_at = time.monotonic() + 0.5
-            while time.monotonic() < quiet_at:
+            self._quiet.set()
+            while not self._deaf.is_set():
                 self._hear(0.05)
         except BaseException as error:  # told by whoever looks
             self.faults.append(error)
+        finally:
+            self._quiet.set()
 
     def _act(self, client: Client, now: float) -> None:
         if client.state == IDLE:
@@ -197,6 +202,8 @@ class Crowd:
 
     def _take(self, client: Client, answer: Message, now: float) -> None:
         if answer.type == dhcp.OFFER and client.state == SELECTING:
+            if self._ended.is_set():
+                return
             client.server = answer.options[54]
             wanted = {53: bytes((dhcp.REQUEST,)), 50: answer.yiaddr.to_bytes(4, "big"), 54: client.server}
             self._begin(client, now, REQUESTING, wanted)

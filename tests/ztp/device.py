@@ -1,4 +1,5 @@
-"""A device that is unpacked: it asks for an address with udhcpc, fetches its file and image with curl, and serves SSH with what it got. Run in a namespace.
+"""A device that is unpacked: it asks for an address with udhcpc until it gets one, fetches its file and image with curl, and serves SSH with what it got.
+Run in a namespace.
 
 ``python -m tests.ztp.device FOLDER VENDOR_CLASS SERIAL`` writes what happened to FOLDER/device.log, one JSON value per line.
 """
@@ -32,7 +33,7 @@ def boot(folder: Path, vendor_class: str) -> dict[str, str]:
     script.write_text(SCRIPT.format(told=told))
     script.chmod(0o755)
     subprocess.run(
-        ["udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "4", "-T", "1", "-O", "bootfile", "-V", vendor_class, "-s", str(script)], check=True, timeout=60
+        ["udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "4", "-T", "1", "-O", "bootfile", "-V", vendor_class, "-s", str(script)], check=True, timeout=120
     )
     return dict(line.split("=", 1) for line in told.read_text().splitlines() if "=" in line)
 
@@ -40,7 +41,7 @@ def boot(folder: Path, vendor_class: str) -> dict[str, str]:
 def fetch(url: str) -> bytes:
     """By curl, as it stands."""
     return subprocess.run(["curl", "-sS", "--fail", "--path-as-is", "--globoff", "--retry", "8", "--retry-delay", "1", "--retry-all-errors", url],
-                          check=True, timeout=90, capture_output=True).stdout  # fmt: skip
+                          check=True, timeout=240, capture_output=True).stdout  # fmt: skip
 
 
 async def main(folder: Path, vendor_class: str, serial: str, boot: Callable[[Path, str], dict[str, str]] = boot, host: str = "0.0.0.0") -> None:
@@ -53,11 +54,12 @@ async def main(folder: Path, vendor_class: str, serial: str, boot: Callable[[Pat
         device = Newcomer("router", version="15.7", username="nobody", password=serial, facts={"serial": serial, "model": "DCS-7050"})
         server = SimulatedServer(device, load_simulator(Extensions.discover(packages=()).platforms["cisco_ios"]))
         await server.start(host, ssh_port=22)
-        try:
-            told = await asyncio.to_thread(boot, folder, vendor_class)
-        except subprocess.CalledProcessError as error:
-            say(step="no lease", code=error.returncode)
-            return
+        told: dict[str, str] = {}
+        while not told:
+            try:
+                told = await asyncio.to_thread(boot, folder, vendor_class)
+            except subprocess.CalledProcessError as error:
+                say(step="no lease", code=error.returncode)
         url = told.get("bootfile", "") or told.get("boot_file", "")
         say(step="leased", address=told["ip"], url=url)
         first = (await asyncio.to_thread(fetch, url)).decode()

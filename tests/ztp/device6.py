@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.ztp.device import main
 
 ENTERPRISE = 30065
-SECONDS = 15.0
+SECONDS = 120.0
 SCRIPT = """#!/bin/sh
 address="$new_ip6_address$new_dhcp6_ia_na1_ia_addr1"
 [ -n "$address" ] || exit 0

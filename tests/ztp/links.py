@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def run(*command: str, timeout: float = 30.0) -> str:
+def run(*command: str, timeout: float = 120.0) -> str:
     """Run a command that must succeed; what it printed."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
@@ -34,7 +34,7 @@ class Namespace:
         self.name = name
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def run(self, *command: str, timeout: float = 30.0) -> str:
+    def run(self, *command: str, timeout: float = 120.0) -> str:
         """Run a command in it that must succeed."""
         return run("ip", "netns", "exec", self.name, *command, timeout=timeout)
 

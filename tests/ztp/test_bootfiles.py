@@ -225,10 +225,9 @@ async def test_templates_of_roles(booting, require_peer):
     assert await curl(booting, await booting.told(client())) == (200, b"ntp 192.0.2.1 vlan 7 at 127.0.0.1")
 
 
-async def test_a_source_that_asks_too_often(database, dsn, tmp_path, extensions, require_peer, monkeypatch):
+async def test_a_source_that_asks_too_often(database, dsn, tmp_path, extensions, require_peer):
     require_peer("curl")
     async with serving(database, dsn, tmp_path, extensions, requests_per_second=0.2) as booting:
-        monkeypatch.setattr(booting.files, "_clock", lambda: 1000.0)
         await booting.device()
         path = await booting.told(client())
         assert [(await curl(booting, path))[0] for _ in range(4)] == [200, 200, 429, 429]

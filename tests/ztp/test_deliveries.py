@@ -19,6 +19,7 @@ from netd.errors import BootRefused, InvalidInput, StoreUnavailable
 from netd.model.boot import ExpectedDevice
 from netd.store import boot as boot_store
 from netd.store import expected as expected_store
+from netd.web.gate import Gate
 from netd.wire import tftp
 from tests.ztp.booting import ACTOR, Booting, client, serving
 from tests.ztp.conftest import until
@@ -51,7 +52,7 @@ def without_last_receipt(booting: Booting, path: str) -> bytes:
     """The whole file by TFTP, and the device restarts at once."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(10)
+        sock.settimeout(60)
         sock.sendto(tftp.encode_request(tftp.Request(path, "octet", {})), ("127.0.0.1", booting.tftp_port))
         return sock.recv(2000)[4:]
 
@@ -75,14 +76,17 @@ async def test_what_a_crash_leaves_between_the_last_octet_and_its_record(booting
     device = await booting.device()
     path = await booting.told(client())
 
+    reached = asyncio.Event()
+
     async def away(*_: object) -> bool:
+        reached.set()
         raise StoreUnavailable("killed here")
 
     with monkeypatch.context() as patched:
         patched.setattr(boot_store, "delivered", away)
         status, body = await curl(booting, path)
         assert status == 200
-        await asyncio.sleep(0.1)
+        await asyncio.wait_for(reached.wait(), 60)  # the device has all of it before
     assert (await booting.state(device)).state == "fetching"
     after = await operations.retry(booting.database, ACTOR, booting.kinds, booting.keyring, device.id, Retry(), booting.now())
     assert after.state == "fetching" and await finishing(booting, device)  # and not expected anew: it does not come again
@@ -147,22 +151,29 @@ async def test_an_images_answers_end_properly_and_no_two_images_are_spliced(boot
 
 async def test_silent_connections_are_few_and_short(database, dsn, tmp_path, extensions, require_peer, monkeypatch) -> None:
     require_peer("curl")
+    gates: list[Gate] = []
+
+    def gate(*arguments: Any, **named: Any) -> Gate:
+        gates.append(Gate(*arguments, **named))
+        return gates[-1]
+
     monkeypatch.setattr("netd.web.boot.SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("netd.web.boot.Gate", gate)
     async with serving(database, dsn, tmp_path, extensions, connections=6, connections_of_source=4) as booting:
         await booting.device()
         path = await booting.told(client("R1"), "127.0.0.7")
 
         def idle(source: str) -> socket.socket:
-            sock = socket.create_connection(("127.0.0.1", booting.http_port), 10, (source, 0))
-            sock.settimeout(30)
-            return sock
+            return socket.create_connection(("127.0.0.1", booting.http_port), 60, (source, 0))
 
-        held = [await asyncio.to_thread(idle, source) for source in (*["127.0.0.1"] * 5, "127.0.0.2", "127.0.0.3", "127.0.0.4")]
-        await until(lambda: booting.files.connections == {"too_many_of_source": 1, "too_many": 1}, 10)
+        # all of them wait in the kernel until the loop goes on: the first one's time is not over before the last one is there
+        held = [idle(source) for source in (*["127.0.0.1"] * 5, "127.0.0.2", "127.0.0.3", "127.0.0.4")]
         assert [await asyncio.to_thread(sock.recv, 1) for sock in held] == [b""] * 8  # without having said anything
-        assert booting.files.connections["silent"] == 6
+        assert booting.files.connections == {"too_many_of_source": 1, "too_many": 1, "silent": 6}
         for sock in held:
             sock.close()
+        (each,) = gates
+        each._silent_seconds = 600.0  # curl may take its time
         assert (await curl(booting, path, "--interface", "127.0.0.7"))[0] == 200
 
 

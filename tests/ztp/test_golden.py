@@ -140,7 +140,7 @@ def pcap(packets: list[bytes], six: Sequence[bytes] = ()) -> bytes:
 
 
 def dissected(tshark: str, capture: Path) -> list[dict[str, object]]:
-    done = subprocess.run([tshark, "-r", str(capture), "-T", "json", "-Y", "dhcp or dhcpv6"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([tshark, "-r", str(capture), "-T", "json", "-Y", "dhcp or dhcpv6"], capture_output=True, text=True, timeout=240, check=True)
     found: list[dict[str, object]] = json.loads(done.stdout)
     return found
 

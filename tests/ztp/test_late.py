@@ -53,7 +53,7 @@ async def test_a_renewal_that_is_late_shortens_no_lease(net: Net, place, databas
 
 async def test_an_offer_that_is_late_takes_nothing_back(net: Net, place, database):
     async with database.acquire() as conn:
-        await has_it(conn, place, 5)
+        await has_it(conn, place, 50)
         async with database.transaction() as late:
             (known,) = await store.of_clients(late, [(place[1], CLIENT)])
             assert known.left < 60

@@ -59,10 +59,12 @@ async def test_dhclient_and_dhcpcd_behind_the_same_relay(site: Site, net: Net, r
         told = dict(line.split("=", 1) for line in (folder / "dhclient.env").read_text().splitlines() if "=" in line)
         assert (told["new_ip_address"], told["new_routers"], told["new_domain_name"]) == ("10.1.0.10", "10.1.0.1", "access.example")
         process.kill()
-        site.client.start(dhcpcd, "-4", "-1", "-B", "--noarp", "--nodelay", "-c", "/bin/true", "eth0", log=folder / "dhcpcd.log")
+        acknowledged = service.server4.sent["ack"]
+        assert acknowledged >= 1  # more often for a client that had to ask again
+        site.client.start(dhcpcd, "-4", "-1", "-B", "--noarp", "--noipv4ll", "--nodelay", "-c", "/bin/true", "eth0", log=folder / "dhcpcd.log")
         await until(lambda: bool(site.client.addresses("eth0")))
         assert site.client.addresses("eth0")[0].startswith("10.1.0.")
-        assert service.server4.sent["ack"] == 2
+        assert service.server4.sent["ack"] > acknowledged
         await service.stop()
 
 
@@ -124,9 +126,7 @@ async def test_dhclient_by_ipv6_through_iscs_relay(site: Site, net: Net, respond
     service = await responder(RELAYS)
     async with asyncio.TaskGroup() as group:
         started(service, site, group)
-        site.relay.start(
-            require_peer("dhcrelay"), "-6", "-d", "--no-pid", "-l", "down0", "-u", "2001:db8:99::1%up0", log=site.folder / "dhcrelay6.log"
-        )  # fmt: skip
+        site.relays("dhcrelay6.log", "Socket/down0", require_peer("dhcrelay"), "-6", "-d", "--no-pid", "-l", "down0", "-u", "2001:db8:99::1%up0")
         folder = site.folder
         script = folder / "six.sh"
         script.write_text(f'#!/bin/sh\n[ -n "$new_ip6_address$new_ip6_prefix" ] && env >> {folder}/six.env\nexit 0\n')

@@ -13,9 +13,9 @@ from netd.extensions import Extensions
 from netd.model.ztp import BootAnswer
 from netd.wire import dhcp
 from netd.wire.dhcp import Message
+from netd.ztp import leasing
 from netd.ztp.asks import Ask
 from netd.ztp.binding import Remembered
-from netd.ztp.leasing import STALE_SECONDS
 from netd.ztp.server4 import Arrival, Call
 from netd.ztp.service import DhcpService
 from tests.garbage import freed_at_once
@@ -192,7 +192,7 @@ async def test_link_selection_and_server_override(talk: Talk, net: Net):
 
 async def test_a_release_that_was_read_late_ends_no_lease_that_another_node_gave_since(talk: Talk, net: Net):
     got = await talk.boot(1)
-    talk.send(dhcp.RELEASE, 1, ciaddr=got.yiaddr, o54=got.options[54], waited=2.0)  # it came two seconds before the client had its address
+    talk.send(dhcp.RELEASE, 1, ciaddr=got.yiaddr, o54=got.options[54], waited=60.0)  # it came a minute before the client had its address
     await talk.silence()
     assert (await net.leases())[0][1] == "bound"
     assert talk.drops == {"not_its_address": 1}
@@ -202,7 +202,7 @@ async def test_a_release_that_was_read_late_ends_no_lease_that_another_node_gave
 
 
 async def test_what_waited_too_long_to_be_read_is_not_answered(talk: Talk):
-    talk.send(dhcp.DISCOVER, 1, waited=STALE_SECONDS + 1)
+    talk.send(dhcp.DISCOVER, 1, waited=leasing.STALE_SECONDS + 1)
     await talk.silence()
     assert talk.drops == {"stale": 1}
 
@@ -389,7 +389,7 @@ async def test_a_lease_query_is_for_who_may(net: Net, responder):
         assert (answer.type, answer.ciaddr, answer.chaddr) == (dhcp.LEASEACTIVE, got.yiaddr, b"\2\0\0\0\0\1")
         assert answer.options[82] == got.options[82]
         assert answer.options[61] == b"\1id"
-        assert 590 <= int.from_bytes(answer.options[51], "big") <= 600
+        assert 500 <= int.from_bytes(answer.options[51], "big") <= 600
     assert (await query(number("10.1.0.39"))).type == dhcp.LEASEUNASSIGNED  # never leased, but netd's to lease
     assert (await query(number("10.1.0.41"))).type == dhcp.LEASEUNKNOWN
     talk.send(dhcp.RELEASE, 1, giaddr=0, source=got.yiaddr, ciaddr=got.yiaddr, o61=b"\1id")
@@ -432,7 +432,7 @@ async def test_what_is_being_probed_is_answered_before_the_end(net: Net, respond
     service.leasing.probe = probe
     talk = Talk(service)
     talk.send(dhcp.DISCOVER, 1)
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), 60)
     service.leasing.finish()
     asyncio.get_running_loop().call_later(0.05, over.set)
     await talk.end()

@@ -10,8 +10,8 @@ from netd.errors import StoreUnavailable
 from netd.model.ztp import BootAnswer
 from netd.wire import dhcpv6
 from netd.wire.dhcpv6 import Association, Message, Relay
+from netd.ztp import leasing
 from netd.ztp.binding import Remembered
-from netd.ztp.leasing import STALE_SECONDS
 from netd.ztp.server6 import Peer6
 from netd.ztp.service import DhcpService
 from tests.ztp.conftest import Net, until
@@ -142,7 +142,7 @@ async def test_release_and_decline(talk: Talk, net: Net):
 
 async def test_a_release_that_was_read_late_ends_nothing_that_another_node_gave_since(talk: Talk, net: Net):
     await talk.ask(dhcpv6.REQUEST, 1, na(), pd(), server=True)
-    late = await talk.ask(dhcpv6.RELEASE, 1, na(), pd(), server=True, waited=2.0)
+    late = await talk.ask(dhcpv6.RELEASE, 1, na(), pd(), server=True, waited=60.0)
     assert (status(late, dhcpv6.IA_NA), status(late, dhcpv6.IA_PD)) == (dhcpv6.NO_BINDING, dhcpv6.NO_BINDING)
     assert await net.connection.fetchval("select count(*) from dhcp_addresses") == 1
     assert await net.connection.fetchval("select dhcp_state from leases") == "bound"
@@ -226,15 +226,16 @@ async def test_a_reserved_address(talk: Talk, net: Net):
     assert (told.type, told.get(dhcpv6.IA_NA), told.get(dhcpv6.DNS_SERVERS)) == (dhcpv6.REPLY, None, IPv6Address("2001:db8:99::53").packed)
 
 
-@pytest.mark.parametrize(("line", "most"), [(True, 32), (False, 15)])
+@pytest.mark.parametrize(("line", "most"), [(True, 32), (False, 5)])
 async def test_who_invents_clients_fills_no_table(net: Net, responder, line: bool, most: int):
     await net.subnet("2001:db8:1::/64", None)
     talk = Talk(await responder(DhcpConfig(enabled=True, relay_new_per_second=5.0)))
+    talk.service.leasing6._monotonic = talk.service.server6._clock = lambda: 1000.0  # all of it within a moment
     first = address(await talk.ask(dhcpv6.REQUEST, 1, na(), server=True, line=line))
     for client in range(200):
         talk.send(dhcpv6.REQUEST, 1000 + client, na(), server=True, line=line)
     await until(lambda: not talk.service.leasing6.in_work)
-    assert await net.connection.fetchval("select count(*) from dhcp_addresses") <= most
+    assert await net.connection.fetchval("select count(*) from dhcp_addresses") == most
     while not talk.answers.empty():
         talk.answers.get_nowait()
     assert address(await talk.ask(dhcpv6.RENEW, 1, na(), server=True, line=line)) == first  # who has an address keeps it
@@ -455,7 +456,7 @@ async def test_what_waited_too_long_is_not_answered(talk: Talk, monkeypatch: pyt
     now = [1000.0]
     talk.service.leasing6._monotonic = lambda: now[0]
     talk.send(dhcpv6.REQUEST, 1, na(), server=True)
-    now[0] += STALE_SECONDS + 1
+    now[0] += leasing.STALE_SECONDS + 1
     await talk.silence()
     assert talk.drops == {"stale": 1}
     assert (await talk.ask(dhcpv6.REQUEST, 1, na(), server=True)).type == dhcpv6.REPLY

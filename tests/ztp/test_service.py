@@ -222,7 +222,7 @@ async def test_the_feed_tells_at_once(home):
 
     running = asyncio.create_task(home.expected.run())
     try:
-        assert await home.expected.feed.settle(20)
+        assert await home.expected.feed.settle(90)
         await standing.activate(home.database, ACTOR, home.subscriber)
         await home.last_step(device, "armed")
         await home.is_verified(device)

@@ -14,7 +14,8 @@ from tests.ztp.conftest import until
 
 
 @pytest.fixture
-async def booting(database, dsn, tmp_path, extensions) -> AsyncIterator[Booting]:
+async def booting(database, dsn, tmp_path, extensions, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Booting]:
+    monkeypatch.setattr(tftp.Sending, "timeout_seconds", 600.0)  # nothing is sent twice but for what the client says
     async with serving(database, dsn, tmp_path, extensions) as made:
         yield made
 
