@@ -19,9 +19,6 @@ from tests.e2e.daemon import NETD, START_SECONDS, Daemon, eventually
 ANNA, CARLA = "anna@simulated.example", "carla@simulated.example"
 ROUTER, OTHER, OLT = (machine.name for machine in SCENARIO.machines)
 
-START_SECONDS = 180.0
-"""A start takes ten seconds, and three quarters of a minute on a machine that has ten other things to do."""
-
 
 def started(place: Path, *more: str) -> Daemon:
     """A demonstration of which all is there."""
