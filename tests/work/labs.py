@@ -64,7 +64,7 @@ class Lab(World):
         """Serve them and have them in the inventory, with a credential that opens them."""
         driver: Any = self.extensions.platforms[platform].driver
         patient = driver.terminal
-        driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
+        driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=30.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
         first = simulations[0]
         await self.credential(f"for {first.hostname}", type="ssh", username=first.username, password=first.password, enable="enable-secret")
         try:

@@ -69,7 +69,7 @@ def hurried(lab: Lab) -> Iterator[None]:
     """The driver without the patience that a real device needs."""
     driver: Any = lab.extensions.platforms["cisco_ios"].driver
     patient = driver.terminal
-    driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
+    driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=30.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
     try:
         yield
     finally:
