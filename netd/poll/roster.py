@@ -5,8 +5,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from heapq import nsmallest
-from itertools import islice
 from typing import Final, TypeVar
 
 from netd.domain import facts, targets
@@ -142,12 +140,19 @@ class Roster:
             log.warning("what devices say is not kept yet", extra={"error": str(error)})
 
     async def learn_once(self) -> None:
-        """Write what was learned, and find out which interfaces have which ids. Raises StoreError; what was not written waits."""
-        while self._observations:
-            tenant_id = next(iter(self._observations.values()))[0]
-            batch = {key: each for key, each in islice(self._observations.items(), OBSERVATIONS_AT_A_TIME) if each[0] == tenant_id}
+        """Write what was learned, and find out which interfaces have which ids. Raises StoreError; what was not written waits.
+
+        What comes meanwhile is for the next time: devices are looked at as fast as a slow store takes what they say, and then nothing else would have its turn.
+        """
+        waiting = list(self._observations)
+        while waiting:
+            tenant_id = self._observations[waiting[0]][0]
+            some = {key: self._observations[key] for key in waiting[:OBSERVATIONS_AT_A_TIME]}
+            batch = {key: each for key, each in some.items() if each[0] == tenant_id}
             taken = await facts.take(self._database, tenant_id, [each for _, each in batch.values()])
             _forget(self._observations, batch)
+            waiting = [key for key in waiting if key not in batch]
+            self._nameless.update(device_id for device_id, only_facts in batch if not only_facts)
             if taken.changes:
                 self.wake.set()
         for tenant_id, worked in list(self._worked.items()):
@@ -162,16 +167,17 @@ class Roster:
             _forget(bulk, sizes)
             if not bulk and self._bulk.get(tenant_id) is bulk:
                 del self._bulk[tenant_id]
-        while self._nameless:
-            some = nsmallest(NAMED_AT_A_TIME, self._nameless)
+        nameless = sorted(self._nameless)
+        for start in range(0, len(nameless), NAMED_AT_A_TIME):
+            named = nameless[start : start + NAMED_AT_A_TIME]
             async with self._database.transaction() as conn:
-                known = await telemetry.ports(conn, some)
+                known = await telemetry.ports(conn, named)
             for device_id, name, interface_id, monitored in known:
                 watched = self.devices.get(device_id)
                 port = None if watched is None else watched.ports.get(name)
                 if port is not None:
                     port.id, port.monitored = interface_id, monitored
-            self._nameless.difference_update(some)
+            self._nameless.difference_update(named)
 
 
 def _forget(waiting: dict[K, V], written: Mapping[K, V]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from netd.config import Secret
 from netd.device.ping import Pinger
-from netd.device.snmp import SnmpLimits, SnmpTransport
+from netd.device.snmp import Snmp, SnmpLimits, SnmpTransport
 from netd.domain import credentials, discovery
 from netd.domain.actor import Actor, system
 from netd.domain.discovery import DiscoveryOrder, DiscoveryPlan, Search
@@ -21,7 +21,8 @@ from netd.extensions import DevicePlatform, Guard
 from netd.keyring import Keyring
 from netd.model.device import Facts
 from netd.model.inventory import StoredCredential
-from netd.model.target import Credential, SnmpCommunity
+from netd.model.target import Credential, SnmpCommunity, Target
+from netd.poll import probe
 from netd.poll.discovery import Discovery, Result
 from netd.poll.probe import TransportProber
 from netd.sdk.device import Match, Oid, Platform, Varbind
@@ -142,18 +143,27 @@ async def test_the_pace(database: Database, recogniser: Recogniser):
     assert clock[0] == pytest.approx(7 / 4)
 
 
-async def test_an_agent_and_a_server(database: Database, snmpd: int, sshd: Sshd):
+class Knowing(SnmpTransport):
+    """Waits long where there will be an answer, and not long where a wrong community has none."""
+
+    def session(self, target: Target, credential: Credential) -> Snmp:
+        self.limits = SnmpLimits(attempts=1, timeout_seconds=60 if credential.name == "c0mmunity" else 1)
+        return super().session(target, credential)
+
+
+async def test_an_agent_and_a_server(database: Database, snmpd: int, sshd: Sshd, monkeypatch: pytest.MonkeyPatch):
     """net-snmp's agent and OpenSSH's server are found, recognised and told apart from profiles that are wrong."""
+    monkeypatch.setattr(probe, "SSH_SECONDS", 60.0)
     peer = sshd()
     profiles = [
         Credential(id=number, name=text, login=SnmpCommunity(version="2c", community=Secret(text)), port=snmpd)
         for number, text in enumerate(("wrong", "c0mmunity", "also-wrong"), 7)
     ]
-    transport = SnmpTransport(SnmpLimits(attempts=1, timeout_seconds=1))
+    transport = Knowing()
     counts: Counter[tuple[str, str]] = Counter()
     for fault, serial in ((None, "of 1"), (RuntimeError("broken"), None)):
         known = Recogniser({"linux": DevicePlatform(platform=LINUX, vendor="generic", driver=Serial(fault))})
-        async with Pinger(seconds=1) as pinger:
+        async with Pinger(seconds=60) as pinger:
             prober = TransportProber(pinger, transport, known, lambda name: Guard(name, counts), ssh_port=peer.port)
             finding = await Discovery(database, prober, known, now=lambda: NOW).look(search("127.0.0.1", profiles=profiles), ip_address("127.0.0.1"))
         assert finding is not None

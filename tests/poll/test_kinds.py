@@ -30,7 +30,7 @@ async def test_a_search(database: Database, tmp_path: Path):
     keyring = Keyring.load_or_create(tmp_path / "secret.key")
     async with database.acquire() as conn:
         oslo = await conn.fetchval("insert into sites (tenant_id, name) values (1, 'oslo') returning id")
-    confined = await Database.open(database.target, size=2, role=TENANT_ROLE)
+    confined = await Database.open(database.target, size=2, role=TENANT_ROLE, acquire_timeout_seconds=60)
     world = World(_10_0_0_1=(True, None, SshAnswer(banner="SSH-2.0-x")))
     searches = Discovery(database, world, Recogniser({}), now=lambda: NOW)
     known = Kinds(kinds(confined, database, keyring, searches))

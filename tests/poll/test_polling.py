@@ -1,6 +1,7 @@
 """Polling against net-snmp's agent and agents that misbehave, into a real store."""
 
 import asyncio
+import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -14,6 +15,7 @@ import pytest
 
 from netd.config import PollConfig
 from netd.device.addresses import LOOPBACK
+from netd.device.agent import AgentSocket
 from netd.device.http import Client
 from netd.device.snmp import SnmpLimits
 from netd.domain import credentials, devices, exposition
@@ -78,16 +80,46 @@ async def client() -> AsyncIterator[Client]:
 async def service(database: Database, keyring: Keyring, extensions: Extensions, client: Client, clock: Clock) -> AsyncIterator[PollService]:
     """A service whose rounds the test makes itself."""
     made = PollService(PollConfig(), database, keyring, extensions.platforms, extensions.guard, client, node="here", now=clock.now, clock=clock)
-    made.transport.limits = SnmpLimits(attempts=2, timeout_seconds=10, walk_seconds=60, most_rows=2000)
+    made.transport.limits = SnmpLimits(attempts=2, timeout_seconds=30, walk_seconds=300, most_rows=2000)
     async with made:
         await made.shares.renew()
         yield made
 
 
-@pytest.fixture
-def hasty(service: PollService) -> None:
-    """Nothing is waited for long."""
-    service.transport.limits = SnmpLimits(attempts=2, timeout_seconds=0.3, walk_seconds=10, most_rows=2000)
+ASKING: dict[int, "asyncio.Future[None]"] = {}
+"""Who waits for an answer, by the port that it asks from."""
+
+
+@pytest.fixture(autouse=True)
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an agent of this file leaves unanswered is given up as soon as it does so, and not when a time is over: no answer comes too late, and none is
+    waited for."""
+    readable = AgentSocket._readable
+
+    async def until_silence(self: AgentSocket, loop: asyncio.AbstractEventLoop, fd: int, until: float) -> None:
+        own = socket.socket(fileno=fd)
+        port = own.getsockname()[1]
+        own.detach()
+        left = ASKING[port] = loop.create_future()
+        reading = asyncio.ensure_future(readable(self, loop, fd, until))
+        try:
+            await asyncio.wait((left, reading), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise TimeoutError
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.wait((reading,))
+            del ASKING[port]
+
+    monkeypatch.setattr(AgentSocket, "_readable", until_silence)
+
+
+def leave_unanswered(addr: tuple[str, int]) -> None:
+    """It does not get an answer."""
+    asking = ASKING.get(addr[1])
+    if asking is not None and not asking.done():
+        asking.set_result(None)
 
 
 @pytest.fixture
@@ -106,7 +138,7 @@ async def add(database: Database, keyring: Keyring, extensions: Extensions) -> A
 
 def printed(port: int, column: Oid) -> dict[int, int]:
     """What ``snmpbulkwalk`` prints, by the last number of the OID."""
-    command = ["snmpbulkwalk", "-v2c", f"-c{COMMUNITY}", "-OnQUet", "-m", "", f"127.0.0.1:{port}", ".".join(map(str, column))]
+    command = ["snmpbulkwalk", "-v2c", f"-c{COMMUNITY}", "-OnQUet", "-m", "", "-t", "20", f"127.0.0.1:{port}", ".".join(map(str, column))]
     lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
     return {int(name.strip().rpartition(".")[2]): int(value) for name, _, value in (line.partition(" = ") for line in lines)}
 
@@ -192,8 +224,29 @@ class Served(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self.simulated.answer(data)
-        if answer is not None:
+        if answer is None:
+            leave_unanswered(addr)
+        else:
             self._transport.sendto(answer, addr)
+
+
+class Bad(Agent):
+    """An agent that is of no use, as :func:`bad` has it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(self._said)
+        self._says = bad(kind)
+        self._asker = ("", 0)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._asker = addr
+        super().datagram_received(data, addr)
+
+    def _said(self, request: Request) -> Response | None:
+        response = self._says(request)
+        if response is None or response.late_seconds:
+            leave_unanswered(self._asker)
+        return response
 
 
 async def test_rates_restarts_and_other_interfaces(service: PollService, add: Add, clock: Clock) -> None:
@@ -247,10 +300,9 @@ def bad(kind: str, late_seconds: float = 30.0) -> Callable[[Request], Response |
     return answer
 
 
-@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("kind", ["silent", "garbage", "flooding", "backwards", "late"])
 async def test_bad_devices_end_their_own_look_only(service: PollService, add: Add, kind: str) -> None:
-    async with Agent(bad(kind)) as wrong, Served(agent()) as good:
+    async with Bad(kind) as wrong, Served(agent()) as good:
         first, second = await add("bad", wrong.port, platform="generic_linux"), await add("good", good.port, platform="generic_linux")
         await service.roster.refresh()
         results = list(await asyncio.gather(round_of(service, first, "interfaces"), round_of(service, second, "interfaces")))
@@ -271,7 +323,6 @@ async def _no_answer(address: object) -> None:
     return None
 
 
-@pytest.mark.usefixtures("hasty")
 async def test_a_table_that_is_broken_off_keeps_no_other_group_from_being_read(service: PollService, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent has no answer below hrProcessorTable: that is told, what is left of the system is not kept as if it were all, interfaces are read."""
     async with Served(agent()) as served:
@@ -355,7 +406,7 @@ async def test_what_a_device_bears_is_learned_of_a_look_that_came_to_nothing(ser
 
 async def test_who_does_not_answer_pings_either_is_not_waited_for_as_long(service: PollService, add: Add, clock: Clock) -> None:
     """Hundreds that are away, with several profiles each, would keep those that are there waiting; but one that hides from pings may just be slow."""
-    async with Agent(bad("silent")) as silent:
+    async with Bad("silent") as silent:
         device = await add("lab", silent.port, platform="generic_linux")
         await service.roster.refresh()
         watched, asked = service.roster.devices[device], []

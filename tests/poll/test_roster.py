@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from netd.domain import targets
+from netd.domain import facts, targets
+from netd.domain.facts import Observation
 from netd.domain.imports import Slices
 from netd.keyring import Keyring
 from netd.model.device import InterfaceSample
@@ -119,6 +120,40 @@ async def test_interfaces_are_named_some_devices_at_a_time(followed: Roster, mon
     assert given == [8, 8, 8]
     ports = [port for watched in followed.devices.values() for port in watched.ports.values()]
     assert all(port.id for port in ports) and [port.monitored for port in ports] == [True, False] * 12
+
+
+async def test_ids_of_interfaces_are_found_though_devices_say_more_than_can_be_written(followed: Roster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is slower than the polling must not keep it from ever knowing whose samples to store."""
+    monkeypatch.setattr(roster, "OBSERVATIONS_AT_A_TIME", 5)
+    monkeypatch.setattr(roster, "NAMED_AT_A_TIME", 5)
+    await followed.refresh()
+    samples = tuple(InterfaceSample(if_index=index, name=f"eth{index}") for index in (1, 2))
+
+    def looked_at() -> None:
+        for device_id, watched in followed.devices.items():
+            watched.ports = {each.name: Port(Look(0, None, each), NOW) for each in samples}
+            followed.observe(watched, Observation(device_id=device_id, source="snmp", at=NOW, interfaces=samples))
+
+    looked_at()
+    written: list[int] = []
+    take = facts.take
+
+    async def slow(database: Database, tenant_id: int, observations: Any) -> Any:
+        taken = await take(database, tenant_id, observations)
+        written.append(len(observations))
+        assert len(written) <= 3, "there is no end"
+        looked_at()
+        return taken
+
+    monkeypatch.setattr(facts, "take", slow)
+    await followed.learn_once()
+    assert written == [5, 5, 2]
+    assert all(port.id for watched in followed.devices.values() for port in watched.ports.values())
+    looked_at()
+    written.clear()
+    monkeypatch.setattr(facts, "take", take)
+    await followed.learn_once()
+    assert not followed._observations and not followed._nameless
 
 
 async def test_others_have_their_turn_while_thresholds_are_read(database_of_many: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ class Lab(World):
         """Serve them and have them in the inventory, with a credential that opens them."""
         driver: Any = self.extensions.platforms[platform].driver
         patient = driver.terminal
-        driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=3.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
+        driver.terminal = msgspec.structs.replace(patient, idle_timeout_seconds=30.0, login=msgspec.structs.replace(patient.login, busy_seconds=0.05))
         first = simulations[0]
         await self.credential(f"for {first.hostname}", type="ssh", username=first.username, password=first.password, enable="enable-secret")
         try:
@@ -106,15 +106,16 @@ async def laboratory(database: Database, folder: Path) -> AsyncIterator[Lab]:
     extensions = Extensions.discover(packages=())
     keyring = Keyring.load_or_create(folder / "secret.key")
     client = await Client().__aenter__()  # for as long as the lab is there
-    confined = await Database.open(database.target, size=4, role=TENANT_ROLE)
+    confined = await Database.open(database.target, size=4, role=TENANT_ROLE, acquire_timeout_seconds=60)
+    began = datetime.now(UTC)
     sessions = DeviceSessions(
         database, keyring, extensions.platforms, CliTransport(LIMITS), DeviceQueues(), now=lambda: datetime.now(UTC), pace=hasty, rest=RestTransport(client),
-        snmp=SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=0.3)),
+        snmp=SnmpTransport(SnmpLimits(attempts=2, timeout_seconds=30)),
     )  # fmt: skip
     tools = Tools(database=confined, owner=database, keyring=keyring, sessions=sessions, images=folder / "images")
     lab = Lab(database, keyring, Stage(), Kinds(bundled(tools)), extensions=extensions, tools=tools)
     try:
-        async with serving(lab.service()):
+        async with serving(lab.service(now=lambda: began)):  # no schedule is due in the middle of a test, whatever the time of day is
             yield lab
     finally:
         await confined.close()

@@ -265,10 +265,11 @@ async def test_a_job_reaches_the_sites_of_who_wants_it(lab: Lab) -> None:
 
 async def test_the_first_device_brings_a_daily_schedule(lab: Lab) -> None:
     assert await lab.rows("select name from job_schedules") == []
+    began = datetime.now(UTC)
     async with lab.simulated("mikrotik_routeros", router("edge1"), router("edge2")):
         (schedule,) = await lab.rows("select id, kind, args, fires_at, enabled from job_schedules")
         assert (schedule["kind"], schedule["args"], schedule["enabled"]) == ("config.backup", {"selector": {}}, True)
-        assert datetime.now(UTC) < schedule["fires_at"] <= datetime.now(UTC) + timedelta(hours=27)
+        assert began < schedule["fires_at"] <= datetime.now(UTC) + timedelta(hours=27)
         await lab.rows("update job_schedules set due_at = now() - interval '1 s', fires_at = now() - interval '1 s', jitter_seconds = 0")
         await schedules.fire(lab.database, lab.kinds, lab.keyring, datetime.now(UTC))
         (job,) = await lab.rows("select id from jobs")

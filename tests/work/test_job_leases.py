@@ -16,7 +16,7 @@ from netd.store.database import Database
 from netd.work import jobs as work
 from netd.work import run, writer
 from netd.work.run import Lost
-from tests.work.jobs import ACTOR, Stage, World, kinds, serving
+from tests.work.jobs import ACTOR, Clock, Stage, World, kinds, serving
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_stopping_in_the_middle_of_a_claim(world: World, monkeypatch):
         found = await take(*arguments)
         if found is not None:
             claimed.set()
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
         return found
 
     monkeypatch.setattr(running, "take", slowly)
@@ -180,11 +180,17 @@ async def test_who_was_thought_dead_can_undo_nothing(world: World):
 async def test_without_its_database_a_worker_stops_before_another_may_begin(world: World, monkeypatch):
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
     again, once = await world.submit(what="hold"), await world.submit("once", what="hold")
-    service = world.service(lease_seconds=4.0)
+    clock = Clock()
+    service = world.service(lease_seconds=60.0, monotonic=clock)
     monkeypatch.setattr(work, "REAP_SECONDS", 3600)
     async with serving(service):
         await world.stage.until(lambda: world.stage.at_work == 2)
         service._writer._database = Gone(world.database)  # type: ignore[assignment]
+        clock.seconds += 57  # another may begin after three more
+        for _ in range(3):
+            await asyncio.sleep(2 * work.PROGRESS_SECONDS)
+            assert not world.stage.cleaned, "the lease holds"
+        clock.seconds += 2
         await world.stage.until(lambda: len(world.stage.cleaned) == 2)
         world.stage.go.set()
         service._writer._database = world.database
@@ -221,9 +227,10 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
     """While the handler of the attempt before still cleans up: the two are not taken for one another."""
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
     monkeypatch.setattr(running, "LOST_RETRY_SECONDS", 0.0)
-    world.kinds = kinds(world.stage, clean_up_seconds=3.0)
+    world.kinds = kinds(world.stage, clean_up_seconds=120.0)
     job = await world.submit(what="clean slowly")
-    service = world.service(lease_seconds=5.0)
+    clock = Clock()
+    service = world.service(lease_seconds=60.0, monotonic=clock)
     async with serving(service):
         await world.stage.until(lambda: world.stage.at_work == 1)
         (old,) = [run for run, _ in service._runs.values()]
@@ -231,17 +238,21 @@ async def test_a_node_that_lost_a_job_may_get_it_again(world: World, monkeypatch
             await conn.execute("update jobs set lease_until = now() - interval '1 second'")
         assert await running.reap(world.database) == "queued"  # as another node does
         await world.stage.until(lambda: len(world.stage.begun) == 2)
+        clock.seconds += 25  # it is time to renew: the old one hears that it is lost
+        await world.stage.until(lambda: world.stage.cleaned)
         assert len(service._runs) == 2
         (new,) = [run for run, _ in service._runs.values() if run is not old]
 
         async def gone() -> bool:
             return len(service._runs) == 1
 
+        world.stage.tidy.set()
         await world.eventually(gone)
-        until = new.lease.good_until
+        until = clock.seconds + 60
+        clock.seconds += 25
 
         async def renewed() -> bool:
-            return new.lease.good_until > until + 0.5
+            return new.lease.good_until > until
 
         await world.eventually(renewed)
         assert not new.cancelled and (await world.job(job)).attempt == 2
@@ -261,7 +272,8 @@ async def test_a_node_does_not_take_itself_for_lost(world: World, monkeypatch):
         return found
 
     monkeypatch.setattr(running, "reap", noted)
-    service = world.service(lease_seconds=6.0)
+    clock = Clock()
+    service = world.service(lease_seconds=60.0, monotonic=clock)
     async with serving(service):
         await looked.wait()  # no look that began before the job did is under way
         job = await world.submit("once", what="hold")
@@ -269,6 +281,7 @@ async def test_a_node_does_not_take_itself_for_lost(world: World, monkeypatch):
         async with world.database.acquire() as conn:
             over = await conn.fetchval("update jobs set lease_until = now() - interval '1 hour' returning lease_until")
         await service.upkeep()
+        clock.seconds += 25
 
         async def renewed() -> bool:
             return bool((await world.rows("select lease_until > $1 as later from jobs", over))[0]["later"])
@@ -283,12 +296,14 @@ async def test_leases_are_renewed(world: World, monkeypatch):
     monkeypatch.setattr(work, "PROGRESS_SECONDS", 0.05)
     monkeypatch.setattr(work, "REAP_SECONDS", 0.05)
     job = await world.submit("once", what="hold")
-    async with serving(world.service(lease_seconds=4.0), world.service(lease_seconds=4.0)):
+    clock = Clock()
+    async with serving(*(world.service(lease_seconds=60.0, monotonic=clock) for _ in range(2))):
         await world.stage.until(lambda: world.stage.at_work == 1)
-        begun = (await world.rows("select lease_until from jobs"))[0]["lease_until"]
+        begun = (await world.rows("update jobs set lease_until = lease_until - interval '25 s' returning lease_until"))[0]["lease_until"]
+        clock.seconds += 25
 
         async def renewed() -> bool:
-            return bool((await world.rows("select lease_until > $1 as later from jobs", begun + timedelta(seconds=1.5)))[0]["later"])
+            return bool((await world.rows("select lease_until > $1 as later from jobs", begun + timedelta(seconds=20)))[0]["later"])
 
         await world.eventually(renewed)
         world.stage.go.set()

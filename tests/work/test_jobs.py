@@ -133,7 +133,7 @@ async def test_cancelling_what_waits_to_be_begun_again_leaves_no_target_waiting(
     job = await world.submit(what="hold targets", targets=2)
     async with serving(world.service()):
         await world.have(job, {"succeeded": 1, "running": 1})
-    confined = await Database.open(world.database.target, size=1, role=TENANT_ROLE)
+    confined = await Database.open(world.database.target, size=1, role=TENANT_ROLE, acquire_timeout_seconds=60)
     try:
         done = await jobs.cancel(confined, ACTOR, world.kinds, job.id, datetime.now(UTC))
     finally:
@@ -178,10 +178,13 @@ async def test_time_runs_out(world: World):
 
 
 async def test_two_workers_do_each_job_once_and_one_per_device_at_a_time(world: World):
-    made = [await world.submit(device=str(number % 4), lines=2) for number in range(40)] + [await world.submit("quick") for _ in range(40)]
-    services = [world.service(), world.service()]
+    made = [await world.submit(what="hold", job={"priority": 50}) for _ in range(12)]  # more than one of them takes
+    made += [await world.submit(device=str(number % 4), lines=2) for number in range(40)] + [await world.submit("quick") for _ in range(40)]
+    services = [world.service(at_once=10), world.service(at_once=10)]
     async with serving(*services):
-        done = await world.until(made, seconds=60)
+        await world.stage.until(lambda: world.stage.devices.get("") == 12)
+        world.stage.go.set()
+        done = await world.until(made)
     assert {job.state for job in done} == {"succeeded"} and {job.attempt for job in done} == {1}
     assert sorted(world.stage.begun) == sorted(job.id for job in made)
     assert not world.stage.together
@@ -436,8 +439,10 @@ async def test_a_log_has_an_end(world: World, monkeypatch):
 
 
 async def test_what_is_said_at_the_same_time_is_written_together(world: World):
-    made = [await world.submit(lines=20) for _ in range(20)]
+    made = [await world.submit(what="say together", lines=20) for _ in range(20)]
     async with serving(world.service()):
+        await world.stage.until(lambda: len(world.stage.begun) == 20)
+        world.stage.go.set()
         await world.until(made)
     for job in made:
         assert [text for text in await world.said(job) if text.startswith("line")] == [f"line {number}" for number in range(20)]
@@ -471,7 +476,7 @@ async def test_a_job_may_only_do_what_its_submitter_may(world: World, dsn: str):
     async with world.database.acquire() as conn:
         await conn.execute("insert into sites (tenant_id, name) values (1, 'oslo'), (1, 'rome')")
     local = Actor(tenant_id=1, name="ole", role="operator", grants=(Grant(BUILT_IN["operator"], frozenset((1,))),), token_id=9)
-    confined = await Database.open(dsn, size=2, role=TENANT_ROLE)
+    confined = await Database.open(dsn, size=2, role=TENANT_ROLE, acquire_timeout_seconds=60)
     new = NewJob(kind="work", args={})
     job = await jobs.submit(confined, local, world.kinds, world.keyring, new, datetime.now(UTC))
     claim = await running.take(world.database, "w", ["work"], 30.0)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from netd.device.simulated import SimulatedServer
+from netd.device.snmp import SnmpLimits
 from netd.domain import devices, targets
 from netd.domain.devices import NewDevice, Ports
 from netd.errors import PeerError
@@ -44,6 +45,13 @@ async def polled(lab: Lab, said: str, **members: Any) -> AsyncIterator[Simulated
         yield server
     finally:
         await server.close()
+
+
+def silent(lab: Lab, server: SimulatedServer) -> None:
+    """Its agent does not answer any more, and is not waited for long."""
+    server.agent = Agent({}, "another")
+    assert lab.tools.sessions is not None
+    lab.tools.sessions._snmp.limits = SnmpLimits(attempts=2, timeout_seconds=0.1)
 
 
 @pytest.mark.parametrize("platform", [None, "generic_frr"], ids=["nobody knows its platform", "its driver has no such commands"])
@@ -86,8 +94,7 @@ async def test_a_bridge_that_has_learned_nothing(lab: Lab) -> None:
 
 async def test_an_agent_that_does_not_answer(lab: Lab) -> None:
     async with polled(lab, ALL) as server:
-        assert server.agent is not None
-        server.agent = Agent({}, "another")
+        silent(lab, server)
         job = await lab.done("device.inspect", state="failed", devices=["sw1"])
         (target,) = await lab.targets(job)
         assert target.said is not None and "does not answer SNMP" in target.said
@@ -134,7 +141,7 @@ async def test_a_backup_asks_as_well(lab: Lab) -> None:
         await lab.done("config.backup", devices=["core1"])
         found = await kept(lab)
         assert (found["links"], found["macs"], found["arps"]) == (["gi1 lldp core1"], 2, 2)
-        server.agent = Agent({}, "another")
+        silent(lab, server)
         job = await lab.done("config.backup", devices=["core1"])
         (target,) = await lab.targets(job)
         assert target.said == "version 1, as before" and any("it is not asked by SNMP" in text for text in await lab.said(job))

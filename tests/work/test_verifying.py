@@ -1,5 +1,7 @@
 """Devices that nobody logs in to: verified by SNMP, by what their ACS heard, or because an operator said that it is enough that they answer."""
 
+import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +55,10 @@ def agents(require_peer: Callable[[str], str], tmp_path_factory: pytest.TempPath
         return program, "-f", "-Ln", "-C", "-c", settings, "-I", "-smux", "-p", folder / f"{port}.pid"
 
     with running(command(ports[0], PARTS), env=environment), running(command(ports[1], ""), env=environment):
+        until = time.monotonic() + 60
+        for port in ports:
+            while subprocess.run(("snmpget", "-v2c", "-ccanarysnmp", "-m", "", f"127.0.0.1:{port}", "1.3.6.1.2.1.1.3.0"), capture_output=True).returncode:
+                assert time.monotonic() < until, "snmpd does not answer"
         yield ports
 
 
@@ -97,7 +103,7 @@ class Here:
 async def lab(database: Database, tmp_path: Path, acs: Acs) -> AsyncIterator[Lab]:
     async with laboratory(database, tmp_path) as made, Client() as client:
         here = Here()
-        snmp = SnmpTransport(SnmpLimits(attempts=3, timeout_seconds=0.5))
+        snmp = SnmpTransport(SnmpLimits(attempts=3, timeout_seconds=20))
         looks = Looks(snmp, Recogniser(made.extensions.platforms), made.extensions.guard, here.ping, GenieAcs(client, GenieacsConfig(url=acs.url)))
         for name, value in (("looks", looks), ("boot_retry_seconds", 0.05), ("managed", lambda profile: profile == "tr069_cpe")):
             object.__setattr__(made.tools, name, value)
