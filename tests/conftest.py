@@ -15,6 +15,7 @@ import itertools
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -26,6 +27,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from netd import compiled
 from netd.errors import StoreUnavailable
@@ -37,7 +39,14 @@ from tests.ports import free_port
 T = TypeVar("T")
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
+CONNECT_SECONDS = 60.0
+"""As long as a busy machine may need for a connection; the daemon waits for five seconds."""
+
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
+
+# How long an example takes, and the making of many, is the machine's affair: one that is stopped for a moment has no defect.
+settings.register_profile("netd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("netd")
 
 
 def pytest_report_header() -> str:
@@ -102,18 +111,28 @@ class Cluster:
     async def make_template(self) -> None:
         """Make the migrated database that :meth:`create` copies."""
         await self._execute(f'create database "{self.template}"')
-        connection = await connect(self.url(self.template))
+        connection = await connect(self.url(self.template), CONNECT_SECONDS)
         try:
             await migrate(connection, SQL)
         finally:
             await connection.close()
 
     async def _execute(self, statement: str) -> None:
-        connection = await connect(self.admin_url)
+        connection = await connect(self.admin_url, CONNECT_SECONDS)
         try:
-            await connection.execute(statement)
+            async with asyncio.timeout(90):
+                while not await self._executed(connection, statement):
+                    continue
         finally:
             await connection.close()
+
+    @staticmethod
+    async def _executed(connection: asyncpg.Connection, statement: str) -> bool:
+        try:
+            await connection.execute(statement)
+        except asyncpg.ObjectInUseError:  # PostgreSQL gives whoever was told to leave the database five seconds for it
+            return False
+        return True
 
 
 @pytest.fixture(scope="session")
@@ -240,7 +259,7 @@ def connect_kwargs(dsn: str) -> dict[str, Any]:
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
     """A pool on a fresh migrated database, whose connections are waited for as long as a busy machine may need."""
-    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=60)
+    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=CONNECT_SECONDS)
     yield opened
     await opened.close()
 
@@ -248,7 +267,7 @@ async def database(dsn: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """One connection to a fresh migrated database."""
-    opened = await connect(dsn)
+    opened = await connect(dsn, CONNECT_SECONDS)
     yield opened
     await opened.close()
 
@@ -285,10 +304,13 @@ def external_postgres15(require_peer: Callable[[str], str]) -> Iterator[str]:
             cwd="/",
         )
         port = free_port()
-        settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "lc_messages=C"]
-        process = subprocess.Popen([*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *settings], stderr=subprocess.DEVNULL, cwd="/")
-        stack.callback(process.wait, 10)
-        stack.callback(process.terminate)
+        parameters = {
+            "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off", "lc_messages": "C", "autovacuum": "off",
+        }  # fmt: skip
+        options = [part for name, value in parameters.items() for part in ("-c", f"{name}={value}")]
+        process = subprocess.Popen([*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *options], stderr=subprocess.DEVNULL, cwd="/")
+        stack.callback(process.wait, 60)
+        stack.callback(process.send_signal, signal.SIGINT)  # by SIGTERM it would wait for whoever a failed test left connected
         url = f"postgresql://netd:{password}@127.0.0.1:{port}/postgres"
         made = Background()
         stack.callback(made.close)
