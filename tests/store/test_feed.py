@@ -238,6 +238,21 @@ async def test_another_life_of_the_server_asks_for_a_reload(dsn: str, connection
         await reader.until(lambda: reader.reloads == 1)
 
 
+async def test_a_server_that_does_not_say_which_one_it_is_is_asked_again(dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes over is slow at first: it may be another one all the same."""
+    reader = Reader(dsn)
+    await reader.feed.start()
+    assert reader.feed._position is not None
+    reader.feed._position = msgspec.structs.replace(reader.feed._position, life="1/00000001")
+    async with running(reader):
+        assert await reader.feed.settle(60)
+        with monkeypatch.context() as slow:
+            slow.setattr(module, "_LIFE", "select 1 / 0")
+            await kill_feeds(connection)
+            await reader.until(lambda: "division by zero" in reader.feed.last_error)
+        await reader.until(lambda: reader.reloads == 1)
+
+
 @pytest.mark.parametrize("made_by", ["itself", "a superuser"])
 async def test_an_ordinary_role_that_owns_its_database_is_enough(external_postgres15: str, made_by: str) -> None:
     """The role that the API acts as is made by the migration where the user may make roles, else by a superuser beforehand."""
