@@ -20,16 +20,18 @@ import subprocess
 import tempfile
 import threading
 import time
+import unittest.mock
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
 
 from netd import compiled
+from netd.domain import rendering
 from netd.errors import StoreUnavailable
 from netd.store.database import Database, arguments, connect
 from netd.store.embedded import EmbeddedServer
@@ -39,14 +41,13 @@ from tests.ports import free_port
 T = TypeVar("T")
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
-CONNECT_SECONDS = 60.0
-"""As long as a busy machine may need for a connection; the daemon waits for five seconds."""
+PATIENCE_SECONDS = 60.0
+"""So long a busy machine may need for a connection."""
 
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
 
-# How long an example takes, and the making of many, is the machine's affair: one that is stopped for a moment has no defect.
-settings.register_profile("netd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("netd")
+hypothesis.settings.register_profile("netd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # how fast the machine is is no matter
+hypothesis.settings.load_profile("netd")
 
 
 def pytest_report_header() -> str:
@@ -111,14 +112,14 @@ class Cluster:
     async def make_template(self) -> None:
         """Make the migrated database that :meth:`create` copies."""
         await self._execute(f'create database "{self.template}"')
-        connection = await connect(self.url(self.template), CONNECT_SECONDS)
+        connection = await connect(self.url(self.template), PATIENCE_SECONDS)
         try:
             await migrate(connection, SQL)
         finally:
             await connection.close()
 
     async def _execute(self, statement: str) -> None:
-        connection = await connect(self.admin_url, CONNECT_SECONDS)
+        connection = await connect(self.admin_url, PATIENCE_SECONDS)
         try:
             async with asyncio.timeout(90):
                 while not await self._executed(connection, statement):
@@ -149,6 +150,13 @@ def require_peer() -> Callable[[str], str]:
         return found
 
     return require
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_have_time() -> Iterator[None]:
+    """Processes that render templates yield to all else: where every processor is busy, one that only has to begin is not done in half a minute."""
+    with unittest.mock.patch.dict(rendering.PATIENCE, dict.fromkeys(rendering.PATIENCE, rendering.Patience(240.0, 600.0, 0))):
+        yield
 
 
 @pytest.fixture
@@ -259,7 +267,7 @@ def connect_kwargs(dsn: str) -> dict[str, Any]:
 @pytest.fixture
 async def database(dsn: str) -> AsyncIterator[Database]:
     """A pool on a fresh migrated database, whose connections are waited for as long as a busy machine may need."""
-    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=CONNECT_SECONDS)
+    opened = await Database.open(dsn, size=5, acquire_timeout_seconds=PATIENCE_SECONDS)
     yield opened
     await opened.close()
 
@@ -267,7 +275,7 @@ async def database(dsn: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """One connection to a fresh migrated database."""
-    opened = await connect(dsn, CONNECT_SECONDS)
+    opened = await connect(dsn, PATIENCE_SECONDS)
     yield opened
     await opened.close()
 

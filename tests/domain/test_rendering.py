@@ -9,6 +9,9 @@ from netd.domain import rendering
 from netd.domain.rendering import PATIENCE, Patience, Rendered, Renderer, Wanted
 from netd.errors import Conflict, TooOften
 
+DAEMONS = dict(PATIENCE)
+"""As it is for the daemon; tests have more."""
+
 HOSTILE = {
     "python": "{{ ''.__class__.__mro__ }}",
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
@@ -24,14 +27,6 @@ HOSTILE = {
     "names": "{% include 'x' * 40000000 %}",
     "long names": "{% include 'x' * 100000 %}",
 }
-
-
-@pytest.fixture(autouse=True)
-def patient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is so busy that a process which yields to all else gets no time."""
-    if request.node.name != test_it_yields_to_all_else.__name__:
-        for purpose, patience in PATIENCE.items():
-            monkeypatch.setitem(PATIENCE, purpose, Patience(120.0, max(120.0, patience.all_seconds), 0))
 
 
 async def render(sources: Mapping[str, str], wanted: Sequence[Wanted]) -> list[Rendered]:
@@ -165,8 +160,8 @@ async def test_a_template_sees_none_that_is_hidden() -> None:
 
 
 async def test_it_yields_to_all_else() -> None:
-    assert all(each.nice > 0 for each in PATIENCE.values()) and PATIENCE["look"].nice == PATIENCE["work"].nice == 19
-    assert PATIENCE["look"].text_seconds < PATIENCE["boot"].text_seconds
+    assert all(each.nice > 0 for each in DAEMONS.values()) and DAEMONS["look"].nice == DAEMONS["work"].nice == 19
+    assert DAEMONS["look"].text_seconds < DAEMONS["boot"].text_seconds
 
 
 async def test_where_it_is_wrong() -> None:

@@ -17,7 +17,7 @@ from netd.store import database as module
 from netd.store.database import Connection, Database, arguments, connect, savepoint
 from netd.store.embedded import EmbeddedServer
 from netd.store.translate import RULES, translated, translating
-from tests.conftest import CONNECT_SECONDS
+from tests.conftest import PATIENCE_SECONDS
 from tests.garbage import freed_at_once
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
@@ -194,7 +194,7 @@ async def test_a_refusal_leaves_nothing_to_the_garbage_collector(database: Datab
 
 
 async def test_waits_are_bounded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    database = await hasty(dsn, 1, CONNECT_SECONDS)
+    database = await hasty(dsn, 1, PATIENCE_SECONDS)
     try:
         with pytest.raises(StoreUnavailable, match="did not answer in time"):
             async with database.acquire() as connection:
@@ -238,7 +238,7 @@ async def end_session(database: Database, connection: Connection) -> None:
 async def test_an_outage_is_seen_and_ends_by_itself(ready_data_dir: Path) -> None:
     server = EmbeddedServer(ready_data_dir, settings=QUICK)
     await server.start()
-    database = await Database.open(server.dsn, size=3, acquire_timeout_seconds=CONNECT_SECONDS)
+    database = await Database.open(server.dsn, size=3, acquire_timeout_seconds=PATIENCE_SECONDS)
     await server.stop()
     started = time.monotonic()
     with pytest.raises(StoreUnavailable):
@@ -304,14 +304,14 @@ def test_arguments() -> None:
 async def test_an_external_server_of_several_hosts(external_postgres15: str) -> None:
     host = external_postgres15.partition("@")[2].partition("/")[0]
     url = external_postgres15.replace(host, f"127.0.0.1:1,{host}")
-    database = await Database.open(url + "?statement_cache_size=0", acquire_timeout_seconds=CONNECT_SECONDS)
+    database = await Database.open(url + "?statement_cache_size=0", acquire_timeout_seconds=PATIENCE_SECONDS)
     async with database.acquire() as connection:
         assert await connection.fetchval("select 1") == 1
         assert connection.get_server_version().major == 15
     await database.close()
     with pytest.raises(StoreUnavailable, match="password authentication failed"):
-        await Database.open(url.replace("netd:", "netd:not"), acquire_timeout_seconds=CONNECT_SECONDS)
-    connection = await connect(external_postgres15, CONNECT_SECONDS)
+        await Database.open(url.replace("netd:", "netd:not"), acquire_timeout_seconds=PATIENCE_SECONDS)
+    connection = await connect(external_postgres15, PATIENCE_SECONDS)
     assert await connection.fetchval("select $1::jsonb", [1]) == [1]
     await connection.close()
 

@@ -16,7 +16,7 @@ from netd.store import binaries, embedded, placement
 from netd.store.account import choose
 from netd.store.database import Database, connect
 from netd.store.embedded import EmbeddedServer
-from tests.conftest import CONNECT_SECONDS
+from tests.conftest import PATIENCE_SECONDS
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what root does")
@@ -63,7 +63,7 @@ def closed_folder(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_starts_from_nothing_and_keeps_what_it_has(data_dir: Path) -> None:
     async with EmbeddedServer(data_dir) as server:
         assert server.state == "running" and server.pid
-        connection = await connect(server.dsn, CONNECT_SECONDS)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         shown = {
             name: await connection.fetchval(f"show {name}")
             for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums", "listen_addresses", "TimeZone", "server_encoding")
@@ -85,7 +85,7 @@ async def test_starts_from_nothing_and_keeps_what_it_has(data_dir: Path) -> None
         pid = server.pid
     assert not alive(pid)
     async with EmbeddedServer(data_dir) as server:
-        connection = await connect(server.connect_kwargs(), CONNECT_SECONDS)
+        connection = await connect(server.connect_kwargs(), PATIENCE_SECONDS)
         assert await connection.fetchval("select id from kept") == 1
         await connection.close()
 
@@ -102,7 +102,7 @@ async def test_a_second_supervisor_is_refused(ready_data_dir: Path) -> None:
 
 async def test_a_killed_server_is_started_again(ready_data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with EmbeddedServer(ready_data_dir, settings=QUICK) as server:
-        database = await Database.open(server.dsn, size=2, acquire_timeout_seconds=CONNECT_SECONDS)
+        database = await Database.open(server.dsn, size=2, acquire_timeout_seconds=PATIENCE_SECONDS)
         async with database.acquire() as connection:
             await connection.execute("create table kept (id int)")
             await connection.execute("insert into kept values (1)")
@@ -142,7 +142,7 @@ async def test_kill_9_of_the_supervisor_ends_the_server_and_loses_nothing(ready_
     await child.wait()
     async with EmbeddedServer(ready_data_dir, settings=QUICK) as server:  # at once: it waits for the old one to be gone, which nobody but the kernel tells
         assert not alive(pid)
-        connection = await connect(server.dsn, CONNECT_SECONDS)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         assert await connection.fetchval("select count(*) from kept") == 1
         await connection.close()
 
@@ -218,7 +218,7 @@ async def test_a_long_path_gets_a_short_socket_folder(data_dir: Path) -> None:
     async with EmbeddedServer(long, settings=QUICK) as server:
         folder = Path(server.connect_kwargs()["host"])
         assert not folder.is_relative_to(long) and mode(folder) == 0o700
-        connection = await connect(server.dsn, CONNECT_SECONDS)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         await connection.close()
     remove(folder)
     remove(folder.parent)
@@ -247,19 +247,19 @@ async def test_a_closed_data_folder_has_its_cluster_elsewhere(closed_folder: Pat
         home = server.home
         assert (data / "postgres.location").read_text() == f"{home}\n"
         assert home.parent == binaries.SYSTEM_ROOTS[0] / "clusters" and mode(home / "data") == 0o700
-        connection = await connect(server.dsn, CONNECT_SECONDS)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         await connection.execute("create table kept ()")
         await connection.close()
     assert mode(closed_folder) == 0o700
     assert "cannot enter" in caplog.text
     async with EmbeddedServer(data, settings=QUICK) as server:
-        connection = await connect(server.dsn, CONNECT_SECONDS)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         assert await connection.fetchval("select count(*) from kept") == 0
         await connection.close()
     # The data folder went and came back empty: its old database is no longer its, but kept.
     (data / "postgres.location").unlink()
     async with EmbeddedServer(data, settings=QUICK) as server:
-        connection = await connect(server.dsn, CONNECT_SECONDS)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         assert await connection.fetchval("select to_regclass('kept')") is None
         await connection.close()
     assert len(list(home.parent.glob(f"{home.name}.old-*"))) == 1

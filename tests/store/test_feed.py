@@ -18,7 +18,7 @@ from netd.store.database import TENANT_ROLE, Connection, Database, connect
 from netd.store.feed import Batch, ChangeFeed
 from netd.store.migrate import migrate
 from netd.store.partitions import ensure
-from tests.conftest import CONNECT_SECONDS
+from tests.conftest import PATIENCE_SECONDS
 
 SQL = Path(__file__).resolve().parents[2] / "sql"
 
@@ -26,7 +26,7 @@ SQL = Path(__file__).resolve().parents[2] / "sql"
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A feed that waits for its connection as long as a busy machine may need."""
-    monkeypatch.setattr(module, "connect", functools.partial(connect, timeout_seconds=CONNECT_SECONDS))
+    monkeypatch.setattr(module, "connect", functools.partial(connect, timeout_seconds=PATIENCE_SECONDS))
 
 
 class Reader:
@@ -77,7 +77,7 @@ async def kill_feeds(connection: Connection) -> None:
 
 async def test_a_transaction_that_commits_late_is_delivered(dsn: str, connection: Connection) -> None:
     reader = Reader(dsn)
-    late = await connect(dsn, CONNECT_SECONDS)
+    late = await connect(dsn, PATIENCE_SECONDS)
     transaction = late.transaction()
     await transaction.start()
     first = await add_plan(late, "late")
@@ -256,14 +256,14 @@ async def test_a_server_that_does_not_say_which_one_it_is_is_asked_again(dsn: st
 @pytest.mark.parametrize("made_by", ["itself", "a superuser"])
 async def test_an_ordinary_role_that_owns_its_database_is_enough(external_postgres15: str, made_by: str) -> None:
     """The role that the API acts as is made by the migration where the user may make roles, else by a superuser beforehand."""
-    admin = await connect(external_postgres15, CONNECT_SECONDS)
+    admin = await connect(external_postgres15, PATIENCE_SECONDS)
     aside = await admin.fetchval("select exists (select from pg_roles where rolname = 'netd_tenant')")  # of another test's database on this server
     if aside:
         await admin.execute("alter role netd_tenant rename to netd_tenant_aside")
     await admin.execute(f"create role plain login password 'plain' {'createrole' if made_by == 'itself' else ''}")
     await admin.execute("create database plain owner plain")
     url = external_postgres15.replace(external_postgres15.partition("//")[2].partition("@")[0], "plain:plain").replace("/netd", "/plain")
-    connection = await connect(url, CONNECT_SECONDS)
+    connection = await connect(url, PATIENCE_SECONDS)
     try:
         assert not await connection.fetchval("select usesuper from pg_user where usename = current_user")
         if made_by == "a superuser":
@@ -277,7 +277,7 @@ async def test_an_ordinary_role_that_owns_its_database_is_enough(external_postgr
         async with running(reader):
             made = await add_plan(connection, "p")
             await reader.until(lambda: reader.ids("plan") == [made])
-        confined = await Database.open(url, size=1, role=TENANT_ROLE, acquire_timeout_seconds=CONNECT_SECONDS)
+        confined = await Database.open(url, size=1, role=TENANT_ROLE, acquire_timeout_seconds=PATIENCE_SECONDS)
         async with confined.transaction() as conn:
             assert await conn.fetchval("select count(*) from plans") == 0
         async with confined.transaction(Scope(1)) as conn:

@@ -10,7 +10,7 @@ from netd.model.ranges import Span
 from netd.store import leases, pools
 from netd.store.database import connect
 from netd.store.leases import Claim, End
-from tests.conftest import CONNECT_SECONDS
+from tests.conftest import PATIENCE_SECONDS
 
 
 class Net:
@@ -163,7 +163,7 @@ async def test_who_lost_a_lease_is_told_to_every_node(net):
 async def test_fixing_waits_for_who_leases_and_then_sees_it(net, dsn):
     pool = await net.pool("v4", "ipv4", "10.0.0.1", "10.0.0.100")
     alice = await net.subscriber("alice")
-    other = await connect(dsn, CONNECT_SECONDS)
+    other = await connect(dsn, PATIENCE_SECONDS)
     try:
         async with other.transaction():
             await leases.lock(other, [1])
