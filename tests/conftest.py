@@ -15,10 +15,12 @@ import itertools
 import pwd
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import time
+import unittest.mock
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +31,7 @@ import hypothesis
 import pytest
 
 from netd import compiled
+from netd.domain import rendering
 from netd.errors import StoreUnavailable
 from netd.store.database import Database, arguments, connect
 from netd.store.embedded import EmbeddedServer
@@ -46,6 +49,9 @@ PATIENCE_SECONDS = 60.0
 """So long a busy machine may need for a connection."""
 
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
+
+hypothesis.settings.register_profile("netd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # how fast the machine is is no matter
+hypothesis.settings.load_profile("netd")
 
 
 def pytest_report_header() -> str:
@@ -136,9 +142,19 @@ class Cluster:
     async def _execute(self, statement: str) -> None:
         connection = await connect(self.admin_url, PATIENCE_SECONDS)
         try:
-            await connection.execute(statement)
+            async with asyncio.timeout(90):
+                while not await self._executed(connection, statement):
+                    continue
         finally:
             await connection.close()
+
+    @staticmethod
+    async def _executed(connection: asyncpg.Connection, statement: str) -> bool:
+        try:
+            await connection.execute(statement)
+        except asyncpg.ObjectInUseError:  # PostgreSQL gives whoever was told to leave the database five seconds for it
+            return False
+        return True
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +171,13 @@ def require_peer() -> Callable[[str], str]:
         return found
 
     return require
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_have_time() -> Iterator[None]:
+    """Processes that render templates yield to all else: where every processor is busy, one that only has to begin is not done in half a minute."""
+    with unittest.mock.patch.dict(rendering.PATIENCE, dict.fromkeys(rendering.PATIENCE, rendering.Patience(240.0, 600.0, 0))):
+        yield
 
 
 @pytest.fixture
@@ -310,10 +333,13 @@ def external_postgres15(require_peer: Callable[[str], str]) -> Iterator[str]:
             cwd="/",
         )
         port = free_port()
-        settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "lc_messages=C"]
-        process = subprocess.Popen([*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *settings], stderr=subprocess.DEVNULL, cwd="/")
-        stack.callback(process.wait, 10)
-        stack.callback(process.terminate)
+        parameters = {
+            "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off", "lc_messages": "C", "autovacuum": "off",
+        }  # fmt: skip
+        options = [part for name, value in parameters.items() for part in ("-c", f"{name}={value}")]
+        process = subprocess.Popen([*prefix, "--pdeathsig=INT", programs / "postgres", "-D", folder / "data", *options], stderr=subprocess.DEVNULL, cwd="/")
+        stack.callback(process.wait, 60)
+        stack.callback(process.send_signal, signal.SIGINT)  # by SIGTERM it would wait for whoever a failed test left connected
         url = f"postgresql://netd:{password}@127.0.0.1:{port}/postgres"
         made = Background()
         stack.callback(made.close)

@@ -28,7 +28,8 @@ ROLE = DATABASE = "netd"
 PORT = SOCKET_NAME.rpartition(".")[2]
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 30.0
-QUIT_SECONDS = 5.0  # for an immediate shutdown, and for the kernel after a kill
+QUIT_SECONDS = 5.0  # for an immediate shutdown
+KILL_SECONDS = 5.0  # for the kernel after a kill
 SETTLED_SECONDS = 60.0  # a server that ran this long was fine: its next restart begins with the first back-off
 
 TUNING = {
@@ -271,7 +272,7 @@ class EmbeddedServer:
             await asyncio.sleep(0.05)
 
     async def _administer(self) -> Connection:
-        return await connect(self.connect_kwargs("postgres"), timeout_seconds=10.0)
+        return await connect(self.connect_kwargs("postgres"), self._start_timeout_seconds)  # one that runs is not ended because the machine is busy
 
     async def _ensure_database(self) -> None:
         connection = await self._administer()
@@ -309,7 +310,7 @@ class EmbeddedServer:
         """End the process by ever stronger signals: fast shutdown, immediate shutdown, kill."""
         process = self._process
         if process is not None:
-            for number, patience in ((signal.SIGINT, self._stop_timeout_seconds), (signal.SIGQUIT, QUIT_SECONDS), (signal.SIGKILL, QUIT_SECONDS)):
+            for number, patience in ((signal.SIGINT, self._stop_timeout_seconds), (signal.SIGQUIT, QUIT_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
                 if process.returncode is not None:
                     break
                 if number is not signal.SIGINT:

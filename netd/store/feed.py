@@ -150,15 +150,15 @@ class ChangeFeed:
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[Connection]:
         """The connection of start(), or a new one that goes on from the position if the server is still the same."""
-        if self._connection is None:
-            self._connection = await self._connect()
-            self._overlap = True
-            if self._position is not None:
-                with translating():
-                    life = await self._connection.fetchval(_LIFE)
-                if life != self._position.life:
-                    self._forget("the database is another one, or was restored or failed over")
         try:
+            if self._connection is None:
+                self._connection = await self._connect()
+                self._overlap = True
+                if self._position is not None:
+                    with translating():  # if it does not say, it is asked again, by a connection of its own
+                        life = await self._connection.fetchval(_LIFE)
+                    if life != self._position.life:
+                        self._forget("the database is another one, or was restored or failed over")
             yield self._connection
         except StoreError:
             await self.close()

@@ -13,6 +13,7 @@ from netd.share import share
 from netd.store import accounting as store
 from netd.store.database import connect
 from netd.store.migrate import migrate
+from tests.conftest import PATIENCE_SECONDS
 from tests.store.test_sessions import alice_of, nas_of, tenants
 
 __all__ = ["tenants"]
@@ -105,9 +106,9 @@ async def test_what_is_gone_leaves_its_history_without_the_reference(connection,
 async def connection15(external_postgres15):
     """A connection to a fresh migrated database on the oldest PostgreSQL, whose planner is the easiest to mislead."""
     name = f"accounting_{secrets.token_hex(4)}"
-    admin = await connect(external_postgres15)
+    admin = await connect(external_postgres15, PATIENCE_SECONDS)
     await admin.execute(f"create database {name}")
-    opened = await connect(urlunsplit(urlsplit(external_postgres15)._replace(path=f"/{name}")))
+    opened = await connect(urlunsplit(urlsplit(external_postgres15)._replace(path=f"/{name}")), PATIENCE_SECONDS)
     await migrate(opened, share("sql"))
     yield opened
     await opened.close()

@@ -1,6 +1,7 @@
 """The pool: netd's errors, values as Python has them, bounded waits, and outages that end by themselves."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from netd.store import database as module
 from netd.store.database import Connection, Database, arguments, connect, savepoint
 from netd.store.embedded import EmbeddedServer
 from netd.store.translate import RULES, translated, translating
+from tests.conftest import PATIENCE_SECONDS
 from tests.garbage import freed_at_once
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
@@ -25,6 +27,16 @@ async def until(reached: Callable[[], bool], seconds: float) -> None:
     async with asyncio.timeout(seconds):
         while not reached():  # noqa: ASYNC110 - what is awaited is a plain attribute
             await asyncio.sleep(0.02)
+
+
+async def hasty(target: str, size: int, acquire_timeout_seconds: float = 1.0) -> Database:
+    """A pool that waits for a second only, opened as often as a busy machine may need."""
+    async with asyncio.timeout(120):
+        while True:
+            try:
+                return await Database.open(target, size, command_timeout_seconds=1.0, acquire_timeout_seconds=acquire_timeout_seconds)
+            except StoreUnavailable:
+                continue
 
 
 async def test_values(database: Database) -> None:
@@ -181,19 +193,21 @@ async def test_a_refusal_leaves_nothing_to_the_garbage_collector(database: Datab
             pytest.fail("it was not refused")
 
 
-async def test_waits_are_bounded(dsn: str) -> None:
-    database = await Database.open(dsn, size=1, command_timeout_seconds=1.0, acquire_timeout_seconds=1.0)
+async def test_waits_are_bounded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = await hasty(dsn, 1, PATIENCE_SECONDS)
     try:
         with pytest.raises(StoreUnavailable, match="did not answer in time"):
             async with database.acquire() as connection:
                 await connection.execute("select pg_sleep(300)")
         async with database.acquire():
-            with pytest.raises(StoreUnavailable, match="became free"):
-                async with database.acquire():
-                    pass
+            with monkeypatch.context() as brief:
+                brief.setattr(database, "_acquire_timeout_seconds", 0.2)
+                with pytest.raises(StoreUnavailable, match="became free"):
+                    async with database.acquire():
+                        pass
         assert database.up, "a slow statement or a busy pool is no outage"
         async with database.acquire() as connection:
-            assert await connection.fetchval("select 1") == 1
+            assert await connection.fetchval("select 1", timeout=60) == 1
     finally:
         await database.close()
 
@@ -218,13 +232,13 @@ async def test_losing_the_connection_during_a_commit_is_told_as_such(database: D
 
 async def end_session(database: Database, connection: Connection) -> None:
     async with database.acquire() as other:
-        await other.execute("select pg_terminate_backend($1, 1000)", connection.get_server_pid())
+        await other.execute("select pg_terminate_backend($1, 60_000)", connection.get_server_pid())
 
 
 async def test_an_outage_is_seen_and_ends_by_itself(ready_data_dir: Path) -> None:
     server = EmbeddedServer(ready_data_dir, settings=QUICK)
     await server.start()
-    database = await Database.open(server.dsn, size=3, acquire_timeout_seconds=60)
+    database = await Database.open(server.dsn, size=3, acquire_timeout_seconds=PATIENCE_SECONDS)
     await server.stop()
     started = time.monotonic()
     with pytest.raises(StoreUnavailable):
@@ -241,14 +255,18 @@ async def test_an_outage_is_seen_and_ends_by_itself(ready_data_dir: Path) -> Non
         await database.close()
 
 
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 async def test_a_frozen_server_hangs_nobody(ready_data_dir: Path) -> None:
     async with EmbeddedServer(ready_data_dir, settings=QUICK) as server:
-        database = await Database.open(server.dsn, size=2, command_timeout_seconds=1.0, acquire_timeout_seconds=1.0)
-        async with database.acquire() as connection:
-            backend = connection.get_server_pid()
+        database = await hasty(server.dsn, 2)
         assert server.pid is not None
-        os.kill(server.pid, signal.SIGSTOP)
-        os.kill(backend, signal.SIGSTOP)
+        os.kill(server.pid, signal.SIGSTOP)  # so that it has no more children
+        frozen = [server.pid, *children(server.pid)]
+        for pid in frozen[1:]:  # whichever of them the pool has: the probe may have connected, too
+            os.kill(pid, signal.SIGSTOP)
         try:
             started = time.monotonic()
             for _ in range(2):
@@ -257,8 +275,8 @@ async def test_a_frozen_server_hangs_nobody(ready_data_dir: Path) -> None:
                         await connection.fetchval("select 1")
             assert time.monotonic() - started < 30, "a frozen server never answers"
         finally:
-            os.kill(backend, signal.SIGCONT)
-            os.kill(server.pid, signal.SIGCONT)
+            for pid in reversed(frozen):
+                os.kill(pid, signal.SIGCONT)
         await until(lambda: database.up, 60)
         await database.close()
 
@@ -286,14 +304,14 @@ def test_arguments() -> None:
 async def test_an_external_server_of_several_hosts(external_postgres15: str) -> None:
     host = external_postgres15.partition("@")[2].partition("/")[0]
     url = external_postgres15.replace(host, f"127.0.0.1:1,{host}")
-    database = await Database.open(url + "?statement_cache_size=0")
+    database = await Database.open(url + "?statement_cache_size=0", acquire_timeout_seconds=PATIENCE_SECONDS)
     async with database.acquire() as connection:
         assert await connection.fetchval("select 1") == 1
         assert connection.get_server_version().major == 15
     await database.close()
     with pytest.raises(StoreUnavailable, match="password authentication failed"):
-        await Database.open(url.replace("netd:", "netd:not"))
-    connection = await connect(external_postgres15)
+        await Database.open(url.replace("netd:", "netd:not"), acquire_timeout_seconds=PATIENCE_SECONDS)
+    connection = await connect(external_postgres15, PATIENCE_SECONDS)
     assert await connection.fetchval("select $1::jsonb", [1]) == [1]
     await connection.close()
 
@@ -301,7 +319,9 @@ async def test_an_external_server_of_several_hosts(external_postgres15: str) -> 
 async def test_a_connection_that_the_server_just_ended_is_no_other_error(database: Database, connection: asyncpg.Connection) -> None:
     """Its farewell may have been read when the next statement is sent: asyncpg calls that an internal error."""
     lost = 0
-    for pause in range(36):
+    for pause in itertools.count():
+        if pause >= 36 and lost:  # how quick both of them are is the machine's affair: until it came at the wrong moment
+            break
         ended: asyncio.Future[str] | None = None
         try:
             async with database.acquire() as used:
@@ -315,5 +335,4 @@ async def test_a_connection_that_the_server_just_ended_is_no_other_error(databas
             lost += 1
         if ended is not None:
             await ended
-    assert lost
     assert isinstance(translated(asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")), StoreUnavailable)

@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import pytest
 from netd.errors import ConfigError, StoreError
 from netd.store import binaries, embedded, placement
 from netd.store.account import choose
-from netd.store.database import Database, connect
+from netd.store.database import Connection, Database, Target, connect
 from netd.store.embedded import EmbeddedServer
+from tests.conftest import PATIENCE_SECONDS
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="what root does")
@@ -63,7 +63,7 @@ def closed_folder(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_starts_from_nothing_and_keeps_what_it_has(data_dir: Path) -> None:
     async with EmbeddedServer(data_dir) as server:
         assert server.state == "running" and server.pid
-        connection = await connect(server.dsn)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         shown = {
             name: await connection.fetchval(f"show {name}")
             for name in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums", "listen_addresses", "TimeZone", "server_encoding")
@@ -85,7 +85,7 @@ async def test_starts_from_nothing_and_keeps_what_it_has(data_dir: Path) -> None
         pid = server.pid
     assert not alive(pid)
     async with EmbeddedServer(data_dir) as server:
-        connection = await connect(server.connect_kwargs())
+        connection = await connect(server.connect_kwargs(), PATIENCE_SECONDS)
         assert await connection.fetchval("select id from kept") == 1
         await connection.close()
 
@@ -100,17 +100,18 @@ async def test_a_second_supervisor_is_refused(ready_data_dir: Path) -> None:
         assert server.state == "running" and server.pid is not None and alive(server.pid)
 
 
-async def test_a_killed_server_is_started_again(ready_data_dir: Path) -> None:
+async def test_a_killed_server_is_started_again(ready_data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with EmbeddedServer(ready_data_dir, settings=QUICK) as server:
-        database = await Database.open(server.dsn, size=2)
+        database = await Database.open(server.dsn, size=2, acquire_timeout_seconds=PATIENCE_SECONDS)
         async with database.acquire() as connection:
             await connection.execute("create table kept (id int)")
             await connection.execute("insert into kept values (1)")
         first = server.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        await until(lambda: server.restarts == 1 and server.state == "running", 60)
-        assert server.pid != first and "SIGKILL" in server.last_error
+        # Not at once, as long as a backend of the old one is there: the new one ends then, and is started once more.
+        await until(lambda: server.restarts > 0 and server.state == "running", 120)
+        assert server.pid != first and "PostgreSQL ended by itself (killed by SIGKILL)" in caplog.text
         async with database.acquire() as connection:
             assert await connection.fetchval("select id from kept") == 1
         await database.close()
@@ -123,7 +124,7 @@ from netd.store.database import connect
 from netd.store.embedded import EmbeddedServer
 async def main():
     async with EmbeddedServer(Path(sys.argv[1])) as server:
-        connection = await connect(server.dsn)
+        connection = await connect(server.dsn, 60)
         await connection.execute("create table if not exists kept (id int)")
         await connection.execute("insert into kept values (1)")
         print(server.pid, flush=True)
@@ -135,14 +136,13 @@ asyncio.run(main())
 async def test_kill_9_of_the_supervisor_ends_the_server_and_loses_nothing(ready_data_dir: Path) -> None:
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", SUPERVISOR, str(ready_data_dir), stdout=subprocess.PIPE)
     assert child.stdout is not None
-    pid = int(await asyncio.wait_for(child.stdout.readline(), 60))
+    pid = int(await asyncio.wait_for(child.stdout.readline(), 120))
     assert alive(pid)
     child.kill()
     await child.wait()
-    started = time.monotonic()
-    async with EmbeddedServer(ready_data_dir, settings=QUICK) as server:  # at once: it waits for the old one to be gone
-        assert not alive(pid) and time.monotonic() - started < 45
-        connection = await connect(server.dsn)
+    async with EmbeddedServer(ready_data_dir, settings=QUICK) as server:  # at once: it waits for the old one to be gone, which nobody but the kernel tells
+        assert not alive(pid)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         assert await connection.fetchval("select count(*) from kept") == 1
         await connection.close()
 
@@ -150,7 +150,7 @@ async def test_kill_9_of_the_supervisor_ends_the_server_and_loses_nothing(ready_
 async def test_a_new_supervisor_waits_for_the_old_server_to_end(ready_data_dir: Path) -> None:
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", SUPERVISOR, str(ready_data_dir), stdout=subprocess.PIPE)
     assert child.stdout is not None
-    pid = int(await asyncio.wait_for(child.stdout.readline(), 60))
+    pid = int(await asyncio.wait_for(child.stdout.readline(), 120))
     os.kill(pid, signal.SIGSTOP)
     child.kill()
     await child.wait()
@@ -173,6 +173,7 @@ async def test_a_folder_that_cannot_be_written_is_told(ready_data_dir: Path) -> 
 
 async def test_stop_gets_stronger_when_the_server_does_not_listen(ready_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "QUIT_SECONDS", 0.2)
+    monkeypatch.setattr(embedded, "KILL_SECONDS", 60.0)
     server = EmbeddedServer(ready_data_dir, settings=QUICK, stop_timeout_seconds=0.2)
     await server.start()
     pid = server.pid
@@ -180,6 +181,19 @@ async def test_stop_gets_stronger_when_the_server_does_not_listen(ready_data_dir
     os.kill(pid, signal.SIGSTOP)
     await server.stop()
     assert not alive(pid) and server.state == "stopped"
+
+
+async def test_one_that_runs_has_the_whole_start_to_answer(ready_data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may need longer than a connection otherwise has; to end the server for that makes nothing quicker."""
+    patience: list[float] = []
+
+    async def connected(target: Target, timeout_seconds: float) -> Connection:
+        patience.append(timeout_seconds)
+        return await connect(target, timeout_seconds)
+
+    monkeypatch.setattr(embedded, "connect", connected)
+    async with EmbeddedServer(ready_data_dir, settings=QUICK, start_timeout_seconds=77.0):
+        assert set(patience) == {77.0}
 
 
 async def test_a_server_that_does_not_start_says_why(ready_data_dir: Path) -> None:
@@ -217,7 +231,7 @@ async def test_a_long_path_gets_a_short_socket_folder(data_dir: Path) -> None:
     async with EmbeddedServer(long, settings=QUICK) as server:
         folder = Path(server.connect_kwargs()["host"])
         assert not folder.is_relative_to(long) and mode(folder) == 0o700
-        connection = await connect(server.dsn)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         await connection.close()
     remove(folder)
     remove(folder.parent)
@@ -246,19 +260,19 @@ async def test_a_closed_data_folder_has_its_cluster_elsewhere(closed_folder: Pat
         home = server.home
         assert (data / "postgres.location").read_text() == f"{home}\n"
         assert home.parent == binaries.SYSTEM_ROOTS[0] / "clusters" and mode(home / "data") == 0o700
-        connection = await connect(server.dsn)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         await connection.execute("create table kept ()")
         await connection.close()
     assert mode(closed_folder) == 0o700
     assert "cannot enter" in caplog.text
     async with EmbeddedServer(data, settings=QUICK) as server:
-        connection = await connect(server.dsn)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         assert await connection.fetchval("select count(*) from kept") == 0
         await connection.close()
     # The data folder went and came back empty: its old database is no longer its, but kept.
     (data / "postgres.location").unlink()
     async with EmbeddedServer(data, settings=QUICK) as server:
-        connection = await connect(server.dsn)
+        connection = await connect(server.dsn, PATIENCE_SECONDS)
         assert await connection.fetchval("select to_regclass('kept')") is None
         await connection.close()
     assert len(list(home.parent.glob(f"{home.name}.old-*"))) == 1

@@ -10,6 +10,7 @@ from netd.model.ranges import Span
 from netd.store import leases, pools
 from netd.store.database import connect
 from netd.store.leases import Claim, End
+from tests.conftest import PATIENCE_SECONDS
 
 
 class Net:
@@ -162,11 +163,14 @@ async def test_who_lost_a_lease_is_told_to_every_node(net):
 async def test_fixing_waits_for_who_leases_and_then_sees_it(net, dsn):
     pool = await net.pool("v4", "ipv4", "10.0.0.1", "10.0.0.100")
     alice = await net.subscriber("alice")
-    other = await connect(dsn)
+    other = await connect(dsn, PATIENCE_SECONDS)
     try:
         async with other.transaction():
             await leases.lock(other, [1])
             fixing = asyncio.create_task(net.subscriber("fixed", ipv4="10.0.0.1"))
+            async with asyncio.timeout(60):
+                while not await other.fetchval("select count(*) from pg_locks where not granted"):  # noqa: ASYNC110 - the server's own
+                    await asyncio.sleep(0.01)
             await leases.give(other, [(pool, "10.0.0.1", alice, 0, "", "t")], [], 60.0)
             assert not fixing.done()
         with pytest.raises(asyncpg.ExclusionViolationError) as caught:

@@ -6,6 +6,7 @@ import pytest
 from netd.model.quota import QuotaUsage, Stage
 from netd.store import metering, quotas
 from netd.store.database import connect
+from tests.conftest import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def test_a_row_is_written_as_it_was_counted(connection, usage):
 
 
 async def test_a_row_that_somebody_counts_in_is_waited_for(connection, usage, dsn):
-    other = await connect(dsn)
+    other = await connect(dsn, PATIENCE_SECONDS)
     try:
         await other.execute("set lock_timeout = '100ms'")
         async with connection.transaction():

@@ -9,13 +9,14 @@ import pytest
 from netd.errors import StoreError
 from netd.store.database import Connection, connect
 from netd.store.migrate import migrate, pending, read
+from tests.conftest import PATIENCE_SECONDS
 
 SQL = Path(__file__).resolve().parents[2] / "sql"
 
 
 @pytest.fixture
 async def empty(empty_dsn: str) -> AsyncIterator[Connection]:
-    opened = await connect(empty_dsn)
+    opened = await connect(empty_dsn, PATIENCE_SECONDS)
     yield opened
     await opened.close()
 
@@ -87,7 +88,7 @@ async def test_a_failing_file_leaves_nothing(empty: Connection, folder: Path) ->
 
 async def test_two_nodes_at_once(empty_dsn: str, folder: Path) -> None:
     (folder / "0003_third.sql").write_text("select pg_sleep(0.2)")
-    nodes = [await connect(empty_dsn) for _ in range(3)]
+    nodes = [await connect(empty_dsn, PATIENCE_SECONDS) for _ in range(3)]
     try:
         applied = await asyncio.gather(*(migrate(node, folder) for node in nodes))
         assert sorted(map(len, applied)) == [0, 0, 3]
@@ -113,7 +114,7 @@ async def test_a_user_without_rights_is_told(empty: Connection, folder: Path) ->
 
 
 async def test_the_schema_applies_to_postgresql_15(external_postgres15: str) -> None:
-    connection = await connect(external_postgres15)
+    connection = await connect(external_postgres15, PATIENCE_SECONDS)
     try:
         assert connection.get_server_version().major == 15
         assert await migrate(connection, SQL) == [path.stem for path in sorted(SQL.glob("*.sql"))]

@@ -10,6 +10,7 @@ from netd.errors import StoreUnavailable
 from netd.store.database import Connection, Database, connect
 from netd.store.partitions import Month, ensure, prune, retire
 from netd.store.translate import translating
+from tests.conftest import PATIENCE_SECONDS
 
 TODAY = date(2026, 1, 15)
 
@@ -56,9 +57,10 @@ async def test_rows_in_the_default_partition_move(connection: Connection) -> Non
     assert "btree (subscriber_id, acctstarttime)" in names
 
 
-async def test_ensure_beside_a_writer_and_another_node(dsn: str) -> None:
+async def test_ensure_beside_a_writer_and_another_node(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No insert fails while two nodes make the same partitions."""
-    writer, first, second = [await connect(dsn) for _ in range(3)]
+    monkeypatch.setattr("netd.store.partitions.LOCK_TIMEOUT", "60s")  # each waits for what the other needs several turns of this loop for
+    writer, first, second = [await connect(dsn, PATIENCE_SECONDS) for _ in range(3)]
     try:
 
         async def write() -> None:
@@ -102,7 +104,7 @@ async def test_a_report_in_progress_makes_it_wait_no_longer_than_the_lock_timeou
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("netd.store.partitions.LOCK_TIMEOUT", "100ms")
-    report = await connect(dsn)
+    report = await connect(dsn, PATIENCE_SECONDS)
     try:
         async with report.transaction():
             await report.fetch("select * from radacct")

@@ -117,10 +117,9 @@ async def test_who_is_stopped_leaves_no_lock_behind(conn: asyncpg.Connection, ds
         await timeseries.roll_up(Stopped(taken, statement), "5m", until)
     assert taken.is_closed()
     await fill(conn, 2, begin=DAY + timedelta(minutes=12))
-    for _ in range(500):  # the server buries the session in its own time
-        if await conn.fetchval("select count(*) from pg_locks where locktype = 'advisory' and classid = $1::int::oid", timeseries.LOCK_KEY) == 0:
-            break
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(60):  # the server buries the session in its own time
+        while await conn.fetchval("select count(*) from pg_locks where locktype = 'advisory' and classid = $1::int::oid", timeseries.LOCK_KEY):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
     await timeseries.late(conn, DAY)
     assert await timeseries.roll_up(conn, "5m", until) is not None
 
@@ -235,7 +234,7 @@ async def test_who_sums_up_and_fails_lets_others_do_it(conn: asyncpg.Connection,
         with pytest.raises(asyncpg.DivisionByZeroError):
             await timeseries.roll_up(other, "5m", DAY + timedelta(minutes=12))
     assert other.is_closed()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await timeseries.roll_up(conn, "5m", DAY + timedelta(minutes=12)) is None:  # noqa: ASYNC110 - the server has to notice
             await asyncio.sleep(0.01)
 
