@@ -50,9 +50,6 @@ PATIENCE_SECONDS = 60.0
 
 QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "shared_buffers": "32MB", "autovacuum": "off", "max_connections": "100"}
 
-hypothesis.settings.register_profile("netd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # how fast the machine is is no matter
-hypothesis.settings.load_profile("netd")
-
 
 def pytest_report_header() -> str:
     """Which engine is tested: the sources, or what mypyc made of them. Ends the run if it is not the one asked for."""

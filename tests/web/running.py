@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import aiohttp
 import msgspec
@@ -17,7 +16,7 @@ import msgspec
 from netd.config import BootConfig
 from netd.device.addresses import LOOPBACK
 from netd.device.http import Client
-from netd.domain import rendering, tokens
+from netd.domain import tokens
 from netd.domain.actor import system
 from netd.domain.bootfiles import BootFiles
 from netd.domain.devices import Catalogue
@@ -25,7 +24,6 @@ from netd.domain.events import Stream
 from netd.domain.joblog import JobWatch
 from netd.domain.kinds import Kind, Kinds
 from netd.domain.ports import Part, Verdict
-from netd.domain.rendering import Patience
 from netd.errors import Conflict
 from netd.extensions import DevicePlatform
 from netd.keyring import Keyring
@@ -51,9 +49,6 @@ PROFILES = tuple(
     Profile(Bootstrap(name=name, title=name, evidence="document", made_from=("this test",), everybody=name == "plain"), "generic").shown()
     for name in ("plain", "tr069_cpe")
 )
-
-PATIENT = dict.fromkeys(rendering.PATIENCE, Patience(240.0, 240.0, 0))
-"""What is rendered here is not given up for a machine that has other things to do, and does not yield to them."""
 
 
 class Polling:
@@ -257,9 +252,8 @@ async def running(
         made[role] = await new_token(database, role)
     streaming = [asyncio.create_task(stream.run()), asyncio.create_task(watch.run())]
     try:
-        with patch.dict(rendering.PATIENCE, PATIENT):
-            async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
-                yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps, polling)
+        async with serve(app, socket.create_server(("127.0.0.1", 0))) as listening, aiohttp.ClientSession() as client:
+            yield Api(listening.url, made, control, enforcing, probe, health, client, app, confined, deps, polling)
     finally:
         for task in streaming:
             task.cancel()

@@ -13,7 +13,6 @@ import asyncpg
 import pytest
 
 from netd.config import DhcpConfig
-from netd.domain import rendering
 from netd.extensions import Extensions
 from netd.store.database import Database
 from netd.ztp import leasing, leasing6
@@ -108,13 +107,6 @@ def net(connection: asyncpg.Connection) -> Net:
 @pytest.fixture(scope="session")
 def extensions() -> Extensions:
     return Extensions.discover()
-
-
-@pytest.fixture(autouse=True)
-def patient_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that renders yields to all else, and on a busy machine has no time within what it is given."""
-    for purpose in rendering.PATIENCE:
-        monkeypatch.setitem(rendering.PATIENCE, purpose, rendering.Patience(PATIENT_SECONDS, PATIENT_SECONDS, 0))
 
 
 Start = Callable[..., Any]
