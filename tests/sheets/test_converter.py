@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from netd.errors import ConversionFailed, InvalidInput, TooOften
 from netd.sheets import converter as module
 from netd.sheets.converter import Cell, Converter
 from tests.clock import skipping
+from tests.sheets.pdf import text_of
 
 NOW = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -283,10 +283,10 @@ async def test_pdf():
         data = file.read()
     assert data.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type /Page\b(?!s)", data)) == 4
-    text = b"".join(zlib.decompress(stream) for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", data, re.DOTALL))
-    assert text.count(b"(Subscribers)") == 4
-    assert text.count("(Glasfaser Größe é)".encode("cp1252")) == 150
-    assert text.count(b"(149)") == 1
+    text = text_of(data)
+    assert text.count("(Subscribers)") == 4
+    assert text.count("(Glasfaser Größe é)") == 150
+    assert text.count("(149)") == 1
 
 
 async def test_a_pdf_has_an_end():
