@@ -144,17 +144,17 @@ class Roster:
 
         What comes meanwhile is for the next time: devices are looked at as fast as a slow store takes what they say, and then nothing else would have its turn.
         """
-        waiting = list(self._observations)
-        while waiting:
-            tenant_id = self._observations[waiting[0]][0]
-            some = {key: self._observations[key] for key in waiting[:OBSERVATIONS_AT_A_TIME]}
-            batch = {key: each for key, each in some.items() if each[0] == tenant_id}
-            taken = await facts.take(self._database, tenant_id, [each for _, each in batch.values()])
-            _forget(self._observations, batch)
-            waiting = [key for key in waiting if key not in batch]
-            self._nameless.update(device_id for device_id, only_facts in batch if not only_facts)
-            if taken.changes:
-                self.wake.set()
+        said: dict[int, list[tuple[int, bool]]] = defaultdict(list)  # by tenant
+        for key, (tenant_id, _) in self._observations.items():
+            said[tenant_id].append(key)
+        for tenant_id, keys in said.items():
+            for start in range(0, len(keys), OBSERVATIONS_AT_A_TIME):
+                batch = {key: self._observations[key] for key in keys[start : start + OBSERVATIONS_AT_A_TIME]}
+                taken = await facts.take(self._database, tenant_id, [each for _, each in batch.values()])
+                _forget(self._observations, batch)
+                self._nameless.update(device_id for device_id, only_facts in batch if not only_facts)
+                if taken.changes:
+                    self.wake.set()
         for tenant_id, worked in list(self._worked.items()):
             opened = dict(worked)
             await targets.worked(self._database, tenant_id, list(opened.values()))

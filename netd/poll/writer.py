@@ -79,23 +79,11 @@ class Writer:
     async def _batch(self, table: str, rows: deque[Row]) -> bool:
         """Write the oldest rows of a table; False while the database is away. They leave memory when they are written, for that may fail."""
         batch = list(islice(rows, BATCH_ROWS))
-        at = telemetry.COLUMNS[table].index("at")
-        oldest = min(row[at] for row in batch)
         try:
-            async with self._database.transaction() as conn:
-                await telemetry.copy(conn, table, batch)
-                if oldest < self._now() - LATE:
-                    await timeseries.late(conn, oldest)
+            await self._write(table, batch)
         except StoreUnavailable:
             return False
         except StoreError as error:
-            try:
-                if await self._make_days({row[at].date() for row in batch}):
-                    return True  # once more
-            except StoreUnavailable:
-                return False
-            except StoreError as why:
-                log.warning("days of samples not made", extra={"error": str(why)})
             self.dropped["refused"] += len(batch)
             log.error("samples refused by the database", extra={"table": table, "rows": len(batch), "error": str(error)})
         else:
@@ -105,12 +93,31 @@ class Writer:
             rows.popleft()
         return True
 
-    async def _make_days(self, days: set[date]) -> bool:
-        """Make what is missing of these days: the database was away, or the clock another, when it should have been made ahead. Whether anything was."""
+    async def _write(self, table: str, batch: list[Row]) -> None:
+        """Raises StoreError: what is refused is refused a second time, with the days there that nobody had made."""
+        at = telemetry.COLUMNS[table].index("at")
+        times = [row[at] for row in batch]
+        try:
+            await self._copy(table, batch, min(times))
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            await self._make_days({time.date() for time in times})
+            await self._copy(table, batch, min(times))
+
+    async def _copy(self, table: str, batch: list[Row], oldest: datetime) -> None:
+        async with self._database.transaction() as conn:
+            await telemetry.copy(conn, table, batch)
+            if oldest < self._now() - LATE:
+                await timeseries.late(conn, oldest)
+
+    async def _make_days(self, days: set[date]) -> None:
+        """Make what is missing of these days: the database was away, or the clock another, when it should have been made ahead."""
         today = self._now().date()
         async with self._database.acquire() as conn:
-            made = [await timeseries.ensure(conn, day) for day in sorted(days) if today - OLDEST <= day <= today + timedelta(days=1)]
-        return any(made)
+            for day in sorted(days):
+                if today - OLDEST <= day <= today + timedelta(days=1):
+                    await timeseries.ensure(conn, day)
 
     def register(self, metrics: Metrics) -> None:
         """Add the writer's series."""

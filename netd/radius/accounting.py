@@ -489,8 +489,11 @@ async def _apply(conn: Connection, ledger: Ledger, told: Set[int]) -> None:
         await store.replace_closed(conn, amended)
     if told:
         await _tell(conn, [row for row in fresh if row.tenant_id in told], [row for row in closed if row.tenant_id in told], reopened, known)
-    if ledger.usage:
-        await store.add_usage(conn, list(by_day(ledger.usage)))
+    used: list[Usage] = []
+    async for item in _by_turns(ledger.usage):
+        used += by_day(item)
+    if used:
+        await store.add_usage(conn, used)
 
 
 async def _tell(conn: Connection, fresh: Sequence[Row], closed: Sequence[Row], reopened: Sequence[tuple[int, float]], known: Set[int]) -> None:

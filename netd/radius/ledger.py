@@ -5,7 +5,7 @@ starts anew); the later use is another *generation* with a row of its own. That 
 believed only on evidence: an Event-Timestamp, or another Class, never because it merely arrived late.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -21,8 +21,9 @@ LONGEST_INTERVAL_SECONDS = 21_600
 
 DAY_SECONDS: Final = 86_400
 
-LONGEST_DIVIDED_SECONDS: Final = 31 * DAY_SECONDS
-"""What a NAS did not tell of for longer counts as used within so long: no packet writes a row for each day of a year."""
+LONGEST_DIVIDED_SECONDS: Final = 7 * DAY_SECONDS
+"""What a NAS did not tell of for longer counts as used within so long: one that sends nothing but Stops ends thousands of old sessions at once
+when it restarts, and no packet may cost a row for each day of a month."""
 
 _SYNTHETIC = frozenset(("nas_reload", "reaper", "not_found", "operator"))
 _FACT_NAMES = Facts.__struct_fields__
@@ -151,13 +152,9 @@ def only_counted(before: Row, row: Row) -> bool:
     return same == row
 
 
-def by_day(usage: Iterable[Usage]) -> Iterator[Usage]:
+def by_day(item: Usage) -> Sequence[Usage]:
     """The same, each within one day (UTC): what a record added over midnight counts as used evenly since the one before, and is divided by time."""
-    for item in usage:
-        if item.since // DAY_SECONDS == item.at // DAY_SECONDS:
-            yield item
-        else:
-            yield from _divided(item)
+    return (item,) if item.since // DAY_SECONDS == item.at // DAY_SECONDS else tuple(_divided(item))
 
 
 def _divided(item: Usage) -> Iterator[Usage]:
@@ -169,7 +166,7 @@ def _divided(item: Usage) -> Iterator[Usage]:
         upto = [amount if end == item.at else amount * round((end - first) * 1000) // whole for amount in amounts]
         up, down, seconds = (amount - before for amount, before in zip(upto, taken, strict=True))
         if up or down or seconds:
-            yield item._replace(at=begin, up_octets=up, down_octets=down, session_seconds=seconds, since=begin)
+            yield Usage(item.tenant_id, item.subscriber_id, begin, up, down, seconds, begin)
         begin, taken = end, upto
 
 

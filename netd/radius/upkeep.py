@@ -37,7 +37,8 @@ POSTAUTH_LOOK_SECONDS = 0.02
 REAP_SECONDS = 30.0
 REAP_ROWS = 1_000
 JUMP_SECONDS = 30.0
-"""By so much the time of day goes ahead of the time that passes where it was set, or where the machine stood still (a virtual one does, while it is moved)."""
+"""By so much the time of day goes ahead of the time that netd lived through where it was set, or where the machine or the process stood still
+(a virtual machine does, while it is moved)."""
 
 RECONCILE_SECONDS = 60.0
 COMPARE_KEYS = 2_000
@@ -60,7 +61,7 @@ class Upkeep:
         self.directory = server.directory
         self.reaped = 0
         self.wall_clock: Callable[[], float] = time.time
-        self._ahead = self._clock_ahead()
+        self._ahead = self.wall_clock() - time.monotonic()
         self.learned: deque[tuple[int, str | None, str | None]] = deque()
         self.learned_lines: deque[tuple[int, int, Kept]] = deque()  # tenant, subscriber, line
         self._postauth: list[bytes] = []  # taken out, not yet written
@@ -154,7 +155,9 @@ class Upkeep:
     async def reap(self) -> None:
         """Close sessions that were silent for too long, for ever."""
         while True:
+            asleep_at = self.wall_clock()
             await asyncio.sleep(REAP_SECONDS)
+            self.slept(self.wall_clock() - asleep_at - REAP_SECONDS)
             try:
                 await self.reap_once()
             except StoreError as error:
@@ -165,14 +168,12 @@ class Upkeep:
 
         Not while the journal holds packets: what the tables do not know of was heard all the same. Nothing was heard in a time that netd did not live through.
         """
-        ahead, self._ahead = self._ahead, self._clock_ahead()
-        if self._ahead > ahead + JUMP_SECONDS:
-            log.warning("the clock went ahead: sessions are silent from now on", extra={"seconds": round(self._ahead - ahead)})
-            self.accounting.listening_since = self.wall_clock()
+        now = self.wall_clock()
+        self.slept(now - time.monotonic() - self._ahead)
         total = 0
         while not self.accounting.behind:
             async with self.database.transaction() as conn:
-                silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, self.wall_clock(), REAP_ROWS)
+                silent = await accounting_store.silent(conn, self._config.stale_after_intervals, self.accounting.listening_since, now, REAP_ROWS)
                 closed = await session_store.close(conn, silent, "reaper", "Lost-Carrier", None) if silent else []
             self.sessions.remove(closed)
             self.reaped += len(closed)
@@ -183,8 +184,16 @@ class Upkeep:
             log.info("silent sessions closed", extra={"sessions": total})
         return total
 
-    def _clock_ahead(self) -> float:
-        return self.wall_clock() - time.monotonic()
+    def slept(self, seconds: float) -> None:
+        """So long, by the time of day, netd did not live: the clock was put forward (negative: back), or the process stood still. Nobody was heard then."""
+        now = self.wall_clock()
+        self._ahead = now - time.monotonic()
+        if seconds > JUMP_SECONDS:
+            log.warning("the clock went ahead, or netd stood still: sessions are silent from now on", extra={"seconds": round(seconds)})
+            self.accounting.listening_since = now
+        elif self.accounting.listening_since > now:
+            log.warning("the clock was put back", extra={"seconds": round(-seconds)})
+            self.accounting.listening_since = now
 
     async def reconcile(self) -> None:
         """Bring the sessions in memory in line with the database once a minute, for ever: another node's, and those of a lost COMMIT."""

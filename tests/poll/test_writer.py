@@ -1,6 +1,6 @@
 """Samples on their way into the store, with the database there, away and refusing."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -77,6 +77,22 @@ async def test_days_that_nobody_made_ahead_are_made_when_their_samples_come(days
     async with days.acquire() as conn:
         assert await conn.fetchval("select count(distinct at) from reach_samples") == 6 * 24
         assert await timeseries.roll_up(conn, "5m", today) is not None  # the sums have their places, too
+
+
+async def test_days_that_somebody_else_made_meanwhile(days: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another node, or this one's hourly look: what was refused for want of them goes in now."""
+
+    async def too_late(conn: Any, day: date) -> list[str]:
+        async with days.acquire() as other:
+            await made(other, day)
+        return await made(conn, day)
+
+    made = timeseries.ensure
+    monkeypatch.setattr(timeseries, "ensure", too_late)
+    writer = Writer(days, lambda: NOW + timedelta(days=6), most_rows=1000)
+    writer.add("reach_samples", [row(1, NOW + timedelta(days=6))])
+    await writer.flush()
+    assert writer.stored == {"reach_samples": 1} and not writer.waiting
 
 
 async def test_late_samples_have_their_sums_made_again(days: Database) -> None:

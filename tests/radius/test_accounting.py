@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -194,6 +195,37 @@ async def test_a_clock_that_goes_ahead_makes_no_session_silent(bras: TestNas) ->
     upkeep.wall_clock = lambda: time.time() + 7229  # set right a little, as clocks are
     accounting.listening_since = 0
     assert await upkeep.reap_once() == 1
+
+
+async def test_a_clock_that_was_ahead_for_a_while_does_not_put_the_reaper_off(bras: TestNas) -> None:
+    world = bras.world
+    await bras.online()
+    upkeep, accounting = world.running.upkeep, world.running.server.accounting
+    upkeep.wall_clock = lambda: time.time() + 86_400
+    assert await upkeep.reap_once() == 0
+    assert accounting.listening_since > time.time() + 86_000
+    upkeep.wall_clock = time.time
+    assert await upkeep.reap_once() == 0
+    assert accounting.listening_since <= time.time()
+
+
+async def test_a_process_that_stood_still_makes_no_session_silent(bras: TestNas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped container: both clocks go on, only nobody looks at them."""
+    world = bras.world
+    await bras.online()
+    upkeep, accounting = world.running.upkeep, world.running.server.accounting
+    accounting.listening_since = stood = 0.0
+    monkeypatch.setattr("netd.radius.upkeep.time", SimpleNamespace(monotonic=lambda: time.monotonic() + stood))
+    monkeypatch.setattr("netd.radius.upkeep.REAP_SECONDS", 0.2)
+    upkeep.wall_clock = lambda: time.time() + stood
+    reaping = asyncio.create_task(upkeep.reap())
+    try:
+        await asyncio.sleep(0)  # now it sleeps
+        stood = 7200.0
+        await eventually(lambda: accounting.listening_since > time.time() + 7000)
+    finally:
+        reaping.cancel()
+    assert len(await world.sessions()) == 1
 
 
 async def test_a_session_being_heard_of_just_now_is_not_reaped(bras: TestNas) -> None:

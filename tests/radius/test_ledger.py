@@ -165,7 +165,7 @@ MIDNIGHT = 1_800_057_600.0
 
 def days(since: float, at: float, up: int, down: int, seconds: int) -> list[tuple[float, int, int, int]]:
     """Days after MIDNIGHT and what is credited to them."""
-    found = by_day([Usage(1, 5, at, up, down, seconds, since)])
+    found = by_day(Usage(1, 5, at, up, down, seconds, since))
     return [((each.at - MIDNIGHT) // 86_400, each.up_octets, each.down_octets, each.session_seconds) for each in found]
 
 
