@@ -52,7 +52,7 @@ SETTLE_SECONDS: Final = 5.0
 """How long an answer of the API may wait for the engine to know of the change: what takes milliseconds takes a busy machine seconds."""
 
 AWAY_SECONDS: Final = 0.5
-"""Likewise while the change feed is not read."""
+"""Likewise while the change feed is not read, or somebody has waited in vain and it has not caught up since: who makes a thousand changes waits long once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +131,7 @@ def _web(config: Config, services: Services, databases: Databases, keyring: Keyr
         keyring=keyring, control=radius.control, enforcement=radius.control, probe=radius.probe, metrics=services.metrics, polling=services.polling,
         health=radius.health(lambda: [*simulated, *database_parts.embedded_part(embedded), *services.parts()]), rules=radius.directory.rows,
         limit=RateLimit(web.requests_per_second, web.requests_burst), own_limit=RateLimit(web.own_requests_per_second, web.own_requests_burst),
-        settled=lambda: radius.feed.settle(SETTLE_SECONDS if radius.feed.up else AWAY_SECONDS), images=config.data_dir / folder.IMAGES,
+        settled=lambda: radius.feed.settle(_settle_seconds(radius.feed)), images=config.data_dir / folder.IMAGES,
         vendors=frozenset(name for name, vendor in extensions.vendors.items() if vendor.access is not None),
         boot_profiles=tuple(services.profiles.values()), boot_files=services.boot_files, renderer=services.renderer,
         catalogue=Catalogue(frozenset(extensions.vendors), extensions.platforms), now=now, login=config.login,
@@ -140,6 +140,10 @@ def _web(config: Config, services: Services, databases: Databases, keyring: Keyr
     )  # fmt: skip
     services.metrics.counter_of("netd_login_attempts", "Log-ins of users by method and result", lambda: deps.login_attempts, ("method", "result"))
     return deps
+
+
+def _settle_seconds(feed: ChangeFeed) -> float:
+    return SETTLE_SECONDS if feed.up and not feed.behind else AWAY_SECONDS
 
 
 def _running(

@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
@@ -22,6 +22,9 @@ from netd.errors import Conflict, StoreError, TooOften
 MEMORY_OCTETS: Final = 512 << 20
 TEXT_CPU_SECONDS: Final = 5.0
 """Of one text, after which the process itself gives it up and goes on with the next one."""
+
+KILLED_CPU_SECONDS: Final = 7.0
+"""Of one text, after which the kernel ends the process: one long operation in C (a sum of big numbers) hears nothing of a signal before its end."""
 
 CPU_SECONDS: Final = 600
 """Of a whole process."""
@@ -45,7 +48,7 @@ AGAIN_SECONDS: Final = 10
 """After so long a device that waited in vain may ask again."""
 
 _COMMAND: Final = (
-    sys.executable, "-I", "-c", "import os, sys; os.nice({nice}); sys.path[:0] = {path!r}; from netd.domain.rendering import main; main({text_seconds})",
+    sys.executable, "-I", "-c", "import os, sys; os.nice({nice}); sys.path[:0] = {path!r}; from netd.domain.rendering import main; main({cpu})",
 )  # fmt: skip
 
 Purpose = Literal["boot", "work", "look"]
@@ -53,7 +56,10 @@ Purpose = Literal["boot", "work", "look"]
 
 
 class Patience(NamedTuple):
-    """For one text, until it is there, and for all texts that are wanted together, from the first turn on; ``nice`` is the processes' priority."""
+    """For one text, until it is there, and for all texts that are wanted together, from the first turn on; ``nice`` is the processes' priority.
+
+    It is so long for busy machines, on which a process begins late: what a text may cost is counted in processor time.
+    """
 
     text_seconds: float
     all_seconds: float
@@ -72,11 +78,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rendered(msgspec.Struct, frozen=True, kw_only=True):
-    """The text, or why there is none: with the template and line at fault. ``late``: it was not done in time, which may be the machine's fault alone."""
+    """The text, or why there is none: with the template and line at fault. ``late``: it was not done in time, which may be the machine's fault alone.
+    ``spent``: it used up all its processor time."""
 
     text: str | None = None
     error: str | None = None
     late: bool = False
+    spent: bool = False
 
 
 _TOO_MUCH: Final = Rendered(error=TOO_MUCH)
@@ -102,19 +110,19 @@ class Renderer:
         be started, Conflict if somebody who looks must wait too long, TooOften if a device must.
         """
         found: dict[int, Rendered] = {}
-        lost: Counter[str] = Counter()
+        lost: defaultdict[str, list[Rendered]] = defaultdict(list)
         left = list(range(len(wanted)))
         until = None
         while left:
             async with self._turn(purpose):
                 until = until or asyncio.get_running_loop().time() + PATIENCE[purpose].all_seconds
                 made, lost_for = await _process(sources, [wanted[place] for place in left], PATIENCE[purpose], until)
-            found.update(zip(left, made, strict=False))
-            if len(made) < len(left):
-                template = wanted[left[len(made)]].template
-                lost[template] += 1
-                given_up = left[len(made) :] if lost[template] >= GIVEN_UP else [left[len(made)]]
-                found.update({place: lost_for for place in given_up if wanted[place].template == template})
+            for place, each in zip(left, [*made, lost_for], strict=False):
+                found[place] = each
+                if each.spent or each is lost_for:
+                    lost[wanted[place].template].append(each)
+            left = [place for place in left if place not in found]
+            found.update({place: lost[wanted[place].template][-1] for place in left if len(lost[wanted[place].template]) >= GIVEN_UP})
             left = [place for place in left if place not in found]
         return [found[place] for place in range(len(wanted))]
 
@@ -144,7 +152,8 @@ async def _process(sources: Mapping[str, str], wanted: Sequence[Wanted], patienc
     order = msgspec.json.encode(_Order(dict(sources), list(wanted)))
     if len(order) > ORDER_MOST:
         return [Rendered(error=f"templates and variables are longer than {ORDER_MOST >> 20} MiB together")] * len(wanted), _TOO_MUCH
-    command = _COMMAND[-1].format(path=[each for each in sys.path if each], nice=patience.nice, text_seconds=min(TEXT_CPU_SECONDS, patience.text_seconds))
+    cpu = f"{TEXT_CPU_SECONDS}, {KILLED_CPU_SECONDS}"
+    command = _COMMAND[-1].format(path=[each for each in sys.path if each], nice=patience.nice, cpu=cpu)
     try:
         process = await asyncio.create_subprocess_exec(
             *_COMMAND[:-1], command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=LINE_MOST,
@@ -172,6 +181,8 @@ async def _process(sources: Mapping[str, str], wanted: Sequence[Wanted], patienc
             with contextlib.suppress(ProcessLookupError):  # it ended in this moment
                 process.kill()
         await process.wait()
+    if process.returncode == -signal.SIGVTALRM and len(found) < len(wanted):
+        return found, _spent(wanted[len(found)].template, TEXT_CPU_SECONDS)
     return found, _TOO_MUCH
 
 
@@ -181,19 +192,32 @@ def _late(patience: Patience, until: float) -> str:
     return f"the template was not done in {patience.text_seconds:g} s"
 
 
+def _spent(template: str, cpu_seconds: float) -> Rendered:
+    return Rendered(error=f"{template}: uses more than {cpu_seconds:g} s of processor time", spent=True)
+
+
 class _TooLong(BaseException):
     """Raised in the midst of a template."""
 
 
-def main(text_seconds: float) -> None:
-    """The process: reads an order, writes a line for each text."""
+def main(cpu_seconds: float, killed_cpu_seconds: float) -> None:
+    """The process: reads an order, writes a line for each text. Both are for a text: after the first it is given up, after the second the process ends."""
+    import jinja2.sandbox  # noqa: F401 - at no text's cost
+
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OCTETS, MEMORY_OCTETS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     signal.signal(signal.SIGPROF, _give_up)
+    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)  # which ends the process at once, and leaves no core
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
+    spent: Counter[str] = Counter()
     for wanted in order.wanted:
-        sys.stdout.buffer.write(msgspec.json.encode(_limited(order.sources, wanted, text_seconds)) + b"\n")
+        given_up = spent[wanted.template] >= GIVEN_UP
+        signal.setitimer(signal.ITIMER_VIRTUAL, killed_cpu_seconds)
+        made = _spent(wanted.template, cpu_seconds) if given_up else _limited(order.sources, wanted, cpu_seconds)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        spent[wanted.template] += made.spent
+        sys.stdout.buffer.write(msgspec.json.encode(made) + b"\n")
         sys.stdout.buffer.flush()
 
 
@@ -201,15 +225,15 @@ def _give_up(number: int, frame: object) -> None:
     raise _TooLong
 
 
-def _limited(sources: Mapping[str, str], wanted: Wanted, seconds: float) -> Rendered:
+def _limited(sources: Mapping[str, str], wanted: Wanted, cpu_seconds: float) -> Rendered:
     try:
-        signal.setitimer(signal.ITIMER_PROF, seconds, 0.5)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds, 0.5)
         try:
             made = rendered({name: body for name, body in sources.items() if name not in wanted.hidden}, wanted)
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
     except _TooLong:
-        return Rendered(error=f"{wanted.template}: uses more than {seconds:g} s of processor time")
+        return _spent(wanted.template, cpu_seconds)
     return made if made.error is None or len(made.error) <= ERROR_MOST else Rendered(error=f"{made.error[:ERROR_MOST]}…")
 
 

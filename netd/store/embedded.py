@@ -28,8 +28,9 @@ ROLE = DATABASE = "netd"
 PORT = SOCKET_NAME.rpartition(".")[2]
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 30.0
+CONNECT_SECONDS = 60.0  # at the most, to a server that calls itself ready: it is no longer at its recovery, for which a start may have hours
 QUIT_SECONDS = 5.0  # for an immediate shutdown
-KILL_SECONDS = 5.0  # for the kernel after a kill
+KILL_SECONDS = 5.0  # for the kernel after a kill: as long as the other, but not the same, for here no server is left that could be at something
 SETTLED_SECONDS = 60.0  # a server that ran this long was fine: its next restart begins with the first back-off
 
 TUNING = {
@@ -272,7 +273,8 @@ class EmbeddedServer:
             await asyncio.sleep(0.05)
 
     async def _administer(self) -> Connection:
-        return await connect(self.connect_kwargs("postgres"), self._start_timeout_seconds)  # one that runs is not ended because the machine is busy
+        """Connect; a server that runs is not ended because the machine is busy."""
+        return await connect(self.connect_kwargs("postgres"), min(self._start_timeout_seconds, CONNECT_SECONDS))
 
     async def _ensure_database(self) -> None:
         connection = await self._administer()

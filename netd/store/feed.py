@@ -86,6 +86,7 @@ class ChangeFeed:
         self._settled = asyncio.Condition()
         self._begun = 0
         self._done = 0
+        self._owed = 0
         self.up = False
         self.since = time.time()
         self.last_error = ""
@@ -119,6 +120,11 @@ class ChangeFeed:
         finally:
             await self.close()
 
+    @property
+    def behind(self) -> bool:
+        """Whether what somebody waited for in vain (:meth:`settle`) is still not applied."""
+        return self._done < self._owed
+
     async def settle(self, timeout_seconds: float = 5.0) -> bool:
         """Wait until everything committed before this call was applied; False if it took longer than ``timeout_seconds``."""
         wanted = self._begun + 1
@@ -127,6 +133,8 @@ class ChangeFeed:
             async with asyncio.timeout(timeout_seconds), self._settled:
                 await self._settled.wait_for(lambda: self._done >= wanted)
         except TimeoutError:
+            if not self.behind:  # not ever later: those who wait shortly would not see that it has caught up
+                self._owed = wanted
             return False
         return True
 

@@ -1,6 +1,7 @@
 """Templates are rendered in a process of their own: what they may do there, and what they may not."""
 
 import asyncio
+import resource
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -17,6 +18,7 @@ HOSTILE = {
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "memory": "{{ 'x' * 10**10 }}",
     "numbers": "{{ 10 ** (10 ** 10) }}",
+    "sums": "{{ ([10 ** 100000] * 10 ** 7) | sum }}",
     "recursion": "{% include 'recursion' %}",
     "broken": "line one\n{% if %}",
     "unknown": "one\ntwo\n{{ nothing }}",
@@ -49,13 +51,29 @@ async def test_what_it_refuses(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         hostile = wanted[0].template == name  # a process that renders the other one only has all the time that a busy machine may need
         with monkeypatch.context() as brief:
             brief.setattr(rendering, "TEXT_CPU_SECONDS", 0.3 if hostile else 60.0)
-            # With numbers the interpreter itself is at it and sees no signal.
-            return await real(sources, wanted, patience._replace(text_seconds=2.0) if hostile and name == "numbers" else patience, until)
+            brief.setattr(rendering, "KILLED_CPU_SECONDS", 0.6 if hostile else 60.0)
+            return await real(sources, wanted, patience, until)
 
     monkeypatch.setattr(rendering, "_process", process)
     bad, good = await render({**HOSTILE, "fine": "fine"}, [Wanted(template=name, variables={"things": []}), Wanted(template="fine", variables={})])
-    assert bad.text is None and bad.error and len(bad.error) <= rendering.ERROR_MOST + 1
+    assert bad.text is None and bad.error and len(bad.error) <= rendering.ERROR_MOST + 1 and not bad.late
     assert good == Rendered(text="fine")
+
+
+@pytest.mark.parametrize("name", ["loops", "sums"])
+async def test_a_template_has_its_processor_time_however_long_others_wait_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With sums the interpreter itself is at it and sees no signal. Each text costs all its time: a few are tried, and it is told which they are."""
+    monkeypatch.setattr(rendering, "TEXT_CPU_SECONDS", 0.5)
+    monkeypatch.setattr(rendering, "KILLED_CPU_SECONDS", 0.6)
+    monkeypatch.setitem(PATIENCE, "look", Patience(60.0, 240.0, 0))
+    order = [*[name] * 2, "fine", *[name] * 18]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    made = await Renderer().render("look", {**HOSTILE, "fine": "fine"}, [Wanted(template=each, variables={}) for each in order])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = f"{name}: uses more than 0.5 s of processor time"
+    assert [each.text or each.error for each in made] == ["fine" if each == "fine" else told for each in order]
+    assert not any(each.late for each in made)
+    assert after.ru_utime - before.ru_utime < 6.0, "all twenty of them were tried"
 
 
 async def test_a_template_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,6 +300,19 @@ async def test_without_start_it_begins_with_a_reload(dsn: str) -> None:
     assert reader.reloads == 1
 
 
+async def test_it_is_behind_until_what_somebody_waited_for_in_vain_is_applied(dsn: str, connection: Connection) -> None:
+    reader = Reader(dsn)
+    await reader.feed.start()
+    assert not reader.feed.behind
+    assert not await reader.feed.settle(0.05) and reader.feed.behind  # nobody reads yet
+    reader.failures = 1
+    await add_plan(connection, "once more")
+    async with running(reader):
+        await reader.until(lambda: not reader.feed.behind)
+        assert reader.failures == 0 and len(reader.batches) == 1
+        assert await reader.feed.settle(60) and not reader.feed.behind
+
+
 async def test_start_says_when_the_database_is_away(data_dir: object) -> None:
     reader = Reader("postgresql://netd@/netd?host=%2Fnonexistent")
     with pytest.raises(StoreUnavailable):
