@@ -19,7 +19,7 @@ import msgspec
 
 from netd.device import files, ssh, telnet
 from netd.device.pump import Pump
-from netd.device.screen import Busy, LoginRefused, Screen
+from netd.device.screen import Busy, LoginRefused, Screen, word
 from netd.errors import NetdError, PeerError, PeerUnreachable
 from netd.metrics import Counts, Metrics
 from netd.model.device import Outcome
@@ -241,17 +241,13 @@ class CliSession:
         most = self._most(command)
         read, ended = bytearray(), ""
         try:
-            while True:
-                async with asyncio.timeout(silence):
-                    data = await channel.read()
-                if not data:
-                    break
+            while data := await word(channel, silence):
                 read += data
                 if len(read) > most:
                     raise PeerUnreachable(f"{self.target.called}: {told}: more than {most} octets", "too_large")
+            if data is None:
+                raise PeerUnreachable(f"{self.target.called}: {told}: no word for {silence:g} s", "timeout")
             ended = await channel.ended(min(silence, ENDING_SECONDS))
-        except TimeoutError:
-            raise PeerUnreachable(f"{self.target.called}: {told}: no word for {silence:g} s", "timeout") from None
         except PeerUnreachable as error:
             if not (command.drops and error.reason == "lost"):
                 raise

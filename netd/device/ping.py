@@ -13,6 +13,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal
 
+from netd.device.pump import arrived
 from netd.wire import icmp
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,10 @@ class _Echo:
         self._socket.close()
 
     async def ask(self, address: Address, seconds: float) -> float | None:
-        """Send one request and wait for its answer; how many seconds that took, None if it did not come. Raises OSError if there is no way there."""
+        """Send one request and wait for its answer; how many seconds that took, None if it did not come. Raises OSError if there is no way there.
+
+        More than ``seconds`` if the loop was held up meanwhile and found the answer afterwards: that time is the loop's.
+        """
         token = self._entropy(TOKEN_OCTETS)
         self._sequence = (self._sequence + 1) & 0xFFFF
         answered: asyncio.Future[None] = self._loop.create_future()
@@ -52,16 +56,14 @@ class _Echo:
         begun = time.perf_counter()  # uvloop counts whole milliseconds
         try:
             self._socket.sendto(icmp.echo_request(self._version, self._identifier, self._sequence, token), (str(address), 0))
-            async with asyncio.timeout(seconds):
-                await answered
+            await asyncio.wait((answered,), timeout=seconds)
+            if not answered.done():
+                await arrived()
         except BlockingIOError:  # a full buffer is a lost packet
             return None
-        except TimeoutError:
-            if not answered.done() or answered.cancelled():  # else the loop was held up, and met the answer and the end of its time together
-                return None
         finally:
             del self._waiting[address, token]
-        return time.perf_counter() - begun
+        return time.perf_counter() - begun if answered.done() else None
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -124,6 +126,8 @@ class Pinger:
         for _ in range(self._attempts):
             try:
                 took = await echo.ask(address, self._seconds)
+                if took is not None and took > self._seconds:  # it is there; how far away, another answer may say
+                    took = min(await echo.ask(address, self._seconds) or self._seconds, self._seconds)
             except OSError:  # no route, or forbidden: it does not answer
                 return None
             if took is not None:

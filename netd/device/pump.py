@@ -15,6 +15,15 @@ BUDGET_SECONDS: Final = 0.004
 HELPING_OCTETS: Final = 8 << 10
 MOST_QUEUED: Final = 64 << 10
 
+TURNS: Final = 2
+"""Of the loop, until what is in a socket has been read."""
+
+
+async def arrived() -> None:
+    """Return when the loop has read what is in its sockets by now: one that somebody held up meets the end of a time before what came in that time."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
 
 class Pump:
     """Shared by the connections of a loop. It is what asyncssh calls a tunnel: something that makes connections."""
@@ -34,10 +43,11 @@ class Pump:
         self._valves[id(valve.protocol)] = valve
         return transport, valve.protocol
 
-    def holds_back(self, protocol: object) -> bool:
-        """Whether something that came for a protocol has not been given to it yet."""
+    async def catch_up(self, protocol: object) -> None:
+        """Return when a protocol was given what has come for it by now. What comes meanwhile is not waited for: that may have no end."""
         valve = self._valves.get(id(protocol))
-        return valve is not None and valve.has_more
+        if valve is not None:
+            await valve.catch_up()
 
     async def turn(self) -> None:
         """Return in a turn of the loop in which nobody else's does: what follows is dear, like the start of a connection."""
@@ -75,6 +85,8 @@ class _Valve(asyncio.Protocol):
         self._paused = False
         self._ended: list[Callable[[], object]] = []  # what is to be told once the queue is empty
         self._lost = False
+        self._given = 0  # octets, and ends that were told
+        self._awaited: deque[tuple[int, asyncio.Future[None]]] = deque()  # what is told when so much was given
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not derived from it
@@ -108,13 +120,26 @@ class _Valve(asyncio.Protocol):
         if self._queue:
             helping = bytes(self._queue[:HELPING_OCTETS])
             del self._queue[:HELPING_OCTETS]
+            self._given += len(helping)
             if self._paused and not self._lost and len(self._queue) < MOST_QUEUED // 2:
                 self._paused = False
                 self._transport.resume_reading()
             self.protocol.data_received(helping)
         elif self._ended:
+            self._given += 1
             self._ended.pop(0)()
+        while self._awaited and self._awaited[0][0] <= self._given:
+            told = self._awaited.popleft()[1]
+            if not told.done():
+                told.set_result(None)
         return self.has_more
+
+    async def catch_up(self) -> None:
+        """Return when what is queued now has been given."""
+        if self.has_more:
+            told = asyncio.get_running_loop().create_future()
+            self._awaited.append((self._given + len(self._queue) + len(self._ended), told))
+            await told
 
     @property
     def has_more(self) -> bool:

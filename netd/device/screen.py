@@ -21,9 +21,6 @@ LARGE: Final = 64 << 10
 SETTLE_SECONDS: Final = 0.3
 """So long nothing may follow what looks like a prompt or question that was not seen before."""
 
-TURNS: Final = 2
-"""Of the loop, until what is in a socket has been read."""
-
 
 class Channel(Protocol):
     """A stream of octets to a device's shell."""
@@ -32,13 +29,25 @@ class Channel(Protocol):
         """What came; empty at the end."""
         ...
 
-    def held_back(self) -> bool:
-        """Whether something came that waits for its turn among what came for others."""
+    async def catch_up(self) -> None:
+        """Return when what has come by now can be read: the loop may not have met it yet, or it waits for its turn among what came for others."""
         ...
 
     async def write(self, data: bytes) -> None: ...
 
     async def close(self) -> None: ...
+
+
+async def word(channel: Channel, silence_seconds: float) -> bytes | None:
+    """What comes, empty at the end; None if the device says nothing for so long. Silence is judged by what has come, not by what was read in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(silence_seconds):
+            return await channel.read()
+    await channel.catch_up()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0):  # what is there now is read without waiting
+            return await channel.read()
+    return None
 
 
 class Busy(PeerUnreachable):
@@ -184,7 +193,7 @@ class Screen:
             if wish.wants is not Wants.TIME and not unsure:
                 return wish
             try:
-                data = await self._read(self._settle if unsure else silence_seconds)
+                data = await word(self._channel, self._settle if unsure else silence_seconds)
             except PeerUnreachable:
                 self.ended = True
                 raise
@@ -203,21 +212,6 @@ class Screen:
                 await self.close()
                 self.ended = True
                 raise PeerUnreachable(f"{self._name}: {told}: {error.detail}", "too_large") from None
-
-    async def _read(self, silence_seconds: float) -> bytes | None:
-        """What comes; None if the device says nothing for so long. That time may be over before the loop, which somebody held up, has read what came in it:
-        that is no silence."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(silence_seconds):
-                    return await self._channel.read()
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0):
-                    return await self._channel.read()
-            if not self._channel.held_back():
-                return None
 
     async def _type(self, text: str, *, raw: bool = False) -> None:
         self._reader.answered()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import asyncssh
 
-from netd.device.pump import Pump
+from netd.device.pump import Pump, arrived
 from netd.errors import PeerError, PeerUnreachable
 from netd.model.target import Credential, SshLogin, Target
 
@@ -67,8 +67,9 @@ class _Client(asyncssh.SSHClient):
 class Channel(asyncssh.SSHClientSession[bytes]):
     """A shell or command on a connection: octets in, octets out, and no more waiting in memory than MOST_BUFFERED."""
 
-    def __init__(self, pump: Pump) -> None:
+    def __init__(self, pump: Pump, connection: object) -> None:
         self._pump = pump
+        self._connection = connection  # asyncssh's channel knows it only until it ends
         self._channel: asyncssh.SSHClientChannel[bytes]
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
@@ -118,9 +119,11 @@ class Channel(asyncssh.SSHClientSession[bytes]):
             raise PeerUnreachable(f"the connection was lost: {_words(self._fault)}", "lost")
         return b""
 
-    def held_back(self) -> bool:
-        """Whether something came on the connection that waits for its turn in the pump."""
-        return self._pump.holds_back(self._channel.get_connection())
+    async def catch_up(self) -> None:
+        """Return when what has come by now can be read, also what waited for its turn in the pump."""
+        await arrived()
+        await self._pump.catch_up(self._connection)
+        await asyncio.sleep(0)  # asyncssh ends a channel a turn after it was told
 
     async def ended(self, within_seconds: float) -> str:
         """How a command ended, after its last octet: ``[exit status 2]``, ``[killed by KILL]``, "" if well or if the device does not say in that time."""
@@ -128,6 +131,7 @@ class Channel(asyncssh.SSHClientSession[bytes]):
             async with asyncio.timeout(within_seconds):
                 await self._closed.wait()
         except TimeoutError:
+            await self.catch_up()
             if not self._closed.is_set():
                 return ""
         signal, status = self._channel.get_exit_signal(), self._channel.get_exit_status()
@@ -169,7 +173,7 @@ class SshConnection:
 
     async def _open(self, **options: Any) -> Channel:
         try:
-            session = Channel(self._pump)
+            session = Channel(self._pump, self.connection)
             async with asyncio.timeout(self._timeout_seconds):
                 await self.connection.create_session(lambda: session, encoding=None, **options)
         except TimeoutError:

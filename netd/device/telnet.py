@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from netd.device.pump import arrived
 from netd.errors import PeerUnreachable, WireError
 from netd.model.target import Credential, Target
 from netd.wire.telnet import Telnet
@@ -36,9 +37,9 @@ class TelnetChannel:
             if text:
                 return text
 
-    def held_back(self) -> bool:
-        """Never: nobody else has a turn here."""
-        return False
+    async def catch_up(self) -> None:
+        """Return when what has come by now can be read."""
+        await arrived()
 
     async def write(self, data: bytes) -> None:
         """Send. Raises PeerUnreachable ``lost``."""

@@ -1,5 +1,6 @@
 """Peers that nobody here wrote: OpenSSH's server, FRRouting's shell behind it, Debian's Telnet server. On loopback ports, gone with the run."""
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -9,13 +10,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncssh
 import pytest
+import uvloop
 
 from netd.config import Secret
 from netd.model.target import Credential, Login, SshLogin, Target
@@ -24,6 +26,12 @@ from netd.sdk.terminal import Terminal
 from tests.ports import free_port
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Where the order matters in which a loop sees to its timers and sockets: also the one that the daemon runs on."""
+    loops = {"asyncio": asyncio.new_event_loop}
+    return loops | {"uvloop": uvloop.new_event_loop} if item.path.name == "test_held_up.py" else loops
 
 
 class Peer(NamedTuple):

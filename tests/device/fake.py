@@ -29,7 +29,8 @@ class Line:
         return text
 
 
-Device = Callable[[Line], Awaitable[None]]
+Device = Callable[[Line], Awaitable[int | None]]
+"""May return the exit status that SSH tells."""
 
 
 def password(username: str = "netd", word: str = "right") -> SshLogin:
@@ -93,11 +94,12 @@ class SshDevice:
                 raise EOFError from error
 
         line = Line(read, process.stdout.write, process.channel.get_connection().abort)
+        status = None
         with contextlib.suppress(EOFError, BrokenPipeError):
             if process.command is not None:
                 self.commands.append(process.command)
-            await self._device(line)
-        process.exit(0)
+            status = await self._device(line)
+        process.exit(status or 0)
 
 
 @contextlib.asynccontextmanager
