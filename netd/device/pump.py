@@ -5,11 +5,14 @@ in which RADIUS is not answered. Here sockets are only emptied into bounded queu
 """
 
 import asyncio
+import logging
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
+
+log = logging.getLogger(__name__)
 
 BUDGET_SECONDS: Final = 0.004
 HELPING_OCTETS: Final = 8 << 10
@@ -65,8 +68,12 @@ class Pump:
         until = self._clock() + BUDGET_SECONDS
         while self._hungry:
             valve = self._hungry.popleft()
-            if valve.feed():
-                self._hungry.append(valve)
+            try:
+                if valve.feed():
+                    self._hungry.append(valve)
+            except Exception:  # barrier: what one protocol trips over ends its connection, as the loop would have it, and not everybody's
+                log.exception("a connection's protocol failed")
+                valve.give_up()
             if self._clock() >= until:
                 break
         self._running = bool(self._hungry)
@@ -128,11 +135,22 @@ class _Valve(asyncio.Protocol):
         elif self._ended:
             self._given += 1
             self._ended.pop(0)()
-        while self._awaited and self._awaited[0][0] <= self._given:
+        self._tell(sum(amount <= self._given for amount, _ in self._awaited))
+        return self.has_more
+
+    def give_up(self) -> None:
+        """End the connection; nothing more is given to its protocol but that."""
+        self._queue.clear()
+        self._ended.clear()
+        self._tell(len(self._awaited))
+        if not self._lost:
+            self._transport.abort()
+
+    def _tell(self, count: int) -> None:
+        for _ in range(count):
             told = self._awaited.popleft()[1]
             if not told.done():
                 told.set_result(None)
-        return self.has_more
 
     async def catch_up(self) -> None:
         """Return when what is queued now has been given."""

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any, cast
 
+import pytest
+
 from netd.device.pump import BUDGET_SECONDS, HELPING_OCTETS, MOST_QUEUED, Pump, _Valve
 
 
@@ -50,6 +52,31 @@ async def test_all_of_it_in_order_before_the_end() -> None:
         transport.close()
         await eater.over.wait()
     assert log[-2:] == ["a eof", "a lost"]
+
+
+async def test_a_protocol_that_fails_ends_its_own_connection_only(caplog: pytest.LogCaptureFixture) -> None:
+    class Stumbler(Eater):
+        def data_received(self, data: bytes) -> None:
+            raise ValueError("a defect")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"x")
+        writer.close()
+
+    log: list[Any] = []
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, asyncio.timeout(60):
+        pump = Pump()
+        port = server.sockets[0].getsockname()[1]
+        _, stumbler = await pump.create_connection(lambda: Stumbler(log, "a", [0.0]), "127.0.0.1", port)
+        await cast(Eater, stumbler).over.wait()
+        await pump.catch_up(stumbler)
+        transport, eater = await pump.create_connection(lambda: Eater(log, "b", [0.0]), "127.0.0.1", port)
+        await cast(Eater, eater).ended.wait()
+        transport.close()
+        await cast(Eater, eater).over.wait()
+    assert log == ["a lost", "b", "b eof", "b lost"]
+    assert "a connection's protocol failed" in caplog.text
 
 
 async def test_a_turn_of_the_loop_is_bounded_and_shared() -> None:
