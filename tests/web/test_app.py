@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -241,10 +242,21 @@ async def test_metrics_are_served_as_they_are(api: Api):
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
+def shared(value: Any, known: dict[bytes, Any]) -> Any:
+    """The same document with one object for all parts that are equal: the validator looks at each object once, and hundreds of routes share filters."""
+    if isinstance(value, dict):
+        made: Any = {key: shared(each, known) for key, each in value.items()}
+    elif isinstance(value, list):
+        made = [shared(each, known) for each in value]
+    else:
+        return value
+    return known.setdefault(msgspec.json.encode(made), made)
+
+
 async def test_the_description_is_valid_openapi_and_complete(api: Api):
     answer = await api.get("//api/openapi.json", role=None)
     assert answer.value["openapi"].startswith("3.1")
-    validate(answer.value)
+    validate(shared(answer.value, {}))
     described = {(method.upper(), path) for path, operations in answer.value["paths"].items() for method in operations}
     assert described == {(route.method, route.full_path) for route in resources.ROUTES}
     schemas = answer.value["components"]["schemas"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import cycle, islice
 from typing import Any, get_args
 from urllib.parse import quote
 
@@ -18,6 +19,9 @@ BEYOND = (
     "9998-12-31T23:59:59-00:01", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999Z", "2026-11-01T00:00:00", "1700000000", "-6e-210",
 )  # fmt: skip
 WITHIN = ("1970-01-01T00:00:00Z", "9998-12-31T23:59:59.999999Z")
+ALL_ASKED = 12
+"""So many filters are asked for all of them; further ones, which share their reading with these, for some in turn."""
+
 ROUTES = [each for each in resources.ROUTES if not (each.permission or "").startswith("me:")]
 
 
@@ -52,9 +56,10 @@ def test_there_is_something_to_ask():
 @pytest.mark.timeout(600)
 async def test_filters(api: Api, owned: dict[str, int]):  # noqa: F811
     wrong = []
-    for route, name in filters():
+    beyond = cycle(BEYOND)
+    for number, (route, name) in enumerate(filters()):
         path = target(route, owned).partition("?")[0]
-        for value in (*BEYOND, *WITHIN):
+        for value in (*(BEYOND if number < ALL_ASKED else islice(beyond, 3)), *WITHIN):
             answer = await api.call(route.method, f"{path}?{name}={quote(value)}")
             if value in WITHIN and answer.status < 500:
                 continue
