@@ -157,7 +157,7 @@ class Upkeep:
         while True:
             asleep_at = self.wall_clock()
             await asyncio.sleep(REAP_SECONDS)
-            self.slept(self.wall_clock() - asleep_at - REAP_SECONDS)
+            self._clock_jumped(self.wall_clock() - asleep_at - REAP_SECONDS)
             try:
                 await self.reap_once()
             except StoreError as error:
@@ -169,7 +169,7 @@ class Upkeep:
         Not while the journal holds packets: what the tables do not know of was heard all the same. Nothing was heard in a time that netd did not live through.
         """
         now = self.wall_clock()
-        self.slept(now - time.monotonic() - self._ahead)
+        self._clock_jumped(now - time.monotonic() - self._ahead)
         total = 0
         while not self.accounting.behind:
             async with self.database.transaction() as conn:
@@ -184,8 +184,8 @@ class Upkeep:
             log.info("silent sessions closed", extra={"sessions": total})
         return total
 
-    def slept(self, seconds: float) -> None:
-        """So long, by the time of day, netd did not live: the clock was put forward (negative: back), or the process stood still. Nobody was heard then."""
+    def _clock_jumped(self, seconds: float) -> None:
+        """Take note of how much further the time of day went than netd lived through (negative: back). Nobody was heard in that."""
         now = self.wall_clock()
         self._ahead = now - time.monotonic()
         if seconds > JUMP_SECONDS:

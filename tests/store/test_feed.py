@@ -226,11 +226,17 @@ async def test_a_position_of_no_use_asks_for_a_reload(dsn: str, connection: Conn
     assert reader.reloads == 1
 
 
-async def test_another_life_of_the_server_asks_for_a_reload(dsn: str, connection: Connection) -> None:
+async def of_another_life(dsn: str) -> Reader:
+    """One that has read from a server whose place another one has taken."""
     reader = Reader(dsn)
     await reader.feed.start()
     assert reader.feed._position is not None
     reader.feed._position = msgspec.structs.replace(reader.feed._position, life="1/00000001")
+    return reader
+
+
+async def test_another_life_of_the_server_asks_for_a_reload(dsn: str, connection: Connection) -> None:
+    reader = await of_another_life(dsn)
     async with running(reader):
         assert await reader.feed.settle(60)
         assert reader.reloads == 0, "only a new connection can lead to another server"
@@ -240,10 +246,7 @@ async def test_another_life_of_the_server_asks_for_a_reload(dsn: str, connection
 
 async def test_a_server_that_does_not_say_which_one_it_is_is_asked_again(dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes over is slow at first: it may be another one all the same."""
-    reader = Reader(dsn)
-    await reader.feed.start()
-    assert reader.feed._position is not None
-    reader.feed._position = msgspec.structs.replace(reader.feed._position, life="1/00000001")
+    reader = await of_another_life(dsn)
     async with running(reader):
         assert await reader.feed.settle(60)
         with monkeypatch.context() as slow:
